@@ -1,0 +1,99 @@
+# Needs GNU make, git and Python 3.11 or newer; everything else goes into .venv, and what is made into build/.
+# PYTHON=/path/to/python chooses the interpreter that .venv is made with.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+PYTHON ?=
+VENV   := .venv
+PY     := $(VENV)/bin/python
+# A checkout that was moved or copied needs its own install, so the stamp knows the folder.
+HERE   := $(shell printf '%s' '$(CURDIR)' | cksum | cut -d' ' -f1)
+DEV    := $(VENV)/.dev-$(HERE)
+LAB    := $(VENV)/.lab-$(HERE)
+PIP    := $(PY) -m pip --disable-pip-version-check --no-input install -qq
+CODE   := victor_nb tests notebooks
+
+# pyright's wrapper would otherwise ask the network whether it is the newest.
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+# What notebooks run with here: nothing of the user's own Jupyter, nothing left in the user's folders, no provider asked.
+SANDBOX := env VICTOR_MODE=simulate VICTOR_LEDGER=memory JUPYTER_PREFER_ENV_PATH=1 IPYTHONDIR='$(CURDIR)/build/ipython' \
+	JUPYTER_RUNTIME_DIR='$(CURDIR)/build/jupyter' MPLCONFIGDIR='$(CURDIR)/build/matplotlib'
+
+.PHONY: help
+help: ## List the targets
+	@echo 'usage: make TARGET [PYTHON=/path/to/python3.11+]'
+	@sed -n 's/^\([a-z]*\):.* ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+.PHONY: demo
+demo: $(DEV) ## Run the quickstart in simulate mode: the cost table here, notebook and page in build/
+	@$(SANDBOX) $(PY) notebooks/render.py notebooks/01_quickstart.ipynb --out build
+
+.PHONY: test
+test: lint types ## Lint, types, import contracts, unit tests with coverage, every notebook
+	@echo '== tests'
+	@$(PY) -m pytest --cov --cov-report=term
+	@echo '== notebooks'
+	@$(SANDBOX) $(PY) -m pytest --nbmake --nbmake-timeout=120 -p no:randomly notebooks
+
+.PHONY: lint
+lint: $(DEV) ## Check style, format and who imports whom
+	@echo '== lint'
+	@$(PY) -m ruff check --quiet --output-format concise $(CODE)
+	@$(PY) -m ruff format --check --quiet $(CODE)
+	@$(PY) -c 'from importlinter.cli import lint_imports_command as lint; lint()' --no-logo --cache-dir build/.import_linter_cache
+
+.PHONY: types
+types: $(DEV) ## Check types
+	@echo '== types'
+	@$(PY) -m pyright --pythonpath $(PY)
+
+.PHONY: format
+format: $(DEV) ## Mend what can be mended without thinking: format, order of imports
+	@$(PY) -m ruff check --fix --quiet $(CODE) || true
+	@$(PY) -m ruff format $(CODE)
+
+.PHONY: schema
+schema: $(DEV) ## Write the JSON Schema of profiles.yaml, which editors complete from
+	@$(PY) -m victor_nb.config.profiles victor_nb/config/profiles.schema.json
+
+.PHONY: lab
+lab: $(LAB) ## Open JupyterLab on the quickstart
+	@$(PY) -m jupyterlab notebooks/01_quickstart.ipynb
+
+.PHONY: clean
+clean: ## Remove what make has made
+	@rm -rf build dist $(VENV)
+	@find $(CODE) -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# The first Python of at least 3.11 that can make a virtual environment.
+$(DEV): pyproject.toml
+	@if ! $(PY) -m pip --version >/dev/null 2>&1; then \
+	    found=; old=; \
+	    for python in $(if $(PYTHON),'$(PYTHON)',python3 python3.11 python3.12 python3.13 python3.14); do \
+	        "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || continue; \
+	        old=$$python; \
+	        "$$python" -c 'import ensurepip, venv' >/dev/null 2>&1 && found=$$python && break; \
+	    done; \
+	    if [ -z "$$old" ]; then \
+	        echo 'victor_nb needs Python 3.11 or newer: install it, or say where it is: make PYTHON=/path/to/python3.11' >&2; \
+	        exit 1; \
+	    elif [ -z "$$found" ]; then \
+	        echo "$$old cannot make virtual environments: install its venv package (Debian, Ubuntu: apt-get install python3-venv)" >&2; \
+	        exit 1; \
+	    fi; \
+	    echo "Making $(VENV) with $$($$found --version)"; \
+	    "$$found" -m venv --clear $(VENV) || exit 1; \
+	fi
+	@echo 'Installing victor_nb and its tools into $(VENV) (about a minute the first time)'
+	@$(PIP) -e '.[dev]'
+	@rm -f $(VENV)/.dev-* $(VENV)/.lab-*
+	@touch $@
+
+$(LAB): $(DEV)
+	@echo 'Installing JupyterLab into $(VENV)'
+	@$(PIP) -e '.[lab]'
+	@touch $@

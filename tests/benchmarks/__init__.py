@@ -1,0 +1,1 @@
+"""Figures to be read, not passed: run by hand."""

@@ -1,0 +1,63 @@
+"""What every test starts from: no keys, no settings, no session, an empty folder, and a home of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hypothesis
+import pytest
+from hypothesis.configuration import set_hypothesis_home_dir
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PREFIXES = ("ANTHROPIC_", "AZURE_", "GEMINI_", "GOOGLE_", "OLLAMA_", "OPENAI_", "VICTOR_", "XDG_")
+SUFFIXES = ("_API_KEY", "_PROXY")
+
+# The same examples on every machine: a run that fails here fails everywhere. Time is no verdict on a shared machine.
+hypothesis.settings.register_profile("victor_nb", database=None, deadline=None, derandomize=True)
+hypothesis.settings.load_profile("victor_nb")
+set_hypothesis_home_dir(Path(__file__).parent.parent / "build" / ".hypothesis")
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Run async tests on asyncio, the loop that notebooks have."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def caches(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder for caches that are dear to build, shared by all tests: matplotlib's list of fonts."""
+    return tmp_path_factory.mktemp("caches")
+
+
+@pytest.fixture(autouse=True)
+def _alone(
+    caches: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Give the test an environment that says nothing, a home that holds nothing, and `tmp_path` to work in."""
+    for name in list(os.environ):
+        if name == "CI" or name.upper().startswith(PREFIXES) or name.upper().endswith(SUFFIXES):
+            monkeypatch.delenv(name)
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, str(home / name.lower()))
+    for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
+        monkeypatch.setenv(name, str(home / name.lower()))
+    monkeypatch.setenv("MPLCONFIGDIR", str(caches))
+    monkeypatch.setenv("VICTOR_LEDGER", "memory")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _no_session_left(_alone: None) -> Iterator[None]:
+    """Close the process's session after the test, if the test has opened one."""
+    yield
+    module = sys.modules.get("victor_nb.session")
+    if module is not None:
+        module.reset()

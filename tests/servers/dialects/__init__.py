@@ -1,0 +1,39 @@
+"""The four protocols as their public documentation has them, written without a look at the code that is tested.
+
+Quirks (`Answer.quirks`), each seen on real servers:
+    zeros_first      anthropic: message_start counts nothing, message_delta has all (LiteLLM)
+    usage_in_choice  openai: the usage chunk has `choices: [{"delta": {}}]` (LiteLLM)
+    usage_on_finish  openai: usage stands on the chunk with the finish reason
+    text_first       openai: the role chunk has the first text already (LiteLLM)
+    usage_last       google: usage on the last chunk only
+    no_usage         no usage at all
+    no_done          openai: no `[DONE]` at the end
+    pings            anthropic: `ping` events between the others; openai: comment lines
+    thinks           the model's thoughts come before its text, and are no part of it
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from servers.dialects.anthropic import Anthropic
+from servers.dialects.base import THOUGHT, Asked, Dialect, Event
+from servers.dialects.google import Google
+from servers.dialects.ollama import Ollama
+from servers.dialects.openai import OpenAI
+
+if TYPE_CHECKING:
+    from servers.exchange import Request
+
+__all__ = ["ANTHROPIC", "DIALECTS", "GOOGLE", "OLLAMA", "OPENAI", "THOUGHT", "Asked", "Dialect", "Event", "dialect_of"]
+
+ANTHROPIC, OPENAI, GOOGLE, OLLAMA = Anthropic(), OpenAI(), Google(), Ollama()
+DIALECTS: tuple[Dialect, ...] = (ANTHROPIC, OPENAI, GOOGLE, OLLAMA)
+
+
+def dialect_of(request: Request) -> Dialect:
+    """Return the protocol that a request speaks."""
+    for dialect in DIALECTS:
+        if request.method == "POST" and dialect.speaks(request.path):
+            return dialect
+    raise AssertionError(f"no protocol has {request.method} {request.path}")

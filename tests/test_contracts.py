@@ -1,0 +1,213 @@
+"""The house's own rules: who may import whom, how large a thing may grow, and what may not be written down."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from functools import cache
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import victor_nb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "victor_nb"
+SOURCES = [*sorted(PACKAGE.rglob("*.py")), *sorted((ROOT / "notebooks").glob("*.py"))]
+LONGEST_FILE, LONGEST_FUNCTION, MEDIAN_FUNCTION = 300, 50, 10  # lines
+HEAVY = ("IPython", "aiohttp", "anthropic", "matplotlib", "openai", "pandas", "pydantic")
+PARTS = {"pydantic_core"}  # pinned to the version by the package that is declared
+VAGUE = {"base_utils", "common", "core", "helpers", "manager", "misc", "util", "utils"}
+MADE = {".git", ".venv", "__pycache__", "build", "dist"}
+# A path of somebody's machine, or the name of a package registry's host: neither is true anywhere else.
+FOREIGN = re.compile(
+    r"(?<![\w./-])/(?:root|tmp/v|work|opt/(?:pypi|wheels)|(?:home|Users)/\w+)/"
+    r"|\bpypi\.org|pythonhosted\.org|registry\.npmjs|deb\.debian\.org|\bextra-index|\bfind-links"
+)
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def where(path: Path, node: ast.stmt | ast.expr | ast.ExceptHandler) -> str:
+    return f"{path.relative_to(ROOT)}:{node.lineno}"
+
+
+def functions() -> Iterator[tuple[str, int]]:
+    for path in SOURCES:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield f"{where(path, node)} {node.name}", (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+def imports(path: Path) -> Iterator[tuple[str, str]]:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from ((where(path, node), alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield where(path, node), node.module
+
+
+def kept_files() -> Iterator[Path]:
+    """What git tracks or would track; without git, all but what tools make."""
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    answer = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=False) if _has_git() else None
+    if answer is not None and answer.returncode == 0:
+        yield from (ROOT / name for name in answer.stdout.split("\0") if name and (ROOT / name).is_file())
+        return
+    for path in ROOT.rglob("*"):
+        if path.is_file() and not MADE.intersection(path.relative_to(ROOT).parts):
+            yield path
+
+
+def _has_git() -> bool:
+    return (ROOT / ".git").exists()
+
+
+def fresh_python(code: str) -> str:
+    """Run `code` in a new interpreter, outside the coverage measurement, and return what it printed."""
+    quiet = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    answer = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], cwd=ROOT, env=quiet, capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout
+
+
+def test_when_the_imports_are_drawn_then_every_arrow_points_down() -> None:
+    lint = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as lint; lint()", "--no-cache"]
+    answer = subprocess.run(lint, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stdout
+
+
+def test_when_the_public_names_are_listed_then_they_are_sorted_and_all_there() -> None:
+    assert list(victor_nb.__all__) == sorted(set(victor_nb.__all__))
+    assert [name for name in victor_nb.__all__ if getattr(victor_nb, name, None) is None] == []
+    assert set(victor_nb.__all__) <= set(dir(victor_nb))
+
+
+def test_when_a_name_is_not_public_then_asking_for_it_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = victor_nb.no_such_name  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize("statement", ["import victor_nb", "from victor_nb import Agent, OrchestratorPool, Settings"])
+def test_when_the_public_names_are_imported_then_nothing_heavy_is(statement: str) -> None:
+    loaded = fresh_python(f"{statement}\nimport sys\nprint(*sys.modules)").split()
+    assert set(HEAVY).intersection(loaded) == set()
+
+
+def test_when_a_module_is_imported_alone_then_it_needs_no_other_first() -> None:
+    names = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if path.stem != "__main__"
+    ]
+    code = (
+        "import importlib, sys\n"
+        "for name in sys.stdin.read().split():\n"
+        "    for known in [known for known in sys.modules if known.split('.')[0] == 'victor_nb']:\n"
+        "        del sys.modules[known]\n"
+        "    importlib.import_module(name)\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], input="\n".join(names), cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 0, answer.stderr
+
+
+def test_when_files_and_functions_are_measured_then_they_are_small() -> None:
+    lines = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCES}
+    lengths = dict(functions())
+    assert {name: count for name, count in lines.items() if count > LONGEST_FILE} == {}
+    assert {name: count for name, count in lengths.items() if count > LONGEST_FUNCTION} == {}
+    assert median(lengths.values()) < MEDIAN_FUNCTION
+
+
+def test_when_files_are_named_then_the_name_says_what_is_inside() -> None:
+    assert [path.relative_to(ROOT) for path in SOURCES if path.stem in VAGUE or path.parent.name in VAGUE] == []
+
+
+def test_when_an_error_is_caught_then_it_has_a_name() -> None:
+    caught = [
+        where(path, node)
+        for path in SOURCES
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ExceptHandler)
+        and (
+            node.type is None or "Exception" in {name.id for name in ast.walk(node.type) if isinstance(name, ast.Name)}
+        )
+    ]
+    assert caught == []
+
+
+def test_when_http_is_spoken_then_it_is_httpx2() -> None:
+    paths = [*SOURCES, *sorted((ROOT / "tests").rglob("*.py"))]
+    assert [place for path in paths for place, name in imports(path) if name.split(".")[0] == "httpx"] == []
+
+
+def test_when_the_environment_is_read_then_it_is_by_the_settings() -> None:
+    readers = [
+        where(path, node)
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Attribute) and node.attr in {"environ", "environb", "getenv"}
+    ]
+    assert [place for place in readers if not place.startswith(str(Path("victor_nb", "config", "settings.py")))] == []
+
+
+def test_when_a_package_is_imported_then_it_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {re.split(r"[^\w-]", line)[0].lower() for line in project["dependencies"]}
+    owners = packages_distributions()
+    undeclared = {
+        place: name
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for place, name in imports(path)
+        if (top := name.split(".")[0]) not in sys.stdlib_module_names
+        and top not in {"victor_nb", *PARTS}
+        and not declared.intersection(owner.lower().replace("_", "-") for owner in owners.get(top, ()))
+    }
+    assert undeclared == {}
+
+
+def test_when_files_are_kept_then_none_names_a_machine_or_a_registry() -> None:
+    named: list[str] = []
+    for path in kept_files():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue  # a picture
+        named += [f"{path.relative_to(ROOT)}: {found.group()}" for found in FOREIGN.finditer(text)]
+    assert named == []
+
+
+def test_when_a_notebook_is_saved_then_nothing_in_it_differs_from_run_to_run() -> None:
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        assert "widgets" not in notebook["metadata"], path.name
+        assert [cell["id"] for cell in notebook["cells"] if "execution" in cell["metadata"]] == [], path.name
+
+
+def test_when_the_schema_of_profiles_is_made_again_then_it_has_the_keys_of_the_one_that_is_kept() -> None:
+    """The keys, not the bytes: pydantic words the same schema a little differently from one minor to the next."""
+    from victor_nb.config.profiles import json_schema
+
+    def keys(schema: dict[str, Any]) -> dict[str, list[str]]:
+        return {name: sorted(part.get("properties", ())) for name, part in {"": schema, **schema["$defs"]}.items()}
+
+    kept = json.loads((PACKAGE / "config" / "profiles.schema.json").read_text(encoding="utf-8"))
+    assert keys(json_schema()) == keys(kept), "run `make schema`"

@@ -1,0 +1,283 @@
+"""What a magic line may say, and what it is told when it says something else."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from victor_nb.errors import MagicError, VictorError
+from victor_nb.notebook import later, options
+from victor_nb.notebook.grammar import MagicCall, apply, parse, read, split_prompt
+
+
+def refusal(line: str, **names: object) -> str:
+    """Return what a line that cannot be understood is told."""
+    with pytest.raises(MagicError) as caught:
+        parse(line, names)
+    told = str(caught.value)
+    assert "\n" not in told
+    assert len(told) < 230  # two lines of a cell
+    return told
+
+
+# --- what is understood ---
+
+
+def test_when_the_line_is_empty_then_nothing_is_asked_for() -> None:
+    assert parse("", {}) == MagicCall()
+
+
+@pytest.mark.parametrize(
+    "line", ["fast", "profile=fast", "--profile fast", "--profile=fast", "'fast'", " fast ", '"fast"']
+)
+def test_when_a_profile_is_named_in_any_way_then_the_call_is_the_same(line: str) -> None:
+    assert parse(line, {}) == MagicCall(profile="fast")
+
+
+def test_when_every_key_is_given_then_each_has_its_type() -> None:
+    line = (
+        'fast out=reply system="Be brief. It\'s fine" chat=demo as=json raw=yes timeout=2.5 retries=0 max_tokens=50 '
+        "temperature=0 show=quiet cost=off dry=true tags=team:search,run:7"
+    )
+    assert parse(line, {}) == MagicCall(
+        profile="fast",
+        out="reply",
+        system="Be brief. It's fine",
+        chat="demo",
+        form="json",
+        raw=True,
+        timeout=2.5,
+        retries=0,
+        max_tokens=50,
+        temperature=0.0,
+        show="quiet",
+        cost=False,
+        dry=True,
+        tags={"team": "search", "run": "7"},
+    )
+
+
+def test_when_a_later_release_reads_its_keys_then_the_grammar_has_them_already() -> None:
+    call = apply(read("profiles=fast,local strategy=funnel n=3 budget=0.05 --bg", {}), MagicCall())
+    assert call.profiles == ("fast", "local")
+    assert (call.strategy, call.n, call.budget, call.bg) == ("funnel", 3, Decimal("0.05"), True)
+
+
+@pytest.mark.parametrize("line", ["--raw", "--raw=true", "raw=on", "raw=1"])
+def test_when_a_flag_is_set_then_it_holds(line: str) -> None:
+    assert parse(line, {}).raw
+
+
+def test_when_a_flag_is_followed_by_a_pair_then_it_takes_no_value() -> None:
+    assert parse("fast --dry --raw timeout=3", {}) == MagicCall(profile="fast", dry=True, raw=True, timeout=3.0)
+
+
+def test_when_dashes_stand_for_underscores_then_the_key_is_found() -> None:
+    assert parse("--max-tokens 9 -o r", {}) == MagicCall(max_tokens=9, out="r")
+
+
+def test_when_a_value_is_a_name_with_a_dollar_then_it_is_the_object() -> None:
+    row = {"review": "good"}
+    names = {"row": row, "instructions": "Be brief.", "cfg": SimpleNamespace(limit={"tokens": 7}, seconds=3)}
+    call = parse(
+        "vars=$row params=$row system=$instructions max_tokens=$cfg.limit.tokens --timeout $cfg.seconds", names
+    )
+    assert call.vars is row
+    assert call.params is row
+    assert (call.system, call.max_tokens, call.timeout) == ("Be brief.", 7, 3.0)
+
+
+def test_when_a_dollar_stands_inside_a_text_then_it_is_text() -> None:
+    assert parse('system="costs $5, or $x"', {"x": 1}).system == "costs $5, or $x"
+
+
+def test_when_a_hash_stands_on_the_line_then_it_is_no_comment() -> None:
+    assert parse("system=a#b", {}).system == "a#b"
+    assert "'#'" in refusal("fast # the cheap one")
+
+
+def test_when_the_value_holds_an_equals_sign_then_it_stays_whole() -> None:
+    assert parse("system=a=b", {}).system == "a=b"
+
+
+def test_when_defaults_are_set_then_the_line_wins_over_them() -> None:
+    defaults = MagicCall(profile="local", timeout=9.0, show="quiet")
+    assert parse("timeout=1", {}, defaults=defaults) == MagicCall(profile="local", timeout=1.0, show="quiet")
+
+
+def test_when_help_is_asked_for_then_the_call_says_so() -> None:
+    assert parse("--help", {}).help
+    assert parse("fast -h", {}).help
+
+
+# --- the prompt of `%victor ask` ---
+
+
+@pytest.mark.parametrize(
+    ("line", "head", "prompt"),
+    [
+        ("fast -- tell me", "fast ", "tell me"),
+        ("-- who's there -- you?", "", "who's there -- you?"),
+        ('system="a -- b" -- c', 'system="a -- b" ', "c"),
+        ("fast tell me", "fast tell me", None),
+        ("fast --", "fast ", ""),
+    ],
+)
+def test_when_a_line_holds_its_prompt_then_it_is_split_at_the_dashes(line: str, head: str, prompt: str | None) -> None:
+    assert split_prompt(line) == (head, prompt)
+
+
+# --- what is refused ---
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("profle=fast", "Unknown key 'profle'. Did you mean profile=?"),
+        ("Profile=fast", "Did you mean profile=?"),
+        ("max_token=5", "Did you mean max_tokens=?"),
+        ("max-tokens=5", "Did you mean max_tokens=?"),
+        ("zzz=1", "Known: as bg budget"),
+        ("--zzz", "Unknown key 'zzz'"),
+        ("profile=fast profile=local", "profile= is given twice"),
+        ("fast profile=local", "profile= is given twice"),
+        ("--raw raw=true", "raw= is given twice"),
+        ("profile=fast profiles=fast,local", "profile= and profiles= exclude each other"),
+        ("fast profiles=fast,local", "profile= and profiles= exclude each other"),
+        ("profile =fast", "spaces around '='"),
+        ("profile = fast", "spaces around '='"),
+        ("= fast", "spaces around '='"),
+        ("profile=", "profile= needs a value right after the '=', such as profile=fast."),
+        ("''", "The profile is empty"),
+        ("system=don't", "left open"),
+        ("fast \\", "left open"),
+        ("Tell me a joke", "'me' is not key=value. Quote text with spaces; the prompt goes"),
+        ("raw", "Write --raw"),
+        ("fast dry", "Write --dry"),
+        ("--", "A lone --"),
+        ("-x 1", "only -o NAME is short"),
+        ("-o", "-o needs a value, such as -o reply."),
+        ("--timeout", "--timeout needs a value, such as --timeout 60."),
+        ("--timeout --raw", "--timeout needs a value"),
+        ("timeout=soon", "timeout=soon is not right: it takes seconds above 0, such as timeout=60."),
+        ("timeout=30s", "timeout=30s is not right"),
+        ("timeout=0", "seconds above 0"),
+        ("timeout=-1", "seconds above 0"),
+        ("timeout=nan", "seconds above 0"),
+        ("timeout=1_0", "seconds above 0"),
+        ("temperature=hot", "a number of 0 or more"),
+        ("temperature=inf", "a number of 0 or more"),
+        ("temperature=-1", "a number of 0 or more"),
+        ("max_tokens=1.5", "a whole number of 1 or more"),
+        ("max_tokens=0", "a whole number of 1 or more"),
+        ("max_tokens=1e3", "a whole number of 1 or more"),
+        ("max_tokens=²", "a whole number of 1 or more"),
+        ("retries=11", "a whole number from 0 to 10"),
+        ("out=2x", "a variable name"),
+        ("out=class", "a variable name"),
+        ("out=a.b", "a variable name"),
+        ("out=list", "would hide Python's"),
+        ("out=_", "would hide Python's"),
+        ("as=markdwn", "as=markdwn is unknown. Known: text md json code table."),
+        ("as=jsn", "Did you mean as=json?"),
+        ("show=everything", "Known: answer quiet none."),
+        ("raw=maybe", "true or false"),
+        ("cost=maybe", "true or false"),
+        ("params={}", "a dict with text as keys"),
+        ("vars=row", "a dict with text as keys"),
+        ("schema=Model", "a pydantic model or a type"),
+        ("tags=draft", "name:value"),
+        ("system=$nope", "'nope' is not defined. Run the cell that defines it first."),
+        ("system=$", "is no reference"),
+        ("timeout=$5", "is no reference"),
+    ],
+)
+def test_when_a_line_is_wrong_then_it_is_told_what_to_type(line: str, told: str) -> None:
+    assert told in refusal(line)
+
+
+@pytest.mark.parametrize(
+    "key", ["api_key", "api-key", "apikey", "key", "OPENAI_API_KEY", "--api-key", "token", "secret"]
+)
+def test_when_a_key_is_typed_on_the_line_then_it_is_refused_and_not_repeated(key: str) -> None:
+    told = refusal(f"fast {key}=sk-canary-123456789")
+    assert "does not belong in a notebook" in told
+    assert ".env file beside profiles.yaml" in told
+    assert "canary" not in told
+
+
+def test_when_an_undefined_name_is_near_another_then_that_is_offered() -> None:
+    assert "Did you mean $instructions?" in refusal("system=$instruction", instructions="x", _instruction="y")
+
+
+def test_when_a_reference_has_no_such_part_then_it_says_so() -> None:
+    assert "a dict has no 'b'" in refusal("params=$d.b", d={"a": 1})
+    assert "starts with _" in refusal("params=$d.__class__", d={"a": 1})
+    assert "a module cannot be reached" in refusal("params=$os.environ", os=pytest)
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("max_tokens=$v", "many"),
+        ("max_tokens=$v", True),
+        ("max_tokens=$v", 2.0),
+        ("timeout=$v", True),
+        ("timeout=$v", None),
+        ("timeout=$v", 10**400),
+        ("profile=$v", 5),
+        ("profile=$v", " "),
+        ("profile=$v", ["fast"]),
+        ("system=$v", 5),
+        ("params=$v", {1: 2}),
+        ("params=$v", [1]),
+        ("raw=$v", 1),
+        ("out=$v", None),
+        ("tags=$v", 3),
+        ("as=$v", 3),
+    ],
+)
+def test_when_an_object_is_of_the_wrong_type_then_it_is_refused(line: str, value: object) -> None:
+    told = refusal(line, v=value)
+    assert line.partition("=")[0] in told
+
+
+def test_when_an_object_is_refused_then_its_content_is_not_shown() -> None:
+    assert "canary" not in refusal("timeout=$v", v={"key": "canary"})
+
+
+@pytest.mark.parametrize("key", sorted(later.KEYS))
+def test_when_a_key_belongs_to_a_later_release_then_it_says_so(key: str) -> None:
+    line = f"--{key}" if key in options.FLAGS else f"{key}={options.EXAMPLES[key]}"
+    assert refusal(line).startswith(f"{key}= is not available yet. ")
+
+
+def test_when_a_key_has_an_example_then_the_example_is_right() -> None:
+    model = type("Model", (), {})
+    names = {"instructions": "x", "Model": model, "row": {}, "settings": {}}
+    assert options.EXAMPLES.keys() == options.KEYS.keys()
+    for key, example in options.EXAMPLES.items():
+        assert read(f"{key}={example}", names).keys() == {key}
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\n"), max_size=60))
+def test_when_anything_is_typed_then_it_is_understood_or_refused_in_one_line(line: str) -> None:
+    told = ""
+    try:
+        parse(line, {"x": 1})
+    except VictorError as error:
+        told = str(error)
+    assert "\n" not in told
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\n"), min_size=1, max_size=40))
+def test_when_a_text_is_quoted_as_a_shell_quotes_then_it_arrives_as_it_is(text: str) -> None:
+    import shlex
+
+    if text.startswith("$"):
+        return
+    assert parse("system=" + shlex.quote(text), {}).system == text

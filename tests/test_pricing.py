@@ -1,0 +1,245 @@
+"""What usage costs: the list's figures, the order of the sources, and no price where none is known."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from decimal import Decimal, localcontext
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from victor_nb.accounting.money import from_nanos, quantise, to_nanos, usd
+from victor_nb.accounting.pricing import PriceBook, Rates
+from victor_nb.values import Usage
+
+BOOK = PriceBook()
+MILLION = 1_000_000
+
+
+@dataclass(frozen=True)
+class Own:
+    """Prices as a profile holds them."""
+
+    input: Decimal
+    output: Decimal
+    cache_read: Decimal | None = None
+    cache_write: Decimal | None = None
+
+
+OWN = Own(Decimal(1), Decimal(10))
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "usage", "cost"),
+    [
+        ("openai", "gpt-4o-mini", Usage(10_000, 1_000), "0.0021"),  # 0.15 and 0.60 per million
+        ("openai", "gpt-4o-mini", Usage(10_000, 1_000, cache_read_tokens=4_000), "0.0018"),  # reads 0.075
+        ("anthropic", "claude-sonnet-4-5", Usage(1_000, 1_000), "0.018"),  # 3 and 15
+        ("anthropic", "claude-sonnet-4-5", Usage(1_000, 0, cache_read_tokens=1_000), "0.0003"),  # reads 0.30
+        ("anthropic", "claude-sonnet-4-5", Usage(1_000, 0, cache_write_tokens=1_000), "0.00375"),  # writes 3.75
+        ("anthropic", "claude-sonnet-4-5", Usage(1_000, 0, 0, 1_000, 0, 1_000), "0.006"),  # for an hour 6
+        ("anthropic", "claude-sonnet-4-5", Usage(300_000, 1_000), "1.8225"),  # the tier of long prompts: 6 and 22.50
+        ("google", "gemini-2.5-pro", Usage(1_000, 100, reasoning_tokens=60), "0.00225"),  # 1.25 and 10, thoughts inside
+        ("google", "models/gemini-2.5-pro", Usage(1_000, 100), "0.00225"),
+    ],
+)
+def test_when_the_list_knows_the_model_then_its_price_holds(provider: str, model: str, usage: Usage, cost: str) -> None:
+    price = BOOK.price(usage, provider=provider, model=model)
+    assert (price.cost, price.source) == (Decimal(cost), "computed")
+    assert price.version.startswith("genai-prices ")
+
+
+def test_when_another_model_served_then_it_is_the_one_that_is_paid() -> None:
+    price = BOOK.price(Usage(MILLION), provider="openai", model="gpt-4o", model_served="gpt-4o-mini-2024-07-18")
+    assert price.cost == Decimal("0.15")
+
+
+def test_when_the_served_model_is_unknown_then_the_one_asked_for_is_priced() -> None:
+    price = BOOK.price(Usage(MILLION), provider="openai", model="gpt-4o-mini", model_served="nobody-7b")
+    assert price.cost == Decimal("0.15")
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic", "google", "nobody"])
+@pytest.mark.parametrize("model", ["nobody-7b", "", "\ud800"])
+def test_when_the_model_is_unknown_then_the_cost_is_none(provider: str, model: str) -> None:
+    price = BOOK.price(Usage(10, 10), provider=provider, model=model)
+    assert (price.cost, price.source) == (None, "unknown")
+    assert BOOK.rates(provider=provider, model=model) is None
+    assert not BOOK.deprecated(provider, model)
+
+
+@pytest.mark.parametrize("model", ["whisper-1", "tts-1"])
+def test_when_a_model_is_not_sold_by_the_token_then_tokens_are_not_free(model: str) -> None:
+    assert BOOK.price(Usage(10, 10), provider="openai", model=model).cost is None
+    assert BOOK.rates(provider="openai", model=model) is None
+
+
+def test_when_the_model_is_local_then_it_costs_nothing() -> None:
+    price = BOOK.price(Usage(10, 10), provider="ollama", model="llama3.2")
+    assert (price.cost, price.source) == (Decimal(0), "local")
+    assert BOOK.rates(provider="ollama", model="llama3.2") == Rates(Decimal(0), Decimal(0), Decimal(0))
+    assert not BOOK.deprecated("ollama", "llama3.2")
+
+
+def test_when_a_profile_has_prices_then_they_beat_all_others() -> None:
+    price = BOOK.price(Usage(1_000, 100), provider="openai", model="gpt-4o-mini", override=OWN, reported=Decimal("0.5"))
+    assert (price.cost, price.source, price.version) == (Decimal("0.002"), "override", "profiles.yaml")
+    assert BOOK.price(Usage(1_000), provider="ollama", model="llama3.2", override=OWN).cost == Decimal("0.001")
+
+
+def test_when_a_profile_prices_its_cache_then_its_parts_cost_that() -> None:
+    own = Own(Decimal(10), Decimal(0), cache_read=Decimal(1), cache_write=Decimal(100))
+    usage = Usage(1_000, 0, cache_read_tokens=200, cache_write_tokens=100)
+    assert BOOK.price(usage, provider="openai", model="x", override=own).cost == Decimal("0.0172")
+    assert BOOK.rates(provider="openai", model="x", override=own) == Rates(Decimal(10), Decimal(0), Decimal(1))
+
+
+def test_when_the_provider_reports_a_cost_then_it_beats_the_list() -> None:
+    price = BOOK.price(Usage(1_000), provider="openai", model="gpt-4o-mini", reported=Decimal("0.0123"))
+    assert (price.cost, price.source) == (Decimal("0.0123"), "reported")
+
+
+@pytest.mark.parametrize("nonsense", ["-1", "NaN", "sNaN", "Infinity", "1e30"])
+def test_when_the_reported_cost_is_nonsense_then_the_list_holds(nonsense: str) -> None:
+    price = BOOK.price(Usage(MILLION), provider="openai", model="gpt-4o-mini", reported=Decimal(nonsense))
+    assert (price.cost, price.source) == (Decimal("0.15"), "computed")
+
+
+def test_when_the_url_is_known_then_its_provider_sets_the_price() -> None:
+    groq = "https://api.groq.com/openai/v1"
+    model = "llama-3.3-70b-versatile"
+    assert BOOK.price(Usage(MILLION), provider="openai", model=model).cost is None
+    assert BOOK.price(Usage(MILLION), provider="openai", model=model, base_url=groq).cost == Decimal("0.59")
+
+
+def test_when_the_url_is_unknown_then_the_dialect_sets_the_price() -> None:
+    here = "http://127.0.0.1:8080/v1"
+    assert BOOK.price(Usage(MILLION), provider="openai", model="gpt-4o-mini", base_url=here).cost == Decimal("0.15")
+
+
+@pytest.mark.parametrize(
+    ("usage", "same_as"),
+    [
+        (Usage(100, cache_read_tokens=5_000), Usage(100, cache_read_tokens=100)),
+        (Usage(100, 0, 80, 80), Usage(100, 0, 80, 20)),
+        (Usage(100, 0, 0, 50, 0, 70), Usage(100, 0, 0, 50, 0, 50)),
+        (Usage(100, 10, reasoning_tokens=99), Usage(100, 10, reasoning_tokens=10)),
+        (Usage(100, 10, -5, -5, -5, -5), Usage(100, 10)),
+    ],
+)
+@pytest.mark.parametrize("own", [None, OWN])
+def test_when_parts_exceed_their_total_then_they_are_cut_to_it(usage: Usage, same_as: Usage, own: Own | None) -> None:
+    cut, plain = (
+        BOOK.price(tokens, provider="anthropic", model="claude-sonnet-4-5", override=own) for tokens in (usage, same_as)
+    )
+    assert cut == plain
+    assert cut.cost is not None
+
+
+@pytest.mark.parametrize("usage", [Usage(-1), Usage(0, -1), Usage(10**30)])
+@pytest.mark.parametrize("own", [None, OWN])
+def test_when_a_count_is_impossible_then_the_cost_is_none(usage: Usage, own: Own | None) -> None:
+    price = BOOK.price(usage, provider="openai", model="gpt-4o-mini", override=own)
+    assert (price.cost, price.source) == (None, "unknown")
+
+
+def test_when_a_notebook_lowers_its_precision_then_prices_stay_exact() -> None:
+    with localcontext() as context:
+        context.prec = 2
+        price = BOOK.price(Usage(123_456, 1), provider="openai", model="gpt-4o-mini")
+    assert price.cost == Decimal("0.018519")
+
+
+def test_when_a_model_has_tiers_then_its_rates_are_those_of_short_requests() -> None:
+    rates = BOOK.rates(provider="anthropic", model="claude-sonnet-4-5")
+    assert rates == Rates(Decimal(3), Decimal(15), Decimal("0.3"))
+
+
+def test_when_a_provider_charges_for_the_request_too_then_rates_are_those_of_tokens_only() -> None:
+    url = "https://api.perplexity.ai"
+    rates = BOOK.rates(provider="openai", model="sonar", base_url=url)
+    one = BOOK.price(Usage(1), provider="openai", model="sonar", base_url=url).cost
+    assert rates is not None
+    assert one is not None
+    assert rates.input < 1_000 * one  # the fee is in the price of a request
+
+
+def test_when_only_a_model_is_named_then_its_maker_is_found() -> None:
+    names = ("claude-sonnet-4-5", "gpt-4o-mini", "gemini-2.5-pro", "nobody-7b", "fast", "")
+    assert [BOOK.find(name) for name in names] == ["anthropic", "openai", "google", None, None, None]
+
+
+def test_when_the_list_marks_a_model_as_deprecated_then_so_do_we() -> None:
+    avian = "https://api.avian.io"
+    assert BOOK.deprecated("openai", "meta-llama-3.1-8b-instruct", base_url=avian)
+    assert not BOOK.deprecated("openai", "gpt-4o-mini")
+
+
+def test_when_eight_threads_ask_a_new_book_then_all_get_the_same_price() -> None:
+    book = PriceBook()
+    with ThreadPoolExecutor(8) as threads:
+        prices = list(
+            threads.map(lambda _: book.price(Usage(1_000, 10), provider="openai", model="gpt-4o-mini"), range(64))
+        )
+    assert len(set(prices)) == 1
+    assert prices[0].cost == Decimal("0.000156")
+
+
+COUNTS = st.integers(min_value=-1_000, max_value=10**12)
+USAGES = st.builds(Usage, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS)
+
+
+@given(a=USAGES, b=USAGES, c=USAGES)
+def test_when_usages_are_added_then_order_and_grouping_do_not_matter(a: Usage, b: Usage, c: Usage) -> None:
+    assert (a + b) + c == a + (b + c) == sum([c, a, b])
+    assert a + Usage() == a
+    assert (a + b).total_tokens == a.total_tokens + b.total_tokens
+
+
+@given(
+    usage=USAGES,
+    asked=st.sampled_from(
+        [("openai", "gpt-4o-mini"), ("anthropic", "claude-sonnet-4-5"), ("google", "gemini-2.5-pro")]
+    ),
+    own=st.sampled_from([None, OWN, Own(Decimal("0.0000001"), Decimal(0), Decimal(3), Decimal(0))]),
+)
+def test_when_anything_is_priced_then_the_cost_is_unknown_or_not_negative(
+    usage: Usage, asked: tuple[str, str], own: Own | None
+) -> None:
+    price = BOOK.price(usage, provider=asked[0], model=asked[1], override=own)
+    assert (price.cost is None) == (price.source == "unknown")
+    assert price.cost is None or price.cost >= 0
+    assert price.cost is None or from_nanos(to_nanos(price.cost) or 0) == price.cost
+
+
+@given(st.decimals(min_value=-(10**9), max_value=10**9, allow_nan=False, places=12))
+def test_when_money_goes_to_disk_and_back_then_it_is_the_nearest_nano_dollar(amount: Decimal) -> None:
+    exact = quantise(amount)
+    assert exact is not None
+    assert abs(exact - amount) <= Decimal("5e-10")
+    back = from_nanos(to_nanos(amount) or 0)
+    assert (back, str(back)) == (exact, str(exact))
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [
+        ("0", "USD 0.0000"),
+        ("0.00412", "USD 0.0041"),
+        ("0.0000123", "USD 0.000012"),
+        ("0.000099", "USD 0.000099"),
+        ("1234.5", "USD 1234.5000"),
+        ("-0.5", "USD -0.5000"),
+    ],
+)
+def test_when_money_is_said_then_it_has_four_places_or_two_digits(amount: str, text: str) -> None:
+    assert usd(Decimal(amount)) == text
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"), [("0E-9", "0"), ("0.000750000", "0.00075"), ("1E+3", "1000"), ("20", "20")]
+)
+def test_when_money_is_quantised_then_it_has_no_idle_zeros(amount: str, text: str) -> None:
+    assert str(quantise(Decimal(amount))) == text

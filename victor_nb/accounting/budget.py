@@ -1,0 +1,131 @@
+"""Limits in USD: the worst case of a call is held before it is sent, and settled with what it really cost."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Final
+
+from victor_nb.errors import BudgetError, ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+_ZERO: Final = Decimal(0)
+
+
+@dataclass(slots=True)
+class Limit:
+    """One limit, with what it has seen: `spent` is settled, `held` is under way; both in USD."""
+
+    name: str
+    amount: Decimal
+    spent: Decimal = _ZERO
+    held: Decimal = _ZERO
+    spent_elsewhere: Callable[[], Decimal] = field(default=lambda: _ZERO, repr=False)
+
+    @property
+    def left(self) -> Decimal:
+        """USD that a further call may cost at the most."""
+        return self.amount - self.spent - self.held - self.spent_elsewhere()
+
+
+@dataclass(slots=True)
+class Hold:
+    """The worst case of one call, set aside in every limit that applies to it."""
+
+    limits: tuple[Limit, ...]
+    amount: Decimal
+    lock: threading.Lock
+    open: bool = True
+
+    def settle(self, cost: Decimal | None) -> None:
+        """Replace the worst case by the real cost in USD; an unknown cost counts as the worst case. Once only."""
+        with self.lock:
+            if not self.open:
+                return
+            self.open = False
+            for limit in self.limits:
+                limit.held -= self.amount
+                limit.spent += self.amount if cost is None else cost
+
+
+_nested: ContextVar[tuple[Limit, ...]] = ContextVar("victor_nb_limits", default=())
+
+
+class Budget:
+    """The limits of a kernel. A call must fit all that apply, or it is not sent."""
+
+    def __init__(self, limits: tuple[Limit, ...] = ()) -> None:
+        self._lock = threading.Lock()
+        self._limits = limits
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """The limits that apply here, the widest first."""
+        return (*self._limits, *_nested.get())
+
+    def set(self, limits: tuple[Limit, ...]) -> None:
+        """Replace the kernel's own limits."""
+        with self._lock:
+            self._limits = limits
+
+    @contextmanager
+    def limit(self, usd: Decimal | str | float, *, name: str = "this block") -> Generator[Limit]:
+        """Limit what is asked inside a `with` block; blocks may nest.
+
+        Raises:
+            ConfigError: `usd` is not an amount of money.
+        """
+        limit = Limit(name, to_usd(usd))
+        token = _nested.set((*_nested.get(), limit))
+        try:
+            yield limit
+        finally:
+            _nested.reset(token)
+
+    def hold(self, worst: Decimal | None, *, limits: tuple[Limit, ...], who: str) -> Hold:
+        """Set the worst case of a call aside.
+
+        Args:
+            worst: USD; None when the model has no known price.
+            limits: The limits that applied where the call was made.
+            who: The profile that asks, for the message.
+
+        Raises:
+            BudgetError: It does not fit, or nobody knows whether it does.
+        """
+        if worst is None and limits:
+            raise BudgetError(
+                f"{who}: the model has no known price, so no budget can hold it. Give the profile prices."
+            )
+        amount = worst or _ZERO
+        with self._lock:
+            for limit in limits if amount else ():
+                if amount > limit.left:
+                    left = f"USD {max(limit.left, _ZERO):.4f} left of {limit.amount:.4f}"
+                    raise BudgetError(
+                        f"{who}: at worst USD {amount:.4f}, and the budget of {limit.name} has {left}. "
+                        "Nothing was sent. Lower max_tokens or raise the budget."
+                    )
+            for limit in limits:
+                limit.held += amount
+        return Hold(limits, amount, self._lock)
+
+
+def to_usd(amount: Decimal | str | float) -> Decimal:
+    """Return an amount of money as it was written.
+
+    Raises:
+        ConfigError: It is not a number of 0 or more.
+    """
+    try:
+        usd = Decimal(str(amount).strip().removeprefix("USD").strip())
+    except InvalidOperation:
+        usd = Decimal(-1)
+    if not usd.is_finite() or usd < 0:
+        raise ConfigError(f"A budget is an amount in USD such as 0.50, not {amount!r}.")
+    return usd

@@ -1,0 +1,158 @@
+"""The ledger: one row per attempt, written when it starts and completed when it ends; sums are read, never kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
+
+from victor_nb.accounting.columns import SELECTION, fetch
+from victor_nb.accounting.money import NANOS_PER_USD, from_nanos, usd
+from victor_nb.accounting.rows import MOMENT, SCHEMA, Row, decode, encode
+from victor_nb.accounting.writer import Writer
+from victor_nb.errors import ConfigError
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+    from decimal import Decimal
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Self
+
+    import pandas as pd
+
+__all__ = ["Ledger", "Row", "Scope", "Total"]
+
+Result = TypeVar("Result")
+Scope: TypeAlias = Literal["kernel", "all"]
+"""The rows of this kernel, or of the whole file."""
+
+_FRAME: Final = "victor_nb.reports.frames:ledger_frame"
+_CLAUSES: Final = {"kernel": "kernel = :kernel", "all": "TRUE"}
+_SUMS: Final = f"""
+    COALESCE(SUM(cost / {NANOS_PER_USD}), 0), COALESCE(SUM(cost % {NANOS_PER_USD}), 0),
+    COALESCE(SUM(billed / {NANOS_PER_USD}), 0), COALESCE(SUM(billed % {NANOS_PER_USD}), 0),
+    COUNT(*) - COUNT(cost), COUNT(DISTINCT kernel || ' ' || call_id), COUNT(*)"""
+"""Dollars and the nanos beyond them apart: the sum of the nanos alone would overflow at nine billion dollars."""
+_EARLIEST: Final = -(1 << 63)
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """What the attempts of a ledger cost together.
+
+    Attributes:
+        cost: List price in USD of all whose price is known; a lower bound where `unpriced` is not 0.
+        billed: What was really paid in USD, as far as it is known.
+        unpriced: Attempts whose cost is not known, or not yet: those under way are among them.
+        calls: Calls, however often each was tried.
+        attempts: Rows.
+    """
+
+    cost: Decimal
+    billed: Decimal
+    unpriced: int
+    calls: int
+    attempts: int
+
+    def __str__(self) -> str:
+        return f">= {usd(self.cost)} ({self.unpriced} unpriced)" if self.unpriced else usd(self.cost)
+
+
+class Ledger:
+    """Every attempt as a row, in one SQLite file for all kernels, or in memory.
+
+    `start` and `finish` return at once, on any thread and on an event loop; what reads waits until all that was
+    appended before is written. The file is opened with the first row or reading. A file that cannot be used gives one
+    `VictorWarning`, and this kernel's rows stay in memory.
+
+    Args:
+        path: The file; None keeps the rows in memory.
+        kernel: An id of this process, which no other one has.
+    """
+
+    def __init__(self, path: Path | None, *, kernel: str) -> None:
+        self.kernel = kernel
+        self._writer = Writer(path, kernel=kernel)
+
+    @property
+    def path(self) -> Path | None:
+        """The file in use; None when the rows are in memory, by choice or because the file could not be used."""
+        return self._writer.path
+
+    def start(self, row: Row) -> None:
+        """Write an attempt that begins, with status `running`: a killed kernel still shows it."""
+        self._writer.append(encode(row, kernel=self.kernel, status="running"))
+
+    def finish(self, row: Row) -> None:
+        """Write how the attempt ended, over the row that `start` wrote for its `call_id` and `attempt`."""
+        self._writer.append(encode(row, kernel=self.kernel, status=row.status))
+
+    def flush(self, *, timeout: float = 30.0) -> bool:
+        """Wait until all that was appended is written; return False if that takes more than `timeout` seconds."""
+        if not self._writer.started:
+            return True
+        try:
+            self._writer.ask(_nothing).result(timeout)
+        except TimeoutError:
+            return False
+        return True
+
+    def close(self, *, timeout: float = 30.0) -> None:
+        """Write what was appended and let go of the file; twice is fine. Any use of the ledger is then an error."""
+        self._writer.close(timeout=timeout)
+
+    def rows(self, scope: Scope = "kernel") -> list[Row]:
+        """Return the attempts by the time at which they started."""
+        return [decode(cells) for cells in self._select(", ".join(SCHEMA), scope, lambda found: found.fetchall())]
+
+    def to_frame(self, scope: Scope = "kernel") -> pd.DataFrame:
+        """Return the attempts as a pandas DataFrame, one row each, by the time at which they started.
+
+        The columns are those of the contract: `ts` datetime64[us, UTC]; token counts, `attempt` and `http_status`
+        Int64; `cost` and `billed` (USD) and `latency`, `ttft` and `queue` (seconds) float64, NaN where unknown;
+        repeated strings category; other text string; `tags` dicts. 100,000 rows take about half a second.
+        """
+        frame: pd.DataFrame = resolve_name(_FRAME)(self._select(SELECTION, scope, fetch))
+        return frame
+
+    def total(self, scope: Scope = "kernel", *, since: datetime | None = None) -> Total:
+        """Return the exact sums over the attempts that started at `since` or later."""
+        (sums,) = self._select(_SUMS, scope, lambda found: found.fetchall(), since=since)
+        return _total(sums)
+
+    def _select(
+        self, what: str, scope: Scope, read: Callable[[sqlite3.Cursor], Result], *, since: datetime | None = None
+    ) -> Result:
+        """Wait for what `read` makes of a query over everything that was appended before."""
+        values = {"kernel": self.kernel, "since": _EARLIEST if since is None else MOMENT.encode(since)}
+        query = f"SELECT {what} FROM attempts WHERE {_clause(scope)} AND ts >= :since ORDER BY ts, rowid"  # noqa: S608
+        return self._writer.ask(lambda db: read(db.execute(query, values))).result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def _clause(scope: Scope) -> str:
+    """Return the SQL that keeps the rows of a scope."""
+    if scope not in _CLAUSES:
+        raise ConfigError(f"A ledger has no scope {scope!r}. Use 'kernel' (this one's rows) or 'all' (the file's).")
+    return _CLAUSES[scope]
+
+
+def _total(sums: Sequence[int]) -> Total:
+    dollars, rest, billed_dollars, billed_rest, unpriced, calls, attempts = sums
+    return Total(_joined(dollars, rest), _joined(billed_dollars, billed_rest), unpriced, calls, attempts)
+
+
+def _joined(dollars: int, nanos: int) -> Decimal:
+    return from_nanos(dollars * NANOS_PER_USD + nanos)
+
+
+def _nothing(_db: sqlite3.Connection) -> None:
+    """Do nothing, after all that was appended before."""

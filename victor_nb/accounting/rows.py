@@ -1,0 +1,155 @@
+"""One attempt as a row, and how a row is laid out on disk."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
+
+from victor_nb.accounting.money import from_nanos, to_nanos
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from decimal import Decimal
+
+    from victor_nb.values import CostSource, Mode, Status, UsageSource
+
+Cell: TypeAlias = str | int | float | None
+"""What SQLite takes and gives."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One HTTP exchange. Tokens, cost and timings are None while, and where, they are unknown.
+
+    Attributes:
+        ts: When the attempt started.
+        call_id: What the attempts of one call share.
+        attempt: 1 for the first.
+        run_id: The strategy run, bulk job or fan-out that the call belongs to.
+        input_tokens: All of the input; cache reads and writes are inside it.
+        output_tokens: All of the output; reasoning is inside it.
+        cost: List price in USD; None when unknown, never 0.
+        billed: What was really paid in USD; 0 when simulated or replayed.
+        latency: Seconds from the request to the end of the answer.
+        ttft: Seconds to the first text, where streamed.
+        queue: Seconds waited for a free place before the request.
+        tags: The user's own words about the call.
+        prompt: What was sent. Kept only where `log_text: true`, as is `answer`; neither is in the frame.
+    """
+
+    ts: datetime
+    call_id: str
+    attempt: int = 1
+    run_id: str | None = None
+    strategy: str | None = None
+    stage: str | None = None
+    profile: str
+    provider: str
+    model: str
+    model_served: str | None = None
+    mode: Mode = "live"
+    status: Status = "running"
+    input_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    usage_source: UsageSource | None = None
+    cost: Decimal | None = None
+    billed: Decimal | None = None
+    cost_source: CostSource | None = None
+    price_version: str | None = None
+    latency: float | None = None
+    ttft: float | None = None
+    queue: float | None = None
+    http_status: int | None = None
+    error_type: str | None = None
+    error: str | None = None
+    request_id: str | None = None
+    notebook: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
+    prompt: str | None = None
+    answer: str | None = None
+
+
+class Kind(NamedTuple):
+    """How a sort of value is kept: the SQL type, the way in, and the way out. A word is a text that rows share."""
+
+    name: Literal["text", "word", "count", "seconds", "money", "moment", "tags"]
+    sql: str
+    encode: Callable[[Any], Cell]
+    decode: Callable[[Any], Any]
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_COUNTABLE: Final = 1 << 53
+"""Counts from here on are no counts: a float, and so a plot, would not hold them."""
+
+
+def _text(value: str | None) -> str | None:
+    """Spell out what a file of UTF-8 cannot hold or SQLite would stop at: half a surrogate pair, and NUL."""
+    if value is None or (value.isascii() and "\0" not in value):
+        return value
+    return value.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")
+
+
+def _count(value: int | None) -> int | None:
+    return value if value is not None and abs(value) < _COUNTABLE else None
+
+
+def _moment(value: datetime) -> int:
+    return (value.astimezone(UTC) - _EPOCH) // _MICROSECOND
+
+
+def _when(microseconds: int) -> datetime:
+    return _EPOCH + microseconds * _MICROSECOND
+
+
+def _json(value: Mapping[str, str]) -> str:
+    return json.dumps({_text(str(key)): _text(str(word)) for key, word in value.items()}) if value else "{}"
+
+
+def _amount(nanos: int | None) -> Decimal | None:
+    return None if nanos is None else from_nanos(nanos)
+
+
+def _same(value: Cell) -> Cell:
+    return value
+
+
+_TEXT: Final = Kind("text", "TEXT", _text, _same)
+_WORD: Final = Kind("word", "TEXT", _text, _same)
+_COUNT: Final = Kind("count", "INTEGER", _count, _same)
+_SECONDS: Final = Kind("seconds", "REAL", _same, _same)
+_MONEY: Final = Kind("money", "INTEGER", to_nanos, _amount)
+MOMENT: Final = Kind("moment", "INTEGER NOT NULL", _moment, _when)
+_TAGS: Final = Kind("tags", "TEXT NOT NULL", _json, json.loads)
+
+_KINDS: Final = {
+    "ts": MOMENT,
+    "tags": _TAGS,
+    **dict.fromkeys(("cost", "billed"), _MONEY),
+    **dict.fromkeys(("latency", "ttft", "queue"), _SECONDS),
+    **dict.fromkeys(("attempt", "http_status", "input_tokens", "output_tokens", "reasoning_tokens"), _COUNT),
+    **dict.fromkeys(("cache_read_tokens", "cache_write_tokens"), _COUNT),
+    **dict.fromkeys(("call_id", "run_id", "error", "request_id", "prompt", "answer"), _TEXT),
+}
+SCHEMA: Final[Mapping[str, Kind]] = {item.name: _KINDS.get(item.name, _WORD) for item in fields(Row)}
+"""Every column of a row, in order, with its kind."""
+
+COLUMNS: Final = tuple(name for name in SCHEMA if name not in {"prompt", "answer"})
+"""The columns of the contract, in order: what a frame has."""
+
+
+def encode(row: Row, *, kernel: str, status: Status) -> tuple[Cell, ...]:
+    """Return the row as a record: the kernel's id, then a cell for each column. It takes nothing of `row` along."""
+    cells = {name: kind.encode(getattr(row, name)) for name, kind in SCHEMA.items()}
+    return (kernel, *(cells | {"status": status}).values())
+
+
+def decode(cells: Sequence[Cell]) -> Row:
+    """Return the row that the cells of `SCHEMA` stand for."""
+    return Row(**{name: kind.decode(cell) for (name, kind), cell in zip(SCHEMA.items(), cells, strict=True)})

@@ -1,0 +1,183 @@
+"""The ledger's file: SQLite that several kernels write at once, and memory where there is no file to be had."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import time
+import warnings
+from contextlib import closing, contextmanager, suppress
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from victor_nb.accounting.rows import SCHEMA
+from victor_nb.errors import VictorWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+    from pathlib import Path
+
+    from victor_nb.accounting.rows import Cell
+
+Result = TypeVar("Result")
+
+_APPLICATION: Final = 0x56696374
+"""`Vict`, by which we know our own files (PRAGMA application_id)."""
+_VERSION: Final = 1
+_PATIENCE: Final = 30.0
+"""Seconds that other kernels may keep us waiting for the file."""
+
+_NAMES: Final = ", ".join(SCHEMA)
+_TABLE: Final = f"""
+    CREATE TABLE attempts (
+        kernel TEXT NOT NULL,
+        {", ".join(f"{name} {kind.sql}" for name, kind in SCHEMA.items())},
+        UNIQUE (kernel, call_id, attempt)
+    )"""
+_PREPARATION: Final = (
+    _TABLE,
+    "CREATE INDEX attempts_by_kernel ON attempts (kernel, ts)",
+    "CREATE INDEX attempts_by_ts ON attempts (ts)",
+    f"PRAGMA application_id = {_APPLICATION}",
+    f"PRAGMA user_version = {_VERSION}",
+)
+_UPSERT: Final = f"""
+    INSERT INTO attempts (kernel, {_NAMES}) VALUES (?{", ?" * len(SCHEMA)})
+    ON CONFLICT (kernel, call_id, attempt) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in SCHEMA)}"""  # noqa: S608 - our own names
+_OWN: Final = f"SELECT kernel, {_NAMES} FROM attempts WHERE kernel = ? ORDER BY rowid"  # noqa: S608 - our own names
+
+
+class Store:
+    """One connection to the ledger's table, for one thread.
+
+    What goes wrong with the file is said once, as a `VictorWarning`; this kernel's rows then move to memory.
+
+    Attributes:
+        path: The file, or None when the rows are in memory.
+        unsaid: The warning, where the user's filter made an error of it: someone has to raise it to the user.
+    """
+
+    def __init__(self, path: Path | None, *, kernel: str) -> None:
+        self.path = path
+        self.unsaid: VictorWarning | None = None
+        self._kernel = kernel
+        self._db = self._open()
+
+    def write(self, records: Sequence[Sequence[Cell]]) -> None:
+        """Add the records, or complete those of the same kernel, call and attempt, in one transaction."""
+        self.run(lambda db: _insert(db, records))
+
+    def run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Do `work` on the table; once more, in memory, where the file does not let us."""
+        try:
+            return _patiently(work, self._db)
+        except (sqlite3.Error, OSError) as cause:
+            if self.path is None:
+                raise
+            self._db = self._fall_back(self.path, cause, self._db)
+            return work(self._db)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
+
+    def _open(self) -> sqlite3.Connection:
+        if self.path is None:
+            return _in_memory()
+        try:
+            return _in_file(self.path)
+        except (sqlite3.Error, OSError, ValueError) as cause:  # ValueError: a path with a NUL in it
+            return self._fall_back(self.path, cause, None)
+
+    def _fall_back(self, path: Path, cause: Exception, old: sqlite3.Connection | None) -> sqlite3.Connection:
+        memory = _in_memory()
+        if old is not None:
+            with closing(old), suppress(sqlite3.Error):
+                memory.executemany(_UPSERT, old.execute(_OWN, (self._kernel,)))
+        self.path = None
+        self.warn(
+            f"The ledger {str(path)!r} cannot be used ({cause}): this kernel's rows stay in memory and end with it. "
+            "Set VICTOR_LEDGER to another file."
+        )
+        return memory
+
+    def warn(self, text: str) -> None:
+        """Warn, from a thread in which an exception would reach nobody."""
+        try:
+            warnings.warn(text, VictorWarning, stacklevel=2)
+        except VictorWarning as warning:
+            self.unsaid = warning
+
+
+def _in_memory() -> sqlite3.Connection:
+    db = sqlite3.connect(":memory:", isolation_level=None)
+    _create(db)
+    return db
+
+
+def _in_file(path: Path) -> sqlite3.Connection:
+    """Open or create the ledger. Only its owner may read it: `log_text` puts prompts there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    db = sqlite3.connect(path, timeout=_PATIENCE / 6, isolation_level=None)
+    try:
+        _patiently(_prepare, db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _prepare(db: sqlite3.Connection) -> None:
+    """Create what is missing, then switch to WAL, in which readers and a writer do not wait for each other."""
+    if _mark(db) == (0, 0):
+        with _transaction(db):
+            if _mark(db) == (0, 0) and not db.execute("SELECT 1 FROM sqlite_master").fetchone():
+                _create(db)
+    if _mark(db) != (_APPLICATION, _VERSION):
+        raise sqlite3.DatabaseError("it is not a ledger of this version of victor_nb")
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = NORMAL")
+
+
+def _create(db: sqlite3.Connection) -> None:
+    for statement in _PREPARATION:
+        db.execute(statement)
+
+
+def _mark(db: sqlite3.Connection) -> tuple[int, int]:
+    """Return whose file it is and of which version; zeros for an empty one."""
+    return db.execute("PRAGMA application_id").fetchone()[0], db.execute("PRAGMA user_version").fetchone()[0]
+
+
+def _insert(db: sqlite3.Connection, records: Sequence[Sequence[Cell]]) -> None:
+    with _transaction(db):
+        db.executemany(_UPSERT, records)
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Generator[None]:
+    """Write all or nothing. IMMEDIATE: a reader that turns writer half-way cannot be made to wait, only refused."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):  # an error may have ended the transaction already
+            db.execute("ROLLBACK")
+        raise
+
+
+def _patiently(work: Callable[[sqlite3.Connection], Result], db: sqlite3.Connection) -> Result:
+    """Do `work` again while other kernels hold the file: SQLite's own timeout does not cover the switch to WAL."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return work(db)
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - two kernels must not wait in step
+
+
+def _is_busy(error: sqlite3.OperationalError) -> bool:
+    return error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}

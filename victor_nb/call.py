@@ -1,0 +1,251 @@
+"""One call: hold, call, price, record, settle."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import warnings
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from victor_nb.errors import (
+    BadRequestError,
+    BudgetError,
+    ClosedError,
+    ContentFilterError,
+    MalformedAnswerError,
+    PartialAnswerError,
+    ProviderError,
+    RequestTimeoutError,
+    VictorError,
+    VictorWarning,
+)
+from victor_nb.record import Record, estimate_input
+from victor_nb.retry import retrying
+from victor_nb.values import Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from decimal import Decimal
+
+    from victor_nb.accounting.budget import Hold
+    from victor_nb.plan import Plan
+    from victor_nb.record import Attempt
+    from victor_nb.values import ChatRequest, ReplyStatus
+
+_ASSUMED_OUTPUT: Final = 8192
+"""Tokens that an answer may take at worst where no max_tokens is given."""
+
+
+class Call:
+    """A plan under way on the background loop; what has arrived is readable from any thread."""
+
+    def __init__(self, plan: Plan, *, on_text: Callable[[str], None] | None = None) -> None:
+        self.plan = plan
+        self._record = Record(plan)
+        self._notes: list[str] = []
+        self._request = self._cooled(plan.request)
+        self._on_text = on_text
+        self._attempt: Attempt | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._closed = False
+        self._began = self._ended = time.perf_counter()
+        self._failure: ProviderError | None = None
+        self._deadline: asyncio.Timeout | None = None
+
+    async def run(self) -> Reply:
+        """Hold, call, price, record, settle.
+
+        Raises:
+            VictorError: What went wrong; every attempt is in the ledger.
+        """
+        hold = self._hold()
+        self._task = asyncio.current_task()
+        self.plan.running.add(self)
+        try:
+            await self._ask()
+        except asyncio.CancelledError:
+            if not self._closed:
+                raise
+            raise ClosedError(f"{self.plan.profile.name}: closed while the call was under way.") from None
+        finally:
+            self.plan.running.discard(self)
+            self._ended = time.perf_counter()
+            hold.settle(self._record.cost)
+        reply = self.reply("ok" if self._attempt and self._attempt.draft.finish_reason else "partial")
+        self.plan.session.last = reply
+        return reply
+
+    def close(self) -> None:
+        """End the call because its client goes. On the background loop only."""
+        self._closed = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def reply(self, status: ReplyStatus) -> Reply:
+        """Return what has arrived, as a reply of that status."""
+        profile, draft, record = self.plan.profile, self._attempt and self._attempt.draft, self._record
+        first = self._attempt.first if self._attempt else None
+        notes = [*self._notes, *(["tokens estimated: the provider reported none"] if record.estimated else [])]
+        return Reply(
+            content=draft.text if draft else "",
+            usage=record.usage,
+            cost=record.cost,
+            billed=record.billed,
+            profile=profile.name,
+            provider=profile.provider,
+            model=profile.model,
+            model_served=draft.model_served if draft else None,
+            latency=self._ended - self._began,
+            ttft=first - self._began if first is not None else None,
+            finish_reason=draft.finish_reason if draft else None,
+            attempts=record.attempts,
+            mode=self.plan.mode,
+            request_id=draft.request_id if draft else None,
+            status=status,
+            call_id=record.call_id,
+            notes=tuple(notes),
+        )
+
+    def _hold(self) -> Hold:
+        plan = self.plan
+        worst = self._worst_case() if plan.limits else None
+        try:
+            return plan.session.budget.hold(worst, limits=plan.limits, who=plan.profile.name)
+        except BudgetError as error:
+            self._record.refuse(self._request, error)
+            raise
+
+    def _worst_case(self) -> Decimal | None:
+        """Return what the call costs at most, in USD: every token of input, and as much output as is allowed."""
+        profile = self.plan.profile
+        rates = self.plan.session.prices.rates(
+            provider=profile.provider, model=profile.model, base_url=self.plan.base_url, override=profile.prices
+        )
+        if rates is None:
+            return None
+        tokens_out = self._request.max_tokens or _ASSUMED_OUTPUT
+        return (estimate_input(self._request) * rates.input + tokens_out * rates.output) / 1_000_000
+
+    async def _ask(self) -> None:
+        """Wait for a place, then try until it works or is not worth another try."""
+        asked = time.perf_counter()
+        async with self.plan.limiter:
+            self._began = time.perf_counter()
+            self._record.queue = self._began - asked
+            self._deadline = asyncio.timeout(self.plan.timeout)
+            try:
+                async with self._deadline:
+                    async for attempt in retrying(self.plan.retries):
+                        with attempt:
+                            await self._try()
+            except TimeoutError as error:
+                if isinstance(error, VictorError):
+                    raise
+                raise self._failure or self._late() from None
+
+    async def _try(self) -> None:
+        """Make one attempt, and another at once without the temperature that the model turned out to refuse."""
+        try:
+            await self._exchange()
+        except BadRequestError as error:
+            if self._request.temperature is None or "temperature" not in str(error).lower():
+                raise
+            self._drop_temperature()
+            await self._exchange()
+
+    def _cooled(self, request: ChatRequest) -> ChatRequest:
+        """Leave a temperature out that the model is known to refuse."""
+        given, plan = request.temperature, self.plan
+        if given is None:
+            return request
+        known = (plan.profile.provider, request.model) in plan.session.unheated
+        if not known and plan.provider.takes_temperature(request.model, given):
+            return request
+        self._notes.append("temperature not sent: the model takes none")
+        return replace(request, temperature=None)
+
+    def _drop_temperature(self) -> None:
+        profile, given = self.plan.profile, self._request.temperature
+        self._request = replace(self._request, temperature=None)
+        self._notes.append("temperature not sent: the model takes none")
+        self.plan.session.unheated.add((profile.provider, profile.model))
+        text = f"{profile.model} refuses temperature={given:g}: it is sent without one from now on."
+        warnings.warn(text, VictorWarning, stacklevel=2)
+
+    async def _exchange(self) -> None:
+        """Make one HTTP exchange, one row."""
+        self._attempt = attempt = self._record.open(self._request)
+        try:
+            await self._receive(attempt)
+            self._judge(attempt)
+        except ProviderError as error:
+            failure = self._broken_off(attempt, error) if attempt.draft.started else error
+            self._close(attempt, failure)
+            raise failure from (error if failure is not error else error.__cause__)
+        except asyncio.CancelledError:
+            late = self._late() if self._deadline is not None and self._deadline.expired() else None
+            self._failure = self._broken_off(attempt, late) if late and attempt.draft.started else late
+            self._close(attempt, self._failure)
+            raise
+        finally:
+            # Only a fault of our own comes here with the row still open.
+            self._record.close(attempt, "ok" if attempt.draft.finish_reason else "partial")
+
+    def _close(self, attempt: Attempt, failure: ProviderError | None) -> None:
+        status = "interrupted" if failure is None else "partial" if attempt.draft.started else "error"
+        self._record.close(attempt, status, failure)
+        self._ended = time.perf_counter()
+        if isinstance(failure, PartialAnswerError):
+            failure.reply = self.reply("partial")
+
+    async def _receive(self, attempt: Attempt) -> None:
+        async with aclosing(self.plan.provider.send(self._request, stream=self.plan.stream)) as deltas:
+            async for delta in deltas:
+                self._hear(attempt, attempt.draft.add(delta))
+        self._hear(attempt, attempt.draft.end())
+
+    def _hear(self, attempt: Attempt, text: str) -> None:
+        if not text:
+            return
+        if attempt.first is None and self.plan.stream:
+            attempt.first = time.perf_counter()
+        if self._on_text is not None:
+            self._on_text(text)
+
+    def _judge(self, attempt: Attempt) -> None:
+        """Refuse an answer that says nothing, so that nobody takes silence for an answer."""
+        draft, who = attempt.draft, self.plan.profile.provider
+        if draft.text or draft.finish_reason in {"tool_calls", "other"}:
+            return
+        if draft.finish_reason == "length":
+            self._notes.append("no text: max_tokens was used up before the first word")
+        elif draft.finish_reason == "content_filter":
+            raise self._error(ContentFilterError, f"{who} withheld the answer. Rephrase the prompt.")
+        else:
+            raise self._error(MalformedAnswerError, f"{who}'s answer holds no text. Check base_url, or ask again.")
+
+    def _broken_off(self, attempt: Attempt, error: ProviderError) -> ProviderError:
+        """Return what an error means once text has arrived: never a second try."""
+        fact = str(error).removeprefix(f"{self.plan.profile.name}: ")
+        failure = self._error(PartialAnswerError, f"the answer broke off: {fact}")
+        failure.http_status = error.http_status
+        failure.request_id = error.request_id or attempt.draft.request_id
+        return failure
+
+    def _late(self) -> ProviderError:
+        return self._error(
+            RequestTimeoutError,
+            f"{self.plan.profile.provider} gave no whole answer within {self.plan.timeout:g} s. Raise timeout.",
+        )
+
+    def _error(self, kind: type[ProviderError], fact: str) -> ProviderError:
+        profile = self.plan.profile
+        return kind(
+            f"{profile.name}: {fact}",
+            profile=profile.name,
+            provider=profile.provider,
+            model=profile.model,
+            request_id=self._attempt.draft.request_id if self._attempt else None,
+        )

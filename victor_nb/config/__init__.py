@@ -1,0 +1,1 @@
+"""What a user sets, and where it is read from."""

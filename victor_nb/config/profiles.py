@@ -1,0 +1,216 @@
+"""The schema of `profiles.yaml`: what may stand in it, and one clear line for whatever may not."""
+
+from __future__ import annotations
+
+import json
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast, get_args
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from victor_nb.config.document import Document
+from victor_nb.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+ProviderName = Literal["anthropic", "google", "ollama", "openai"]
+PROVIDER_NAMES: Final = get_args(ProviderName)
+
+
+def _exact(value: object) -> object:
+    """Turn a YAML number into the Decimal that was typed, not into the nearest float."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return Decimal(str(value))
+    return value
+
+
+def _web_address(value: str) -> str:
+    if not value.startswith(("http://", "https://")):
+        msg = "must start with http:// or https://"
+        raise ValueError(msg)
+    return value
+
+
+Usd = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0, allow_inf_nan=False)]
+Name = Annotated[str, Field(pattern=r"^[\w.\-:/]+$")]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _Schema(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Timeouts(_Schema):
+    """Seconds to wait: to connect, between two pieces of an answer, and for a whole call with its retries."""
+
+    connect: Seconds = 10.0
+    read: Seconds = 120.0
+    total: Seconds = 600.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_number(cls, value: object) -> object:
+        """Read `timeout: 30` as the total."""
+        return {"total": value} if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+class Prices(_Schema):
+    """Prices of one's own, in USD per million tokens."""
+
+    input: Usd
+    output: Usd
+    cache_read: Usd | None = None
+    cache_write: Usd | None = None
+
+
+class Budgets(_Schema):
+    """Limits in USD: for one cell, for one kernel's notebook, for a day of all kernels."""
+
+    cell: Usd | None = None
+    notebook: Usd | None = None
+    day: Usd | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_number(cls, value: object) -> object:
+        """Read `budget: 0.50` as the limit of a notebook."""
+        return {"notebook": value} if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+class ProfileSpec(_Schema):
+    """A provider, a model, and what to send with every prompt. Nothing is sent that is not given here."""
+
+    provider: ProviderName
+    model: Annotated[str, Field(min_length=1)]
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    system: str | None = None
+    base_url: Annotated[str, AfterValidator(_web_address)] | None = None
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")] | None = None
+    timeout: Timeouts = Timeouts()
+    retries: Annotated[int, Field(ge=0, le=10)] = 2
+    concurrency: Annotated[int, Field(ge=1)] | None = None
+    params: dict[str, Any] = Field(default_factory=dict[str, Any])
+    prices: Prices | None = None
+
+
+class Profile(ProfileSpec):
+    """A profile with the name it goes by."""
+
+    name: str
+
+
+class ProfilesFile(_Schema):
+    """A whole `profiles.yaml`."""
+
+    profiles: Annotated[dict[Name, ProfileSpec], Field(min_length=1)]
+    default: str | None = None
+    budget: Budgets = Budgets()
+    ledger: str | None = None
+    log_text: bool = False
+
+
+def read_profiles(path: Path) -> ProfilesFile:
+    """Read and check a `profiles.yaml`.
+
+    Raises:
+        ConfigError: One line that names the file, the line, the key, and the nearest right word.
+    """
+    document = Document.read(path)
+    try:
+        file = ProfilesFile.model_validate(document.content)
+    except ValidationError as error:
+        raise ConfigError(_explain(document, _most_telling(error))) from None
+    if file.default is not None and file.default not in file.profiles:
+        close = did_you_mean(file.default, file.profiles)
+        hint = f"Did you mean {close!r}?" if close else f"Known: {', '.join(file.profiles)}."
+        raise ConfigError(document.at(("default",), f"no profile is called {file.default!r}. {hint}"))
+    return file
+
+
+def make_profile(name: str, spec: dict[str, Any]) -> Profile:
+    """Check a profile that was made in Python.
+
+    Raises:
+        ConfigError: One line that names the key and the nearest right word.
+    """
+    try:
+        return Profile.model_validate({"name": name, **spec})
+    except ValidationError as error:
+        document = Document(Path("Agent.create"), spec, None)
+        raise ConfigError(_explain(document, _most_telling(error))) from None
+
+
+def _most_telling(error: ValidationError) -> ErrorDetails:
+    """Return the finding to show: a misspelt key explains a missing one."""
+    found = error.errors(include_url=False)
+    return next((detail for detail in found if detail["type"] == "extra_forbidden"), found[0])
+
+
+def _known_words(place: tuple[int | str, ...]) -> list[str]:
+    """Return the keys that may stand beside the last part of a place in the file."""
+    models: dict[str, type[BaseModel]] = {"timeout": Timeouts, "prices": Prices, "budget": Budgets}
+    parents = place[:-1]
+    model = models.get(str(parents[-1]), ProfileSpec) if parents else ProfilesFile
+    return list(model.model_fields)
+
+
+def _explain(document: Document, detail: ErrorDetails) -> str:
+    """Say in one line what pydantic found first."""
+    place, given, kind = detail["loc"], detail["input"], _kind(cast("object", detail["input"]))
+    match detail["type"]:
+        case "extra_forbidden":
+            words = _known_words(place)
+            close = did_you_mean(str(place[-1]), words)
+            fact = f"unknown key. {f'Did you mean {close!r}?' if close else 'Known: ' + ', '.join(words) + '.'}"
+        case "literal_error" if place and place[-1] == "provider":
+            close = did_you_mean(str(given), PROVIDER_NAMES)
+            fact = f"unknown provider {given!r}. {f'Did you mean {close!r}?' if close else ''}"
+            fact = f"{fact.rstrip()} Known: {', '.join(PROVIDER_NAMES)} (any OpenAI-compatible server: openai)."
+        case "missing":
+            fact = "is missing"
+        case "string_type" if given is not None and not isinstance(given, (list, dict)):
+            fact = f'{given!r} is not text; write it in quotes: "{given}"'
+        case "too_short":
+            fact = "holds nothing. Add a profile: a name, and below it provider and model"
+        case "model_type" | "dict_type" if place and place[-1] in {"timeout", "budget"}:
+            fact = f"expected a number or a mapping, not {kind}"
+        case "model_type" | "dict_type":
+            fact = f"expected a mapping (key: value), not {kind}"
+        case "string_pattern_mismatch":
+            fact = f"{given!r} has a character that a name cannot have; use letters, digits, and . _ - : /"
+        case _:
+            fact = f"{_sentence(detail['msg'])}, not {kind}"
+    return document.at(place, fact)
+
+
+def _sentence(message: str) -> str:
+    """Put pydantic's message into the middle of a sentence."""
+    message = message.removeprefix("Value error, ").removeprefix("Input ")
+    return message[:1].lower() + message[1:]
+
+
+def _kind(value: object) -> str:
+    """Name a value the way a YAML file shows it."""
+    match value:
+        case None:
+            return "nothing"
+        case list():
+            return "a list"
+        case dict():
+            return "a mapping"
+        case _:
+            return repr(value)
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of `profiles.yaml`, for editors."""
+    schema = ProfilesFile.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "victor_nb profiles.yaml"}
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(json.dumps(json_schema(), indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,75 @@
+"""Keys: kept where no repr shows them, and taken out of every text before it is printed."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MASK: Final = "[redacted]"
+
+# Keys as the providers write them, also half masked by themselves (`sk-proj-...EUgA`): a tail is a leak too.
+_KEY_LIKE: Final = re.compile(
+    r"\b(?:sk|rk|pk|gsk|xai)-[\w.*\-]{6,}|\bAIza[\w\-]{20,}|(?i:\bbearer\s+)(?!token\b|auth\b|key\b)[\w.~+/=\-]{8,}"
+)
+_SHORTEST_SECRET: Final = 8
+
+
+class Secret:
+    """A key that no repr, format or str shows; `reveal()` is the only way out, and easy to search for."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the key itself, for a request header and nothing else."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    def __str__(self) -> str:
+        return "***"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __reduce__(self) -> str:
+        """Refuse to be pickled: a pickle is a file."""
+        msg = "a Secret cannot be pickled"
+        raise TypeError(msg)
+
+
+class Redactor:
+    """Takes known keys, and what looks like a key, out of a text."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        known = {secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}
+        # The longest first: one key may be the beginning of another.
+        self._known = tuple(sorted(known, key=len, reverse=True))
+
+    def leaks(self, text: str) -> bool:
+        """Tell whether the text contains a configured key."""
+        return any(secret in text for secret in self._known)
+
+    def clean(self, text: str) -> str:
+        """Return the text with every known key and key-like string masked."""
+        for secret in self._known:
+            text = text.replace(secret, MASK)
+        return _KEY_LIKE.sub(MASK, text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Redactor) and other._known == self._known
+
+    def __hash__(self) -> int:
+        return hash(self._known)
+
+    def __repr__(self) -> str:
+        return f"Redactor({len(self._known)} secrets)"

@@ -1,0 +1,274 @@
+"""Finds and reads the settings. The only file that looks at the environment."""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast, get_args
+
+from victor_nb.config.secret import Redactor, Secret
+from victor_nb.errors import ConfigError, ProfileNotFoundError, did_you_mean
+from victor_nb.values import Mode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from victor_nb.config.profiles import Budgets, Profile, ProfilesFile
+
+FILE_NAME: Final = "profiles.yaml"
+_KEYS: Final = {
+    "anthropic": ("ANTHROPIC_API_KEY",),
+    "google": ("GOOGLE_API_KEY", "GEMINI_API_KEY"),
+    "ollama": (),
+    "openai": ("OPENAI_API_KEY",),
+}
+_ADDRESSES: Final = {
+    "anthropic": ("ANTHROPIC_BASE_URL", "https://api.anthropic.com"),
+    "google": ("GOOGLE_GEMINI_BASE_URL", "https://generativelanguage.googleapis.com"),
+    "ollama": ("OLLAMA_HOST", "http://127.0.0.1:11434"),
+    "openai": ("OPENAI_BASE_URL", "https://api.openai.com/v1"),
+}
+_SECRET_NAME: Final = re.compile(r"(API_KEY|_TOKEN|_SECRET|_PASSWORD)$")
+_LONG_ENOUGH: Final = 12  # characters; a shorter value of an unknown variable may be a plain word
+_LOCAL_HOST: Final = re.compile(
+    r"^https?://(localhost|127\.|\[::1\]|0\.0\.0\.0|host\.docker\.internal|192\.168\.|10\.)"
+)
+
+
+class Settings:
+    """Profiles, limits and modes: from `profiles.yaml`, and from the environment.
+
+    Args:
+        config_file: A file to read. Without one, `profiles.yaml` is looked for in the working folder and upwards, then
+            in the user's config folder; when there is none, the profiles that come with victor_nb serve.
+
+    Raises:
+        ConfigError: The file cannot be used; one line says where and why.
+    """
+
+    def __init__(self, config_file: Path | str | None = None) -> None:
+        self.source = _find(config_file)
+        self._stamp = _stamp(self.source)
+        from victor_nb.config.profiles import read_profiles  # noqa: PLC0415 - pydantic is slow to import
+
+        self._file: ProfilesFile = read_profiles(self.source)
+
+    @cached_property
+    def profiles(self) -> Mapping[str, Profile]:
+        """Every profile by name, in the order of the file."""
+        from victor_nb.config.profiles import Profile  # noqa: PLC0415 - pydantic is slow to import
+
+        return {name: Profile(name=name, **dict(spec)) for name, spec in self._file.profiles.items()}
+
+    @property
+    def default(self) -> str:
+        """The name of the profile that is asked when none is named."""
+        return self._file.default or "default"
+
+    @property
+    def budget(self) -> Budgets:
+        """The limits of a cell, a notebook and a day, in USD."""
+        return self._file.budget
+
+    @property
+    def log_text(self) -> bool:
+        """Whether prompts and answers are written to the ledger."""
+        return self._file.log_text
+
+    @property
+    def stale(self) -> bool:
+        """Whether the file has changed since it was read."""
+        return _stamp(self.source) != self._stamp
+
+    def profile(self, name: str | None = None) -> Profile:
+        """Return a profile by name; None is the default one.
+
+        Raises:
+            ProfileNotFoundError: No profile goes by that name.
+        """
+        wanted = self.default if name is None else name
+        found = self.profiles.get(wanted)
+        if found is None:
+            raise ProfileNotFoundError(wanted, self.profiles, where=str(self.source))
+        return found
+
+    # --- the environment ---
+
+    @cached_property
+    def _dotenv(self) -> Mapping[str, str]:
+        """What the .env file beside the settings says; read for keys and addresses, never written."""
+        folder = Path.cwd() if self.built_in else self.source.parent
+        if not (folder / ".env").is_file():
+            return {}
+        from dotenv import dotenv_values  # noqa: PLC0415 - rarely needed
+
+        return {name: value for name, value in dotenv_values(folder / ".env").items() if value}
+
+    @property
+    def built_in(self) -> bool:
+        """Whether no `profiles.yaml` of the user's was found."""
+        return self.source == _shipped()
+
+    def _variable(self, name: str) -> str | None:
+        """Return a variable of the environment, else of the .env file; an empty one counts as absent."""
+        return os.environ.get(name, "").strip() or self._dotenv.get(name)
+
+    def key_variables(self, profile: Profile) -> tuple[str, ...]:
+        """Return the variables that may hold the profile's key, the first that is set winning."""
+        return (profile.api_key_env,) if profile.api_key_env else _KEYS[profile.provider]
+
+    def api_key(self, profile: Profile) -> Secret | None:
+        """Return the profile's key, or None when no variable holds one."""
+        values = (self._variable(name) for name in self.key_variables(profile))
+        return next((Secret(value) for value in values if value), None)
+
+    def needs_key(self, profile: Profile) -> bool:
+        """Tell whether the profile cannot work without a key: a server on this network may ask for none."""
+        if profile.provider == "openai" and profile.api_key_env is None:
+            return not _LOCAL_HOST.match(self.base_url(profile))
+        return bool(self.key_variables(profile))
+
+    def base_url(self, profile: Profile) -> str:
+        """Return where the profile's requests go: its own `base_url`, else the provider's variable, else its home."""
+        variable, home = _ADDRESSES[profile.provider]
+        given = profile.base_url or self._variable(variable) or home
+        return (_ollama_address(given) if profile.provider == "ollama" else given).rstrip("/")
+
+    def proxy(self, base_url: str) -> str | None:
+        """Return the proxy that the environment names for an address (HTTPS_PROXY, NO_PROXY and so on), if any."""
+        from urllib.parse import urlsplit  # noqa: PLC0415 - with the next
+        from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415 - only when a client is made
+
+        address = urlsplit(base_url)
+        proxies = getproxies()
+        found = proxies.get(address.scheme) or proxies.get("all")
+        return None if not found or proxy_bypass(address.netloc) else found
+
+    def redactor(self) -> Redactor:
+        """Return what takes every key that could be known here out of a text."""
+        named = {variable for profile in self.profiles.values() for variable in self.key_variables(profile)}
+        named.update(variable for variables in _KEYS.values() for variable in variables)
+        places = {**self._dotenv, **os.environ}
+        return Redactor(
+            value
+            for name, value in places.items()
+            if name in named or (_SECRET_NAME.search(name) and len(value) >= _LONG_ENOUGH)
+        )
+
+    @property
+    def mode_forced(self) -> bool:
+        """Whether the environment fixes the mode, so that no line of a notebook can change it."""
+        return bool(os.environ.get("VICTOR_MODE", "").strip())
+
+    @property
+    def mode(self) -> Mode:
+        """The mode that `VICTOR_MODE` asks for, else `live`.
+
+        Raises:
+            ConfigError: `VICTOR_MODE` names no mode.
+        """
+        return check_mode(os.environ.get("VICTOR_MODE", "").strip() or "live")
+
+    @property
+    def sim_speed(self) -> float:
+        """How many times the simulator's waits are taken: 1 is lifelike, 0 waits for nothing.
+
+        Raises:
+            ConfigError: `VICTOR_SIM_SPEED` is not a number of 0 or more.
+        """
+        return _number(os.environ.get("VICTOR_SIM_SPEED", "").strip() or "1")
+
+    @property
+    def watched(self) -> bool:
+        """Whether somebody sees a cell while it runs; in CI only its end matters."""
+        quiet = os.environ.get("VICTOR_PROGRESS", "").strip().lower() in {"off", "0", "false", "no"}
+        return not quiet and os.environ.get("CI", "").strip().lower() not in {"1", "true", "yes"}
+
+    @property
+    def ledger_path(self) -> Path | None:
+        """The ledger's file; None keeps it in memory. `VICTOR_LEDGER`, else `ledger:`, else the user's data folder."""
+        given = os.environ.get("VICTOR_LEDGER", "").strip() or self._file.ledger
+        if given == "memory":
+            return None
+        if given:
+            return self.source.parent.joinpath(Path(given).expanduser()) if not self.built_in else Path(given)
+        from platformdirs import user_data_path  # noqa: PLC0415 - only when the ledger is opened
+
+        return user_data_path("victor_nb", appauthor=False) / "ledger.sqlite"
+
+    @property
+    def notebook(self) -> str | None:
+        """The notebook that this kernel runs, where Jupyter or VS Code says so."""
+        return os.environ.get("JPY_SESSION_NAME") or None
+
+    def __repr__(self) -> str:
+        return f"Settings({self.source.name!r}, profiles={list(self.profiles)})"
+
+
+def check_mode(word: str) -> Mode:
+    """Return the word as a mode.
+
+    Raises:
+        ConfigError: It names none.
+    """
+    modes = get_args(Mode)
+    if word not in modes:
+        close = did_you_mean(word, modes)
+        hint = f"Did you mean {close!r}?" if close else f"Known: {', '.join(modes)}."
+        raise ConfigError(f"Mode {word!r} is unknown (VICTOR_MODE or %victor mode). {hint}")
+    return cast("Mode", word)
+
+
+def _number(text: str) -> float:
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = -1.0
+    if not 0 <= speed < float("inf"):
+        raise ConfigError(
+            f"VICTOR_SIM_SPEED={text!r} is not a number of 0 or more. 1 is lifelike, 0 waits for nothing."
+        )
+    return speed
+
+
+def _find(config_file: Path | str | None) -> Path:
+    """Return the settings' file: the one given, the nearest above, the user's, or ours."""
+    if config_file is not None:
+        path = Path(config_file).expanduser()
+        if not path.is_file():
+            raise ConfigError(f"{path} is not a file. Give the path of a profiles.yaml.")
+        return path.resolve()
+    here = Path.cwd()
+    above = next((file for folder in (here, *here.parents) if (file := folder / FILE_NAME).is_file()), None)
+    if above:
+        return above
+    from platformdirs import user_config_path  # noqa: PLC0415 - only when no file is near
+
+    users = user_config_path("victor_nb", appauthor=False) / FILE_NAME
+    return users if users.is_file() else _shipped()
+
+
+def _shipped() -> Path:
+    """Return the profiles that come with the package: inside it when installed, beside it in a checkout."""
+    inside = Path(__file__).with_name(FILE_NAME)
+    return inside if inside.is_file() else Path(__file__).parents[2] / FILE_NAME
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return (0, 0)
+    return (status.st_mtime_ns, status.st_size)
+
+
+def _ollama_address(given: str) -> str:
+    """Read OLLAMA_HOST as ollama itself does: the scheme and the port may be missing, 0.0.0.0 means this machine."""
+    address = given if "://" in given else f"http://{given}"
+    scheme, _, rest = address.partition("://")
+    host, slash, path = rest.partition("/")
+    if not re.search(r":\d+$", host):
+        host = f"{host}:{11434 if scheme == 'http' else 443}"
+    return f"{scheme}://{host.replace('0.0.0.0', '127.0.0.1', 1)}{slash}{path}"  # noqa: S104 - read, not bound

@@ -1,0 +1,202 @@
+"""Every error that victor_nb raises on purpose: a fact, then the next step, on one line.
+
+VictorError
+├── ConfigError (ValueError)             profiles.yaml, settings, a mode, an option
+│   ├── ProfileNotFoundError
+│   └── MagicError                       a `%%victor` or `%victor` line
+├── PromptError (ValueError)             a prompt that cannot be sent as written
+├── SecretError (RuntimeError)           a key that is missing, or about to leak
+├── ProviderOpenError (RuntimeError)     a client that cannot be made
+├── BudgetError (RuntimeError)           money that is not there
+├── ClosedError (RuntimeError)           a pool, agent or session used after its end
+├── TapeMissError (LookupError)          a replay that holds no such exchange
+└── ProviderError (RuntimeError)         the other side, or the way to it
+    ├── BadRequestError                  400, 409, 422 and other refusals of the request
+    │   ├── ContextLengthError           413, or a 400 about too many tokens
+    │   └── NotFoundError                404: no such model or path
+    ├── AuthenticationError              401, 403
+    ├── RateLimitError                   429
+    ├── ServerError                      5xx
+    │   └── OverloadedError              503, 529
+    ├── RequestTimeoutError (TimeoutError)
+    ├── ConnectError (ConnectionError)   nothing, or no answer, at the other end
+    ├── ContentFilterError               an answer that the provider withheld
+    ├── MalformedAnswerError             an answer that is not one
+    └── PartialAnswerError               an answer that broke off; `.reply` has what came
+
+VictorInterrupted (KeyboardInterrupt)    Stop was pressed; no `except Exception` swallows it
+VictorWarning (UserWarning)
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from victor_nb.values import Reply
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word nearest to `word`, or None when none is near."""
+    return next(iter(get_close_matches(word, list(known), n=1, cutoff=0.6)), None)
+
+
+class VictorError(Exception):
+    """The root: `except VictorError` catches every failure of ours."""
+
+    def _render_traceback_(self) -> list[str]:
+        """Return the one line that IPython prints instead of a traceback."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+class ConfigError(VictorError, ValueError):
+    """A setting that cannot be used as written."""
+
+
+class ProfileNotFoundError(ConfigError):
+    """The settings hold no profile of that name."""
+
+    def __init__(self, name: str, known: Iterable[str], *, where: str = "profiles.yaml") -> None:
+        names = list(known)
+        close = did_you_mean(name, names)
+        hint = f"Did you mean {close!r}?" if close else f"Known: {', '.join(names) or 'none'}; or add it to {where}."
+        super().__init__(f"Profile {name!r} not found. {hint}")
+        self.name = name
+
+
+class MagicError(ConfigError):
+    """A magic line that cannot be understood."""
+
+
+class PromptError(VictorError, ValueError):
+    """A prompt that cannot be sent as written."""
+
+
+class SecretError(VictorError, RuntimeError):
+    """A key that is missing, or that was about to leave the machine in a prompt."""
+
+
+class ProviderOpenError(VictorError, RuntimeError):
+    """A provider's client cannot be made: its package is missing, or a setting is refused."""
+
+
+class BudgetError(VictorError, RuntimeError):
+    """The worst case of a call does not fit the budget; nothing was sent."""
+
+
+class ClosedError(VictorError, RuntimeError):
+    """A pool, agent or session was used after it was closed."""
+
+
+class TapeMissError(VictorError, LookupError):
+    """A replay was asked for an exchange that its tape does not hold."""
+
+
+class ProviderError(VictorError, RuntimeError):
+    """A provider refused, failed, or could not be reached.
+
+    Attributes:
+        profile: The profile that asked.
+        provider: Who was asked.
+        model: The model that was asked for.
+        http_status: The HTTP status, where there was one.
+        request_id: The provider's id of the exchange, for its support desk.
+        retryable: Whether the same request may succeed later.
+        retry_after: Seconds that the provider asked us to wait.
+        reply: What had arrived by then, where anything had.
+    """
+
+    retryable = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        profile: str = "",
+        provider: str = "",
+        model: str = "",
+        http_status: int | None = None,
+        request_id: str | None = None,
+        retryable: bool | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.profile = profile
+        self.provider = provider
+        self.model = model
+        self.http_status = http_status
+        self.request_id = request_id
+        self.retryable = type(self).retryable if retryable is None else retryable
+        self.retry_after = retry_after
+        self.reply: Reply | None = None
+
+
+class BadRequestError(ProviderError):
+    """The provider does not take the request as it is."""
+
+
+class ContextLengthError(BadRequestError):
+    """The prompt, with the room asked for the answer, is longer than the model reads."""
+
+
+class NotFoundError(BadRequestError):
+    """The provider knows no such model or path."""
+
+
+class AuthenticationError(ProviderError):
+    """The provider does not accept the key."""
+
+
+class RateLimitError(ProviderError):
+    """The provider asks us to slow down."""
+
+    retryable = True
+
+
+class ServerError(ProviderError):
+    """The provider failed."""
+
+    retryable = True
+
+
+class OverloadedError(ServerError):
+    """The provider has no room just now."""
+
+
+class RequestTimeoutError(ProviderError, TimeoutError):
+    """No answer, or no further piece of it, came in time."""
+
+    retryable = True
+
+
+class ConnectError(ProviderError, ConnectionError):
+    """The provider could not be reached, or hung up before it answered."""
+
+    retryable = True
+
+
+class ContentFilterError(ProviderError):
+    """The provider withheld the answer."""
+
+
+class MalformedAnswerError(ProviderError):
+    """What came back is not an answer of this provider's protocol."""
+
+
+class PartialAnswerError(ProviderError):
+    """The answer broke off; `reply` holds what had arrived. Never retried: the text was already shown."""
+
+
+class VictorInterrupted(KeyboardInterrupt):
+    """Stop was pressed. The calls were cancelled; what had arrived is in `session().last`."""
+
+    def _render_traceback_(self) -> list[str]:
+        """Return the one line that IPython prints instead of a traceback."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+class VictorWarning(UserWarning):
+    """Something that a user should know and that stops nothing."""

@@ -1,0 +1,233 @@
+"""The grammar of a magic line, read without IPython.
+
+    line := item*        item := pair | flag | bare
+    pair := KEY=value    flag := --KEY[=value] | --KEY value | -o NAME       bare := the profile; at most one, and first
+
+Words are split as a shell does (`shlex`, no comments). A value that is `$name` as a whole is the Python object of that
+name; a dot reaches its attribute, or the entry of a mapping.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from victor_nb.errors import MagicError, did_you_mean
+from victor_nb.notebook import later, options
+from victor_nb.notebook.references import look_up
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from decimal import Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MagicCall:
+    """What a magic line asks for. What is None was not given, and is not sent.
+
+    Attributes:
+        out: The variable that gets the reply.
+        form: `as=`: how the answer is shown.
+        schema: A type or pydantic model that the answer must fit, as JSON.
+        vars: The only names that the prompt may use, instead of the notebook's.
+        raw: Send the prompt without replacing anything.
+        timeout: Seconds for the whole call.
+        show: `answer`; `quiet` for the bill alone; `none` for nothing.
+        cost: Whether the bill stands under the answer.
+        dry: Show what would be sent, and send nothing.
+        help: Show how it works instead.
+    """
+
+    profile: str | None = None
+    profiles: tuple[str, ...] = ()
+    strategy: str | None = None
+    out: str | None = None
+    system: str | None = None
+    chat: str | None = None
+    form: options.Form = "md"
+    schema: object | None = None
+    vars: Mapping[str, object] | None = None
+    raw: bool = False
+    budget: Decimal | None = None
+    timeout: float | None = None
+    retries: int | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    params: Mapping[str, object] | None = None
+    n: int | None = None
+    show: options.Show = "answer"
+    cost: bool = True
+    bg: bool = False
+    dry: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
+    help: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One word or pair of a line: a bare word has no key."""
+
+    key: str | None
+    value: str
+
+
+_SECRETS: Final = re.compile(
+    r"(?i)(?:.*[_-])?(?:api[_-]?)?key|(?:.*[_-])?(?:secret|password)|(?:(?:auth|access|api|bearer)[_-]?)?token"
+)
+_FIELDS: Final = {"as": "form"}
+_NO_VALUE: Final = "true"  # what a flag without a value means
+
+
+def parse(line: str, names: Mapping[str, object], *, defaults: MagicCall | None = None) -> MagicCall:
+    """Read the first line of a `%%victor` cell.
+
+    Args:
+        line: What stands after `%%victor`.
+        names: Where `$name` is looked up.
+        defaults: What holds for everything that the line does not say.
+
+    Raises:
+        MagicError: The line cannot be understood; one line says why, and what to type.
+    """
+    given = read(line, names)
+    _refuse_both(given, "profile", "profiles")
+    later.refuse_keys(given)
+    return apply(given, defaults or MagicCall())
+
+
+def read(line: str, names: Mapping[str, object], *, known: Sequence[str] = tuple(options.KEYS)) -> dict[str, object]:
+    """Return what a line gives, by key, each value checked and of its type.
+
+    Raises:
+        MagicError: The line cannot be understood.
+    """
+    given: dict[str, object] = {}
+    for place, item in enumerate(_items(split(line))):
+        if item.key is None:
+            _check_bare(item.value, place)
+        key = _check_key(item.key, known) if item.key is not None else "profile"
+        if key in given:
+            raise MagicError(f"{key}= is given twice. Keep one.")
+        given[key] = _value(key, item.value, names)
+    return given
+
+
+def apply(given: Mapping[str, object], defaults: MagicCall) -> MagicCall:
+    """Return the call that a line's values make of the defaults."""
+    values: dict[str, Any] = {_FIELDS.get(key, key): value for key, value in given.items()}
+    return replace(defaults, **values)
+
+
+def split(line: str) -> list[str]:
+    """Split a line into words as a shell does.
+
+    Raises:
+        MagicError: A quote is not closed, or a backslash ends the line.
+    """
+    try:
+        return shlex.split(line, comments=False, posix=True)
+    except ValueError:
+        raise MagicError(
+            "A quote or a backslash at the end is left open. Close it; the prompt itself goes below, not on this line."
+        ) from None
+
+
+def split_prompt(line: str) -> tuple[str, str | None]:
+    """Split a line at the first ` -- ` that is not inside quotes: the words, and the prompt after it, or None."""
+    for mark in re.finditer(r"(?:^|(?<=\s))--(?=\s|$)", line):
+        head = line[: mark.start()]
+        try:
+            shlex.split(head, comments=False, posix=True)
+        except ValueError:
+            continue
+        return head, line[mark.end() :].strip()
+    return line, None
+
+
+def _items(words: list[str]) -> Iterator[_Item]:
+    """Join the words into items: `--key value` is one."""
+    rest = iter(words)
+    for word in rest:
+        if word == "-o":
+            yield _Item("out", _next(rest, "-o", "reply"))
+        elif word in {"-h", "--help"}:
+            yield _Item("help", _NO_VALUE)
+        elif word.startswith("--"):
+            yield _flag(word, rest)
+        elif word.startswith("-") and not word[1:2].isdigit():
+            raise MagicError(f"{word!r} is unknown. Options are key=value or --key; only -o NAME is short, for out=.")
+        else:
+            yield _pair(word)
+
+
+def _flag(word: str, rest: Iterator[str]) -> _Item:
+    name, equals, value = word[2:].partition("=")
+    key = name.replace("-", "_")
+    if not key:
+        raise MagicError("A lone -- has no meaning here. The prompt goes in the lines below.")
+    if equals:
+        return _Item(key, value)
+    if key in options.FLAGS:
+        return _Item(key, _NO_VALUE)
+    # A key that nobody knows is refused for its name, not for a missing value.
+    value = next(rest, "") if key not in options.KEYS else _next(rest, word, options.EXAMPLES[key])
+    return _Item(key, value)
+
+
+def _next(rest: Iterator[str], flag: str, example: str) -> str:
+    value = next(rest, None)
+    if value is None or value.startswith("--"):
+        raise MagicError(f"{flag} needs a value, such as {flag} {example}.")
+    return value
+
+
+def _pair(word: str) -> _Item:
+    key, equals, value = word.partition("=")
+    if not equals:
+        return _Item(None, word)
+    if not key:
+        raise MagicError("There are spaces around '='. Write key=value without them, such as profile=fast.")
+    return _Item(key, value)
+
+
+def _check_bare(word: str, place: int) -> None:
+    """Refuse a bare word that is not the profile: most often the prompt, on the wrong line."""
+    if word in options.FLAGS:
+        raise MagicError(f"{word!r} alone reads as a profile. Write --{word}, or profile={word} if you have one.")
+    if place:
+        raise MagicError(f"{_short(word)} is not key=value. Quote text with spaces; the prompt goes below this line.")
+    if not word:
+        raise MagicError("The profile is empty. Write its name, such as profile=fast.")
+
+
+def _check_key(key: str, known: Sequence[str]) -> str:
+    """Return the key, or refuse it with the nearest known one."""
+    if key in known or key == "help":
+        return key
+    if _SECRETS.fullmatch(key):
+        raise MagicError(
+            "A key does not belong in a notebook. Put it in the environment or in a .env file beside profiles.yaml, "
+            "such as OPENAI_API_KEY=..., and restart the kernel."
+        )
+    close = did_you_mean(key.lower().replace("-", "_"), known)
+    hint = f"Did you mean {close}=?" if close else f"Known: {' '.join(sorted(known))}."
+    raise MagicError(f"Unknown key {_short(key)}. {hint}")
+
+
+def _value(key: str, text: str, names: Mapping[str, object]) -> object:
+    if key == "help":
+        return True
+    if not text:
+        raise MagicError(f"{key}= needs a value right after the '=', such as {key}={options.EXAMPLES[key]}.")
+    return options.KEYS[key](key, look_up(key, text, names))
+
+
+def _refuse_both(given: Mapping[str, object], one: str, other: str) -> None:
+    if one in given and other in given:
+        raise MagicError(f"{one}= and {other}= exclude each other. Keep one.")
+
+
+def _short(word: str, most: int = 40) -> str:
+    return repr(word if len(word) <= most else word[: most - 1] + "…")

@@ -1,0 +1,262 @@
+r"""A model's Markdown, made safe to render: no HTML, no foreign links, no images, no mathematics by accident.
+
+Escaping is not enough, since Markdown readers disagree about what is code: JupyterLab takes one view, nbconvert
+another, and what the one shows as code the other may run. So code blocks are written anew in the one form that all read
+alike, and every inline code span must be harmless even where a reader takes it for text. Mathematics is shown as its
+source: MathJax turns `\href{javascript:...}` into a link, and "costs $5 or $6" into italics.
+"""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MOST_SHOWN: Final = 100_000
+"""Characters; a browser takes more badly, and the reply keeps them all."""
+
+_JOINER: Final = "\u2060"  # has no width; keeps apart what together would mean something
+
+_ESCAPES: Final = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours, cursor
+    r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # titles, hyperlinks
+    r"|\x1b[ -/]*[0-~]?"
+)
+_UNSEEN: Final = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f"
+    "\u200b\u202a-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_BREAKS: Final = re.compile("\r\n?|\x85|[\u2028\u2029]")
+
+_FENCE: Final = re.compile(r"(?P<indent>[ \t]*)(?P<mark>`{3,}|~{3,})[ \t]*(?P<info>[^`]*)$")
+_MATHS: Final = (
+    (re.compile(r"[ \t]*\$\$"), re.compile(r"\$\$[ \t]*$")),
+    (re.compile(r"[ \t]*\\\["), re.compile(r"\\\][ \t]*$")),
+    (re.compile(r"[ \t]*\\begin\{"), re.compile(r"\\end\{[^}]*\}[ \t]*$")),
+)
+_LONGEST_MATH: Final = 60  # lines
+_RENDERED_INFO: Final = ("mermaid", "math", "geojson", "topojson", "stl", "html5")
+"""What some reader draws, or runs, instead of showing it."""
+
+_PREFIX: Final = re.compile(r"(?:[ ]{0,3}>[ ]?)*[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+(?:\[[ xX]\][ ])?)?")
+
+_TEXT_TOKENS: Final = r"""
+    (?P<bracket>\\+[()\[\]])
+  | (?P<tex>\\(?=(?:begin|end|ref|eqref|href|url|style|class|cssId|require|unicode|html\w*)\b))
+  | \\(?P<escaped>[!-/:-@\[-`{-~])
+  | (?P<backslash>\\(?!$))
+  | (?P<address>https?://[^\s<>"'`|\\^{}\[\]$*]{0,2000}[^\s<>"'`|\\^{}\[\]$*.,;:!?()&_~])
+  | (?P<scheme>\b(?:ftp|xmpp)(?=:))
+  | (?P<dollar>\$(?:\w+(?:[.,:/-]\w+)*)?%?)
+  | (?P<tildes>~{3,})
+  | (?P<special>[&<>`\[\]])
+"""
+_TEXT: Final = re.compile(_TEXT_TOKENS, re.VERBOSE)
+_INLINE: Final = re.compile(
+    r"""
+    (?P<code>(?<!\\)(?P<ticks>`+)(?!`)[^\n]{1,1000}?(?<!`)(?P=ticks)(?!`))
+  | (?P<link>(?P<image>!)?\[(?P<label>[^\[\]\n]{0,500})\]
+        \([ \t]*<?(?P<url>[^()\s<>]{0,2000}(?:\([^()\s<>]{0,500}\)[^()\s<>]{0,500}){0,9})>?
+        (?:[ \t]+(?:"[^"\n]{0,500}"|'[^'\n]{0,500}'))?[ \t]*\))
+  | (?P<math>\\\([^\n]{1,500}?\\\)|\\\[[^\n]{1,500}?\\\]
+        |\$\$[^$\n]{1,500}\$\$|\$(?![\s$])[^$\n]{1,300}(?<![\s\\])\$(?!\d))
+  |"""
+    + _TEXT_TOKENS,
+    re.VERBOSE,
+)
+_DANGEROUS_IN_CODE: Final = re.compile(
+    r"<[A-Za-z/!?]|\][(\[:]|\$\$|\\\\[(\[]|\\(?:begin|href|url|style|class|cssId|require|html)|(?i:javascript|vbscript|data):"
+)
+_IN_ADDRESS: Final = "/:?#@!&+,;=%~-._"
+_ALLOWED: Final = re.compile(r"(?i)https?://[^\s/]|mailto:[^\s/]")
+_ENTITIES: Final = {
+    "&": "&amp;",
+    "<": "&lt;",
+    ">": "&gt;",
+    "`": "&#96;",
+    "[": "&#91;",
+    "]": "&#93;",
+    "\\": "&#92;",
+}
+
+
+def clean(text: str) -> str:
+    """Return a text without what a terminal or a page obeys instead of showing: colours, overrides, half characters."""
+    text = _ESCAPES.sub("", text)
+    text = _BREAKS.sub("\n", text)
+    return _SURROGATE.sub("\ufffd", _UNSEEN.sub("", text))
+
+
+def shorten(text: str) -> str:
+    """Return a text that can be displayed whole: a longer one is cut, and says so."""
+    if len(text) <= MOST_SHOWN:
+        return text
+    note = f"[The display ends here: {MOST_SHOWN:,} of {len(text):,} characters. The reply has all.]"
+    return f"{text[:MOST_SHOWN]}\n\n{note}"
+
+
+def sanitise(text: str) -> str:
+    """Return Markdown that JupyterLab, nbconvert and GitHub render as the same harmless page.
+
+    HTML is escaped; links lead to http, https and mailto only; images become links; mathematics is shown as source;
+    every code block is closed.
+    """
+    return "\n".join(_blocks(clean(text).split("\n"))).strip("\n")
+
+
+def fence(code: str, info: str = "") -> str:
+    """Return a code block that all readers take for one, whatever it holds."""
+    longest = max((len(run) for run in re.findall(r"`+", code)), default=0)
+    mark = "`" * max(3, longest + 1)
+    return f"{mark}{_info(info)}\n{code}\n{mark}"
+
+
+def escape(text: str) -> str:
+    """Return a line of ours as Markdown text, every mark of it inert."""
+    return re.sub(r"[*_~]", lambda mark: f"&#{ord(mark[0])};", _inline(clean(text), _LABEL))
+
+
+def _info(info: str) -> str:
+    word = re.match(r"[\w+#.-]{0,30}", info.strip())
+    name = word[0] if word else ""
+    return "text" if name.lower().startswith(_RENDERED_INFO) else name
+
+
+# --- blocks ---
+
+
+def _blocks(lines: list[str]) -> Iterator[str]:
+    """Give the lines of a text back, its code and its mathematics as blocks of their own."""
+    place = 0
+    while place < len(lines):
+        line = lines[place]
+        opening = _FENCE.match(line)
+        if opening is not None:
+            code, place = _fenced(lines, place + 1, opening)
+            yield from ("", fence(code, opening["info"]), "")
+        elif (end := _end_of_math(lines, place)) is not None:
+            yield from ("", fence("\n".join(lines[place:end]), "tex"), "")
+            place = end
+        else:
+            prefix = _PREFIX.match(line)
+            start = prefix.end() if prefix else 0
+            yield line[:start] + _inline(line[start:], _INLINE)
+            place += 1
+
+
+def _fenced(lines: list[str], start: int, opening: re.Match[str]) -> tuple[str, int]:
+    """Return the content of a code block, and where the text goes on; an unclosed block reaches to the end."""
+    closing = re.compile(rf"[ \t]*{re.escape(opening['mark'][0])}{{{len(opening['mark'])},}}[ \t]*$")
+    indent = re.compile(rf"[ \t]{{0,{len(opening['indent'])}}}")
+    content: list[str] = []
+    for place in range(start, len(lines)):
+        if closing.match(lines[place]):
+            return "\n".join(content), place + 1
+        content.append(indent.sub("", lines[place], count=1))
+    return "\n".join(content), len(lines)
+
+
+def _end_of_math(lines: list[str], start: int) -> int | None:
+    """Return where displayed mathematics ends that starts in this line; None where there is none."""
+    for opening, closing in _MATHS:
+        match = opening.match(lines[start])
+        if match is None:
+            continue
+        if closing.search(lines[start], match.end()):
+            return start + 1
+        for place in range(start + 1, min(start + _LONGEST_MATH, len(lines))):
+            if closing.search(lines[place]):
+                return place + 1
+    return None
+
+
+# --- lines ---
+
+
+def _inline(line: str, tokens: re.Pattern[str]) -> str:
+    """Return a line with every token that means something replaced by what is safe."""
+    pieces: list[str] = []
+    end = 0
+    for match in tokens.finditer(line):
+        before, shown = line[end : match.start()], _HANDLERS[match.lastgroup or ""](match)
+        # Two code spans side by side would read as one.
+        touching = shown.startswith("`") and not before and pieces and pieces[-1].endswith("`")
+        pieces += (before, _JOINER if touching else "", shown)
+        end = match.end()
+    pieces.append(line[end:])
+    return "".join(piece for piece in pieces if piece)
+
+
+def _code(match: re.Match[str]) -> str:
+    ticks = match["ticks"]
+    content = match["code"][len(ticks) : -len(ticks)]
+    return _span(content) or f"&#96;{_inline(content, _TEXT)}&#96;"
+
+
+def _math(match: re.Match[str]) -> str:
+    content = re.sub(r"^\$\$(.*)\$\$$", r"$\1$", match["math"])
+    return _span(content) or _inline(content, _TEXT)
+
+
+def _span(content: str) -> str | None:
+    """Return an inline code span; None where a reader that takes it for text would run it."""
+    if _DANGEROUS_IN_CODE.search(content):
+        return None
+    if "`" not in content:
+        return f"`{content}`"
+    mark = "`" * (max(len(run) for run in re.findall(r"`+", content)) + 1)
+    return f"{mark} {content.strip()} {mark}"
+
+
+def _link(match: re.Match[str]) -> str:
+    label = _inline(match["label"].replace("$", "\uff04").replace("\\", ""), _LABEL)
+    url = unescape(match["url"])
+    address = quote(url, safe=_IN_ADDRESS) if _ALLOWED.match(url) else None
+    label = label or (_inline(address, _LABEL) if address else "")
+    if match["image"]:
+        label = f"image: {label}"
+    return f"[{label}]({address})" if address else label
+
+
+def _bare_address(match: re.Match[str]) -> str:
+    """Return an address as it is where all readers see its end, else as a link."""
+    address = match[0]
+    if re.compile(r"[.,;:!?)]*(?:\s|$)").match(match.string, match.end()):
+        return address
+    return f"[{escape(address)}]({quote(unescape(address), safe=_IN_ADDRESS)})"
+
+
+def _dollar(match: re.Match[str]) -> str:
+    return f"`{match['dollar']}`"
+
+
+def _escaped(match: re.Match[str]) -> str:
+    mark = match["escaped"]
+    return "`$`" if mark == "$" else _ENTITIES.get(mark, match[0])
+
+
+def _bracket(match: re.Match[str]) -> str:
+    *slashes, bracket = match["bracket"]
+    return _ENTITIES["\\"] * len(slashes) + _JOINER + _ENTITIES.get(bracket, bracket)
+
+
+_LABEL: Final = re.compile(r"(?P<special>[&<>`\[\]])")
+_HANDLERS: Final[dict[str, Callable[[re.Match[str]], str]]] = {
+    "code": _code,
+    "link": _link,
+    "math": _math,
+    "bracket": _bracket,
+    "tex": lambda _: _ENTITIES["\\"] + _JOINER,
+    "escaped": _escaped,
+    "backslash": lambda _: _ENTITIES["\\"],
+    "address": _bare_address,
+    "scheme": lambda match: f"{match[0]}{_JOINER}",
+    "dollar": _dollar,
+    "tildes": lambda match: "&#126;" * len(match[0]),
+    "special": lambda match: _ENTITIES[match[0]],
+}

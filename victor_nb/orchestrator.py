@@ -1,0 +1,175 @@
+"""The orchestrator: one profile's live client, which turns a prompt into a `Reply`."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Final, Unpack
+
+from victor_nb.call import Call
+from victor_nb.errors import ClosedError, ProviderOpenError, SecretError
+from victor_nb.plan import CallOptions, Plan, make_request
+from victor_nb.providers import open_provider
+from victor_nb.stream import Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from victor_nb.config.profiles import Profile
+    from victor_nb.config.settings import Settings
+    from victor_nb.loop import BackgroundLoop
+    from victor_nb.providers.base import Provider
+    from victor_nb.session import Session
+    from victor_nb.values import Mode, Reply
+
+_LOCAL_PLACES: Final = 4
+"""Calls at once to an ollama whose profile says nothing: it queues the rest itself, while our clock runs."""
+_CLOSING: Final = 2.0  # seconds
+
+
+class AgentOrchestrator:
+    """Asks one profile: with its retries, its limits, its prices, and a ledger row for every attempt.
+
+    Made by a pool or an agent. Any thread and any event loop may use it.
+    """
+
+    def __init__(self, profile: Profile, *, settings: Settings, session: Session) -> None:
+        self.profile = profile
+        self.mode: Mode = session.mode
+        self._session = session
+        self._base_url = settings.base_url(profile)
+        self._provider = _open(profile, settings, session)
+        places = profile.concurrency or (_LOCAL_PLACES if profile.provider == "ollama" else None)
+        self._limiter: AbstractAsyncContextManager[object] = asyncio.Semaphore(places) if places else nullcontext()
+        self._running: set[Call] = set()
+        self.closed = False
+        session.clients.add(self)
+        # A client that nobody closed is closed when nobody can reach it any more.
+        weakref.finalize(self, _abandon, session.loop, self._provider).atexit = False
+
+    async def run(self, prompt: str | Reply, **options: Unpack[CallOptions]) -> Reply:
+        """Ask, and wait for the whole answer.
+
+        Args:
+            prompt: What to ask, sent as it is.
+            **options: See `CallOptions`; nothing is sent that neither they nor the profile give.
+
+        Raises:
+            VictorError: The prompt cannot be sent, or no answer came. Every attempt is in the ledger.
+        """
+        call = Call(self._plan(prompt, options, stream=False))
+        return await self._session.loop.call(call.run)
+
+    def run_sync(self, prompt: str | Reply, **options: Unpack[CallOptions]) -> Reply:
+        """Ask, and block until the whole answer is there; `run` says the rest.
+
+        Raises:
+            VictorInterrupted: Stop was pressed; the call was cancelled.
+        """
+        return Stream(self._plan(prompt, options, stream=False), self._session.loop).result()
+
+    def stream(
+        self,
+        prompt: str | Reply,
+        *,
+        on_reply: Callable[[Reply], object] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Stream:
+        """Ask, and get the text as it arrives; `run` says the rest.
+
+        Args:
+            prompt: What to ask, sent as it is.
+            on_reply: Called once with the whole reply, on the background loop; not when the answer breaks off.
+            **options: See `CallOptions`.
+        """
+        return Stream(self._plan(prompt, options, stream=True), self._session.loop, on_reply=on_reply)
+
+    def _plan(self, prompt: str | Reply, options: CallOptions, *, stream: bool) -> Plan:
+        if self.closed:
+            raise ClosedError(f"{self.profile.name}: this orchestrator is closed. Get a new one from the pool.")
+        request = make_request(self.profile, prompt, options)
+        timeout, retries = options.get("timeout"), options.get("retries")
+        return Plan(
+            session=self._session,
+            profile=self.profile,
+            provider=self._provider,
+            mode=self.mode,
+            base_url=self._base_url,
+            request=request,
+            stream=stream or self._provider.must_stream(request),
+            retries=self.profile.retries if retries is None else retries,
+            timeout=self.profile.timeout.total if timeout is None else timeout,
+            limiter=self._limiter,
+            limits=self._session.budget.limits,
+            tags=options.get("tags", {}),
+            running=self._running,
+            owner=self,
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections; a call under way ends with a `ClosedError`. Twice is fine."""
+        if not self.closed:
+            self.closed = True
+            await self._session.loop.call(self._end)
+
+    def close(self) -> None:
+        """Close the connections from any thread, waiting at most two seconds for it. Twice is fine."""
+        if self.closed:
+            return
+        self.closed = True
+        if self._session.loop.ended:
+            return
+        job = self._session.loop.start(self._end)
+        if not self._session.loop.running_here:
+            job.wait(_CLOSING)
+
+    async def _end(self) -> None:
+        for call in list(self._running):
+            call.close()
+        await self._provider.aclose()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else self.mode
+        return f"AgentOrchestrator({self.profile.name!r}, {self.profile.provider}:{self.profile.model}, {state})"
+
+
+def _abandon(loop: BackgroundLoop, provider: Provider) -> None:
+    if not loop.ended:
+        loop.start(provider.aclose)
+
+
+def _open(profile: Profile, settings: Settings, session: Session) -> Provider:
+    """Return the profile's client.
+
+    Raises:
+        SecretError: There is no key; the message names the variable to set.
+        ConfigError: The client cannot be made.
+    """
+    from victor_nb.providers.base import Endpoint  # noqa: PLC0415 - httpx2 is not needed to import us
+
+    key = settings.api_key(profile) if session.mode in {"live", "record"} else None
+    failed = f"Failed to create provider for profile {profile.name!r}"
+    if key is None and session.mode in {"live", "record"} and settings.needs_key(profile):
+        variables = " or ".join(settings.key_variables(profile))
+        raise SecretError(f"{failed}: no key. Set {variables}, or try it free: %victor mode simulate.")
+    base_url = settings.base_url(profile)
+    transport = session.wire.open(
+        session.mode, base_url=base_url, proxy=settings.proxy(base_url), sim_speed=settings.sim_speed
+    )
+    endpoint = Endpoint(
+        profile=profile.name,
+        provider=profile.provider,
+        model=profile.model,
+        base_url=base_url,
+        key=key,
+        variables=settings.key_variables(profile),
+        timeouts=profile.timeout,
+        transport=transport,
+        redactor=settings.redactor(),
+    )
+    try:
+        return open_provider(profile.provider, endpoint)
+    except (ImportError, ValueError, TypeError) as error:
+        raise ProviderOpenError(f"{failed}: {endpoint.redactor.clean(str(error))}") from None

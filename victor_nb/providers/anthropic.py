@@ -1,0 +1,145 @@
+"""Anthropic, through its SDK: the Messages API."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+
+import anthropic
+from anthropic import AsyncAnthropic
+from anthropic.resources.messages.messages import DEPRECATED_MODELS
+
+from victor_nb.providers.base import Provider
+from victor_nb.providers.shapes import finish, items, number, read, text
+from victor_nb.values import Delta, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from anthropic import AsyncStream
+
+    from victor_nb.providers.base import Endpoint
+    from victor_nb.values import ChatRequest
+
+_MAX_TOKENS: Final = 8192
+"""Sent where a profile sets none, since the API demands one."""
+_LONGEST_PLAIN: Final = 21_333
+"""Above it the SDK demands a stream: an hour for 128,000 tokens, ten minutes at the most."""
+_FINISH: Final = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+
+
+class Anthropic(Provider):
+    """The Messages API, version 2026-10-21: no temperature, always a max_tokens."""
+
+    failures: ClassVar[tuple[type[Exception], ...]] = (anthropic.AnthropicError,)
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__(endpoint)
+        key = endpoint.key.reveal() if endpoint.key else "none"
+        self._sdk = AsyncAnthropic(
+            api_key=key,
+            base_url=endpoint.base_url,
+            http_client=self.http,
+            max_retries=0,
+            timeout=self.http.timeout,
+        )
+
+    def must_stream(self, request: ChatRequest) -> bool:
+        """A large `max_tokens` is answered only as a stream."""
+        return (request.max_tokens or _MAX_TOKENS) > _LONGEST_PLAIN
+
+    def takes_temperature(self, model: str, temperature: float) -> bool:
+        """No model takes one since API version 2026-10-21."""
+        del model, temperature
+        return False
+
+    async def ask(self, request: ChatRequest) -> Delta:
+        """Ask plainly."""
+        message = cast("object", await self._sdk.messages.create(**self._body(request)))
+        if read(message, "type") != "message":
+            raise ValueError("not a message")
+        return Delta(
+            text=_joined(read(message, "content")),
+            usage=_usage(read(message, "usage"), Usage()),
+            finish_reason=finish(_FINISH, read(message, "stop_reason")),
+            model_served=text(read(message, "model")),
+            request_id=text(read(message, "_request_id")),
+        )
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
+        """Ask for a stream."""
+        events = cast(
+            "AsyncStream[object]",
+            await self._sdk.messages.create(**self._body(request), stream=True, timeout=self.read_timeout),
+        )
+        request_id = events.response.headers.get("request-id")
+        usage = Usage()
+        async with events:
+            async for event in events:
+                delta = _delta(event, usage, request_id)
+                usage = delta.usage or usage
+                yield delta
+
+    def _body(self, request: ChatRequest) -> dict[str, Any]:
+        if request.model in DEPRECATED_MODELS:
+            # The SDK warns at every call; `%victor doctor` says it once, with what to do.
+            warnings.filterwarnings("ignore", message="The model .* is deprecated", category=DeprecationWarning)
+        body: dict[str, Any] = {
+            "model": request.model,
+            "max_tokens": request.max_tokens or _MAX_TOKENS,
+            "messages": [{"role": turn.role, "content": turn.content} for turn in request.messages],
+        }
+        if request.system is not None:
+            body["system"] = request.system
+        if request.params:
+            body["extra_body"] = dict(request.params)
+        return body
+
+
+def _joined(blocks: object) -> str:
+    """Return the text of the blocks that are text."""
+    found = items({"content": blocks}, "content")
+    return "".join(text(read(block, "text")) or "" for block in found if read(block, "type") == "text")
+
+
+def _usage(raw: object, before: Usage) -> Usage | None:
+    """Read usage, whose `input_tokens` exclude cache reads and writes. A zero does not replace what was known."""
+    if raw is None:
+        return None
+    cached, written = number(raw, "cache_read_input_tokens"), number(raw, "cache_creation_input_tokens")
+    cached, written = cached or before.cache_read_tokens, written or before.cache_write_tokens
+    known = before.input_tokens - before.cache_read_tokens - before.cache_write_tokens
+    return Usage(
+        input_tokens=(number(raw, "input_tokens") or known) + cached + written,
+        output_tokens=number(raw, "output_tokens") or before.output_tokens,
+        cache_read_tokens=cached,
+        cache_write_tokens=written,
+        reasoning_tokens=number(read(raw, "output_tokens_details"), "thinking_tokens") or before.reasoning_tokens,
+        cache_write_1h_tokens=number(read(raw, "cache_creation"), "ephemeral_1h_input_tokens")
+        or before.cache_write_1h_tokens,
+    )
+
+
+def _delta(event: object, before: Usage, request_id: str | None) -> Delta:
+    """Read one event of a stream."""
+    match read(event, "type"):
+        case "message_start":
+            message = read(event, "message")
+            served = text(read(message, "model"))
+            return Delta(usage=_usage(read(message, "usage"), before), model_served=served, request_id=request_id)
+        case "content_block_start":
+            return Delta(text=text(read(event, "content_block", "text")) or "")
+        case "content_block_delta":
+            return Delta(text=text(read(event, "delta", "text")) or "")
+        case "message_delta":
+            reason = finish(_FINISH, read(event, "delta", "stop_reason"))
+            return Delta(usage=_usage(read(event, "usage"), before), finish_reason=reason)
+        case _:
+            return Delta()

@@ -1,0 +1,109 @@
+"""Google Gemini over plain httpx2: `generateContent` and `streamGenerateContent` under /v1beta."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, cast
+from urllib.parse import quote
+
+from victor_nb.providers.border import StatusError
+from victor_nb.providers.plain import PlainProvider, lines, parse
+from victor_nb.providers.shapes import finish, items, number, read, text
+from victor_nb.values import Delta, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from victor_nb.values import ChatRequest
+
+_FINISH: Final = {
+    "STOP": "stop",
+    "MAX_TOKENS": "length",
+    "SAFETY": "content_filter",
+    "RECITATION": "content_filter",
+    "BLOCKLIST": "content_filter",
+    "PROHIBITED_CONTENT": "content_filter",
+    "SPII": "content_filter",
+    "FINISH_REASON_UNSPECIFIED": "",
+}
+_ROLES: Final = {"user": "user", "assistant": "model"}
+_TOP_LEVEL: Final = {"tools", "toolConfig", "safetySettings", "cachedContent", "labels"}
+"""Params that stand beside `generationConfig`; all others go into it."""
+
+
+class Google(PlainProvider):
+    """The Gemini API; the key travels in a header, never in the address."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The key."""
+        return {"x-goog-api-key": self.endpoint.key.reveal() if self.endpoint.key else "none"}
+
+    async def ask(self, request: ChatRequest) -> Delta:
+        """Ask plainly."""
+        answer, headers = await self.post(self._path(request.model, "generateContent"), _body(request))
+        if not items(answer, "candidates") and read(answer, "promptFeedback") is None:
+            raise ValueError("no candidates")
+        return _delta(answer, headers.get("x-request-id"))
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
+        """Ask for a stream."""
+        path = self._path(request.model, "streamGenerateContent?alt=sse")
+        async with self.open(path, _body(request)) as response:
+            request_id = response.headers.get("x-request-id")
+            async for line in lines(response):
+                if not line.startswith(b"data:"):
+                    continue
+                event = parse(line.removeprefix(b"data:"))
+                if "error" in event:
+                    raise StatusError(response.status_code, response.headers, event)
+                yield _delta(event, request_id)
+
+    def _path(self, model: str, verb: str) -> str:
+        root = "" if self.endpoint.base_url.endswith("/v1beta") else "/v1beta"
+        return f"{root}/models/{quote(model.removeprefix('models/'), safe='')}:{verb}"
+
+
+def _body(request: ChatRequest) -> dict[str, object]:
+    config: dict[str, object] = {}
+    if request.max_tokens is not None:
+        config["maxOutputTokens"] = request.max_tokens
+    if request.temperature is not None:
+        config["temperature"] = request.temperature
+    given = dict(request.params)
+    config |= cast("dict[str, object]", given.pop("generationConfig", {}))
+    config |= {name: value for name, value in given.items() if name not in _TOP_LEVEL}
+    body: dict[str, object] = {
+        "contents": [{"role": _ROLES[turn.role], "parts": [{"text": turn.content}]} for turn in request.messages]
+    }
+    if request.system is not None:
+        body["systemInstruction"] = {"parts": [{"text": request.system}]}
+    if config:
+        body["generationConfig"] = config
+    return body | {name: value for name, value in given.items() if name in _TOP_LEVEL}
+
+
+def _delta(event: Mapping[str, object], request_id: str | None) -> Delta:
+    """Read one answer, or one event of a stream. Thoughts are not part of the text."""
+    candidate = next(iter(items(event, "candidates")), None)
+    parts = items(candidate, "content", "parts")
+    blocked = read(event, "promptFeedback", "blockReason") is not None
+    return Delta(
+        text="".join(text(read(part, "text")) or "" for part in parts if read(part, "thought") is not True),
+        usage=_usage(read(event, "usageMetadata")),
+        finish_reason="content_filter" if blocked else finish(_FINISH, read(candidate, "finishReason")) or None,
+        model_served=text(read(event, "modelVersion")),
+        request_id=request_id or text(read(event, "responseId")),
+    )
+
+
+def _usage(raw: object) -> Usage | None:
+    """Read usage: thoughts are beside the candidates' tokens, and what tools fed in beside the prompt's."""
+    if raw is None:
+        return None
+    thoughts = number(raw, "thoughtsTokenCount")
+    return Usage(
+        input_tokens=number(raw, "promptTokenCount") + number(raw, "toolUsePromptTokenCount"),
+        output_tokens=number(raw, "candidatesTokenCount") + thoughts,
+        cache_read_tokens=number(raw, "cachedContentTokenCount"),
+        reasoning_tokens=thoughts,
+    )

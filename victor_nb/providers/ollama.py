@@ -1,0 +1,86 @@
+"""Ollama over plain httpx2: `/api/chat`, one JSON object or one a line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, cast
+
+from victor_nb.providers.border import StatusError
+from victor_nb.providers.plain import PlainProvider, lines, parse
+from victor_nb.providers.shapes import finish, number, read, text
+from victor_nb.values import Delta, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    import httpx2
+
+    from victor_nb.values import ChatRequest
+
+_FINISH: Final = {"stop": "stop", "length": "length", "load": "other", "unload": "other"}
+_TOP_LEVEL: Final = {"format", "keep_alive", "think", "tools", "template", "logprobs", "top_logprobs"}
+"""Params that stand beside `options`; all others go into it."""
+
+
+class Ollama(PlainProvider):
+    """A server of one's own: no key, no price."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """A key only where a profile names one, for a server behind a gateway."""
+        return {"authorization": f"Bearer {self.endpoint.key.reveal()}"} if self.endpoint.key else {}
+
+    async def ask(self, request: ChatRequest) -> Delta:
+        """Ask plainly."""
+        answer, headers = await self.post("/api/chat", _body(request, stream=False))
+        if "error" in answer:
+            raise StatusError(200, headers, answer)
+        if not isinstance(answer.get("message"), dict):
+            raise ValueError("no message")
+        return _delta(answer, headers)
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
+        """Ask for a stream."""
+        async with self.open("/api/chat", _body(request, stream=True)) as response:
+            async for line in lines(response):
+                if not line:
+                    continue
+                event = parse(line)
+                if "error" in event:
+                    raise StatusError(response.status_code, response.headers, event)
+                yield _delta(event, response.headers)
+
+
+def _body(request: ChatRequest, *, stream: bool) -> dict[str, object]:
+    given = dict(request.params)
+    options = cast("dict[str, object]", given.pop("options", {}))
+    options = options | {name: value for name, value in given.items() if name not in _TOP_LEVEL}
+    if request.max_tokens is not None:
+        options["num_predict"] = request.max_tokens
+    if request.temperature is not None:
+        options["temperature"] = request.temperature
+    system = [{"role": "system", "content": request.system}] if request.system is not None else []
+    turns = [{"role": turn.role, "content": turn.content} for turn in request.messages]
+    body: dict[str, object] = {"model": request.model, "messages": [*system, *turns], "stream": stream}
+    if options:
+        body["options"] = options
+    return body | {name: value for name, value in given.items() if name in _TOP_LEVEL}
+
+
+def _delta(event: Mapping[str, object], headers: httpx2.Headers) -> Delta:
+    """Read one answer, or one line of a stream; counts stand on the line that says it is done."""
+    done = event.get("done") is True
+    reason = finish(_FINISH, event.get("done_reason")) or "stop"
+    return Delta(
+        text=text(read(event, "message", "content")) or "",
+        usage=_usage(event) if done else None,
+        finish_reason=reason if done else None,
+        model_served=text(event.get("model")),
+        request_id=headers.get("x-request-id"),
+    )
+
+
+def _usage(event: Mapping[str, object]) -> Usage | None:
+    """Read the counts; `prompt_eval_count` may be absent when the prompt was still in memory."""
+    if "eval_count" not in event and "prompt_eval_count" not in event:
+        return None
+    return Usage(input_tokens=number(event, "prompt_eval_count"), output_tokens=number(event, "eval_count"))

@@ -1,0 +1,130 @@
+"""OpenAI and every server that speaks its Chat Completions, through the SDK."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+
+import openai
+from openai import AsyncOpenAI
+
+from victor_nb.providers.base import Provider
+from victor_nb.providers.shapes import finish, items, number, read, text
+from victor_nb.values import Delta, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from openai._legacy_response import LegacyAPIResponse
+
+    from victor_nb.providers.base import Endpoint
+    from victor_nb.values import ChatRequest
+
+_FINISH: Final = {
+    "stop": "stop",
+    "length": "length",
+    "content_filter": "content_filter",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+}
+_ONE_TEMPERATURE: Final = re.compile(r"^(o\d|gpt-5)(?!.*chat)")
+"""Reasoning models, which take no temperature but 1."""
+
+
+class OpenAI(Provider):
+    """Chat Completions, here or at any `base_url`."""
+
+    failures: ClassVar[tuple[type[Exception], ...]] = (openai.OpenAIError,)
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__(endpoint)
+        key = endpoint.key.reveal() if endpoint.key else "none"
+        self._sdk = AsyncOpenAI(
+            api_key=key,
+            base_url=endpoint.base_url,
+            http_client=self.http,
+            max_retries=0,
+            timeout=self.http.timeout,
+        )
+
+    def takes_temperature(self, model: str, temperature: float) -> bool:
+        """Reasoning models take only 1."""
+        return temperature == 1 or not _ONE_TEMPERATURE.match(model)
+
+    async def ask(self, request: ChatRequest) -> Delta:
+        """Ask plainly."""
+        raw = cast(
+            "LegacyAPIResponse[object]",
+            await self._sdk.chat.completions.with_raw_response.create(**self._body(request)),
+        )
+        completion = raw.parse()
+        choices = items(completion, "choices")
+        if not choices:
+            raise ValueError("no choices")
+        message = read(choices[0], "message")
+        refusal = text(read(message, "refusal"))
+        return Delta(
+            text=text(read(message, "content")) or refusal or "",
+            usage=_usage(read(completion, "usage")),
+            finish_reason="content_filter" if refusal else finish(_FINISH, read(choices[0], "finish_reason")),
+            model_served=text(read(completion, "model")),
+            request_id=raw.headers.get("x-request-id"),
+            reported_cost=self._reported(read(completion, "usage")),
+        )
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
+        """Ask for a stream."""
+        chunks = await self._sdk.chat.completions.create(
+            **self._body(request), stream=True, stream_options={"include_usage": True}, timeout=self.read_timeout
+        )
+        request_id = chunks.response.headers.get("x-request-id")
+        async with chunks:
+            async for chunk in chunks:
+                choice = next(iter(items(chunk, "choices")), None)
+                refusal = text(read(choice, "delta", "refusal"))
+                usage = read(chunk, "usage")
+                yield Delta(
+                    text=text(read(choice, "delta", "content")) or refusal or "",
+                    usage=_usage(usage),
+                    finish_reason="content_filter" if refusal else finish(_FINISH, read(choice, "finish_reason")),
+                    model_served=text(read(chunk, "model")) or None,
+                    request_id=request_id,
+                    reported_cost=self._reported(usage),
+                )
+
+    def _body(self, request: ChatRequest) -> dict[str, Any]:
+        system = [{"role": "system", "content": request.system}] if request.system is not None else []
+        turns = [{"role": turn.role, "content": turn.content} for turn in request.messages]
+        body: dict[str, Any] = {"model": request.model, "messages": [*system, *turns]}
+        if request.max_tokens is not None:
+            body["max_completion_tokens"] = request.max_tokens
+        if request.temperature is not None:
+            body["temperature"] = request.temperature
+        if request.params:
+            body["extra_body"] = dict(request.params)
+        return body
+
+    def _reported(self, usage: object) -> Decimal | None:
+        """Return the cost that OpenRouter puts into every answer, in USD; other servers' `cost` may be anything."""
+        cost = read(usage, "cost") if "openrouter.ai" in self.endpoint.base_url else None
+        if not isinstance(cost, (int, float, str)) or isinstance(cost, bool):
+            return None
+        try:
+            found = Decimal(str(cost))
+        except InvalidOperation:
+            return None
+        return found if found.is_finite() and found >= 0 else None
+
+
+def _usage(raw: object) -> Usage | None:
+    """Read usage, whose parts are inside the totals."""
+    if raw is None:
+        return None
+    return Usage(
+        input_tokens=number(raw, "prompt_tokens"),
+        output_tokens=number(raw, "completion_tokens"),
+        cache_read_tokens=number(raw, "prompt_tokens_details", "cached_tokens"),
+        cache_write_tokens=number(raw, "prompt_tokens_details", "cache_write_tokens"),
+        reasoning_tokens=number(raw, "completion_tokens_details", "reasoning_tokens"),
+    )

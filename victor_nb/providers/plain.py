@@ -1,0 +1,83 @@
+"""Providers without an SDK of ours: plain httpx2, JSON out and JSON in."""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from victor_nb.providers.base import Provider
+from victor_nb.providers.border import StatusError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping
+
+    import httpx2
+
+
+class PlainProvider(Provider):
+    """Posts JSON to a path below the base URL."""
+
+    failures: ClassVar[tuple[type[Exception], ...]] = (StatusError,)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What is sent with every request."""
+        return {}
+
+    async def post(self, path: str, body: Mapping[str, object]) -> tuple[dict[str, object], httpx2.Headers]:
+        """Return the JSON object that a plain request is answered with, and its headers."""
+        response = await self.http.post(self.endpoint.base_url + path, content=encode(body), headers=self._all_headers)
+        _check(response, response.content)
+        return parse(response.content), response.headers
+
+    @asynccontextmanager
+    async def open(self, path: str, body: Mapping[str, object]) -> AsyncGenerator[httpx2.Response]:
+        """Open a streamed answer; `lines` reads it."""
+        async with self.http.stream(
+            "POST",
+            self.endpoint.base_url + path,
+            content=encode(body),
+            headers=self._all_headers,
+            timeout=self.read_timeout,
+        ) as response:
+            if not response.is_success:
+                _check(response, await response.aread())
+            yield response
+
+    @property
+    def _all_headers(self) -> dict[str, str]:
+        return {"content-type": "application/json", **self.headers}
+
+
+async def lines(response: httpx2.Response) -> AsyncGenerator[bytes]:
+    """Yield the lines of a stream. They end at a line feed only: other separators are part of a text."""
+    rest = b""
+    async for piece in response.aiter_bytes():
+        *whole, rest = (rest + piece).split(b"\n")
+        for line in whole:
+            yield line.strip()
+    if rest.strip():
+        yield rest.strip()
+
+
+def encode(body: Mapping[str, object]) -> bytes:
+    """Write JSON as UTF-8."""
+    return json.dumps(body, ensure_ascii=False).encode()
+
+
+def parse(data: bytes | str) -> dict[str, object]:
+    """Read a JSON object.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    value: object = json.loads(data)
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    return cast("dict[str, object]", value)
+
+
+def _check(response: httpx2.Response, body: bytes) -> None:
+    if not response.is_success:
+        raise StatusError(response.status_code, response.headers, body)

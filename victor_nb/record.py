@@ -1,0 +1,197 @@
+"""The rows of one call: opened when an attempt starts, completed when it ends. The only writer of the ledger."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+from uuid import uuid4
+
+from victor_nb.accounting.rows import Row
+from victor_nb.draft import Draft
+from victor_nb.errors import ConnectError
+from victor_nb.values import Price, Usage
+
+if TYPE_CHECKING:
+    from victor_nb.errors import VictorError
+    from victor_nb.plan import Plan
+    from victor_nb.values import ChatRequest, Status, UsageSource
+
+BYTES_PER_TOKEN: Final = 4
+"""What an estimate assumes where nothing better is known; English prose has about four."""
+_NOTHING: Final = Price(Decimal(0), "computed", "not answered")
+_UNKNOWN: Final = Price(None, "unknown", "no usage reported")
+_UNBILLED: Final = frozenset({"simulate", "replay"})
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One exchange under way."""
+
+    row: Row
+    draft: Draft
+    began: float
+    first: float | None = None
+    open: bool = True
+
+
+class Record:
+    """All attempts of one call."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self.call_id = uuid4().hex
+        self.queue: float | None = None
+        self._finished: list[tuple[Row, Usage]] = []
+        self._opened = 0
+
+    @property
+    def attempts(self) -> int:
+        """Exchanges so far."""
+        return self._opened
+
+    def open(self, request: ChatRequest) -> Attempt:
+        """Write the row of an attempt that starts now."""
+        attempt = Attempt(self._row(request), Draft(), time.perf_counter())
+        self._plan.session.ledger.start(attempt.row)
+        return attempt
+
+    def refuse(self, request: ChatRequest, error: VictorError) -> None:
+        """Write the row of a call that was never sent."""
+        row, zero = self._row(request), Decimal(0)
+        self._plan.session.ledger.start(row)
+        kind = type(error).__name__
+        done = replace(row, status="refused", cost=zero, billed=zero, error_type=kind, error=str(error))
+        self._plan.session.ledger.finish(done)
+
+    def close(self, attempt: Attempt, status: Status, error: VictorError | None = None) -> None:
+        """Complete the row of an attempt that has ended. Once only."""
+        if not attempt.open:
+            return
+        attempt.open = False
+        draft, tokens = attempt.draft, self._usage(attempt)
+        usage, source = tokens or (None, None)
+        price = self._price(attempt, usage, source, error)
+        http_status = getattr(error, "http_status", None) if error else 200 if draft.started else None
+        row = replace(
+            attempt.row,
+            status=status,
+            model_served=draft.model_served,
+            usage_source=source,
+            cost=price.cost,
+            billed=Decimal(0) if self._plan.mode in _UNBILLED else price.cost,
+            cost_source=price.source,
+            price_version=price.version,
+            latency=time.perf_counter() - attempt.began,
+            ttft=attempt.first - attempt.began if attempt.first is not None else None,
+            http_status=http_status,
+            error_type=type(error).__name__ if error else None,
+            error=str(error) if error else None,
+            request_id=draft.request_id or getattr(error, "request_id", None),
+            answer=draft.text if self._plan.session.settings.log_text else None,
+        )
+        if usage is not None:
+            row = _with_tokens(row, usage)
+        self._plan.session.ledger.finish(row)
+        self._finished.append((row, usage or Usage()))
+
+    # --- sums, read from the rows ---
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of all attempts together."""
+        return sum((usage for _, usage in self._finished), Usage())
+
+    @property
+    def cost(self) -> Decimal | None:
+        """List price of all attempts together; None when that of any is unknown."""
+        return _total([row.cost for row, _ in self._finished])
+
+    @property
+    def billed(self) -> Decimal | None:
+        """What all attempts together were really paid for; None when that is unknown for any."""
+        return _total([row.billed for row, _ in self._finished])
+
+    @property
+    def estimated(self) -> bool:
+        """Whether the last attempt's tokens are a guess of ours."""
+        return bool(self._finished) and self._finished[-1][0].usage_source == "estimated"
+
+    # --- one row ---
+
+    def _row(self, request: ChatRequest) -> Row:
+        plan, settings = self._plan, self._plan.session.settings
+        self._opened += 1
+        tags = dict(plan.tags)
+        if plan.request.temperature is not None and request.temperature is None:
+            tags["temperature"] = "not sent"
+        return Row(
+            ts=datetime.now(UTC),
+            call_id=self.call_id,
+            attempt=self._opened,
+            profile=plan.profile.name,
+            provider=plan.profile.provider,
+            model=request.model,
+            mode=plan.mode,
+            queue=self.queue,
+            notebook=settings.notebook,
+            tags=tags,
+            prompt=request.messages[-1].content if settings.log_text else None,
+        )
+
+    def _usage(self, attempt: Attempt) -> tuple[Usage, UsageSource] | None:
+        """Return the tokens of an attempt and how we know them; None where nobody does."""
+        draft = attempt.draft
+        if draft.usage is not None:
+            return draft.usage, "reported" if draft.finish_reason else "partial"
+        if not draft.started:
+            return None
+        return Usage(estimate_input(self._plan.request), estimate_tokens(draft.text)), "estimated"
+
+    def _price(
+        self, attempt: Attempt, usage: Usage | None, source: UsageSource | None, error: VictorError | None
+    ) -> Price:
+        """Price an attempt: nothing where nothing was answered, unknown where the tokens are."""
+        draft, plan = attempt.draft, self._plan
+        refused = isinstance(error, ConnectError) or getattr(error, "http_status", None) is not None
+        if refused and not draft.started and draft.usage is None:
+            return _NOTHING
+        if source != "reported" and plan.profile.provider != "ollama":
+            return _UNKNOWN
+        return plan.session.prices.price(
+            usage or Usage(),
+            provider=plan.profile.provider,
+            model=plan.profile.model,
+            model_served=draft.model_served,
+            base_url=plan.base_url,
+            override=plan.profile.prices,
+            reported=draft.reported_cost,
+        )
+
+
+def estimate_tokens(text: str) -> int:
+    """Guess the tokens of a text from its bytes."""
+    return -(-len(text.encode()) // BYTES_PER_TOKEN)
+
+
+def estimate_input(request: ChatRequest) -> int:
+    """Guess the tokens that a request's texts take."""
+    return estimate_tokens(request.system or "") + sum(estimate_tokens(turn.content) for turn in request.messages)
+
+
+def _with_tokens(row: Row, usage: Usage) -> Row:
+    return replace(
+        row,
+        input_tokens=usage.input_tokens,
+        cache_read_tokens=usage.cache_read_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+        output_tokens=usage.output_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+    )
+
+
+def _total(amounts: list[Decimal | None]) -> Decimal | None:
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known, Decimal(0)) if len(known) == len(amounts) else None

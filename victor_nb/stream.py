@@ -1,0 +1,228 @@
+"""An answer while it arrives, for whoever asked: text piece by piece, then the reply."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from victor_nb.call import Call
+from victor_nb.errors import PartialAnswerError, VictorError, VictorInterrupted
+from victor_nb.loop import awake
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from victor_nb.loop import BackgroundLoop, Job
+    from victor_nb.plan import Plan
+    from victor_nb.values import Reply
+
+_GRACE: Final = 1.0  # seconds that a stopped call has to close its socket and write its row
+
+
+class Stream:
+    """Text as it arrives: `async for piece in stream`, or plain `for`; afterwards `stream.reply`.
+
+    It has started when you get it, and goes on whether or not anybody looks. Breaking out of the loop stops it, and so
+    does `cancel()`: the socket is closed, nothing more is paid for, and `reply` is the partial one.
+    """
+
+    def __init__(self, plan: Plan, loop: BackgroundLoop, *, on_reply: Callable[[Reply], object] | None = None) -> None:
+        self._pieces: list[str] = []
+        self._on_reply = on_reply
+        self._changed = threading.Condition()
+        self._waiters: list[_Waiter] = []
+        self._ended = False
+        self._cancelled = False
+        self.call = Call(plan, on_text=self._hear)
+        self._job: Job[Reply] = loop.start(self._run)
+
+    async def _run(self) -> Reply:
+        try:
+            reply = await self.call.run()
+            if self._on_reply is not None:
+                self._on_reply(reply)
+            return reply
+        finally:
+            self._ended = True
+            self._wake()
+
+    def _hear(self, piece: str) -> None:
+        self._pieces.append(piece)
+        self._wake()
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+            waiters = list(self._waiters)
+        for waiter in waiters:
+            waiter.wake()
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return "".join(self._pieces)
+
+    def done(self) -> bool:
+        """Tell whether the answer has ended, well or not."""
+        return self._job.done()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait at most `timeout` seconds for the end of the answer; tell whether it came."""
+        return self._job.wait(timeout)
+
+    def cancel(self) -> None:
+        """Stop the answer where it is."""
+        self._cancelled = True
+        self._job.cancel()
+
+    @property
+    def reply(self) -> Reply:
+        """The reply, once the answer has ended; a partial one where it broke off or was stopped.
+
+        Raises:
+            VictorError: What went wrong before any text arrived, or that the answer is not complete yet.
+        """
+        if self._cancelled:
+            self._job.wait(_GRACE)
+        elif not self._job.done():
+            raise VictorError("The answer is still arriving. Finish the loop over the stream first, or cancel() it.")
+        error = self._job.error
+        if isinstance(error, asyncio.CancelledError) or (self._cancelled and error is None and not self._job.done()):
+            reply = self.call.reply("interrupted")
+            self.call.plan.session.last = reply
+            return reply
+        if isinstance(error, PartialAnswerError) and error.reply is not None:
+            return error.reply
+        return self._job.result()
+
+    def result(self) -> Reply:
+        """Wait for the reply. Stop cancels the call.
+
+        Raises:
+            VictorError: What went wrong.
+            VictorInterrupted: Stop was pressed; the partial reply is `session().last`.
+        """
+        try:
+            return self._job.result()
+        except KeyboardInterrupt:
+            raise self.interrupted() from None
+
+    def interrupted(self) -> VictorInterrupted:
+        """Stop the answer, keep what came as `session().last`, and return the error to raise."""
+        self.cancel()
+        self._job.wait(_GRACE)
+        reply = self.call.reply("interrupted")
+        self.call.plan.session.last = reply
+        kept = f"{len(reply.content):,} characters are kept in session().last" if reply.content else "no text had come"
+        return VictorInterrupted(f"stopped {reply.profile}; {kept}.")
+
+    def __iter__(self) -> Iterator[str]:
+        taken = 0
+        try:
+            while True:
+                with self._changed:
+                    self._changed.wait_for(partial(self._has, taken))
+                if taken == len(self._pieces):
+                    break
+                yield self._pieces[taken]
+                taken += 1
+        except KeyboardInterrupt:
+            raise self.interrupted() from None
+        except GeneratorExit:
+            self.cancel()
+            raise
+        self.check()
+
+    def __aiter__(self) -> _Pieces:
+        return _Pieces(self)
+
+    def check(self) -> None:
+        """Wait for the job that has ended to say so, and raise what went wrong."""
+        self._job.wait()
+        error = self._job.error
+        if error is not None and not (self._cancelled and isinstance(error, asyncio.CancelledError)):
+            raise error
+
+    def attach(self, waiter: _Waiter) -> None:
+        """Wake a waiter whenever something changes."""
+        with self._changed:
+            self._waiters.append(waiter)
+
+    def detach(self, waiter: _Waiter) -> None:
+        """Wake it no longer."""
+        with self._changed:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+
+    def piece(self, index: int) -> str | None:
+        """Return one piece, or None while there is none of that number."""
+        return self._pieces[index] if index < len(self._pieces) else None
+
+    def _has(self, taken: int) -> bool:
+        return self._ended or len(self._pieces) > taken
+
+    @property
+    def ended(self) -> bool:
+        """Whether no further piece will come."""
+        return self._ended
+
+
+class _Waiter:
+    """Wakes a task of another loop; many pieces that arrive at once wake it once."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.event = asyncio.Event()
+
+    def wake(self) -> None:
+        """Set the event, from any thread."""
+        if not self.event.is_set() and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.event.set)
+
+
+class _Pieces:
+    """One loop over a stream, on the caller's own event loop. Dropped half-way, it stops the stream."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._taken = 0
+        self._waiter = _Waiter()
+        stream.attach(self._waiter)
+
+    def __aiter__(self) -> _Pieces:
+        return self
+
+    async def __anext__(self) -> str:
+        while True:
+            piece = self._stream.piece(self._taken)
+            if piece is not None:
+                self._taken += 1
+                return piece
+            if self._stream.ended:
+                self._stream.detach(self._waiter)
+                self._stream.check()
+                raise StopAsyncIteration
+            await self._wait()
+
+    async def _wait(self) -> None:
+        try:
+            with awake(asyncio.get_running_loop()):
+                await self._waiter.event.wait()
+        except asyncio.CancelledError:
+            # Stop, in an awaiting cell: the socket is closed and the row written before the cell ends.
+            self._stream.cancel()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_GRACE):
+                    while not self._stream.ended:
+                        self._waiter.event.clear()
+                        await self._waiter.event.wait()
+            raise
+        self._waiter.event.clear()
+
+    def __del__(self) -> None:
+        if not self._stream.ended:
+            self._stream.cancel()
+        self._stream.detach(self._waiter)

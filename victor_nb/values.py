@@ -1,0 +1,134 @@
+"""The values that pass between the layers: frozen, equal by content, additive where adding makes sense."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass, field, replace
+from operator import add
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from decimal import Decimal
+
+Role = Literal["user", "assistant"]
+Mode = Literal["live", "simulate", "record", "replay"]
+FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "other"]
+ReplyStatus = Literal["ok", "partial", "interrupted"]
+Status = Literal["running", "ok", "error", "interrupted", "partial", "refused"]
+UsageSource = Literal["reported", "partial", "estimated"]
+CostSource = Literal["computed", "reported", "local", "override", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """What is asked, in no provider's dialect. Nothing that is None is sent."""
+
+    model: str
+    messages: tuple[Message, ...]
+    system: str | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    params: Mapping[str, object] = field(default_factory=dict[str, object])
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one or more calls, as the provider counted them.
+
+    `input_tokens` is the total: cache reads and writes are inside it. `reasoning_tokens` are inside
+    `output_tokens`, and `cache_write_1h_tokens` (written to live an hour, dearer) inside `cache_write_tokens`.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        """Input and output together; the parts are inside them."""
+        return self.input_tokens + self.output_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(*map(add, astuple(self), astuple(other)))
+
+    def __radd__(self, other: int) -> Usage:
+        """Let `sum(usages)` start at its 0."""
+        return self if other == 0 else NotImplemented
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """What one event of an answer brought. Every field but `text` replaces what came before; None says nothing."""
+
+    text: str = ""
+    usage: Usage | None = None
+    finish_reason: FinishReason | None = None
+    model_served: str | None = None
+    request_id: str | None = None
+    reported_cost: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a usage costs by the list, and how we know. `cost` is None when the price is unknown, never 0."""
+
+    cost: Decimal | None
+    source: CostSource
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """An answer, with all that it took to get it.
+
+    Attributes:
+        content: The text. `str(reply)` and `f"{reply}"` give it too.
+        usage: Tokens of all attempts of the call together.
+        cost: List price of the usage in USD; None when the price of any part is unknown, never 0.
+        billed: What was really paid in USD: 0 when simulated or replayed, None when unknown.
+        latency: Seconds from the first byte sent to the last received, waits between attempts included.
+        ttft: Seconds to the first text; None where the answer was not streamed.
+        finish_reason: `stop`, `length`, `content_filter`, `tool_calls` or `other`; None if none was given.
+        status: `ok`; `partial` when the answer ended without saying so; `interrupted` when it was stopped.
+        attempts: HTTP exchanges that the call took.
+        notes: What a reader of the answer should know, such as a temperature that was not sent.
+    """
+
+    content: str
+    usage: Usage
+    cost: Decimal | None
+    billed: Decimal | None
+    profile: str
+    provider: str
+    model: str
+    model_served: str | None
+    latency: float
+    ttft: float | None
+    finish_reason: FinishReason | None
+    attempts: int
+    mode: Mode
+    request_id: str | None
+    status: ReplyStatus = "ok"
+    call_id: str = ""
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.content
+
+    def __format__(self, spec: str) -> str:
+        return format(self.content, spec)
+
+    def with_status(self, status: ReplyStatus) -> Reply:
+        """Return the same reply under another status."""
+        return replace(self, status=status)

@@ -1,0 +1,276 @@
+"""What the four protocols have in common: the question in no dialect, its answer, and the shape of a dialect."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from victor_nb.wire.chance import Chance
+from victor_nb.wire.pace import Pace, input_tokens, pace_of, split_tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from victor_nb.values import Message
+
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
+JsonObject: TypeAlias = dict[str, Json]
+
+# Seconds since 1970 at the start of 2026, and the seconds of the 300 days over which answers are spread.
+_EPOCH: Final = 1_767_225_600
+_SPREAD: Final = 300 * 24 * 3600
+
+
+class RefusedError(Exception):
+    """The simulated provider does not take the request; `body` is what it says, in its dialect."""
+
+    def __init__(self, status: int, body: JsonObject) -> None:
+        super().__init__(f"{status} {body}")
+        self.status = status
+        self.body = body
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One HTTP request, read."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: JsonObject
+
+    @property
+    def chance(self) -> Chance:
+        """Where the ids of the exchange come from."""
+        return Chance(fingerprint([self.path, self.body]))
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question in no provider's dialect.
+
+    Attributes:
+        model: The model that is asked.
+        messages: The conversation, the question last.
+        system: The system prompt, or "".
+        max_tokens: Tokens that the answer may take, thinking included; None for no limit.
+        stops: Texts before which the answer ends.
+        schema: The JSON schema that the answer must satisfy.
+        wants_json: Whether the answer must be JSON.
+        thinks: Whether this model counts thinking tokens beside its text.
+        seed: A hash of all that may shape the answer. Streaming and the limit on tokens may not.
+    """
+
+    model: str
+    messages: tuple[Message, ...]
+    system: str = ""
+    max_tokens: int | None = None
+    stops: tuple[str, ...] = ()
+    schema: JsonObject | None = None
+    wants_json: bool = False
+    thinks: bool = False
+    seed: str = ""
+
+    @property
+    def input_tokens(self) -> int:
+        """What the question counts."""
+        return max(1, sum(input_tokens(text) for text in (self.system, *(turn.content for turn in self.messages))))
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An answer in no provider's dialect, cut to what was allowed.
+
+    Attributes:
+        asked: What it answers.
+        pieces: Its text, one piece for each token.
+        thinking_tokens: Tokens that were spent before the text and are not in it.
+        cut: Whether it ends because it may not be longer.
+        stopped_at: The stop text before which it ends.
+    """
+
+    asked: Asked
+    pieces: tuple[str, ...]
+    thinking_tokens: int = 0
+    cut: bool = False
+    stopped_at: str | None = None
+    chance: Chance = field(default_factory=lambda: Chance(""))
+
+    @cached_property
+    def text(self) -> str:
+        """The whole text."""
+        return "".join(self.pieces)
+
+    @property
+    def input_tokens(self) -> int:
+        """What the question counts."""
+        return self.asked.input_tokens
+
+    @property
+    def text_tokens(self) -> int:
+        """What the text counts."""
+        return len(self.pieces)
+
+    @property
+    def output_tokens(self) -> int:
+        """What text and thinking count together."""
+        return self.text_tokens + self.thinking_tokens
+
+    @cached_property
+    def pace(self) -> Pace:
+        """When its tokens come."""
+        return pace_of(self.asked.model, self.chance)
+
+    @cached_property
+    def created(self) -> int:
+        """Seconds since 1970: a moment that is as much a part of the answer as its text."""
+        return _EPOCH + self.chance.number("created") % _SPREAD
+
+    def chunks(self, tokens: int, *, first: int | None = None) -> Iterator[tuple[int, str]]:
+        """Yield the text in chunks of `tokens` tokens, each with the number of tokens that are out with it.
+
+        Args:
+            tokens: How many tokens go into a chunk.
+            first: How many go into the first one, where that differs.
+        """
+        start, end = 0, tokens if first is None else first
+        while start < len(self.pieces):
+            yield min(end, len(self.pieces)), "".join(self.pieces[start:end])
+            start, end = end, end + tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Bytes of a stream, and how many tokens of text are out when they are sent."""
+
+    data: bytes
+    tokens: int = 0
+
+
+class Dialect(ABC):
+    """One provider's protocol: reads its requests, and says answers and refusals as it does."""
+
+    stream_type = "text/event-stream; charset=utf-8"
+    plain_type = "application/json"
+
+    @abstractmethod
+    def read(self, call: Call) -> Asked:
+        """Return what is asked.
+
+        Raises:
+            RefusedError: This provider would not take the request.
+        """
+
+    @abstractmethod
+    def plain(self, answered: Answered, call: Call) -> JsonObject:
+        """Return the body of a plain answer."""
+
+    @abstractmethod
+    def events(self, answered: Answered, call: Call) -> Iterator[Event]:
+        """Yield a streamed answer."""
+
+    @abstractmethod
+    def streams(self, call: Call) -> bool:
+        """Say whether the request asks for a stream."""
+
+    @abstractmethod
+    def error(self, status: int, message: str, call: Call) -> JsonObject:
+        """Return the body of an error."""
+
+    @abstractmethod
+    def listing(self, call: Call) -> JsonObject | None:
+        """Return the answer to a GET, such as the list of models; None where there is none."""
+
+    def headers(self, call: Call) -> dict[str, str]:
+        """Return the response headers that name the exchange."""
+        del call
+        return {}
+
+    def refuse(self, message: str, call: Call, *, status: int = 400) -> RefusedError:
+        """Return a refusal, to be raised."""
+        return RefusedError(status, self.error(status, message, call))
+
+
+def answer(asked: Asked, write: Callable[[Asked], str]) -> Answered:
+    """Let `write` answer, then hold the text to the stops and the limit that the request set."""
+    chance = Chance(asked.seed)
+    text, stopped_at = _stop(write(asked), asked.stops)
+    pieces, thinking = split_tokens(text), _thinking(asked, chance)
+    room = len(pieces) if asked.max_tokens is None else max(0, asked.max_tokens - thinking)
+    cut = room < len(pieces)
+    return Answered(
+        asked=asked,
+        pieces=pieces[:room],
+        thinking_tokens=thinking,
+        cut=cut,
+        stopped_at=None if cut else stopped_at,
+        chance=chance,
+    )
+
+
+def _stop(text: str, stops: tuple[str, ...]) -> tuple[str, str | None]:
+    """Return the text up to the first of the stops, and which that was."""
+    found = min(((text.find(stop), stop) for stop in stops if stop and stop in text), default=None)
+    return (text[: found[0]], found[1]) if found else (text, None)
+
+
+def _thinking(asked: Asked, chance: Chance) -> int:
+    """Return thinking tokens: they come in blocks of 64, and leave most of the allowed tokens to the text."""
+    if not asked.thinks:
+        return 0
+    blocks = chance.pick((1, 1, 2, 3), "thinking")
+    return 64 * (blocks if asked.max_tokens is None else min(blocks, asked.max_tokens // 256))
+
+
+def fingerprint(value: Json) -> str:
+    """Return a hash of a JSON value that does not depend on the order of its keys."""
+    return blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def dumps(value: Json) -> bytes:
+    """Return compact JSON as providers send it, in UTF-8."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def text_of(content: Json) -> str:
+    """Return the text of a message's content: a string, or a list of parts of which those with text count."""
+    if isinstance(content, str):
+        return clean(content)
+    if isinstance(content, list):
+        return "\n".join(filter(None, map(text_of, content)))
+    if isinstance(content, dict):
+        return text_of(content.get("text"))
+    return ""
+
+
+def clean(text: str) -> str:
+    """Return the text with what UTF-8 cannot carry (a lone surrogate) replaced."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def whole(value: Json) -> int | None:
+    """Return a whole number, or None where there is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def inside(value: Json, *path: str) -> Json:
+    """Return what is found by following keys through objects, or None where the way ends."""
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def strings(value: Json) -> tuple[str, ...]:
+    """Return the strings of a string or a list."""
+    listed = value if isinstance(value, list) else [value]
+    return tuple(item for item in listed if isinstance(item, str))
+
+
+def shaping(body: JsonObject, *left_out: str) -> JsonObject:
+    """Return the part of a body that may shape the answer."""
+    return {key: value for key, value in body.items() if key not in left_out}

@@ -1,0 +1,150 @@
+"""Ollama's `/api/chat`, one JSON object a line, and its lists of models."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from victor_nb.values import Message
+from victor_nb.wire.chance import HEX, Chance
+from victor_nb.wire.dialect import (
+    Answered,
+    Asked,
+    Call,
+    Dialect,
+    Event,
+    Json,
+    JsonObject,
+    dumps,
+    fingerprint,
+    inside,
+    shaping,
+    strings,
+    text_of,
+    whole,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_NANOSECONDS: Final = 1_000_000_000
+_VERSION: Final = "0.13.0"
+_MODELS: Final = {  # name: (family, parameters, bytes on disk)
+    "qwen2.5-coder:7b": ("qwen2", "7.6B", 4_683_087_332),
+    "llama3.2:latest": ("llama", "3.2B", 2_019_393_189),
+    "gemma3:4b": ("gemma3", "4.3B", 3_338_801_804),
+    "mistral:7b": ("llama", "7.2B", 4_372_824_384),
+}
+
+
+class Ollama(Dialect):
+    """`POST /api/chat`, `GET /api/tags`, `GET /api/version`."""
+
+    plain_type = "application/json; charset=utf-8"
+    stream_type = "application/x-ndjson"
+
+    def read(self, call: Call) -> Asked:
+        """Return what is asked."""
+        body, options = call.body, call.body.get("options")
+        if not body.get("model"):
+            raise self.refuse("model is required", call)
+        if not isinstance(body.get("messages"), list) or not body["messages"]:
+            raise self.refuse("messages is required", call)
+        limit, form = whole(inside(options, "num_predict")), body.get("format")
+        turns = list(_turns(body))
+        return Asked(
+            model=text_of(body["model"]),
+            messages=tuple(turn for role, turn in turns if role != "system"),
+            system="\n".join(turn.content for role, turn in turns if role == "system"),
+            max_tokens=limit if limit and limit > 0 else None,  # -1 and -2 mean no limit
+            stops=strings(inside(options, "stop")),
+            schema=form if isinstance(form, dict) else None,
+            wants_json=form == "json",
+            seed=fingerprint(["ollama", shaping(body, "stream", "keep_alive", "options"), _shaping(options)]),
+        )
+
+    def streams(self, call: Call) -> bool:
+        """Say whether the request asks for a stream: it does, unless it says otherwise."""
+        return call.body.get("stream") is not False
+
+    def plain(self, answered: Answered, call: Call) -> JsonObject:
+        """Return a whole answer."""
+        del call
+        return _line(answered, answered.text, answered.text_tokens) | _last(answered)
+
+    def events(self, answered: Answered, call: Call) -> Iterator[Event]:
+        """Yield a line for each token, and a last one with the counts."""
+        del call
+        for tokens, text in answered.chunks(1):
+            yield Event(dumps(_line(answered, text, tokens) | {"done": False}) + b"\n", tokens)
+        done = answered.text_tokens
+        yield Event(dumps(_line(answered, "", done) | _last(answered)) + b"\n", done)
+
+    def error(self, status: int, message: str, call: Call) -> JsonObject:
+        """Return the body of an error."""
+        del status, call
+        return {"error": message}
+
+    def listing(self, call: Call) -> JsonObject | None:
+        """Return the models that are pulled, or the version."""
+        if call.path.endswith("/api/version"):
+            return {"version": _VERSION}
+        if call.path.endswith("/api/tags"):
+            return {"models": [_model(name) for name in _MODELS]}
+        return None
+
+
+def _turns(body: JsonObject) -> Iterator[tuple[Json, Message]]:
+    turns = body["messages"]
+    for turn in turns if isinstance(turns, list) else []:
+        role = inside(turn, "role")
+        yield role, Message("assistant" if role == "assistant" else "user", text_of(inside(turn, "content")))
+
+
+def _shaping(options: Json) -> JsonObject:
+    return shaping(options, "num_predict", "num_ctx") if isinstance(options, dict) else {}
+
+
+def _line(answered: Answered, text: str, tokens: int) -> JsonObject:
+    moment = datetime.fromtimestamp(answered.created, UTC) + timedelta(seconds=answered.pace.due(tokens))
+    return {
+        "model": answered.asked.model,
+        "created_at": moment.isoformat().replace("+00:00", "Z"),
+        "message": {"role": "assistant", "content": text},
+    }
+
+
+def _last(answered: Answered) -> JsonObject:
+    """Return the counts, with durations in nanoseconds."""
+    pace = answered.pace
+    load, prompt = int(pace.ttft * 0.2 * _NANOSECONDS), int(pace.ttft * 0.8 * _NANOSECONDS)
+    talk = int(answered.text_tokens / pace.rate * _NANOSECONDS)
+    return {
+        "done": True,
+        "done_reason": "length" if answered.cut else "stop",
+        "total_duration": load + prompt + talk,
+        "load_duration": load,
+        "prompt_eval_count": answered.input_tokens,
+        "prompt_eval_duration": prompt,
+        "eval_count": answered.output_tokens,
+        "eval_duration": talk,
+    }
+
+
+def _model(name: str) -> JsonObject:
+    family, parameters, size = _MODELS[name]
+    return {
+        "name": name,
+        "model": name,
+        "modified_at": "2026-01-01T00:00:00Z",
+        "size": size,
+        "digest": Chance(name).letters(64, "digest", alphabet=HEX),
+        "details": {
+            "parent_model": "",
+            "format": "gguf",
+            "family": family,
+            "families": [family],
+            "parameter_size": parameters,
+            "quantization_level": "Q4_K_M",
+        },
+    }

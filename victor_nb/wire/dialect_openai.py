@@ -1,0 +1,217 @@
+"""OpenAI's chat completions, which many other servers speak too."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from victor_nb.values import Message
+from victor_nb.wire.chance import HEX
+from victor_nb.wire.dialect import (
+    Answered,
+    Asked,
+    Call,
+    Dialect,
+    Event,
+    Json,
+    JsonObject,
+    dumps,
+    fingerprint,
+    inside,
+    shaping,
+    strings,
+    text_of,
+    whole,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from victor_nb.wire.dialect import RefusedError
+
+# Models that think: their thinking counts as output. The older of them refuse `max_tokens` and any temperature but 1.
+_THINKS: Final = re.compile(r"\b(?:o\d|gpt-[5-9])")
+_STRICT: Final = re.compile(r"\b(?:o\d|gpt-5)(?!.*chat)")
+_NO_THINKING: Final = ("none", "minimal")
+_LIMITS: Final = ("max_tokens", "max_completion_tokens")
+_PADDING: Final = 16  # characters to which a chunk's text is padded, against guessing it from the size
+_MODELS: Final = ("gpt-6-luna", "gpt-6.1-terra", "gpt-6.1-sol", "gpt-5-mini", "gpt-4.1", "gpt-4o", "gpt-4o-mini")
+
+
+class OpenAI(Dialect):
+    """`POST .../chat/completions`, and the list of models."""
+
+    def read(self, call: Call) -> Asked:
+        """Return what is asked."""
+        body = call.body
+        for problem in _problems(self, call):
+            raise problem
+        limits = [limit for limit in (whole(body.get(name)) for name in _LIMITS) if limit is not None]
+        turns = list(_turns(body))
+        answer_format = inside(body, "response_format", "type")
+        schema = inside(body, "response_format", "json_schema", "schema")
+        return Asked(
+            model=_model_name(body),
+            messages=tuple(turn for role, turn in turns if role not in ("system", "developer")),
+            system="\n".join(turn.content for role, turn in turns if role in ("system", "developer")),
+            max_tokens=min(limits, default=None),
+            stops=strings(body.get("stop")),
+            schema=schema if isinstance(schema, dict) else None,
+            wants_json=answer_format in ("json_object", "json_schema"),
+            thinks=bool(_THINKS.search(_model_name(body))) and body.get("reasoning_effort") not in _NO_THINKING,
+            seed=fingerprint(["openai", shaping(body, "stream", "stream_options", "user", "metadata", *_LIMITS)]),
+        )
+
+    def streams(self, call: Call) -> bool:
+        """Say whether the request asks for a stream."""
+        return call.body.get("stream") is True
+
+    def headers(self, call: Call) -> dict[str, str]:
+        """Return the headers that name the exchange."""
+        return {
+            "x-request-id": "req_" + call.chance.letters(32, "request", alphabet=HEX),
+            "openai-version": "2020-10-01",
+        }
+
+    def plain(self, answered: Answered, call: Call) -> JsonObject:
+        """Return a whole completion."""
+        message: JsonObject = {"role": "assistant", "content": answered.text, "refusal": None, "annotations": []}
+        choice: JsonObject = {"index": 0, "message": message, "logprobs": None, "finish_reason": _finish(answered)}
+        head = _head(answered, call, kind="chat.completion")
+        return head | {"choices": [choice], "usage": _usage(answered)} | _tail(call)
+
+    def events(self, answered: Answered, call: Call) -> Iterator[Event]:
+        """Yield the chunks of a completion: the role, a token each, the end, and the usage where it was asked for."""
+        counted = inside(call.body, "stream_options", "include_usage") is True
+        padded = inside(call.body, "stream_options", "include_obfuscation") is not False
+        head = _head(answered, call, kind="chat.completion.chunk") | _tail(call)
+
+        def chunk(choices: list[Json], tokens: int, *, text: str = "", usage: JsonObject | None = None) -> Event:
+            body = head | {"choices": choices}
+            if counted:
+                body["usage"] = usage
+            if padded:
+                length = max(1, _PADDING - len(text)) if text else call.chance.number("padding", tokens) % _PADDING + 1
+                body["obfuscation"] = call.chance.letters(length, "padding", tokens)
+            return Event(b"data: %s\n\n" % dumps(body), tokens)
+
+        yield chunk([_choice({"role": "assistant", "content": "", "refusal": None})], 0)
+        for tokens, text in answered.chunks(1):
+            yield chunk([_choice({"content": text})], tokens, text=text)
+        done = answered.text_tokens
+        yield chunk([_choice({}, _finish(answered))], done)
+        if counted:
+            yield chunk([], done, usage=_usage(answered))
+        yield Event(b"data: [DONE]\n\n", done)
+
+    def error(self, status: int, message: str, call: Call) -> JsonObject:
+        """Return the body of an error."""
+        del status, call
+        return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None}}
+
+    def blame(self, param: str, code: str, message: str, call: Call) -> RefusedError:
+        """Return a refusal that names a parameter."""
+        refused = self.refuse(message, call)
+        error = refused.body["error"]
+        if isinstance(error, dict):
+            error.update(param=param, code=code)
+        return refused
+
+    def listing(self, call: Call) -> JsonObject | None:
+        """Return the list of models, or one of them."""
+        _, found, model = call.path.rpartition("/models/")
+        if found:
+            return _model(model)
+        return {"object": "list", "data": [_model(model) for model in _MODELS]}
+
+
+def _problems(dialect: OpenAI, call: Call) -> Iterator[RefusedError]:
+    """Yield what the provider would say about a request that it does not take, first things first."""
+    body = call.body
+    if not body.get("model"):
+        yield dialect.refuse("you must provide a model parameter", call)
+    if "messages" not in body:
+        message = "Missing required parameter: 'messages'."
+        yield dialect.blame("messages", "missing_required_parameter", message, call)
+    if not isinstance(body.get("messages"), list):
+        message = "Invalid type for 'messages': expected an array of objects."
+        yield dialect.blame("messages", "invalid_type", message, call)
+    if not body.get("messages"):
+        message = "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array."
+        yield dialect.blame("messages", "empty_array", message, call)
+    for limit in _LIMITS:
+        if (whole(body.get(limit, 1)) or 0) < 1 and body.get(limit) is not None:
+            message = f"Invalid '{limit}': integer below minimum value. Expected a value >= 1."
+            yield dialect.blame(limit, "integer_below_min_value", message, call)
+    yield from _strict_problems(dialect, call)
+
+
+def _strict_problems(dialect: OpenAI, call: Call) -> Iterator[RefusedError]:
+    """Yield what the models that think and are strict about it refuse."""
+    body = call.body
+    if not _STRICT.search(_model_name(body)):
+        return
+    if body.get("max_tokens") is not None:
+        message = (
+            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+        )
+        yield dialect.blame("max_tokens", "unsupported_parameter", message, call)
+    temperature = body.get("temperature")
+    if temperature not in (None, 1):
+        message = (
+            f"Unsupported value: 'temperature' does not support {temperature} with this model. "
+            "Only the default (1) value is supported."
+        )
+        yield dialect.blame("temperature", "unsupported_value", message, call)
+
+
+def _turns(body: JsonObject) -> Iterator[tuple[Json, Message]]:
+    turns = body["messages"]
+    for turn in turns if isinstance(turns, list) else []:
+        role = inside(turn, "role")
+        yield role, Message("assistant" if role == "assistant" else "user", text_of(inside(turn, "content")))
+
+
+def _model_name(body: JsonObject) -> str:
+    return text_of(body.get("model"))
+
+
+def _head(answered: Answered, call: Call, *, kind: str) -> JsonObject:
+    return {
+        "id": "chatcmpl-" + call.chance.letters(29, "id"),
+        "object": kind,
+        "created": answered.created,
+        "model": answered.asked.model,
+    }
+
+
+def _tail(call: Call) -> JsonObject:
+    print_of = "fp_" + call.chance.letters(10, "print", alphabet=HEX)
+    return {"service_tier": "default", "system_fingerprint": print_of}
+
+
+def _choice(delta: JsonObject, finish: str | None = None) -> JsonObject:
+    return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+
+
+def _finish(answered: Answered) -> str:
+    return "length" if answered.cut else "stop"
+
+
+def _usage(answered: Answered) -> JsonObject:
+    return {
+        "prompt_tokens": answered.input_tokens,
+        "completion_tokens": answered.output_tokens,
+        "total_tokens": answered.input_tokens + answered.output_tokens,
+        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+        "completion_tokens_details": {
+            "reasoning_tokens": answered.thinking_tokens,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+    }
+
+
+def _model(model: str) -> JsonObject:
+    return {"id": model, "object": "model", "created": 1_767_225_600, "owned_by": "system"}

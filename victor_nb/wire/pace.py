@@ -1,0 +1,67 @@
+"""How fast a model answers and how much it says, guessed from its name; and how a text falls into tokens."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from victor_nb.wire.chance import Chance
+
+Size = Literal["small", "medium", "large"]
+
+_SMALL: Final = frozenset("fast flash haiku instant lite luna micro mini nano small spark tiny turbo".split())
+_LARGE: Final = frozenset("astra fable heavy large max mythos o1 o3 opus pro sol ultra".split())
+_BILLIONS: Final = re.compile(r"(?<![\d.a-z])(\d+(?:\.\d+)?)b(?![a-z])")
+_SMALL_BELOW: Final = 13.0  # billions of parameters
+_LARGE_FROM: Final = 60.0
+
+# Seconds to the first token, and tokens per second: the ranges in which hosted models of each size were seen in 2026.
+_TTFT: Final[dict[Size, tuple[float, float]]] = {"small": (0.15, 0.35), "medium": (0.3, 0.55), "large": (0.45, 0.8)}
+_RATE: Final[dict[Size, tuple[float, float]]] = {"small": (110, 180), "medium": (70, 110), "large": (40, 70)}
+
+# A token is a short word with the blank before it, or a few signs: about four bytes of English on average. Scripts
+# without blanks count a character or two.
+_TOKEN: Final = re.compile(r"\s?[A-Za-z0-9_]{1,7}|\s?[^\W\d_]{1,2}|\s?\w{1,3}|\s?[^\w\s]{1,3}|\s{1,8}")
+BYTES_PER_TOKEN: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """When the tokens of one answer come: `ttft` in seconds, `rate` in tokens per second."""
+
+    ttft: float
+    rate: float
+
+    def due(self, tokens: int) -> float:
+        """Return the seconds from the request to the arrival of the given number of tokens."""
+        return self.ttft + tokens / self.rate
+
+
+def size_of(model: str) -> Size:
+    """Return how big a model seems to be, by the words and the parameter count in its name."""
+    name = model.lower()
+    words = set(re.split(r"[^a-z0-9]+", name))
+    billions = _BILLIONS.search(name)
+    if words & _SMALL or (billions and float(billions[1]) < _SMALL_BELOW):
+        return "small"
+    if words & _LARGE or (billions and float(billions[1]) >= _LARGE_FROM):
+        return "large"
+    return "medium"
+
+
+def pace_of(model: str, chance: Chance) -> Pace:
+    """Return the pace of one answer of a model: the same for the same request."""
+    size = size_of(model)
+    return Pace(ttft=chance.between(*_TTFT[size], "ttft"), rate=chance.between(*_RATE[size], "rate"))
+
+
+def split_tokens(text: str) -> tuple[str, ...]:
+    """Return the pieces of a text, one for each token; put together they are the text."""
+    return tuple(_TOKEN.findall(text))
+
+
+def input_tokens(text: str) -> int:
+    """Return what a prompt of this text counts: a token for each four bytes, rounded up."""
+    return -(-len(text.encode()) // BYTES_PER_TOKEN)

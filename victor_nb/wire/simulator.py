@@ -1,0 +1,145 @@
+"""A transport that answers in-process, as the four providers would: no socket, no key, no bill."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Final
+
+import httpx2
+
+from victor_nb.wire.answers import write
+from victor_nb.wire.dialect import Asked, Call, Event, Json, JsonObject, RefusedError, answer, dumps
+from victor_nb.wire.dialects import dialect_of, is_question, listing
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from victor_nb.wire.dialect import Dialect
+    from victor_nb.wire.pace import Pace
+
+_EXTENSIONS: Final = {"http_version": b"HTTP/1.1"}
+
+
+class Simulator(httpx2.AsyncBaseTransport):
+    """Answers the requests of Anthropic, OpenAI, Google and Ollama clients, plain and streamed.
+
+    The same request gets the same bytes. What a model says is shaped by the prompt and the model's name, and is
+    no model's: whoever shows it says that it is simulated.
+
+    Args:
+        speed: Factor on every wait: 1 is the pace of a model of that kind, 0 answers at once.
+        author: Who writes the text of an answer.
+    """
+
+    def __init__(self, *, speed: float = 1.0, author: Callable[[Asked], str] = write) -> None:
+        self._speed = speed
+        self._author = author
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Answer one request.
+
+        Raises:
+            httpx2.ReadTimeout: The answer takes longer than the request waits for it.
+        """
+        call = _call(request, await request.aread())
+        dialect = dialect_of(call)
+        try:
+            if is_question(call):
+                return await self._answer(call, dialect, request)
+            return _json(200, listing(call), call, dialect)
+        except RefusedError as refused:
+            return _json(refused.status, refused.body, call, dialect)
+
+    async def _answer(self, call: Call, dialect: Dialect, request: httpx2.Request) -> httpx2.Response:
+        answered = answer(dialect.read(call), self._author)
+        clock = _Clock(speed=self._speed, pace=answered.pace, request=request)
+        if not dialect.streams(call):
+            await clock.wait(answered.text_tokens)
+            return _json(200, dialect.plain(answered, call), call, dialect)
+        headers = {"content-type": dialect.stream_type, **dialect.headers(call)}
+        stream = _Stream(dialect.events(answered, call), clock)
+        return httpx2.Response(200, headers=headers, stream=stream, extensions=_EXTENSIONS)
+
+
+class _Clock:
+    """Waits until tokens are due, as long as the request does."""
+
+    def __init__(self, *, speed: float, pace: Pace, request: httpx2.Request) -> None:
+        self._speed, self._pace, self._request = speed, pace, request
+        self._patience: float | None = request.extensions.get("timeout", {}).get("read")
+        self._loop = asyncio.get_running_loop()
+        self._start = self._loop.time()
+        self._sleeper: asyncio.Future[None] | None = None
+
+    async def wait(self, tokens: int) -> None:
+        """Return when this many tokens of text are out, counted from the request.
+
+        Raises:
+            httpx2.ReadTimeout: That is longer than the request waits.
+        """
+        delay = self._start + self._speed * self._pace.due(tokens) - self._loop.time()
+        if delay <= 0:
+            await asyncio.sleep(0)  # let others run, and be stopped
+        elif self._patience is not None and delay > self._patience:
+            await self._sleep(self._patience)
+            raise httpx2.ReadTimeout("the simulated answer took too long", request=self._request)
+        else:
+            await self._sleep(delay)
+
+    async def _sleep(self, seconds: float) -> None:
+        self._sleeper = self._loop.create_future()
+        timer = self._loop.call_later(seconds, self.wake)
+        try:
+            await self._sleeper
+        finally:
+            timer.cancel()
+            self._sleeper = None
+
+    def wake(self) -> None:
+        """End the wait that is under way."""
+        if self._sleeper is not None and not self._sleeper.done():
+            self._sleeper.set_result(None)
+
+
+class _Stream(httpx2.AsyncByteStream):
+    """The bytes of a streamed answer, each event when it is due; none once it is closed."""
+
+    def __init__(self, events: Iterator[Event], clock: _Clock) -> None:
+        self._events, self._clock, self._closed = events, clock, False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for event in self._events:
+            await self._clock.wait(event.tokens)
+            if self._closed:
+                return
+            yield event.data
+
+    async def aclose(self) -> None:
+        """End the answer where it is, and the wait for its next piece."""
+        self._closed = True
+        self._clock.wake()
+
+
+def _call(request: httpx2.Request, body: bytes) -> Call:
+    return Call(
+        method=request.method,
+        path=request.url.path,
+        query=dict(request.url.params),
+        headers=request.headers,
+        body=_object(body),
+    )
+
+
+def _object(body: bytes) -> JsonObject:
+    """Return a JSON object; an empty one, which every provider refuses, for anything else."""
+    try:
+        value: Json = json.loads(body or b"{}")
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _json(status: int, body: JsonObject, call: Call, dialect: Dialect) -> httpx2.Response:
+    headers = {"content-type": dialect.plain_type, **dialect.headers(call)}
+    return httpx2.Response(status, headers=headers, content=dumps(body), extensions=_EXTENSIONS)

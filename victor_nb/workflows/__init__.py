@@ -1,0 +1,1 @@
+"""Many orchestrators at once."""

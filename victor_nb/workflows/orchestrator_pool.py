@@ -1,0 +1,91 @@
+"""The pool: a kernel's orchestrators, one for each profile that was asked for."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Self
+
+from victor_nb.errors import ClosedError
+from victor_nb.orchestrator import AgentOrchestrator
+from victor_nb.session import session
+
+if TYPE_CHECKING:
+    from victor_nb.config.settings import Settings
+    from victor_nb.session import Session
+
+
+class OrchestratorPool:
+    """Makes an orchestrator when its profile is first asked for, and gives the same one from then on.
+
+    Args:
+        settings: Where the profiles are.
+        container: A session to share, with its ledger, budget and loop; else the kernel's.
+    """
+
+    def __init__(self, settings: Settings, container: Session | None = None) -> None:
+        self.settings = settings
+        self._session = container or session()
+        self._session.adopt(settings)
+        self._lock = threading.RLock()
+        self._cache: dict[str, AgentOrchestrator] = {}
+        self.closed = False
+
+    def get_orchestrator(self, profile: str | None = None) -> AgentOrchestrator:
+        """Return the orchestrator of a profile; None is the default one.
+
+        Eight threads that ask for one profile get one object.
+
+        Raises:
+            ValueError: No profile goes by that name.
+            RuntimeError: Its client cannot be made, or the pool is closed.
+        """
+        found = self._cache.get(self.settings.default if profile is None else profile)
+        if found is not None:
+            return found
+        with self._lock:
+            if self.closed:
+                raise ClosedError("This pool is shut down. Make a new OrchestratorPool(settings).")
+            wanted = self.settings.profile(profile)
+            if wanted.name not in self._cache:
+                made = AgentOrchestrator(wanted, settings=self.settings, session=self._session)
+                self._cache[wanted.name] = made
+            return self._cache[wanted.name]
+
+    def get_default_orchestrator(self) -> AgentOrchestrator:
+        """Return the default profile's orchestrator; `get_orchestrator` says the rest."""
+        return self.get_orchestrator()
+
+    def get_cached_profiles(self) -> list[str]:
+        """Return the profiles that have an orchestrator, in the order in which they got it."""
+        with self._lock:
+            return list(self._cache)
+
+    def clear_cache(self, profile: str | None = None) -> None:
+        """Forget one profile's orchestrator, or all of them (None), and close their clients and sockets."""
+        with self._lock:
+            names = list(self._cache) if profile is None else [profile]
+            gone = [self._cache.pop(name) for name in names if name in self._cache]
+        for orchestrator in gone:
+            orchestrator.close()
+
+    def shutdown(self) -> None:
+        """Close everything, from any thread, also inside a running loop. Twice is fine; use after it is an error."""
+        with self._lock:
+            self.closed = True
+        self.clear_cache()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.shutdown()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else f"cached={self.get_cached_profiles()}"
+        return f"OrchestratorPool({state})"
