@@ -80,9 +80,8 @@ def _has_git() -> bool:
 def fresh_python(code: str) -> str:
     """Run `code` in a new interpreter, outside the coverage measurement, and return what it printed."""
     quiet = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-    answer = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], cwd=ROOT, env=quiet, capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-W", "error", "-c", code]
+    answer = subprocess.run(command, cwd=ROOT, env=quiet, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
     return answer.stdout
 
@@ -111,22 +110,15 @@ def test_when_the_public_names_are_imported_then_nothing_heavy_is(statement: str
 
 
 def test_when_a_module_is_imported_alone_then_it_needs_no_other_first() -> None:
-    names = [
-        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        for path in sorted(PACKAGE.rglob("*.py"))
-        if path.stem != "__main__"
-    ]
-    code = (
+    paths = [path.relative_to(ROOT).with_suffix("") for path in sorted(PACKAGE.rglob("*.py"))]
+    names = [".".join(path.parts).removesuffix(".__init__") for path in paths if path.stem != "__main__"]
+    fresh_python(
         "import importlib, sys\n"
-        "for name in sys.stdin.read().split():\n"
+        f"for name in {names}:\n"
         "    for known in [known for known in sys.modules if known.split('.')[0] == 'victor_nb']:\n"
         "        del sys.modules[known]\n"
         "    importlib.import_module(name)\n"
     )
-    answer = subprocess.run(
-        [sys.executable, "-c", code], input="\n".join(names), cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert answer.returncode == 0, answer.stderr
 
 
 def test_when_files_and_functions_are_measured_then_they_are_small() -> None:

@@ -109,6 +109,8 @@ async def test_when_a_failure_may_pass_then_it_is_asked_again(bench: Bench) -> N
         bench.play(faults.status(status, retry_after="0"), Answer())
         reply = await bench.ask(agent)
         assert (reply.content, reply.attempts, reply.status) == (Answer().text, 2, "ok"), status
+        assert reply.usage.input_tokens == Answer().tokens.input
+        assert reply.cost is not None
         first, second = rows()[-2:]
         assert (first["status"], first["http_status"], first["attempt"]) == ("error", status, 1)
         assert first["error_type"] == STATUSES[status][0].__name__
@@ -145,6 +147,36 @@ async def test_when_asked_to_wait_an_hour_then_it_fails_at_once(bench: Bench, wa
     error = check(bench, error, errors.RateLimitError, 429)
     assert error.retry_after == pytest.approx(3600, abs=5)
     assert time.monotonic() - start < 2
+
+
+async def test_when_a_wait_makes_no_sense_then_it_is_none_of_ours(bench: Bench) -> None:
+    agent = await bench.agent()
+    for wait in ["soon", "", "Wed, 99 Foo 2026", "-5", "nan", "1,5"]:
+        bench.play(faults.status(429, retry_after=wait))
+        error = check(bench, await bench.fail(agent), errors.RateLimitError, 429)
+        assert error.retry_after in {None, 0}
+
+
+async def test_when_the_time_of_a_call_runs_out_in_a_wait_then_it_fails_in_time(bench: Bench) -> None:
+    start = time.monotonic()
+    error = await failure(bench, faults.status(429, retry_after="30"), retries=2, timeout=0.2)
+    assert isinstance(error, (errors.RateLimitError, errors.RequestTimeoutError))
+    assert time.monotonic() - start < 2
+    assert [row["status"] for row in rows()] == ["error"]
+
+
+async def test_when_a_call_is_cancelled_in_a_wait_then_it_ends_at_once(bench: Bench) -> None:
+    bench.play(faults.status(429, retry_after="30"))
+    agent = await bench.agent(retries=2)
+    task = asyncio.create_task(bench.ask(agent))
+    await asyncio.to_thread(bench.server.wait, lambda: bench.server.requests and bench.server.requests[0].finished)
+    start = time.monotonic()
+    await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert time.monotonic() - start < 1
+    assert [row["status"] for row in rows()] == ["error"]
 
 
 def by_turns(act: Callable[[], Act]) -> Callable[[Request], Act]:
@@ -243,6 +275,25 @@ async def test_when_a_stream_breaks_off_then_what_came_is_kept_and_not_asked_aga
     assert row["usage_source"] in {"partial", "estimated"}
     assert row["input_tokens"] > 0
     assert row["output_tokens"] > 0
+
+
+@only_streams
+async def test_when_a_stream_takes_too_long_then_what_came_is_kept(bench: Bench) -> None:
+    error = await failure(bench, Answer(pieces=("x",) * 1000, delay=0.01), timeout=0.3, retries=2)
+    error = check(bench, error, errors.PartialAnswerError)
+    assert error.reply is not None
+    assert set(error.reply.content) == {"x"}
+    assert len(bench.server.requests) == 1
+    await asyncio.to_thread(bench.server.wait, lambda: bench.server.requests[0].hung_up)
+
+
+@pytest.mark.parametrize("dialect", [ANTHROPIC], ids=repr)
+@pytest.mark.parametrize("way", ["plain"])
+async def test_when_a_stream_that_the_sdk_demanded_breaks_off_then_what_came_is_kept(bench: Bench) -> None:
+    error = await failure(bench, faults.cut(Answer(), 2, "reset"), max_tokens=50_000)
+    error = check(bench, error, errors.PartialAnswerError)
+    assert error.reply is not None
+    assert error.reply.content == "Tokens are "
 
 
 @only_streams

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from typing import TYPE_CHECKING, Any
 
 import genai_prices
@@ -10,9 +11,9 @@ import pytest
 
 from servers import ANTHROPIC, DIALECTS, GOOGLE, OLLAMA, OPENAI, Answer, Dialect, Server, Tokens, faults
 from victor_nb import Agent
-from victor_nb.errors import BadRequestError, ContentFilterError, MalformedAnswerError, VictorWarning
+from victor_nb.errors import BadRequestError, ContentFilterError, MalformedAnswerError, SecretError, VictorWarning
 from victor_nb.session import session
-from victor_nb.values import Usage
+from victor_nb.values import Message, Usage
 from workbench import Bench, ask, rows, write_profiles
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 pytest_plugins = ["workbench_fixtures"]
 
 TOKENS = Tokens(input=1500, output=420, cache_read=700, cache_write=300, reasoning=120)
-CANNOT_TELL_CACHES = {"reasoning", "cache_read", "cache_write", "cache_write_1h"}
 
 
 def told(dialect: Dialect, tokens: Tokens) -> Usage:
@@ -124,6 +124,7 @@ QUIRKS = [
     (GOOGLE, {"usage_last"}),
     (GOOGLE, {"thinks"}),
     (OLLAMA, {"thinks"}),
+    *((dialect, {"crlf", "tight"}) for dialect in DIALECTS),
 ]
 
 
@@ -368,14 +369,63 @@ TEXTS = {
 
 
 @pytest.mark.parametrize("name", TEXTS)
-@pytest.mark.parametrize("chop", [0, 1, 7])
-async def test_when_an_answer_has_odd_characters_then_each_arrives(bench: Bench, name: str, chop: int) -> None:
-    if bench.way == "plain" and chop:
-        pytest.skip("a plain answer is one write")
-    answer = Answer(pieces=TEXTS[name], chop=chop)
-    bench.play(answer)
+async def test_when_an_answer_has_odd_characters_then_each_arrives(bench: Bench, name: str) -> None:
+    agent = await bench.agent()
+    for chop in [0, 1, 7] if bench.way == "stream" else [0]:
+        for line_ends in [set(), {"crlf"}]:
+            answer = Answer(pieces=TEXTS[name], chop=chop, quirks=frozenset(line_ends))
+            bench.play(answer)
+            reply = await bench.ask(agent)
+            assert (reply.content, reply.status) == (answer.text, "ok"), (chop, line_ends)
+
+
+async def test_when_a_piece_is_large_then_all_of_it_arrives(bench: Bench) -> None:
+    bench.play(Answer(pieces=("x" * 1_000_000, "é" * 300_000)))
     reply = await bench.ask(await bench.agent())
-    assert (reply.content, reply.status) == (answer.text, "ok")
+    assert (len(reply.content), reply.content[-1], reply.status) == (1_300_000, "é", "ok")
+
+
+async def test_when_an_answer_is_compressed_then_it_is_read(bench: Bench) -> None:
+    bench.play(faults.compressed(Answer()))
+    assert (await bench.ask(await bench.agent())).content == Answer().text
+
+
+async def test_when_a_server_closes_idle_connections_then_the_next_call_opens_another(bench: Bench) -> None:
+    bench.play(faults.then_close(Answer()))
+    agent = await bench.agent()
+    for count in [1, 2, 3]:
+        assert (await bench.ask(agent)).content == Answer().text
+        await asyncio.to_thread(bench.server.wait, lambda: bench.server.open == 0)
+        assert bench.server.connections == count
+
+
+async def test_when_an_address_ends_in_a_slash_then_it_is_the_same_address(bench: Bench) -> None:
+    bench.play(Answer())
+    address = bench.dialect.base_url(bench.server.url)
+    assert (await bench.ask(await bench.agent(base_url=f"{address}/"))).content == Answer().text
+
+
+async def test_when_a_call_brings_its_history_and_tags_then_they_are_sent_and_kept(bench: Bench) -> None:
+    bench.play(Answer())
+    history = [Message("user", "One?"), Message("assistant", "One.")]
+    await bench.ask(await bench.agent(), "Two?", history=history, tags={"round": "7"})
+    expected = [("user", "One?"), ("assistant", "One."), ("user", "Two?")]
+    assert bench.dialect.asked(bench.server.requests[0]).messages == expected
+    assert rows()[0]["tags"] == {"round": "7"}
+
+
+@pytest.mark.parametrize("dialect", [ANTHROPIC, OPENAI, GOOGLE], ids=repr)
+@pytest.mark.parametrize("way", ["plain"])
+async def test_when_a_key_has_characters_that_no_key_has_then_the_error_names_its_variable(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "\u201ccanary-in-curly-quotes\u201d"  # as a word processor makes them
+    monkeypatch.setenv(bench.dialect.key_variable, key)
+    bench.play(Answer())
+    with pytest.raises(SecretError, match=bench.dialect.key_variable) as caught:
+        await bench.ask(await bench.agent())
+    assert "canary-in" not in "".join(traceback.format_exception(caught.value))
+    assert not bench.server.requests
 
 
 @pytest.mark.parametrize("dialect", [OPENAI], ids=repr)
@@ -440,6 +490,18 @@ async def test_when_a_reader_leaves_a_stream_then_it_is_stopped_and_its_text_kep
     assert stream.reply.content.startswith(Answer().pieces[0])
     [row] = rows()
     assert row["status"] == "interrupted"
+
+
+@pytest.mark.parametrize("way", ["stream"])
+def test_when_a_plain_loop_over_a_stream_is_left_then_it_is_stopped_too(bench: Bench) -> None:
+    bench.play(faults.cut(Answer(), 2, "silence"))
+    stream = asyncio.run(bench.agent()).stream("How many?")
+    for piece in stream:
+        assert piece
+        break
+    bench.server.wait(lambda: bench.server.requests[0].hung_up)
+    assert stream.wait(5)
+    assert [row["status"] for row in rows()] == ["interrupted"]
 
 
 @pytest.mark.parametrize("way", ["stream"])

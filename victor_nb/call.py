@@ -7,6 +7,7 @@ import time
 import warnings
 from contextlib import aclosing
 from dataclasses import replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from victor_nb.errors import (
@@ -21,13 +22,12 @@ from victor_nb.errors import (
     VictorError,
     VictorWarning,
 )
-from victor_nb.record import Record, estimate_input
+from victor_nb.record import Record, input_bytes
 from victor_nb.retry import retrying
 from victor_nb.values import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from decimal import Decimal
 
     from victor_nb.accounting.budget import Hold
     from victor_nb.plan import Plan
@@ -124,9 +124,11 @@ class Call:
             provider=profile.provider, model=profile.model, base_url=self.plan.base_url, override=profile.prices
         )
         if rates is None:
-            return None
+            return Decimal(0) if profile.allow_unpriced else None
+        size = input_bytes(self._request)
+        tokens_in = self.plan.session.calibration.at_worst(profile.model, self.plan.mode, size=size)
         tokens_out = self._request.max_tokens or _ASSUMED_OUTPUT
-        return (estimate_input(self._request) * rates.input + tokens_out * rates.output) / 1_000_000
+        return (tokens_in * rates.input + tokens_out * rates.output) / 1_000_000
 
     async def _ask(self) -> None:
         """Wait for a place, then try until it works or is not worth another try."""

@@ -9,6 +9,7 @@ VictorError
 ├── ProviderOpenError (RuntimeError)     a client that cannot be made
 ├── BudgetError (RuntimeError)           money that is not there
 ├── ClosedError (RuntimeError)           a pool, agent or session used after its end
+├── FanOutError (RuntimeError)           too many of several calls failed
 ├── TapeMissError (LookupError)          a replay that holds no such exchange
 └── ProviderError (RuntimeError)         the other side, or the way to it
     ├── BadRequestError                  400, 409, 422 and other refusals of the request
@@ -34,9 +35,12 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from victor_nb.values import Reply
+
+
+_REASONS_SHOWN = 2
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
@@ -48,8 +52,9 @@ class VictorError(Exception):
     """The root: `except VictorError` catches every failure of ours."""
 
     def _render_traceback_(self) -> list[str]:
-        """Return the one line that IPython prints instead of a traceback."""
-        return [f"{type(self).__name__}: {self}"]
+        """Return the lines, three at the most, that IPython prints instead of a traceback."""
+        notes: list[str] = getattr(self, "__notes__", [])
+        return [f"{type(self).__name__}: {self}", *notes[:2]]
 
 
 class ConfigError(VictorError, ValueError):
@@ -89,6 +94,21 @@ class BudgetError(VictorError, RuntimeError):
 
 class ClosedError(VictorError, RuntimeError):
     """A pool, agent or session was used after it was closed."""
+
+
+class FanOutError(VictorError, RuntimeError):
+    """All calls of a fan-out failed, or one did where none may.
+
+    Attributes:
+        replies: All entries, with the answers that came.
+    """
+
+    def __init__(self, replies: object, failed: Sequence[tuple[str, object]], asked: int) -> None:
+        shown = failed[:_REASONS_SHOWN]
+        reasons = "; ".join(f"{type(error).__name__}: {error}" for _, error in shown)
+        more = f"; and {len(failed) - len(shown)} more" if len(failed) > len(shown) else ""
+        super().__init__(f"{len(failed)} of {asked} calls failed: {reasons}{more}")
+        self.replies = replies
 
 
 class TapeMissError(VictorError, LookupError):

@@ -5,22 +5,27 @@ from __future__ import annotations
 import asyncio
 import weakref
 from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final, Unpack
 
-from victor_nb.call import Call
 from victor_nb.errors import ClosedError, ProviderOpenError, SecretError
 from victor_nb.plan import CallOptions, Plan, make_request
 from victor_nb.providers import open_provider
+from victor_nb.route import Route
 from victor_nb.stream import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
+    from victor_nb.accounting.budget import Limit
+    from victor_nb.call import Call
     from victor_nb.config.profiles import Profile
     from victor_nb.config.settings import Settings
     from victor_nb.loop import BackgroundLoop
     from victor_nb.providers.base import Provider
+    from victor_nb.route import Detour
     from victor_nb.session import Session
     from victor_nb.values import Mode, Reply
 
@@ -35,8 +40,16 @@ class AgentOrchestrator:
     Made by a pool or an agent. Any thread and any event loop may use it.
     """
 
-    def __init__(self, profile: Profile, *, settings: Settings, session: Session) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        *,
+        settings: Settings,
+        session: Session,
+        find: Callable[[str], AgentOrchestrator] | None = None,
+    ) -> None:
         self.profile = profile
+        self._find = find
         self.mode: Mode = session.mode
         self._session = session
         self._base_url = settings.base_url(profile)
@@ -59,8 +72,7 @@ class AgentOrchestrator:
         Raises:
             VictorError: The prompt cannot be sent, or no answer came. Every attempt is in the ledger.
         """
-        call = Call(self._plan(prompt, options, stream=False))
-        return await self._session.loop.call(call.run)
+        return await self._session.loop.call(self.route(prompt, options, stream=False).run)
 
     def run_sync(self, prompt: str | Reply, **options: Unpack[CallOptions]) -> Reply:
         """Ask, and block until the whole answer is there; `run` says the rest.
@@ -68,7 +80,8 @@ class AgentOrchestrator:
         Raises:
             VictorInterrupted: Stop was pressed; the call was cancelled.
         """
-        return Stream(self._plan(prompt, options, stream=False), self._session.loop).result()
+        plan, detours = self._plan(prompt, options, stream=False), self._detours(prompt, options, stream=False)
+        return Stream(plan, self._session.loop, detours=detours).result()
 
     def stream(
         self,
@@ -84,12 +97,36 @@ class AgentOrchestrator:
             on_reply: Called once with the whole reply, on the background loop; not when the answer breaks off.
             **options: See `CallOptions`.
         """
-        return Stream(self._plan(prompt, options, stream=True), self._session.loop, on_reply=on_reply)
+        plan, detours = self._plan(prompt, options, stream=True), self._detours(prompt, options, stream=True)
+        return Stream(plan, self._session.loop, detours=detours, on_reply=on_reply)
+
+    def route(
+        self,
+        prompt: str | Reply,
+        options: CallOptions,
+        *,
+        stream: bool,
+        on_text: Callable[[str], None] | None = None,
+    ) -> Route:
+        """Return a question that is ready to go, for whoever runs many at once on the background loop."""
+        plan = self._plan(prompt, options, stream=stream)
+        return Route(plan, self._detours(prompt, options, stream=stream), on_text=on_text)
+
+    def _detours(self, prompt: str | Reply, options: CallOptions, *, stream: bool) -> list[Detour]:
+        if self._find is None:
+            return []
+        find, limits = self._find, self._session.budget.limits
+
+        def detour(name: str) -> Plan:
+            return replace(find(name)._plan(prompt, options, stream=stream), limits=limits)  # noqa: SLF001 - our own kind
+
+        return [partial(detour, name) for name in self.profile.fallback]
 
     def _plan(self, prompt: str | Reply, options: CallOptions, *, stream: bool) -> Plan:
         if self.closed:
             raise ClosedError(f"{self.profile.name}: this orchestrator is closed. Get a new one from the pool.")
         request = make_request(self.profile, prompt, options)
+        limits = self._prepared_limits()
         timeout, retries = options.get("timeout"), options.get("retries")
         return Plan(
             session=self._session,
@@ -102,11 +139,23 @@ class AgentOrchestrator:
             retries=self.profile.retries if retries is None else retries,
             timeout=self.profile.timeout.total if timeout is None else timeout,
             limiter=self._limiter,
-            limits=self._session.budget.limits,
+            limits=limits,
             tags=options.get("tags", {}),
+            run_id=options.get("run_id"),
+            strategy=options.get("strategy"),
+            stage=options.get("stage"),
             running=self._running,
             owner=self,
         )
+
+    def _prepared_limits(self) -> tuple[Limit, ...]:
+        """Return the limits that apply here, with all that must be read from the ledger before a call can be held."""
+        limits = self._session.budget.limits
+        for limit in limits:
+            limit.refresh()
+        if limits:
+            self._session.calibration.load(self.profile.model, self.mode)
+        return limits
 
     async def aclose(self) -> None:
         """Close the connections; a call under way ends with a `ClosedError`. Twice is fine."""

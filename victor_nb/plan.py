@@ -36,6 +36,9 @@ class CallOptions(TypedDict, total=False):
         retries: Further attempts after a failure that may pass.
         params: Anything else that the provider takes.
         tags: Words of one's own for the ledger.
+        run_id: The fan-out, strategy run or bulk job that the call belongs to, for the ledger.
+        strategy: The strategy's name, for the ledger.
+        stage: The stage's name, for the ledger.
     """
 
     system: str | None
@@ -46,6 +49,9 @@ class CallOptions(TypedDict, total=False):
     retries: int | None
     params: Mapping[str, object]
     tags: Mapping[str, str]
+    run_id: str | None
+    strategy: str | None
+    stage: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +70,9 @@ class Plan:
     limiter: AbstractAsyncContextManager[object]
     limits: tuple[Limit, ...]
     tags: Mapping[str, str]
+    run_id: str | None
+    strategy: str | None
+    stage: str | None
     running: set[Call]
     owner: object
     """Whose client it is: not closed as garbage while its calls go on."""

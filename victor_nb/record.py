@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 BYTES_PER_TOKEN: Final = 4
 """What an estimate assumes where nothing better is known; English prose has about four."""
-_NOTHING: Final = Price(Decimal(0), "computed", "not answered")
-_UNKNOWN: Final = Price(None, "unknown", "no usage reported")
+_NOTHING: Final = Price(Decimal(0), "computed", "")
+_UNKNOWN: Final = Price(None, "unknown", "")
 _UNBILLED: Final = frozenset({"simulate", "replay"})
 
 
@@ -83,7 +83,7 @@ class Record:
             cost=price.cost,
             billed=Decimal(0) if self._plan.mode in _UNBILLED else price.cost,
             cost_source=price.source,
-            price_version=price.version,
+            price_version=price.version or None,
             latency=time.perf_counter() - attempt.began,
             ttft=attempt.first - attempt.began if attempt.first is not None else None,
             http_status=http_status,
@@ -94,8 +94,14 @@ class Record:
         )
         if usage is not None:
             row = _with_tokens(row, usage)
+            self._learn(row)
         self._plan.session.ledger.finish(row)
         self._finished.append((row, usage or Usage()))
+
+    def _learn(self, row: Row) -> None:
+        if row.usage_source == "reported":
+            size, tokens = row.input_bytes or 0, row.input_tokens or 0
+            self._plan.session.calibration.learn(row.model, row.mode, size=size, tokens=tokens)
 
     # --- sums, read from the rows ---
 
@@ -131,6 +137,9 @@ class Record:
             ts=datetime.now(UTC),
             call_id=self.call_id,
             attempt=self._opened,
+            run_id=plan.run_id,
+            strategy=plan.strategy,
+            stage=plan.stage,
             profile=plan.profile.name,
             provider=plan.profile.provider,
             model=request.model,
@@ -138,6 +147,7 @@ class Record:
             queue=self.queue,
             notebook=settings.notebook,
             tags=tags,
+            input_bytes=input_bytes(request),
             prompt=request.messages[-1].content if settings.log_text else None,
         )
 
@@ -148,7 +158,7 @@ class Record:
             return draft.usage, "reported" if draft.finish_reason else "partial"
         if not draft.started:
             return None
-        return Usage(estimate_input(self._plan.request), estimate_tokens(draft.text)), "estimated"
+        return Usage(-(-input_bytes(self._plan.request) // BYTES_PER_TOKEN), estimate_tokens(draft.text)), "estimated"
 
     def _price(
         self, attempt: Attempt, usage: Usage | None, source: UsageSource | None, error: VictorError | None
@@ -176,9 +186,9 @@ def estimate_tokens(text: str) -> int:
     return -(-len(text.encode()) // BYTES_PER_TOKEN)
 
 
-def estimate_input(request: ChatRequest) -> int:
-    """Guess the tokens that a request's texts take."""
-    return estimate_tokens(request.system or "") + sum(estimate_tokens(turn.content) for turn in request.messages)
+def input_bytes(request: ChatRequest) -> int:
+    """Return the UTF-8 bytes of a request's texts."""
+    return len((request.system or "").encode()) + sum(len(turn.content.encode()) for turn in request.messages)
 
 
 def _with_tokens(row: Row, usage: Usage) -> Row:

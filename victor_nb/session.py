@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 from uuid import uuid4
 from weakref import WeakSet
 
-from victor_nb.accounting.budget import Budget, Limit
+from victor_nb.accounting.budget import Budget, Limit, to_usd
 from victor_nb.config.settings import Settings, check_mode
 from victor_nb.errors import ClosedError, ConfigError
 from victor_nb.loop import BackgroundLoop
@@ -24,14 +24,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from decimal import Decimal
 
+    from victor_nb.accounting.calibration import Calibration
     from victor_nb.accounting.ledger import Ledger
     from victor_nb.accounting.pricing import PriceBook
     from victor_nb.agent import Chat
     from victor_nb.values import Mode, Reply
     from victor_nb.workflows.orchestrator_pool import OrchestratorPool
+    from victor_nb.workflows.replies import Replies
 
 _POOL: Final = "victor_nb.workflows.orchestrator_pool:OrchestratorPool"
 _PROVIDERS: Final = "victor_nb.providers:PROVIDERS"
+_NOTEBOOK: Final = "this notebook"
 _ERRORS_KEPT: Final = 20
 
 
@@ -57,7 +60,7 @@ class Session:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.kernel = uuid4().hex
-        self.last: Reply | None = None
+        self.last: Reply | Replies | None = None
         self.errors: deque[BaseException] = deque(maxlen=_ERRORS_KEPT)
         self.chats: dict[str, Chat] = {}
         self.unheated: set[tuple[str, str]] = set()
@@ -107,15 +110,35 @@ class Session:
         return PriceBook()
 
     @cached_property
+    def calibration(self) -> Calibration:
+        """How many tokens a text will be."""
+        from victor_nb.accounting.calibration import Calibration  # noqa: PLC0415 - with the ledger
+
+        return Calibration(self.ledger)
+
+    @cached_property
     def budget(self) -> Budget:
         """The limits that every call of this kernel must fit."""
         limits = self.settings.budget
         found: list[Limit] = []
         if limits.day is not None:
-            found.append(Limit("the day", limits.day, spent_elsewhere=self._spent_today_elsewhere))
+            found.append(Limit("the day", limits.day, look_elsewhere=self._spent_today_elsewhere))
         if limits.notebook is not None:
-            found.append(Limit("this notebook", limits.notebook))
+            found.append(Limit(_NOTEBOOK, limits.notebook))
         return Budget(tuple(found))
+
+    def set_budget(self, usd: Decimal | str | float | None) -> None:
+        """Limit what this kernel may spend in all, from its start, in USD; None lifts the limit.
+
+        Raises:
+            ConfigError: It is not an amount of money.
+        """
+        rest = tuple(limit for limit in self.budget.limits if limit.name != _NOTEBOOK)
+        if usd is None:
+            self.budget.set(rest)
+            return
+        spent = self.ledger.total(scope="kernel").cost
+        self.budget.set((*rest, Limit(_NOTEBOOK, to_usd(usd), spent=spent)))
 
     def _spent_today_elsewhere(self) -> Decimal:
         """Return what other kernels were billed since midnight UTC, in USD."""

@@ -8,15 +8,16 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from victor_nb.call import Call
 from victor_nb.errors import PartialAnswerError, VictorError, VictorInterrupted
 from victor_nb.loop import awake
+from victor_nb.route import Route
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from victor_nb.loop import BackgroundLoop, Job
     from victor_nb.plan import Plan
+    from victor_nb.route import Detour
     from victor_nb.values import Reply
 
 _GRACE: Final = 1.0  # seconds that a stopped call has to close its socket and write its row
@@ -29,14 +30,21 @@ class Stream:
     does `cancel()`: the socket is closed, nothing more is paid for, and `reply` is the partial one.
     """
 
-    def __init__(self, plan: Plan, loop: BackgroundLoop, *, on_reply: Callable[[Reply], object] | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        loop: BackgroundLoop,
+        *,
+        detours: Sequence[Detour] = (),
+        on_reply: Callable[[Reply], object] | None = None,
+    ) -> None:
         self._pieces: list[str] = []
         self._on_reply = on_reply
         self._changed = threading.Condition()
         self._waiters: list[_Waiter] = []
         self._ended = False
         self._cancelled = False
-        self.call = Call(plan, on_text=self._hear)
+        self.call = Route(plan, detours, on_text=self._hear)
         self._job: Job[Reply] = loop.start(self._run)
 
     async def _run(self) -> Reply:

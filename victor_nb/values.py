@@ -88,7 +88,7 @@ class Price:
     version: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Reply:
     """An answer, with all that it took to get it.
 
@@ -125,6 +125,11 @@ class Reply:
 
     def __str__(self) -> str:
         return self.content
+
+    def __repr__(self) -> str:
+        """Show the whole answer, and nothing that the clock decides: a list of replies may go into a next prompt."""
+        tokens = f"{self.usage.input_tokens}->{self.usage.output_tokens}, cost={self.cost}"
+        return f"Reply({self.content!r}, profile={self.profile!r}, model={self.model!r}, tokens={tokens})"
 
     def __format__(self, spec: str) -> str:
         return format(self.content, spec)

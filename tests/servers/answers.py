@@ -82,6 +82,8 @@ class Answer:
             texts += event.is_text
 
     async def _write(self, exchange: Exchange, data: bytes) -> None:
+        data = data.replace(b"data: ", b"data:") if "tight" in self.quirks else data
+        data = data.replace(b"\n", b"\r\n") if "crlf" in self.quirks else data
         size = self.chop or len(data)
         for at in range(0, len(data), size):
             await exchange.send(data[at : at + size])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Literal
@@ -136,6 +137,30 @@ def malformed() -> Act:
         dialect = dialect_of(exchange.request)
         prefix = b"data: " if "event-stream" in dialect.stream_type and dialect.streamed(exchange.request) else b""
         await body(prefix + b"{'text': True,}\n\n")(exchange)
+
+    return act
+
+
+def compressed(answer: Answer) -> Act:
+    """Answer well, plainly or by a stream, in gzip."""
+
+    async def act(exchange: Exchange) -> None:
+        dialect = dialect_of(exchange.request)
+        if dialect.streamed(exchange.request):
+            kind, data = dialect.stream_type, b"".join(event.data for event in dialect.events(answer, exchange.request))
+        else:
+            kind, data = "application/json", dialect.plain(answer, exchange.request)
+        await exchange.whole(200, {"content-type": kind, "content-encoding": "gzip"}, gzip.compress(data))
+
+    return act
+
+
+def then_close(answer: Answer) -> Act:
+    """Answer well, then close the connection without having said so, as servers do with idle ones."""
+
+    async def act(exchange: Exchange) -> None:
+        await answer(exchange)
+        await exchange.close()
 
     return act
 

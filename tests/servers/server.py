@@ -107,9 +107,10 @@ class Server:
         leaving = self._loop.create_task(connection.gone.wait())
         try:
             await asyncio.wait({playing, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            request.hung_up = not (playing.done() or exchange.left)
         finally:
-            await self._cancel(playing, leaving)
+            lost = await self._cancel(playing, leaving)
+        # A client that left shows first as its closed side, or as a write that fails.
+        request.hung_up = not (exchange.ended or exchange.left) and (connection.gone.is_set() or lost)
         request.finished = exchange.ended
         self._note()
         return exchange.ended
@@ -117,11 +118,13 @@ class Server:
     async def _play(self, exchange: Exchange) -> None:
         await self.answer(exchange.request)(exchange)
 
-    async def _cancel(self, playing: asyncio.Task[None], leaving: asyncio.Task[object]) -> None:
+    async def _cancel(self, playing: asyncio.Task[None], leaving: asyncio.Task[object]) -> bool:
+        """End both, keep what a script did wrong, and say whether the connection was lost under it."""
         playing.cancel()
         leaving.cancel()
         results = await asyncio.gather(playing, leaving, return_exceptions=True)
         self.faults += [error for error in results if isinstance(error, Exception) and not isinstance(error, OSError)]
+        return any(isinstance(error, OSError) for error in results)
 
     def _next(self, request: Request) -> Act:
         if not self._acts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -15,22 +16,32 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
 _ZERO: Final = Decimal(0)
+_FRESH: Final = 2.0  # seconds
 
 
 @dataclass(slots=True)
 class Limit:
-    """One limit, with what it has seen: `spent` is settled, `held` is under way; both in USD."""
+    """One limit, with what it has seen, in USD: `spent` is settled, `held` under way, `elsewhere` other kernels'."""
 
     name: str
     amount: Decimal
     spent: Decimal = _ZERO
     held: Decimal = _ZERO
-    spent_elsewhere: Callable[[], Decimal] = field(default=lambda: _ZERO, repr=False)
+    elsewhere: Decimal = _ZERO
+    look_elsewhere: Callable[[], Decimal] | None = field(default=None, repr=False)
+    _looked: float = field(default=float("-inf"), repr=False)
 
     @property
     def left(self) -> Decimal:
         """USD that a further call may cost at the most."""
-        return self.amount - self.spent - self.held - self.spent_elsewhere()
+        return self.amount - self.spent - self.held - self.elsewhere
+
+    def refresh(self) -> None:
+        """See what other kernels have spent, at most every two seconds. It reads the ledger: not on an event loop."""
+        now = time.monotonic()
+        if self.look_elsewhere is not None and now - self._looked > _FRESH:
+            self._looked = now
+            self.elsewhere = self.look_elsewhere()
 
 
 @dataclass(slots=True)
@@ -100,7 +111,7 @@ class Budget:
         """
         if worst is None and limits:
             raise BudgetError(
-                f"{who}: the model has no known price, so no budget can hold it. Give the profile prices."
+                f"{who}: the model has no known price, so no budget can hold it. Give it prices, or allow_unpriced: true."
             )
         amount = worst or _ZERO
         with self._lock:

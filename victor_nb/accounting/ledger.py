@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from victor_nb.values import Mode
+
 __all__ = ["Ledger", "Row", "Scope", "Total"]
 
 Result = TypeVar("Result")
@@ -122,6 +124,15 @@ class Ledger:
         """Return the exact sums over the attempts that started at `since` or later."""
         (sums,) = self._select(_SUMS, scope, lambda found: found.fetchall(), since=since)
         return _total(sums)
+
+    def input_history(self, model: str, mode: Mode) -> tuple[int, int]:
+        """Return the bytes and the tokens of the inputs that a model has reported, in the whole file; zeros if none."""
+        query = (
+            "SELECT total(input_bytes), total(input_tokens) FROM attempts WHERE model = ? AND mode = ? "
+            "AND usage_source = 'reported' AND input_bytes > 0 AND input_tokens > 0"
+        )
+        ((size, tokens),) = self._writer.ask(lambda db: db.execute(query, (model, mode)).fetchall()).result()
+        return int(size), int(tokens)
 
     def _select(
         self, what: str, scope: Scope, read: Callable[[sqlite3.Cursor], Result], *, since: datetime | None = None

@@ -36,6 +36,7 @@ class Row:
         ttft: Seconds to the first text, where streamed.
         queue: Seconds waited for a free place before the request.
         tags: The user's own words about the call.
+        input_bytes: UTF-8 bytes of the texts that were sent, from which input tokens are estimated. Not in the frame.
         prompt: What was sent. Kept only where `log_text: true`, as is `answer`; neither is in the frame.
     """
 
@@ -70,6 +71,7 @@ class Row:
     request_id: str | None = None
     notebook: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
+    input_bytes: int | None = None
     prompt: str | None = None
     answer: str | None = None
 
@@ -133,14 +135,16 @@ _KINDS: Final = {
     "tags": _TAGS,
     **dict.fromkeys(("cost", "billed"), _MONEY),
     **dict.fromkeys(("latency", "ttft", "queue"), _SECONDS),
-    **dict.fromkeys(("attempt", "http_status", "input_tokens", "output_tokens", "reasoning_tokens"), _COUNT),
+    **dict.fromkeys(
+        ("attempt", "http_status", "input_tokens", "output_tokens", "reasoning_tokens", "input_bytes"), _COUNT
+    ),
     **dict.fromkeys(("cache_read_tokens", "cache_write_tokens"), _COUNT),
     **dict.fromkeys(("call_id", "run_id", "error", "request_id", "prompt", "answer"), _TEXT),
 }
 SCHEMA: Final[Mapping[str, Kind]] = {item.name: _KINDS.get(item.name, _WORD) for item in fields(Row)}
 """Every column of a row, in order, with its kind."""
 
-COLUMNS: Final = tuple(name for name in SCHEMA if name not in {"prompt", "answer"})
+COLUMNS: Final = tuple(name for name in SCHEMA if name not in {"input_bytes", "prompt", "answer"})
 """The columns of the contract, in order: what a frame has."""
 
 

@@ -8,7 +8,16 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from victor_nb.config.document import Document
 from victor_nb.errors import ConfigError, did_you_mean
@@ -95,6 +104,14 @@ class ProfileSpec(_Schema):
     concurrency: Annotated[int, Field(ge=1)] | None = None
     params: dict[str, Any] = Field(default_factory=dict[str, Any])
     prices: Prices | None = None
+    fallback: tuple[str, ...] = ()
+    allow_unpriced: bool = False
+
+    @field_validator("fallback", mode="before")
+    @classmethod
+    def _as_tuple(cls, value: object) -> object:
+        """Read a YAML list as the tuple that does not change."""
+        return tuple(cast("list[object]", value)) if isinstance(value, list) else value
 
 
 class Profile(ProfileSpec):
@@ -124,11 +141,20 @@ def read_profiles(path: Path) -> ProfilesFile:
         file = ProfilesFile.model_validate(document.content)
     except ValidationError as error:
         raise ConfigError(_explain(document, _most_telling(error))) from None
-    if file.default is not None and file.default not in file.profiles:
-        close = did_you_mean(file.default, file.profiles)
-        hint = f"Did you mean {close!r}?" if close else f"Known: {', '.join(file.profiles)}."
-        raise ConfigError(document.at(("default",), f"no profile is called {file.default!r}. {hint}"))
+    _check_names(document, file)
     return file
+
+
+def _check_names(document: Document, file: ProfilesFile) -> None:
+    """Refuse the name of a profile that is not there."""
+    named: list[tuple[tuple[str, ...], str]] = [(("default",), file.default)] if file.default is not None else []
+    for name, spec in file.profiles.items():
+        named += [(("profiles", name, "fallback"), other) for other in spec.fallback]
+    for place, name in named:
+        if name not in file.profiles:
+            close = did_you_mean(name, file.profiles)
+            hint = f"Did you mean {close!r}?" if close else f"Known: {', '.join(file.profiles)}."
+            raise ConfigError(document.at(place, f"no profile is called {name!r}. {hint}"))
 
 
 def make_profile(name: str, spec: dict[str, Any]) -> Profile:

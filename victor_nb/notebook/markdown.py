@@ -33,7 +33,7 @@ _UNSEEN: Final = re.compile(
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _BREAKS: Final = re.compile("\r\n?|\x85|[\u2028\u2029]")
 
-_FENCE: Final = re.compile(r"(?P<indent>[ \t]*)(?P<mark>`{3,}|~{3,})[ \t]*(?P<info>[^`]*)$")
+FENCE: Final = re.compile(r"(?P<indent>[ \t]*)(?P<mark>`{3,}|~{3,})[ \t]*(?P<info>[^`]*)$")
 _MATHS: Final = (
     (re.compile(r"[ \t]*\$\$"), re.compile(r"\$\$[ \t]*$")),
     (re.compile(r"[ \t]*\\\["), re.compile(r"\\\][ \t]*$")),
@@ -47,13 +47,13 @@ _PREFIX: Final = re.compile(r"(?:[ ]{0,3}>[ ]?)*[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ 
 
 _TEXT_TOKENS: Final = r"""
     (?P<bracket>\\+[()\[\]])
-  | (?P<tex>\\(?=(?:begin|end|ref|eqref|href|url|style|class|cssId|require|unicode|html\w*)\b))
+  | (?P<tex>\\+(?=(?:begin|end|ref|eqref|href|url|style|class|cssId|require|unicode|html\w*)\b))
   | \\(?P<escaped>[!-/:-@\[-`{-~])
   | (?P<backslash>\\(?!$))
-  | (?P<address>https?://[^\s<>"'`|\\^{}\[\]$*]{0,2000}[^\s<>"'`|\\^{}\[\]$*.,;:!?()&_~])
-  | (?P<scheme>\b(?:ftp|xmpp)(?=:))
+  | (?P<address>(?i:https?://|www\.)[^\s<>"'`|\\^{}\[\]$*]{0,2000}[^\s<>"'`|\\^{}\[\]$*.,;:!?()&_~])
+  | (?P<scheme>(?i:ftp|xmpp)(?=:))
   | (?P<dollar>\$(?:\w+(?:[.,:/-]\w+)*)?%?)
-  | (?P<tildes>~{3,})
+  | (?P<tildes>~+)
   | (?P<special>[&<>`\[\]])
 """
 _TEXT: Final = re.compile(_TEXT_TOKENS, re.VERBOSE)
@@ -73,6 +73,7 @@ _DANGEROUS_IN_CODE: Final = re.compile(
     r"<[A-Za-z/!?]|\][(\[:]|\$\$|\\\\[(\[]|\\(?:begin|href|url|style|class|cssId|require|html)|(?i:javascript|vbscript|data):"
 )
 _IN_ADDRESS: Final = "/:?#@!&+,;=%~-._"
+_SEEN_END: Final = re.compile(r"[.,;:!?)]*(?:\s|$)")
 _ALLOWED: Final = re.compile(r"(?i)https?://[^\s/]|mailto:[^\s/]")
 _ENTITIES: Final = {
     "&": "&amp;",
@@ -135,7 +136,7 @@ def _blocks(lines: list[str]) -> Iterator[str]:
     place = 0
     while place < len(lines):
         line = lines[place]
-        opening = _FENCE.match(line)
+        opening = FENCE.match(line)
         if opening is not None:
             code, place = _fenced(lines, place + 1, opening)
             yield from ("", fence(code, opening["info"]), "")
@@ -225,10 +226,11 @@ def _link(match: re.Match[str]) -> str:
 
 def _bare_address(match: re.Match[str]) -> str:
     """Return an address as it is where all readers see its end, else as a link."""
-    address = match[0]
-    if re.compile(r"[.,;:!?)]*(?:\s|$)").match(match.string, match.end()):
-        return address
-    return f"[{escape(address)}]({quote(unescape(address), safe=_IN_ADDRESS)})"
+    shown = match[0]
+    if match.re is _INLINE and _SEEN_END.match(match.string, match.end()):
+        return shown
+    address = f"http://{shown}" if shown[:4].lower() == "www." else shown
+    return f"[{escape(shown)}]({quote(unescape(address), safe=_IN_ADDRESS)})"
 
 
 def _dollar(match: re.Match[str]) -> str:
@@ -251,7 +253,7 @@ _HANDLERS: Final[dict[str, Callable[[re.Match[str]], str]]] = {
     "link": _link,
     "math": _math,
     "bracket": _bracket,
-    "tex": lambda _: _ENTITIES["\\"] + _JOINER,
+    "tex": lambda match: _ENTITIES["\\"] * len(match[0]) + _JOINER,
     "escaped": _escaped,
     "backslash": lambda _: _ENTITIES["\\"],
     "address": _bare_address,

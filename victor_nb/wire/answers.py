@@ -15,17 +15,19 @@ from victor_nb.wire.writing.brief import NUMBER, Brief, read
 from victor_nb.wire.writing.exact import write_exact
 from victor_nb.wire.writing.forms import (
     write_haiku,
+    write_joke,
     write_letter,
     write_poem,
     write_story,
     write_table,
     write_tagline,
+    write_translation,
 )
 from victor_nb.wire.writing.labels import write_label
 from victor_nb.wire.writing.lists import THINGS, write_list
 from victor_nb.wire.writing.programs import write_code, write_revision
 from victor_nb.wire.writing.prose import write_prose
-from victor_nb.wire.writing.rankings import write_ranking
+from victor_nb.wire.writing.rankings import write_ranking, write_score
 from victor_nb.wire.writing.reviews import write_review
 from victor_nb.wire.writing.structured import write_json, write_schema
 from victor_nb.wire.writing.summaries import write_summary
@@ -99,6 +101,10 @@ _SHAPES: Final = (
     Shape(
         _cue(
             r"^\W*(?:please\s+)?(?:implement|code)\b",
+            r"\bprototype\b",
+            r"^\W*(?:build|create|make|show|write)\b[^.\n]{0,20}\b(?:bash|javascript|python|ruby|rust|sql|typescript)\b",
+            r"^\W*(?:build|create|design|make|show|sketch|solve|write)\b[^.\n]{0,80}\bin "
+            r"(?:bash|c#|c\+\+|go|java|javascript|python|ruby|rust|sql|typescript)\b",
             r"\bimplement (?:this|the|a|an|it|that)\b",
             r"\b(?:write|create|build|generate|give|show|provide|produce|make|port|convert|draft)\b[^.\n]{0,60}?\b(?:class(?:es)?|"
             r"code|decorators?|dockerfile|functions?|html|makefile|modules?|parser|program|quer(?:y|ies)|regex|scripts?|"
@@ -114,6 +120,14 @@ _SHAPES: Final = (
         ),
         write_revision,
     ),
+    Shape(
+        _cue(
+            r"^\W*(?:please )?(?:rate|score|grade)\b", r"\bon a scale\b", r"\ba (?:rating|score) (?:from|between|of)\b"
+        ),
+        write_score,
+    ),
+    Shape(_cue(r"\btranslate\b"), write_translation),
+    Shape(_cue(r"\b(?:a|another|me) joke\b"), write_joke),
     Shape(_cue(r"\bhaiku\b"), write_haiku),
     Shape(_cue(r"\b(?:poem|verse|limerick|sonnet|song)\b"), write_poem),
     Shape(_cue(r"\b(?:write|tell)\b[^.\n]{0,30}\b(?:story|tale|fable)\b"), write_story),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import blake2b
+from hashlib import blake2b, shake_128
 from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
@@ -24,8 +24,7 @@ class Chance:
 
     def number(self, *name: object) -> int:
         """Return a whole number from 0 to 2**64 - 1."""
-        text = "\x1f".join((self.seed, *map(str, name)))
-        return int.from_bytes(blake2b(text.encode("utf-8", "replace"), digest_size=8).digest())
+        return int.from_bytes(blake2b(self._named(*name), digest_size=8).digest())
 
     def between(self, low: float, high: float, *name: object) -> float:
         """Return a number from `low` to `high`."""
@@ -42,8 +41,7 @@ class Chance:
 
     def letters(self, count: int, *name: object, alphabet: str = LETTERS) -> str:
         """Return `count` characters, as of an id."""
-        return "".join(self.pick(alphabet, *name, place) for place in range(count))
+        return "".join(alphabet[byte % len(alphabet)] for byte in shake_128(self._named(*name)).digest(count))
 
-    def named(self, *name: object) -> Chance:
-        """Return a source of its own for a part of the work."""
-        return Chance("\x1f".join((self.seed, *map(str, name))))
+    def _named(self, *name: object) -> bytes:
+        return "\x1f".join((self.seed, *map(str, name))).encode("utf-8", "replace")

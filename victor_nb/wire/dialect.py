@@ -34,7 +34,7 @@ class RefusedError(Exception):
         self.body = body
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Call:
     """One HTTP request, read."""
 
@@ -44,13 +44,13 @@ class Call:
     headers: Mapping[str, str]
     body: JsonObject
 
-    @property
+    @cached_property
     def chance(self) -> Chance:
         """Where the ids of the exchange come from."""
         return Chance(fingerprint([self.path, self.body]))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Asked:
     """A question in no provider's dialect.
 
@@ -76,7 +76,7 @@ class Asked:
     thinks: bool = False
     seed: str = ""
 
-    @property
+    @cached_property
     def input_tokens(self) -> int:
         """What the question counts."""
         return max(1, sum(input_tokens(text) for text in (self.system, *(turn.content for turn in self.messages))))

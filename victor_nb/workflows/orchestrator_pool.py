@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, Unpack
 
 from victor_nb.errors import ClosedError
 from victor_nb.orchestrator import AgentOrchestrator
 from victor_nb.session import session
+from victor_nb.workflows.fan_out import FanOut, judged
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from victor_nb.config.settings import Settings
+    from victor_nb.plan import CallOptions
     from victor_nb.session import Session
+    from victor_nb.values import Reply
+    from victor_nb.workflows.fan_out import OnError
+    from victor_nb.workflows.replies import Replies
 
 
 class OrchestratorPool:
@@ -47,13 +55,69 @@ class OrchestratorPool:
                 raise ClosedError("This pool is shut down. Make a new OrchestratorPool(settings).")
             wanted = self.settings.profile(profile)
             if wanted.name not in self._cache:
-                made = AgentOrchestrator(wanted, settings=self.settings, session=self._session)
+                made = AgentOrchestrator(
+                    wanted, settings=self.settings, session=self._session, find=self.get_orchestrator
+                )
                 self._cache[wanted.name] = made
             return self._cache[wanted.name]
 
     def get_default_orchestrator(self) -> AgentOrchestrator:
         """Return the default profile's orchestrator; `get_orchestrator` says the rest."""
         return self.get_orchestrator()
+
+    async def fan_out(
+        self,
+        prompt: str | Reply | Sequence[str],
+        profiles: Sequence[str],
+        *,
+        n: int = 1,
+        on_error: OnError = "keep",
+        **options: Unpack[CallOptions],
+    ) -> Replies:
+        """Ask several profiles at once.
+
+        Args:
+            prompt: What to ask; or several prompts, each of which every profile is asked.
+            profiles: Their names.
+            n: Samples of each.
+            on_error: `keep` puts a failure in the place of its answer; `raise` raises when there is any.
+            **options: See `CallOptions`.
+
+        Raises:
+            FanOutError: All failed; or any did, where `on_error` is `raise`. It holds the rest.
+            ValueError: No profile goes by one of the names.
+        """
+        # The first client of a provider imports its SDK: a second that must not stop the caller's loop.
+        fan = await asyncio.to_thread(FanOut, self, prompt, profiles, n=n, stream=False, options=options)
+        return judged(await self._session.loop.call(fan.run), on_error)
+
+    def fan_out_sync(
+        self,
+        prompt: str | Reply | Sequence[str],
+        profiles: Sequence[str],
+        *,
+        n: int = 1,
+        on_error: OnError = "keep",
+        **options: Unpack[CallOptions],
+    ) -> Replies:
+        """Ask several profiles at once, and block until all have answered; `fan_out` says the rest."""
+        return FanOut(self, prompt, profiles, n=n, stream=False, options=options).result(on_error=on_error)
+
+    def start_fan_out(
+        self,
+        prompt: str | Reply | Sequence[str],
+        profiles: Sequence[str],
+        *,
+        n: int = 1,
+        **options: Unpack[CallOptions],
+    ) -> FanOut:
+        """Ask several profiles at once, streaming, without waiting: the handle shows what has come so far."""
+        return FanOut(self, prompt, profiles, n=n, stream=True, options=options).start()
+
+    @property
+    def container(self) -> Session:
+        """The session that this pool shares."""
+        return self._session
 
     def get_cached_profiles(self) -> list[str]:
         """Return the profiles that have an orchestrator, in the order in which they got it."""

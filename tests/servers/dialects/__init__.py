@@ -9,6 +9,7 @@ Quirks (`Answer.quirks`), each seen on real servers:
     no_usage         no usage at all
     no_done          openai: no `[DONE]` at the end
     pings            anthropic: `ping` events between the others; openai: comment lines
+    crlf, tight      lines end in CRLF; no blank after `data:`
     thinks           the model's thoughts come before its text, and are no part of it
 """
 

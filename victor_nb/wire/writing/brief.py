@@ -26,7 +26,7 @@ _FENCE: Final = re.compile(r"```(?P<language>[\w+#.-]*)[^\n]*\n(?P<code>.*?)(?:`
 _DOES: Final = re.compile(
     r"\b(?:answer|audit|brainstorm|categori[sz]e|check|choose|classify|code|compare|condense|convert|critique|describe|"
     r"evaluate|explain|extract|find|fix|generate|give|implement|improve|judge|label|list|make|outline|pick|polish|"
-    r"prioriti[sz]e|produce|proofread|rank|refactor|refine|reply|respond|review|rewrite|select|shortlist|show|suggest|"
+    r"prioriti[sz]e|produce|proofread|prototype|rank|rate|refactor|refine|reply|respond|review|rewrite|score|select|shortlist|show|suggest|"
     r"summari[sz]e|tag|tell|tests?|translate|turn|which|write)\b",
     re.IGNORECASE,
 )
@@ -38,7 +38,7 @@ _HEADER: Final = re.compile(
 )
 _NUMBERED: Final = re.compile(r"^[ \t]*[*#]*\(?(?P<mark>\d{1,3})[.):\]][ \t]+(?P<text>\S[^\n]*)$", re.MULTILINE)
 _BULLET: Final = re.compile(r"^[ \t]*[-*•][ \t]+(?P<text>\S[^\n]*)$", re.MULTILINE)
-_QUOTED: Final = re.compile(r"(?<!\w)(?P<q>['\"])(?P<text>(?:(?!(?P=q)).){1,400})(?P=q)(?!\w)")
+_QUOTED: Final = re.compile(r"(?<!\w)(?P<q>['\"])(?P<text>(?:(?!(?P=q)).){1,400})(?P=q)(?!\w|\s*:)")
 _LONG_HEAD: Final = 600  # characters: a paragraph longer than this is material, not an instruction
 _LONG_ORDER: Final = 300  # characters
 _LONG_CUE: Final = 200
@@ -94,7 +94,7 @@ class Brief:
         cut = min((found.start() for found in (fence, mark) if found and found.start()), default=len(head))
         head, rest = head[:cut], f"{head[cut:]}\n\n{rest}".strip()
         cue, colon, behind = head.partition(":")
-        if colon and len(cue) <= _LONG_CUE and _DOES.search(cue):
+        if colon and len(cue) <= _LONG_CUE and _DOES.search(re.split(r"[.!?]\s", cue)[-1]):
             return cue.strip(), f"{behind.strip()}\n\n{rest}".strip()
         if len(head) > _LONG_HEAD:
             first = re.split(r"(?<=[.!?:])\s", head, maxsplit=1)[0][:_LONG_HEAD]
@@ -145,7 +145,7 @@ class Brief:
 
     def count(self, things: str, default: int | None = None) -> int | None:
         """Return how many of `things` (a regular expression) the task asks for."""
-        asked = re.search(rf"\b({NUMBER})\s+(?:[\w'-]+\s+){{0,4}}?(?:{things})\b", self.task, re.IGNORECASE)
+        asked = re.search(rf"\b({NUMBER})[\s-]+(?:[\w'-]+\s+){{0,4}}?(?:{things})\b", self.task, re.IGNORECASE)
         return number(asked[1]) if asked else default
 
 
@@ -171,7 +171,8 @@ def number(text: str) -> int:
 
 def looks_like_code(text: str) -> bool:
     """Say whether a text is a program rather than prose."""
-    signs = r"^[ \t]*(?:def|class|import|from|func|fn|function|const|let|var|public|private|#include|SELECT)\b|[;{}][ \t]*$|=>"
+    opening = r"^[ \t]*(?:#include|SELECT|class|const|def|fn|from|func|function|import|let|private|public|var)\b"
+    signs = rf"{opening}|[;{{}}][ \t]*$|=>"
     return bool(re.search(signs, text, re.MULTILINE))
 
 

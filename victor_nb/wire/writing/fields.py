@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from victor_nb.wire.chance import HEX
-from victor_nb.wire.writing.labels import label, options
+from victor_nb.wire.writing.labels import feeling, label, options
 from victor_nb.wire.writing.lists import list_lines
 from victor_nb.wire.writing.prose import first_sentence
 from victor_nb.wire.writing.subjects import capitalised, keywords
@@ -44,6 +44,8 @@ def number_for(key: str, brief: Brief, place: int) -> int | float | None:
         return None
     if re.search(r"(?:^|_)(?:id|index|rank|number|num|priority)$", key, re.IGNORECASE):
         return place + 1
+    if re.search(r"(?:stars|rating)$", key, re.IGNORECASE):
+        return {"good": 5, "mixed": 3, "bad": 1}[feeling(brief.material or brief.prompt)]
     low, high = next((span for name, span in _SPANS.items() if key.lower().endswith(name)), (5, 9))
     return int(brief.chance.between(low, high + 0.99, key, place))
 
@@ -71,6 +73,9 @@ def _fixed(key: str, brief: Brief, place: int) -> str | None:
     person = brief.chance.shuffled(_PEOPLE, "people")[place % len(_PEOPLE)]
     if named == "name" and _PERSON.search(brief.prompt):
         return person
+    said = re.findall(r"(?<=[a-z,] )[A-Z][a-z]+(?: [A-Z][a-z]+)?", brief.material)
+    if said and re.search(r"city|town|location|country|company|brand|person|author", named):
+        return said[place % len(said)]
     values = {
         r"e-?mail": f"{person.split()[0].lower()}@example.com",
         r"(?:^|_)(?:author|person|owner|customer|user|assignee)(?:_?name)?$|(?:first|last|full)_?name": person,

@@ -60,6 +60,11 @@ _TAGLINES: Final = (
     "Less guessing, more {s}.",
     "{S}: made for the second try.",
 )
+_JOKES: Final = (
+    "Why did the notebook cross the road? To run the cells on the other side.",
+    "A query walks into a bar, sees two tables and asks: may I join you?",
+    "I told the scheduler a joke about time zones. It will laugh eight hours ago.",
+)
 _VALUES: Final = ("low", "medium", "high")
 
 
@@ -86,6 +91,18 @@ def write_letter(brief: Brief) -> str:
 def write_tagline(brief: Brief) -> str:
     """Return one line that sells the subject."""
     return _filled(brief.chance.pick(_TAGLINES, "tagline"), brief)
+
+
+def write_joke(brief: Brief) -> str:
+    """Return a joke."""
+    return brief.chance.pick(_JOKES, "joke")
+
+
+def write_translation(brief: Brief) -> str | None:
+    """Return the text under the language's name: a simulator knows no languages, but each text gets its own answer."""
+    language = re.search(r"\b(?:in)?to\s+([A-Z]\w+)", brief.task)
+    text = brief.material.strip()
+    return f"[{language[1] if language else 'translated'}] {text}" if text else None
 
 
 def write_table(brief: Brief) -> str:

@@ -6,7 +6,16 @@ import keyword
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from victor_nb.wire.writing.skeletons import CLASS, CLASS_TESTS, FENCES, FUNCTION, FUNCTION_TESTS, OTHERS
+from victor_nb.wire.writing.skeletons import (
+    CLASS,
+    CLASS_TESTS,
+    FENCES,
+    FUNCTION,
+    FUNCTION_TESTS,
+    OFFERED_TEST,
+    OTHERS,
+    REFUSED_TEST,
+)
 from victor_nb.wire.writing.snippets import snippet_for, snippet_in
 from victor_nb.wire.writing.subjects import capitalised, keywords
 
@@ -39,6 +48,11 @@ _ONLY_CODE: Final = re.compile(
     r"\bwithout\s+(?:any\s+)?explanations?\b",
     re.IGNORECASE,
 )
+_NEXT: Final = (
+    "Refuse the edge cases at the start, with a message that names the value.",
+    "Name each result after what it means.",
+    "Add a test for the empty input and for two equal items.",
+)
 _TESTS: Final = re.compile(r"\b(?:unit |pytest )?tests?\b", re.IGNORECASE)
 _NAME_WORDS: Final = 3
 _LONGEST_NAME: Final = 40
@@ -67,22 +81,22 @@ def write_revision(brief: Brief) -> str | None:
     """Return the material, worked over; None where there is none."""
     if brief.code:
         language = brief.fence_language or _language(brief)
-        changes = (
-            "Names say what a value means.",
-            "The edge cases are refused at the start.",
-            "Behavior is unchanged.",
-        )
-        notes = "\n".join(f"- {change}" for change in changes)
-        return f"Here is the next version:\n\n```{FENCES.get(language, language)}\n{brief.code.strip()}\n```\n\n{notes}"
+        notes = "\n".join(f"- {step}" for step in _NEXT)
+        intro = "The code behaves as before; what to tighten next stands under it."
+        return f"{intro}\n\n```{FENCES.get(language, language)}\n{brief.code.strip()}\n```\n\n{notes}"
     text = brief.material or "".join(brief.earlier[-1:])
-    closing = "The order of the points is unchanged; long sentences were split, and each claim now stands on its own."
+    closing = (
+        "The order of the points can stay. Next, put a number to the first claim and end with who does what by when."
+    )
     return f"{text.strip()}\n\n{closing}" if text.strip() else None
 
 
 def names(brief: Brief) -> tuple[str, str]:
     """Return a function's and a type's name for the subject: `slow_query`, `SlowQuery`."""
     bare = re.sub(
-        r"\b(?:python|typescript|javascript|rust|java|sql|bash|ruby|html|yaml|class|app)\b", " ", _told(brief)
+        r"\b(?:python|typescript|javascript|rust|java|sql|bash|ruby|html|yaml|class|app|endpoint|rest)\b",
+        " ",
+        _told(brief),
     )
     found = [re.sub(r"[^a-z0-9]", "", word.lower()) for word in keywords(bare)[:_NAME_WORDS]]
     words = [word for word in found if word and not word[0].isdigit()] or ["draft"]
@@ -145,15 +159,14 @@ def _tests(brief: Brief) -> _Program:
     snippet = snippet_in(brief.code) or snippet_for(brief.task) or snippet_for(brief.material[:300])
     defined = re.search(r"^class (?!Entry\b)([A-Za-z]\w*)", brief.code, re.MULTILINE)
     function = re.search(r"^(?:async )?def ([A-Za-z]\w*)", brief.code, re.MULTILINE)
-    name, type_name = names(brief)
+    _, type_name = names(brief)
     if snippet:
         name, tests = snippet.name, snippet.tests
-    elif defined or not function:
-        name = defined[1] if defined else type_name
-        tests = CLASS_TESTS.format(Name=name)
+    elif defined or function:
+        name = (defined or function or [""])[1]
+        tests = _tests_for(name, brief.code)
     else:
-        name = function[1]
-        tests = FUNCTION_TESTS.format(name=name)
+        name, tests = type_name, CLASS_TESTS.format(Name=type_name)
     imports = "import pytest\n\n" if "pytest." in tests else ""
     code = f"{imports}from solution import {name}\n\n{tests}"
     notes = (
@@ -162,3 +175,14 @@ def _tests(brief: Brief) -> _Program:
         "The empty case comes first, because it is the one that is forgotten.",
     )
     return _Program("python", code, f"These tests pin down what `{name}` promises.", notes)
+
+
+def _tests_for(name: str, code: str) -> str:
+    """Return tests that the code passes as far as can be told: in full for the programs that are written here."""
+    if "def by_name(self)" in code:
+        return CLASS_TESTS.format(Name=name)
+    if f"def {name}(items: Iterable[str])" in code:
+        return FUNCTION_TESTS.format(name=name)
+    methods = re.findall(r"^\s+(?:async )?def ([a-z]\w*)\(self", code, re.MULTILINE)
+    offered = [OFFERED_TEST.format(name=name, method=method) for method in dict.fromkeys(methods)]
+    return "\n\n".join([REFUSED_TEST.format(name=name), *offered])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # First sentences, by what is asked. {s} is the subject, {S} the same at the start of a sentence, {q} the question.
 _OPENINGS: Final = {
-    r"^\W*(?:why|should|is|are|can|does|do|did|will|would|could|when|where|who|which)\b": (
+    r"^\W*(?:what (?!is\b|are\b)|why|should|is|are|can|does|do|did|will|would|could|when|where|who|which)\b": (
         "A fair answer to “{q}” starts with what can be checked.",
         "“{q}” has a short answer and a longer one, and they differ in the exceptions.",
         "Two things decide “{q}”: what you want to happen, and what it may cost.",
@@ -66,11 +66,12 @@ _COMPARED: Final = (
 _NOTHING: Final = "There is no question yet. Say what you are working on and what a good answer would let you do."
 _PAIR: Final = re.compile(
     r"(?:between\s+(?P<x1>[^,.?]{1,40}?)\s+and\s+(?P<y1>[^,.?\n]{1,40})|compare\s+(?P<x2>[^,.?]{1,40}?)\s+"
-    r"(?:and|to|with)\s+(?P<y2>[^,.?\n]{1,40})|(?P<x3>(?!compare\b)[\w+#.-]+(?:\s[\w+#.-]+)?)\s+(?:vs\.?|versus)\s+(?P<y3>[^,.?\n]{1,40}))",
+    r"(?:and|to|with)\s+(?P<y2>[^,.?\n]{1,40})|(?<![\w+#.-])(?P<x3>(?!compare\b)[\w+#.-]+(?:\s[\w+#.-]+)?)\s+(?:vs\.?|versus)\s+(?P<y3>[^,.?\n]{1,40}))",
     re.IGNORECASE,
 )
 _PARAGRAPHS: Final[dict[Size, tuple[int, ...]]] = {"small": (3, 2), "medium": (3, 3, 2), "large": (4, 4, 3)}
 _LONG_QUESTION: Final = 100
+_ONE_WORD: Final = 2
 
 
 def write_prose(brief: Brief) -> str:
@@ -98,9 +99,9 @@ def _sentences(brief: Brief) -> list[str]:
     """Return a dozen sentences in an order that reads."""
     words = [word for word in brief.keywords if word.lower() not in ("something", "question")]
     fields = {
-        "s": brief.subject,
+        "s": "it" if _quoted(brief) else brief.subject,
         "S": capitalised(brief.subject),
-        "q": one_line(brief.task.rpartition("\n")[2] or brief.task).rstrip("?.! "),
+        "q": _question(brief),
         "a": words[0] if words else "the main part",
         "b": words[1] if len(words) > 1 else "the details",
     }
@@ -118,11 +119,19 @@ def _sentences(brief: Brief) -> list[str]:
 
 
 def _opening(brief: Brief, fields: dict[str, str]) -> str:
-    question = brief.task.rpartition("\n")[2].lower()
-    lines = next(lines for kind, lines in _OPENINGS.items() if re.search(kind, question))
-    if len(fields["q"]) > _LONG_QUESTION or not fields["q"]:
-        lines = _OPENINGS[""]
-    return brief.chance.pick(lines, "opening").format(**fields)
+    kind = _quoted(brief) or ""
+    return brief.chance.pick(_OPENINGS[kind], "opening").format(**fields)
+
+
+def _question(brief: Brief) -> str:
+    return one_line(brief.task.rpartition("\n")[2]).rstrip("?.! ")
+
+
+def _quoted(brief: Brief) -> str | None:
+    """Return the kind of a question that is short enough to be quoted."""
+    question = _question(brief)
+    found = next(kind for kind in _OPENINGS if re.search(kind, question, re.IGNORECASE))
+    return found if found and 0 < len(question) <= _LONG_QUESTION else None
 
 
 def _cycle(sentences: list[str], wanted: int) -> list[str]:
@@ -141,4 +150,5 @@ def _within(sentences: list[str], words: int) -> str:
         if sum(len(line.split()) for line in (*kept, sentence)) > words:
             break
         kept.append(sentence)
-    return " ".join(kept) or " ".join(sentences[0].split()[: max(1, words)]).rstrip(",;:") + "."
+    few = "Depends." if words <= _ONE_WORD else " ".join(sentences[0].split()[:words]).rstrip(",;:.") + "."
+    return " ".join(kept) or few

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Final
 
 from victor_nb.wire.chance import Chance
 from victor_nb.wire.writing.brief import NUMBER, number
+from victor_nb.wire.writing.labels import feeling
 
 if TYPE_CHECKING:
     from victor_nb.wire.writing.brief import Brief, Item
 
 _NUMBERS_ONLY: Final = re.compile(
     r"\b(?:only|just)\b[^.\n]{0,30}\b(?:numbers?|ind(?:ex|ices|exes)|letters?|ids?)\b|"
-    r"\b(?:numbers?|ind(?:ex|ices|exes)|letters?|ids?)\s+(?:only|alone)\b",
+    r"\b(?:numbers?|ind(?:ex|ices|exes)|letters?|ids?)\s+(?:only|alone)\b|"
+    r"\b(?:answer|reply|respond)\s+with\s+(?:only\s+)?(?:[A-Z]|\d)\s+or\s+(?:[A-Z]|\d)\b",
     re.IGNORECASE,
 )
 _TOP: Final = re.compile(
@@ -22,8 +24,11 @@ _TOP: Final = re.compile(
     re.IGNORECASE,
 )
 _ONE: Final = re.compile(
-    r"\b(?:pick|choose|select|which|name)\b.{0,40}\b(?:best|strongest|winner|one)\b|\bthe (?:single )?best\b",
+    r"\b(?:pick|choose|select|which|name)\b.{0,40}\b(?:best|better|strongest|winner|one)\b|\bthe (?:single )?best\b",
     re.IGNORECASE | re.DOTALL,
+)
+_SCALE: Final = re.compile(
+    r"\b(?:from|between)\s+(\d{1,3})\s+(?:to|and)\s+(\d{1,3})\b|\b(?:out of|/)\s*(\d{1,3})\b", re.IGNORECASE
 )
 _WHY: Final = (
     "it can be tried within a week and shows its effect at once.",
@@ -39,7 +44,21 @@ _CLOSINGS: Final = (
     "The first is ahead by a clear margin; those behind it are close to each other.",
     "If only one can be done, take the first and keep the rest on a list.",
 )
+_ALONE: Final = "The others are sound too; this one leaves the fewest questions open."
+_MOST: Final = 100
 _OWN_TASTE: Final = 0.35  # how much of a model's judgement is its own; the rest they share
+
+
+def write_score(brief: Brief) -> str:
+    """Return a mark on the asked scale, with a reason where there is room for one."""
+    found = _SCALE.search(brief.task)
+    low, high = (int(found[1] or 0), int(found[2] or found[3])) if found else (1, 10)
+    low, high = min(low, high), max(low, high)
+    share = {"good": 0.9, "mixed": 0.7, "bad": 0.3}[feeling(brief.material)] + brief.chance.between(-0.1, 0.1, "score")
+    mark = max(low, min(high, round(low + share * (high - low))))
+    if brief.size == "small" or re.search(r"\b(?:only|just)\b", brief.task, re.IGNORECASE):
+        return str(mark)
+    return f"{mark}/{high}: {_why(brief, 1)}"
 
 
 def write_ranking(brief: Brief) -> str | None:
@@ -47,13 +66,16 @@ def write_ranking(brief: Brief) -> str | None:
     items = brief.items
     if len(items) < 2:  # noqa: PLR2004 - one thing is no choice
         return None
-    chosen = sorted(items, key=lambda item: _merit(brief, item), reverse=True)[: _how_many(brief, len(items))]
+    chosen = sorted(items, key=lambda item: _merit(brief, item), reverse=True)[
+        : _how_many(brief, min(len(items), _MOST))
+    ]
     if _NUMBERS_ONLY.search(brief.task):
         return ", ".join(item.mark for item in chosen)
     lines = [f"{place}. {_shown(item)}{_reason(brief, place)}" for place, item in enumerate(chosen, start=1)]
     if brief.size == "small":
         return "\n".join(lines)
-    return "\n".join([*lines, "", brief.chance.pick(_CLOSINGS, "closing")])
+    closing = brief.chance.pick(_CLOSINGS, "closing") if len(chosen) > 1 else _ALONE
+    return "\n".join([*lines, "", closing])
 
 
 def _how_many(brief: Brief, most: int) -> int:

@@ -88,6 +88,15 @@ def test_when_items_are_blank_then_they_are_left_out():
 def test_when_there_are_no_items_then_the_result_is_empty():
     assert {name}([]) == []
 """
+REFUSED_TEST: Final = """
+def test_when_an_argument_is_unknown_then_it_is_refused():
+    with pytest.raises(TypeError):
+        {name}(no_such_argument=True)
+"""
+OFFERED_TEST: Final = """
+def test_when_it_is_used_then_it_offers_{method}():
+    assert callable({name}.{method})
+"""
 OTHERS: Final = {
     "typescript": """
 /** A first cut at {s}: returns the items trimmed, without blanks and repeats. */

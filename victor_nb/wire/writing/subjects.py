@@ -14,18 +14,18 @@ _ASKING: Final = frozenset(
     a about add an analyse analyze and answer any approach approaches are as ask based be below best better bit
     brainstorm brief briefly build bullet bullets but by can categorise categorize check choose classify clear code
     come compare complete concise consider could create creative critique define describe detail detailed details
-    develop different discuss do does draft each easy effective eight either elaborate else evaluate every exactly
+    develop did different discuss do does draft each easy effective eight either elaborate else evaluate every exactly
     example examples explain explore express few find first five following for four from function generate get give
     good great has have help here how i idea ideas if implement implementation improve in interesting into is it its
     just keep key kind kinds lengthy let like line list long main make many markdown me might mode more most my name
     names need new nine no not number numbered of on one only option options or our outline output outputs paragraph
-    paragraphs phrase pick plan please plus points polish possible practical prepare produce program propose provide
-    question questions rank reason reasons recommend refactor refine reply research respond return review rewrite say
-    script select sentence sentences seven short should show simple simply six some step steps structure such suggest
-    suggestions summarise summarize summary table task tell ten test tests text than that the their them then there
-    these they think this those three tips to top translate two under unit up us use useful using usually very want
-    was way ways we well were what when where whether which who whose why will with within word words work would write
-    writes you your
+    paragraphs phrase pick plan please plus points polish possible practical prepare produce program propose prototype
+    provide queries query question questions rank reason reasons recommend refactor refine reply research respond
+    return returns review rewrite say script select sentence sentences seven short should show simple simply six
+    sketch some step steps structure such suggest suggestions summarise summarize summary table task tell ten test
+    tests text than that the their them then there these they think this those three tips to top translate two under
+    unit up us use useful using usually very want was way ways we well were what when where whether which who whose
+    why will with within word words work would write writes you your
     """.split()
 )
 # Words that may stand inside a subject, but neither begin nor end it.
@@ -46,12 +46,14 @@ _TO_DO: Final = re.compile(
     r"^\W*how\s+(?:do|can|could|should|would|might)\s+(?:i|we|you|one|people|teams))\s+$",
     re.IGNORECASE,
 )
+# Sentences that tell who is asked, not what.
+_ROLE: Final = re.compile(r"^\W*(?:act as|be|imagine|pretend|you are|you're|your (?:job|role|task))\b", re.IGNORECASE)
 _DOES_THAT: Final = re.compile(r"\b(?:function|method|program|query|script|tool)\s+(?:that|which)\s+$", re.IGNORECASE)
 # The thing that is to be written; its subject stands behind it.
 _WORK: Final = re.compile(
-    r"^.{0,60}?\b(?:article|blog post|class|email|essay|function|haiku|ideas?|letter|method|names?|paragraph|poem|post|"
-    r"program|query|script|slogans?|story|summary|taglines?|tips|titles?|tweet)\s+"
-    r"(?:about|called|for|from|named|of|on|regarding|that|to|which|with)\s+",
+    r"^.{0,60}?\b(?:article|blog post|class|email|essay|function|guide|haiku|ideas?|intro|introduction|joke|letter|"
+    r"method|names?|overview|paragraph|poem|post|program|query|script|slogans?|story|summary|taglines?|tips|titles?|tweet)"
+    r"\s+(?:about|called|for|from|into|named|of|on|regarding|that|to|which|with)\s+",
     re.IGNORECASE | re.DOTALL,
 )
 # Verbs of asking that are nouns elsewhere, and nouns of asking that may stand after the subject.
@@ -68,7 +70,8 @@ _FEW: Final = 8
 
 def subject(text: str) -> str:
     """Return the phrase that a text is about, in its own words; "" where it has none."""
-    for sentence in re.split(r"[\n\r.!?:;]+(?:\s|$)", text)[:6]:
+    sentences = re.split(r"[\n\r.!?:;]+(?:\s|$)", text)
+    for sentence in [sentence for sentence in sentences if not _ROLE.match(sentence)][:6]:
         found = _phrase(_FORM.sub("", sentence)) or _phrase(sentence)
         if found:
             return found

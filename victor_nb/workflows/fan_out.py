@@ -1,0 +1,191 @@
+"""The same prompt to many profiles at once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal
+from uuid import uuid4
+
+from victor_nb.errors import ConfigError, FanOutError, VictorError, VictorInterrupted
+from victor_nb.values import Reply
+from victor_nb.workflows.replies import Entry, Outcome, Replies
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from victor_nb.loop import Job
+    from victor_nb.plan import CallOptions
+    from victor_nb.route import Route
+    from victor_nb.session import Session
+    from victor_nb.workflows.orchestrator_pool import OrchestratorPool
+
+OnError = Literal["keep", "raise"]
+_GRACE: Final = 1.0  # seconds that stopped calls have to close their sockets and write their rows
+
+
+@dataclass(slots=True)
+class Lane:
+    """One call of a fan-out, as it goes; readable from any thread.
+
+    Attributes:
+        outcome: The reply or the error, once there is one.
+    """
+
+    profile: str
+    prompt: int
+    sample: int
+    outcome: Outcome | None = None
+    route: Route | None = None
+    _pieces: list[str] = field(default_factory=list[str])
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return "".join(self._pieces)
+
+    def hear(self, piece: str) -> None:
+        """Take a piece of text in."""
+        self._pieces.append(piece)
+
+    async def run(self) -> None:
+        """Ask, and keep what becomes of it; a failure is not the siblings' business."""
+        if self.route is None:
+            return
+        try:
+            self.outcome = await self.route.run()
+        except VictorError as error:
+            self.outcome = error
+
+    def entry(self) -> Entry:
+        """Return the lane as a value; what was stopped is a partial reply."""
+        outcome = self.outcome
+        if outcome is None:
+            outcome = self.route.reply("interrupted") if self.route else VictorError(f"{self.profile}: not asked.")
+        return Entry(self.profile, self.prompt, self.sample, outcome)
+
+
+class FanOut:
+    """A fan-out under way. Made by `pool.start_fan_out`; `pool.fan_out` waits for it.
+
+    Attributes:
+        lanes: One for each call, in the order of the entries.
+    """
+
+    def __init__(
+        self,
+        pool: OrchestratorPool,
+        prompt: str | Reply | Sequence[str],
+        profiles: Sequence[str],
+        *,
+        n: int,
+        stream: bool,
+        options: CallOptions,
+    ) -> None:
+        prompts = [prompt] if isinstance(prompt, (str, Reply)) else list(prompt)
+        _check(prompts, profiles, n)
+        self.run_id = options.get("run_id") or uuid4().hex
+        self._single = n == 1 and isinstance(prompt, (str, Reply))
+        self._began = self._ended = time.perf_counter()
+        self._job: Job[Replies] | None = None
+        self.session: Session = pool.container
+        self.lanes = [
+            Lane(profile, number, sample)
+            for profile in profiles
+            for number in range(len(prompts))
+            for sample in range(n)
+        ]
+        settled: CallOptions = {**options, "run_id": self.run_id}
+        for lane in self.lanes:
+            try:
+                orchestrator = pool.get_orchestrator(lane.profile)
+                lane.route = orchestrator.route(prompts[lane.prompt], settled, stream=stream, on_text=lane.hear)
+            except ConfigError:
+                raise  # a misspelt name is a mistake of the whole line
+            except VictorError as error:
+                lane.outcome = error
+
+    def start(self) -> FanOut:
+        """Start every call, without waiting."""
+        self._job = self.session.loop.start(self.run)
+        return self
+
+    async def run(self) -> Replies:
+        """Ask everybody at once, on the background loop."""
+        self._began = time.perf_counter()
+        try:
+            await asyncio.gather(*(lane.run() for lane in self.lanes))
+        finally:
+            self._ended = time.perf_counter()
+        self.session.last = self.replies
+        return self.replies
+
+    @property
+    def replies(self) -> Replies:
+        """What has come so far; what has not come yet is a partial reply."""
+        entries = tuple(lane.entry() for lane in self.lanes)
+        return Replies(entries, wall=self._ended - self._began, run_id=self.run_id, single=self._single)
+
+    # --- as a handle, from any thread ---
+
+    def done(self) -> bool:
+        """Tell whether every call has ended."""
+        return self._job is not None and self._job.done()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait at most `timeout` seconds for the last call to end; tell whether it has."""
+        return self._job is not None and self._job.wait(timeout)
+
+    def cancel(self) -> None:
+        """Stop every call that is still under way."""
+        if self._job is not None:
+            self._job.cancel()
+
+    def result(self, *, on_error: OnError = "keep") -> Replies:
+        """Wait for all. Stop cancels all.
+
+        Raises:
+            FanOutError: All failed; or any did, where `on_error` is `raise`.
+            VictorInterrupted: Stop was pressed; what had come is `session().last`.
+        """
+        if self._job is None:
+            self.start()
+        try:
+            replies = self._job.result() if self._job else self.replies
+        except KeyboardInterrupt:
+            raise self.interrupted() from None
+        except asyncio.CancelledError:
+            replies = self.replies
+        return judged(replies, on_error)
+
+    def interrupted(self) -> VictorInterrupted:
+        """Stop everything, keep what came as `session().last`, and return the error to raise."""
+        self.cancel()
+        self.wait(_GRACE)
+        self._ended = time.perf_counter()
+        self.session.last = replies = self.replies
+        kept = sum(bool(reply.content) for reply in replies.ok)
+        return VictorInterrupted(
+            f"stopped; {kept} of {len(self.lanes)} answers, whole or partial, are in session().last."
+        )
+
+
+def judged(replies: Replies, on_error: OnError) -> Replies:
+    """Return the replies, unless too many of them are errors."""
+    failed = [entry for entry in replies.entries if isinstance(entry.outcome, VictorError)]
+    if failed and (on_error == "raise" or len(failed) == len(replies.entries)):
+        raise FanOutError(replies, [(entry.profile, entry.outcome) for entry in failed], len(replies.entries))
+    return replies
+
+
+def _check(prompts: Sequence[object], profiles: Sequence[str], n: int) -> None:
+    if isinstance(profiles, str):
+        raise ConfigError(f"profiles is a list of names, such as {profiles.split(',')!r}.")
+    if not profiles or not prompts:
+        raise ConfigError(f"A fan-out needs at least one {'prompt' if profiles else 'profile'}.")
+    twice = next((name for index, name in enumerate(profiles) if name in profiles[:index]), None)
+    if twice is not None:
+        raise ConfigError(f"{twice!r} is named twice. For several samples of it, use n=2.")
+    if n < 1:
+        raise ConfigError(f"n={n}: a fan-out takes at least one sample of each.")
