@@ -1,24 +1,20 @@
-"""What every provider does alike: four of them, asked plainly and by a stream, on a server that knows the truth."""
+"""What every provider answers alike: four of them, asked plainly and by a stream, on a server that knows the truth."""
 
 from __future__ import annotations
 
 import asyncio
-import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import genai_prices
 import pytest
 
-from servers import ANTHROPIC, DIALECTS, GOOGLE, OLLAMA, OPENAI, Answer, Dialect, Server, Tokens, faults
-from victor_nb import Agent
-from victor_nb.errors import BadRequestError, ContentFilterError, MalformedAnswerError, SecretError, VictorWarning
-from victor_nb.session import session
-from victor_nb.values import Message, Usage
-from workbench import Bench, ask, rows, write_profiles
+from servers import ANTHROPIC, DIALECTS, GOOGLE, OLLAMA, OPENAI, Answer, Dialect, Tokens, faults
+from victor_nb.errors import ContentFilterError, MalformedAnswerError
+from victor_nb.values import Usage
+from workbench import Bench, rows
 
 if TYPE_CHECKING:
     from decimal import Decimal
-    from pathlib import Path
 
 pytest_plugins = ["workbench_fixtures"]
 
@@ -227,140 +223,6 @@ async def test_when_the_room_was_used_up_before_any_text_then_the_reply_says_so(
     assert any("max_tokens" in note for note in reply.notes)
 
 
-async def test_when_the_address_is_in_the_environment_then_it_is_asked_there(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(bench.dialect.url_variable, bench.dialect.base_url(bench.server.url))
-    bench.play(Answer())
-    agent = await bench.agent(base_url=None)
-    assert (await bench.ask(agent)).content == Answer().text
-
-
-@pytest.mark.parametrize("dialect", [OLLAMA], ids=repr)
-async def test_when_ollamas_host_has_no_scheme_then_it_is_asked_there(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OLLAMA_HOST", bench.server.url.removeprefix("http://"))
-    bench.play(Answer())
-    assert (await bench.ask(await bench.agent(base_url=None))).content == Answer().text
-
-
-async def test_when_asked_then_the_key_travels_where_the_provider_wants_it(bench: Bench, keys: str) -> None:
-    bench.play(Answer())
-    await bench.ask(await bench.agent())
-    [request] = bench.server.requests
-    assert bench.dialect.asked(request).key == (keys if bench.dialect.key_variable else None)
-    assert keys not in request.path
-    assert keys not in request.body.decode()
-
-
-async def test_when_a_profile_names_its_key_then_that_key_is_sent(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TEAM_KEY", "team-key-of-our-own")
-    bench.play(Answer())
-    await bench.ask(await bench.agent(api_key_env="TEAM_KEY"))
-    key = bench.dialect.asked(bench.server.requests[0]).key
-    assert key is not None
-    assert key.removeprefix("Bearer ") == "team-key-of-our-own"
-
-
-BARE: dict[str, dict[str, Any]] = {
-    "anthropic": {"max_tokens": 8192, "messages": [{"role": "user", "content": "How many?"}], "model": ANTHROPIC.model},
-    "openai": {"messages": [{"role": "user", "content": "How many?"}], "model": OPENAI.model},
-    "google": {"contents": [{"role": "user", "parts": [{"text": "How many?"}]}]},
-    "ollama": {"messages": [{"role": "user", "content": "How many?"}], "model": OLLAMA.model},
-}
-STREAMED: dict[str, dict[str, Any]] = {
-    "anthropic": {"stream": True},
-    "openai": {"stream": True, "stream_options": {"include_usage": True}},
-    "google": {},
-    "ollama": {"stream": True},
-}
-
-
-async def test_when_nothing_more_is_asked_then_nothing_more_is_sent(bench: Bench) -> None:
-    bench.play(Answer())
-    await bench.ask(await bench.agent())
-    body = dict(bench.body)
-    if bench.dialect is ANTHROPIC:
-        assert body["max_tokens"] >= 4096
-        body["max_tokens"] = BARE["anthropic"]["max_tokens"]
-    if bench.way == "plain":
-        assert body.pop("stream", False) is False
-    extra = STREAMED[bench.dialect.name] if bench.way == "stream" else {}
-    assert body == {**BARE[bench.dialect.name], **extra}
-
-
-async def test_when_a_profile_says_more_then_all_of_it_is_sent(bench: Bench) -> None:
-    bench.play(Answer())
-    warm = 0.3 if bench.dialect.takes_temperature else None
-    agent = await bench.agent(system="Answer in one word.", max_tokens=321, temperature=warm)
-    await bench.ask(agent)
-    asked = bench.dialect.asked(bench.server.requests[0])
-    assert asked[:5] == (bench.dialect.model, "Answer in one word.", [("user", "How many?")], 321, warm)
-
-
-async def test_when_a_call_says_more_then_it_beats_the_profile_for_this_call(bench: Bench) -> None:
-    bench.play(Answer())
-    warm = bench.dialect.takes_temperature
-    agent = await bench.agent(system="Answer in one word.", max_tokens=321, temperature=0.3 if warm else None)
-    options: dict[str, Any] = {"temperature": 0.9} if warm else {}
-    await bench.ask(agent, system="Answer at length.", max_tokens=99, **options)
-    await bench.ask(agent)
-    first, second = (bench.dialect.asked(request) for request in bench.server.requests)
-    assert (first.system, first.max_tokens, first.temperature) == ("Answer at length.", 99, 0.9 if warm else None)
-    assert (second.system, second.max_tokens) == ("Answer in one word.", 321)
-
-
-PARAMS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "anthropic": ({"stop_sequences": ["END"], "top_k": 5}, {"stop_sequences": ["END"], "top_k": 5}),
-    "openai": ({"seed": 7, "house_rule": "x"}, {"seed": 7, "house_rule": "x"}),
-    "google": ({"topK": 5, "safetySettings": []}, {"generationConfig": {"topK": 5}, "safetySettings": []}),
-    "ollama": ({"seed": 7, "keep_alive": "5m"}, {"options": {"seed": 7}, "keep_alive": "5m"}),
-}
-
-
-async def test_when_params_are_given_then_they_pass_through(bench: Bench) -> None:
-    given, sent = PARAMS[bench.dialect.name]
-    bench.play(Answer())
-    await bench.ask(await bench.agent(params=given))
-    assert {name: bench.body[name] for name in sent} == sent
-
-
-async def test_when_a_chat_goes_on_then_it_remembers_and_the_agent_does_not(bench: Bench) -> None:
-    bench.play(Answer(pieces=("one", "!")), Answer(pieces=("two", "!")), Answer(pieces=("three", "!")))
-    agent = await bench.agent(system="Count.")
-    chat = agent.chat()
-    await ask(chat, "first", bench.way)
-    await ask(chat, "second", bench.way)
-    await bench.ask(agent, "alone")
-    asked = [bench.dialect.asked(request) for request in bench.server.requests]
-    assert [turns.system for turns in asked] == ["Count."] * 3
-    assert [len(turns.messages) for turns in asked] == [1, 3, 1]
-    assert asked[1].messages == [("user", "first"), ("assistant", "one!"), ("user", "second")]
-    assert [turn.content for turn in chat.history] == ["first", "one!", "second", "two!"]
-
-
-async def test_when_a_chats_turn_fails_then_it_is_not_remembered(bench: Bench) -> None:
-    bench.play(faults.status(400), Answer())
-    chat = (await bench.agent()).chat()
-    with pytest.raises(BadRequestError):
-        await ask(chat, "lost", bench.way)
-    await ask(chat, "kept", bench.way)
-    assert bench.dialect.asked(bench.server.requests[-1]).messages == [("user", "kept")]
-
-
-PROMPTS = ["{'a': 1}", '{"k": "{{ v }}"}', "$x^2$ \\frac{1}{2} %%", "tab\tnew\nline  ", "数えて 🎲 é \u2028 \x85 \x00"]
-
-
-@pytest.mark.parametrize("prompt", PROMPTS, ids=range(len(PROMPTS)))
-async def test_when_a_prompt_has_odd_characters_then_it_arrives_as_typed(bench: Bench, prompt: str) -> None:
-    bench.play(Answer())
-    await bench.ask(await bench.agent(), prompt)
-    assert bench.dialect.asked(bench.server.requests[0]).messages == [("user", prompt)]
-
-
 TEXTS = {
     "utf-8": ("naïve ", "数え", "る 🎲", "\n"),
     "separators": ("a\u2028b\u2029", "c\x85d", "e\x0b\x0c\x1c\x1d\x1ef", "g\r\nh\ri"),
@@ -397,141 +259,3 @@ async def test_when_a_server_closes_idle_connections_then_the_next_call_opens_an
         assert (await bench.ask(agent)).content == Answer().text
         await asyncio.to_thread(bench.server.wait, lambda: bench.server.open == 0)
         assert bench.server.connections == count
-
-
-async def test_when_an_address_ends_in_a_slash_then_it_is_the_same_address(bench: Bench) -> None:
-    bench.play(Answer())
-    address = bench.dialect.base_url(bench.server.url)
-    assert (await bench.ask(await bench.agent(base_url=f"{address}/"))).content == Answer().text
-
-
-async def test_when_a_call_brings_its_history_and_tags_then_they_are_sent_and_kept(bench: Bench) -> None:
-    bench.play(Answer())
-    history = [Message("user", "One?"), Message("assistant", "One.")]
-    await bench.ask(await bench.agent(), "Two?", history=history, tags={"round": "7"})
-    expected = [("user", "One?"), ("assistant", "One."), ("user", "Two?")]
-    assert bench.dialect.asked(bench.server.requests[0]).messages == expected
-    assert rows()[0]["tags"] == {"round": "7"}
-
-
-@pytest.mark.parametrize("dialect", [ANTHROPIC, OPENAI, GOOGLE], ids=repr)
-@pytest.mark.parametrize("way", ["plain"])
-async def test_when_a_key_has_characters_that_no_key_has_then_the_error_names_its_variable(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    key = "\u201ccanary-in-curly-quotes\u201d"  # as a word processor makes them
-    monkeypatch.setenv(bench.dialect.key_variable, key)
-    bench.play(Answer())
-    with pytest.raises(SecretError, match=bench.dialect.key_variable) as caught:
-        await bench.ask(await bench.agent())
-    assert "canary-in" not in "".join(traceback.format_exception(caught.value))
-    assert not bench.server.requests
-
-
-@pytest.mark.parametrize("dialect", [OPENAI], ids=repr)
-async def test_when_a_model_refuses_its_temperature_then_it_is_dropped_said_and_remembered(bench: Bench) -> None:
-    bench.play(faults.status(400, faults.NO_TEMPERATURE), Answer(), Answer())
-    agent = await bench.agent(temperature=0.3)
-    with pytest.warns(VictorWarning, match="temperature") as caught:
-        reply = await bench.ask(agent)
-    assert len(caught) == 1
-    await bench.ask(agent)
-    warmth = [bench.dialect.asked(request).temperature for request in bench.server.requests]
-    assert warmth == [0.3, None, None]
-    assert (reply.content, reply.attempts) == (Answer().text, 2)
-    assert any("temperature" in note for note in reply.notes)
-    assert [row["status"] for row in rows()] == ["error", "ok", "ok"]
-
-
-@pytest.mark.parametrize("dialect", [ANTHROPIC], ids=repr)
-async def test_when_anthropic_is_given_a_temperature_then_it_is_never_sent(bench: Bench) -> None:
-    bench.play(Answer())
-    reply = await bench.ask(await bench.agent(temperature=0.3))
-    assert any("temperature" in note for note in reply.notes)
-    assert "temperature" not in bench.body
-    [row] = rows()
-    assert "temperature" in str(row["tags"])
-
-
-@pytest.mark.parametrize("dialect", DIALECTS, ids=repr)
-@pytest.mark.parametrize("way", ["plain"])
-async def test_when_run_then_no_stream_is_asked_unless_the_sdk_demands_it(bench: Bench) -> None:
-    bench.play(Answer())
-    agent = await bench.agent()
-    small, large = await agent.run("short", max_tokens=500), await agent.run("long", max_tokens=50_000)
-    ways = [bench.dialect.streamed(request) for request in bench.server.requests]
-    assert ways == [False, bench.dialect is ANTHROPIC]
-    assert small.content == large.content == Answer().text
-
-
-async def test_when_a_call_is_cancelled_then_the_socket_closes_and_the_row_says_so(bench: Bench) -> None:
-    bench.play(faults.cut(Answer(), 2, "silence") if bench.way == "stream" else faults.silence())
-    agent = await bench.agent()
-    task = asyncio.create_task(bench.ask(agent))
-    await asyncio.to_thread(bench.server.wait, lambda: bench.server.requests)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    await asyncio.to_thread(bench.server.wait, lambda: bench.server.requests[0].hung_up)
-    [row] = rows()
-    assert row["status"] == "interrupted"
-
-
-@pytest.mark.parametrize("way", ["stream"])
-async def test_when_a_reader_leaves_a_stream_then_it_is_stopped_and_its_text_kept(bench: Bench) -> None:
-    bench.play(faults.cut(Answer(), 2, "silence"))
-    stream = (await bench.agent()).stream("How many?")
-    async for piece in stream:
-        assert piece
-        break
-    await asyncio.to_thread(bench.server.wait, lambda: bench.server.requests[0].hung_up)
-    assert await asyncio.to_thread(stream.wait, 5)
-    assert stream.reply.status == "interrupted"
-    assert stream.reply.content.startswith(Answer().pieces[0])
-    [row] = rows()
-    assert row["status"] == "interrupted"
-
-
-@pytest.mark.parametrize("way", ["stream"])
-def test_when_a_plain_loop_over_a_stream_is_left_then_it_is_stopped_too(bench: Bench) -> None:
-    bench.play(faults.cut(Answer(), 2, "silence"))
-    stream = asyncio.run(bench.agent()).stream("How many?")
-    for piece in stream:
-        assert piece
-        break
-    bench.server.wait(lambda: bench.server.requests[0].hung_up)
-    assert stream.wait(5)
-    assert [row["status"] for row in rows()] == ["interrupted"]
-
-
-@pytest.mark.parametrize("way", ["stream"])
-async def test_when_a_stream_is_cancelled_then_what_came_is_kept(bench: Bench) -> None:
-    bench.play(faults.cut(Answer(), 2, "silence"))
-    stream = (await bench.agent()).stream("How many?")
-    pieces = aiter(stream)
-    while stream.text != "Tokens are ":
-        await anext(pieces)
-    stream.cancel()
-    await asyncio.to_thread(bench.server.wait, lambda: bench.server.requests[0].hung_up)
-    assert await asyncio.to_thread(stream.wait, 5)
-    assert (stream.reply.content, stream.reply.status) == ("Tokens are ", "interrupted")
-    [row] = rows()
-    assert row["status"] == "interrupted"
-    assert row["output_tokens"] > 0 or bench.dialect is OLLAMA
-
-
-@pytest.mark.parametrize("dialect", DIALECTS, ids=repr)
-def test_when_blocking_forms_are_used_then_they_give_the_same(
-    tmp_path: Path, server: Server, dialect: Dialect, keys: str
-) -> None:
-    server.play(Answer())
-    spec = {"provider": dialect.name, "model": dialect.model, "base_url": dialect.base_url(server.url)}
-    write_profiles(tmp_path, desk=spec)
-    agent = Agent.create_sync(profile="desk")
-    assert agent.run_sync("How many?").content == Answer().text
-    assert "".join(agent.stream("How many?")) == Answer().text
-    assert agent.chat().run_sync("How many?").content == Answer().text
-    last = session().last
-    assert last is not None
-    assert last.content == Answer().text
-    agent.close_sync()

@@ -190,6 +190,39 @@ def test_when_models_differ_then_so_do_their_answers_and_lengths() -> None:
     assert len(texts[SMALL]) < len(texts[MEDIUM]) < len(texts[LARGE])
 
 
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    ("prompt", "shape"),
+    [
+        ("What are the pros and cons of tea?", r"\*\*Pros\*\*\n\n(?:- .+\n)+\n\*\*Cons\*\*\n\n(?:- .+\n?)+"),
+        (
+            "Explain this code:\n```python\nimport os\nfor name in os.listdir():\n    print(name)\n```",
+            r"(?s).*Line 1 brings in.*",
+        ),
+        ("Create a markdown table comparing tea and milk, coffee", r"(?s)\| Name \|.*\n\| --- \|.*\n\| coffee \|.*"),
+        ("Give me a table with columns city, country and price", r"(?s)\| City \| Country \| Price \|\n.*"),
+        ("Rate this answer from 1 to 5: it is great", r"[1-5](?:/5: .+)?"),
+        ("Write a short story about a robot", r"(?s).*robot.*"),
+        ("Write an email about the launch", r"(?s)Subject: The launch\n.*Best regards"),
+        ("Write a poem about rain", r"(?s).*rain.*\n\n.*"),
+        ("Suggest a slogan for a bakery", r".*bakery.*"),
+        ("Tell me a joke", r".+[.?]"),
+        ("Compare tea vs coffee", r"(?s)Tea and coffee .*|.*tea.*coffee.*"),
+        ("Improve this draft:\n\nTea is good.", r"(?s)Tea is good\..*"),
+        ("List 3 tips for tea as bullet points", r"(?:- .+\n?){3}"),
+        ("Name 3 colors, comma-separated", r"\w+, \w+, \w+"),
+        ("", r"There is no question yet.*"),
+        ("Hello!", r"Hello!.*"),
+    ],
+)
+def test_when_a_form_is_asked_for_then_the_answer_has_it(prompt: str, shape: str, model: str) -> None:
+    assert re.fullmatch(shape, say(prompt, model))
+
+
+def test_when_only_code_is_wanted_then_nothing_else_is_said() -> None:
+    assert re.fullmatch(r"```python\n.*\n```", say("Write a Python function that sorts names. Only code."), re.DOTALL)
+
+
 def test_when_json_is_asked_in_words_then_it_has_the_named_keys() -> None:
     assert list(json.loads(say("Return JSON with keys name, city and age for a person"))) == ["name", "city", "age"]
     shown = json.loads(say('Rate it. Answer as JSON like {"score": 7, "tags": ["a"], "ok": true}: a good plan'))

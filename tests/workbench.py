@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from victor_nb import Agent, Settings
-from victor_nb.errors import VictorError
+from victor_nb.errors import PartialAnswerError, ProviderError, VictorError
 from victor_nb.session import session
 
 if TYPE_CHECKING:
@@ -74,6 +74,25 @@ class Bench:
     async def fail(self, agent: Agent, prompt: str = "How many?", **options: Any) -> VictorError:
         """Ask in vain, and return the error."""
         return await fail(self.ask(agent, prompt, **options))
+
+    async def failure(self, *acts: Act, **profile: object) -> VictorError:
+        """Return the error that a script ends in."""
+        self.play(*acts)
+        return await self.fail(await self.agent(**profile))
+
+    def check(self, error: VictorError, kind: type[ProviderError], status: int | None = None) -> ProviderError:
+        """Hold that an error is of its kind and knows whose it is, and that the last row says the same."""
+        assert isinstance(error, ProviderError)
+        assert type(error) is kind, f"{kind.__name__} expected: {error!r}"
+        assert (error.profile, error.provider, error.model) == ("desk", self.dialect.name, self.dialect.model)
+        assert error.http_status == status
+        row = rows()[-1]
+        assert row["status"] == ("partial" if kind is PartialAnswerError else "error")
+        assert (row["error_type"], row["attempt"]) == (kind.__name__, 1)
+        assert status is None or row["http_status"] == status
+        assert row["error"]
+        assert row["latency"] is not None
+        return error
 
     @property
     def body(self) -> dict[str, Any]:

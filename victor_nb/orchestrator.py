@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import weakref
 from contextlib import nullcontext
 from dataclasses import replace
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 _LOCAL_PLACES: Final = 4
 """Calls at once to an ollama whose profile says nothing: it queues the rest itself, while our clock runs."""
+_KEY: Final = re.compile(r"[!-~]+")
+"""What an HTTP header takes: printable ASCII, no blanks."""
 _CLOSING: Final = 2.0  # seconds
 
 
@@ -203,6 +206,9 @@ def _open(profile: Profile, settings: Settings, session: Session) -> Provider:
     if key is None and session.mode in {"live", "record"} and settings.needs_key(profile):
         variables = " or ".join(settings.key_variables(profile))
         raise SecretError(f"{failed}: no key. Set {variables}, or try it free: %victor mode simulate.")
+    if key is not None and not _KEY.fullmatch(key.reveal()):
+        variables = " or ".join(settings.key_variables(profile))
+        raise SecretError(f"{failed}: what {variables} holds has characters that no key has. Copy the key again.")
     base_url = settings.base_url(profile)
     transport = session.wire.open(
         session.mode, base_url=base_url, proxy=settings.proxy(base_url), sim_speed=settings.sim_speed

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass, field, replace
-from operator import add
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field, fields, replace
+from operator import add, attrgetter
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,11 +60,14 @@ class Usage:
         return self.input_tokens + self.output_tokens
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(*map(add, astuple(self), astuple(other)))
+        return Usage(*map(add, _counts(self), _counts(other)))
 
     def __radd__(self, other: int) -> Usage:
         """Let `sum(usages)` start at its 0."""
         return self if other == 0 else NotImplemented
+
+
+_counts: Final = attrgetter(*(count.name for count in fields(Usage)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,13 +188,13 @@ def plain_for_stream(answer: Answer) -> Act:
 
 
 def echo_key(code: int = 401) -> Act:
-    """Refuse, and repeat the caller's key and headers in the body, as careless servers do."""
+    """Refuse, and repeat the caller's key in the body and in a header, as careless servers do."""
 
     async def act(exchange: Exchange) -> None:
         dialect = dialect_of(exchange.request)
         key = dialect.asked(exchange.request).key
         reply = dialect.error(code, f"Incorrect API key provided: {key}. You said: {exchange.request.text}")
-        await exchange.whole(code, JSON, reply)
+        await exchange.whole(code, {**JSON, "x-debug": str(key)}, reply)
 
     return act
 

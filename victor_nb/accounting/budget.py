@@ -111,7 +111,8 @@ class Budget:
         """
         if worst is None and limits:
             raise BudgetError(
-                f"{who}: the model has no known price, so no budget can hold it. Give it prices, or allow_unpriced: true."
+                f"{who}: no price is known for its model, so no budget can hold it. "
+                "Give the profile prices, or allow_unpriced: true."
             )
         amount = worst or _ZERO
         with self._lock:

@@ -94,12 +94,14 @@ class Anthropic(Provider):
         body: dict[str, Any] = {
             "model": request.model,
             "max_tokens": request.max_tokens or _MAX_TOKENS,
-            "messages": [{"role": turn.role, "content": turn.content} for turn in request.messages],
+            "messages": [],
         }
+        # The SDK walks through all of its message types for every message it is given by name. In `extra_body`, which
+        # wins over what is named, they go out as they are.
+        turns = [{"role": turn.role, "content": turn.content} for turn in request.messages]
+        body["extra_body"] = {"messages": turns, **request.params}
         if request.system is not None:
             body["system"] = request.system
-        if request.params:
-            body["extra_body"] = dict(request.params)
         return body
 
 

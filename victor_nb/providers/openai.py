@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+from typing import TYPE_CHECKING, ClassVar, Final
 
+import httpx2
 import openai
 from openai import AsyncOpenAI
 
 from victor_nb.providers.base import Provider
+from victor_nb.providers.plain import parse
 from victor_nb.providers.shapes import finish, items, number, read, text
 from victor_nb.values import Delta, Usage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    from openai._legacy_response import LegacyAPIResponse
 
     from victor_nb.providers.base import Endpoint
     from victor_nb.values import ChatRequest
@@ -54,11 +54,10 @@ class OpenAI(Provider):
 
     async def ask(self, request: ChatRequest) -> Delta:
         """Ask plainly."""
-        raw = cast(
-            "LegacyAPIResponse[object]",
-            await self._sdk.chat.completions.with_raw_response.create(**self._body(request)),
-        )
-        completion = raw.parse()
+        # The SDK's own door for what it has no types for: authentication, errors and all, without the models that half
+        # of a call's CPU would go into.
+        raw = await self._sdk.post("/chat/completions", cast_to=httpx2.Response, body=_body(request))
+        completion = parse(raw.content)
         choices = items(completion, "choices")
         if not choices:
             raise ValueError("no choices")
@@ -76,7 +75,12 @@ class OpenAI(Provider):
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         """Ask for a stream."""
         chunks = await self._sdk.chat.completions.create(
-            **self._body(request), stream=True, stream_options={"include_usage": True}, timeout=self.read_timeout
+            model=request.model,
+            messages=[],
+            extra_body=_body(request),  # wins over what is named, and goes out as it is
+            stream=True,
+            stream_options={"include_usage": True},
+            timeout=self.read_timeout,
         )
         request_id = chunks.response.headers.get("x-request-id")
         async with chunks:
@@ -93,18 +97,6 @@ class OpenAI(Provider):
                     reported_cost=self._reported(usage),
                 )
 
-    def _body(self, request: ChatRequest) -> dict[str, Any]:
-        system = [{"role": "system", "content": request.system}] if request.system is not None else []
-        turns = [{"role": turn.role, "content": turn.content} for turn in request.messages]
-        body: dict[str, Any] = {"model": request.model, "messages": [*system, *turns]}
-        if request.max_tokens is not None:
-            body["max_completion_tokens"] = request.max_tokens
-        if request.temperature is not None:
-            body["temperature"] = request.temperature
-        if request.params:
-            body["extra_body"] = dict(request.params)
-        return body
-
     def _reported(self, usage: object) -> Decimal | None:
         """Return the cost that OpenRouter puts into every answer, in USD; other servers' `cost` may be anything."""
         cost = read(usage, "cost") if "openrouter.ai" in self.endpoint.base_url else None
@@ -115,6 +107,17 @@ class OpenAI(Provider):
         except InvalidOperation:
             return None
         return found if found.is_finite() and found >= 0 else None
+
+
+def _body(request: ChatRequest) -> dict[str, object]:
+    system = [{"role": "system", "content": request.system}] if request.system is not None else []
+    turns = [{"role": turn.role, "content": turn.content} for turn in request.messages]
+    body: dict[str, object] = {"model": request.model, "messages": [*system, *turns]}
+    if request.max_tokens is not None:
+        body["max_completion_tokens"] = request.max_tokens
+    if request.temperature is not None:
+        body["temperature"] = request.temperature
+    return body | dict(request.params)
 
 
 def _usage(raw: object) -> Usage | None:

@@ -1,4 +1,18 @@
-"""Frames: what was recorded, as pandas likes it."""
+"""Frames: what was recorded, as pandas likes it.
+
+Whoever reaches for a frame finds it here, by `pkgutil.resolve_name("victor_nb.reports.frames:NAME")`:
+
+    ledger_frame(columns)            the ledger, one row per attempt
+    replies_frame(entries)           a fan-out, one row per answer or error       columns: `records.REPLIES`
+    run_frame(run)                   a strategy run, one row per call             columns: `records.RUN`
+    stages_frame(stages)             a strategy run, one row per stage            columns: `records.STAGES`
+    compare_frame(records)           strategies x tasks, from mappings            columns: `records.COMPARE`
+    what_if_frame(records)           attempts priced again, from mappings         columns: `records.WHAT_IF`
+    records_frame(records, columns)  any mappings, with stated dtypes
+    summary(frame, by="profile")     a ledger frame, summed up
+    spend(frame, every="day")        a ledger frame's money over time
+    styled(frame, caption=None)      any of these, as a notebook shows it; the frames themselves stay plain
+"""
 
 from __future__ import annotations
 
@@ -11,13 +25,30 @@ import pandas as pd
 from victor_nb.accounting.columns import REPEATED
 from victor_nb.accounting.money import NANOS_PER_USD
 from victor_nb.accounting.rows import COLUMNS, SCHEMA
+from victor_nb.reports.calls import replies_frame, run_frame, stages_frame
+from victor_nb.reports.records import COMPARE, WHAT_IF, records_frame
+from victor_nb.reports.styles import styled
+from victor_nb.reports.summaries import spend, summary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from victor_nb.accounting.columns import Coded, Columns
+
+__all__ = [
+    "compare_frame",
+    "ledger_frame",
+    "records_frame",
+    "replies_frame",
+    "run_frame",
+    "spend",
+    "stages_frame",
+    "styled",
+    "summary",
+    "what_if_frame",
+]
 
 Floats: TypeAlias = "NDArray[np.float64]"
 
@@ -33,6 +64,16 @@ def ledger_frame(columns: Columns) -> pd.DataFrame:
     series |= dict(_categories(columns.repeated))
     series["tags"] = _tags(columns.tags)
     return pd.DataFrame({name: series[name] for name in COLUMNS}, copy=False)
+
+
+def compare_frame(records: Iterable[Mapping[str, object]]) -> pd.DataFrame:
+    """Return one row for each strategy and task, of mappings with the columns of `records.COMPARE`."""
+    return records_frame(records, COMPARE)
+
+
+def what_if_frame(records: Iterable[Mapping[str, object]]) -> pd.DataFrame:
+    """Return one row for each attempt that was priced again, of mappings with the columns of `records.WHAT_IF`."""
+    return records_frame(records, WHAT_IF)
 
 
 def _floats(cells: Sequence[float | None]) -> Floats:

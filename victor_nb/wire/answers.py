@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from victor_nb.wire.writing.brief import NUMBER, Brief, read
 from victor_nb.wire.writing.exact import write_exact
+from victor_nb.wire.writing.explanations import write_explanation
 from victor_nb.wire.writing.forms import (
     write_haiku,
     write_joke,
@@ -24,7 +25,7 @@ from victor_nb.wire.writing.forms import (
     write_translation,
 )
 from victor_nb.wire.writing.labels import write_label
-from victor_nb.wire.writing.lists import THINGS, write_list
+from victor_nb.wire.writing.lists import THINGS, write_list, write_pros_and_cons
 from victor_nb.wire.writing.programs import write_code, write_revision
 from victor_nb.wire.writing.prose import write_prose
 from victor_nb.wire.writing.rankings import write_ranking, write_score
@@ -65,7 +66,7 @@ _LABEL: Final = Shape(
 _RANKING: Final = Shape(
     _cue(
         r"\b(?:rank|pick|choose|select|shortlist|prioriti[sz]e)\b",
-        r"\bwhich (?:one|of|idea|option|answer|is best|is the best)\b",
+        r"\bwhich (?:one|of|idea|option|answer|is best|is better|is the best)\b",
         r"\b(?:evaluate|judge|order|sort) (?:these|the following|them|the)\b",
         r"\b(?:best|strongest) of\b",
     ),
@@ -102,13 +103,14 @@ _SHAPES: Final = (
         _cue(
             r"^\W*(?:please\s+)?(?:implement|code)\b",
             r"\bprototype\b",
-            r"^\W*(?:build|create|make|show|write)\b[^.\n]{0,20}\b(?:bash|javascript|python|ruby|rust|sql|typescript)\b",
+            r"^\W*(?:build|create|make|show|write)\s+(?:me\s+)?(?:an?\s+|some\s+)?(?:short\s+|simple\s+|small\s+)?"
+            r"(?:bash|javascript|python|ruby|rust|typescript)\b",
             r"^\W*(?:build|create|design|make|show|sketch|solve|write)\b[^.\n]{0,80}\bin "
             r"(?:bash|c#|c\+\+|go|java|javascript|python|ruby|rust|sql|typescript)\b",
             r"\bimplement (?:this|the|a|an|it|that)\b",
-            r"\b(?:write|create|build|generate|give|show|provide|produce|make|port|convert|draft)\b[^.\n]{0,60}?\b(?:class(?:es)?|"
-            r"code|decorators?|dockerfile|functions?|html|makefile|modules?|parser|program|quer(?:y|ies)|regex|scripts?|"
-            r"snippets?|sql|tests?)\b",
+            r"\b(?:build|convert|create|draft|generate|give|make|port|produce|provide|show|write)\b[^.\n]{0,60}?\b"
+            r"(?:class(?:es)?|code|decorators?|dockerfile|functions?|html page|makefile|modules?|parser|program|quer(?:y|ies)|regex|scripts?|"
+            r"snippets?|sql statement|tests?)\b",
             r"\b(?:unit )?tests? for\b",
         ),
         write_code,
@@ -128,11 +130,13 @@ _SHAPES: Final = (
     ),
     Shape(_cue(r"\btranslate\b"), write_translation),
     Shape(_cue(r"\b(?:a|another|me) joke\b"), write_joke),
+    Shape(_cue(r"\bexplain\b[^.\n]{0,40}\b(?:code|function|program|query|script|snippet|this)\b"), write_explanation),
+    Shape(_cue(r"\bpros and cons\b"), write_pros_and_cons),
     Shape(_cue(r"\bhaiku\b"), write_haiku),
     Shape(_cue(r"\b(?:poem|verse|limerick|sonnet|song)\b"), write_poem),
     Shape(_cue(r"\b(?:write|tell)\b[^.\n]{0,30}\b(?:story|tale|fable)\b"), write_story),
     Shape(_cue(r"\b(?:write|draft|compose)\b[^.\n]{0,40}\b(?:e-?mail|letter|message)\b"), write_letter),
-    Shape(_cue(r"\ba (?:\w+ )?(?:tagline|slogan|headline|title|name)\b"), write_tagline),
+    Shape(_cue(r"\ba (?:\w+ )?(?:tagline|slogan|headline|title|name|tweet)\b"), write_tagline),
     Shape(
         _cue(
             r"\bbrainstorm\b",
@@ -176,12 +180,10 @@ def _asks_json(brief: Brief) -> bool:
 def _shaped(brief: Brief, shapes: tuple[Shape, ...] = _SHAPES) -> str | None:
     """Return the answer in the shape that the task names first; None where it names none."""
     found = [(cue.start(), shape.write) for shape in shapes if (cue := shape.cue.search(brief.task))]
-    if any(writer is write_ranking for _, writer in found) and not brief.code:
-        ranking = write_ranking(brief)  # before all others: `here are ten ideas, pick the best`
-        if ranking:
-            return ranking
-    ordered = sorted(found, key=lambda pair: pair[0])
-    return next((text for _, writer in ordered if (text := writer(brief))), None)
+    writers = [writer for _, writer in sorted(found, key=lambda pair: pair[0])]
+    if write_ranking in writers and writers[0] not in (write_code, write_revision):
+        writers.insert(0, write_ranking)  # `here are ten ideas: pick the best` asks for no list
+    return next((text for writer in writers if (text := writer(brief))), None)
 
 
 def _shaped_by_system(brief: Brief) -> str | None:

@@ -60,6 +60,7 @@ class Brief:
     Attributes:
         prompt: The last message of the user.
         earlier: The messages before it.
+        asked_before: Those among them that the user sent.
         system: The system prompt.
         size: How big the asked model seems; bigger ones say more.
         chance: Where this answer's choices come from.
@@ -69,6 +70,7 @@ class Brief:
 
     prompt: str
     earlier: tuple[str, ...]
+    asked_before: tuple[str, ...]
     system: str
     size: Size
     chance: Chance
@@ -125,8 +127,8 @@ class Brief:
     @cached_property
     def subject(self) -> str:
         """What it is all about, as a short phrase in the prompt's own words."""
-        texts = (self.task, self.material, *reversed(self.earlier))
-        return next((found for text in texts if (found := subject(text))), "the question")
+        texts = (self.task, _FENCE.sub("", self.material), *reversed(self.asked_before))
+        return next((found for text in texts if (found := subject(text))), "the task")
 
     @cached_property
     def keywords(self) -> tuple[str, ...]:
@@ -141,7 +143,7 @@ class Brief:
             found = list(pattern.finditer(body))
             if len(found) > 1:
                 return tuple(_item(place, match, body) for place, match in enumerate(found, start=1))
-        return tuple(Item(str(place), text) for place, text in enumerate(_inline(body), start=1))
+        return tuple(Item(str(place), text) for place, text in enumerate(inline(body), start=1))
 
     def count(self, things: str, default: int | None = None) -> int | None:
         """Return how many of `things` (a regular expression) the task asks for."""
@@ -156,6 +158,7 @@ def read(asked: Asked) -> Brief:
     return Brief(
         prompt=texts[last],
         earlier=tuple(texts[:last]),
+        asked_before=tuple(turn.content for turn in asked.messages[:last] if turn.role == "user"),
         system=asked.system,
         size=size_of(asked.model),
         chance=Chance(asked.seed),
@@ -179,10 +182,10 @@ def looks_like_code(text: str) -> bool:
 def _item(place: int, found: re.Match[str], body: str) -> Item:
     marks = found.groupdict()
     text = marks["text"] or body[found.end() :].strip().partition("\n")[0]
-    return Item(marks.get("mark") or str(place), one_line(text))
+    return Item(marks.get("mark") or str(place), re.sub(r"^\(\w{1,3}\)\s+", "", one_line(text)))
 
 
-def _inline(body: str) -> list[str]:
+def inline(body: str) -> list[str]:
     """Return the things of a line such as `apples, pears or plums`."""
     line = body.strip().partition("\n")[0]
     line = line.rpartition(":")[2]

@@ -73,8 +73,8 @@ def _greeting(brief: Brief) -> str | None:
 
 def _recalled(brief: Brief) -> str | None:
     """Return what an earlier message said: `My name is Ada` answers `What is my name?`."""
-    if _ASKS_LAST.search(brief.task) and len(brief.earlier) > 1:
-        return f"You said: “{brief.earlier[-2].strip()}”"
+    if _ASKS_LAST.search(brief.task) and brief.asked_before:
+        return f"You said: “{brief.asked_before[-1].strip()}”"
     asked = _ASKS_OWN.search(brief.task)
     if not asked:
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from victor_nb.wire.writing.brief import inline
 from victor_nb.wire.writing.lists import THINGS, list_lines
 from victor_nb.wire.writing.structured import named_keys, value_for
 from victor_nb.wire.writing.subjects import capitalised
@@ -107,7 +108,8 @@ def write_translation(brief: Brief) -> str | None:
 
 def write_table(brief: Brief) -> str:
     """Return a Markdown table with a row for each thing that the prompt lists, or for each that it asks for."""
-    listed = [item.text for item in brief.items] if brief.material else []
+    compared = re.search(r"\bcompar\w+\s+(.+)", brief.task)
+    listed = [item.text for item in brief.items] if brief.material else inline(compared[1]) if compared else []
     wanted = min(brief.count(f"{THINGS}|rows|entries|items") or 4, 30)
     keys = named_keys(brief.prompt)
     names = listed or [line.partition(":")[0] for line in list_lines(brief, wanted)]
@@ -117,7 +119,7 @@ def write_table(brief: Brief) -> str:
         rows = [_row(name, brief) for name in names]
     if re.search(r"\bcsv\b", brief.task, re.IGNORECASE):
         return "\n".join(",".join(row) for row in (keys or ("name", "effort", "effect"), *rows))
-    head = [capitalised(key) for key in keys or (brief.subject, "Effort", "Effect")]
+    head = [capitalised(key) for key in keys or ("name" if compared else brief.subject, "Effort", "Effect")]
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
 
 

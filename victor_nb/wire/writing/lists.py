@@ -44,6 +44,17 @@ def write_list(brief: Brief) -> str:
     return "\n".join(_marked(place, line, brief) for place, line in enumerate(lines, start=1))
 
 
+def write_pros_and_cons(brief: Brief) -> str:
+    """Return what speaks for the subject, and what against it."""
+    sides = {"Pros": phrases.POINTS, "Cons": phrases.RISKS}
+    count = {"small": 2, "medium": 3, "large": 4}[brief.size]
+    texts: list[str] = []
+    for side, bank in sides.items():
+        lines = [_line(brief, line, 0).partition(":") for line in brief.chance.shuffled(bank, side)[:count]]
+        texts.append("\n".join([f"**{side}**", "", *(f"- {heading}:{rest}." for heading, _, rest in lines)]))
+    return "\n\n".join(texts)
+
+
 def list_lines(brief: Brief, wanted: int) -> list[str]:
     """Return so many lines, each a heading or a heading, a colon and a sentence."""
     for kind, things in phrases.THINGS.items():

@@ -94,7 +94,7 @@ def write_revision(brief: Brief) -> str | None:
 def names(brief: Brief) -> tuple[str, str]:
     """Return a function's and a type's name for the subject: `slow_query`, `SlowQuery`."""
     bare = re.sub(
-        r"\b(?:python|typescript|javascript|rust|java|sql|bash|ruby|html|yaml|class|app|endpoint|rest)\b",
+        r"\b(?:python|typescript|javascript|rust|java|sql|bash|ruby|html|yaml|class|app|endpoint|rest|regex|matches)\b",
         " ",
         _told(brief),
     )

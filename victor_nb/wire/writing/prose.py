@@ -41,6 +41,15 @@ _MIDDLES: Final = (
     "People mean different things by “{a}”, so it pays to agree on one meaning before comparing results.",
     "The common mistake is to polish the easy half and leave the rest for the end.",
     "If you measure one thing, measure how often the result surprises you.",
+    "Start from what would change your mind, and look for that first.",
+    "A single worked example settles more than a page of definitions.",
+    "The details matter less than the order in which they are met.",
+    "Ask what happens at zero, at one and at a great many: the interesting cases live there.",
+    "Most disagreements about {s} are about words, and end once an example is on the table.",
+    "It is cheaper to find out early that a plan is wrong than to be right late.",
+    "Write down what is assumed; half of it will turn out to be a choice.",
+    "The first number is a guess, the second one a hint, and the third is worth acting on.",
+    "There is usually one constraint that decides; the rest is preference.",
 )
 _CAVEATS: Final = (
     "None of this replaces a look at your own situation: the numbers differ, the order of the steps rarely does.",
@@ -131,7 +140,8 @@ def _quoted(brief: Brief) -> str | None:
     """Return the kind of a question that is short enough to be quoted."""
     question = _question(brief)
     found = next(kind for kind in _OPENINGS if re.search(kind, question, re.IGNORECASE))
-    return found if found and 0 < len(question) <= _LONG_QUESTION else None
+    asks = "?" in brief.task or re.match(r"\W*(?:how|why)\b", question, re.IGNORECASE)
+    return found if found and asks and 0 < len(question) <= _LONG_QUESTION else None
 
 
 def _cycle(sentences: list[str], wanted: int) -> list[str]:

@@ -71,7 +71,11 @@ def write_ranking(brief: Brief) -> str | None:
     ]
     if _NUMBERS_ONLY.search(brief.task):
         return ", ".join(item.mark for item in chosen)
-    lines = [f"{place}. {_shown(item)}{_reason(brief, place)}" for place, item in enumerate(chosen, start=1)]
+    explained = brief.size != "small" or bool(
+        re.search(r"\b(?:because|explain|reasons?|why)\b", brief.task, re.IGNORECASE)
+    )
+    reasons = [f": {_why(brief, place)}" if explained else "" for place in range(1, len(chosen) + 1)]
+    lines = [f"{n}. {_shown(item)}{why}" for n, (item, why) in enumerate(zip(chosen, reasons, strict=True), start=1)]
     if brief.size == "small":
         return "\n".join(lines)
     closing = brief.chance.pick(_CLOSINGS, "closing") if len(chosen) > 1 else _ALONE
@@ -93,10 +97,6 @@ def _merit(brief: Brief, item: Item) -> float:
 
 def _shown(item: Item) -> str:
     return f"({item.mark}) {item.text.rstrip('.')}"
-
-
-def _reason(brief: Brief, place: int) -> str:
-    return "" if brief.size == "small" else f": {_why(brief, place)}"
 
 
 def _why(brief: Brief, place: int) -> str:

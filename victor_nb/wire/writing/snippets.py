@@ -9,15 +9,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Snippet:
-    """A function, what it is asked as, and its tests.
-
-    Attributes:
-        cue: The task that it answers, as a regular expression.
-        name: The function's name.
-        code: Its source.
-        tests: Tests for pytest, without their imports.
-        note: What to know before using it.
-    """
+    """A function, the task that it answers (`cue`, a regular expression), and its tests without their imports."""
 
     cue: str
     name: str
@@ -266,24 +258,29 @@ def test_when_capacity_is_zero_then_it_is_refused():
         note="Both operations take constant time. It is not safe for threads; put a lock around it if it must be.",
     ),
     Snippet(
-        cue=r"binary search",
-        name="binary_search",
+        cue=r"(?:check|expression|match|regex|valid).{0,60}\be-?mails?\b|\be-?mails?\b.{0,40}(?:regex|valid)",
+        name="is_email",
         code='''
-from bisect import bisect_left
-from collections.abc import Sequence
+import re
+
+EMAIL = re.compile(r"[\\w.+-]+@[\\w-]+(?:\\.[\\w-]+)+")
 
 
-def binary_search(items: Sequence[int], wanted: int) -> int | None:
-    """Return the first place of a value in a sorted sequence, or None if it is not there."""
-    place = bisect_left(items, wanted)
-    return place if place < len(items) and items[place] == wanted else None
+def is_email(text: str) -> bool:
+    """Return whether a text has the form of an e-mail address."""
+    return EMAIL.fullmatch(text) is not None
 ''',
         tests="""
-@pytest.mark.parametrize(("wanted", "place"), [(1, 0), (5, 2), (9, 4), (4, None), (10, None)])
-def test_when_items_are_sorted_then_the_place_is_found(wanted, place):
-    assert binary_search([1, 3, 5, 7, 9], wanted) == place
+@pytest.mark.parametrize("text", ["ada@example.com", "a.b+c@mail.example.org"])
+def test_when_an_address_is_well_formed_then_it_is_taken(text):
+    assert is_email(text)
+
+
+@pytest.mark.parametrize("text", ["", "ada", "ada@", "@example.com", "ada@example", "a b@example.com"])
+def test_when_it_is_not_then_it_is_refused(text):
+    assert not is_email(text)
 """,
-        note="The sequence must be sorted; the search takes log2(n) comparisons.",
+        note="It checks the form only; whether mail arrives is known after a message was sent.",
     ),
 )
 

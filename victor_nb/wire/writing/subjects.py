@@ -11,21 +11,22 @@ _WORD: Final = re.compile(r"[^\W_]+(?:['’.+#/-][^\W_]+)*\+{0,2}#?")
 # Words that ask, and words that measure the answer: they are about the prompt, not about its subject.
 _ASKING: Final = frozenset(
     """
-    a about add an analyse analyze and answer any approach approaches are as ask based be below best better bit
-    brainstorm brief briefly build bullet bullets but by can categorise categorize check choose classify clear code
-    come compare complete concise consider could create creative critique define describe detail detailed details
-    develop did different discuss do does draft each easy effective eight either elaborate else evaluate every exactly
-    example examples explain explore express few find first five following for four from function generate get give
-    good great has have help here how i idea ideas if implement implementation improve in interesting into is it its
-    just keep key kind kinds lengthy let like line list long main make many markdown me might mode more most my name
-    names need new nine no not number numbered of on one only option options or our outline output outputs paragraph
-    paragraphs phrase pick plan please plus points polish possible practical prepare produce program propose prototype
-    provide queries query question questions rank reason reasons recommend refactor refine reply research respond
-    return returns review rewrite say script select sentence sentences seven short should show simple simply six
-    sketch some step steps structure such suggest suggestions summarise summarize summary table task tell ten test
-    tests text than that the their them then there these they think this those three tips to top translate two under
-    unit up us use useful using usually very want was way ways we well were what when where whether which who whose
-    why will with within word words work would write writes you your
+    a about above add an analyse analyze and answer any anything approach approaches are as ask based be below best
+    better bit brainstorm brief briefly build bullet bullets but by can categorise categorize check choose classify
+    clear code come compare complete concise consider could create creative critique define describe detail detailed
+    details develop did different discuss do does draft each easy effective eight either elaborate else evaluate every
+    everything exactly example examples execute explain explore express few find first five following for four from
+    function generate get give good great has have help here how i idea ideas if implement implementation improve in
+    interesting into is it its just keep key kind kinds lengthy let like line list long main make many markdown me
+    might mode more most my name names need new nine no not number numbered of on one only option options or our
+    outline output outputs paragraph paragraphs perform phrase pick plan please plus points polish possible practical
+    prepare produce program propose prototype provide queries query question questions rank reason reasons recommend
+    refactor refine reply research respond return returns review rewrite run say script select sentence sentences
+    seven short should show simple simply six sketch some something step steps structure such suggest suggestions
+    summarise summarize summary table task tell ten test tests text than that the their them then there these they
+    think this those three tips to top translate two under unit up us use useful using usually very want was way ways
+    we well were what when where whether which who whose why will with within word words work would write writes wrote
+    you your
     """.split()
 )
 # Words that may stand inside a subject, but neither begin nor end it.
@@ -37,7 +38,8 @@ _FORM: Final = re.compile(
     r"\b(?:as|in|into|using|with|within|under)\s+"
     r"(?:(?:a|an|the|exactly|only|about|at most|fewer than|up to|no more than)\s+)*"
     r"(?:\d+|one|two|three|four|five|json|markdown|python|typescript|javascript|rust|golang|go|java|sql|bash|ruby|yaml|"
-    r"html|csv|c\+\+|c#|bullets?|table|single|simple|short|few|plain|detail|brief)\b.*",
+    r"html|csv|c\+\+|c#|bullets?|table|single|simple|short|few|plain|detail|brief)\b.*|"
+    r"\b(?:to|for)\s+(?:an?\s+|my\s+|the\s+)?(?:beginners?|child|children|curious|kids?|laypeople|novices?|five)\b.*",
     re.IGNORECASE | re.DOTALL,
 )
 # After these words a verb begins the subject: `ways to save money` is about saving money.
@@ -52,7 +54,8 @@ _DOES_THAT: Final = re.compile(r"\b(?:function|method|program|query|script|tool)
 # The thing that is to be written; its subject stands behind it.
 _WORK: Final = re.compile(
     r"^.{0,60}?\b(?:article|blog post|class|email|essay|function|guide|haiku|ideas?|intro|introduction|joke|letter|"
-    r"method|names?|overview|paragraph|poem|post|program|query|script|slogans?|story|summary|taglines?|tips|titles?|tweet)"
+    r"limerick|method|names?|overview|paragraph|poem|post|program|pros and cons|query|script|slogans?|song|story|"
+    r"summary|taglines?|tips|titles?|tweet)"
     r"\s+(?:about|called|for|from|into|named|of|on|regarding|that|to|which|with)\s+",
     re.IGNORECASE | re.DOTALL,
 )

@@ -20,7 +20,8 @@ _LONGEST: Final = 320
 
 def write_summary(brief: Brief) -> str | None:
     """Return the weightiest sentences of the material in their order; None where there is nothing to summarise."""
-    sentences = [text for text in (found[0].strip(" \t-*#>") for found in _SENTENCE.finditer(brief.material)) if text]
+    plain = re.sub(r"[*_`]{2,}|^\s*\d{1,2}\.\s", "", brief.material, flags=re.MULTILINE)
+    sentences = [text for text in (found[0].strip(" \t-*#>") for found in _SENTENCE.finditer(plain)) if text]
     if not sentences:
         return None
     wanted = brief.count("sentences?|bullets?|bullet points|points|lines|takeaways") or _KEPT[brief.size]

@@ -1,0 +1,232 @@
+"""Servers that refuse: the error that says how, and whether, when and how often it is asked again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from servers import (
+    ANTHROPIC,
+    DIALECTS,
+    GOOGLE,
+    OPENAI,
+    Answer,
+    Request,
+    Server,
+    dialect_of,
+    faults,
+)
+from victor_nb import errors
+from victor_nb.errors import ProviderError
+from victor_nb.session import session
+from workbench import CANARY, Bench, ask, assert_clean, rows, write_profiles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from servers.exchange import Act
+
+pytest_plugins = ["workbench_fixtures"]
+only_streams = pytest.mark.parametrize("way", ["stream"])
+
+STATUSES: dict[int, tuple[type[ProviderError], bool]] = {
+    400: (errors.BadRequestError, False),
+    401: (errors.AuthenticationError, False),
+    403: (errors.AuthenticationError, False),
+    404: (errors.NotFoundError, False),
+    408: (errors.RequestTimeoutError, True),
+    409: (errors.BadRequestError, True),
+    413: (errors.ContextLengthError, False),
+    422: (errors.BadRequestError, False),
+    429: (errors.RateLimitError, True),
+    500: (errors.ServerError, True),
+    502: (errors.ServerError, True),
+    503: (errors.OverloadedError, True),
+    529: (errors.OverloadedError, True),
+}
+RETRIED = [status for status, (_, retried) in STATUSES.items() if retried]
+REFUSED = [status for status, (_, retried) in STATUSES.items() if not retried]
+
+
+async def test_when_a_provider_refuses_then_the_error_says_how(bench: Bench) -> None:
+    agent = await bench.agent()
+    for status, (kind, retryable) in STATUSES.items():
+        bench.play(faults.status(status, "The stars are not right."))
+        error = bench.check(await bench.fail(agent), kind, status)
+        assert "The stars are not right" in str(error)
+        assert error.retryable is retryable
+        assert error.request_id == ("req_err" if bench.dialect in {ANTHROPIC, OPENAI} else None)
+    assert len(rows()) == len(bench.server.requests) == len(STATUSES)
+
+
+async def test_when_a_prompt_is_too_long_then_the_error_says_so(bench: Bench) -> None:
+    bench.check(await bench.failure(faults.too_long()), errors.ContextLengthError, 400)
+
+
+async def test_when_a_refusal_has_no_form_then_its_status_counts(bench: Bench) -> None:
+    agent = await bench.agent()
+    for status in [400, 429, 502]:
+        for body in [b"", b"<html>Bad <b>gateway</b></html>", b"[]", b'{"error": null}', b"\xff\xfe{", b"null", b"7"]:
+            bench.play(faults.status(status, body=body))
+            error = bench.check(await bench.fail(agent), STATUSES[status][0], status)
+            assert "<b>" not in str(error)
+
+
+async def test_when_a_failure_may_pass_then_it_is_asked_again(bench: Bench) -> None:
+    agent = await bench.agent(retries=1)
+    for status in RETRIED:
+        bench.play(faults.status(status, retry_after="0"), Answer())
+        reply = await bench.ask(agent)
+        assert (reply.content, reply.attempts, reply.status) == (Answer().text, 2, "ok"), status
+        assert reply.usage.input_tokens == Answer().tokens.input
+        assert reply.cost is not None
+        first, second = rows()[-2:]
+        assert (first["status"], first["http_status"], first["attempt"]) == ("error", status, 1)
+        assert first["error_type"] == STATUSES[status][0].__name__
+        assert (second["status"], second["attempt"], second["call_id"]) == ("ok", 2, first["call_id"])
+        before, after = bench.server.requests[-2:]
+        assert before.json == after.json
+
+
+async def test_when_a_failure_will_not_pass_then_it_is_not_asked_again(bench: Bench) -> None:
+    agent = await bench.agent(retries=2)
+    for count, status in enumerate(REFUSED, 1):
+        bench.play(faults.status(status, retry_after="0"))
+        bench.check(await bench.fail(agent), STATUSES[status][0], status)
+        assert len(bench.server.requests) == count
+
+
+async def test_when_every_attempt_fails_then_three_rows_and_the_last_error_are_left(bench: Bench) -> None:
+    error = await bench.failure(faults.status(503, retry_after="0"), retries=None)
+    assert type(error) is errors.OverloadedError
+    assert len(bench.server.requests) == 3
+    assert [(row["attempt"], row["status"], row["http_status"]) for row in rows()] == [
+        (1, "error", 503),
+        (2, "error", 503),
+        (3, "error", 503),
+    ]
+    assert len({row["call_id"] for row in rows()}) == 1
+
+
+@pytest.mark.parametrize("wait", ["3600", "date"])
+async def test_when_asked_to_wait_an_hour_then_it_fails_at_once(bench: Bench, wait: str) -> None:
+    start = time.monotonic()
+    retry_after = faults.http_date(3600) if wait == "date" else wait
+    error = await bench.failure(faults.status(429, retry_after=retry_after), retries=2)
+    error = bench.check(error, errors.RateLimitError, 429)
+    assert error.retry_after == pytest.approx(3600, abs=5)
+    assert time.monotonic() - start < 2
+
+
+async def test_when_a_wait_makes_no_sense_then_it_is_none_of_ours(bench: Bench) -> None:
+    agent = await bench.agent()
+    for wait in ["soon", "", "Wed, 99 Foo 2026", "-5", "nan", "1,5"]:
+        bench.play(faults.status(429, retry_after=wait))
+        error = bench.check(await bench.fail(agent), errors.RateLimitError, 429)
+        assert error.retry_after in {None, 0}
+
+
+async def test_when_the_time_of_a_call_runs_out_in_a_wait_then_it_fails_in_time(bench: Bench) -> None:
+    start = time.monotonic()
+    error = await bench.failure(faults.status(429, retry_after="30"), retries=2, timeout=0.2)
+    assert isinstance(error, (errors.RateLimitError, errors.RequestTimeoutError))
+    assert time.monotonic() - start < 2
+    assert [row["status"] for row in rows()] == ["error"]
+
+
+async def test_when_a_call_is_cancelled_in_a_wait_then_it_ends_at_once(bench: Bench) -> None:
+    bench.play(faults.status(429, retry_after="30"))
+    agent = await bench.agent(retries=2)
+    task = asyncio.create_task(bench.ask(agent))
+    await asyncio.to_thread(bench.server.wait, lambda: bench.server.requests and bench.server.requests[0].finished)
+    start = time.monotonic()
+    await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert time.monotonic() - start < 1
+    assert [row["status"] for row in rows()] == ["error"]
+
+
+def by_turns(act: Callable[[], Act]) -> Callable[[Request], Act]:
+    """Play an act for the first request in each protocol and way, and then answer."""
+    seen: Counter[str] = Counter()
+
+    def choose(request: Request) -> Act:
+        dialect = dialect_of(request)
+        case = f"{dialect.name}{dialect.streamed(request)}"
+        seen[case] += 1
+        return act() if seen[case] == 1 else Answer()
+
+    return choose
+
+
+TURNS: dict[str, tuple[Callable[[], Act], float, float]] = {
+    "wait one second": (lambda: faults.status(429, retry_after="1"), 1.0, 1.8),
+    "wait until": (lambda: faults.status(503, retry_after=faults.http_date(2)), 1.0, 2.8),
+    "no word of a wait": (lambda: faults.status(500), 0.1, 1.8),
+    "hang-up": (faults.hang_up, 0.1, 1.8),
+    "cut before any text": (lambda: faults.cut(Answer(), 0, "reset"), 0.1, 1.8),
+}
+
+
+@pytest.mark.parametrize("name", TURNS)
+async def test_when_a_second_attempt_is_due_then_it_comes_in_its_time(
+    tmp_path: Path, server: Server, keys: str, name: str
+) -> None:
+    """Ask all four in both ways at once, so that the waits are waited once."""
+    act, shortest, longest = TURNS[name]
+    server.answer = by_turns(act)
+    specs = {d.name: {"provider": d.name, "model": d.model, "base_url": d.base_url(server.url)} for d in DIALECTS}
+    write_profiles(tmp_path, **specs)
+    pool = session().pool
+    agents = [pool.get_orchestrator(profile) for profile in specs]
+    ways = ["stream"] if name.startswith("cut") else ["plain", "stream"]
+    replies = await asyncio.gather(*(ask(agent, "How many?", way) for agent in agents for way in ways))  # type: ignore[arg-type]
+    assert {(reply.content, reply.attempts) for reply in replies} == {(Answer().text, 2)}
+    by_call: dict[str, list[float]] = {}
+    for request in server.requests:
+        dialect = dialect_of(request)
+        by_call.setdefault(f"{dialect.name}{dialect.streamed(request)}", []).append(request.arrived)
+    waits = [second - first for first, second in by_call.values()]
+    assert len(waits) == len(agents) * len(ways)
+    assert all(shortest - 0.05 <= wait <= longest for wait in waits), waits
+    assert Counter(row["status"] for row in rows()) == {"error": len(waits), "ok": len(waits)}
+
+
+@pytest.mark.parametrize("dialect", [ANTHROPIC, OPENAI, GOOGLE], ids=repr)
+async def test_when_a_provider_repeats_the_key_then_nothing_of_ours_does(
+    bench: Bench, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    agent = await bench.agent()
+    with caplog.at_level(0):
+        for status in [400, 401, 429, 500]:
+            bench.play(faults.echo_key(status))
+            bench.check(await bench.fail(agent), STATUSES[status][0], status)
+    assert CANARY in bench.server.requests[0].text
+    assert CANARY not in "".join(capfd.readouterr())
+    assert CANARY not in caplog.text
+
+
+@only_streams
+@pytest.mark.parametrize("dialect", [ANTHROPIC, OPENAI, GOOGLE], ids=repr)
+async def test_when_a_stream_repeats_the_key_in_an_error_then_nothing_of_ours_does(bench: Bench) -> None:
+    assert_clean(await bench.failure(faults.error_event(Answer(), 1, f"bad key {CANARY}")))
+    assert [row["status"] for row in rows()] == ["partial"]
+
+
+async def test_when_a_server_sends_the_client_elsewhere_then_it_does_not_go(bench: Bench) -> None:
+    agent = await bench.agent()
+    with Server(Answer()) as elsewhere:
+        for code in [301, 302, 303, 307, 308]:
+            bench.play(faults.redirect(elsewhere.url, code))
+            error = await bench.fail(agent)
+            assert isinstance(error, ProviderError)
+            assert error.http_status == code
+        assert not elsewhere.requests
+    assert [row["status"] for row in rows()] == ["error"] * 5

@@ -1,0 +1,245 @@
+"""What `%victor COMMAND` does. Only `ask` sends a prompt, so a typo costs nothing."""
+
+from __future__ import annotations
+
+import traceback
+from typing import TYPE_CHECKING, Final
+
+from victor_nb.errors import ConfigError, MagicError, did_you_mean
+from victor_nb.notebook import costs, later, options
+from victor_nb.notebook.display import final_frame
+from victor_nb.notebook.doctor import examine
+from victor_nb.notebook.forms import as_markdown
+from victor_nb.notebook.grammar import MagicCall, apply, read, split
+from victor_nb.notebook.help import LINE
+from victor_nb.notebook.markdown import clean
+from victor_nb.notebook.profiles import keys_missing, one_profile, profile_table
+from victor_nb.notebook.tables import frame
+from victor_nb.values import Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from victor_nb.notebook.display import Bundle
+    from victor_nb.session import Session
+
+SETTABLE: Final = ("profile", "system", "timeout", "max_tokens", "temperature", "cost", "show")
+"""The keys that `%victor set` takes."""
+
+
+class Desk:
+    """What the magics of a kernel remember between two cells: the defaults that `%victor set` gave."""
+
+    def __init__(self) -> None:
+        self.defaults = MagicCall()
+        self.given: dict[str, object] = {}
+
+    def set(self, given: Mapping[str, object]) -> None:
+        """Take further defaults."""
+        self.given.update(given)
+        self.defaults = apply(self.given, MagicCall())
+
+    def reset(self) -> None:
+        """Forget all defaults."""
+        self.given.clear()
+        self.defaults = MagicCall()
+
+
+def run(word: str, rest: str, desk: Desk, home: Session, names: Mapping[str, object]) -> Bundle:
+    """Carry a command out, and return what it shows.
+
+    Raises:
+        MagicError: There is no such command, or it cannot use what follows it.
+    """
+    later.refuse_command(word)
+    if word in SIMPLE:
+        if rest:
+            raise MagicError(f"%victor {word} takes nothing more. Write %victor {word} alone.")
+        return SIMPLE[word](desk, home)
+    if word in COMPLEX:
+        return COMPLEX[word](split(rest), home)
+    if word == "set":
+        return _set(rest, desk, home, names)
+    raise _unknown(word)
+
+
+def known() -> tuple[str, ...]:
+    """Return every command, sorted."""
+    return tuple(sorted({*SIMPLE, *COMPLEX, "ask", "set"}))
+
+
+def _unknown(word: str) -> MagicError:
+    if "=" in word:
+        return MagicError(f"%victor takes a command first. To ask, write %%victor {word} on a cell's first line.")
+    close = did_you_mean(word, known())
+    hint = f"Did you mean %victor {close}?" if close else f"Known: {' '.join(known())}."
+    return MagicError(f"%victor has no command {word[:40]!r}. {hint}")
+
+
+# --- commands that take nothing ---
+
+
+def _status(desk: Desk, home: Session) -> Bundle:
+    settings = home.settings
+    total = home.ledger.total()
+    missing = keys_missing(home) if home.mode in {"live", "record"} else []
+    rows: list[tuple[str, object]] = [
+        ("mode", home.mode + (" (VICTOR_MODE fixes it)" if settings.mode_forced else "")),
+        ("profiles", f"{', '.join(settings.profiles)} (default: {settings.default})"),
+        ("settings", "built in" if settings.built_in else settings.source),
+        ("keys", f"not set: {', '.join(missing)}" if missing else "all that this mode needs are set"),
+        ("spent here", f"{costs.amount(total.billed, total.unpriced)}, {total.calls} calls, {total.attempts} attempts"),
+    ]
+    if home.chats:
+        rows.append(("chats", ", ".join(home.chats)))
+    if desk.given:
+        rows.append(("set", _said(desk)))
+    return frame(["victor_nb", ""], rows, below="%victor help lists what it can do; %%victor? says how to ask.")
+
+
+def _last(_: Desk, home: Session) -> Bundle:
+    if isinstance(home.last, Reply):
+        return final_frame(as_markdown(home.last.content), home.last, MagicCall())
+    return frame([], [], above="Nothing has been asked yet." if home.last is None else str(home.last))
+
+
+def _cancel(_: Desk, home: Session) -> Bundle:
+    """Stop what streams in the background; the pool makes new clients when they are asked for."""
+    running = sum(row.status == "running" for row in home.ledger.rows())
+    home.pool.clear_cache()
+    return frame([], [], above=f"Stopped {running} of the pool's calls." if running else "Nothing was running.")
+
+
+def _help(_: Desk, __: Session) -> Bundle:
+    return {"text/plain": LINE}
+
+
+def _doctor(_: Desk, home: Session) -> Bundle:
+    return examine(home)
+
+
+SIMPLE: Final[Mapping[str, Callable[[Desk, Session], Bundle]]] = {
+    "status": _status,
+    "last": _last,
+    "cancel": _cancel,
+    "help": _help,
+    "doctor": _doctor,
+}
+
+
+# --- commands with words after them ---
+
+
+def _profiles(words: list[str], home: Session) -> Bundle:
+    match words:
+        case []:
+            return profile_table(home)
+        case [name]:
+            return one_profile(home, name)
+        case _:
+            raise MagicError("%victor profiles takes one name at the most, such as %victor profiles fast.")
+
+
+def _mode(words: list[str], home: Session) -> Bundle:
+    match words:
+        case []:
+            pass
+        case [mode]:
+            home.set_mode(mode)
+        case _:
+            raise MagicError("%victor mode takes one word, such as %victor mode simulate.")
+    forced = " VICTOR_MODE fixes it." if home.settings.mode_forced else ""
+    return frame([], [], above=f"mode: {home.mode}.{forced}")
+
+
+def _cost(words: list[str], home: Session) -> Bundle:
+    group = words[0].removeprefix("by=") if words else "profile"
+    if len(words) > 1 or group not in costs.GROUPS:
+        close = did_you_mean(group, costs.GROUPS)
+        hint = f"Did you mean by={close}?" if close else f"Known: {' '.join(costs.GROUPS)}."
+        raise MagicError(f"%victor cost {' '.join(words)[:40]} is not understood: it takes by=WORD. {hint}")
+    return costs.by(home, group)
+
+
+def _ledger(words: list[str], home: Session) -> Bundle:
+    try:
+        number = options.count(1, 1_000)("ledger", words[0]) if words else 10
+    except MagicError:
+        number = 0
+    if len(words) > 1 or not number:
+        raise MagicError("%victor ledger takes a number of rows from 1 to 1000, such as %victor ledger 20.")
+    return costs.last_rows(home, number)
+
+
+def _errors(words: list[str], home: Session) -> Bundle:
+    """Show an error in full, as a colleague would want it pasted: with its traceback, and without a key."""
+    if len(words) > 1 or (words and not words[0].isdecimal()):
+        raise MagicError("%victor errors takes a number: 1 for the last error, 2 for the one before.")
+    number = int(words[0]) if words else 1
+    if not 1 <= number <= len(home.errors):
+        return frame([], [], above=f"There are {len(home.errors)} errors so far.")
+    text = "".join(traceback.format_exception(home.errors[-number]))
+    return {"text/plain": clean(_redactor(home)(text))}
+
+
+def _redactor(home: Session) -> Callable[[str], str]:
+    try:
+        return home.settings.redactor().clean
+    except ConfigError:
+        from victor_nb.config.secret import Redactor  # noqa: PLC0415 - only where the settings are what is wrong
+
+        return Redactor(()).clean
+
+
+def _chats(words: list[str], home: Session) -> Bundle:
+    match words:
+        case []:
+            pass
+        case ["clear"]:
+            home.chats.clear()
+        case ["clear", name] if name in home.chats:
+            del home.chats[name]
+        case ["clear", name]:
+            close = did_you_mean(name, home.chats)
+            hint = f"Did you mean {close!r}?" if close else "%victor chats lists them."
+            raise MagicError(f"There is no chat {name[:40]!r}. {hint}")
+        case _:
+            raise MagicError("%victor chats lists them; %victor chats clear NAME forgets one, without a name all.")
+    rows = [(name, len(chat.history) // 2) for name, chat in home.chats.items()]
+    return frame(["chat", "turns"], rows, above="" if rows else "No chats. %%victor chat=demo starts one.")
+
+
+COMPLEX: Final[Mapping[str, Callable[[list[str], Session], Bundle]]] = {
+    "profiles": _profiles,
+    "mode": _mode,
+    "cost": _cost,
+    "ledger": _ledger,
+    "errors": _errors,
+    "chats": _chats,
+}
+
+
+# --- set ---
+
+
+def _set(rest: str, desk: Desk, home: Session, names: Mapping[str, object]) -> Bundle:
+    """Take defaults for this notebook; nothing is taken if anything is wrong."""
+    if rest.strip() == "reset":
+        desk.reset()
+    else:
+        given = read(rest, names, known=SETTABLE)
+        if "profile" in given:
+            home.settings.profile(str(given["profile"]))
+        desk.set(given)
+    return frame([], [], above=f"set: {_said(desk) or 'nothing; %victor set profile=fast sets a default'}")
+
+
+def _said(desk: Desk) -> str:
+    return " ".join(f"{key}={_word(value)}" for key, value in desk.given.items())
+
+
+def _word(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return text if " " not in text else repr(text if len(text) <= 40 else text[:39] + "…")  # noqa: PLR2004 - one line

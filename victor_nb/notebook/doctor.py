@@ -1,0 +1,104 @@
+"""`%victor doctor`: whether each profile can be asked: key, address, price, age, model. It spends nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from victor_nb.notebook.profiles import key_state, prices
+from victor_nb.notebook.tables import frame
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import httpx2
+
+    from victor_nb.config.profiles import Profile
+    from victor_nb.notebook.display import Bundle
+    from victor_nb.session import Session
+
+_PATIENCE: Final = 4.0  # seconds for one address
+_LISTINGS: Final = {
+    "anthropic": "/v1/models",
+    "google": "/v1beta/models",
+    "ollama": "/api/tags",
+    "openai": "/models",
+}
+"""Where each provider lists its models. Asked without a key: that it is refused shows that somebody is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """What an address said."""
+
+    reachable: str
+    advice: str = ""
+
+
+def examine(home: Session) -> Bundle:
+    """Return a row for each profile. In simulate mode the network is left alone.
+
+    Raises:
+        KeyboardInterrupt: Stop was pressed; the look-ups were cancelled.
+    """
+    profiles = list(home.settings.profiles.values())
+    if home.mode in {"simulate", "replay"}:
+        findings = [_Finding(f"not asked: {home.mode}")] * len(profiles)
+    else:
+        findings = home.loop.start(lambda: _visit_all(home, profiles)).result()
+    rows = [_row(home, profile, finding) for profile, finding in zip(profiles, findings, strict=True)]
+    below = f"mode {home.mode}: no network was used." if home.mode in {"simulate", "replay"} else ""
+    return frame(["profile", "model", "key", "reachable", "USD per M in / out", "advice"], rows, below=below)
+
+
+def _row(home: Session, profile: Profile, finding: _Finding) -> tuple[str, ...]:
+    key = key_state(home, profile)
+    rates = prices(home, profile)
+    advice = [finding.advice] if finding.advice else []
+    if home.prices.deprecated(profile.provider, profile.model, base_url=home.settings.base_url(profile)):
+        advice.append("model is deprecated: choose a newer one")
+    if rates[0] == "unpriced":
+        advice.append("price is unknown: give the profile prices")
+    if key.startswith("not set") and home.mode in {"live", "record"}:
+        advice.append(f"set {home.settings.key_variables(profile)[0]}")
+    return (
+        profile.name,
+        profile.model,
+        key,
+        finding.reachable,
+        " / ".join(dict.fromkeys(rates)),
+        "; ".join(advice) or "ok",
+    )
+
+
+async def _visit_all(home: Session, profiles: Sequence[Profile]) -> list[_Finding]:
+    return list(await asyncio.gather(*(_visit(home, profile) for profile in profiles)))
+
+
+async def _visit(home: Session, profile: Profile) -> _Finding:
+    """Ask an address for its list of models: that costs nothing."""
+    import httpx2  # noqa: PLC0415 - slow to import
+
+    base_url = home.settings.base_url(profile)
+    transport = home.wire.open("live", base_url=base_url, proxy=home.settings.proxy(base_url), sim_speed=0.0)
+    try:
+        async with asyncio.timeout(_PATIENCE), httpx2.AsyncClient(transport=transport, trust_env=False) as client:
+            answer = await client.get(base_url + _LISTINGS[profile.provider])
+    except TimeoutError:
+        return _Finding(f"no answer in {_PATIENCE:g} s", f"check {base_url}")
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        start = "start ollama" if profile.provider == "ollama" else f"check {base_url}"
+        return _Finding(f"no: {type(error).__name__}", start)
+    return _pulled(profile, answer) if profile.provider == "ollama" else _Finding("yes")
+
+
+def _pulled(profile: Profile, answer: httpx2.Response) -> _Finding:
+    """Tell whether ollama has the model; `qwen3` stands for `qwen3:latest`."""
+    try:
+        listing: Any = answer.json()
+        names = {str(model["name"]) for model in listing["models"]}
+    except (ValueError, KeyError, TypeError):
+        return _Finding("yes, but it is not ollama", "check base_url")
+    wanted = {profile.model, f"{profile.model}:latest"}
+    return _Finding("yes") if wanted & names else _Finding("yes", f"ollama pull {profile.model}")
