@@ -7,7 +7,6 @@ import json
 import re
 from typing import Any
 
-import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,10 +20,10 @@ SMALL, MEDIUM, LARGE = "gpt-4o-mini", "claude-sonnet-5-5", "claude-opus-5-5"
 MODELS = (SMALL, MEDIUM, LARGE)
 
 
-def say(prompt: str, model: str = MEDIUM, *, system: str = "", history: tuple[str, ...] = (), **options: Any) -> str:
+def say(prompt: str, model: str = MEDIUM, *, system: str = "", history: tuple[str, ...] = ()) -> str:
     turns = [Message("assistant" if place % 2 else "user", text) for place, text in enumerate(history)]
     seed = fingerprint([model, system, prompt, [*history]])
-    return write(Asked(model=model, messages=(*turns, Message("user", prompt)), system=system, seed=seed, **options))
+    return write(Asked(model=model, messages=(*turns, Message("user", prompt)), system=system, seed=seed))
 
 
 def blocks(text: str) -> list[tuple[str, str]]:
@@ -116,6 +115,13 @@ def test_when_code_is_reviewed_then_what_is_wrong_with_it_is_found(model: str) -
     assert "[High] Code from input** (line 3)" in review
     assert len(re.findall(r"^\d\. \*\*\[(?:High|Medium|Low)\]", review, re.MULTILINE)) >= 2
     assert "Verdict" in review
+
+
+def test_when_a_review_may_approve_then_it_does_unless_something_is_grave() -> None:
+    told = "Review this code. If nothing serious is wrong, reply with APPROVED.\n```python\n{}\n```"
+    assert "[High]" in say(told.format("eval(x)"))
+    replies = {say(told.format(f"def f{n}(): pass")).partition("\n")[0] for n in range(30)}
+    assert "APPROVED" in replies
 
 
 @pytest.mark.parametrize(
@@ -221,75 +227,6 @@ def test_when_a_form_is_asked_for_then_the_answer_has_it(prompt: str, shape: str
 
 def test_when_only_code_is_wanted_then_nothing_else_is_said() -> None:
     assert re.fullmatch(r"```python\n.*\n```", say("Write a Python function that sorts names. Only code."), re.DOTALL)
-
-
-def test_when_json_is_asked_in_words_then_it_has_the_named_keys() -> None:
-    assert list(json.loads(say("Return JSON with keys name, city and age for a person"))) == ["name", "city", "age"]
-    shown = json.loads(say('Rate it. Answer as JSON like {"score": 7, "tags": ["a"], "ok": true}: a good plan'))
-    assert [type(value) for value in shown.values()] == [int, list, bool]
-    rows = json.loads(say("Give me a JSON array of 4 objects with fields title and effort"))
-    assert [list(row) for row in rows] == [["title", "effort"]] * 4
-
-
-TRICKY: dict[str, Any] = {
-    "type": "object",
-    "additionalProperties": False,
-    "required": ["label", "score", "steps", "tree", "code", "when", "pair"],
-    "properties": {
-        "label": {"enum": ["positive", "negative"]},
-        "score": {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
-        "even": {"type": "integer", "multipleOf": 4, "minimum": 10},
-        "steps": {"type": "array", "minItems": 4, "items": {"$ref": "#/$defs/step"}},
-        "tree": {"$ref": "#/$defs/node"},
-        "code": {"type": "string", "pattern": "^[A-Z]{3}-[0-9]{3}$"},
-        "when": {"type": "string", "format": "date-time"},
-        "pair": {"type": "array", "prefixItems": [{"type": "string"}, {"type": "integer"}], "items": False},
-        "tags": {"type": "array", "uniqueItems": True, "items": {"enum": ["a", "b", "c"]}, "minItems": 3},
-        "note": {"type": ["string", "null"], "minLength": 80, "maxLength": 90},
-    },
-    "$defs": {
-        "step": {"allOf": [{"type": "object", "properties": {"title": {"type": "string"}}, "required": ["title"]}]},
-        "node": {
-            "type": "object",
-            "properties": {"name": {"type": "string"}, "next": {"anyOf": [{"$ref": "#/$defs/node"}, {"type": "null"}]}},
-            "required": ["name", "next"],
-        },
-    },
-}
-PLAIN = st.sampled_from([{"type": kind} for kind in ("string", "integer", "number", "boolean", "null")])
-SCHEMAS = st.recursive(
-    PLAIN
-    | st.builds(
-        lambda low, span: {"type": "integer", "minimum": low, "maximum": low + span}, st.integers(), st.integers(0)
-    ),
-    lambda inner: (
-        st.builds(lambda items, low: {"type": "array", "items": items, "minItems": low}, inner, st.integers(0, 4))
-        | st.builds(
-            lambda fields: {
-                "type": "object",
-                "properties": fields,
-                "required": [*fields],
-                "additionalProperties": False,
-            },
-            st.dictionaries(st.text(max_size=12), inner, max_size=4),
-        )
-        | st.builds(lambda one, two: {"anyOf": [one, two]}, inner, inner)
-    ),
-    max_leaves=8,
-)
-
-
-def test_when_a_schema_is_given_then_the_answer_satisfies_it() -> None:
-    jsonschema.validate(json.loads(say("I love it", schema=TRICKY)), TRICKY)
-    google = {"type": "OBJECT", "properties": {"names": {"type": "ARRAY", "items": {"type": "STRING"}}}}
-    names = json.loads(say("Give me 4 names for a shop", schema=google))["names"]
-    assert len(set(names)) == 4
-
-
-@given(schema=SCHEMAS, prompt=st.text(max_size=40))
-@settings(max_examples=150, deadline=None)
-def test_when_the_schema_is_any_then_the_answer_satisfies_it(schema: dict[str, object], prompt: str) -> None:
-    jsonschema.validate(json.loads(say(prompt, schema=schema)), schema)
 
 
 @given(

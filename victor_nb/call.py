@@ -69,6 +69,9 @@ class Call:
             if not self._closed:
                 raise
             raise ClosedError(f"{self.plan.profile.name}: closed while the call was under way.") from None
+        except VictorError as error:
+            self.plan.session.errors.append(error)
+            raise
         finally:
             self.plan.running.discard(self)
             self._ended = time.perf_counter()

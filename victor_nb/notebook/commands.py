@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from victor_nb.errors import ConfigError, MagicError, did_you_mean
 from victor_nb.notebook import costs, later, options
-from victor_nb.notebook.display import final_frame
+from victor_nb.notebook.display import reply_frame
 from victor_nb.notebook.doctor import examine
-from victor_nb.notebook.forms import as_markdown
 from victor_nb.notebook.grammar import MagicCall, apply, read, split
 from victor_nb.notebook.help import LINE
 from victor_nb.notebook.markdown import clean
@@ -99,7 +98,7 @@ def _status(desk: Desk, home: Session) -> Bundle:
 
 def _last(_: Desk, home: Session) -> Bundle:
     if isinstance(home.last, Reply):
-        return final_frame(as_markdown(home.last.content), home.last, MagicCall())
+        return reply_frame(home.last)
     return frame([], [], above="Nothing has been asked yet." if home.last is None else str(home.last))
 
 

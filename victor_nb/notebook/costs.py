@@ -34,7 +34,7 @@ def by(home: Session, group: str) -> Bundle:
     total = home.ledger.total()
     everything = [row for found in groups.values() for row in found]
     rows.append(("total", *_line(everything)))
-    paid = f"Paid: {amount(total.billed, total.unpriced)}; list price of all answers: {total}."
+    paid = f"Paid: {amount(total.billed, total.unpriced)}; list price: {amount(total.cost, total.unpriced)}."
     return frame([group, "calls", "attempts", "tokens in", "tokens out", "list price"], rows, below=paid)
 
 
@@ -63,7 +63,8 @@ def last_rows(home: Session, number: int) -> Bundle:
 
 def amount(cost: Decimal, unpriced: int) -> str:
     """Say a sum of which some parts may be unknown."""
-    return f">= {usd(cost)} ({unpriced} unpriced)" if unpriced else usd(cost)
+    known = usd(cost) if cost else "USD 0"
+    return f">= {known} ({unpriced} unpriced)" if unpriced else known
 
 
 def _line(rows: list[Row]) -> tuple[str, str, str, str, str]:

@@ -9,6 +9,7 @@ from uuid import uuid4
 from victor_nb.errors import MalformedAnswerError
 from victor_nb.notebook.bill import bill
 from victor_nb.notebook.forms import Shown, as_markdown, present
+from victor_nb.notebook.grammar import MagicCall
 from victor_nb.notebook.markdown import FENCE, clean, escape, sanitise
 from victor_nb.notebook.pace import Pace
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
-    from victor_nb.notebook.grammar import MagicCall
     from victor_nb.values import Reply
 
 Bundle: TypeAlias = "Mapping[str, str]"
@@ -110,3 +110,8 @@ def final_frame(shown: Shown, reply: Reply, call: MagicCall) -> Bundle:
     marked = escape(line).replace("-&gt;", "->")
     markdown = "\n\n".join(part for part in (answer.markdown, marked) if part)
     return {"text/markdown": markdown, "text/plain": plain} if plain else {}
+
+
+def reply_frame(reply: Reply) -> Bundle:
+    """Return a reply as it is shown where it is the value of a cell."""
+    return final_frame(as_markdown(reply.content), reply, MagicCall())

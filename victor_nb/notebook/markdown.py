@@ -119,7 +119,8 @@ def fence(code: str, info: str = "") -> str:
 
 def escape(text: str) -> str:
     """Return a line of ours as Markdown text, every mark of it inert."""
-    return re.sub(r"[*_~]", lambda mark: f"&#{ord(mark[0])};", _inline(clean(text), _LABEL))
+    # An underscore inside a word is one.
+    return re.sub(r"[*~]|(?<!\w)_|_(?!\w)", lambda mark: f"&#{ord(mark[0])};", _inline(clean(text), _LABEL))
 
 
 def _info(info: str) -> str:
@@ -135,19 +136,26 @@ def _blocks(lines: list[str]) -> Iterator[str]:
     """Give the lines of a text back, its code and its mathematics as blocks of their own."""
     place = 0
     while place < len(lines):
-        line = lines[place]
+        start, line = place, lines[place]
         opening = FENCE.match(line)
         if opening is not None:
-            code, place = _fenced(lines, place + 1, opening)
-            yield from ("", fence(code, opening["info"]), "")
-        elif (end := _end_of_math(lines, place)) is not None:
-            yield from ("", fence("\n".join(lines[place:end]), "tex"), "")
+            code, place = _fenced(lines, start + 1, opening)
+            yield _apart(lines, start, place, fence(code, opening["info"]))
+        elif (end := _end_of_math(lines, start)) is not None:
             place = end
+            yield _apart(lines, start, end, fence("\n".join(lines[start:end]), "tex"))
         else:
             prefix = _PREFIX.match(line)
-            start = prefix.end() if prefix else 0
-            yield line[:start] + _inline(line[start:], _INLINE)
+            text = prefix.end() if prefix else 0
+            yield line[:text] + _inline(line[text:], _INLINE)
             place += 1
+
+
+def _apart(lines: list[str], start: int, end: int, block: str) -> str:
+    """Return a block with an empty line on each side."""
+    before = "\n" if start and lines[start - 1].strip() else ""
+    after = "\n" if end < len(lines) and lines[end].strip() else ""
+    return f"{before}{block}{after}"
 
 
 def _fenced(lines: list[str], start: int, opening: re.Match[str]) -> tuple[str, int]:

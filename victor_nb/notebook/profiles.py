@@ -35,11 +35,11 @@ def one_profile(home: Session, name: str) -> Bundle:
         ProfileNotFoundError: There is none of that name.
     """
     profile = home.settings.profile(name)
-    said = {key: value for key, value in profile.model_dump(exclude_unset=True).items() if key != "name"}
+    said = {key: value for key, value in profile.model_dump(exclude_defaults=True).items() if key != "name"}
     into, out = prices(home, profile)
     extra = {"address": home.settings.base_url(profile), "key": key_state(home, profile)}
     priced = {"USD per M in": into, "USD per M out": out}
-    return frame(["profile", name], list({**said, **extra, **priced}.items()))
+    return frame(["profile", profile.name], list({**said, **extra, **priced}.items()))
 
 
 def key_state(home: Session, profile: Profile) -> str:

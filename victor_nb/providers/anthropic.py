@@ -50,6 +50,8 @@ class Anthropic(Provider):
             max_retries=0,
             timeout=self.http.timeout,
         )
+        # What the SDK picks up from the environment would replace a profile's key, or go to whatever server it names.
+        self._sdk._custom_headers = {}  # pyright: ignore[reportPrivateUsage] # noqa: SLF001 - there is no other door
 
     def must_stream(self, request: ChatRequest) -> bool:
         """A large `max_tokens` is answered only as a stream."""

@@ -47,6 +47,9 @@ class OpenAI(Provider):
             max_retries=0,
             timeout=self.http.timeout,
         )
+        # What the SDK picks up from the environment would replace a profile's key, or go to whatever server it names.
+        self._sdk._custom_headers = {}  # pyright: ignore[reportPrivateUsage] # noqa: SLF001 - there is no other door
+        self._sdk.organization = self._sdk.project = None
 
     def takes_temperature(self, model: str, temperature: float) -> bool:
         """Reasoning models take only 1."""

@@ -20,7 +20,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     **dict.fromkeys(("attempt", "attempts", "prompt", "sample", "calls", "retries", "unpriced"), "count"),
     **dict.fromkeys(("items", "kept_items", "dropped_items", "tokens", "input_tokens", "output_tokens"), "count"),
     **dict.fromkeys(("cache_read_tokens", "cache_write_tokens", "reasoning_tokens"), "count"),
-    **dict.fromkeys(("cost", "billed", "baseline_cost", "same_calls", "one_call"), "money"),
+    **dict.fromkeys(("cost", "billed", "same_calls", "one_call"), "money"),
     **dict.fromkeys(("what_if_cost", "saved", "cumulative_cost"), "money"),
     **dict.fromkeys(("latency", "ttft", "queue", "start", "wall", "serial", "began", "ended"), "seconds"),
     **dict.fromkeys(("latency_p50", "latency_p95", "ttft_p50", "ttft_p95"), "seconds"),

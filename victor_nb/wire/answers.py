@@ -109,8 +109,8 @@ _SHAPES: Final = (
             r"(?:bash|c#|c\+\+|go|java|javascript|python|ruby|rust|sql|typescript)\b",
             r"\bimplement (?:this|the|a|an|it|that)\b",
             r"\b(?:build|convert|create|draft|generate|give|make|port|produce|provide|show|write)\b[^.\n]{0,60}?\b"
-            r"(?:class(?:es)?|code|decorators?|dockerfile|functions?|html page|makefile|modules?|parser|program|quer(?:y|ies)|regex|scripts?|"
-            r"snippets?|sql statement|tests?)\b",
+            r"(?:class(?:es)?|code|decorators?|dockerfile|functions?|html page|makefile|modules?|parser|program|"
+            r"quer(?:y|ies)|regex|scripts?|snippets?|sql statement|tests?)\b",
             r"\b(?:unit )?tests? for\b",
         ),
         write_code,

@@ -112,6 +112,8 @@ def _problems(call: Call) -> Iterator[str]:
     for field in ("model", "messages", "max_tokens"):
         if field not in body:
             yield f"{field}: Field required"
+    if not text_of(body.get("model")):
+        yield "model: String should have at least 1 character"
     if not isinstance(body.get("messages"), list):
         yield "messages: Input should be a valid list"
     if not body.get("messages"):

@@ -26,7 +26,7 @@ from victor_nb.wire.dialect import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PATH: Final = re.compile(r"/models/(?P<model>[^/:]+):(?P<verb>generateContent|streamGenerateContent)$")
+PATH: Final = re.compile(r"/models/(?P<model>.+):(?P<verb>generateContent|streamGenerateContent)$")
 _THINKS: Final = re.compile(r"gemini-(?:2\.5|[3-9])(?!.*lite)")
 _TOKENS_PER_CHUNK: Final = 24
 _STATUSES: Final = {400: "INVALID_ARGUMENT", 404: "NOT_FOUND"}

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from victor_nb.errors import ConfigError
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -68,12 +70,16 @@ def paper(ax: Axes | None, *, height: float = INCHES[1]) -> Axes:
 
 
 def finish(ax: Axes, alt: str) -> Figure:
-    """Return the figure of the axes, told in words; a figure with several charts is told by one after the other."""
+    """Return the figure of the axes, told in words; a figure with several charts is told by one after the other.
+
+    Raises:
+        ConfigError: The axes were taken out of their figure.
+    """
     figure = ax.get_figure(root=True)
-    if figure is None:  # the user took the axes out of it
-        figure = Chart()
-    told = str(getattr(figure, "alt", "")) if figure else ""
-    setattr(figure, "alt", f"{told} {alt}".strip())  # noqa: B010 - a figure of pyplot's has no such attribute yet
+    if figure is None:
+        raise ConfigError("These axes belong to no figure. Make new ones, or leave `ax` out.")
+    told = f"{getattr(figure, 'alt', '')} {alt}".strip()
+    setattr(figure, "alt", told)  # noqa: B010 - a figure of pyplot's has no such attribute yet
     return figure
 
 

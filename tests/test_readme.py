@@ -1,0 +1,63 @@
+"""The README is true today: every block of it runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+from victor_nb.config.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def blocks(language: str) -> list[str]:
+    return [text for name, text in BLOCKS if name == language]
+
+
+def test_when_the_readme_is_read_then_every_block_has_a_test() -> None:
+    assert [name for name, _ in BLOCKS] == ["", "yaml", "", "python"]
+
+
+def test_when_the_example_of_a_profile_is_copied_then_it_is_read(tmp_path: Path) -> None:
+    (tmp_path / "profiles.yaml").write_text(blocks("yaml")[0], encoding="utf-8")
+    settings = Settings()
+    assert list(settings.profiles) == ["fast", "local", "house"]
+    assert settings.profile("house").prices is not None
+
+
+@pytest.mark.usefixtures("simulated")
+def test_when_the_python_is_run_then_it_works(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(blocks("python")[0], "README.md", "exec"), {"__name__": "readme"})
+    said = capsys.readouterr().out
+    assert "premium" in said
+    assert said.count(" ok ") == 5
+
+
+@pytest.mark.usefixtures("simulated")
+def test_when_the_first_cell_is_typed_then_it_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    load, cell = blocks("")[0].strip().split("\n\n", maxsplit=1)
+    shell = InteractiveShell()
+    assert shell.run_cell(load).success
+    assert shell.run_cell(cell).success
+    assert "gpt-6-luna" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("simulated")
+def test_when_the_grammar_names_a_key_or_a_command_then_it_is_one() -> None:
+    from victor_nb.notebook.help import CELL, LINE
+
+    screen = blocks("")[1]
+    for key in set(re.findall(r"(?<![{\w])([a-z_]+)=", screen)) - {"key"}:
+        assert f"{key}=" in CELL, key
+    for word in screen.rsplit("%victor ", maxsplit=1)[1].split():
+        assert word in LINE or word in {"status", "help"}, word
+
+
+@pytest.fixture
+def simulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VICTOR_MODE", "simulate")
+    monkeypatch.setenv("VICTOR_SIM_SPEED", "0")

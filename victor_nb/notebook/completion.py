@@ -1,0 +1,154 @@
+"""Tab completion for both magics: keys and values on the line, names of the notebook inside `{{`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final, cast, get_args
+
+from victor_nb.errors import VictorError
+from victor_nb.notebook import later, options
+from victor_nb.notebook.commands import SETTABLE, known
+from victor_nb.notebook.costs import GROUPS
+from victor_nb.notebook.filters import FILTERS
+from victor_nb.session import session
+from victor_nb.values import Mode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from IPython.core.completer import CompletionContext
+
+_CELL: Final = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*[ \t]*%%victor(?=[ \t\n]|$)")
+_LINE: Final = re.compile(r"[ \t]*(?:[\w.\[\]'\", ]+=[ \t]*)?%victor[ \t]+(?P<typed>.*)$")
+_WORD: Final = re.compile(r"(?:^|[ \t])(?P<word>[^\s]*)$")
+_INSERT: Final = re.compile(
+    r"(?<!\\)\{\{[ \t]*(?:(?P<owner>[^\W\d][\w.]*)\.)?(?P<name>\w*)(?P<bar>[ \t]*\|[ \t]*)?(?P<filter>\w*)$"
+)
+_MODES: Final = get_args(Mode)
+_OFFERED: Final = tuple(key for key in options.KEYS if key not in later.KEYS)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Words that could stand where the cursor is.
+
+    Attributes:
+        fragment: What is typed of the word, and is replaced.
+        words: The candidates.
+        kind: What they are, for the list that a notebook shows.
+    """
+
+    fragment: str
+    words: tuple[str, ...]
+    kind: str = "keyword"
+
+
+def complete(context: CompletionContext, names: Mapping[str, object]) -> Offer | None:
+    """Return what could stand at the cursor; None where the text is none of ours."""
+    before = context.full_text.split("\n")[: context.cursor_line]
+    typed = context.text_until_cursor
+    head = _CELL.match("\n".join((*before, typed)))
+    if head is not None:
+        on_first_line = "\n" not in head.string[head.end() :]
+        return (
+            _keys(typed[typed.index("%%victor") + len("%%victor") :], names) if on_first_line else _body(typed, names)
+        )
+    line = _LINE.match(typed)
+    return None if line is None else _command(line["typed"], names)
+
+
+def _keys(typed: str, names: Mapping[str, object], keys: Iterable[str] = _OFFERED) -> Offer:
+    """Complete a line of `key=value`."""
+    word = _last(typed)
+    done = typed[: len(typed) - len(word)].split()
+    key, equals, value = word.lstrip("-").partition("=")
+    if equals:
+        return _values(key.replace("-", "_"), value, names)
+    asked = done[-1][2:].replace("-", "_") if done and done[-1].startswith("--") and "=" not in done[-1] else ""
+    if asked and asked not in options.FLAGS:
+        return _values(asked, word, names)
+    if word.startswith("--"):
+        return _match(word, (f"--{name}" for name in keys))
+    return _match(word, (*(() if done else _profiles()), *(f"{name}=" for name in keys)))
+
+
+def _values(key: str, typed: str, names: Mapping[str, object]) -> Offer:
+    if typed.startswith("$"):
+        return _match(typed, (f"${name}" for name in _public(names)), "instance")
+    if key == "profile":
+        return _match(typed, _profiles(), "instance")
+    if key == "chat":
+        return _match(typed, session().chats, "instance")
+    if key in {"vars", "params", "schema"}:
+        return _match(typed, (f"${name}" for name in _public(names)), "instance")
+    return _match(typed, options.VALUES.get(key, ()), "instance")
+
+
+def _body(typed: str, names: Mapping[str, object]) -> Offer:
+    """Complete a name inside `{{`; elsewhere a prompt is text, and Python has nothing to say."""
+    place = _INSERT.search(typed)
+    if place is None:
+        return Offer("", ())
+    if place["bar"] is not None:
+        return _match(place["filter"], FILTERS, "function")
+    if place["owner"] is None:
+        return _match(place["name"], _public(names), "instance")
+    return _match(place["name"], _attributes(place["owner"], names), "instance")
+
+
+def _command(typed: str, names: Mapping[str, object]) -> Offer:
+    """Complete a command of `%victor`, and what follows it."""
+    word, space, rest = typed.partition(" ")
+    if not space:
+        return _match(word, known())
+    takes: Mapping[str, Callable[[], Iterable[str]]] = {
+        "mode": lambda: _MODES,
+        "profiles": _profiles,
+        "cost": lambda: (f"by={group}" for group in GROUPS),
+        "chats": lambda: ("clear", *session().chats),
+    }
+    if word == "ask":
+        return _body(typed, names) if re.search(r"(?:^|\s)--\s", rest) else _keys(rest, names)
+    if word == "set":
+        return _keys(f" {rest}", names, SETTABLE)
+    return _match(_last(rest), takes[word]() if word in takes else ())
+
+
+def _last(typed: str) -> str:
+    word = _WORD.search(typed)
+    return word["word"] if word else ""
+
+
+def _match(typed: str, words: Iterable[str], kind: str = "keyword") -> Offer:
+    return Offer(typed, tuple(word for word in words if word.startswith(typed)), kind)
+
+
+def _profiles() -> tuple[str, ...]:
+    try:
+        return tuple(session().settings.profiles)
+    except VictorError:
+        return ()  # a profiles.yaml that cannot be read is told when the cell runs
+
+
+def _public(names: Mapping[str, object]) -> list[str]:
+    """Return the user's own names, as far as they are data."""
+    shells = {"In", "Out", "exit", "quit", "get_ipython", "open"}
+    return sorted(
+        name
+        for name, value in names.items()
+        if not name.startswith("_") and name not in shells and not isinstance(value, ModuleType) and not callable(value)
+    )
+
+
+def _attributes(owner: str, names: Mapping[str, object]) -> list[str]:
+    """Return the attributes that could be inserted; nothing is run to find them, so properties are only named."""
+    first, *rest = owner.split(".")
+    value = names.get(first)
+    for part in rest:
+        value = cast("dict[str, Any]", getattr(value, "__dict__", {})).get(part)
+    if value is None:
+        return []
+    methods = {name for kind in type(value).__mro__ for name, item in vars(kind).items() if callable(item)}
+    return [name for name in dir(value) if not name.startswith("_") and name not in methods]

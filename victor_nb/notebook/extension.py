@@ -1,0 +1,166 @@
+"""`%load_ext victor_nb`: prints nothing, opens nothing, and imports what it needs when it is first used."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from victor_nb.errors import VictorError
+from victor_nb.notebook.help import CELL, LINE
+from victor_nb.notebook.transform import Transform
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, MutableMapping
+
+    from IPython.core.completer import CompletionContext, SimpleMatcherResult
+    from IPython.core.interactiveshell import ExecutionInfo, InteractiveShell
+
+    from victor_nb.notebook.magics import Magics
+    from victor_nb.values import Reply
+
+_IDLE: Final = 0.5  # seconds after the load cell: a cell that comes right behind it has the processor for itself
+_REPLY: Final = ("victor_nb.values", "Reply")
+_MARK: Final = "_victor_nb_extension"
+
+
+class Extension:
+    """What loading puts into a shell, and unloading takes out again."""
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        self._shell = shell
+        self._magics: Magics | None = None
+        self._typed = ""
+        self._before: dict[str, object] = {}
+        self._transform = Transform(lambda: self._registered("cell"))
+        self._matcher = _matcher(shell)
+
+    @property
+    def magics(self) -> Magics:
+        """The magics, imported at their first use."""
+        if self._magics is None:
+            make = cast("type[Magics]", resolve_name("victor_nb.notebook.magics:Magics"))
+            self._magics = make(self._shell)
+        return self._magics
+
+    def load(self) -> None:
+        """Register everything."""
+        shell = cast("Any", self._shell)
+        for kind, magic in (("cell", self._cell()), ("line", self._line())):
+            self._before[kind] = self._registered(kind).get("victor")
+            shell.register_magic_function(magic, magic_kind=kind, magic_name="victor")
+        shell.input_transformers_cleanup.insert(0, self._transform)
+        shell.Completer.custom_matchers.append(self._matcher)
+        shell.events.register("pre_run_cell", self._look)
+        shell.events.register("post_run_cell", self._warm_up_soon)
+        formatters = shell.display_formatter.formatters
+        formatters["text/markdown"].for_type_by_name(*_REPLY, _markdown)
+        formatters["text/plain"].for_type_by_name(*_REPLY, _plain)
+
+    def unload(self) -> None:
+        """Take everything out again."""
+        shell = cast("Any", self._shell)
+        for kind, magic in self._before.items():
+            self._registered(kind).pop("victor", None)
+            if magic is not None:
+                shell.register_magic_function(magic, magic_kind=kind, magic_name="victor")
+        shell.input_transformers_cleanup.remove(self._transform)
+        shell.Completer.custom_matchers.remove(self._matcher)
+        for event, callback in (("pre_run_cell", self._look), ("post_run_cell", self._warm_up_soon)):
+            # The second has left by itself if a cell has ended since.
+            with suppress(ValueError):
+                shell.events.unregister(event, callback)
+        for mime in ("text/markdown", "text/plain"):
+            shell.display_formatter.formatters[mime].pop(".".join(_REPLY), None)
+
+    def _registered(self, kind: str) -> dict[str, object]:
+        return cast("Any", self._shell).magics_manager.magics[kind]
+
+    # --- the magics ---
+
+    def _cell(self) -> Callable[[str, str], None]:
+        from IPython.core.magic import no_var_expand  # noqa: PLC0415 - only where there is IPython
+
+        def victor(line: str, cell: str) -> None:
+            self.magics.cell(line, self._body(cell))
+
+        victor.__doc__ = CELL
+        return no_var_expand(victor)
+
+    def _line(self) -> Callable[..., Reply | None]:
+        from IPython.core.magic import needs_local_scope, no_var_expand  # noqa: PLC0415 - as above
+
+        def victor(line: str, local_ns: MutableMapping[str, Any] | None = None) -> Reply | None:
+            return self.magics.line(line, local_ns)
+
+        victor.__doc__ = LINE
+        return needs_local_scope(no_var_expand(victor))
+
+    def _body(self, cell: str) -> str:
+        """Return the prompt as it was typed: IPython ends every cell with a line break, also one that has none."""
+        return cell if self._typed.endswith(cell) else cell.removesuffix("\n")
+
+    # --- events ---
+
+    def _look(self, info: ExecutionInfo) -> None:
+        self._typed = str(cast("Any", info).raw_cell or "")
+
+    def _warm_up_soon(self, *_: object) -> None:
+        """Import what the configured profiles need while the user reads, so that the first answer comes sooner."""
+        cast("Any", self._shell).events.unregister("post_run_cell", self._warm_up_soon)
+        timer = threading.Timer(_IDLE, _warm_up)
+        timer.daemon = True
+        timer.start()
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """Give a shell the magics. Twice is fine."""
+    if getattr(shell, _MARK, None) is None:
+        extension = Extension(shell)
+        extension.load()
+        setattr(shell, _MARK, extension)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """Take the magics out again. Twice is fine."""
+    extension = cast("Extension | None", getattr(shell, _MARK, None))
+    if extension is not None:
+        extension.unload()
+        setattr(shell, _MARK, None)
+
+
+def _warm_up() -> None:
+    """Do it, or leave it: what is wrong is told when somebody asks."""
+    with suppress(VictorError, ImportError):
+        resolve_name("victor_nb.session:session")().warm_up()
+        resolve_name("victor_nb.notebook.magics")
+
+
+def _matcher(shell: InteractiveShell) -> Callable[[CompletionContext], SimpleMatcherResult]:
+    from IPython.core import completer  # noqa: PLC0415 - only where there is IPython
+
+    def victor_matcher(context: CompletionContext) -> SimpleMatcherResult:
+        if "%victor" not in context.full_text:
+            return {"completions": []}
+        offer = resolve_name("victor_nb.notebook.completion:complete")(context, cast("Any", shell).user_ns)
+        if offer is None:
+            return {"completions": []}
+        found = [completer.SimpleCompletion(word, type=offer.kind) for word in offer.words]
+        return {"completions": found, "matched_fragment": offer.fragment, "suppress": True}
+
+    mark: Any = cast("Any", completer).context_matcher(identifier="victor_nb", priority=1_000)
+    return mark(victor_matcher)
+
+
+def _bundle(reply: Reply) -> Mapping[str, str]:
+    """Return a reply that is the value of a cell, as `%%victor` would have shown it."""
+    return resolve_name("victor_nb.notebook.display:reply_frame")(reply)
+
+
+def _markdown(reply: Reply) -> str:
+    return _bundle(reply)["text/markdown"]
+
+
+def _plain(reply: Reply, printer: Any, cycle: bool) -> None:  # noqa: ANN401, FBT001 - IPython's own signature
+    printer.text("Reply(...)" if cycle else _bundle(reply)["text/plain"])

@@ -1,0 +1,109 @@
+"""How many ideas each stage of a run took in and let through, and what it cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from victor_nb.reports.charts.canvas import finish, panels, paper
+from victor_nb.reports.charts.columns import groups, money, need, numbers, provenance
+from victor_nb.reports.charts.marks import (
+    BLUE,
+    EDGE,
+    GREY,
+    SKY,
+    bar,
+    count_axis,
+    figures,
+    header,
+    height,
+    money_axis,
+    name_rows,
+    room,
+    swatch,
+    unknown,
+    unpriced_swatch,
+)
+from victor_nb.reports.charts.wording import bounded, listing, total
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from victor_nb.reports.charts.columns import Money
+
+
+def funnel(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
+    """Show the narrowing of a run: on the left the items of each stage and those that went on, on the right its USD.
+
+    Args:
+        frame: One row for each stage, in order (`stages_frame(run.stages)`): `stage`, `items` (what it came to),
+            `kept_items` (what went on), `cost` (USD), and `unpriced`, `mode` where there are such.
+        ax: Where to draw, if not on a new figure.
+
+    Raises:
+        ConfigError: The frame lacks one of these columns.
+    """
+    need(frame, "funnel", ("stage", "items", "kept_items", "cost"), source="a strategy run, or stages_frame(stages)")
+    stages = [name for name, _ in groups(frame, "stage", missing="(no stage)")]
+    parts = [rows for _, rows in groups(frame, "stage", missing="(no stage)")]
+    items = [(_sum(rows, "items"), _sum(rows, "kept_items")) for rows in parts]
+    costs = [money(rows) for rows in parts]
+    ax = paper(ax, height=height(len(stages)))
+    left, right = panels(ax, (0.0, 0.36), (0.62, 0.9))
+    indent = name_rows(left, stages)
+    _narrow(left, items)
+    _spend(right, stages, costs)
+    known, unpriced = sum(np.nan_to_num(part.known) for part in costs), sum(part.unpriced for part in costs)
+    title = _title(items, total(float(known), unpriced))
+    note = provenance(frame)
+    legend = [swatch("items", SKY), swatch("kept", BLUE), *([unpriced_swatch()] if unpriced else [])]
+    header(ax, title, [note], legend=legend, indent=indent)
+    said = (
+        f"{name} {came:,.0f} items, {kept:,.0f} kept, USD {bounded(*cost)}"
+        for name, (came, kept), cost in zip(stages, items, costs, strict=True)
+    )
+    return finish(ax, f"Funnel. {title}. By stage: {listing(said)}. {note}".strip())
+
+
+def _sum(rows: pd.DataFrame, name: str) -> float:
+    return float(np.nansum(numbers(rows, name)))
+
+
+def _narrow(ax: Axes, items: Sequence[tuple[float, float]]) -> None:
+    """Draw items and what was kept of them as centred bars, joined as a funnel is."""
+    for row, (came, kept) in enumerate(items):
+        bar(ax, row, -came / 2, came, SKY, label="items")
+        bar(ax, row, -kept / 2, kept, BLUE, label="kept", height=0.3)
+    for row, ((_, kept), (came, _)) in enumerate(zip(items, items[1:], strict=False)):
+        sides = [kept / 2, min(kept, came) / 2]
+        ax.fill_betweenx([row + 0.31, row + 0.69], [-side for side in sides], sides, color=GREY, alpha=0.35, linewidth=0)
+    widest = max((came for came, _ in items), default=0) or 1
+    ax.set_xlim(-widest / 2 * 1.05, widest / 2 * 1.05)
+    count_axis(ax.xaxis, "items", ticks=4)
+    ax.set_xticks([-widest / 2, 0, widest / 2], ["", "0", ""])
+    ax.set_xticks([])
+    figures(ax, [f"{came:,.0f} → {kept:,.0f}" for came, kept in items])
+
+
+def _spend(ax: Axes, stages: Sequence[str], costs: Sequence[Money]) -> None:
+    name_rows(ax, stages, shown=False)
+    room(ax, [cost.known for cost in costs])
+    for row, cost in enumerate(costs):
+        known = float(np.nan_to_num(cost.known))
+        bar(ax, row, 0, known, "#E69F00", label=stages[row])
+        if cost.unpriced:
+            unknown(ax, row, known)
+    ax.axvline(0, color=EDGE, linewidth=0.8)
+    figures(ax, [bounded(*cost) for cost in costs])
+    money_axis(ax.xaxis, ticks=2)
+
+
+def _title(items: Sequence[tuple[float, float]], spent: str) -> str:
+    if not items:
+        return "Funnel: nothing to show yet"
+    return f"From {items[0][0]:,.0f} items to {items[-1][1]:,.0f} for {spent}"
