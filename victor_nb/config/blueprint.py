@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 SELECTIONS: Final = ("rank", "vote")
-PARSERS: Final = ("text", "list", "code", "json")
+PARSERS: Final = ("text", "item", "list", "code", "json")
 
 
 class Blueprint(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -19,7 +20,9 @@ from pydantic import (
     model_validator,
 )
 
+from victor_nb.config.blueprint import fault
 from victor_nb.config.document import Document
+from victor_nb.config.strategies import StageSpec
 from victor_nb.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -128,6 +131,7 @@ class ProfilesFile(_Schema):
     budget: Budgets = Budgets()
     ledger: str | None = None
     log_text: bool = False
+    strategies: dict[Name, list[StageSpec]] = Field(default_factory=dict[Name, list[StageSpec]])
 
 
 def read_profiles(path: Path) -> ProfilesFile:
@@ -142,19 +146,31 @@ def read_profiles(path: Path) -> ProfilesFile:
     except ValidationError as error:
         raise ConfigError(_explain(document, _most_telling(error))) from None
     _check_names(document, file)
+    _check_strategies(document, file)
     return file
 
 
 def _check_names(document: Document, file: ProfilesFile) -> None:
     """Refuse the name of a profile that is not there."""
-    named: list[tuple[tuple[str, ...], str]] = [(("default",), file.default)] if file.default is not None else []
+    named: list[tuple[tuple[int | str, ...], str]] = [(("default",), file.default)] if file.default is not None else []
     for name, spec in file.profiles.items():
         named += [(("profiles", name, "fallback"), other) for other in spec.fallback]
+    for name, stages in file.strategies.items():
+        named += [(("strategies", name, number, "profile"), stage.profile) for number, stage in enumerate(stages)]
     for place, name in named:
         if name not in file.profiles:
             close = did_you_mean(name, file.profiles)
             hint = f"Did you mean {close!r}?" if close else f"Known: {', '.join(file.profiles)}."
             raise ConfigError(document.at(place, f"no profile is called {name!r}. {hint}"))
+
+
+def _check_strategies(document: Document, file: ProfilesFile) -> None:
+    """Refuse a strategy whose stages do not fit together."""
+    for name, stages in file.strategies.items():
+        wrong = fault(stages)
+        if wrong is not None:
+            place = (name,) if wrong.stage is None else (name, wrong.stage, wrong.field)
+            raise ConfigError(document.at(("strategies", *place), wrong.fact))
 
 
 def make_profile(name: str, spec: dict[str, Any]) -> Profile:
@@ -180,7 +196,8 @@ def _known_words(place: tuple[int | str, ...]) -> list[str]:
     """Return the keys that may stand beside the last part of a place in the file."""
     models: dict[str, type[BaseModel]] = {"timeout": Timeouts, "prices": Prices, "budget": Budgets}
     parents = place[:-1]
-    model = models.get(str(parents[-1]), ProfileSpec) if parents else ProfilesFile
+    within: type[BaseModel] = StageSpec if parents[:1] == ("strategies",) else ProfileSpec
+    model = models.get(str(parents[-1]), within) if parents else ProfilesFile
     return list(model.model_fields)
 
 
@@ -196,6 +213,11 @@ def _explain(document: Document, detail: ErrorDetails) -> str:
             close = did_you_mean(str(given), PROVIDER_NAMES)
             fact = f"unknown provider {given!r}. {f'Did you mean {close!r}?' if close else ''}"
             fact = f"{fact.rstrip()} Known: {', '.join(PROVIDER_NAMES)} (any OpenAI-compatible server: openai)."
+        case "literal_error":
+            words = re.findall(r"'([^']*)'", str(detail.get("ctx", {}).get("expected", "")))
+            close = did_you_mean(str(given), words)
+            hint = f"Did you mean {close!r}?" if close else f"Known: {', '.join(words)}."
+            fact = f"{given!r} is unknown. {hint}"
         case "missing":
             fact = "is missing"
         case "string_type" if given is not None and not isinstance(given, (list, dict)):

@@ -13,9 +13,10 @@ from victor_nb.errors import ConfigError, ProfileNotFoundError, did_you_mean
 from victor_nb.values import Mode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from victor_nb.config.profiles import Budgets, Profile, ProfilesFile
+    from victor_nb.config.strategies import StageSpec
 
 FILE_NAME: Final = "profiles.yaml"
 _KEYS: Final = {
@@ -71,6 +72,11 @@ class Settings:
     def budget(self) -> Budgets:
         """The limits of a cell, a notebook and a day, in USD."""
         return self._file.budget
+
+    @property
+    def strategies(self) -> Mapping[str, Sequence[StageSpec]]:
+        """The strategies that the file describes, by name, each a list of stages."""
+        return self._file.strategies
 
     @property
     def log_text(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -11,12 +11,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 def _acceptance(value: object) -> object:
     """Let through what decides whether an answer will do: a regular expression, a JSON schema, a count of votes."""
     match value:
-        case None | dict():
-            return value
         case str():
             return _pattern(value)
-        case int() if not isinstance(value, bool) and value >= 1:
-            return value
+        case None | dict() | int() if not isinstance(value, bool) and value != 0:
+            return cast("object", value)
         case _:
             msg = "must be a regular expression, a JSON schema, or how many samples must agree"
             raise ValueError(msg)
@@ -42,7 +40,7 @@ class StageSpec(BaseModel):
     n: Annotated[int, Field(ge=1, le=1000)] = 1
     keep: Annotated[int, Field(ge=1)] | None = None
     select: Literal["rank", "vote"] | None = None
-    parse: Literal["text", "list", "code", "json"] = "text"
+    parse: Literal["text", "item", "list", "code", "json"] = "text"
     needs: list[str] = Field(default_factory=list[str])
     adds_to: str | None = None
     accept: Annotated[Any, AfterValidator(_acceptance)] = None

@@ -48,7 +48,7 @@ def slip(template: str, known: Collection[str]) -> str | None:
     if doubled is not None:
         return f"{{{{ {doubled} }}}} is a cell's way of writing. Here it is {{{doubled}}}"
     for escape, name in _PLACE.findall(template):
-        near = get_close_matches(name, known, n=1, cutoff=_NEAR)
+        near: list[str] = get_close_matches(str(name), known, n=1, cutoff=_NEAR)
         if not escape and name not in known and near:
             return f"{{{name}}} is no place. Did you mean {{{near[0]}}}? As plain text it is \\{{{name}}}"
     return None

@@ -90,7 +90,9 @@ def _body(typed: str, names: Mapping[str, object]) -> Offer:
     """Complete a name inside `{{`; elsewhere a prompt is text, and Python has nothing to say."""
     place = _INSERT.search(typed)
     if place is None:
-        return Offer("", ())
+        # IPython lets us silence Python only if we have something to offer: what is there already.
+        word = _last(typed)
+        return Offer(word, (word,))
     if place["bar"] is not None:
         return _match(place["filter"], FILTERS, "function")
     if place["owner"] is None:

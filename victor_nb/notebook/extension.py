@@ -32,6 +32,7 @@ class Extension:
         self._shell = shell
         self._magics: Magics | None = None
         self._typed = ""
+        self._depth = 0
         self._before: dict[str, object] = {}
         self._transform = Transform(lambda: self._registered("cell"))
         self._matcher = _matcher(shell)
@@ -52,8 +53,8 @@ class Extension:
             shell.register_magic_function(magic, magic_kind=kind, magic_name="victor")
         shell.input_transformers_cleanup.insert(0, self._transform)
         shell.Completer.custom_matchers.append(self._matcher)
-        shell.events.register("pre_run_cell", self._look)
-        shell.events.register("post_run_cell", self._warm_up_soon)
+        for event, callback in self._callbacks():
+            shell.events.register(event, callback)
         formatters = shell.display_formatter.formatters
         formatters["text/markdown"].for_type_by_name(*_REPLY, _markdown)
         formatters["text/plain"].for_type_by_name(*_REPLY, _plain)
@@ -67,8 +68,8 @@ class Extension:
                 shell.register_magic_function(magic, magic_kind=kind, magic_name="victor")
         shell.input_transformers_cleanup.remove(self._transform)
         shell.Completer.custom_matchers.remove(self._matcher)
-        for event, callback in (("pre_run_cell", self._look), ("post_run_cell", self._warm_up_soon)):
-            # The second has left by itself if a cell has ended since.
+        for event, callback in self._callbacks():
+            # The last has left by itself if a cell has ended since.
             with suppress(ValueError):
                 shell.events.unregister(event, callback)
         for mime in ("text/markdown", "text/plain"):
@@ -103,8 +104,22 @@ class Extension:
 
     # --- events ---
 
+    def _callbacks(self) -> tuple[tuple[str, Callable[..., None]], ...]:
+        return (
+            ("pre_run_cell", self._look),
+            ("post_run_cell", self._look_away),
+            ("post_run_cell", self._warm_up_soon),
+        )
+
     def _look(self, info: ExecutionInfo) -> None:
-        self._typed = str(cast("Any", info).raw_cell or "")
+        """Remember the cell as it was typed; `%%capture` runs what is in it as a cell of its own, mended already."""
+        if not self._depth:
+            self._typed = str(cast("Any", info).raw_cell or "")
+        self._depth += 1
+
+    def _look_away(self, *_: object) -> None:
+        # The cell that loads us has only an end.
+        self._depth = max(0, self._depth - 1)
 
     def _warm_up_soon(self, *_: object) -> None:
         """Import what the configured profiles need while the user reads, so that the first answer comes sooner."""

@@ -11,11 +11,9 @@ if TYPE_CHECKING:
 PER_SECOND: Final = 8
 """Updates at the most. Jupyter drops messages of a server that sends more than 1,000 a second, or 1 MB a second."""
 
-_WHOLE: Final = 600  # characters; up to here all of the text is shown while it grows
-_WINDOW: Final = 400  # characters of its end that are shown from then on
+_WHOLE: Final = 400  # characters; up to here all of the text is shown while it grows
+_WINDOW: Final = 240  # characters of its end that are shown from then on
 _GROWTH: Final = 1.2  # how much longer a text must be to be shown whole again
-_FREE: Final = 2_500  # bytes of frames that any text may have
-_SHARE: Final = 0.45  # bytes of frames for each byte of text: the saved frame takes two more, plain and Markdown
 _ENVELOPE: Final = 110  # bytes of a message beside the text
 
 
@@ -40,7 +38,7 @@ class Pace:
         shown = size if size <= _WHOLE else _WINDOW
         if size <= _WHOLE and size < self._size * _GROWTH:
             return None
-        if self._spent + shown + _ENVELOPE > _FREE + size * _SHARE:
+        if self._spent + shown + _ENVELOPE > _allowance(size):
             return None
         self._last, self._size = now, size
         return shown
@@ -48,3 +46,11 @@ class Pace:
     def sent(self, size: int) -> None:
         """Count a frame of `size` bytes."""
         self._spent += size + _ENVELOPE
+
+
+def _allowance(size: int) -> float:
+    """Return the bytes that frames may take until a text has `size`: less than once more the text, if it is long.
+
+    The frame that is saved takes two more, as Markdown and as plain text: three times the text in all.
+    """
+    return min(1_000 + size, 2_300 + 0.45 * size)

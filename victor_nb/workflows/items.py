@@ -48,6 +48,8 @@ def parse(text: str, how: Parse, *, hint: int | None = None) -> Parsed:
         found = how(said)
         items = [found] if isinstance(found, str) else [str(item) for item in found]
         return _some([item for item in items if item.strip()], said, "parse found nothing: the answer is kept whole")
+    if how == "item":
+        return Parsed((_without_mark(said),))
     if how == "list":
         return list_items(said, hint=hint)
     if how == "code":
@@ -84,6 +86,15 @@ def list_items(text: str, *, hint: int | None = None) -> Parsed:
     # JSON that stands before any marked line is the answer; behind one, it is part of an entry or a remark.
     items = _of_json(before) or _of_marks(lines, found, hint) or _of_json(text) or _of_lines(lines)
     return _some(items, text, NO_LIST)
+
+
+def _without_mark(text: str) -> str:
+    """Return a single item without the mark of a list of one."""
+    found = marks(text.splitlines())
+    alone = found and found[0].line == 0 and found[0].family in _ALONE and not found[0].heading
+    if not alone or any(mark.family == found[0].family for mark in found[1:]):
+        return text
+    return "\n".join([found[0].text, *text.splitlines()[1:]]).strip() or text
 
 
 def _some(items: Sequence[str], text: str, note: str) -> Parsed:

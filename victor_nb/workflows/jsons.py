@@ -27,8 +27,8 @@ def find_json(text: str) -> list[object]:
     whole = read_json(text)
     if whole is not _MISSING and isinstance(whole, (list, dict)):
         return [whole]
-    fenced = [value for found in _FENCED.finditer(text) if isinstance(value := read_json(found["inside"]), (list, dict))]
-    return fenced or list(_embedded(text))
+    fenced = [read_json(found["inside"]) for found in _FENCED.finditer(text)]
+    return [value for value in fenced if isinstance(value, (list, dict))] or list(_embedded(text))
 
 
 def read_json(text: str) -> object:

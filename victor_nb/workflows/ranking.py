@@ -17,10 +17,15 @@ from victor_nb.workflows.marks import WORDS, marks
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-_MARKUP: Final = re.compile(r"[*_`~#>\"“”‘’']+")
+_MARKUP: Final = re.compile(r"[*_`~#>\"'\u2018\u2019\u201c\u201d]+")
 _NOT_WORD: Final = re.compile(r"[^\w%+#.-]+")
-_PLURAL: Final = WORDS.replace(")", ")s?", 1) if False else rf"(?:{WORDS[3:-1]})s?"
-_ROW: Final = re.compile(r"[\s(\[#]*\d{1,3}(?:(?:\s*(?:[,;>/|&→)\]]|\band\b|\bthen\b)[\s,(\[#]*)+\d{1,3})*[\s.)\]]*")
+_PLURAL: Final = rf"{WORDS}s?"
+_CUE: Final = re.compile(
+    r"\b(?:answer|best|chosen?|choices?|final|ideas?|items?|keep|numbers?|order|picks?|priority|rank(?:ed|ing)?|results?|"
+    r"selected|selection|top|winners?)\b(?!.*\b(?:points?|rating|scored?|scores)\b)",
+    re.IGNORECASE,
+)
+_BETWEEN: Final = re.compile(r"[\s,;>/|&→()\[\].#]+|\band\b|\bthen\b|(?<!\d)\d{1,3}(?!\d|\.\d)")
 _REFERENCE: Final = re.compile(
     rf"(?:\b{_PLURAL}\s*\#?\s*|\#)(\d{{1,3}}(?:(?:\s*(?:,|and|&|>|then|or)+\s*\#?)+\d{{1,3}})*)(?![\d%]|\.\d)",
     re.IGNORECASE,
@@ -30,6 +35,7 @@ _AT_START: Final = re.compile(
     r"|(?P<bare>\d{1,3})(?:\W*$|\s*[-–—:,(]\s|\s+because\b))",
     re.IGNORECASE,
 )
+_NUMBER_ALONE: Final = re.compile(rf"\W*(?:{_PLURAL})?\W*(\d{{1,3}})\W*", re.IGNORECASE)
 _SHORT: Final = 300  # characters; in a longer text, a bare number may be any number
 _SHORTEST_NAME: Final = 3
 _PLACES: Final = ("rank", "place", "position", "order", "priority")
@@ -76,13 +82,12 @@ def agree(rankings: Sequence[Sequence[int]], count: int) -> tuple[int, ...]:
         rest = [item for item in range(count) if item not in ranking]
         for item in rest:
             points[item] += len(rest) - 1
-    named = {item for ranking in rankings for item in ranking}
-    first = {item: number for number, item in enumerate(item for ranking in rankings for item in ranking)}
-    return tuple(sorted(named, key=lambda item: (-points[item], first[item])))
+    met = list(dict.fromkeys(item for ranking in rankings for item in ranking))
+    return tuple(sorted(met, key=lambda item: -points[item]))
 
 
 def choose(texts: Sequence[str], items: Sequence[str], keep: int) -> Ranking:
-    """Return the items that one or several ranking answers choose, at most `keep`; the first ones if none can be read."""
+    """Return the items that ranking answers choose, at most `keep` of them; the first ones if none can be read."""
     read = [found for text in texts if (found := rank(text, items))]
     notes: list[str] = []
     if len(read) < len(texts) and read:
@@ -138,10 +143,11 @@ class _Shown:
         """Return the position that a number from 1 stands for."""
         return number - 1 if 1 <= number <= self.count else None
 
-    def named(self, text: str) -> int | None:
-        """Return the item whose name is in a text: the longest of the names; None where there is none."""
-        found = [(len(name), place) for name, place, _ in self.mentions(text)]
-        return max(found, key=lambda each: each[0])[1] if found else None
+    def named(self, text: str, *, within: int | None = None) -> int | None:
+        """Return the item that is named first in a text, not behind character `within`; None where there is none."""
+        found = [(where, -len(name), place) for name, place, where in self.mentions(text)]
+        first = min(found, default=None)
+        return first[2] if first and (within is None or first[0] <= within) else None
 
     def mentions(self, text: str) -> Iterator[tuple[str, int, int]]:
         """Give the names in a text: the name, whose it is, and where it stands."""
@@ -170,8 +176,13 @@ def _flat(text: str) -> str:
 
 
 def _by_json(text: str, shown: _Shown) -> Iterator[int | None]:
-    for value in [*find_json(text)][:1]:
+    values = find_json(text)
+    for value in values if all(map(_is_row, values)) else values[:1]:  # `[4] cheap, [1] useful` are several
         yield from _of_value(value, shown)
+
+
+def _is_row(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, int) for each in cast("list[object]", value))
 
 
 def _of_value(value: object, shown: _Shown) -> Iterator[int | None]:
@@ -185,10 +196,9 @@ def _of_value(value: object, shown: _Shown) -> Iterator[int | None]:
 
 
 def _of_object(value: Mapping[str, object], shown: _Shown) -> Iterator[int | None]:
-    lists = [each for each in value.values() if isinstance(each, list)]
+    lists = [cast("list[object]", each) for each in value.values() if isinstance(each, list)]
     if lists:
-        for each in lists[:1]:
-            yield from _of_value(each, shown)
+        yield from _of_value(lists[0], shown)
     elif value and all(isinstance(each, (int, float)) for each in value.values()) and len(value) > 1:
         scores = cast("Mapping[str, float]", value)
         for name in sorted(scores, key=lambda each: -scores[each]):
@@ -225,8 +235,8 @@ def _of_entry(value: object, shown: _Shown) -> int | None:
         case float():
             return shown.at(int(value)) if value.is_integer() else None
         case str():
-            said = re.search(r"\d{1,3}", value) if re.fullmatch(rf"\W*(?:{_PLURAL})?\W*\d{{1,3}}\W*", value, re.I) else None
-            return shown.at(int(said[0])) if said else _at_start(value, shown, bare=False)
+            said = _NUMBER_ALONE.fullmatch(value)
+            return shown.at(int(said[1])) if said else _at_start(value, shown, bare=False)
         case dict():
             told = {str(name).lower(): each for name, each in cast("dict[object, object]", value).items()}
             named = (_of_entry(told[name], shown) for name in _KEYS if name in told)
@@ -249,15 +259,15 @@ def _at_start(text: str, shown: _Shown, *, bare: bool) -> int | None:
 
 def _by_row(text: str, shown: _Shown) -> Iterator[int | None]:
     """Read lines that hold nothing but numbers, such as `4, 1, 7` or `Best three: 4 > 1 > 7`."""
-    rows: list[str] = []
+    rows: list[list[str]] = []
     for line in text.splitlines():
-        row = _MARKUP.sub("", line.rpartition(":")[2] if ":" in line else line)
-        if _ROW.fullmatch(row):
-            rows.append(row)
+        cue, colon, row = _MARKUP.sub("", line).rpartition(":")
+        numbers = re.findall(r"\d+", row)
+        if numbers and not _BETWEEN.sub("", row) and (not colon or _CUE.search(cue)):
+            rows.append(numbers)
         elif rows:
             break
-    for row in rows:
-        yield from (shown.at(int(number)) for number in re.findall(r"\d+", row))
+    yield from (shown.at(int(number)) for row in rows for number in row)
 
 
 def _by_lines(text: str, shown: _Shown) -> Iterator[int | None]:
@@ -266,9 +276,11 @@ def _by_lines(text: str, shown: _Shown) -> Iterator[int | None]:
     outer = min((mark.indent for mark in found), default=0)
     for mark in found:
         if mark.indent <= outer + 1:
-            place = _at_start(mark.text, shown, bare=True)
-            # `Idea 4: cheap` and `4. Sorter` (where the sorter is the fourth) say it in their own number.
-            yield shown.at(mark.number) if place is None and mark.family == "word" else place
+            if mark.family == "word":  # `Idea 4: cheap` says it in its own number, unless a name follows at once
+                named = shown.named(mark.text, within=0)
+                yield shown.at(mark.number) if named is None else named
+            else:
+                yield _at_start(mark.text, shown, bare=True)
 
 
 def _by_reference(text: str, shown: _Shown) -> Iterator[int | None]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from victor_nb.errors import ConfigError
+from victor_nb.workflows.checks import check_rule
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Literal
+
     from victor_nb.config.strategies import StageSpec
     from victor_nb.workflows.checks import Acceptance
 
 Choice: TypeAlias = "str | int | Iterable[str | int]"
 Select: TypeAlias = "Literal['rank', 'vote'] | Callable[[tuple[str, ...]], Choice]"
-Parse: TypeAlias = "Literal['text', 'list', 'code', 'json'] | Callable[[str], str | Iterable[str]]"
+Parse: TypeAlias = "Literal['text', 'item', 'list', 'code', 'json'] | Callable[[str], str | Iterable[str]]"
 
 
 def _nothing() -> dict[str, object]:
@@ -43,8 +46,9 @@ class Stage:
             these (several samples: by Borda count). `vote` keeps the answers that most samples gave. A function gets
             this stage's items and returns those to keep, as texts or as positions from 0, best first. None keeps the
             first.
-        parse: What an item is: `text` a whole answer, `list` an entry of the list that an answer is, `code` what stands
-            in its code fences, `json` its JSON value; or a function of the text that returns one item or several.
+        parse: What an item is: `text` a whole answer, `item` the same without the number or bullet that it may begin
+            with, `list` an entry of the list that an answer is, `code` what stands in its code fences, `json` its JSON
+            value; or a function of the text that returns one item or several.
         needs: Stages to wait for beyond those in the prompt.
         adds_to: The stage whose text this one's is about (a review, tests): the final answer is that text, then this
             one under a heading; unless this one begins with the word APPROVED, which adds nothing.
@@ -85,14 +89,15 @@ class Stage:
             number = getattr(self, name)
             if number is not None and (not isinstance(number, int) or isinstance(number, bool)):
                 raise ConfigError(f"Stage {self.name!r}: {name} is a whole number, not {number!r}.")
+        check_rule(self.accept)
         needs = (self.needs,) if isinstance(self.needs, str) else tuple(self.needs)
         object.__setattr__(self, "needs", needs)
 
     @classmethod
     def from_spec(cls, spec: StageSpec) -> Stage:
         """Return the stage that an entry of `profiles.yaml` describes."""
-        said = {item.name: getattr(spec, item.name) for item in fields(cls)}
-        return cls(**{**said, "needs": tuple(spec.needs)})
+        said: dict[str, Any] = {item.name: getattr(spec, item.name) for item in fields(cls)}
+        return cls(**said)
 
     @property
     def wanted(self) -> int | None:

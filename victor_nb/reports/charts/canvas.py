@@ -1,5 +1,8 @@
 """The paper that charts are drawn on: figures that nobody has to close, and that a screen reader can read."""
 
+# pyright: reportUnknownMemberType=false
+# (matplotlib's types leave the keywords of most methods open.)
+
 from __future__ import annotations
 
 import base64

@@ -22,6 +22,9 @@ def need(frame: pd.DataFrame, chart: str, columns: Sequence[str], *, source: str
     """Return the frame, if it has these columns.
 
     Args:
+        frame: What was given.
+        chart: The chart's name.
+        columns: What it cannot do without.
         source: Where a frame that has them comes from.
 
     Raises:

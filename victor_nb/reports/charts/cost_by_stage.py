@@ -6,8 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
+from victor_nb.reports.charts.axes import height, money_scale, name_rows
 from victor_nb.reports.charts.canvas import finish, paper
 from victor_nb.reports.charts.columns import groups, money, need, numbers, provenance, words
+from victor_nb.reports.charts.header import header, swatch, unpriced_swatch
 from victor_nb.reports.charts.marks import (
     BLUE,
     EDGE,
@@ -17,16 +19,11 @@ from victor_nb.reports.charts.marks import (
     VERMILION,
     bar,
     figures,
-    header,
-    height,
-    money_axis,
-    name_rows,
-    room,
-    swatch,
+    line,
+    rule,
     unknown,
-    unpriced_swatch,
 )
-from victor_nb.reports.charts.wording import amount, bounded, difference, listing, total
+from victor_nb.reports.charts.wording import MINUS, amount, bounded, difference, listing, total
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -127,16 +124,14 @@ def _down(baseline: _Baseline, stages: dict[str, float], actual: float) -> list[
     level = baseline.cost
     for name, cost in stages.items():
         saved = (baseline.by_stage or {})[name] - cost
-        sign, colour = ("−", GREEN) if saved >= 0 else ("+", VERMILION)
+        sign, colour = (MINUS, GREEN) if saved >= 0 else ("+", VERMILION)
         said = f"{sign if saved else ''}{amount(abs(saved))} (cost {amount(cost)})"
         steps.append(_Step(name, level - max(saved, 0.0), abs(saved), said, colour))
         level -= saved
     return [*steps, _Step(_ACTUAL, 0.0, actual, amount(actual), BLUE)]
 
 
-def _up(
-    stages: dict[str, tuple[float, int]], actual: float, unpriced: int, baseline: _Baseline | None
-) -> list[_Step]:
+def _up(stages: dict[str, tuple[float, int]], actual: float, unpriced: int, baseline: _Baseline | None) -> list[_Step]:
     """Add up what each stage cost."""
     steps: list[_Step] = []
     if baseline is not None:
@@ -149,20 +144,17 @@ def _up(
     return [*steps, _Step(_ACTUAL, 0.0, actual, bounded(actual, unpriced), BLUE, unpriced)]
 
 
-def _draw(
-    ax: Axes, steps: list[_Step], actual: float, unpriced: int, baseline: _Baseline | None, note: str
-) -> Figure:
+def _draw(ax: Axes, steps: list[_Step], actual: float, unpriced: int, baseline: _Baseline | None, note: str) -> Figure:
     indent = name_rows(ax, [step.name for step in steps])
-    room(ax, [step.end for step in steps])
+    money_scale(ax, [step.end for step in steps])
     for row, step in enumerate(steps):
         bar(ax, row, step.left, step.length, step.colour, label=step.name)
         if step.unpriced:
             unknown(ax, row, step.end)
     _connect(ax, steps)
     if baseline is not None and baseline.by_stage is None:
-        ax.axvline(baseline.cost, color=EDGE, linestyle="--", linewidth=1)
+        rule(ax, baseline.cost, linestyle="--")
     figures(ax, [step.said for step in steps])
-    money_axis(ax.xaxis)
     title = _title(actual, unpriced, baseline)
     header(ax, title, [_how(baseline, unpriced), note], legend=_legend(steps), indent=indent)
     shown = listing(f"{step.name} {step.said}" for step in steps)
@@ -174,14 +166,15 @@ def _connect(ax: Axes, steps: list[_Step]) -> None:
     ends = [step.left if step.colour == GREEN else step.end for step in steps]
     for row, (end, step) in enumerate(zip(ends, steps[1:], strict=False)):
         if step.left <= end <= step.end * (1 + 1e-9) and not step.unpriced:
-            ax.plot([end, end], [row, row + 1], color=EDGE, linewidth=0.6, linestyle=":")
+            line(ax, [end, end], [row, row + 1], EDGE, linewidth=0.6, linestyle=":")
 
 
 def _title(actual: float, unpriced: int, baseline: _Baseline | None) -> str:
     if baseline is None:
         return f"Cost by stage: {total(actual, unpriced)}"
     the = "the " if baseline.words.startswith("same") else ""
-    return f"{total(actual, unpriced)}: {difference(actual, baseline.cost)} than {the}{baseline.words}"
+    compared = difference(actual, baseline.cost)
+    return f"{total(actual, unpriced)}: {compared} {'as' if compared == 'as much' else 'than'} {the}{baseline.words}"
 
 
 def _how(baseline: _Baseline | None, unpriced: int) -> str:
@@ -196,5 +189,4 @@ def _legend(steps: list[_Step]) -> list[Artist]:
     named = {GREY: "baseline", SKY: "stage", GREEN: "saved", VERMILION: "dearer than the baseline", BLUE: "actual"}
     used = {step.colour for step in steps}
     known: list[Artist] = [swatch(said, colour) for colour, said in named.items() if colour in used]
-    hatched = any(step.unpriced for step in steps)
-    return [*known, *([unpriced_swatch()] if hatched else [])]
+    return [*known, *unpriced_swatch(shown=any(step.unpriced for step in steps))]

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from victor_nb.reports.charts.axes import height, money_scale, name_axis, name_rows, no_scale
 from victor_nb.reports.charts.canvas import finish, panels, paper
 from victor_nb.reports.charts.columns import groups, money, need, numbers, provenance
-from victor_nb.reports.charts.marks import (
-    BLUE,
-    EDGE,
-    GREY,
-    SKY,
-    bar,
-    count_axis,
-    figures,
-    header,
-    height,
-    money_axis,
-    name_rows,
-    room,
-    swatch,
-    unknown,
-    unpriced_swatch,
-)
+from victor_nb.reports.charts.header import header, swatch, unpriced_swatch
+from victor_nb.reports.charts.marks import BLUE, ORANGE, SKY, band, bar, figures, rule, unknown
 from victor_nb.reports.charts.wording import bounded, listing, total
 
 if TYPE_CHECKING:
@@ -55,13 +42,13 @@ def funnel(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
     costs = [money(rows) for rows in parts]
     ax = paper(ax, height=height(len(stages)))
     left, right = panels(ax, (0.0, 0.36), (0.62, 0.9))
-    indent = name_rows(left, stages)
+    indent = name_rows(left, stages, most=22)
     _narrow(left, items)
     _spend(right, stages, costs)
     known, unpriced = sum(np.nan_to_num(part.known) for part in costs), sum(part.unpriced for part in costs)
     title = _title(items, total(float(known), unpriced))
     note = provenance(frame)
-    legend = [swatch("items", SKY), swatch("kept", BLUE), *([unpriced_swatch()] if unpriced else [])]
+    legend = [swatch("items", SKY), swatch("kept", BLUE), *unpriced_swatch(shown=bool(unpriced))]
     header(ax, title, [note], legend=legend, indent=indent)
     said = (
         f"{name} {came:,.0f} items, {kept:,.0f} kept, USD {bounded(*cost)}"
@@ -79,28 +66,25 @@ def _narrow(ax: Axes, items: Sequence[tuple[float, float]]) -> None:
     for row, (came, kept) in enumerate(items):
         bar(ax, row, -came / 2, came, SKY, label="items")
         bar(ax, row, -kept / 2, kept, BLUE, label="kept", height=0.3)
-    for row, ((_, kept), (came, _)) in enumerate(zip(items, items[1:], strict=False)):
-        sides = [kept / 2, min(kept, came) / 2]
-        ax.fill_betweenx([row + 0.31, row + 0.69], [-side for side in sides], sides, color=GREY, alpha=0.35, linewidth=0)
+    for row, ((_, kept), (came, _)) in enumerate(pairwise(items)):
+        band(ax, [row + 0.31, row + 0.69], [kept / 2, min(kept, came) / 2])
     widest = max((came for came, _ in items), default=0) or 1
     ax.set_xlim(-widest / 2 * 1.05, widest / 2 * 1.05)
-    count_axis(ax.xaxis, "items", ticks=4)
-    ax.set_xticks([-widest / 2, 0, widest / 2], ["", "0", ""])
-    ax.set_xticks([])
+    no_scale(ax.xaxis)  # a centred bar has no place on one: its numbers stand beside it
+    name_axis(ax.xaxis, "items → kept")
     figures(ax, [f"{came:,.0f} → {kept:,.0f}" for came, kept in items])
 
 
 def _spend(ax: Axes, stages: Sequence[str], costs: Sequence[Money]) -> None:
-    name_rows(ax, stages, shown=False)
-    room(ax, [cost.known for cost in costs])
+    name_rows(ax, stages, most=0)
+    money_scale(ax, [cost.known for cost in costs])
     for row, cost in enumerate(costs):
         known = float(np.nan_to_num(cost.known))
-        bar(ax, row, 0, known, "#E69F00", label=stages[row])
+        bar(ax, row, 0, known, ORANGE, label=stages[row])
         if cost.unpriced:
             unknown(ax, row, known)
-    ax.axvline(0, color=EDGE, linewidth=0.8)
+    rule(ax, 0.0)
     figures(ax, [bounded(*cost) for cost in costs])
-    money_axis(ax.xaxis, ticks=2)
 
 
 def _title(items: Sequence[tuple[float, float]], spent: str) -> str:

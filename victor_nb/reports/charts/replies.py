@@ -7,27 +7,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from victor_nb.reports.charts.axes import height, money_scale, name_rows, seconds_scale
 from victor_nb.reports.charts.canvas import finish, panels, paper
 from victor_nb.reports.charts.columns import NOTHING, groups, mean, money, need, numbers, provenance, words
-from victor_nb.reports.charts.marks import (
-    BLUE,
-    EDGE,
-    ORANGE,
-    SKY,
-    bar,
-    figures,
-    header,
-    height,
-    money_axis,
-    name_rows,
-    room,
-    seconds_axis,
-    swatch,
-    symbol,
-    unknown,
-    unpriced_swatch,
-)
-from victor_nb.reports.charts.wording import bounded, listing, seconds
+from victor_nb.reports.charts.header import header, swatch, symbol, unpriced_swatch
+from victor_nb.reports.charts.marks import BLUE, EDGE, ORANGE, SKY, bar, figures, points, unknown
+from victor_nb.reports.charts.wording import bounded, listing, seconds, short
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,8 +60,8 @@ def replies(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
     names = [profile.name for profile in profiles]
     ax = paper(ax, height=height(len(names)))
     left, right = panels(ax, (0.0, 0.34), (0.62, 0.9))
-    indent = name_rows(left, names)
-    name_rows(right, names, shown=False)
+    indent = name_rows(left, names, most=22)
+    name_rows(right, names, most=0)
     _time(left, profiles)
     _cost(right, profiles)
     title, note = _title(profiles), provenance(frame)
@@ -98,7 +83,7 @@ def _profile(name: str, rows: pd.DataFrame) -> _Profile:
 
 
 def _time(ax: Axes, profiles: Sequence[_Profile]) -> None:
-    room(ax, [float(value) for profile in profiles for value in profile.latencies])
+    seconds_scale(ax, [float(value) for profile in profiles for value in profile.latencies])
     for row, profile in enumerate(profiles):
         if math.isnan(profile.latency):
             continue
@@ -106,12 +91,11 @@ def _time(ax: Axes, profiles: Sequence[_Profile]) -> None:
         bar(ax, row, 0, first, SKY, label="to the first text")
         bar(ax, row, first, profile.latency - first, BLUE, label="to the end")
         if len(profile.latencies) > 1:
-            ax.plot(profile.latencies, [row] * len(profile.latencies), **_DOT)
+            points(ax, profile.latencies, [row] * len(profile.latencies), EDGE, "o", **_DOT)
     figures(ax, [_took(profile) for profile in profiles])
-    seconds_axis(ax.xaxis, ticks=3)
 
 
-_DOT: Final = {"color": EDGE, "marker": "o", "markersize": 3.0, "linestyle": "none", "markeredgecolor": "white"}
+_DOT: Final = {"markersize": 3.5, "markeredgecolor": "white", "markeredgewidth": 0.6, "label": "an answer"}
 
 
 def _took(profile: _Profile) -> str:
@@ -122,14 +106,14 @@ def _took(profile: _Profile) -> str:
 
 
 def _cost(ax: Axes, profiles: Sequence[_Profile]) -> None:
-    room(ax, [profile.cost for profile in profiles])
+    money_scale(ax, [profile.cost for profile in profiles])
     for row, profile in enumerate(profiles):
         known = float(np.nan_to_num(profile.cost))
-        bar(ax, row, 0, known, ORANGE, label=profile.name)
+        if profile.answers:
+            bar(ax, row, 0, known, ORANGE, label=profile.name)
         if profile.unpriced:
             unknown(ax, row, known)
     figures(ax, [bounded(profile.cost, profile.unpriced) if profile.answers else "–" for profile in profiles])
-    money_axis(ax.xaxis, ticks=2)
 
 
 def _title(profiles: Sequence[_Profile]) -> str:
@@ -139,11 +123,11 @@ def _title(profiles: Sequence[_Profile]) -> str:
     fastest = min(answered, key=lambda profile: profile.latency)
     priced = [profile for profile in answered if not profile.unpriced]
     if len(answered) == 1 or not priced:
-        return f"{fastest.name} answered in {seconds(fastest.latency)}"
+        return f"{short(fastest.name)} answered in {seconds(fastest.latency)}"
     cheapest = min(priced, key=lambda profile: profile.cost)
     if cheapest.name == fastest.name:
-        return f"{fastest.name} is the fastest and the cheapest"
-    return f"{fastest.name} is the fastest, {cheapest.name} the cheapest"
+        return f"{short(fastest.name)} is the fastest and the cheapest"
+    return f"{short(fastest.name)} is the fastest, {short(cheapest.name)} the cheapest"
 
 
 def _legend(profiles: Sequence[_Profile], *, several: bool) -> list[Artist]:
@@ -151,7 +135,7 @@ def _legend(profiles: Sequence[_Profile], *, several: bool) -> list[Artist]:
     handles: list[Artist] = [swatch("to the first text", SKY)] if streamed else []
     handles += [swatch("to the end", BLUE), swatch("USD for an answer", ORANGE)]
     handles += [symbol("an answer", EDGE, "o", markersize=4)] if several else []
-    return [*handles, *([unpriced_swatch()] if any(profile.unpriced for profile in profiles) else [])]
+    return [*handles, *unpriced_swatch(shown=any(profile.unpriced for profile in profiles))]
 
 
 def _told(profile: _Profile) -> str:

@@ -5,25 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+from victor_nb.reports.charts.axes import height, money_scale, name_rows
 from victor_nb.reports.charts.canvas import finish, paper
 from victor_nb.reports.charts.columns import groups, mean, money, need, numbers, provenance, words
-from victor_nb.reports.charts.marks import (
-    BLUE,
-    EDGE,
-    VERMILION,
-    bar,
-    figures,
-    header,
-    height,
-    money_axis,
-    name_rows,
-    room,
-    swatch,
-    symbol,
-    unknown,
-    unpriced_swatch,
-)
-from victor_nb.reports.charts.wording import bounded, change, listing
+from victor_nb.reports.charts.header import header, swatch, symbol, unpriced_swatch
+from victor_nb.reports.charts.marks import BLUE, EDGE, VERMILION, bar, figures, points, unknown
+from victor_nb.reports.charts.wording import bounded, change, listing, short
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,11 +47,12 @@ def strategy_comparison(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figur
     bars = [_bar(name, rows) for name, rows in groups(frame, "strategy", missing="(no strategy)")]
     ax = paper(ax, height=height(len(bars)))
     indent = name_rows(ax, [each.name for each in bars])
-    room(ax, [amount for each in bars for amount in (each.cost, each.same_calls, each.one_call)])
+    money_scale(
+        ax, [amount for each in bars for amount in (each.cost, each.same_calls, each.one_call)], "USD for each task"
+    )
     for row, each in enumerate(bars):
         _draw(ax, row, each)
     figures(ax, [_figures(each) for each in bars])
-    money_axis(ax.xaxis)
     title, note = _title(bars), provenance(frame)
     same, one = _names(frame)
     header(ax, title, [_tasks(frame), note], legend=_legend(bars, same, one), indent=indent)
@@ -86,14 +74,14 @@ def _draw(ax: Axes, row: int, each: _Bar) -> None:
     if each.unpriced:
         unknown(ax, row, known)
     if not math.isnan(each.one_call):
-        ax.plot([each.one_call], [row], color=VERMILION, marker="D", markersize=6, markeredgecolor=EDGE, clip_on=False)
+        points(ax, [each.one_call], [row], VERMILION, "D", label="one call")
 
 
 def _figures(each: _Bar) -> str:
     """Say the cost and, of what is known for certain, how it compares with the same calls and with one call."""
     said = bounded(each.cost, each.unpriced)
     compared = [change(each.cost, other) for other in (each.same_calls, each.one_call) if not math.isnan(other)]
-    return f"{said}  {' / '.join(filter(None, compared))}".strip() if not each.unpriced else said
+    return said if each.unpriced or not compared else f"{said} ({' / '.join(filter(None, compared))})"
 
 
 def _names(frame: pd.DataFrame) -> tuple[str, str]:
@@ -105,9 +93,9 @@ def _names(frame: pd.DataFrame) -> tuple[str, str]:
 
 def _tasks(frame: pd.DataFrame) -> str:
     tasks = len(set(words(frame, "task"))) if "task" in frame.columns else 1
-    per = f"USD for each task, mean of {tasks:,}. " if tasks > 1 else ""
+    per = f"Mean of {tasks:,} tasks. " if tasks > 1 else ""
     both = {"same_calls", "one_call"} <= {*frame.columns}
-    return f"{per}Behind the cost: its difference from the same calls / from one call." if both else per
+    return f"{per}On the right: cost (its difference from the same calls / from one call)." if both else per
 
 
 def _title(bars: Sequence[_Bar]) -> str:
@@ -115,7 +103,7 @@ def _title(bars: Sequence[_Bar]) -> str:
     if len(priced) < 2:  # noqa: PLR2004 - one is no comparison
         return "Cost of strategies"
     cheapest = min(priced, key=lambda each: each.cost)
-    return f"Cost of strategies: {cheapest.name} is the cheapest"
+    return f"Cost of strategies: {short(cheapest.name)} is the cheapest"
 
 
 def _legend(bars: Sequence[_Bar], same: str, one: str) -> list[Artist]:
@@ -124,9 +112,7 @@ def _legend(bars: Sequence[_Bar], same: str, one: str) -> list[Artist]:
         handles.append(swatch(same, "none", linestyle="--", linewidth=1))
     if any(not math.isnan(each.one_call) for each in bars):
         handles.append(symbol(one, VERMILION, "D", markeredgecolor=EDGE))
-    if any(each.unpriced for each in bars):
-        handles.append(unpriced_swatch())
-    return handles
+    return [*handles, *unpriced_swatch(shown=any(each.unpriced for each in bars))]
 
 
 def _told(each: _Bar, same: str, one: str) -> str:

@@ -6,25 +6,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from victor_nb.reports.charts.axes import count_scale, height, money_scale, name_rows
 from victor_nb.reports.charts.canvas import finish, panels, paper
 from victor_nb.reports.charts.columns import NOTHING, Money, groups, money, need, numbers, provenance
-from victor_nb.reports.charts.marks import (
-    BLUE,
-    ORANGE,
-    SKY,
-    bar,
-    count_axis,
-    figures,
-    header,
-    height,
-    money_axis,
-    name_rows,
-    room,
-    swatch,
-    unknown,
-    unpriced_swatch,
-)
-from victor_nb.reports.charts.wording import bounded, listing
+from victor_nb.reports.charts.header import header, swatch, unpriced_swatch
+from victor_nb.reports.charts.marks import BLUE, ORANGE, SKY, bar, figures, unknown
+from victor_nb.reports.charts.wording import bounded, listing, short
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,41 +51,39 @@ def tokens_vs_cost(frame: pd.DataFrame, *, by: str = "profile", ax: Axes | None 
     names = [share.name for share in shares]
     ax = paper(ax, height=height(len(shares)))
     left, right = panels(ax, (0.0, 0.34), (0.58, 0.9))
-    indent = name_rows(left, names)
-    name_rows(right, names, shown=False)
+    indent = name_rows(left, names, most=22)
+    name_rows(right, names, most=0)
     _tokens(left, shares)
     _spend(right, shares)
     unpriced = any(share.money.unpriced for share in shares)
     legend = [swatch("input tokens", SKY), swatch("output tokens", BLUE), swatch("USD", ORANGE)]
     title, note = _title(shares, by), provenance(frame)
-    header(ax, title, [note], legend=[*legend, *([unpriced_swatch()] if unpriced else [])], indent=indent)
+    header(ax, title, [note], legend=[*legend, *unpriced_swatch(shown=unpriced)], indent=indent)
     told = listing(f"{share.name} {share.tokens:,.0f} tokens, USD {bounded(*share.money)}" for share in shares)
     return finish(ax, f"{title}. {told}. {note}".strip())
 
 
 def _share(name: str, rows: pd.DataFrame) -> _Share:
-    tokens = [float(np.nansum(numbers(rows, column))) for column in ("input_tokens", "output_tokens")]
-    return _Share(name, *tokens, money(rows))
+    tokens_in, tokens_out = (float(np.nansum(numbers(rows, f"{way}_tokens"))) for way in ("input", "output"))
+    return _Share(name, tokens_in, tokens_out, money(rows))
 
 
 def _tokens(ax: Axes, shares: Sequence[_Share]) -> None:
-    room(ax, [share.tokens for share in shares])
+    count_scale(ax, [share.tokens for share in shares], "tokens")
     for row, share in enumerate(shares):
         bar(ax, row, 0, share.tokens_in, SKY, label="input tokens")
         bar(ax, row, share.tokens_in, share.tokens_out, BLUE, label="output tokens")
     figures(ax, [f"{share.tokens:,.0f}" for share in shares])
-    count_axis(ax.xaxis, "tokens", ticks=2)
 
 
 def _spend(ax: Axes, shares: Sequence[_Share]) -> None:
-    room(ax, [share.money.known for share in shares])
+    money_scale(ax, [share.money.known for share in shares])
     for row, share in enumerate(shares):
         known = float(np.nan_to_num(share.money.known))
         bar(ax, row, 0, known, ORANGE, label=share.name)
         if share.money.unpriced:
             unknown(ax, row, known)
     figures(ax, [bounded(*share.money) for share in shares])
-    money_axis(ax.xaxis, ticks=2)
 
 
 def _title(shares: Sequence[_Share], by: str) -> str:
@@ -108,4 +93,4 @@ def _title(shares: Sequence[_Share], by: str) -> str:
         return f"Tokens and cost by {by}" + ("" if shares else f": {NOTHING}")
     most = max(shares, key=lambda share: share.money.known)
     part, paid = most.tokens / tokens, most.money.known / cost
-    return f"{most.name}: {part:.0%} of the tokens, {paid:.0%} of the cost".replace("%", " %")
+    return f"{short(most.name)}: {part:.0%} of the tokens, {paid:.0%} of the cost".replace("%", " %")

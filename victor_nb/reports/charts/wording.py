@@ -1,12 +1,16 @@
 """What charts say: amounts, labels that fit, and texts that a font can draw."""
 
+# pyright: reportUnknownMemberType=false
+# (matplotlib's types leave the keywords of most methods open.)
+
 from __future__ import annotations
 
 import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib import font_manager
+from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
 if TYPE_CHECKING:
@@ -17,7 +21,10 @@ SMALL: Final = 8.0
 LARGE: Final = 10.5
 """Points of a title."""
 
+MINUS: Final = "\N{MINUS SIGN}"
+
 _SMALLEST: Final = 0.0001
+_SHORT: Final = 0.01
 _LARGE_SUM: Final = 10
 _MOST_SAID: Final = 12
 
@@ -52,19 +59,25 @@ def difference(actual: float, other: float) -> str:
     if other <= 0:
         return "more" if actual > 0 else "as much"
     share = actual / other - 1
-    return f"{abs(share):.0%} {'less' if share < 0 else 'more'}".replace("%", " %")
+    said = f"{abs(share):.0%}".replace("%", " %")
+    return "as much" if said == "0 %" else f"{said} {'less' if share < 0 else 'more'}"
 
 
 def change(actual: float, other: float) -> str:
     """Say the same as a signed share, for a column of figures: `-74 %`."""
-    return f"{actual / other - 1:+.0%}".replace("%", " %").replace("-", "−") if other > 0 else ""
+    if other <= 0:
+        return ""
+    share = f"{actual / other - 1:+.0%}".replace("%", " %").replace("-", MINUS)
+    return "as much" if share[1:] == "0 %" else share
 
 
 def seconds(value: float) -> str:
     """Say a duration."""
     if math.isnan(value):
         return "–"
-    return f"{value * 1000:,.0f} ms" if value < 1 else f"{value:,.1f} s"
+    if value >= 1:
+        return f"{value:,.1f} s"
+    return f"{value * 1000:,.0f} ms" if value >= _SHORT else f"{value * 1000:.1f} ms"
 
 
 def listing(parts: Iterable[str]) -> str:
@@ -76,7 +89,7 @@ def listing(parts: Iterable[str]) -> str:
 
 def clean(text: str) -> str:
     """Return a text on one line, with what the font in use cannot draw replaced."""
-    font = get_font(findfont(FontProperties()))
+    font = font_manager.get_font(font_manager.findfont(FontProperties()))
     line = " ".join(text.split())
     return "".join(sign if font.get_char_index(ord(sign)) else "\N{REPLACEMENT CHARACTER}" for sign in line)
 

@@ -1,0 +1,156 @@
+"""A notebook without a front end: cells run in an IPython shell of this process, or in a real kernel."""
+
+from __future__ import annotations
+
+import os
+import queue
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.displaypub import CapturingDisplayPublisher
+from IPython.core.interactiveshell import InteractiveShell
+from jupyter_client.manager import KernelManager
+from traitlets.config import Config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Self
+
+ROOT = Path(__file__).parents[1]
+MARKDOWN, PLAIN = "text/markdown", "text/plain"
+
+
+@dataclass
+class Ran:
+    """What running a cell brought.
+
+    Attributes:
+        frames: The bundles that were shown, in order; several of one display are several frames.
+        value: The cell's last expression, in process only.
+        error: The exception (in process), or its rendered lines (from a kernel).
+        said: What was printed.
+    """
+
+    frames: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
+    value: Any = None
+    error: Any = None
+    said: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The Markdown of the only display, as it is saved."""
+        return self.frames[-1][MARKDOWN]
+
+    @property
+    def plain(self) -> str:
+        """Its plain text."""
+        return self.frames[-1][PLAIN]
+
+
+class Shell:
+    """An IPython shell with the extension loaded; nobody watches it."""
+
+    def __init__(self) -> None:
+        config = Config()
+        config.HistoryManager.enabled = False
+        self.ip = InteractiveShell(config=config)
+        self.ip.display_pub = self._screen = CapturingDisplayPublisher()
+        self.run("%load_ext victor_nb")
+
+    def run(self, cell: str) -> Ran:
+        """Run a cell."""
+        self._screen.outputs.clear()
+        result = self.ip.run_cell(cell, silent=False)
+        error = result.error_before_exec or result.error_in_exec
+        return Ran([output["data"] for output in self._screen.outputs], result.result, error)
+
+    def fail(self, cell: str) -> BaseException:
+        """Run a cell that must fail, and hold that its error is short."""
+        error = self.run(cell).error
+        assert error is not None, "the cell did not fail"
+        lines = error._render_traceback_()
+        assert 1 <= len(lines) <= 3
+        assert all("\n" not in line for line in lines)
+        return error
+
+    @property
+    def names(self) -> dict[str, Any]:
+        """The notebook's variables."""
+        return self.ip.user_ns
+
+
+@dataclass
+class Message:
+    """One message of a kernel about a cell, and the seconds since the cell was sent."""
+
+    kind: str
+    content: dict[str, Any]
+    at: float
+
+
+class Kernel:
+    """A real kernel, as Jupyter starts one.
+
+    Args:
+        folder: Where it runs.
+        **variables: The environment beyond the test's own.
+    """
+
+    def __init__(self, folder: Path, **variables: str) -> None:
+        self._manager = KernelManager(kernel_name="python3")
+        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+        environment = {**os.environ, "PYTHONPATH": path, "VICTOR_LEDGER": "memory", **variables}
+        self._manager.start_kernel(env=environment, cwd=str(folder), stderr=-3)
+        self.client = self._manager.blocking_client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=60)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.stop_channels()
+        self._manager.shutdown_kernel(now=True)
+        self._manager.cleanup_resources()
+
+    def interrupt(self) -> None:
+        """Press Stop."""
+        self._manager.interrupt_kernel()
+
+    def messages(self, cell: str, *, meanwhile: Callable[[list[Message]], None] = lambda _: None) -> list[Message]:
+        """Run a cell, and return what the kernel said until it was idle again."""
+        asked = self.client.execute(cell)
+        start = time.monotonic()
+        heard: list[Message] = []
+        while time.monotonic() < start + 60:
+            meanwhile(heard)
+            try:
+                message = self.client.get_iopub_msg(timeout=0.02)
+            except queue.Empty:
+                continue
+            if message["parent_header"].get("msg_id") != asked:
+                continue
+            heard.append(Message(message["msg_type"], message["content"], time.monotonic() - start))
+            if heard[-1].kind == "status" and heard[-1].content["execution_state"] == "idle":
+                return heard
+        raise AssertionError(f"not idle after 60 s: {heard}")
+
+    def run(self, cell: str) -> Ran:
+        """Run a cell, and return what it showed."""
+        return ran(self.messages(cell))
+
+
+def ran(messages: list[Message]) -> Ran:
+    """Sum up what a kernel said about a cell."""
+    result = Ran()
+    for message in messages:
+        content = message.content
+        if message.kind in {"display_data", "update_display_data", "execute_result"}:
+            result.frames.append(content["data"])
+        elif message.kind == "error":
+            result.error = content["traceback"]
+        elif message.kind == "stream":
+            result.said += content["text"]
+    return result

@@ -1,0 +1,212 @@
+"""Budgets: what might not fit is not sent, and what is sent never costs more than was allowed."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from servers import OLLAMA, OPENAI, Server, faults
+from servers.answers import Answer, Tokens
+from victor_nb import session
+from victor_nb.accounting.budget import Budget, Limit, to_usd
+from victor_nb.accounting.calibration import DEFAULT_BYTES
+from victor_nb.errors import BudgetError, ConfigError
+from workbench import rows, write_profiles
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from servers.exchange import Exchange
+
+pytest_plugins = ["workbench_fixtures"]
+
+PRICES = {"input": 1, "output": 10}  # USD per million tokens: 1,000 tokens of output are a cent
+MAX_TOKENS = 1_000
+CENT = Decimal("0.01")
+
+
+def profiles(folder: Path, server: Server, **more: object) -> None:
+    write_profiles(
+        folder,
+        paid={
+            "provider": "openai",
+            "model": "gpt-4o-mini",
+            "base_url": OPENAI.base_url(server.url),
+            "retries": 0,
+            "max_tokens": MAX_TOKENS,
+            "prices": PRICES,
+            **more,
+        },
+        free={"provider": "ollama", "model": OLLAMA.model, "base_url": OLLAMA.base_url(server.url), "retries": 0},
+    )
+
+
+@pytest.fixture
+def desk(tmp_path: Path, server: Server, keys: str) -> Server:
+    """Write a profile with round prices, and one that costs nothing."""
+    assert keys
+    profiles(tmp_path, server)
+    server.play(Answer(tokens=Tokens(input=10, output=200)))
+    return server
+
+
+def test_when_a_call_fits_then_it_is_sent_and_settled_with_what_it_cost(desk: Server) -> None:
+    with session().budget.limit("0.02") as limit:
+        reply = session().pool.get_orchestrator("paid").run_sync("How many?")
+    assert reply.cost == Decimal("0.00201")
+    assert (limit.spent, limit.held) == (Decimal("0.00201"), 0)
+    assert len(desk.requests) == 1
+
+
+def test_when_the_worst_case_does_not_fit_then_nothing_is_sent_and_the_numbers_are_said(desk: Server) -> None:
+    with session().budget.limit("0.005", name="this test"), pytest.raises(BudgetError) as caught:
+        session().pool.get_orchestrator("paid").run_sync("How many?")
+    assert "at worst USD 0.0100" in str(caught.value)
+    assert "this test has USD 0.0050 left of 0.0050" in str(caught.value)
+    assert not desk.requests
+    (row,) = rows()
+    assert (row["status"], row["cost"], row["billed"], row["error_type"]) == ("refused", 0, 0, "BudgetError")
+
+
+def test_when_limits_are_nested_then_the_narrowest_holds_and_the_widest_counts(desk: Server) -> None:
+    orchestrator = session().pool.get_orchestrator("paid")
+    with session().budget.limit("1") as wide:
+        with session().budget.limit("0.012") as narrow:
+            orchestrator.run_sync("How many?")
+            with pytest.raises(BudgetError):
+                orchestrator.run_sync("How many?", max_tokens=1_001)
+        orchestrator.run_sync("How many?")
+    assert (narrow.spent, wide.spent) == (Decimal("0.00201"), Decimal("0.00402"))
+    orchestrator.run_sync("How many?")
+    assert wide.spent == Decimal("0.00402")
+    assert len(desk.requests) == 3
+
+
+def test_when_a_model_is_free_then_no_budget_refuses_it(desk: Server) -> None:
+    with session().budget.limit("0"):
+        assert session().pool.get_orchestrator("free").run_sync("How many?").cost == 0
+        with pytest.raises(BudgetError):
+            session().pool.get_orchestrator("paid").run_sync("How many?")
+    assert len(desk.requests) == 1
+
+
+def test_when_a_price_is_unknown_then_a_budget_refuses_it_unless_it_is_allowed(
+    tmp_path: Path, server: Server, desk: Server
+) -> None:
+    assert desk is server
+    profiles(tmp_path, server, prices=None, model="no-such-model")
+    with session().budget.limit("1"), pytest.raises(BudgetError, match="no price is known"):
+        session().pool.get_orchestrator("paid").run_sync("How many?")
+    profiles(tmp_path, server, prices=None, model="no-such-model", allow_unpriced=True)
+    with session().budget.limit("1"):
+        assert session().pool.get_orchestrator("paid").run_sync("How many?").cost is None
+
+
+def test_when_a_failed_call_cost_nothing_then_its_hold_is_given_back(desk: Server) -> None:
+    desk.play(faults.status(500))
+    with session().budget.limit("0.02") as limit:
+        for _ in range(3):
+            with pytest.raises(RuntimeError):
+                session().pool.get_orchestrator("paid").run_sync("How many?")
+    assert (limit.spent, limit.held) == (0, 0)
+
+
+def test_when_a_call_is_stopped_then_its_worst_case_counts(desk: Server) -> None:
+    desk.play(faults.silence())
+    with session().budget.limit("0.02") as limit:
+        stream = session().pool.get_orchestrator("paid").stream("How many?")
+        desk.wait(lambda: desk.requests)
+        stream.cancel()
+        assert stream.reply.status == "interrupted"
+    assert limit.held == 0
+    assert Decimal("0.0100") < limit.spent < Decimal("0.0101")
+
+
+def test_when_the_notebook_has_a_budget_then_what_it_has_spent_counts(desk: Server) -> None:
+    orchestrator = session().pool.get_orchestrator("paid")
+    orchestrator.run_sync("How many?")
+    session().set_budget("0.0125")
+    orchestrator.run_sync("How many?")
+    with pytest.raises(BudgetError, match="this notebook has USD 0.0085 left of 0.0125"):
+        orchestrator.run_sync("How many?")
+    session().set_budget(None)
+    orchestrator.run_sync("How many?")
+    assert len(desk.requests) == 3
+
+
+@pytest.mark.parametrize("amount", ["lots", "-1", "nan", "inf", ""])
+def test_when_an_amount_is_no_money_then_the_error_shows_one(amount: str) -> None:
+    with pytest.raises(ConfigError, match=r"such as 0\.50"):
+        to_usd(amount)
+
+
+def test_when_the_day_has_a_budget_then_other_kernels_count(
+    tmp_path: Path, server: Server, keys: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert keys
+    monkeypatch.setenv("VICTOR_LEDGER", str(tmp_path / "rows.sqlite"))
+    profiles(tmp_path, server)
+    with (tmp_path / "profiles.yaml").open("a", encoding="utf-8") as file:
+        file.write("budget: {day: 0.012}\n")
+    from victor_nb import Session, Settings
+
+    server.play(Answer(tokens=Tokens(input=10, output=200)))
+    other = Session(Settings())
+    other.pool.get_orchestrator("paid").run_sync("How many?")
+    other.pool.get_orchestrator("paid").run_sync("How many?", max_tokens=100)
+    other.close()
+    here = Session(Settings())
+    with pytest.raises(BudgetError, match=r"the day has USD 0\.0080 left of 0\.0120"):
+        here.pool.get_orchestrator("paid").run_sync("How many?")
+    here.close()
+
+
+def test_when_a_model_has_a_history_then_estimates_follow_it(desk: Server) -> None:
+    prompt = "x" * 8_000
+    desk.play(Answer(tokens=Tokens(input=1_000, output=1)))
+    calibration = session().calibration
+    with session().budget.limit("1"):
+        before = calibration.at_worst("gpt-4o-mini", "live", size=8_000)
+        session().pool.get_orchestrator("paid").run_sync(prompt)
+        after = calibration.at_worst("gpt-4o-mini", "live", size=8_000)
+    assert before == 16 + 8_000 / DEFAULT_BYTES
+    assert after == 16 + 1_250
+    assert calibration.expected("gpt-4o-mini", "live", size=16_000) == 2_000
+
+
+async def test_when_fifty_ask_at_once_and_seven_fit_then_the_budget_holds_in_two_hundred_trials(desk: Server) -> None:
+    random.seed(7)
+    orchestrator = session().pool.get_orchestrator("paid")
+    session().calibration.load("gpt-4o-mini", "live")
+    prompt = "How many of them would fit?"
+    worst = session().calibration.at_worst("gpt-4o-mini", "live", size=len(prompt))
+
+    async def act(exchange: Exchange) -> None:
+        tokens = Tokens(input=random.randint(1, 10), output=random.randint(0, MAX_TOKENS))
+        await Answer(tokens=tokens)(exchange)
+
+    desk.play(act)
+    budget = 7 * (Decimal(worst) + 10 * MAX_TOKENS) / 1_000_000
+    for _ in range(200):
+        with session().budget.limit(budget) as limit:
+            outcomes = await asyncio.gather(*(orchestrator.run(prompt) for _ in range(50)), return_exceptions=True)
+        refused = [error for error in outcomes if isinstance(error, BudgetError)]
+        spent = sum((reply.cost for reply in outcomes if not isinstance(reply, BaseException)), Decimal(0))
+        assert len(refused) + sum(not isinstance(reply, BaseException) for reply in outcomes) == 50
+        assert 50 - len(refused) >= 7
+        assert all("the budget of this block has USD" in str(error) for error in refused)
+        assert limit.spent == spent <= budget
+        assert limit.held == 0
+    assert {row["cost"] for row in rows() if row["status"] == "refused"} == {0}
+
+
+def test_when_holds_are_settled_twice_then_they_count_once() -> None:
+    budget = Budget((Limit("all", Decimal(1)),))
+    hold = budget.hold(CENT, limits=budget.limits, who="fast")
+    hold.settle(CENT)
+    hold.settle(CENT)
+    assert budget.limits[0].spent == CENT

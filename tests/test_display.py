@@ -1,0 +1,431 @@
+"""What a cell shows: harmless whatever a model writes, sparing while it grows, and exact about the bill."""
+
+from __future__ import annotations
+
+import json
+import re
+from decimal import Decimal
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING, Any
+
+import pydantic
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nbconvert.filters.markdown_mistune import markdown2html_mistune
+
+from cells import MARKDOWN, PLAIN
+from victor_nb.errors import MalformedAnswerError
+from victor_nb.notebook.bill import bill
+from victor_nb.notebook.display import LiveAnswer, reply_frame, tail
+from victor_nb.notebook.forms import present
+from victor_nb.notebook.grammar import MagicCall
+from victor_nb.notebook.markdown import MOST_SHOWN, clean, escape, fence, sanitise, shorten
+from victor_nb.notebook.pace import Pace
+from victor_nb.notebook.tables import frame, markdown_table, plain_table
+from victor_nb.values import Reply, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from victor_nb.notebook.options import Form
+
+# --- Markdown ---
+
+HARMLESS = set("p a code pre em strong ul ol li h1 h2 h3 h4 h5 h6 blockquote table thead tbody tr th td hr br".split())
+HARMLESS |= {"del", "div", "span", "dl", "dt", "dd", "input"}
+
+
+class Page(HTMLParser):
+    """A rendered page: what in it could do something, and what a reader would see."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.harm: list[object] = []
+        self.text = ""
+        self.links: list[str] = []
+        self._code = 0
+        self.mathematics: list[str] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._code += tag in {"code", "pre"}
+        for name, value in attrs:
+            if name == "href" and not (value or "").startswith("#"):
+                self.links.append(value or "")
+                if not re.match(r"(?i)https?://|mailto:", value or ""):
+                    self.harm.append((tag, attrs))
+            elif name.startswith("on") or name in {"src", "srcset", "action"} or value == "jp-Mermaid":
+                self.harm.append((tag, attrs))
+        if tag not in HARMLESS:
+            self.harm.append((tag, attrs))
+
+    def handle_endtag(self, tag: str) -> None:
+        self._code -= tag in {"code", "pre"}
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if not self._code and re.search(r"\$|\\[(\[]|\\begin\s*\{", data):
+            self.mathematics.append(data)
+
+    def handle_comment(self, data: str) -> None:
+        self.harm.append(data)
+
+    def handle_decl(self, decl: str) -> None:
+        self.harm.append(decl)
+
+    def handle_pi(self, data: str) -> None:
+        self.harm.append(data)
+
+    def unknown_decl(self, data: str) -> None:
+        self.harm.append(data)
+
+
+def page(markdown: str) -> Page:
+    """Render Markdown as nbconvert does, which lets HTML through."""
+    return Page(markdown2html_mistune(sanitise(markdown)))
+
+
+PIECES = [
+    *("<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "<b>", "</p>", "<!--", "-->", "<?x?>", "<![CDATA["),
+    *("<a href='javascript:1'>", "`", "``", "```", "````", "~~~", "~~", "~", "$", "$$", "\\(", "\\)", "\\[", "\\]"),
+    *("\\\\(", "\\\\[", "\\begin{a}", "\\end{a}", "\\\\begin{a}", "\\href{javascript:alert(1)}{x}", "mermaid", "\t"),
+    *("[x](javascript:alert(1))", "[x](http://a.b)", "![x](http://a.b/c.png)", "[x]: javascript:alert(1)", "[x]", "["),
+    *("](", "]", ")", "(", "|", "| a | b |\n|---|---|\n", "\n", "\n\n", "\n    ", "\n- ", "\n1. ", "\n> ", "\n# "),
+    *("*", "**", "_", "\\", "&lt;", "&#60;script&#62;", "&", "<", ">", "a", "b c", "5", "http://x.y", "www.a.b"),
+    *("https://x.y/<b>", "<http://x.y>", "```mermaid\n", "```html\n", "\n```\n", "\u2028", "\x1b[31m", "\x0c"),
+    *("javascript:alert(1)", "ftp://a.b", "data:text/html,<b>", "\n---\n", "\n===\n", "[^1]", "[^1]: <b>", "\n: def"),
+    *("`<i>x</i>`", "`a|b`", "\\`", "\\$", "**`", "`**", "a@b.c"),
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join))
+def test_when_a_model_writes_anything_then_the_page_is_harmless(text: str) -> None:
+    assert page(text).harm == []
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=80))
+def test_when_a_model_writes_any_characters_then_the_page_is_harmless(text: str) -> None:
+    assert page(text).harm == []
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("<script>alert(1)</script>", "<script>alert(1)</script>"),
+        ("a < b & c > d &lt; e", "a < b & c > d &lt; e"),
+        ("`<b>` and `List<String>`", "`<b>` and `List<String>`"),
+        ("it costs $5 or $6.50, not $HOME", "it costs $5 or $6.50, not $HOME"),
+        ("the area is $\\pi r^2$", "the area is $\\pi r^2$"),
+        ("the area is \\(\\pi r^2\\) or \\[x\\]", "the area is \\(\\pi r^2\\) or \\[x\\]"),
+        ("\x1b[31mred\x1b[0m \x1b]8;;http://e.vil\x07link\x1b]8;;\x07 \x07bell\x00", "red link bell"),
+        ("user\u202egnp.exe\u2066x\u2069", "usergnp.exex"),
+        ("half \ud800 a pair", "half \ufffd a pair"),
+        ("a\r\nb\rc", "a\nb\nc"),
+        ("[click](javascript:alert(1)) [x](data:text/html,y) [z](file:///etc) [rel](../a)", "click x z rel"),
+        ("[ref][1]\n\n[1]: javascript:alert(1)", "[ref][1]\n[1]: javascript:alert(1)"),
+        ("![logo](http://t.rack/p.png)![bad](data:x)", "image: logoimage: bad"),
+        ("*em* **strong** # no", "em strong # no"),
+        ("~~~~\nx", "x"),
+    ],
+)
+def test_when_markdown_is_shown_then_a_reader_sees_what_was_written(text: str, seen: str) -> None:
+    shown = page(text)
+    assert shown.harm == []
+    assert shown.mathematics == []
+    assert shown.text.replace("\u2060", "").strip() == seen
+
+
+def test_when_links_are_allowed_then_they_lead_where_they_say() -> None:
+    text = (
+        "[a](https://x.y/p_(q)?r=1&s=2 'title') [b](mailto:me@x.y) see https://d.e/f_g?h=1&i=2. (http://j.k) www.l.m "
+        "[c](HTTP://n.o) <https://p.q>!"
+    )
+    assert page(text).links == [
+        "https://x.y/p_%28q%29?r=1&s=2",
+        "mailto:me@x.y",
+        "https://d.e/f_g?h=1&i=2",
+        "http://j.k",
+        "HTTP://n.o",
+        "https://p.q",
+    ]
+
+
+def test_when_code_is_shown_then_it_is_shown_exactly() -> None:
+    code = 'if a < b && c:\n    print("<b>$x$</b> `y` &lt;")\n```not the end\n~~~'
+    for text in (f"````py\n{code}\n````", f"text\n````py\n{code}\n````\nmore", f"````py\n{code}"):
+        shown = page(text)
+        assert code in shown.text
+        assert shown.harm == []
+    assert sanitise("```py\nx") == "```py\nx\n```"
+
+
+def test_when_code_stands_in_a_list_then_it_is_a_block_of_its_own() -> None:
+    assert sanitise("1. Do\n   ```sh\n   ls\n     -l\n   ```\n2. Done") == "1. Do\n\n```sh\nls\n  -l\n```\n\n2. Done"
+
+
+def test_when_a_block_would_be_drawn_or_run_then_it_is_shown_as_text() -> None:
+    assert sanitise("```mermaid\ngraph TD\n```") == "```text\ngraph TD\n```"
+    assert sanitise('```py {onclick="x"}\n1\n```') == "```py\n1\n```"
+
+
+def test_when_mathematics_is_displayed_then_its_source_is_shown() -> None:
+    text = "so\n$$\nE = mc^2\n$$\n\\[ a\nb \\]\n\\begin{align}\nx\n\\end{align}\n$$ y $$"
+    assert page(text).mathematics == []
+    assert sanitise(text).count("```tex") == 4
+    assert page("$$ never closed\ntext").mathematics == []
+
+
+def test_when_a_line_is_a_megabyte_long_then_its_display_is_cut_and_says_so() -> None:
+    short = shorten("x" * 1_000_000)
+    assert len(short) < MOST_SHOWN + 200
+    assert short.endswith("[The display ends here: 100,000 of 1,000,000 characters. The reply has all.]")
+    assert shorten("x" * MOST_SHOWN) == "x" * MOST_SHOWN
+    assert len(sanitise(short)) < MOST_SHOWN + 300
+
+
+@pytest.mark.parametrize(
+    "text", ["$" * 50_000, "\\(" * 5_000, "`" * 50_000, "[x](" * 9_000, "<b>" * 20_000, "$$\n" * 9_000]
+)
+def test_when_a_text_is_made_to_be_slow_then_it_is_not(text: str) -> None:
+    assert sanitise(text)
+
+
+def test_when_a_line_of_ours_is_shown_then_no_mark_of_it_works() -> None:
+    text = "*a* _b_ ~~c~~ `d` <e> [f](http://g) max_tokens"
+    assert "".join(Page(markdown2html_mistune(escape(text))).text.split("\n")) == text
+    assert "max_tokens" in escape(text)
+
+
+@given(st.text(max_size=60))
+def test_when_a_text_is_fenced_then_it_comes_out_of_the_page_as_it_went_in(text: str) -> None:
+    text = clean(text).strip() or "x"
+    assert Page(markdown2html_mistune(fence(text))).text.strip("\n") == text.strip("\n")
+
+
+# --- tables ---
+
+
+def test_when_a_table_is_shown_then_cells_stay_cells() -> None:
+    assert markdown_table(["a", "b"], [["x|y", "z\nw"]]) == "| a | b |\n| --- | --- |\n| x\\|y | z w |"
+    assert plain_table(["a", "bcd"], [["xyz", 1]]) == "a    bcd\nxyz  1"
+    shown = frame(["a"], [["<b>*x*"]], above="$5", below="end")
+    assert shown[PLAIN] == "$5\n\na\n<b>*x*\n\nend"
+    assert "<b>" not in shown[MARKDOWN]
+    assert frame([], [], above="nothing")[MARKDOWN] == "nothing"
+
+
+# --- the bill ---
+
+
+def reply(content: str = "Hi.", **more: Any) -> Reply:
+    """Return a reply."""
+    values: dict[str, Any] = {
+        "usage": Usage(1212, 340),
+        "cost": Decimal("0.0002"),
+        "billed": Decimal("0.0002"),
+        "profile": "fast",
+        "provider": "openai",
+        "model": "gpt-6-luna",
+        "model_served": None,
+        "latency": 2.11,
+        "ttft": 0.2,
+        "finish_reason": "stop",
+        "attempts": 1,
+        "mode": "live",
+        "request_id": None,
+    }
+    return Reply(content=content, **{**values, **more})
+
+
+@pytest.mark.parametrize(
+    ("more", "end"),
+    [
+        ({}, "USD 0.0002 · 2.1 s"),
+        ({"cost": None}, "unpriced · 2.1 s"),
+        ({"mode": "simulate"}, "2.1 s · simulated"),
+        ({"mode": "replay"}, "2.1 s · replayed"),
+        ({"status": "partial"}, "2.1 s · partial"),
+        ({"status": "interrupted"}, "2.1 s · interrupted"),
+        ({"finish_reason": "length"}, "2.1 s · cut at max_tokens"),
+        ({"attempts": 3}, "2.1 s · 3 attempts"),
+        ({"notes": ("temperature not sent",)}, "2.1 s · temperature not sent"),
+    ],
+)
+def test_when_an_answer_is_billed_then_the_line_says_all_that_is_out_of_the_ordinary(
+    more: dict[str, Any], end: str
+) -> None:
+    line = bill(reply(**more))
+    assert line.startswith("fast · gpt-6-luna · 1,212 -> 340 tok · ")
+    assert line.endswith(end)
+    assert "$" not in line
+
+
+def test_when_a_reply_is_shown_then_the_bill_is_a_paragraph_of_its_own() -> None:
+    shown = reply_frame(reply("- a\n- b", notes=("<b>",)))
+    assert shown[PLAIN] == "- a\n- b\n\nfast · gpt-6-luna · 1,212 -> 340 tok · USD 0.0002 · 2.1 s · <b>"
+    assert shown[MARKDOWN].endswith("\n\nfast · gpt-6-luna · 1,212 -> 340 tok · USD 0.0002 · 2.1 s · &lt;b&gt;")
+
+
+# --- forms ---
+
+
+class Fruit(pydantic.BaseModel):
+    """A pydantic model of a user."""
+
+    name: str
+    grams: int
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": [1, "é"]}', 'Here:\n```json\n{"a": [1, "é"]}\n```\nDone.', '```\n{"a":[1,"é"]}']
+)
+def test_when_json_is_asked_for_then_it_is_shown_neatly(text: str) -> None:
+    shown = present(reply(text), "json")
+    assert shown.plain == '{\n  "a": [\n    1,\n    "é"\n  ]\n}'
+    assert shown.markdown == f"```json\n{shown.plain}\n```"
+
+
+def test_when_code_is_asked_for_then_only_code_is_shown() -> None:
+    text = "First\n```py\na = 1\n```\nthen\n~~~\nb\n~~~"
+    assert present(reply(text), "code").markdown == "```py\na = 1\n\nb\n```"
+    assert present(reply("no block"), "code").plain == "no block"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[{"a": 1, "b": "x|y"}, {"a": null}]',
+        'So:\n```json\n{"rows": [{"a": 1, "b": "x|y"}, {"b": ""}]}\n```',
+        "Table:\n\n| a | b |\n|:--|--:|\n| 1 | x\\|y |\n|  | |\n\nEnd.",
+        "a,b\n1,x|y\n,\n",
+        "```csv\na;b\n1;x|y\n;\n```",
+    ],
+)
+def test_when_a_table_is_asked_for_then_it_is_found_in_any_of_its_forms(text: str) -> None:
+    shown = present(reply(text), "table")
+    assert shown.markdown == "| a | b |\n| --- | --- |\n| 1 | x\\|y |\n|  |  |"
+    assert shown.plain.splitlines()[:2] == ["a  b", "1  x|y"]
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "told"),
+    [
+        ("json", "Sorry.", "the answer is not JSON"),
+        ("json", "```json\n{broken\n```", "the answer is not JSON"),
+        ("table", "Sorry, no.", "the answer holds no table"),
+        ("table", "[1, 2]", "the answer holds no table"),
+    ],
+)
+def test_when_an_answer_has_not_the_form_then_it_is_an_error_that_holds_it(form: Form, text: str, told: str) -> None:
+    with pytest.raises(MalformedAnswerError, match=told) as caught:
+        present(reply(text), form)
+    assert caught.value.reply is not None
+    assert caught.value.reply.content == text
+
+
+def test_when_a_schema_is_given_then_the_answer_must_fit_it() -> None:
+    assert present(reply('{"name": "fig", "grams": 3}'), "md", Fruit).plain
+    assert present(reply("[1, 2]"), "json", list[int]).plain
+    with pytest.raises(MalformedAnswerError, match=r"does not fit the schema: grams: field required") as caught:
+        present(reply('{"name": "canary"}'), "json", Fruit)
+    assert "canary" not in str(caught.value)
+    with pytest.raises(MalformedAnswerError, match="no type that pydantic knows"):
+        present(reply("{}"), "json", object())
+
+
+def test_when_an_answer_broke_off_then_it_is_shown_as_it_is() -> None:
+    assert present(reply('{"a": ', status="interrupted"), "json", Fruit).plain == '{"a": '
+
+
+# --- while it grows ---
+
+
+class Screen:
+    """Remembers frames and the time; time passes only when it is told to."""
+
+    def __init__(self) -> None:
+        self.frames: list[tuple[float, dict[str, str]]] = []
+        self.now = 0.0
+
+    def publish(self, bundle: Mapping[str, str]) -> None:
+        self.frames.append((self.now, dict(bundle)))
+
+
+def stream(screen: Screen, pieces: list[str], seconds: float, call: MagicCall, *, watched: bool = True) -> str:
+    """Play an answer as a magic does, which looks at it eight times a second."""
+    live = LiveAnswer(screen.publish, call, watched=watched)
+    if live._pace is not None:
+        live._pace = Pace(lambda: screen.now)
+    text, looks = "", 0
+    for number, piece in enumerate(pieces):
+        text += piece
+        screen.now = seconds * (number + 1) / len(pieces)
+        if screen.now * 8 >= looks:
+            looks += 1
+            live.grow(text)
+    live.end(reply(text))
+    return text
+
+
+@pytest.mark.parametrize("seconds", [0.5, 2, 6, 30])
+@pytest.mark.parametrize("length", [4, 6, 12])
+def test_when_a_long_answer_streams_then_frames_are_few_and_bytes_are_under_three_times_its_size(
+    length: int, seconds: float
+) -> None:
+    screen = Screen()
+    words = [f"{number:x}".rjust(length - 1, "w") + (" " if number % 40 else "\n") for number in range(1500)]
+    text = stream(screen, words, seconds, MagicCall())
+    times = [at for at, _ in screen.frames]
+    assert max(sum(start <= at < start + 1 for at in times) for start in times) <= 12
+    assert sum(len(json.dumps(bundle)) for _, bundle in screen.frames) <= 3 * len(text)
+    assert len(screen.frames) > 3
+    assert screen.frames[-1][1][PLAIN].startswith(text.rstrip())
+
+
+def test_when_an_answer_is_short_then_it_is_seen_to_grow() -> None:
+    screen = Screen()
+    stream(screen, ["word "] * 60, 3, MagicCall())
+    assert len(screen.frames) >= 6
+    assert PLAIN not in screen.frames[0][1]
+    assert set(screen.frames[-1][1]) == {MARKDOWN, PLAIN}
+
+
+def test_when_nobody_watches_then_there_is_one_frame() -> None:
+    screen = Screen()
+    stream(screen, ["word "] * 60, 3, MagicCall(), watched=False)
+    assert len(screen.frames) == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "plain"),
+    [
+        (MagicCall(cost=False), "Hi."),
+        (MagicCall(show="quiet"), bill(reply())),
+        (MagicCall(show="quiet", cost=False), None),
+        (MagicCall(show="none"), None),
+        (MagicCall(form="text"), f"Hi.\n\n{bill(reply())}"),
+    ],
+)
+def test_when_less_is_to_be_shown_then_only_that_is(call: MagicCall, plain: str | None) -> None:
+    screen = Screen()
+    stream(screen, ["Hi."], 1, call, watched=False)
+    assert [bundle[PLAIN] for _, bundle in screen.frames] == ([] if plain is None else [plain])
+    if call.form == "text":
+        assert MARKDOWN not in screen.frames[0][1]
+
+
+def test_when_the_form_is_wrong_then_the_answer_is_shown_before_the_error() -> None:
+    screen = Screen()
+    with pytest.raises(MalformedAnswerError):
+        stream(screen, ["Sorry."], 1, MagicCall(form="json"))
+    assert screen.frames[-1][1][PLAIN].startswith("Sorry.\n\nfast")
+
+
+def test_when_only_the_end_is_shown_then_code_is_shown_as_code() -> None:
+    text = "intro\n\n```py\n" + "line = 1\n" * 50
+    shown = tail(text, 60)
+    assert shown.startswith("…\n\n```\nline = 1\n")
+    assert tail(text + "```\n" + "prose " * 50, 60).startswith("… ")
+    assert tail("short", 60) == "short"

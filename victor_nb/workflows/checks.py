@@ -1,0 +1,191 @@
+"""Whether an answer will do: what ends a cascade, and what scores the answers of a comparison without a judge."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+
+from victor_nb.errors import ConfigError
+from victor_nb.workflows.items import spoken
+from victor_nb.workflows.jsons import find_json
+from victor_nb.workflows.ranking import key
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jsonschema.protocols import Validator
+
+    from victor_nb.values import Reply
+
+Acceptance: TypeAlias = (
+    "Callable[[Reply], object] | Mapping[str, Any] | str | re.Pattern[str] | int | Check | Agreement"
+)
+"""What a stage's `accept` may be."""
+
+
+class Check(Protocol):
+    """A rule that an answer passes or not."""
+
+    def passes(self, answer: str, *, task: str = "") -> bool:
+        """Tell whether an answer to a task passes."""
+        ...
+
+
+@dataclass(frozen=True)
+class Exact:
+    """Passes what says the same as the expected answer: case, spaces, markup and a final full stop aside.
+
+    Attributes:
+        expected: The answer, or the answers by task.
+    """
+
+    expected: str | Mapping[str, str]
+
+    def passes(self, answer: str, *, task: str = "") -> bool:
+        """Tell whether an answer says what is expected.
+
+        Raises:
+            ConfigError: No answer is known for the task.
+        """
+        if isinstance(self.expected, str):
+            return key(spoken(answer)) == key(self.expected)
+        if task not in self.expected:
+            raise ConfigError(f"Exact: no answer is given for the task {task!r}. Add it to the mapping.")
+        return key(spoken(answer)) == key(self.expected[task])
+
+
+@dataclass(frozen=True)
+class Regex:
+    """Passes what contains a regular expression, `^` and `$` being the ends of lines."""
+
+    pattern: str | re.Pattern[str]
+
+    def __post_init__(self) -> None:
+        """Refuse what is no regular expression.
+
+        Raises:
+            ConfigError: Where it goes wrong.
+        """
+        try:
+            re.compile(self.pattern)
+        except re.error as error:
+            raise ConfigError(f"{self.pattern!r} is no regular expression: {error}.") from None
+
+    def passes(self, answer: str, *, task: str = "") -> bool:  # noqa: ARG002 - the same for all tasks
+        """Tell whether an answer contains the pattern."""
+        compiled = self.pattern if isinstance(self.pattern, re.Pattern) else re.compile(self.pattern, re.MULTILINE)
+        return compiled.search(spoken(answer)) is not None
+
+
+@dataclass(frozen=True)
+class JsonSchema:
+    """Passes an answer whose JSON, alone, in a fence or between words, matches a schema (draft 2020-12, or its own)."""
+
+    schema: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        """Refuse what is no schema.
+
+        Raises:
+            ConfigError: Where it goes wrong.
+        """
+        from jsonschema.exceptions import SchemaError  # noqa: PLC0415 - with the next
+
+        try:
+            type(self._validator).check_schema(dict(self.schema))
+        except SchemaError as error:
+            raise ConfigError(f"That is no JSON schema: {error.message}.") from None
+
+    @cached_property
+    def _validator(self) -> Validator:
+        from jsonschema.validators import Draft202012Validator, validator_for  # noqa: PLC0415 - 40 ms that few need
+
+        return validator_for(self.schema, default=Draft202012Validator)(dict(self.schema))
+
+    def passes(self, answer: str, *, task: str = "") -> bool:  # noqa: ARG002 - the same for all tasks
+        """Tell whether a JSON value in an answer matches."""
+        return any(self._validator.is_valid(cast("Any", value)) for value in self._values(spoken(answer)))
+
+    def _values(self, text: str) -> list[object]:
+        import json  # noqa: PLC0415 - few need it
+
+        try:
+            return [json.loads(text)]
+        except (ValueError, RecursionError):
+            return find_json(text)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Passes the answer that enough of a stage's samples gave.
+
+    Attributes:
+        at_least: How many samples must agree.
+        of: A regular expression, whose first group is what they must agree on, or a function of the text that returns
+            it; None: on the whole answer, case, spaces and markup aside.
+    """
+
+    at_least: int
+    of: str | Callable[[str], object] | None = None
+
+    def winner(self, answers: Sequence[str]) -> int | None:
+        """Return which of the answers most samples gave (the first of them), None where too few did."""
+        said = [self._said(answer) for answer in answers]
+        counts = Counter(word for word in said if word is not None)
+        best = max(counts.values(), default=0)
+        if best < self.at_least:
+            return None
+        return next(place for place, word in enumerate(said) if word is not None and counts[word] == best)
+
+    def _said(self, answer: str) -> str | None:
+        if callable(self.of):
+            said = self.of(answer)
+            return None if said is None else key(str(said))
+        if self.of is None:
+            return key(spoken(answer))
+        found = re.search(self.of, spoken(answer))
+        return key(found[found.re.groups and 1]) if found else None
+
+
+def accepted(rule: Acceptance, replies: Sequence[Reply], best: int) -> int | None:
+    """Return which of a stage's replies a rule accepts; None where none.
+
+    Args:
+        rule: See `Stage.accept`.
+        replies: The samples.
+        best: The one that the stage selected, which all rules but `Agreement` look at.
+    """
+    settled = Agreement(rule) if isinstance(rule, int) else rule
+    if isinstance(settled, Agreement):
+        return settled.winner([reply.content for reply in replies])
+    check, reply = as_check(settled), replies[best]
+    says_yes = check.passes(reply.content) if check else cast("Callable[[Reply], object]", settled)(reply)
+    return best if says_yes else None
+
+
+def as_check(rule: object) -> Check | None:
+    """Return the check that a rule stands for: a JSON schema, a regular expression; None for a function."""
+    if isinstance(rule, (str, re.Pattern)):
+        return Regex(cast("str | re.Pattern[str]", rule))
+    if isinstance(rule, Mapping):
+        return JsonSchema(cast("Mapping[str, Any]", rule))
+    return cast("Check", rule) if hasattr(rule, "passes") else None
+
+
+def check_rule(rule: object) -> None:
+    """Refuse what no stage can be accepted by.
+
+    Raises:
+        ConfigError: It is none of the things that `accept` may be.
+    """
+    if isinstance(rule, bool) or not (
+        rule is None or callable(rule) or isinstance(rule, (int, Agreement)) or as_check(rule) is not None
+    ):
+        raise ConfigError(
+            f"accept={rule!r} decides nothing. Give a function of the reply, a regular expression, a JSON schema, "
+            "or how many samples must agree."
+        )

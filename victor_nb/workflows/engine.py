@@ -1,0 +1,208 @@
+"""Runs the stages of a strategy on the background loop: each when what it needs has ended, independent ones at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Final
+from uuid import uuid4
+
+from victor_nb.config.blueprint import needed
+from victor_nb.errors import BudgetError, PromptError, VictorError
+from victor_nb.workflows.fan_out import Lane
+from victor_nb.workflows.progress import Clock, Progress, StageProgress, Work
+from victor_nb.workflows.prompting import options_for, prompt_for
+from victor_nb.workflows.selection import conclude
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from victor_nb.plan import CallOptions
+    from victor_nb.values import Reply
+    from victor_nb.workflows.orchestrator_pool import OrchestratorPool
+    from victor_nb.workflows.stages import Stage
+
+_GRACE: Final = 1.0  # seconds that stopped calls have to close their sockets and write their rows
+
+
+class Engine:
+    """One run of a list of stages. What has come of it is readable at any time, from any thread.
+
+    Attributes:
+        works: The stages, as they go.
+        stopped: Why the run holds less than was asked for; None while it does not.
+        accepted: The stage whose answer ended the run early, in a cascade.
+
+    Args:
+        name: The strategy's name, for the ledger.
+        stages: What is to be done, checked already.
+        task: What the user wants.
+        pool: Who is asked. All profiles are opened here, so that a missing key shows before anything is paid for.
+        stream: Whether somebody looks on while the answers come.
+        options: What every call is sent with; a stage's own settings beat them.
+
+    Raises:
+        PromptError: The task is empty.
+        VictorError: A profile cannot be asked.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        stages: Sequence[Stage],
+        task: str | Reply,
+        *,
+        pool: OrchestratorPool,
+        stream: bool,
+        options: CallOptions,
+    ) -> None:
+        self.name = name
+        self.task = str(task)
+        if not self.task.strip():
+            raise PromptError("The task is empty. Write what you want to have done.")
+        self.run_id = options.get("run_id") or uuid4().hex
+        self.session = pool.container
+        self.works = [Work(stage) for stage in stages]
+        self.stopped: str | None = None
+        self.accepted: Work | None = None
+        self.clock = Clock()
+        self._orchestrators = {stage.profile: pool.get_orchestrator(stage.profile) for stage in stages}
+        self._options = options
+        self._stream = stream
+        self._refused: BudgetError | None = None
+        # Budgets of a `with` block belong to the caller's context, wherever the loop runs.
+        self._context = copy_context()
+
+    @property
+    def progress(self) -> Progress:
+        """How far the run is."""
+        return Progress(
+            strategy=self.name,
+            task=self.task,
+            run_id=self.run_id,
+            stages=tuple(StageProgress.of(work) for work in self.works),
+            wall=self.clock.now,
+            ended=self.clock.stopped,
+        )
+
+    # --- on the background loop ---
+
+    async def run(self) -> None:
+        """Run all stages.
+
+        Raises:
+            VictorError: A stage failed, or a budget refused the very first call.
+        """
+        self.clock.restart()
+        task = asyncio.get_running_loop().create_task(self._schedule(), context=self._context)
+        try:
+            # `wait` does not hand a cancellation on: the stages get it once, and time to clean up after it.
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            self.stopped = "stopped by the user"
+            task.cancel()
+            await _settled(task)
+            raise
+        finally:
+            self._close()
+        await task
+
+    async def _schedule(self) -> None:
+        running: dict[asyncio.Task[None], Work] = {}
+        try:
+            while True:
+                for work in self._ready():
+                    work.state, work.began = "running", self.clock.now
+                    running[asyncio.create_task(self._work(work))] = work
+                if not running:
+                    break
+                ended, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                failures = [self._judge(running.pop(task), task.exception()) for task in ended]
+                for failure in filter(None, failures):
+                    raise failure
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+        if self._refused is not None and not any(work.kept for work in self.works):
+            raise self._refused
+
+    def _ready(self) -> list[Work]:
+        """Return the stages that wait for nothing any more; none once the run has its end."""
+        if self._refused or self.accepted:
+            return []
+        over = {work.stage.name for work in self.works if work.state in {"done", "failed"}}
+        return [work for work in self.works if work.state == "waiting" and over.issuperset(self._needs(work))]
+
+    def _needs(self, work: Work) -> tuple[str, ...]:
+        return needed(work.stage, [each.stage.name for each in self._before(work)])
+
+    def _before(self, work: Work) -> list[Work]:
+        names = [each.stage.name for each in self.works]
+        return self.works[: names.index(work.stage.name)]
+
+    def _judge(self, work: Work, error: BaseException | None) -> BaseException | None:
+        """Note how a stage has ended; return the error that ends the run, if it does."""
+        work.ended = self.clock.now
+        if error is None:
+            work.state = "done"
+            if work.accepted and any(each.state == "waiting" for each in self.works):
+                self.accepted = work
+            return None
+        work.notes.append(str(error))
+        if isinstance(error, BudgetError):
+            work.state, self._refused, self.stopped = "refused", error, f"{work.stage.name}: {error}"
+            return None
+        work.state = "failed"
+        stands_in = any(each.state == "waiting" and work.stage.name in self._needs(each) for each in self.works)
+        return None if isinstance(error, VictorError) and work.stage.accept is not None and stands_in else error
+
+    async def _work(self, work: Work) -> None:
+        """Ask all samples of a stage at once, and read what they say."""
+        work.lanes = [await self._lane(work, sample) for sample in range(work.stage.n)]
+        await asyncio.gather(*(lane.run() for lane in work.lanes))
+        await self._again(work)
+        conclude(work, self._before(work))
+
+    async def _again(self, work: Work) -> None:
+        """Ask the samples again, one by one, that a budget refused while it held the worst case of their siblings."""
+        refused = [place for place, lane in enumerate(work.lanes) if isinstance(lane.outcome, BudgetError)]
+        if len(refused) == len(work.lanes):
+            return
+        for place in refused:
+            lane = await self._lane(work, place)
+            await lane.run()
+            if isinstance(lane.outcome, BudgetError):
+                self.stopped = f"{work.stage.name}: {lane.outcome}"
+                return
+            work.lanes[place] = lane
+
+    async def _lane(self, work: Work, sample: int) -> Lane:
+        """Return a call that is ready to go. A limit may look into the ledger for it, which is not for this loop."""
+        stage = work.stage
+        prompt = prompt_for(stage, self.task, self._before(work), sample + 1)
+        options = options_for(stage, self._options, run_id=self.run_id, strategy=self.name)
+        lane = Lane(stage.profile, 0, sample)
+        orchestrator = self._orchestrators[stage.profile]
+        lane.route = await asyncio.to_thread(
+            orchestrator.route, prompt, options, stream=self._stream, on_text=lane.hear
+        )
+        return lane
+
+    def _close(self) -> None:
+        """Say of every stage how it ended."""
+        self.clock.stop()
+        for work in self.works:
+            if work.state == "running":
+                work.state, work.ended = "stopped", self.clock.now
+            elif work.state == "waiting":
+                work.state = "skipped"
+
+
+async def _settled(task: asyncio.Task[None]) -> None:
+    """Wait until a stopped run has closed its sockets and written its rows."""
+    from anyio import CancelScope  # noqa: PLC0415 - only after a Stop
+
+    with CancelScope(shield=True), contextlib.suppress(asyncio.CancelledError):
+        await asyncio.wait({task}, timeout=_GRACE)

@@ -1,0 +1,197 @@
+"""How far a strategy is: what happens on the loop, and a snapshot of it for whoever looks on."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from victor_nb.errors import PartialAnswerError
+from victor_nb.values import Reply
+from victor_nb.workflows.items import numbered, spoken
+
+if TYPE_CHECKING:
+    from victor_nb.workflows.fan_out import Lane
+    from victor_nb.workflows.stages import Stage
+
+StageState: TypeAlias = Literal["waiting", "running", "done", "failed", "refused", "stopped", "skipped"]
+
+
+@dataclass(slots=True)
+class Work:
+    """One stage as it goes. Written on the background loop only; readable from any thread.
+
+    Attributes:
+        lanes: One for each sample.
+        items: What the answers were read as; of a ranking, what was ranked.
+        accepted: Whether the stage's `accept` said yes; None where it has none.
+        began: Seconds from the run's start; None while it waits.
+    """
+
+    stage: Stage
+    state: StageState = "waiting"
+    lanes: list[Lane] = field(default_factory=list["Lane"])
+    items: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list[str])
+    accepted: bool | None = None
+    began: float | None = None
+    ended: float | None = None
+
+    @property
+    def replies(self) -> tuple[Reply, ...]:
+        """The answers, and what had come of those that broke off or were stopped."""
+        found = (_reply(lane, stopped=self.state not in {"waiting", "running"}) for lane in list(self.lanes))
+        return tuple(reply for reply in found if reply is not None)
+
+    @property
+    def previous(self) -> str:
+        """The answer, word for word; several as a numbered list."""
+        said = [spoken(reply.content) for reply in self.replies]
+        return said[0] if len(said) == 1 else numbered([each for each in said if each])
+
+    @property
+    def text(self) -> str:
+        """What the stage has to give: what it kept, or else what has come."""
+        return in_place(self.kept) if self.kept else self.previous
+
+
+def in_place(items: tuple[str, ...]) -> str:
+    """Return items as a prompt shows them: one as it is, several as a numbered list."""
+    return items[0] if len(items) == 1 else numbered(items)
+
+
+def _reply(lane: Lane, *, stopped: bool) -> Reply | None:
+    outcome = lane.outcome
+    if isinstance(outcome, Reply):
+        return outcome
+    if isinstance(outcome, PartialAnswerError):
+        return outcome.reply
+    # A call that was stopped before it was sent has no reply at all.
+    return lane.route.reply("interrupted") if outcome is None and stopped and lane.route is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class StageProgress:
+    """One stage, as it stood when somebody looked.
+
+    Attributes:
+        done: Calls that have ended.
+        total: Calls that the stage takes.
+        texts: What each of them has said so far.
+        kept: How many items go on.
+        cost: List price in USD of the calls that have ended; None when that of any is unknown.
+    """
+
+    name: str
+    profile: str
+    state: StageState
+    done: int
+    total: int
+    texts: tuple[str, ...]
+    kept: int
+    cost: Decimal | None
+
+    @classmethod
+    def of(cls, work: Work) -> StageProgress:
+        """Return how a stage stands."""
+        lanes, stage = list(work.lanes), work.stage
+        ended = [lane.outcome for lane in lanes if lane.outcome is not None]
+        costs = [outcome.cost for outcome in ended if isinstance(outcome, Reply)]
+        return cls(
+            name=stage.name,
+            profile=stage.profile,
+            state=work.state,
+            done=len(ended),
+            total=stage.n,
+            texts=tuple(_text(lane) for lane in lanes),
+            kept=len(work.kept),
+            cost=total(costs),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A strategy under way, as it stood when somebody looked.
+
+    Attributes:
+        wall: Seconds since it started.
+        ended: Whether no further call will be made.
+    """
+
+    strategy: str
+    task: str
+    run_id: str
+    stages: tuple[StageProgress, ...]
+    wall: float
+    ended: bool
+
+    @property
+    def done(self) -> int:
+        """Calls that have ended."""
+        return sum(stage.done for stage in self.stages)
+
+    @property
+    def total(self) -> int:
+        """Calls that the run takes, at the most: a cascade may end earlier."""
+        return sum(stage.total for stage in self.stages if stage.state != "skipped")
+
+    @property
+    def current(self) -> StageProgress | None:
+        """The stage that is running: the first of several; None between two and at the end."""
+        return next((stage for stage in self.stages if stage.state == "running"), None)
+
+    @property
+    def text(self) -> str:
+        """What the current stage has said so far: the first sample that says anything."""
+        stage = self.current
+        return next((text for text in stage.texts if text), "") if stage else ""
+
+    @property
+    def cost(self) -> Decimal | None:
+        """List price in USD of the calls that have ended; None when that of any is unknown."""
+        return total([stage.cost for stage in self.stages])
+
+    def __str__(self) -> str:
+        """Say it on one line: `funnel · select (fast) · 11 of 13 calls · 4.2 s`."""
+        stage = self.current
+        where = f"{stage.name} ({stage.profile})" if stage else "ended" if self.ended else "starting"
+        return f"{self.strategy} · {where} · {self.done} of {self.total} calls · {self.wall:.1f} s"
+
+
+def total(costs: list[Decimal | None]) -> Decimal | None:
+    """Return the sum, None when any part of it is unknown."""
+    known = [cost for cost in costs if cost is not None]
+    return sum(known, Decimal(0)) if len(known) == len(costs) else None
+
+
+def _text(lane: Lane) -> str:
+    return lane.outcome.content if isinstance(lane.outcome, Reply) else lane.text
+
+
+class Clock:
+    """Seconds from the start of a run to now, or to its end."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+        self._ended: float | None = None
+
+    def restart(self) -> None:
+        """Begin."""
+        self._began = time.perf_counter()
+
+    def stop(self) -> None:
+        """End."""
+        self._ended = time.perf_counter()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the run has ended."""
+        return self._ended is not None
+
+    @property
+    def now(self) -> float:
+        """Seconds since the start."""
+        return (time.perf_counter() if self._ended is None else self._ended) - self._began

@@ -1,0 +1,284 @@
+"""What a strategy came to: the answer, every stage on the way to it, and what all of it took."""
+
+from __future__ import annotations
+
+import pkgutil
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final, Literal
+
+from victor_nb.accounting.ledger import Total
+from victor_nb.accounting.money import usd
+from victor_nb.values import Usage
+from victor_nb.workflows.progress import total
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from victor_nb.accounting.rows import Row
+    from victor_nb.session import Session
+    from victor_nb.values import Reply
+    from victor_nb.workflows.baselines import Savings
+    from victor_nb.workflows.engine import Engine
+    from victor_nb.workflows.progress import StageState, Work
+
+Baseline = Literal["same_calls", "one_call"]
+_APPROVED: Final = "approved"
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What one stage came to.
+
+    Attributes:
+        replies: The answers, and what had come of those that broke off or were stopped.
+        items: What the answers were read as; of a stage that ranks, what it ranked.
+        kept: What went on to later stages, best first.
+        dropped: What did not.
+        notes: What could not be read, which samples were lost, why the stage failed.
+        began: Seconds from the run's start; so is `ended`.
+        cost: List price in USD of all its attempts; None when that of any is unknown.
+        state: How it ended.
+        accepted: What its `accept` said; None where it has none.
+    """
+
+    name: str
+    profile: str
+    replies: tuple[Reply, ...]
+    items: tuple[str, ...]
+    kept: tuple[str, ...]
+    dropped: tuple[str, ...]
+    notes: tuple[str, ...]
+    began: float
+    ended: float
+    cost: Decimal | None
+    state: StageState = "done"
+    accepted: bool | None = None
+
+    @property
+    def content(self) -> str:
+        """What it has to give: what it kept, several items as a numbered list; else what had come."""
+        from victor_nb.workflows.progress import in_place  # noqa: PLC0415 - shared with the live run
+
+        return in_place(self.kept) if self.kept else "\n\n".join(reply.content for reply in self.replies)
+
+    def __str__(self) -> str:
+        return self.content
+
+
+@dataclass(frozen=True, repr=False)
+class StrategyRun:
+    """A strategy that has ended, well or not. `str(run)` is the final answer.
+
+    Attributes:
+        strategy: The strategy's name.
+        run_id: What its rows in the ledger share.
+        content: The final answer: what the last stage gave; a review or tests stand under a heading behind what they
+            are about, unless a review begins with APPROVED. Of a run that was stopped, the furthest that it got.
+        answer: The same without what other stages say about it.
+        stages: Those that began, in the order of the strategy.
+        path: The profiles that were asked, in order; of a cascade, the last one is whose answer was taken.
+        complete: Whether every call of every stage was made, or left out because an answer was accepted.
+        stopped: Why not, where it is not complete.
+        wall: Seconds from start to end.
+        rows: Its attempts, as the ledger has them.
+    """
+
+    strategy: str
+    task: str
+    run_id: str
+    content: str
+    answer: str
+    stages: tuple[StageResult, ...]
+    path: tuple[str, ...]
+    complete: bool
+    stopped: str | None
+    wall: float
+    rows: tuple[Row, ...]
+    session: Session = field(compare=False)
+
+    def __getitem__(self, stage: str) -> StageResult:
+        return next(found for found in self.stages if found.name == stage)
+
+    def __str__(self) -> str:
+        return self.content
+
+    def __format__(self, spec: str) -> str:
+        return format(self.content, spec)
+
+    def __repr__(self) -> str:
+        stages = ", ".join(f"{stage.name}: {len(stage.kept)} of {len(stage.items)}" for stage in self.stages)
+        state = "complete" if self.complete else f"stopped: {self.stopped}"
+        return f"StrategyRun({self.strategy!r}, {state}, {self.spent}, {self.calls} calls, {stages})"
+
+    @property
+    def spent(self) -> Total:
+        """What its attempts cost as far as it is known, and how many are not priced."""
+        known = [row for row in self.rows if row.cost is not None]
+        return Total(
+            cost=sum((row.cost for row in known if row.cost is not None), Decimal(0)),
+            billed=sum((row.billed for row in self.rows if row.billed is not None), Decimal(0)),
+            unpriced=len(self.rows) - len(known),
+            calls=self.calls,
+            attempts=len(self.rows),
+        )
+
+    @property
+    def cost(self) -> Decimal | None:
+        """List price in USD of all attempts, failed ones too; None when that of any is unknown."""
+        return total([row.cost for row in self.rows])
+
+    @property
+    def billed(self) -> Decimal | None:
+        """What was really paid, in USD; None when that is unknown for any attempt."""
+        return total([row.billed for row in self.rows])
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of all attempts, as far as they are known."""
+        return sum(map(usage_of, self.rows), Usage())
+
+    @property
+    def calls(self) -> int:
+        """Calls that were sent, however often each was tried."""
+        return len({row.call_id for row in self.rows if row.status != "refused"})
+
+    @property
+    def serial(self) -> float:
+        """Seconds that the calls would have taken one after the other, waits for a place aside."""
+        return sum(_latencies(self.rows))
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row for each call: stage, profile, sample, kept, tokens, cost (USD), latency and start (s), ..."""
+        frame: pd.DataFrame = pkgutil.resolve_name("victor_nb.reports.frames:run_frame")(self)
+        return frame
+
+    def savings(self, baseline: str = "premium", kind: Baseline = "same_calls", *, measure: bool = False) -> Savings:
+        """Compare what the run cost with a baseline: `same_calls` at another profile's prices, or `one_call` to it.
+
+        Args:
+            baseline: The profile, or a model that the price list knows.
+            kind: `same_calls` prices every attempt of the run at the baseline's rates, from its own tokens. `one_call`
+                prices one direct answer.
+            measure: Ask for the one direct answer really, which costs what it costs and blocks. Else it is estimated
+                (see `victor_nb.workflows.baselines.one_call`).
+
+        Raises:
+            ConfigError: The baseline is neither a profile nor a model with a known price.
+        """
+        from victor_nb.workflows.baselines import savings  # noqa: PLC0415 - it compares runs
+
+        return savings(self, baseline, kind, measure=measure)
+
+    def plot(
+        self, kind: str = "cost_by_stage", *, baseline: str | None = None, ax: Axes | None = None, **options: object
+    ) -> Figure:
+        """Chart the run; `victor_nb.reports.charts` lists the kinds.
+
+        Args:
+            kind: `cost_by_stage`, `funnel`, `gantt`, `tokens_vs_cost`.
+            baseline: A profile or a model; the attempts are then drawn with what they would have cost at its prices.
+            ax: Where to draw, if not on a new figure.
+            **options: What the chart takes beside its frame.
+        """
+        source = self if baseline is None else repriced(self.rows, {"*": baseline}, self.session)
+        figure: Figure = pkgutil.resolve_name("victor_nb.reports.charts:plot")(kind, source, ax=ax, **options)
+        return figure
+
+
+def collect(engine: Engine) -> StrategyRun:
+    """Return what a run has come to so far. It reads the ledger: not on the background loop."""
+    rows = tuple(row for row in engine.session.ledger.rows() if row.run_id == engine.run_id)
+    begun = [work for work in engine.works if work.began is not None]
+    last = engine.accepted or next((work for work in reversed(begun) if work.text.strip()), None)
+    base = _base(last, begun)
+    answer = base.text if base else ""
+    added = [work for work in begun if base is not None and work.stage.adds_to == base.stage.name]
+    parts = [answer, *(_under_heading(work) for work in added if _adds(work.text))]
+    return StrategyRun(
+        strategy=engine.name,
+        task=engine.task,
+        run_id=engine.run_id,
+        content="\n\n".join(parts),
+        answer=answer,
+        stages=tuple(_result(work, rows, engine.clock.now) for work in begun),
+        path=tuple(work.stage.profile for work in begun),
+        complete=engine.stopped is None and all(work.state in {"done", "failed", "skipped"} for work in engine.works),
+        stopped=engine.stopped,
+        wall=engine.clock.now,
+        rows=rows,
+        session=engine.session,
+    )
+
+
+def final_stage(run: StrategyRun) -> StageResult | None:
+    """Return the stage that wrote the answer, other stages' words about it aside; None where nothing was written."""
+    return next((stage for stage in reversed(run.stages) if stage.content.strip() == run.answer.strip()), None)
+
+
+def usage_of(row: Row) -> Usage:
+    """Return the tokens of an attempt, those that are not known as 0."""
+    return Usage(
+        input_tokens=row.input_tokens or 0,
+        output_tokens=row.output_tokens or 0,
+        cache_read_tokens=row.cache_read_tokens or 0,
+        cache_write_tokens=row.cache_write_tokens or 0,
+        reasoning_tokens=row.reasoning_tokens or 0,
+    )
+
+
+def said(amount: Decimal | None) -> str:
+    """Say an amount of money that may be unknown."""
+    return "an unknown price" if amount is None else usd(amount)
+
+
+def _base(last: Work | None, begun: Iterable[Work]) -> Work | None:
+    """Return the stage that wrote the answer: the last one, or what that one is about."""
+    works = {work.stage.name: work for work in begun}
+    while last is not None and last.stage.adds_to is not None:
+        last = works.get(last.stage.adds_to)
+    return last
+
+
+def _adds(text: str) -> bool:
+    """Tell whether a stage has something to add: `APPROVED`, in whatever markup, adds nothing."""
+    words = text.strip(" \n\t*_#`>-").casefold()
+    return bool(words) and not words.startswith(_APPROVED)
+
+
+def _under_heading(work: Work) -> str:
+    return f"## {work.stage.name.replace('_', ' ').replace('-', ' ').capitalize()}\n\n{work.text}"
+
+
+def _result(work: Work, rows: Iterable[Row], now: float) -> StageResult:
+    own = [row for row in rows if row.stage == work.stage.name]
+    return StageResult(
+        name=work.stage.name,
+        profile=work.stage.profile,
+        replies=work.replies,
+        items=work.items,
+        kept=work.kept,
+        dropped=work.dropped,
+        notes=tuple(work.notes),
+        began=work.began or 0.0,
+        ended=now if work.ended is None else work.ended,
+        cost=total([row.cost for row in own]),
+        state=work.state,
+        accepted=work.accepted,
+    )
+
+
+def _latencies(rows: Iterable[Row]) -> list[float]:
+    """Return the seconds of each call: from its first request to the end of its last, waits between them included."""
+    calls: dict[str, list[Row]] = {}
+    for row in rows:
+        calls.setdefault(row.call_id, []).append(row)
+    spans: list[float] = []
+    for attempts in calls.values():
+        first, last = min(attempts, key=lambda row: row.attempt), max(attempts, key=lambda row: row.attempt)
+        spans.append((last.ts - first.ts).total_seconds() + (last.latency or 0.0))
+    return spans

@@ -1,0 +1,256 @@
+"""Strategies: lists of stages over one engine, those that everybody needs and those that you write.
+
+Example:
+    run = await Funnel(ideas=5).run("a name for a photo app")  # or .run_sync, in scripts and cells
+    mine = Strategy("mine", [Stage("draft", "fast", "{task}"), Stage("polish", "premium", "Improve this: {draft}")])
+    job = mine.start("an apology")  # job.progress while it runs, job.result() at its end
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, Unpack
+
+from victor_nb.config.blueprint import fault
+from victor_nb.errors import ConfigError, did_you_mean
+from victor_nb.session import session
+from victor_nb.workflows import prompts
+from victor_nb.workflows.checks import Agreement
+from victor_nb.workflows.engine import Engine
+from victor_nb.workflows.job import Keeping, StrategyJob
+from victor_nb.workflows.runs import collect
+from victor_nb.workflows.stages import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from victor_nb.config.settings import Settings
+    from victor_nb.plan import CallOptions
+    from victor_nb.values import Reply
+    from victor_nb.workflows.checks import Acceptance
+    from victor_nb.workflows.orchestrator_pool import OrchestratorPool
+    from victor_nb.workflows.runs import StrategyRun
+
+
+class Strategy:
+    """A way to an answer: stages, each asking a profile, over one engine. Equal by content.
+
+    Args:
+        name: What it is called in the ledger and in charts.
+        stages: What is done; see `Stage`.
+
+    Raises:
+        ConfigError: The stages do not fit together; one line says which and why.
+    """
+
+    def __init__(self, name: str, stages: Sequence[Stage]) -> None:
+        self.name = name
+        self.stages = tuple(stages)
+        wrong = fault(self.stages)
+        if wrong is not None:
+            number, field, fact = wrong
+            where = "" if number is None else f" stage {self.stages[number].name!r}, {field}:"
+            raise ConfigError(f"Strategy {name!r}:{where} {fact}{'' if fact.endswith(('?', '.')) else '.'}")
+
+    async def run(
+        self, task: str | Reply, *, pool: OrchestratorPool | None = None, **options: Unpack[CallOptions]
+    ) -> StrategyRun:
+        """Run it, and wait for the final answer.
+
+        Args:
+            task: What you want. It may hold any braces: it is put into prompts once, and never looked at again.
+            pool: Whose profiles are asked; else the kernel's.
+            **options: What every call is sent with (see `CallOptions`); a stage's own settings beat them.
+
+        Returns:
+            The run. Where a budget refused a call it is not complete, and holds what there is.
+
+        Raises:
+            VictorError: A stage failed, or a budget refused the very first call; `error.run` is what had come.
+        """
+        # The first client of a provider imports its SDK: a second that must not stop the caller's loop.
+        engine = await asyncio.to_thread(self._engine, task, pool, options, stream=False)
+        with Keeping(engine):
+            await engine.session.loop.call(engine.run)
+        return await asyncio.to_thread(collect, engine)
+
+    def run_sync(
+        self, task: str | Reply, *, pool: OrchestratorPool | None = None, **options: Unpack[CallOptions]
+    ) -> StrategyRun:
+        """Run it, and block until the final answer is there; `run` says the rest.
+
+        Raises:
+            VictorInterrupted: Stop was pressed; its `run` is what had come.
+        """
+        return StrategyJob(self._engine(task, pool, options, stream=False)).result()
+
+    def start(
+        self,
+        task: str | Reply,
+        *,
+        pool: OrchestratorPool | None = None,
+        stream: bool = True,
+        **options: Unpack[CallOptions],
+    ) -> StrategyJob:
+        """Start it without waiting: the handle shows how far it is, with the text as it arrives where it is streamed."""
+        return StrategyJob(self._engine(task, pool, options, stream=stream))
+
+    def _engine(
+        self, task: str | Reply, pool: OrchestratorPool | None, options: CallOptions, *, stream: bool
+    ) -> Engine:
+        return Engine(self.name, self.stages, task, pool=pool or session().pool, stream=stream, options=options)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Strategy) and (self.name, self.stages) == (other.name, other.stages)
+
+    def __hash__(self) -> int:
+        return hash((self.name, tuple(stage.name for stage in self.stages)))
+
+    def __repr__(self) -> str:
+        stages = ", ".join(f"{stage.name} ({_times(stage)}{stage.profile})" for stage in self.stages)
+        return f"Strategy({self.name!r}: {stages})"
+
+
+class Funnel(Strategy):
+    """Many cheap ideas, the best of them worked out once, and a look at that by the best model.
+
+    `ideas` calls explore at once, one ranks what they found, one implements it from the `keep` best, one reviews. The
+    final answer is the implementation followed by the review, unless that begins with APPROVED; with `revise` a fifth
+    stage works the review in, and its text is the final answer.
+    """
+
+    def __init__(
+        self,
+        explore: str = "local",
+        select: str = "fast",
+        implement: str = "default",
+        review: str = "premium",
+        *,
+        revise: str | None = None,
+        ideas: int = 10,
+        keep: int = 3,
+        name: str = "funnel",
+    ) -> None:
+        stages = [
+            Stage("explore", explore, prompts.EXPLORE, n=ideas, parse="item"),
+            Stage("select", select, prompts.SELECT, select="rank", keep=keep),
+            Stage("implement", implement, prompts.IMPLEMENT),
+            Stage("review", review, prompts.REVIEW, adds_to=None if revise else "implement"),
+        ]
+        super().__init__(name, [*stages, Stage("revise", revise, prompts.REVISE)] if revise else stages)
+
+
+class Tiered(Strategy):
+    """A quick draft, made better by a better model, and polished by the best: each writes the whole answer anew."""
+
+    def __init__(
+        self, prototype: str = "fast", refine: str = "default", polish: str = "premium", *, name: str = "tiered"
+    ) -> None:
+        stages = [
+            Stage("prototype", prototype, prompts.PROTOTYPE),
+            Stage("refine", refine, prompts.REFINE),
+            Stage("polish", polish, prompts.POLISH),
+        ]
+        super().__init__(name, stages)
+
+
+class Specialized(Strategy):
+    """Each kind of work by the model that is good at it. The final answer is the code, followed by its tests."""
+
+    def __init__(
+        self, research: str = "default", code: str = "premium", test: str = "fast", *, name: str = "specialized"
+    ) -> None:
+        stages = [
+            Stage("research", research, prompts.RESEARCH),
+            Stage("code", code, prompts.CODE),
+            Stage("test", test, prompts.TEST, adds_to="code"),
+        ]
+        super().__init__(name, stages)
+
+
+class Single(Strategy):
+    """One direct answer: what all the others are compared with. The task is sent as it is."""
+
+    def __init__(self, profile: str = "default", *, name: str | None = None) -> None:
+        super().__init__(name or f"single {profile}", [Stage("answer", profile, prompts.DIRECT)])
+
+
+class Cascade(Strategy):
+    """The cheap profile first; the next one where its answer will not do, or where it fails.
+
+    `run.path` names the profiles that were asked. Nobody judges the last one's answer.
+
+    Args:
+        profiles: Cheapest first.
+        accept: What an answer must satisfy: a function of the reply, a regular expression, a JSON schema, or (an
+            `Agreement`, or a number) how many samples must agree.
+        n: Samples of each profile but the last; more than one only where samples are to agree.
+        prompt: What is asked.
+    """
+
+    def __init__(
+        self,
+        profiles: Sequence[str] = ("local", "fast", "premium"),
+        accept: Acceptance = 2,
+        *,
+        n: int | None = None,
+        prompt: str = prompts.DIRECT,
+        name: str = "cascade",
+    ) -> None:
+        if isinstance(profiles, str) or not profiles:
+            raise ConfigError(f"profiles is a list of names, the cheapest first, not {profiles!r}.")
+        votes = accept.at_least if isinstance(accept, Agreement) else accept if isinstance(accept, int) else 1
+        samples = n or (votes + 1 if votes > 1 else 1)
+        if votes > samples:
+            raise ConfigError(f"{votes} samples cannot agree where n={samples} are taken.")
+        stages: list[Stage] = []
+        for place, profile in enumerate(profiles):
+            last = place == len(profiles) - 1
+            before = (stages[-1].name,) if stages else ()
+            many = votes > 1 and not last
+            stage = Stage(
+                profile if profile not in [each.name for each in stages] else f"{profile}-{place + 1}",
+                profile,
+                prompt,
+                n=1 if last else samples,
+                select="vote" if many else None,
+                needs=before,
+                accept=None if last else accept,
+            )
+            stages.append(stage)
+        super().__init__(name, stages)
+
+
+BUILT_IN: Final[dict[str, Callable[[], Strategy]]] = {
+    "cascade": Cascade,
+    "funnel": Funnel,
+    "single": Single,
+    "specialized": Specialized,
+    "tiered": Tiered,
+}
+"""The strategies that go by a name without further ado."""
+
+
+def find_strategy(name: str, settings: Settings | None = None) -> Strategy:
+    """Return a strategy by name: one of `profiles.yaml`, else one of ours.
+
+    Args:
+        name: Its name.
+        settings: Where `strategies:` is; else the kernel's.
+
+    Raises:
+        ConfigError: None goes by that name.
+    """
+    written = (settings or session().settings).strategies
+    if name in written:
+        return Strategy(name, [Stage.from_spec(spec) for spec in written[name]])
+    if name in BUILT_IN:
+        return BUILT_IN[name]()
+    known = [*written, *BUILT_IN]
+    close = did_you_mean(name, known)
+    hint = f"Did you mean {close!r}?" if close else f"Known: {', '.join(known)}; or write it under strategies:."
+    raise ConfigError(f"Strategy {name!r} not found. {hint}")
+
+
+def _times(stage: Stage) -> str:
+    return f"{stage.n} x " if stage.n > 1 else ""
