@@ -32,7 +32,9 @@ ANSI: Final = re.compile(r"\x1b\[[0-9;]*m")
 # The page must be readable without a network: no MathJax, no mermaid, no widget scripts from elsewhere.
 TEMPLATE: Final = """{% extends "lab/index.html.j2" %}
 {% block html_head_js %}{% endblock %}
-{% block html_head_css %}{{ super() }}<style>.jp-RenderedMarkdown pre { font-family: monospace; line-height: 1.3; }</style>{% endblock %}
+{% block html_head_css %}{{ super() }}
+<style>.jp-RenderedMarkdown pre { font-family: monospace; line-height: 1.3; }</style>
+{% endblock %}
 {% block html_head_js_mathjax %}{% endblock %}
 {% block html_head_js_mermaidjs %}{% endblock %}
 """

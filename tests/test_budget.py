@@ -131,7 +131,7 @@ def test_when_the_notebook_has_a_budget_then_what_it_has_spent_counts(desk: Serv
     orchestrator.run_sync("How many?")
     session().set_budget("0.0125")
     orchestrator.run_sync("How many?")
-    with pytest.raises(BudgetError, match="this notebook has USD 0.0085 left of 0.0125"):
+    with pytest.raises(BudgetError, match=r"this notebook has USD 0\.0085 left of 0\.0125"):
         orchestrator.run_sync("How many?")
     session().set_budget(None)
     orchestrator.run_sync("How many?")

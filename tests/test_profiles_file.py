@@ -132,7 +132,7 @@ def test_when_a_ledger_is_named_then_it_is_beside_the_file(tmp_path: Path, monke
 
 def test_when_a_profile_is_misspelt_then_the_nearest_is_offered(tmp_path: Path) -> None:
     (tmp_path / "profiles.yaml").write_text(ONE, encoding="utf-8")
-    with pytest.raises(ProfileNotFoundError, match="Profile 'fats' not found. Did you mean 'fast'?"):
+    with pytest.raises(ProfileNotFoundError, match=r"Profile 'fats' not found\. Did you mean 'fast'\?"):
         Settings().profile("fats")
     with pytest.raises(ValueError, match="Profile 'default' not found"):
         Settings().profile()

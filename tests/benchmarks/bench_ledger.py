@@ -78,7 +78,7 @@ def row(number: int) -> Row:
 
 def say(what: str, took: float, base: float, against: str) -> None:
     """Print one figure and what it is a multiple of."""
-    print(f"{what:<44} {took:8.3f} s   {took / base:7.1f} x {against}")  # noqa: T201 - that is what it is for
+    print(f"{what:<44} {took:8.3f} s   {took / base:7.1f} x {against}")
 
 
 def bench_rows(count: int, path: Path) -> None:
