@@ -13,8 +13,10 @@ def _acceptance(value: object) -> object:
     match value:
         case str():
             return _pattern(value)
-        case None | dict() | int() if not isinstance(value, bool) and value != 0:
+        case None | dict():
             return cast("object", value)
+        case int() if not isinstance(value, bool) and value >= 1:
+            return value
         case _:
             msg = "must be a regular expression, a JSON schema, or how many samples must agree"
             raise ValueError(msg)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,14 +16,13 @@ from victor_nb.notebook.pace import PER_SECOND
 from victor_nb.values import Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
 
     from victor_nb.notebook.display import LiveAnswer
     from victor_nb.notebook.grammar import MagicCall
     from victor_nb.orchestrator import AgentOrchestrator
     from victor_nb.plan import CallOptions
     from victor_nb.session import Session
-    from victor_nb.stream import Stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def ask(home: Session, question: Question, live: LiveAnswer | None, *, watched: 
     asker = _asker(home, question)
     try:
         if watched and live is not None:
-            reply = _pump(asker.stream(question.prompt, **question.options), live)
+            reply = _watch(asker, question, live)
         else:
             reply = asker.run_sync(question.prompt, **question.options)
     except PartialAnswerError as error:
@@ -101,14 +103,32 @@ def ask(home: Session, question: Question, live: LiveAnswer | None, *, watched: 
     return reply
 
 
-def _pump(stream: Stream, live: LiveAnswer) -> Reply:
+def _watch(asker: AgentOrchestrator | Chat, question: Question, live: LiveAnswer) -> Reply:
     """Wait on the main thread, where Stop arrives at once, and look at the answer eight times a second."""
+    with _stop_later() as stopped:
+        stream = asker.stream(question.prompt, **question.options)
     try:
-        while not stream.wait(1 / PER_SECOND):
+        while not stopped and not stream.wait(1 / PER_SECOND):
             live.grow(stream.text)
     except KeyboardInterrupt:
         raise stream.interrupted() from None
+    if stopped:
+        raise stream.interrupted()
     return stream.result()
+
+
+@contextmanager
+def _stop_later() -> Generator[list[int]]:
+    """Note an interrupt instead of raising it: between a call's start and our wait for it, it would lose the call."""
+    stopped: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+    before = signal.signal(signal.SIGINT, lambda number, _: stopped.append(number))
+    try:
+        yield stopped
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _show(live: LiveAnswer | None, reply: Reply) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from victor_nb.values import Reply
 
-_MODES: Final = {"simulate": "simulated", "replay": "replayed"}
+MODES: Final = {"simulate": "simulated", "replay": "replayed"}
 _REASONS: Final = {"length": "cut at max_tokens", "content_filter": "cut by the provider's filter"}
 
 
@@ -36,8 +36,8 @@ def _parts(reply: Reply) -> Iterator[str]:
     yield f"{reply.usage.input_tokens:,} -> {reply.usage.output_tokens:,} tok"
     yield price(reply.cost)
     yield f"{reply.latency:.1f} s"
-    if reply.mode in _MODES:
-        yield _MODES[reply.mode]
+    if reply.mode in MODES:
+        yield MODES[reply.mode]
     if reply.attempts > 1:
         yield f"{reply.attempts} attempts"
     if reply.status != "ok":

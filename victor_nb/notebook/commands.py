@@ -6,7 +6,7 @@ import traceback
 from typing import TYPE_CHECKING, Final
 
 from victor_nb.errors import ConfigError, MagicError, did_you_mean
-from victor_nb.notebook import costs, later, options
+from victor_nb.notebook import costs, later
 from victor_nb.notebook.display import reply_frame
 from victor_nb.notebook.doctor import examine
 from victor_nb.notebook.grammar import MagicCall, apply, read, split
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 SETTABLE: Final = ("profile", "system", "timeout", "max_tokens", "temperature", "cost", "show")
 """The keys that `%victor set` takes."""
+
+_MOST_ROWS: Final = 1_000
 
 
 class Desk:
@@ -161,12 +163,9 @@ def _cost(words: list[str], home: Session) -> Bundle:
 
 
 def _ledger(words: list[str], home: Session) -> Bundle:
-    try:
-        number = options.count(1, 1_000)("ledger", words[0]) if words else 10
-    except MagicError:
-        number = 0
-    if len(words) > 1 or not number:
-        raise MagicError("%victor ledger takes a number of rows from 1 to 1000, such as %victor ledger 20.")
+    number = int(words[0]) if words and words[0].isdecimal() else 0 if words else 10
+    if len(words) > 1 or not 1 <= number <= _MOST_ROWS:
+        raise MagicError(f"%victor ledger takes a number of rows from 1 to {_MOST_ROWS}, such as %victor ledger 20.")
     return costs.last_rows(home, number)
 
 

@@ -12,6 +12,7 @@ from victor_nb.notebook import later, options
 from victor_nb.notebook.commands import SETTABLE, known
 from victor_nb.notebook.costs import GROUPS
 from victor_nb.notebook.filters import FILTERS
+from victor_nb.notebook.references import own
 from victor_nb.session import session
 from victor_nb.values import Mode
 
@@ -136,12 +137,7 @@ def _profiles() -> tuple[str, ...]:
 
 def _public(names: Mapping[str, object]) -> list[str]:
     """Return the user's own names, as far as they are data."""
-    shells = {"In", "Out", "exit", "quit", "get_ipython", "open"}
-    return sorted(
-        name
-        for name, value in names.items()
-        if not name.startswith("_") and name not in shells and not isinstance(value, ModuleType) and not callable(value)
-    )
+    return sorted(name for name in own(names) if not isinstance(names[name], ModuleType) and not callable(names[name]))
 
 
 def _attributes(owner: str, names: Mapping[str, object]) -> list[str]:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from victor_nb.errors import VictorError
+from victor_nb.errors import VictorError, VictorInterrupted
 from victor_nb.notebook.help import CELL, LINE
 from victor_nb.notebook.transform import Transform
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import ExecutionInfo, InteractiveShell
 
     from victor_nb.notebook.magics import Magics
+    from victor_nb.session import Session
     from victor_nb.values import Reply
 
 _IDLE: Final = 0.5  # seconds after the load cell: a cell that comes right behind it has the processor for itself
@@ -33,13 +34,22 @@ class Extension:
         self._magics: Magics | None = None
         self._typed = ""
         self._depth = 0
+        self._warming: threading.Timer | None = None
         self._before: dict[str, object] = {}
         self._transform = Transform(lambda: self._registered("cell"))
         self._matcher = _matcher(shell)
 
     @property
     def magics(self) -> Magics:
-        """The magics, imported at their first use."""
+        """The magics, imported at their first use.
+
+        Raises:
+            VictorInterrupted: Stop was pressed meanwhile.
+        """
+        try:
+            self._end_warm_up()
+        except KeyboardInterrupt:
+            raise VictorInterrupted("stopped before anything was sent.") from None
         if self._magics is None:
             make = cast("type[Magics]", resolve_name("victor_nb.notebook.magics:Magics"))
             self._magics = make(self._shell)
@@ -61,6 +71,7 @@ class Extension:
 
     def unload(self) -> None:
         """Take everything out again."""
+        self._end_warm_up()
         shell = cast("Any", self._shell)
         for kind, magic in self._before.items():
             self._registered(kind).pop("victor", None)
@@ -95,7 +106,8 @@ class Extension:
         def victor(line: str, local_ns: MutableMapping[str, Any] | None = None) -> Reply | None:
             return self.magics.line(line, local_ns)
 
-        victor.__doc__ = LINE
+        # Shift-Tab in a `%%victor` cell shows this one: a front end asks for the name without its signs.
+        victor.__doc__ = f"{LINE}\n{CELL}"
         return needs_local_scope(no_var_expand(victor))
 
     def _body(self, cell: str) -> str:
@@ -124,9 +136,19 @@ class Extension:
     def _warm_up_soon(self, *_: object) -> None:
         """Import what the configured profiles need while the user reads, so that the first answer comes sooner."""
         cast("Any", self._shell).events.unregister("post_run_cell", self._warm_up_soon)
-        timer = threading.Timer(_IDLE, _warm_up)
-        timer.daemon = True
-        timer.start()
+        if not hasattr(self._shell, "kernel"):
+            return
+        home = cast("Session", resolve_name("victor_nb.session:session")())
+        self._warming = threading.Timer(_IDLE, _warm_up, [home])
+        self._warming.daemon = True
+        self._warming.start()
+
+    def _end_warm_up(self) -> None:
+        """Wait for what is being imported: two threads that import one package may each see half of it."""
+        if self._warming is not None:
+            self._warming.cancel()
+            self._warming.join()
+            self._warming = None
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
@@ -145,10 +167,10 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
         setattr(shell, _MARK, None)
 
 
-def _warm_up() -> None:
+def _warm_up(home: Session) -> None:
     """Do it, or leave it: what is wrong is told when somebody asks."""
     with suppress(VictorError, ImportError):
-        resolve_name("victor_nb.session:session")().warm_up()
+        home.warm_up()
         resolve_name("victor_nb.notebook.magics")
 
 

@@ -211,9 +211,11 @@ def _check_key(key: str, known: Sequence[str]) -> str:
             "A key does not belong in a notebook. Put it in the environment or in a .env file beside profiles.yaml, "
             "such as OPENAI_API_KEY=..., and restart the kernel."
         )
+    listed = f"Known: {' '.join(sorted(known))}."
+    if key in options.KEYS:
+        raise MagicError(f"{key}= is for one question, not for all of them. {listed}")
     close = did_you_mean(key.lower().replace("-", "_"), known)
-    hint = f"Did you mean {close}=?" if close else f"Known: {' '.join(sorted(known))}."
-    raise MagicError(f"Unknown key {_short(key)}. {hint}")
+    raise MagicError(f"Unknown key {_short(key)}. {f'Did you mean {close}=?' if close else listed}")
 
 
 def _value(key: str, text: str, names: Mapping[str, object]) -> object:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from victor_nb.errors import PromptError, SecretError, did_you_mean
 from victor_nb.notebook.filters import insert, is_mapping
+from victor_nb.notebook.references import own
 from victor_nb.record import estimate_tokens
 
 if TYPE_CHECKING:
@@ -175,5 +176,5 @@ class _Place:
 
 
 def _suggest(name: str, known: Iterable[str]) -> str:
-    close = did_you_mean(name, (word for word in known if not word.startswith("_")))
+    close = did_you_mean(name, own(known))
     return f" Did you mean {close!r}?" if close else ""

@@ -5,11 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from types import ModuleType
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from victor_nb.errors import MagicError, did_you_mean
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 _REFERENCE: Final = re.compile(r"\$([^\W\d]\w*(?:\.[^\W\d]\w*)*)")
+_SHELLS: Final = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open"})
+"""Names that IPython puts beside the user's."""
+
+
+def own(names: Iterable[str]) -> list[str]:
+    """Return the names that a user gave, without what Python and IPython keep among them."""
+    return [name for name in names if not name.startswith("_") and name not in _SHELLS]
 
 
 def look_up(key: str, text: str, names: Mapping[str, object]) -> object:
@@ -25,7 +35,7 @@ def look_up(key: str, text: str, names: Mapping[str, object]) -> object:
         return text
     first, *parts = match[1].split(".")
     if first not in names:
-        close = did_you_mean(first, (name for name in names if not name.startswith("_")))
+        close = did_you_mean(first, own(names))
         hint = f"Did you mean ${close}?" if close else "Run the cell that defines it first."
         raise MagicError(f"{key}=${match[1]}: {first!r} is not defined. {hint}")
     value = names[first]

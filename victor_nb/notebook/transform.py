@@ -53,7 +53,7 @@ class Transform:
 
     def _misspelt(self, name: str) -> str | None:
         """Say what is wrong with the name of a magic that was meant to be ours."""
-        if name.strip() in self._known() or did_you_mean(name.strip().lower(), ["victor"]) is None:
+        if name in self._known() or did_you_mean(name.strip().lower(), ["victor"]) is None:
             return None
         return f"%%{name} is no magic. Did you mean %%victor?"
 

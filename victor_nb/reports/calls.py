@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from victor_nb.errors import BudgetError
 from victor_nb.reports.records import REPLIES, RUN, STAGES, records_frame
@@ -18,48 +18,8 @@ if TYPE_CHECKING:
 
     from victor_nb.accounting.rows import Row
     from victor_nb.errors import VictorError
-
-    class Entry(Protocol):
-        """One answer of a fan-out, or the error in its place."""
-
-        @property
-        def profile(self) -> str: ...
-        @property
-        def prompt(self) -> int: ...
-        @property
-        def sample(self) -> int: ...
-        @property
-        def outcome(self) -> Reply | VictorError: ...
-
-    class Stage(Protocol):
-        """What one stage of a strategy came to. `began` and `ended` are in seconds from the run's start."""
-
-        @property
-        def name(self) -> str: ...
-        @property
-        def profile(self) -> str: ...
-        @property
-        def replies(self) -> tuple[Reply, ...]: ...
-        @property
-        def items(self) -> tuple[str, ...]: ...
-        @property
-        def kept(self) -> tuple[str, ...]: ...
-        @property
-        def dropped(self) -> tuple[str, ...]: ...
-        @property
-        def began(self) -> float: ...
-        @property
-        def ended(self) -> float: ...
-        @property
-        def cost(self) -> Decimal | None: ...
-
-    class Run(Protocol):
-        """A strategy run: its ledger rows, and its stages."""
-
-        @property
-        def rows(self) -> Sequence[Row]: ...
-        @property
-        def stages(self) -> Sequence[Stage]: ...
+    from victor_nb.workflows.replies import Entry
+    from victor_nb.workflows.runs import StageResult, StrategyRun
 
 
 def replies_frame(entries: Iterable[Entry]) -> pd.DataFrame:
@@ -87,7 +47,7 @@ def _answer(reply: Reply) -> dict[str, object]:
     return {**own, **{name: getattr(reply.usage, name) for name in counts}, "served": reply.profile}
 
 
-def run_frame(run: Run) -> pd.DataFrame:
+def run_frame(run: StrategyRun) -> pd.DataFrame:
     """Return one row for each call of a strategy run, failed ones among them, with the columns of `records.RUN`.
 
     A call's row sums up its attempts: tokens as far as they are known; cost (USD) NaN where that of any attempt is
@@ -134,7 +94,7 @@ def _total(amounts: Sequence[Decimal | None]) -> float | None:
     return float(sum(known)) if len(known) == len(amounts) else None
 
 
-def _places(stage: Stage) -> Iterator[Mapping[str, object]]:
+def _places(stage: StageResult) -> Iterator[Mapping[str, object]]:
     """Tell of each reply of a stage which sample it is, and whether anything of it went on (None: nobody can tell)."""
     kept = [_words(item) for item in stage.kept]
     within = [any(item in _words(reply.content) for item in kept) for reply in stage.replies]
@@ -147,7 +107,7 @@ def _words(text: str) -> str:
     return " ".join(text.split())
 
 
-def stages_frame(stages: Iterable[Stage]) -> pd.DataFrame:
+def stages_frame(stages: Iterable[StageResult]) -> pd.DataFrame:
     """Return one row for each stage of a strategy run, with the columns of `records.STAGES`.
 
     `cost` (USD) is NaN where that of any call is unknown, and `unpriced` counts these calls.
@@ -155,7 +115,7 @@ def stages_frame(stages: Iterable[Stage]) -> pd.DataFrame:
     return records_frame([_stage(stage) for stage in stages], STAGES)
 
 
-def _stage(stage: Stage) -> dict[str, object]:
+def _stage(stage: StageResult) -> dict[str, object]:
     modes = {reply.mode for reply in stage.replies}
     return {
         "stage": stage.name,

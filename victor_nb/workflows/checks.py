@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 from victor_nb.errors import ConfigError
 from victor_nb.workflows.items import spoken
 from victor_nb.workflows.jsons import find_json
-from victor_nb.workflows.ranking import key
+from victor_nb.workflows.votes import key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

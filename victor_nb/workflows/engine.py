@@ -62,6 +62,7 @@ class Engine:
         if not self.task.strip():
             raise PromptError("The task is empty. Write what you want to have done.")
         self.run_id = options.get("run_id") or uuid4().hex
+        self.pool = pool
         self.session = pool.container
         self.works = [Work(stage) for stage in stages]
         self.stopped: str | None = None

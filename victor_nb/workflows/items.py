@@ -196,7 +196,9 @@ def _blocks(lines: Sequence[str], chosen: Sequence[Mark], found: Sequence[Mark])
 
 
 def _block(mark: Mark, rest: Sequence[str], *, closing: bool, before: Sequence[str]) -> str:
-    rest = _without_closing(rest, most=max(map(_paragraphs, before), default=1)) if closing else rest
+    if closing:
+        most = max(map(_paragraphs, before), default=1)
+        rest = _without_closing(rest, most=most if mark.text else most + 1)
     code = fences(rest)
     kept = [line.rstrip() for number, line in enumerate(rest) if number in code or not is_rule(line)]
     return "\n".join([mark.text, *_dedented(kept)]).strip()

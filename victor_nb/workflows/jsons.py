@@ -48,11 +48,6 @@ def read_json(text: str) -> object:
         return _MISSING
 
 
-def is_missing(value: object) -> bool:
-    """Tell whether `read_json` found no value."""
-    return value is _MISSING
-
-
 def _embedded(text: str) -> Iterator[object]:
     """Find arrays and objects between words."""
     place = 0

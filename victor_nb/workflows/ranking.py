@@ -1,4 +1,4 @@
-"""Which of the items that it was shown a model chose, and in what order; and which answer most samples gave.
+"""Which of the items that it was shown a model chose, and in what order.
 
 A ranking is read in the forms that models give it: JSON, a list of names or numbers, a bare row of numbers, prose.
 """
@@ -6,18 +6,17 @@ A ranking is read in the forms that models give it: JSON, a list of names or num
 from __future__ import annotations
 
 import re
-from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from victor_nb.workflows.items import spoken
-from victor_nb.workflows.jsons import find_json, is_missing, read_json
+from victor_nb.workflows.jsons import find_json
 from victor_nb.workflows.marks import WORDS, marks
+from victor_nb.workflows.votes import MARKUP, agree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-_MARKUP: Final = re.compile(r"[*_`~#>\"'\u2018\u2019\u201c\u201d]+")
 _NOT_WORD: Final = re.compile(r"[^\w%+#.-]+")
 _PLURAL: Final = rf"{WORDS}s?"
 _CUE: Final = re.compile(
@@ -68,24 +67,6 @@ def rank(text: str, items: Sequence[str]) -> tuple[int, ...]:
     return ()
 
 
-def agree(rankings: Sequence[Sequence[int]], count: int) -> tuple[int, ...]:
-    """Return the order that several rankings have in common, by Borda count: an item gets a point for each it beats.
-
-    Args:
-        rankings: Positions of items, best first; what a ranking leaves out shares the points that are left.
-        count: How many items there are.
-    """
-    points: Counter[int] = Counter()
-    for ranking in rankings:
-        for place, item in enumerate(ranking):
-            points[item] += 2 * (count - 1 - place)
-        rest = [item for item in range(count) if item not in ranking]
-        for item in rest:
-            points[item] += len(rest) - 1
-    met = list(dict.fromkeys(item for ranking in rankings for item in ranking))
-    return tuple(sorted(met, key=lambda item: -points[item]))
-
-
 def choose(texts: Sequence[str], items: Sequence[str], keep: int) -> Ranking:
     """Return the items that ranking answers choose, at most `keep` of them; the first ones if none can be read."""
     read = [found for text in texts if (found := rank(text, items))]
@@ -99,30 +80,6 @@ def choose(texts: Sequence[str], items: Sequence[str], keep: int) -> Ranking:
     if len(order) < min(keep, len(items)):
         notes.append(f"{len(order)} named where {keep} were asked for")
     return Ranking(order[:keep], tuple(notes))
-
-
-def vote(answers: Sequence[str]) -> list[tuple[str, int]]:
-    """Return the different answers with how often each was given, most common first, the earlier first among equals.
-
-    Answers are the same that differ in case, spaces, markup, a full stop, or the way a number is written.
-    """
-    counts = Counter(key(answer) for answer in answers)
-    first: dict[str, str] = {}
-    for answer in answers:
-        first.setdefault(key(answer), answer)
-    return [(first[word], count) for word, count in counts.most_common()]
-
-
-def key(text: str) -> str:
-    """Return what an answer says, without how it is written."""
-    value = read_json(text)
-    if not is_missing(value) and isinstance(value, (list, dict)):
-        import json  # noqa: PLC0415 - answers in JSON are few
-
-        return json.dumps(value, sort_keys=True)
-    flat = " ".join(_MARKUP.sub("", text).casefold().split()).strip(" .!")
-    number = re.fullmatch(r"[$€£]?\s*(-?\d{1,3}(?:,\d{3})+(?:\.\d+)?|-?\d+(?:\.\d+)?)", flat)
-    return f"{float(number[1].replace(',', '')):.12g}" if number and len(flat) < _SHORT else flat
 
 
 # --- what was shown ---
@@ -168,7 +125,7 @@ def _names(item: str) -> Iterator[str]:
 
 
 def _flat(text: str) -> str:
-    words = _NOT_WORD.sub(" ", _MARKUP.sub("", text).casefold()).split()
+    words = _NOT_WORD.sub(" ", MARKUP.sub("", text).casefold()).split()
     return " ".join(stripped for word in words if (stripped := word.strip(".-")))
 
 
@@ -261,7 +218,7 @@ def _by_row(text: str, shown: _Shown) -> Iterator[int | None]:
     """Read lines that hold nothing but numbers, such as `4, 1, 7` or `Best three: 4 > 1 > 7`."""
     rows: list[list[str]] = []
     for line in text.splitlines():
-        cue, colon, row = _MARKUP.sub("", line).rpartition(":")
+        cue, colon, row = MARKUP.sub("", line).rpartition(":")
         numbers = re.findall(r"\d+", row)
         if numbers and not _BETWEEN.sub("", row) and (not colon or _CUE.search(cue)):
             rows.append(numbers)

@@ -8,9 +8,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final, Literal
 
 from victor_nb.accounting.ledger import Total
-from victor_nb.accounting.money import usd
 from victor_nb.values import Usage
 from victor_nb.workflows.progress import total
+from victor_nb.workflows.tariff import usage_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from victor_nb.accounting.rows import Row
-    from victor_nb.session import Session
     from victor_nb.values import Reply
     from victor_nb.workflows.baselines import Savings
     from victor_nb.workflows.engine import Engine
+    from victor_nb.workflows.orchestrator_pool import OrchestratorPool
     from victor_nb.workflows.progress import StageState, Work
 
 Baseline = Literal["same_calls", "one_call"]
@@ -85,7 +85,9 @@ class StrategyRun:
         complete: Whether every call of every stage was made, or left out because an answer was accepted.
         stopped: Why not, where it is not complete.
         wall: Seconds from start to end.
+        final: The stage that wrote the answer; None where nothing was written.
         rows: Its attempts, as the ledger has them.
+        pool: Whose profiles were asked.
     """
 
     strategy: str
@@ -98,8 +100,9 @@ class StrategyRun:
     complete: bool
     stopped: str | None
     wall: float
+    final: str | None
     rows: tuple[Row, ...]
-    session: Session = field(compare=False)
+    pool: OrchestratorPool = field(compare=False)
 
     def __getitem__(self, stage: str) -> StageResult:
         return next(found for found in self.stages if found.name == stage)
@@ -185,7 +188,9 @@ class StrategyRun:
             ax: Where to draw, if not on a new figure.
             **options: What the chart takes beside its frame.
         """
-        source = self if baseline is None else repriced(self.rows, {"*": baseline}, self.session)
+        from victor_nb.workflows.what_if import what_if  # noqa: PLC0415 - it compares runs
+
+        source = self if baseline is None else what_if(self.rows, {"*": baseline}, by=None, pool=self.pool)
         figure: Figure = pkgutil.resolve_name("victor_nb.reports.charts:plot")(kind, source, ax=ax, **options)
         return figure
 
@@ -210,30 +215,10 @@ def collect(engine: Engine) -> StrategyRun:
         complete=engine.stopped is None and all(work.state in {"done", "failed", "skipped"} for work in engine.works),
         stopped=engine.stopped,
         wall=engine.clock.now,
+        final=base.stage.name if base else None,
         rows=rows,
-        session=engine.session,
+        pool=engine.pool,
     )
-
-
-def final_stage(run: StrategyRun) -> StageResult | None:
-    """Return the stage that wrote the answer, other stages' words about it aside; None where nothing was written."""
-    return next((stage for stage in reversed(run.stages) if stage.content.strip() == run.answer.strip()), None)
-
-
-def usage_of(row: Row) -> Usage:
-    """Return the tokens of an attempt, those that are not known as 0."""
-    return Usage(
-        input_tokens=row.input_tokens or 0,
-        output_tokens=row.output_tokens or 0,
-        cache_read_tokens=row.cache_read_tokens or 0,
-        cache_write_tokens=row.cache_write_tokens or 0,
-        reasoning_tokens=row.reasoning_tokens or 0,
-    )
-
-
-def said(amount: Decimal | None) -> str:
-    """Say an amount of money that may be unknown."""
-    return "an unknown price" if amount is None else usd(amount)
 
 
 def _base(last: Work | None, begun: Iterable[Work]) -> Work | None:

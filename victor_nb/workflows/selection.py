@@ -9,7 +9,8 @@ from victor_nb.errors import BudgetError, ConfigError, MalformedAnswerError, Vic
 from victor_nb.values import Reply
 from victor_nb.workflows.checks import accepted
 from victor_nb.workflows.items import parse, spoken
-from victor_nb.workflows.ranking import choose, key, vote
+from victor_nb.workflows.ranking import choose
+from victor_nb.workflows.votes import key, vote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -92,7 +92,7 @@ class Strategy:
         stream: bool = True,
         **options: Unpack[CallOptions],
     ) -> StrategyJob:
-        """Start it without waiting: the handle shows how far it is, with the text as it arrives where it is streamed."""
+        """Start it without waiting: the handle shows how far it is, with the text as it arrives."""
         return StrategyJob(self._engine(task, pool, options, stream=stream))
 
     def _engine(

@@ -50,6 +50,7 @@ class Chart(Figure):
 
 def png(figure: Figure) -> bytes:
     """Return a figure as PNG: the same bytes for the same data, wherever and whenever it is drawn."""
+    figure.draw_without_rendering()  # some texts, such as the date beside an axis of hours, come with the first drawing
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DOTS, metadata={"Software": None})
     return buffer.getvalue()

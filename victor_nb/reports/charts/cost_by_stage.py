@@ -23,7 +23,7 @@ from victor_nb.reports.charts.marks import (
     rule,
     unknown,
 )
-from victor_nb.reports.charts.wording import MINUS, amount, bounded, difference, listing, total
+from victor_nb.reports.charts.wording import MINUS, amount, bounded, difference, listing, sentences, total
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -105,8 +105,7 @@ def _baseline(frame: pd.DataFrame, savings: Savings | None) -> _Baseline | None:
     """Return what there is to compare with; None where its price is unknown in part."""
     costs = numbers(frame, "what_if_cost")
     if len(costs) and not any(map(math.isnan, costs)):
-        names = sorted({name for name in words(frame, "what_if") if name})
-        said = savings.baseline if savings else f"same calls at {' and '.join(names) or 'other'}'s prices"
+        said = savings.baseline if savings else f"same calls at {_other(frame)}'s prices"
         by_stage = {
             name: float(numbers(rows, "what_if_cost").sum())
             for name, rows in groups(frame, "stage", missing="(no stage)")
@@ -116,6 +115,13 @@ def _baseline(frame: pd.DataFrame, savings: Savings | None) -> _Baseline | None:
         return None
     said = f"{savings.baseline}{' (estimated)' if savings.estimated else ''}"
     return _Baseline(said, float(savings.baseline_cost), None)
+
+
+def _other(frame: pd.DataFrame) -> str:
+    """Name the profiles whose prices were taken instead of what was paid."""
+    names = words(frame, "what_if")
+    others = {name for name, own in zip(names, words(frame, "profile"), strict=True) if name and name != own}
+    return " and ".join(sorted(others or set(filter(None, names)))) or "other"
 
 
 def _down(baseline: _Baseline, stages: dict[str, float], actual: float) -> list[_Step]:
@@ -158,7 +164,7 @@ def _draw(ax: Axes, steps: list[_Step], actual: float, unpriced: int, baseline: 
     title = _title(actual, unpriced, baseline)
     header(ax, title, [_how(baseline, unpriced), note], legend=_legend(steps), indent=indent)
     shown = listing(f"{step.name} {step.said}" for step in steps)
-    return finish(ax, f"Cost by stage in USD. {title}. From top to bottom: {shown}. {note}".strip())
+    return finish(ax, sentences("Cost by stage in USD", title, f"From top to bottom: {shown}", note))
 
 
 def _connect(ax: Axes, steps: list[_Step]) -> None:

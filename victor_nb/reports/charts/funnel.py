@@ -9,10 +9,10 @@ import numpy as np
 
 from victor_nb.reports.charts.axes import height, money_scale, name_axis, name_rows, no_scale
 from victor_nb.reports.charts.canvas import finish, panels, paper
-from victor_nb.reports.charts.columns import groups, money, need, numbers, provenance
+from victor_nb.reports.charts.columns import NOTHING, groups, money, need, numbers, provenance
 from victor_nb.reports.charts.header import header, swatch, unpriced_swatch
 from victor_nb.reports.charts.marks import BLUE, ORANGE, SKY, band, bar, figures, rule, unknown
-from victor_nb.reports.charts.wording import bounded, listing, total
+from victor_nb.reports.charts.wording import bounded, listing, sentences, total
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,10 +51,10 @@ def funnel(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
     legend = [swatch("items", SKY), swatch("kept", BLUE), *unpriced_swatch(shown=bool(unpriced))]
     header(ax, title, [note], legend=legend, indent=indent)
     said = (
-        f"{name} {came:,.0f} items, {kept:,.0f} kept, USD {bounded(*cost)}"
+        f"{name} {came:,.0f} to {kept:,.0f}, USD {bounded(*cost)}"
         for name, (came, kept), cost in zip(stages, items, costs, strict=True)
     )
-    return finish(ax, f"Funnel. {title}. By stage: {listing(said)}. {note}".strip())
+    return finish(ax, sentences("Funnel by stage: items that came and went on, and USD", title, listing(said), note))
 
 
 def _sum(rows: pd.DataFrame, name: str) -> float:
@@ -89,5 +89,5 @@ def _spend(ax: Axes, stages: Sequence[str], costs: Sequence[Money]) -> None:
 
 def _title(items: Sequence[tuple[float, float]], spent: str) -> str:
     if not items:
-        return "Funnel: nothing to show yet"
+        return f"Items and money: {NOTHING}"
     return f"From {items[0][0]:,.0f} items to {items[-1][1]:,.0f} for {spent}"

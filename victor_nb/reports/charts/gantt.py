@@ -14,7 +14,7 @@ from victor_nb.reports.charts.canvas import finish, paper
 from victor_nb.reports.charts.columns import NOTHING, need, numbers, words
 from victor_nb.reports.charts.header import header, swatch, symbol
 from victor_nb.reports.charts.marks import EDGE, PALETTE, VERMILION, WAITING, bar, colours, points
-from victor_nb.reports.charts.wording import listing, seconds
+from victor_nb.reports.charts.wording import listing, seconds, sentences
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +75,7 @@ def gantt(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
     title = _title(spans)
     header(ax, title, [which], legend=_legend(spans, colour), indent=indent)
     told = listing(f"{span.name} from {span.start:.2f} to {span.end:.2f} s" for span in spans)
-    return finish(ax, f"{title}. {told}.")
+    return finish(ax, sentences(title, told))
 
 
 def _latest(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from itertools import product
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from victor_nb.reports.charts.marks import GREY
 from victor_nb.reports.charts.wording import SMALL, clean, escaped, short, width
@@ -17,15 +17,20 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
+_Place: TypeAlias = tuple[float, float]
+
+_FEW: Final = 6
 _LONGEST: Final = 24
+_SHORTER: Final = 18
 _HEIGHT: Final = SMALL * 1.25
 _POINT: Final = 6.0
 _NEAR: Final = 8.0
 _RINGS: Final = (1.0, 1.7, 2.6, 3.8, 5.2, 7.0, 9.0, 12.0)
 _SIDES: Final = ((1, 0), (1, 1), (1, -1), (-1, 0), (-1, 1), (-1, -1), (0, 1), (0, -1))
 _GRAIN: Final = 4.0
-_HIDDEN: Final = 100.0
-_CROSSED: Final = 40.0
+_HIDDEN: Final = 1000.0
+_CROSSED: Final = 50.0
+_STRUCK: Final = 25.0
 
 
 class Label(NamedTuple):
@@ -69,22 +74,22 @@ def place(ax: Axes, labels: Sequence[Label], lines: Sequence[Segment] = ()) -> N
     if figure is None or not labels:
         return
     figure.draw_without_rendering()
-    points = _points(ax, [(label.x, label.y) for label in labels], 72 / figure.dpi)
-    ends = _points(ax, [end for line in lines for end in (line[:2], line[2:])], 72 / figure.dpi)
-    low, high = _points(
-        ax, [(ax.get_xlim()[0], ax.get_ylim()[0]), (ax.get_xlim()[1], ax.get_ylim()[1])], 72 / figure.dpi
-    )
-    taken = [_Box(x - _POINT, y - _POINT, x + _POINT, y + _POINT) for x, y in points]
-    taken += [box for start, end in zip(ends[::2], ends[1::2], strict=True) for box in _along(start, end)]
+    scale = 72 / figure.dpi
+    points = _points(ax, [(label.x, label.y) for label in labels], scale)
+    ends = _points(ax, [end for line in lines for end in (line[:2], line[2:])], scale)
+    low, high = _points(ax, list(zip(ax.get_xlim(), ax.get_ylim(), strict=True)), scale)
+    thin = [_along(start, end) for start, end in zip(ends[::2], ends[1::2], strict=True)]
+    solid = [_Box(x - _POINT, y - _POINT, x + _POINT, y + _POINT) for x, y in points]
+    most = _LONGEST if len(labels) <= _FEW else _SHORTER
     for label, (x, y) in sorted(zip(labels, points, strict=True), key=lambda pair: (-pair[1][1], pair[1][0])):
-        text = short(clean(label.text), _LONGEST)
+        text = short(clean(label.text), most)
         inside = [box for box in _boxes(x, y, width(text)) if box.inside(_Box(*low, *high))]
-        best = min(inside or _boxes(x, y, width(text)), key=lambda box: _price(box, (x, y), taken))
-        taken.append(best)
+        best = min(inside or _boxes(x, y, width(text)), key=lambda box: _price(box, (x, y), solid, thin))
+        solid.append(best)
         _write(ax, label, escaped(text), _Box(best.x0 - x, best.y0 - y, best.x1 - x, best.y1 - y))
 
 
-def _points(ax: Axes, places: Sequence[tuple[float, ...]], scale: float) -> list[tuple[float, float]]:
+def _points(ax: Axes, places: Sequence[tuple[float, ...]], scale: float) -> list[_Place]:
     """Return places of the data as places of the figure, in points."""
     if not places:
         return []
@@ -100,17 +105,18 @@ def _boxes(x: float, y: float, length: float) -> Iterator[_Box]:
         yield _Box(left, bottom, left + length, bottom + _HEIGHT)
 
 
-def _price(box: _Box, point: tuple[float, float], taken: Sequence[_Box]) -> float:
+def _price(box: _Box, point: _Place, solid: Sequence[_Box], thin: Sequence[Sequence[_Box]]) -> float:
     """Return how bad a place is: what it hides, what the line to it crosses, and how far away it is."""
-    hidden = sum(box.meets(other) for other in taken)
     end = (min(max(point[0], box.x0), box.x1), min(max(point[1], box.y0), box.y1))
-    away = math.dist(point, end)
-    crossed = {at for step in _along(point, end) for at, other in enumerate(taken) if step.meets(other)}
-    own = sum(other.x0 <= point[0] <= other.x1 and other.y0 <= point[1] <= other.y1 for other in taken)
-    return _HIDDEN * hidden + _CROSSED * max(0, len(crossed) - own) + away
+    leader = _along(point, end)
+    hidden = sum(box.meets(other) for other in solid)
+    struck = sum(any(box.meets(step) for step in line) for line in thin)
+    others = [other for other in solid if not (other.x0 <= point[0] <= other.x1 and other.y0 <= point[1] <= other.y1)]
+    crossed = sum(any(step.meets(other) for step in leader) for other in others)
+    return _HIDDEN * hidden + _CROSSED * crossed + _STRUCK * struck + math.dist(point, end)
 
 
-def _along(start: tuple[float, float], end: tuple[float, float]) -> list[_Box]:
+def _along(start: _Place, end: _Place) -> list[_Box]:
     """Return a line as small boxes."""
     steps = max(1, math.ceil(math.dist(start, end) / _GRAIN))
     right, up = (end[0] - start[0]) / steps, (end[1] - start[1]) / steps

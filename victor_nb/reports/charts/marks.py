@@ -23,7 +23,8 @@ VERMILION: Final = "#D55E00"
 PURPLE: Final = "#CC79A7"
 YELLOW: Final = "#F0E442"
 GREY: Final = "#999999"
-EDGE: Final = "#444444"
+EDGE: Final = "#666666"
+"""To be seen on white and on black."""
 PALETTE: Final = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, YELLOW)
 """Colours that the colour-blind tell apart (Okabe and Ito, "Color Universal Design", 2008). Never the only sign."""
 

@@ -14,7 +14,7 @@ from victor_nb.reports.charts.columns import NOTHING, groups, mean, money, need,
 from victor_nb.reports.charts.header import header, symbol
 from victor_nb.reports.charts.labels import Label, Segment, place
 from victor_nb.reports.charts.marks import BLUE, GREY, line, points, whiskers
-from victor_nb.reports.charts.wording import amount, listing, short
+from victor_nb.reports.charts.wording import amount, listing, sentences, short
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +65,7 @@ def pareto(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
     header(ax, title, [*notes, note], legend=legend if known else [])
     place(ax, [Label(point.name, point.cost, point.score) for point in known], _lines(known, front))
     said = (f"{point.name} USD {amount(point.cost)}, score {point.score:.3g}{_beaten(point)}" for point in known)
-    return finish(ax, f"Cost in USD against score. {title}. {listing(said)}. {_missing(all_points)} {note}".strip())
+    return finish(ax, sentences("Cost in USD against score", title, listing(said), _missing(all_points), note))
 
 
 def _point(name: str, rows: pd.DataFrame) -> _Point:

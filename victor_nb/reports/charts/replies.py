@@ -12,7 +12,7 @@ from victor_nb.reports.charts.canvas import finish, panels, paper
 from victor_nb.reports.charts.columns import NOTHING, groups, mean, money, need, numbers, provenance, words
 from victor_nb.reports.charts.header import header, swatch, symbol, unpriced_swatch
 from victor_nb.reports.charts.marks import BLUE, EDGE, ORANGE, SKY, bar, figures, points, unknown
-from victor_nb.reports.charts.wording import bounded, listing, seconds, short
+from victor_nb.reports.charts.wording import bounded, listing, seconds, sentences, short
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +68,7 @@ def replies(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
     several = max((profile.asked for profile in profiles), default=0) > 1
     notes = ["Means of the answers of each profile; dots are single answers." if several else "", note]
     header(ax, title, notes, legend=_legend(profiles, several=several), indent=indent)
-    return finish(ax, f"{title}. {listing(map(_told, profiles))}. {note}".strip())
+    return finish(ax, sentences(title, listing(map(_told, profiles)), note))
 
 
 def _profile(name: str, rows: pd.DataFrame) -> _Profile:

@@ -14,7 +14,7 @@ from victor_nb.reports.charts.canvas import finish, paper
 from victor_nb.reports.charts.columns import NOTHING, money, need, numbers, provenance
 from victor_nb.reports.charts.header import header, symbol
 from victor_nb.reports.charts.marks import BLUE, ORANGE, VERMILION, line, points
-from victor_nb.reports.charts.wording import SMALL, amount, total
+from victor_nb.reports.charts.wording import SMALL, amount, sentences, total
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -55,7 +55,7 @@ def spend_over_time(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
     title = f"Money over time: {spent} at list prices" if len(frame) else f"Money over time: {NOTHING}"
     bill = f"Billed: USD {amount(float(billed[-1]))}." if has_billed and len(frame) else ""
     header(ax, title, [bill, note], legend=_legend(has_billed=has_billed, unpriced=unpriced) if len(frame) else [])
-    return finish(ax, f"{title}. {_when(frame)} {bill} {note}".strip())
+    return finish(ax, sentences(title, _when(frame), bill, note))
 
 
 def _days(frame: pd.DataFrame) -> NDArray[np.float64]:

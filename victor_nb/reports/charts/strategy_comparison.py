@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from victor_nb.reports.charts.axes import height, money_scale, name_rows
 from victor_nb.reports.charts.canvas import finish, paper
-from victor_nb.reports.charts.columns import groups, mean, money, need, numbers, provenance, words
+from victor_nb.reports.charts.columns import NOTHING, groups, mean, money, need, numbers, provenance, words
 from victor_nb.reports.charts.header import header, swatch, symbol, unpriced_swatch
 from victor_nb.reports.charts.marks import BLUE, EDGE, VERMILION, bar, figures, points, unknown
-from victor_nb.reports.charts.wording import bounded, change, listing, short
+from victor_nb.reports.charts.wording import bounded, change, listing, sentences, short
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +57,7 @@ def strategy_comparison(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figur
     same, one = _names(frame)
     header(ax, title, [_tasks(frame), note], legend=_legend(bars, same, one), indent=indent)
     told = listing(_told(each, same, one) for each in bars)
-    return finish(ax, f"{title}, in USD. {told}. {note}".strip())
+    return finish(ax, sentences(f"{title}, in USD for each task", told, note))
 
 
 def _bar(name: str, rows: pd.DataFrame) -> _Bar:
@@ -101,7 +101,7 @@ def _tasks(frame: pd.DataFrame) -> str:
 def _title(bars: Sequence[_Bar]) -> str:
     priced = [each for each in bars if not each.unpriced and not math.isnan(each.cost)]
     if len(priced) < 2:  # noqa: PLR2004 - one is no comparison
-        return "Cost of strategies"
+        return "Cost of strategies" if bars else f"Cost of strategies: {NOTHING}"
     cheapest = min(priced, key=lambda each: each.cost)
     return f"Cost of strategies: {short(cheapest.name)} is the cheapest"
 

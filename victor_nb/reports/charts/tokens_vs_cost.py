@@ -11,7 +11,7 @@ from victor_nb.reports.charts.canvas import finish, panels, paper
 from victor_nb.reports.charts.columns import NOTHING, Money, groups, money, need, numbers, provenance
 from victor_nb.reports.charts.header import header, swatch, unpriced_swatch
 from victor_nb.reports.charts.marks import BLUE, ORANGE, SKY, bar, figures, unknown
-from victor_nb.reports.charts.wording import bounded, listing, short
+from victor_nb.reports.charts.wording import bounded, listing, sentences, short
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +60,7 @@ def tokens_vs_cost(frame: pd.DataFrame, *, by: str = "profile", ax: Axes | None 
     title, note = _title(shares, by), provenance(frame)
     header(ax, title, [note], legend=[*legend, *unpriced_swatch(shown=unpriced)], indent=indent)
     told = listing(f"{share.name} {share.tokens:,.0f} tokens, USD {bounded(*share.money)}" for share in shares)
-    return finish(ax, f"{title}. {told}. {note}".strip())
+    return finish(ax, sentences(title, told, note))
 
 
 def _share(name: str, rows: pd.DataFrame) -> _Share:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,8 @@ from matplotlib.textpath import text_to_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from matplotlib.ft2font import FT2Font
 
 SMALL: Final = 8.0
 """Points of labels, ticks and notes."""
@@ -80,6 +83,11 @@ def seconds(value: float) -> str:
     return f"{value * 1000:,.0f} ms" if value >= _SHORT else f"{value * 1000:.1f} ms"
 
 
+def sentences(*parts: str) -> str:
+    """Join what an alt text says; empty parts are left out."""
+    return " ".join(f"{part.rstrip('. ')}." for part in parts if part)
+
+
 def listing(parts: Iterable[str]) -> str:
     """Join what an alt text enumerates; of much, the first dozen."""
     said = list(parts)
@@ -89,9 +97,24 @@ def listing(parts: Iterable[str]) -> str:
 
 def clean(text: str) -> str:
     """Return a text on one line, with what the font in use cannot draw replaced."""
-    font = font_manager.get_font(font_manager.findfont(FontProperties()))
+    fonts = _fonts(tuple(FontProperties().get_family()))
     line = " ".join(text.split())
-    return "".join(sign if font.get_char_index(ord(sign)) else "\N{REPLACEMENT CHARACTER}" for sign in line)
+    return "".join(sign if _drawn(sign, fonts) else "\N{REPLACEMENT CHARACTER}" for sign in line)
+
+
+def _drawn(sign: str, fonts: tuple[FT2Font, ...]) -> bool:
+    return any(font.get_char_index(ord(sign)) for font in fonts)
+
+
+@lru_cache(maxsize=16)
+def _fonts(families: tuple[str, ...]) -> tuple[FT2Font, ...]:
+    """Return the fonts that matplotlib would take a sign from, one after the other."""
+    found: list[FT2Font] = []
+    for family in families:
+        with suppress(ValueError):  # there is none of that name
+            path = font_manager.findfont(FontProperties(family=[family]), fallback_to_default=False)
+            found.append(font_manager.get_font(path))
+    return tuple(found) or (font_manager.get_font(font_manager.findfont(FontProperties())),)
 
 
 def escaped(text: str) -> str:

@@ -1,0 +1,398 @@
+"""Charts show what the frames hold: lengths, names, units, legends; nothing unknown as 0, no text over another."""
+
+from __future__ import annotations
+
+import base64
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+import pytest
+from matplotlib import _pylab_helpers
+from matplotlib.figure import Figure
+
+from chart_frames import (
+    FRAMES,
+    NOON,
+    answers,
+    axes,
+    bars,
+    boxes,
+    calls,
+    clipped,
+    comparison,
+    ledger,
+    legend,
+    long,
+    overlapping,
+    row_names,
+    spans,
+    stages,
+    texts,
+    wild,
+)
+from victor_nb.errors import ConfigError
+from victor_nb.reports.charts import KINDS, Chart, html_image, plot, png
+from victor_nb.reports.charts.wording import MINUS
+
+kinds = pytest.mark.parametrize("kind", sorted(FRAMES))
+Frame = pd.DataFrame
+
+
+# --- all of them ---
+
+
+def test_when_a_chart_is_added_then_these_tests_know_it() -> None:
+    assert set(FRAMES) == set(KINDS)
+    assert list(KINDS) == sorted(KINDS)
+
+
+@kinds
+def test_when_data_are_the_same_then_the_picture_is_the_same_bytes(kind: str) -> None:
+    figure = plot(kind, FRAMES[kind]())
+    first = png(figure)
+    assert first == png(figure) == png(plot(kind, FRAMES[kind]()))
+    assert b"Software" not in first
+
+
+@kinds
+def test_when_a_chart_is_drawn_then_pyplot_knows_nothing_of_it(kind: str) -> None:
+    before = dict(mpl.rcParams)
+    figure = plot(kind, FRAMES[kind]())
+    assert isinstance(figure, Chart)
+    assert _pylab_helpers.Gcf.get_all_fig_managers() == []
+    assert dict(mpl.rcParams) == before
+    assert tuple(figure.get_size_inches()) == (6.0, 4.0)
+
+
+@kinds
+def test_when_axes_are_given_then_the_chart_is_drawn_there(kind: str) -> None:
+    figure = Figure(layout="constrained", figsize=(12, 4))
+    left, right = figure.subplots(1, 2)
+    assert plot(kind, FRAMES[kind](), ax=right) is figure
+    plot(kind, FRAMES[kind](), ax=left)
+    alone = getattr(plot(kind, FRAMES[kind]()), "alt")  # noqa: B009 - a plain Figure has none
+    assert getattr(figure, "alt") == f"{alone} {alone}"  # noqa: B009
+
+
+def test_when_the_axes_are_of_no_figure_then_the_error_says_so() -> None:
+    figure = Figure()
+    ax = figure.subplots()
+    ax.remove()
+    with pytest.raises(ConfigError, match="belong to no figure"):
+        plot("spend_over_time", ledger(), ax=ax)
+
+
+@kinds
+@pytest.mark.parametrize("shape", ["tame", "wild", "one row"])
+def test_when_a_chart_is_drawn_then_no_text_is_clipped_or_hidden(kind: str, shape: str) -> None:
+    frame = wild(kind) if shape == "wild" else FRAMES[kind]().head(1 if shape == "one row" else 99)
+    figure = plot(kind, frame)
+    assert clipped(figure) == []
+    assert overlapping(boxes(figure)) == []
+
+
+@kinds
+def test_when_there_is_nothing_then_the_chart_says_so(kind: str) -> None:
+    figure = plot(kind, FRAMES[kind]().head(0))
+    assert png(figure)
+    assert "nothing to show yet" in figure.alt or "USD 0" in figure.alt  # type: ignore[attr-defined]
+
+
+@kinds
+def test_when_a_column_is_missing_then_the_error_says_which_and_where_from(kind: str) -> None:
+    with pytest.raises(ConfigError, match=f"chart '{kind}' needs the columns .+ Give it .+"):
+        plot(kind, pd.DataFrame({"mode": ["live"]}))
+
+
+def test_when_the_kind_is_misspelt_then_the_error_suggests_one() -> None:
+    with pytest.raises(ConfigError, match=r"no chart 'parreto'\. Did you mean 'pareto'\?"):
+        plot("parreto", comparison())
+
+
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"gantt"}))
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [
+        ("simulate", "simulated: list prices"),
+        ("replay", "replayed: list prices"),
+        ("live", None),
+        ("record", None),
+    ],
+)
+def test_when_no_money_was_spent_then_the_chart_says_so(kind: str, mode: str, said: str | None) -> None:
+    figure = plot(kind, FRAMES[kind]().assign(mode=mode))
+    found = [text for text in texts(figure) if "list prices" in text and "Money over time" not in text]
+    assert [text.splitlines()[-1] for text in found] == ([said] if said else [])
+
+
+def test_when_some_was_simulated_then_it_is_said_to_be_partly() -> None:
+    figure = plot("tokens_vs_cost", ledger().assign(mode=["live", "simulate", "simulate", "replay"]))
+    assert "partly simulated and replayed: list prices" in texts(figure)
+
+
+@pytest.mark.parametrize("kind", ["cost_by_stage", "funnel", "replies", "strategy_comparison", "tokens_vs_cost"])
+def test_when_no_price_is_known_then_nothing_is_drawn_as_0(kind: str) -> None:
+    frame = FRAMES[kind]().assign(cost=None).drop(columns=["what_if_cost"], errors="ignore")
+    figure = plot(kind, frame)
+    money = axes(figure)[-1]
+    hatched = bars(money, "unpriced")
+    assert hatched
+    assert all(bar.get_hatch() and bar.get_width() > 0 for bar in hatched)
+    assert "unpriced" in texts(figure)
+    assert "unpriced" in legend(figure)
+    assert "unpriced" in figure.alt  # type: ignore[attr-defined]
+
+
+def test_when_names_are_odd_then_they_are_drawn_as_they_are_written() -> None:
+    odd = ["$x_1$ and $y$", "two\nlines", "<b>\\frac{1}{2}", "日本語"]
+    figure = plot("cost_by_stage", stages().assign(stage=odd))
+    png(figure)
+    names = row_names(figure.axes[0])
+    assert names[1:4] == [r"\$x_1\$ and \$y\$", "two lines", "<b>\\frac{1}{2}"]
+
+
+# --- in a notebook ---
+
+
+def test_when_a_notebook_shows_a_chart_then_it_does_once_and_with_its_alt_text() -> None:
+    from IPython.core.formatters import DisplayFormatter
+
+    figure = plot("tokens_vs_cost", ledger())
+    data, _ = DisplayFormatter().format(figure)
+    assert sorted(data) == ["image/png", "text/html", "text/plain"]
+    assert data["text/html"].count("<img") == 1
+    assert data["text/plain"] == f"<Chart: {figure.alt}>"  # type: ignore[attr-defined]
+
+
+def test_when_a_figure_becomes_html_then_it_carries_picture_and_words() -> None:
+    figure = plot("cost_by_stage", stages().assign(stage=['"a" <b>', "c", "d", "e"]))
+    html = html_image(figure)
+    assert "&quot;a&quot; &lt;b&gt;" in html
+    assert "<b>" not in html
+    assert base64.b64decode(html.split("base64,")[1].split('"')[0]) == png(figure)
+    assert 'alt=""' in html_image(Figure())
+
+
+# --- cost by stage ---
+
+
+def test_when_each_stage_is_priced_twice_then_the_waterfall_leads_from_the_baseline_to_the_actual_cost() -> None:
+    figure = plot("cost_by_stage", stages())
+    (ax,) = axes(figure)
+    assert row_names(ax) == ["same calls at sonnet's prices", *stages().stage, "actual cost"]
+    assert spans(ax) == [
+        (0, 0.1227),
+        (0.0567, 0.066),
+        (0.039555, 0.017145),
+        (0.031605, 0.00795),
+        (0.031605, 0),
+        (0, 0.031605),
+    ]
+    assert "USD 0.0316: 74 % less than the same calls at sonnet's prices" in texts(figure)
+    assert f"{MINUS}0.0171 (cost 0.0009)" in texts(figure)
+    assert ax.get_xlabel() == "USD"
+    assert legend(figure) == ["baseline", "saved", "actual"]
+
+
+def test_when_a_stage_is_dearer_than_the_baseline_then_its_step_goes_up() -> None:
+    frame = pd.DataFrame({"stage": ["a", "b"], "cost": [3.0, 1.0], "what_if": "x", "what_if_cost": [1.0, 4.0]})
+    figure = plot("cost_by_stage", frame)
+    assert spans(axes(figure)[0]) == [(0, 5), (5, 2), (4, 3), (0, 4)]
+    assert "+2.0000 (cost 3.0000)" in texts(figure)
+    assert "dearer than the baseline" in legend(figure)
+
+
+def test_when_the_baseline_is_one_call_then_the_stages_add_up_and_a_line_marks_it() -> None:
+    one = SimpleNamespace(baseline="one call to premium", baseline_cost=0.0234, estimated=True)
+    figure = plot("cost_by_stage", stages().drop(columns=["what_if", "what_if_cost"]), savings=one)
+    (ax,) = axes(figure)
+    assert spans(ax) == [(0, 0.0234), (0, 0), (0, 0.000855), (0.000855, 0.01725), (0.018105, 0.0135), (0, 0.031605)]
+    assert "USD 0.0316: 35 % more than one call to premium (estimated)" in texts(figure)
+    assert [line.get_xdata() for line in ax.lines if line.get_linestyle() == "--"] == [[0.0234, 0.0234]]
+
+
+def test_when_the_baseline_s_price_is_unknown_then_there_is_no_baseline() -> None:
+    unknown: Any = SimpleNamespace(baseline="one call to x", baseline_cost=None, estimated=True)
+    frame = stages().assign(what_if_cost=[float("nan"), 1, 1, 1])
+    for given in (None, unknown):
+        figure = plot("cost_by_stage", frame, savings=given)
+        assert row_names(axes(figure)[0]) == [*frame.stage, "actual cost"]
+        assert "Cost by stage: USD 0.0316" in texts(figure)
+
+
+def test_when_a_call_is_unpriced_then_nothing_is_compared_and_the_sum_is_a_lower_bound() -> None:
+    figure = plot("cost_by_stage", stages().assign(cost=[0.5, float("nan"), 0.25, float("nan")]))
+    (ax,) = axes(figure)
+    assert "Cost by stage: >= USD 0.7500 (2 unpriced)" in texts(figure)
+    assert spans(ax) == [(0, 0.5), (0.5, 0), (0.5, 0.25), (0.75, 0), (0, 0.75)]
+    assert [round(bar.get_x(), 9) for bar in bars(ax, "unpriced")] == [0.5, 0.75, 0.75]
+
+
+# --- funnel ---
+
+
+def test_when_a_run_narrows_then_the_funnel_shows_items_and_money() -> None:
+    figure = plot("funnel", stages())
+    items, money = axes(figure)
+    assert row_names(items) == list(stages().stage)
+    assert spans(items, "items") == [(-5, 10), (-5, 10), (-1.5, 3), (-0.5, 1)]
+    assert spans(items, "kept") == [(-5, 10), (-1.5, 3), (-0.5, 1), (-0.5, 1)]
+    assert spans(money) == [(0, 0), (0, 0.000855), (0, 0.01725), (0, 0.0135)]
+    assert money.get_xlabel() == "USD"
+    assert {"10 → 3", "From 10 items to 1 for USD 0.0316"} <= {*texts(figure)}
+
+
+# --- strategies ---
+
+
+def test_when_strategies_are_compared_then_both_baselines_are_drawn_and_named() -> None:
+    figure = plot("strategy_comparison", comparison())
+    (ax,) = axes(figure)
+    assert row_names(ax) == ["Funnel", "Tiered", "Specialized"]
+    assert [spans(ax, name) for name in row_names(ax)] == [[(0, 0.04)], [(0, 0.01)], [(0, 0.04)]]
+    assert spans(ax, "same calls") == [(0, 0.12)] * 3
+    assert [line.get_xdata() for line in ax.lines if line.get_label() == "one call"] == [[0.02]] * 3
+    assert legend(figure) == ["actual cost", "same calls at premium's prices", "one call to premium (estimated)"]
+    assert ax.get_xlabel() == "USD for each task"
+    assert f"0.0400 ({MINUS}67 % / +100 %)" in texts(figure)
+    assert "Cost of strategies: Tiered is the cheapest" in texts(figure)
+
+
+def test_when_a_task_of_a_strategy_is_unpriced_then_its_bar_goes_on_hatched_and_it_is_not_the_cheapest() -> None:
+    frame = comparison()
+    frame.loc[frame.strategy.eq("Tiered") & frame.task.eq("task 1"), "cost"] = None
+    figure = plot("strategy_comparison", frame)
+    (ax,) = axes(figure)
+    assert [bar.get_y() for bar in bars(ax, "unpriced")] == [pytest.approx(1 - 0.31)]
+    assert "Cost of strategies: Tiered is the cheapest" not in texts(figure)
+
+
+def test_when_quality_is_known_then_the_front_holds_what_nothing_beats() -> None:
+    figure = plot("pareto", comparison())
+    (ax,) = axes(figure)
+    (front,) = [line for line in ax.lines if line.get_label() == "front"]
+    assert [tuple(map(float, place)) for place in front.get_xydata()] == [  # type: ignore[union-attr]
+        pytest.approx((0.01, 0.65)),
+        pytest.approx((0.04, 0.9)),
+    ]
+    bar = next(each for each in ax.containers if each.get_label() == "Funnel").lines[2][0].get_segments()[0]  # type: ignore[attr-defined]
+    assert bar[:, 1].tolist() == pytest.approx([0.8, 1.0])
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("USD for each task", "score (higher is better)")
+    assert "Cost and quality: 2 of 3 strategies are worth their money" in texts(figure)
+
+
+def test_when_a_strategy_has_no_price_or_score_then_it_is_named_and_not_drawn() -> None:
+    frame = comparison()
+    frame.loc[frame.strategy == "Tiered", "cost"] = None
+    frame.loc[frame.strategy == "Specialized", "score"] = None
+    figure = plot("pareto", frame)
+    drawn = {line.get_label() for line in axes(figure)[0].lines}
+    assert {"Tiered", "Specialized"} & drawn == set()
+    assert any("Unpriced, so not drawn: Tiered. Without a score, so not drawn: Spec" in text for text in texts(figure))
+
+
+def test_when_costs_lie_far_apart_then_the_axis_is_logarithmic_and_says_so() -> None:
+    frame = comparison().assign(cost=[1e-6, 1e-4, 1e-2] * 2)
+    (ax,) = axes(plot("pareto", frame))
+    assert ax.get_xscale() == "log"
+    assert ax.get_xlabel() == "USD for each task (logarithmic)"
+    assert axes(plot("pareto", frame.assign(cost=[0, 1e-4, 1e-2] * 2)))[0].get_xscale() == "linear"
+
+
+# --- time ---
+
+
+def test_when_calls_run_at_once_then_the_gantt_shows_waiting_and_answering() -> None:
+    figure = plot("gantt", calls())
+    (ax,) = axes(figure)
+    assert row_names(ax) == ["explore · fast", "explore · fast", "review · premium"]
+    assert spans(ax, "fast") == [(0, 1), (0.5, 1)]
+    assert spans(ax, "queue") == [(0, 0.5)]
+    assert spans(ax, "premium") == [(1.5, 0.5), (2.5, 1.5)]
+    assert len({bar.get_y() for bar in bars(ax, "premium")}) == 1
+    assert [line.get_xdata() for line in ax.lines] == [[2.0]]
+    assert ax.get_xlabel() == "seconds"
+    assert legend(figure) == ["fast", "premium", "waiting for a place", "failed or stopped"]
+    assert "3 calls in 4.0 s; one after the other they take 4.0 s" in texts(figure)
+
+
+def test_when_the_ledger_is_charted_then_time_begins_where_the_first_was_asked_for() -> None:
+    frame = pd.DataFrame(
+        {
+            "ts": [NOON + timedelta(seconds=2), NOON + timedelta(seconds=5)],
+            "call_id": ["a", "b"],
+            "profile": "fast",
+            "latency": [1.0, None],
+            "queue": [2.0, None],
+        }
+    )
+    (ax,) = axes(plot("gantt", frame))
+    assert spans(ax, "queue") == [(0, 2)]
+    assert spans(ax, "fast") == [(2, 1)]
+
+
+def test_when_there_are_several_runs_then_the_gantt_shows_the_latest() -> None:
+    figure = plot("gantt", calls().assign(run_id=["one", "one", "two", "two"]))
+    assert row_names(axes(figure)[0]) == ["review · premium"]
+    assert "The latest of 2 runs." in texts(figure)
+
+
+def test_when_there_are_a_hundred_calls_then_the_page_stays_readable() -> None:
+    rows = [{"call_id": str(at), "profile": "fab"[at % 3], "start": at / 10, "latency": 1.0} for at in range(100)]
+    figure = plot("gantt", pd.DataFrame(rows))
+    assert figure.get_figheight() < 9
+    assert overlapping(boxes(figure)) == []
+    assert axes(figure)[0].get_ylabel() == "calls"
+
+
+def test_when_money_is_spent_then_the_line_climbs_and_the_unpriced_are_marked() -> None:
+    figure = plot("spend_over_time", ledger().iloc[::-1])
+    (ax,) = axes(figure)
+    listed, billed = (next(line for line in ax.lines if line.get_label() == name) for name in ("list price", "billed"))
+    assert list(listed.get_ydata()) == list(billed.get_ydata()) == [0, 0.25, 2.25, 2.5, 2.5]  # type: ignore[call-overload]
+    (marks,) = [line for line in ax.lines if line.get_label() == "unpriced"]
+    assert len(marks.get_xdata()) == 1  # type: ignore[arg-type]
+    assert "1 unpriced" in legend(figure)
+    assert (ax.get_ylabel(), ax.get_xlabel()) == ("USD", "time (UTC)")
+    assert "Money over time: >= USD 2.5000 (1 unpriced) at list prices" in texts(figure)
+
+
+# --- profiles ---
+
+
+def test_when_tokens_and_money_go_different_ways_then_both_are_shown() -> None:
+    figure = plot("tokens_vs_cost", ledger().head(3))
+    tokens, money = axes(figure)
+    assert row_names(tokens) == ["fast", "premium"]
+    assert spans(tokens, "input tokens") == [(0, 200), (0, 300)]
+    assert spans(tokens, "output tokens") == [(200, 40), (300, 60)]
+    assert spans(money) == [(0, 0.5), (0, 2)]
+    assert (tokens.get_xlabel(), money.get_xlabel()) == ("tokens", "USD")
+    assert "premium: 60 % of the tokens, 80 % of the cost" in texts(figure)
+    assert row_names(axes(plot("tokens_vs_cost", ledger().assign(stage=None), by="stage"))[0]) == ["(no stage)"]
+
+
+def test_when_profiles_answer_then_latency_first_text_and_cost_are_shown_and_failures_are_named() -> None:
+    figure = plot("replies", answers())
+    time, money = axes(figure)
+    assert row_names(time) == ["fast", "gateway", "google"]
+    assert spans(time, "to the first text") == [(0, 0.5), (0, 0)]
+    assert spans(time, "to the end") == [(0.5, 1.0), (0, 0.5)]
+    assert [list(line.get_xdata()) for line in time.lines] == [[1.0, 2.0]]  # type: ignore[call-overload]
+    assert spans(money, "fast") == [(0, 0.002)]
+    assert {"1.5 s (1 failed)", "500 ms", "RateLimitError", "unpriced", "–"} <= {*texts(figure)}
+    assert (time.get_xlabel(), money.get_xlabel()) == ("seconds", "USD")
+    assert "gateway is the fastest, fast the cheapest" in texts(figure)
+
+
+def test_when_amounts_are_tiny_then_ticks_say_them_in_full() -> None:
+    frame = pd.DataFrame({"strategy": [long(1), "b"], "cost": [3e-7, 1e-7]})
+    figure = plot("strategy_comparison", frame)
+    figure.draw_without_rendering()
+    ticks = [text.get_text() for text in axes(figure)[0].get_xticklabels()]
+    assert ticks[0] == "0"
+    assert {"0.0000001", "0.0000002"} <= {*ticks}
+    assert all("e" not in tick for tick in ticks)

@@ -1,0 +1,158 @@
+"""Every way to type a magic wrong is red under nbmake, in three lines at the most, and is told what to type instead."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import nbformat
+import pytest
+import yaml
+from nbformat.v4 import new_code_cell, new_notebook
+from nbmake.nb_run import NotebookRun
+
+from cells import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from nbmake.nb_result import NotebookResult
+
+LOAD = "%load_ext victor_nb"
+SETUP = (
+    "import os\nreview = 'good'\nnums = [1, 2]\nhalf = '\\ud800'\nbig = 'x' * 100_000\n"
+    "leak = os.environ['OPENAI_API_KEY']\n{'kept': True}"
+)
+CANARY = "canary-7d1f0c5e93b24a68"
+
+MISTAKES = {
+    "%%victor": "The prompt is empty. Write it in the lines below",
+    "%%victor\n  \n\t\n": "The prompt is empty.",
+    "# first a comment\n\n%%victor profle=fast\nHi.": "Did you mean profile=?",
+    "%%victor profle=fast\nHi.": "Unknown key 'profle'. Did you mean profile=?",
+    "%%victor Profile=fast\nHi.": "Did you mean profile=?",
+    "%%victor colour=red\nHi.": "Known: as bg budget",
+    "%%victor profile=fast profile=local\nHi.": "profile= is given twice. Keep one.",
+    "%%victor fast --profile local\nHi.": "profile= is given twice. Keep one.",
+    "%%victor fast profiles=fast,local\nHi.": "exclude each other. Keep one.",
+    "%%victor fsat\nHi.": "Profile 'fsat' not found. Did you mean 'fast'?",
+    "%%victor profile=zzz\nHi.": "Known: fast, local; or add it to",
+    "%%victor profile = fast\nHi.": "Write key=value without them",
+    "%%victor profile=\nHi.": "such as profile=fast",
+    "%%victor tell me a joke\n": "the prompt goes below this line",
+    "%%victor what's up\nHi.": "Close it; the prompt itself goes below",
+    "%%victor --timeout\nHi.": "such as --timeout 60",
+    "%%victor -p fast\nHi.": "Options are key=value or --key",
+    "%%victor timeout=soon\nHi.": "such as timeout=60",
+    "%%victor max_tokens=1.5\nHi.": "such as max_tokens=500",
+    "%%victor temperature=hot\nHi.": "such as temperature=0.2",
+    "%%victor retries=99\nHi.": "a whole number from 0 to 10",
+    "%%victor out=class\nHi.": "such as out=reply",
+    "%%victor out=list\nHi.": "Choose another name",
+    "%%victor as=jsn\nHi.": "Did you mean as=json?",
+    "%%victor as=json\nSay hello.": "ask for the form in the prompt",
+    "%%victor show=all_of_it\nHi.": "Known: answer quiet none",
+    "%%victor raw\nHi.": "Write --raw",
+    "%%victor system=$nope\nHi.": "Run the cell that defines it first",
+    "%%victor params={'a':1}\nHi.": "make one in Python",
+    f"%%victor api_key={CANARY}\nHi.": "Put it in the environment or in a .env file",
+    "%%victor profiles=fast,local\nHi.": "profiles= is not available yet. Ask one profile",
+    "%%victor strategy=funnel\nHi.": "is not available yet",
+    "%%victor --bg\nHi.": "is not available yet",
+    "%%victor n=3\nHi.": "is not available yet",
+    "%%victor budget=0.05\nHi.": "is not available yet. Set budget: in profiles.yaml",
+    "%%victor\nClassify {{ revew }}": "Did you mean 'review'?",
+    "%%victor\n\n{{ undefined_thing }}": "(line 2 of the prompt). Write \\{{ undefined_thing }} or --raw",
+    "%%victor\n{{ os.environ }}": "is a module. Put what you need of it into a variable",
+    "%%victor\n{{ review.upper() }}": "Make a variable first",
+    "%%victor\n{{ nums | upper }}": "Known: md csv json repr head sample truncate schema",
+    "%%victor\n{{ big }}": "Use | head(20), | sample(20) or | truncate(4000)",
+    "%%victor\n{{ half }}": "half a character",
+    "%%victor\n{{ leak }}": "Nothing was sent. Leave it out",
+    "%%Victor\nHi.": "Did you mean %%victor?",
+    "%% victor\nHi.": "Did you mean %%victor?",
+    "%%vicotr fast\nHi.": "Did you mean %%victor?",
+    "x = 1\n%%victor\nHi.": "must be the first line of its cell",
+    "%victor stauts": "Did you mean %victor status?",
+    "%victor tell me": "Known: ask cancel chats",
+    "%victor profile=fast": "write %%victor profile=fast on a cell's first line",
+    "%victor ask fast": "needs the prompt after --",
+    "%victor ask fast -- ": "The prompt is empty",
+    "x = %victor ask zzz -- why?": "Profile 'zzz' not found",
+    "%victor status now": "Write %victor status alone",
+    "%victor pick": "%victor pick is not available yet. See %victor profiles",
+    "%victor plot": "is not available yet",
+    "%victor budget 3": "is not available yet",
+    "%victor strategy": "is not available yet",
+    "%victor panel": "is not available yet",
+    "%victor mode off": "Known: live, simulate, record, replay",
+    "%victor mode live": "VICTOR_MODE=simulate in the environment beats this",
+    "%victor set out=x": "Known: cost max_tokens profile show system temperature timeout",
+    "%victor ledger many": "such as %victor ledger 20",
+    "%victor cost by=colour": "Known: profile model provider mode status",
+    "%victor profiles fsat": "Did you mean 'fast'?",
+    "%victor chats clear nobody": "%victor chats lists them",
+}
+
+# What IPython would have refused by itself, in a way that nbmake counts as success.
+GREEN_OTHERWISE = ("%%victor", "# first a comment\n\n%%victor profle=fast\nHi.", "%%vicotr fast\nHi.", "%% victor\nHi.")
+
+
+@pytest.fixture
+def notebooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Open a folder with profiles, in simulate mode, with a canary for a key."""
+    profiles = {"fast": {"provider": "openai", "model": "gpt-4o-mini"}, "local": {"provider": "ollama", "model": "q"}}
+    (tmp_path / "profiles.yaml").write_text(yaml.safe_dump({"default": "fast", "profiles": profiles}), encoding="utf-8")
+    monkeypatch.setenv("VICTOR_MODE", "simulate")
+    monkeypatch.setenv("VICTOR_SIM_SPEED", "0")
+    monkeypatch.setenv("OPENAI_API_KEY", CANARY)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))))
+    return tmp_path
+
+
+def execute(folder: Path, *sources: str, tags: tuple[str, ...] = ()) -> NotebookResult:
+    """Run a notebook of these cells as `pytest --nbmake` does."""
+    cells = [new_code_cell(source, metadata={"tags": list(tags)}) for source in sources]
+    file = folder / "mistakes.ipynb"
+    nbformat.write(new_notebook(cells=cells), str(file))
+    return NotebookRun(file, default_timeout=120).execute()
+
+
+def errors(cell: Any) -> list[Any]:  # noqa: ANN401 - a notebook's cell is what it is
+    """Return what nbmake looks for in a cell."""
+    return [output for output in cell.outputs if output.output_type == "error"]
+
+
+def test_when_a_magic_is_typed_wrong_then_the_cell_is_red_and_says_what_to_type(notebooks: Path) -> None:
+    assert len(MISTAKES) > 30
+    result = execute(notebooks, LOAD, SETUP, *MISTAKES, "print('end')", tags=("raises-exception",))
+    load, setup, *cells, end = result.nb.cells
+    assert load.outputs == []
+    assert errors(setup) == []
+    for cell, (mistake, told) in zip(cells, MISTAKES.items(), strict=True):
+        lines = [line for error in errors(cell) for part in error.traceback for line in part.split("\n")]
+        assert 1 <= len(lines) <= 3, f"{mistake!r} says {lines}"
+        assert told in "\n".join(lines), f"{mistake!r} says {lines}"
+        assert max(map(len, lines)) < 300, f"{mistake!r} says {lines}"
+        assert CANARY not in str(lines)
+        assert not any(output.output_type == "stream" for output in cell.outputs), mistake
+    assert end.outputs[0].text == "end\n"
+
+
+@pytest.mark.parametrize("mistake", GREEN_OTHERWISE)
+def test_when_ipython_would_have_refused_the_cell_then_nbmake_is_red_and_later_cells_do_not_run(
+    notebooks: Path, mistake: str
+) -> None:
+    result = execute(notebooks, LOAD, mistake, "print('ran on')")
+    assert result.error is not None
+    assert result.error.failing_cell_index == 1
+    assert MISTAKES[mistake] in result.error.summary
+    assert result.nb.cells[2].outputs == []
+
+
+def test_when_nothing_is_wrong_then_nbmake_is_green(notebooks: Path) -> None:
+    right = "# a comment\n\n%%victor fast out=reply\nSay hello to {{ name }}."
+    result = execute(notebooks, LOAD, "name = 'Bo'", right, "assert reply.content\nassert reply.billed == 0")
+    assert result.error is None
+    [shown] = result.nb.cells[2].outputs
+    assert shown.data["text/plain"].endswith("simulated")

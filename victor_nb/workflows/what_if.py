@@ -1,0 +1,156 @@
+"""What the past would have cost with other profiles."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections import defaultdict
+from dataclasses import fields
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
+
+from victor_nb.accounting.ledger import Ledger
+from victor_nb.accounting.rows import Row
+from victor_nb.errors import ConfigError, did_you_mean
+from victor_nb.session import session
+from victor_nb.workflows.tariff import find_tariff, reprice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import pandas as pd
+
+    from victor_nb.workflows.orchestrator_pool import OrchestratorPool
+
+_EVERYBODY: Final = "*"
+_NEEDED: Final = ("profile", "input_tokens", "output_tokens", "cost")
+_SUMMED: Final = {
+    "profile": "text",
+    "what_if": "text",
+    "calls": "count",
+    "cost": "money",
+    "what_if_cost": "money",
+    "delta": "money",
+    "unpriced": "count",
+}
+_NEVER: Final = datetime.fromtimestamp(0, tz=UTC)
+_FIELDS: Final = {each.name for each in fields(Row)}
+
+
+def what_if(
+    past: Ledger | pd.DataFrame | Iterable[Row],
+    other: Mapping[str, str],
+    *,
+    by: Literal["profile"] | None = "profile",
+    pool: OrchestratorPool | None = None,
+) -> pd.DataFrame:
+    """Price what was asked again, as if other profiles had been asked.
+
+    The tokens stay: another model would have used others, so this is an estimate. The ledger is not changed.
+
+    Args:
+        past: A ledger (its kernel's rows), a frame of one (also filtered), or rows, such as `run.rows`.
+        other: The profile or model whose prices to take, by the profile that was asked; `*` stands for all the others.
+        by: `profile` sums up; None gives one row for each attempt, for charts.
+        pool: Whose profiles are meant; else the kernel's.
+
+    Returns:
+        By profile: `profile`, `what_if` (whose prices), `calls`, `cost` and `what_if_cost` (USD, over the attempts that
+        have a price on both sides; NaN where there is none), `delta` (`what_if_cost - cost`: negative would have been
+        cheaper), `unpriced` (attempts left out). Profiles that `other` does not name keep what they cost.
+
+    Raises:
+        ConfigError: A name is neither a profile nor a model with a known price, or nothing was asked of a profile.
+    """
+    rows, home = _rows(past), pool or session().pool
+    asked = dict.fromkeys(row.profile for row in rows)
+    for name in other:
+        if name not in asked and name != _EVERYBODY:
+            close = did_you_mean(name, asked)
+            hint = f"Did you mean {close!r}?" if close else f"Asked were: {', '.join(asked) or 'none'}."
+            raise ConfigError(f"Nothing was asked of {name!r}. {hint}")
+    tariffs = {name: find_tariff(target, home) for name, target in other.items()}
+    records: list[dict[str, Any]] = []
+    for row in rows:
+        tariff = tariffs.get(row.profile) or tariffs.get(_EVERYBODY)
+        cost = row.cost if tariff is None else reprice(row, tariff)
+        saved = None if cost is None or row.cost is None else row.cost - cost
+        alike = {name: getattr(row, name) for name in _FIELDS}
+        named = row.profile if tariff is None else tariff.name
+        records.append({**alike, "what_if": named, "what_if_cost": cost, "saved": saved})
+    if by is None:
+        return _frame("what_if_frame", [_short(record) for record in records])
+    return _frame("records_frame", _summed(records), _SUMMED)
+
+
+def _summed(records: Sequence[Mapping[str, Any]]) -> list[dict[str, object]]:
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
+    for record in records:
+        groups[record["profile"], record["what_if"]].append(record)
+    return [_group(*key, each) for key, each in groups.items()]
+
+
+def _group(profile: str, what_if: str, records: Sequence[Mapping[str, Any]]) -> dict[str, object]:
+    priced = [record for record in records if record["saved"] is not None]
+    cost, other = (sum((record[name] for record in priced), Decimal(0)) for name in ("cost", "what_if_cost"))
+    return {
+        "profile": profile,
+        "what_if": what_if,
+        "calls": len({record["call_id"] for record in records}),
+        "cost": cost if priced else None,
+        "what_if_cost": other if priced else None,
+        "delta": other - cost if priced else None,
+        "unpriced": len(records) - len(priced),
+    }
+
+
+def _short(record: Mapping[str, Any]) -> dict[str, object]:
+    left_out = _FIELDS - {
+        *("call_id", "run_id", "strategy", "stage", "profile", "model", "mode"),
+        *("input_tokens", "cache_read_tokens", "output_tokens", "cost"),
+    }
+    return {name: value for name, value in record.items() if name not in left_out}
+
+
+def _frame(function: str, *arguments: object) -> pd.DataFrame:
+    frame: pd.DataFrame = pkgutil.resolve_name(f"victor_nb.reports.frames:{function}")(*arguments)
+    return frame
+
+
+# --- rows of whatever was given ---
+
+
+def _rows(past: Ledger | pd.DataFrame | Iterable[Row]) -> list[Row]:
+    if isinstance(past, Ledger):
+        return past.rows()
+    if hasattr(past, "to_dict"):
+        return _of_frame(past)
+    return list(cast("Iterable[Row]", past))
+
+
+def _of_frame(frame: Any) -> list[Row]:  # noqa: ANN401 - pandas lives in reports
+    """Return the rows of a ledger frame; what it does not have is unknown.
+
+    Raises:
+        ConfigError: It is no frame of a ledger.
+    """
+    missing = [name for name in _NEEDED if name not in frame.columns]
+    if missing:
+        raise ConfigError(f"The frame has no column {missing[0]!r}. Give session().ledger.to_frame(), or a part of it.")
+    found: list[Row] = []
+    for number, cells in enumerate(frame.to_dict("records")):
+        known = {name: _cell(name, value) for name, value in cells.items() if name in _FIELDS and not _unknown(value)}
+        otherwise: dict[str, Any] = {"ts": _NEVER, "call_id": str(number), "provider": "", "model": ""}
+        found.append(Row(**{**otherwise, **known}))
+    return found
+
+
+def _unknown(value: object) -> bool:
+    """Tell whether a cell says nothing, in any of pandas' ways."""
+    return value is None or str(value) in {"nan", "<NA>", "NaT", "None"}
+
+
+def _cell(name: str, value: Any) -> Any:  # noqa: ANN401 - a cell of any column
+    if name in {"cost", "billed"}:
+        return Decimal(str(value))
+    return int(value) if name.endswith("_tokens") or name == "attempt" else value
