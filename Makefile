@@ -30,6 +30,7 @@ help: ## List the targets
 
 .PHONY: demo
 demo: $(DEV) ## Run the quickstart in simulate mode: the cost table here, notebook and page in build/
+	@mkdir -p build/ipython
 	@$(SANDBOX) $(PY) notebooks/render.py notebooks/01_quickstart.ipynb --out build
 
 .PHONY: test
@@ -37,6 +38,7 @@ test: lint types ## Lint, types, import contracts, unit tests with coverage, eve
 	@echo '== tests'
 	@$(PY) -m pytest --cov --cov-report=term
 	@echo '== notebooks'
+	@mkdir -p build/ipython
 	@$(SANDBOX) $(PY) -m pytest --nbmake --nbmake-timeout=120 -p no:randomly notebooks
 
 .PHONY: lint

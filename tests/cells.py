@@ -112,7 +112,7 @@ class Kernel:
 
     def __exit__(self, *_: object) -> None:
         self.client.stop_channels()
-        self._manager.shutdown_kernel(now=True)
+        self._manager.shutdown_kernel()
         self._manager.cleanup_resources()
 
     def interrupt(self) -> None:

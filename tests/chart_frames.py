@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
+from matplotlib.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
-    from matplotlib.text import Text
     from matplotlib.transforms import Bbox
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -196,7 +196,7 @@ def boxes(figure: Figure) -> list[tuple[str, Bbox]]:
         for ax in _all(figure)
         for text in (*_said(ax), *(tick for axis in (ax.xaxis, ax.yaxis) if ax.axison for tick in _ticks(axis)))
     ]
-    return [(text.get_text(), text.get_window_extent()) for text in found]
+    return [(text.get_text(), Text.get_window_extent(text)) for text in found]  # of an annotation without its line
 
 
 def clipped(figure: Figure) -> list[str]:

@@ -112,7 +112,7 @@ def test_when_the_kind_is_misspelt_then_the_error_suggests_one() -> None:
         plot("parreto", comparison())
 
 
-@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"gantt"}))
+@kinds
 @pytest.mark.parametrize(
     ("mode", "said"),
     [
@@ -124,7 +124,8 @@ def test_when_the_kind_is_misspelt_then_the_error_suggests_one() -> None:
 )
 def test_when_no_money_was_spent_then_the_chart_says_so(kind: str, mode: str, said: str | None) -> None:
     figure = plot(kind, FRAMES[kind]().assign(mode=mode))
-    found = [text for text in texts(figure) if "list prices" in text and "Money over time" not in text]
+    said = said and said.replace("list prices", "not a provider's timings" if kind == "gantt" else "list prices")
+    found = [text for text in texts(figure) if "simulated" in text or "replayed" in text]
     assert [text.splitlines()[-1] for text in found] == ([said] if said else [])
 
 
@@ -346,6 +347,14 @@ def test_when_there_are_a_hundred_calls_then_the_page_stays_readable() -> None:
     assert figure.get_figheight() < 9
     assert overlapping(boxes(figure)) == []
     assert axes(figure)[0].get_ylabel() == "calls"
+
+
+def test_when_there_are_thousands_of_calls_then_the_first_are_drawn_and_all_are_counted() -> None:
+    rows = [{"call_id": str(at), "profile": "fast", "start": at / 10, "latency": 1.0} for at in range(2_000)]
+    figure = plot("gantt", pd.DataFrame(rows))
+    assert len(spans(axes(figure)[0], "fast")) == 300
+    assert any(text.startswith("2,000 calls in 200.9 s") for text in texts(figure))
+    assert "Drawn are the first 300 calls." in texts(figure)
 
 
 def test_when_money_is_spent_then_the_line_climbs_and_the_unpriced_are_marked() -> None:

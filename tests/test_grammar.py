@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from victor_nb.errors import MagicError, VictorError
-from victor_nb.notebook import later, options
+from victor_nb.notebook import options
 from victor_nb.notebook.grammar import MagicCall, apply, parse, read, split_prompt
 
 
@@ -65,6 +65,21 @@ def test_when_a_later_release_reads_its_keys_then_the_grammar_has_them_already()
     call = apply(read("profiles=fast,local strategy=funnel n=3 budget=0.05 --bg", {}), MagicCall())
     assert call.profiles == ("fast", "local")
     assert (call.strategy, call.n, call.budget, call.bg) == ("funnel", 3, Decimal("0.05"), True)
+
+
+def test_when_objects_stand_for_words_then_they_are_read_the_same_way() -> None:
+    names = {"many": ["fast", "local"], "usd": Decimal("0.05"), "words": {"team": 1}}
+    given = read("profiles=$many budget=$usd tags=$words cost=footer show=all", names)
+    assert given == {
+        "profiles": ("fast", "local"),
+        "budget": Decimal("0.05"),
+        "tags": {"team": "1"},
+        "cost": True,
+        "show": "answer",
+    }
+    for line in ("profiles=$usd", "profiles=fast,,local", "budget=-1", "budget=much"):
+        with pytest.raises(MagicError):
+            read(line, names)
 
 
 @pytest.mark.parametrize("line", ["--raw", "--raw=true", "raw=on", "raw=1"])
@@ -250,10 +265,26 @@ def test_when_an_object_is_refused_then_its_content_is_not_shown() -> None:
     assert "canary" not in refusal("timeout=$v", v={"key": "canary"})
 
 
-@pytest.mark.parametrize("key", sorted(later.KEYS))
-def test_when_a_key_belongs_to_a_later_release_then_it_says_so(key: str) -> None:
-    line = f"--{key}" if key in options.FLAGS else f"{key}={options.EXAMPLES[key]}"
-    assert refusal(line).startswith(f"{key}= is not available yet. ")
+@pytest.mark.parametrize(
+    "line",
+    ["profile=a profiles=b,c", "strategy=funnel profiles=b,c", "strategy=funnel n=2", "n=2 chat=demo", "strategy=x as=json"],
+)
+def test_when_two_keys_mean_nothing_together_then_both_are_named(line: str) -> None:
+    told = refusal(line)
+    assert "exclude each other" in told
+    assert all(f"{pair.partition('=')[0]}=" in told for pair in line.split())
+
+
+def test_when_several_are_asked_then_the_line_is_read() -> None:
+    call = parse("profiles=fast,local n=3 budget=0.50 on_error=raise --bg", {})
+    assert (call.profiles, call.n, call.budget, call.on_error, call.bg) == (
+        ("fast", "local"),
+        3,
+        Decimal("0.50"),
+        "raise",
+        True,
+    )
+    assert parse("strategy=funnel", {}).strategy == "funnel"
 
 
 def test_when_a_key_has_an_example_then_the_example_is_right() -> None:

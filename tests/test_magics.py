@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -20,6 +24,7 @@ from victor_nb.errors import (
     ProfileNotFoundError,
     PromptError,
     SecretError,
+    VictorInterrupted,
 )
 from victor_nb.notebook.transform import Transform
 from victor_nb.session import session
@@ -27,7 +32,7 @@ from victor_nb.values import Reply
 from workbench import CANARY, rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from servers.exchange import Act, Exchange
@@ -361,6 +366,56 @@ def test_when_calls_run_in_the_background_then_cancel_ends_them(live: Shell, ser
     assert live.run("%%victor\nHi.").error is None
 
 
+def test_when_settings_are_broken_from_the_start_then_the_error_can_still_be_read(tmp_path: Path) -> None:
+    (tmp_path / "profiles.yaml").write_text("profiles: [", encoding="utf-8")
+    shell = Shell()
+    assert isinstance(shell.fail("%%victor\nHi."), ConfigError)
+    assert "profiles.yaml" in shell.run("%victor errors").plain
+
+
+# --- Stop, where nobody watches ---
+
+
+@contextmanager
+def stopped_when(condition: Callable[[], object]) -> Iterator[None]:
+    """Press Stop once the condition holds."""
+
+    def press() -> None:
+        until = time.monotonic() + 10
+        while not condition() and time.monotonic() < until:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    presser = threading.Thread(target=press)
+    presser.start()
+    try:
+        yield
+    finally:
+        presser.join()
+
+
+@pytest.mark.parametrize("cell", ["%%victor out=never\nHi.", "never = %victor ask -- Hi."])
+def test_when_stop_is_pressed_where_nobody_watches_then_it_is_one_line_and_the_call_ends(
+    live: Shell, server: Server, cell: str
+) -> None:
+    server.play(faults.silence())
+    with stopped_when(lambda: server.requests):
+        stop = live.fail(cell)
+    assert isinstance(stop, VictorInterrupted)
+    assert session().errors[-1] is stop
+    server.wait(lambda: server.requests[0].hung_up)
+    assert "never" not in live.names
+    assert [row["status"] for row in rows()] == ["interrupted"]
+
+
+def test_when_stop_is_pressed_during_the_doctor_then_it_is_one_line(live: Shell, server: Server) -> None:
+    server.play(faults.silence(), faults.silence())
+    with stopped_when(lambda: server.requests):
+        stop = live.fail("%victor doctor")
+    assert isinstance(stop, VictorInterrupted)
+    assert session().errors[-1] is stop
+
+
 # --- %victor doctor ---
 
 
@@ -386,7 +441,7 @@ def test_when_the_doctor_looks_then_each_profile_is_told_apart(
             "fast": {"provider": "ollama", "model": "qwen3", "base_url": OLLAMA.base_url(server.url)},
             "keyed": {"provider": "openai", "model": "gpt-4o-mini", "base_url": gone},
             "odd": {"provider": "openai", "model": "house-model", "base_url": gone},
-            "old": {"provider": "anthropic", "model": "claude-3-opus-20240229", "base_url": gone},
+            "old": {"provider": "google", "model": "gemini-2.0-flash", "base_url": gone},
         },
     )
     shell = Shell()
@@ -398,8 +453,8 @@ def test_when_the_doctor_looks_then_each_profile_is_told_apart(
     assert "set  " in found["keyed"]
     assert "no: " in found["keyed"]
     assert "price is unknown" in found["odd"]
-    assert "not set: ANTHROPIC_API_KEY" in found["old"]
-    assert "set ANTHROPIC_API_KEY" in found["old"]
+    assert "not set: GOOGLE_API_KEY or GEMINI_API_KEY" in found["old"]
+    assert "model is deprecated: choose a newer one; set GOOGLE_API_KEY" in found["old"]
     assert CANARY not in "".join(lines)
     assert server.requests[0].path == "/api/tags"
     assert CANARY not in server.requests[0].text

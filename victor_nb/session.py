@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from victor_nb.values import Mode, Reply
     from victor_nb.workflows.orchestrator_pool import OrchestratorPool
     from victor_nb.workflows.replies import Replies
+    from victor_nb.workflows.runs import StrategyRun
 
 _POOL: Final = "victor_nb.workflows.orchestrator_pool:OrchestratorPool"
 _PROVIDERS: Final = "victor_nb.providers:PROVIDERS"
@@ -46,12 +47,25 @@ class Client(Protocol):
         ...
 
 
+class Background(Protocol):
+    """What goes on while other cells run."""
+
+    def done(self) -> bool:
+        """Tell whether it has ended."""
+        ...
+
+    def cancel(self) -> None:
+        """Stop it."""
+        ...
+
+
 class Session:
     """What all agents and pools of a kernel share.
 
     Attributes:
         kernel: This kernel's id, in every row that it writes.
-        last: The last reply, or the partial one of a call that was stopped.
+        last: The last reply, fan-out or strategy run, or what had come of one that was stopped.
+        jobs: What `bg=true` has started, oldest first.
         errors: The last exceptions, newest last.
         clients: Every orchestrator that is open.
         chats: The named memories of `%%victor chat=name`.
@@ -60,8 +74,9 @@ class Session:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.kernel = uuid4().hex
-        self.last: Reply | Replies | None = None
+        self.last: Reply | Replies | StrategyRun | None = None
         self.errors: deque[BaseException] = deque(maxlen=_ERRORS_KEPT)
+        self.jobs: list[Background] = []
         self.chats: dict[str, Chat] = {}
         self.unheated: set[tuple[str, str]] = set()
         self.wire = Wire()

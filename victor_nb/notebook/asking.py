@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import json
-import signal
-import threading
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from victor_nb.agent import Chat
-from victor_nb.errors import PartialAnswerError, PromptError, SecretError, VictorInterrupted
+from victor_nb.errors import PartialAnswerError, PromptError, SecretError, VictorError, VictorInterrupted
+from victor_nb.notebook.background import Background
 from victor_nb.notebook.interpolation import Rendered, render
-from victor_nb.notebook.pace import PER_SECOND
+from victor_nb.notebook.limits import limited
+from victor_nb.notebook.watching import watch
 from victor_nb.values import Reply
+from victor_nb.workflows.strategies import find_strategy
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Mapping
 
     from victor_nb.notebook.display import LiveAnswer
     from victor_nb.notebook.grammar import MagicCall
     from victor_nb.orchestrator import AgentOrchestrator
     from victor_nb.plan import CallOptions
     from victor_nb.session import Session
+    from victor_nb.stream import Stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,13 @@ def prepare(home: Session, call: MagicCall, typed: str, names: Mapping[str, obje
         PromptError: The prompt is empty, or cannot be filled in.
         SecretError: It holds a configured key.
     """
-    profile = home.settings.profile(call.profile)
+    if call.profiles:
+        for name in call.profiles:
+            home.settings.profile(name)
+    elif call.strategy is not None:
+        find_strategy(call.strategy, home.settings)
+    else:
+        call = replace(call, profile=home.settings.profile(call.profile).name)
     if not typed.strip():
         raise PromptError("The prompt is empty. Write it in the lines below %%victor, or after -- in %victor ask.")
     leaks = home.settings.redactor().leaks
@@ -59,7 +67,7 @@ def prepare(home: Session, call: MagicCall, typed: str, names: Mapping[str, obje
     said = json.dumps(dict(call.params or {}), default=str)
     if any(leaks(text) for text in (rendered.text, call.system or "", said)):
         raise SecretError("The prompt holds a configured key. Nothing was sent. Take it out.")
-    return Question(replace(call, profile=profile.name), rendered.text, rendered.inserted, options_of(home, call))
+    return Question(call, rendered.text, rendered.inserted, options_of(home, call))
 
 
 def options_of(home: Session, call: MagicCall) -> CallOptions:
@@ -84,12 +92,13 @@ def ask(home: Session, question: Question, live: LiveAnswer | None, *, watched: 
         VictorError: What went wrong. What came until then is shown, and is `session().last`.
         VictorInterrupted: Stop was pressed; the same holds.
     """
-    asker = _asker(home, question)
     try:
         if watched and live is not None:
-            reply = _watch(asker, question, live)
+            stream = watch(partial(start, home, question), lambda stream: live.grow(stream.text))
+            reply = stream.result()
         else:
-            reply = asker.run_sync(question.prompt, **question.options)
+            with limited(home, question.call):
+                reply = _asker(home, question).run_sync(question.prompt, **question.options)
     except PartialAnswerError as error:
         if error.reply is not None:
             home.last = error.reply
@@ -103,32 +112,24 @@ def ask(home: Session, question: Question, live: LiveAnswer | None, *, watched: 
     return reply
 
 
-def _watch(asker: AgentOrchestrator | Chat, question: Question, live: LiveAnswer) -> Reply:
-    """Wait on the main thread, where Stop arrives at once, and look at the answer eight times a second."""
-    with _stop_later() as stopped:
-        stream = asker.stream(question.prompt, **question.options)
-    try:
-        while not stopped and not stream.wait(1 / PER_SECOND):
-            live.grow(stream.text)
-    except KeyboardInterrupt:
-        raise stream.interrupted() from None
-    if stopped:
-        raise stream.interrupted()
-    return stream.result()
+def start(home: Session, question: Question) -> Stream:
+    """Start asking one profile, streaming."""
+    with limited(home, question.call):
+        return _asker(home, question).stream(question.prompt, **question.options)
 
 
-@contextmanager
-def _stop_later() -> Generator[list[int]]:
-    """Note an interrupt instead of raising it: between a call's start and our wait for it, it would lose the call."""
-    stopped: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield stopped
-        return
-    before = signal.signal(signal.SIGINT, lambda number, _: stopped.append(number))
-    try:
-        yield stopped
-    finally:
-        signal.signal(signal.SIGINT, before)
+def ask_behind(home: Session, question: Question, live: LiveAnswer) -> Background[Reply]:
+    """Ask one profile in the background."""
+    stream = start(home, question)
+
+    def end(outcome: Reply | VictorError | None) -> None:
+        if isinstance(outcome, VictorError) and not stream.text:
+            live.fail(outcome)
+        else:
+            live.end(outcome if isinstance(outcome, Reply) else stream.reply)
+
+    name = str(question.call.profile)
+    return Background(name, stream, finish=stream.result, look=lambda: live.grow(stream.text), end=end)
 
 
 def _show(live: LiveAnswer | None, reply: Reply) -> None:

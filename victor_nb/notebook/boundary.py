@@ -28,7 +28,9 @@ def recorded() -> Generator[Session]:
         yield home
     except VictorError as error:
         _redact(home, error)
-        home.errors.append(error)
+        # A call that failed has put its error there itself.
+        if not home.errors or home.errors[-1] is not error:
+            home.errors.append(error)
         raise
     except VictorInterrupted as stop:
         home.errors.append(stop)

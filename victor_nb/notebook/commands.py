@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from typing import TYPE_CHECKING, Final
 
+from victor_nb.accounting.money import usd
 from victor_nb.errors import ConfigError, MagicError, did_you_mean
 from victor_nb.notebook import costs, later
 from victor_nb.notebook.display import reply_frame
@@ -12,9 +13,11 @@ from victor_nb.notebook.doctor import examine
 from victor_nb.notebook.grammar import MagicCall, apply, read, split
 from victor_nb.notebook.help import LINE
 from victor_nb.notebook.markdown import clean
+from victor_nb.notebook.plots import plot
 from victor_nb.notebook.profiles import keys_missing, one_profile, profile_table
 from victor_nb.notebook.tables import frame
 from victor_nb.values import Reply
+from victor_nb.workflows.strategies import BUILT_IN, find_strategy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -106,6 +109,8 @@ def _last(_: Desk, home: Session) -> Bundle:
 
 def _cancel(_: Desk, home: Session) -> Bundle:
     """Stop what streams in the background; the pool makes new clients when they are asked for."""
+    for job in home.jobs:
+        job.cancel()
     running = sum(row.status == "running" for row in home.ledger.rows())
     home.pool.clear_cache()
     return frame([], [], above=f"Stopped {running} of the pool's calls." if running else "Nothing was running.")
@@ -169,6 +174,41 @@ def _ledger(words: list[str], home: Session) -> Bundle:
     return costs.last_rows(home, number)
 
 
+def _plot(words: list[str], home: Session) -> Bundle:
+    return plot(home, words)
+
+
+def _budget(words: list[str], home: Session) -> Bundle:
+    """Show the limits, or set that of this notebook."""
+    match words:
+        case []:
+            pass
+        case ["off"]:
+            home.set_budget(None)
+        case [amount]:
+            home.set_budget(amount)
+        case _:
+            raise MagicError("%victor budget takes an amount in USD, such as %victor budget 0.50, or off.")
+    limits = home.budget.limits
+    for limit in limits:
+        limit.refresh()
+    rows = [(limit.name, usd(limit.amount), usd(limit.spent + limit.elsewhere), usd(limit.left)) for limit in limits]
+    above = "" if rows else "No budget. %victor budget 0.50 limits what this notebook may spend."
+    return frame(["budget of", "USD", "spent", "left"], rows, above=above)
+
+
+def _strategy(words: list[str], home: Session) -> Bundle:
+    """List the strategies, or the stages of one."""
+    names = words or list(dict.fromkeys((*home.settings.strategies, *BUILT_IN)))
+    found = [find_strategy(name, home.settings) for name in names]
+    rows = [
+        (strategy.name, stage.name, stage.profile, stage.n, stage.keep)
+        for strategy in found
+        for stage in strategy.stages
+    ]
+    return frame(["strategy", "stage", "profile", "n", "keep"], rows, below="%%victor strategy=NAME runs one.")
+
+
 def _errors(words: list[str], home: Session) -> Bundle:
     """Show an error in full, as a colleague would want it pasted: with its traceback, and without a key."""
     if len(words) > 1 or (words and not words[0].isdecimal()):
@@ -214,6 +254,9 @@ COMPLEX: Final[Mapping[str, Callable[[list[str], Session], Bundle]]] = {
     "ledger": _ledger,
     "errors": _errors,
     "chats": _chats,
+    "budget": _budget,
+    "plot": _plot,
+    "strategy": _strategy,
 }
 
 

@@ -8,13 +8,15 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 from victor_nb.errors import VictorError
-from victor_nb.notebook import later, options
+from victor_nb.notebook import options
 from victor_nb.notebook.commands import SETTABLE, known
 from victor_nb.notebook.costs import GROUPS
 from victor_nb.notebook.filters import FILTERS
+from victor_nb.notebook.plots import KINDS
 from victor_nb.notebook.references import own
 from victor_nb.session import session
 from victor_nb.values import Mode
+from victor_nb.workflows.strategies import BUILT_IN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -28,7 +30,7 @@ _INSERT: Final = re.compile(
     r"(?<!\\)\{\{[ \t]*(?:(?P<owner>[^\W\d][\w.]*)\.)?(?P<name>\w*)(?P<bar>[ \t]*\|[ \t]*)?(?P<filter>\w*)$"
 )
 _MODES: Final = get_args(Mode)
-_OFFERED: Final = tuple(key for key in options.KEYS if key not in later.KEYS)
+_OFFERED: Final = tuple(options.KEYS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,11 @@ def _values(key: str, typed: str, names: Mapping[str, object]) -> Offer:
         return _match(typed, (f"${name}" for name in _public(names)), "instance")
     if key == "profile":
         return _match(typed, _profiles(), "instance")
+    if key == "profiles":
+        done, comma, last = typed.rpartition(",")
+        return Offer(typed, tuple(f"{done}{comma}{name}" for name in _profiles() if name.startswith(last)), "instance")
+    if key == "strategy":
+        return _match(typed, _strategies(), "instance")
     if key == "chat":
         return _match(typed, session().chats, "instance")
     if key in {"vars", "params", "schema"}:
@@ -111,6 +118,9 @@ def _command(typed: str, names: Mapping[str, object]) -> Offer:
         "profiles": _profiles,
         "cost": lambda: (f"by={group}" for group in GROUPS),
         "chats": lambda: ("clear", *session().chats),
+        "plot": lambda: KINDS,
+        "strategy": _strategies,
+        "budget": lambda: ("off",),
     }
     if word == "ask":
         return _body(typed, names) if re.search(r"(?:^|\s)--\s", rest) else _keys(rest, names)
@@ -133,6 +143,13 @@ def _profiles() -> tuple[str, ...]:
         return tuple(session().settings.profiles)
     except VictorError:
         return ()  # a profiles.yaml that cannot be read is told when the cell runs
+
+
+def _strategies() -> tuple[str, ...]:
+    try:
+        return tuple(dict.fromkeys((*session().settings.strategies, *BUILT_IN)))
+    except VictorError:
+        return ()
 
 
 def _public(names: Mapping[str, object]) -> list[str]:

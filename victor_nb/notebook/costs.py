@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from victor_nb.notebook.display import Bundle
     from victor_nb.session import Session
 
-GROUPS: Final = ("profile", "model", "provider", "mode", "status")
+GROUPS: Final = ("profile", "model", "provider", "strategy", "stage", "mode", "status", "notebook", "day")
 """What `%victor cost by=` takes."""
 
 _UNANSWERED: Final = frozenset({"error", "refused"})
@@ -26,7 +26,8 @@ def by(home: Session, group: str) -> Bundle:
     """Return what this kernel has spent, by a column of the ledger, dearest first."""
     groups: dict[str, list[Row]] = {}
     for row in home.ledger.rows():
-        groups.setdefault(str(getattr(row, group)), []).append(row)
+        name = f"{row.ts:%Y-%m-%d}" if group == "day" else getattr(row, group) or "-"
+        groups.setdefault(str(name), []).append(row)
     if not groups:
         return frame([], [], above="Nothing has been asked yet.")
     ordered = sorted(groups.items(), key=lambda item: _cost(item[1]), reverse=True)

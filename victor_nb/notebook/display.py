@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
+    from victor_nb.errors import VictorError
     from victor_nb.values import Reply
 
 Bundle: TypeAlias = "Mapping[str, str]"
@@ -63,6 +64,11 @@ class LiveAnswer:
         frame = {"text/plain": clean(text[-size:])} if plain else {"text/markdown": sanitise(tail(text, size))}
         self._publish(frame)
         self._pace.sent(len(json.dumps(frame)))
+
+    def fail(self, error: VictorError) -> None:
+        """Show an error where nothing else came."""
+        line = f"{type(error).__name__}: {error}"
+        self._publish({"text/markdown": escape(clean(line)), "text/plain": clean(line)})
 
     def end(self, reply: Reply) -> None:
         """Show the answer as it is to be kept.

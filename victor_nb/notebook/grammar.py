@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from victor_nb.errors import MagicError, did_you_mean
-from victor_nb.notebook import later, options
+from victor_nb.notebook import options
 from victor_nb.notebook.references import look_up
 
 if TYPE_CHECKING:
@@ -34,6 +34,12 @@ class MagicCall:
         vars: The only names that the prompt may use, instead of the notebook's.
         raw: Send the prompt without replacing anything.
         timeout: Seconds for the whole call.
+        profiles: Several profiles, asked at once.
+        strategy: The strategy that answers.
+        n: Samples of each profile.
+        on_error: What a failure among several calls does: `keep` the rest, or `raise`.
+        budget: USD that the cell may spend.
+        bg: Return at once, and go on in the background.
         show: `answer`; `quiet` for the bill alone; `none` for nothing.
         cost: Whether the bill stands under the answer.
         dry: Show what would be sent, and send nothing.
@@ -57,6 +63,7 @@ class MagicCall:
     temperature: float | None = None
     params: Mapping[str, object] | None = None
     n: int | None = None
+    on_error: options.OnError = "keep"
     show: options.Show = "answer"
     cost: bool = True
     bg: bool = False
@@ -76,6 +83,14 @@ class _Item:
 _SECRETS: Final = re.compile(
     r"(?i)(?:.*[_-])?(?:api[_-]?)?key|(?:.*[_-])?(?:secret|password)|(?:(?:auth|access|api|bearer)[_-]?)?token"
 )
+_EXCLUSIVE: Final = (
+    ("profile", "profiles"),
+    ("strategy", "profile"),
+    ("strategy", "profiles"),
+    ("strategy", "n"),
+    *((several, alone) for several in ("strategy", "profiles", "n") for alone in ("chat", "as", "schema", "dry")),
+)
+"""Keys that mean nothing together: a strategy names its own profiles, and a memory or a form is for one answer."""
 _FIELDS: Final = {"as": "form"}
 _NO_VALUE: Final = "true"  # what a flag without a value means
 
@@ -92,8 +107,8 @@ def parse(line: str, names: Mapping[str, object], *, defaults: MagicCall | None 
         MagicError: The line cannot be understood; one line says why, and what to type.
     """
     given = read(line, names)
-    _refuse_both(given, "profile", "profiles")
-    later.refuse_keys(given)
+    for one, other in _EXCLUSIVE:
+        _refuse_both(given, one, other)
     return apply(given, defaults or MagicCall())
 
 

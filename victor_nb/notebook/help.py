@@ -15,11 +15,17 @@ CELL: Final = """Ask a model. The cell's lines are the prompt; the answer stream
     %%victor fast as=json max_tokens=500       text, md, json, code or table
     Classify {{ df | head(20) }} as JSON.      .attr ['key'] [0], and | md csv json repr head sample truncate schema
 
+    %%victor profiles=fast,local n=2           several at once, side by side
+    %%victor strategy=funnel budget=0.10       explore, select, implement, review; at most USD 0.10
+    %%victor fast bg=true out=job              returns at once; job.result() waits
+
     %%victor fast --dry                        what would be sent and what it would cost; sends nothing
 
 Keys, as key=value or --key value; $name is a Python object:
 
     profile=NAME      who answers (a bare first word is the same)
+    profiles=A,B      ask several; n=N samples of each; on_error=keep|raise
+    strategy=NAME     funnel tiered specialized cascade single, or one of profiles.yaml
     out=NAME          variable for the Reply (-o NAME)
     as=FORM           text md json code table
     schema=$Model     pydantic model or type that the JSON must fit
@@ -27,6 +33,7 @@ Keys, as key=value or --key value; $name is a Python object:
     chat=NAME         remember this conversation under a name
     vars=$dict        take {{ names }} from a dict only
     raw=true          insert nothing
+    budget=USD        what the cell may spend       bg=true    go on in the background
     max_tokens= temperature= params=$dict          sent only if given
     timeout=SECONDS  retries=N  tags=team:search
     show=answer|quiet|none  cost=on|off  dry=true
@@ -40,7 +47,10 @@ LINE: Final = """Look after models, money and modes. Only `ask` sends a prompt.
     x = %victor ask fast -- What is a kernel?  the Reply, without showing it
     %victor profiles                           who can be asked, at what price, and whose key is set
     %victor mode simulate                      answers without keys and without cost (live: real ones)
-    %victor cost by=model                      what was spent; by=profile, provider, mode or status
+    %victor cost by=model                      what was spent; by=profile, strategy, stage, day, status, ...
+    %victor budget 0.50                        what this notebook may spend in all, in USD (off: no limit)
+    %victor plot spend_over_time               a chart; cost_by_stage, funnel, gantt of the last strategy run
+    %victor strategy                           the strategies and their stages
     %victor ledger 20                          the last attempts, one row each
     %victor last                               the last reply
     %victor errors                             the last error in full

@@ -8,19 +8,25 @@ from typing import TYPE_CHECKING, Any, cast
 
 from victor_nb.errors import MagicError
 from victor_nb.notebook import commands
-from victor_nb.notebook.asking import Question, ask, prepare
+from victor_nb.notebook.asking import Question, ask, ask_behind, prepare
 from victor_nb.notebook.boundary import recorded
+from victor_nb.notebook.columns import LiveColumns
 from victor_nb.notebook.display import LiveAnswer, publisher
 from victor_nb.notebook.dry import rehearse
 from victor_nb.notebook.forms import present
 from victor_nb.notebook.grammar import parse, split_prompt
 from victor_nb.notebook.help import CELL, LINE
+from victor_nb.notebook.many import ask_many, fan_out_behind, run_strategy, strategy_behind
+from victor_nb.notebook.markdown import escape
+from victor_nb.notebook.plots import picture
+from victor_nb.notebook.staging import LiveStages
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
     from IPython.core.interactiveshell import InteractiveShell
 
+    from victor_nb.notebook.background import Background
     from victor_nb.session import Session
     from victor_nb.values import Reply
 
@@ -68,12 +74,36 @@ class Magics:
         publisher(self._shell)(bundle)
 
     def _ask(self, home: Session, question: Question) -> None:
-        call = question.call
+        call, publish = question.call, publisher(self._shell)
         watched = home.settings.watched and hasattr(self._shell, "kernel")
-        live = LiveAnswer(publisher(self._shell), call, watched=watched)
-        reply = ask(home, question, live, watched=watched)
+        if call.bg:
+            result: object = self._behind(home, question)
+        elif call.strategy is not None:
+            result = run = run_strategy(home, question, LiveStages(publish, call, watched=watched))
+            if call.show == "answer":
+                self._show(picture(run.plot("cost_by_stage")))
+        elif call.profiles or call.n is not None:
+            result = ask_many(home, question, LiveColumns(publish, call, watched=watched))
+        else:
+            result = ask(home, question, LiveAnswer(publish, call, watched=watched), watched=watched)
         if call.out is not None:
-            self._names[call.out] = reply
+            self._names[call.out] = result
+
+    def _behind(self, home: Session, question: Question) -> Background[Any]:
+        """Start a question in the background, with a card in this cell."""
+        call, publish = question.call, publisher(self._shell)
+        if call.strategy is not None:
+            job: Background[Any] = strategy_behind(home, question, LiveStages(publish, call, watched=True))
+        elif call.profiles or call.n is not None:
+            job = fan_out_behind(home, question, LiveColumns(publish, call, watched=True))
+        else:
+            job = ask_behind(home, question, LiveAnswer(publish, call, watched=True))
+        handle = call.out or "session().jobs[-1]"
+        card = f"{job.name}: running in the background; {handle}.result() waits, %victor cancel stops it."
+        publish({"text/markdown": escape(card), "text/plain": card})
+        home.jobs.append(job)
+        job.start()
+        return job
 
     def _ask_line(self, home: Session, rest: str, names: MutableMapping[str, Any]) -> Reply | None:
         head, prompt = split_prompt(rest)
@@ -83,6 +113,8 @@ class Magics:
             return None
         if prompt is None:
             raise MagicError("%victor ask needs the prompt after --, such as %victor ask fast -- What is a kernel?")
+        if call.profiles or call.strategy or call.n or call.bg:
+            raise MagicError("%victor ask asks one profile. Use a %%victor cell for several, a strategy, or bg=true.")
         question = prepare(home, call, prompt, names)
         if call.dry:
             self._show(rehearse(home, question))

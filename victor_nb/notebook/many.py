@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-import pkgutil
-from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from victor_nb.errors import BudgetError, FanOutError, VictorError, VictorInterrupted
 from victor_nb.notebook.background import Background
+from victor_nb.notebook.limits import limited
 from victor_nb.notebook.watching import watch
 from victor_nb.workflows.replies import Replies
 from victor_nb.workflows.runs import StrategyRun
 from victor_nb.workflows.strategies import find_strategy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-
     from victor_nb.notebook.asking import Question
     from victor_nb.notebook.columns import LiveColumns
-    from victor_nb.notebook.display import Bundle
-    from victor_nb.notebook.grammar import MagicCall
     from victor_nb.notebook.staging import LiveStages
     from victor_nb.session import Session
     from victor_nb.workflows.fan_out import FanOut
     from victor_nb.workflows.job import StrategyJob
-
-
-@contextmanager
-def limited(home: Session, call: MagicCall) -> Generator[None]:
-    """Hold the calls that are made in the block to `budget=`, and to the cell's limit in profiles.yaml."""
-    with ExitStack() as limits:
-        if home.settings.budget.cell is not None:
-            limits.enter_context(home.budget.limit(home.settings.budget.cell, name="a cell"))
-        if call.budget is not None:
-            limits.enter_context(home.budget.limit(call.budget, name="this cell"))
-        yield
 
 
 # --- fan-out ---
@@ -55,9 +40,8 @@ def ask_many(home: Session, question: Question, live: LiveColumns) -> Replies:
         FanOutError: All failed, or one did and none may; what came is shown.
         VictorInterrupted: Stop was pressed; the partial answers are shown, and are `session().last`.
     """
-    fan = start_fan_out(home, question)
     try:
-        watch(fan, live.grow)
+        fan = watch(partial(start_fan_out, home, question), live.grow)
         replies = fan.result(on_error=question.call.on_error)
     except (FanOutError, VictorInterrupted) as error:
         seen = error.replies if isinstance(error, FanOutError) else home.last
@@ -103,15 +87,16 @@ def run_strategy(home: Session, question: Question, live: LiveStages) -> Strateg
         VictorError: A stage failed; what had come is shown.
         VictorInterrupted: Stop was pressed; the same holds.
     """
-    job = start_strategy(home, question)
     try:
-        watch(job, live.grow)
+        job = watch(partial(start_strategy, home, question), live.grow)
         run = job.result()
     except (VictorError, VictorInterrupted) as error:
         seen = getattr(error, "run", None)
         if isinstance(seen, StrategyRun) and seen.stages and not isinstance(error, BudgetError):
+            home.last = seen
             live.end(seen)
         raise
+    home.last = run
     live.end(run)
     return run
 
@@ -121,13 +106,7 @@ def strategy_behind(home: Session, question: Question, live: LiveStages) -> Back
     job = start_strategy(home, question)
 
     def end(_: StrategyRun | VictorError | None) -> None:
-        live.end(job.run)
+        home.last = run = job.run
+        live.end(run)
 
     return Background(cast("str", question.call.strategy), job, finish=job.result, look=lambda: live.grow(job), end=end)
-
-
-def chart(run: StrategyRun, publish: Callable[[Bundle], None]) -> None:
-    """Show where a run's money went, as a picture with a text for those who do not see it."""
-    figure = run.plot("cost_by_stage")
-    html: str = pkgutil.resolve_name("victor_nb.reports.charts:html_image")(figure)
-    publish({"text/html": html, "text/plain": str(getattr(figure, "alt", ""))})

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Form: TypeAlias = Literal["text", "md", "json", "code", "table"]
 Show: TypeAlias = Literal["answer", "quiet", "none"]
+OnError: TypeAlias = Literal["keep", "raise"]
 
 _BOOLEANS: Final = {
     **dict.fromkeys(("true", "on", "yes", "1"), True),
@@ -155,6 +156,11 @@ def show(key: str, value: object) -> Show:
     return cast("Show", _choice(key, "answer" if value == "all" else value, get_args(Show)))
 
 
+def on_error(key: str, value: object) -> OnError:
+    """Return what a failure among several calls does."""
+    return cast("OnError", _choice(key, value, get_args(OnError)))
+
+
 def _cost(key: str, value: object) -> bool:
     return True if value == "footer" else boolean(key, value)
 
@@ -197,6 +203,7 @@ KEYS: Final[Mapping[str, Callable[[str, object], object]]] = {
     "temperature": number,
     "params": mapping,
     "n": count(1, 100),
+    "on_error": on_error,
     "show": show,
     "cost": _cost,
     "bg": boolean,
@@ -222,6 +229,7 @@ EXAMPLES: Final = {
     "temperature": "0.2",
     "params": "$settings",
     "n": "3",
+    "on_error": "raise",
     "show": "quiet",
     "cost": "off",
     "bg": "true",
@@ -231,6 +239,7 @@ EXAMPLES: Final = {
 VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "as": get_args(Form),
     "show": get_args(Show),
+    "on_error": get_args(OnError),
     "cost": ("off", "on"),
     **dict.fromkeys(("raw", "bg", "dry"), ("true", "false")),
 }

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from victor_nb.notebook.pace import PER_SECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from victor_nb.errors import VictorInterrupted
 
@@ -35,14 +38,33 @@ class Handle(Protocol):
 Work = TypeVar("Work", bound=Handle)
 
 
-def watch(work: Work, look: Callable[[Work], None]) -> None:
-    """Look at the work eight times a second until it has ended.
+def watch(begin: Callable[[], Work], look: Callable[[Work], object]) -> Work:
+    """Begin the work, look at it eight times a second until it has ended, and return it.
 
     Raises:
         VictorInterrupted: Stop was pressed; the work was stopped.
     """
+    with _stop_later() as stopped:
+        work = begin()
     try:
-        while not work.wait(1 / PER_SECOND):
+        while not stopped and not work.wait(1 / PER_SECOND):
             look(work)
     except KeyboardInterrupt:
         raise work.interrupted() from None
+    if stopped:
+        raise work.interrupted()
+    return work
+
+
+@contextmanager
+def _stop_later() -> Generator[list[int]]:
+    """Note an interrupt instead of raising it: between a call's start and our wait for it, it would lose the call."""
+    stopped: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+    before = signal.signal(signal.SIGINT, lambda number, _: stopped.append(number))
+    try:
+        yield stopped
+    finally:
+        signal.signal(signal.SIGINT, before)

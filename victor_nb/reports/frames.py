@@ -27,7 +27,6 @@ from victor_nb.accounting.money import NANOS_PER_USD
 from victor_nb.accounting.rows import COLUMNS, SCHEMA
 from victor_nb.reports.calls import replies_frame, run_frame, stages_frame
 from victor_nb.reports.records import COMPARE, WHAT_IF, records_frame
-from victor_nb.reports.styles import styled
 from victor_nb.reports.summaries import spend, summary
 
 if TYPE_CHECKING:
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from victor_nb.accounting.columns import Coded, Columns
+    from victor_nb.reports.styles import Table
 
 __all__ = [
     "compare_frame",
@@ -74,6 +74,13 @@ def compare_frame(records: Iterable[Mapping[str, object]]) -> pd.DataFrame:
 def what_if_frame(records: Iterable[Mapping[str, object]]) -> pd.DataFrame:
     """Return one row for each attempt that was priced again, of mappings with the columns of `records.WHAT_IF`."""
     return records_frame(records, WHAT_IF)
+
+
+def styled(frame: pd.DataFrame, caption: str | None = None, *, rows: int = 100) -> Table:
+    """Return a frame as a notebook shows it: a pandas Styler; `victor_nb.reports.styles.styled` says the rest."""
+    from victor_nb.reports import styles  # noqa: PLC0415 - pandas' Styler imports jinja2, which no other frame needs
+
+    return styles.styled(frame, caption, rows=rows)
 
 
 def _floats(cells: Sequence[float | None]) -> Floats:

@@ -157,7 +157,10 @@ class Engine:
             return None
         work.state = "failed"
         stands_in = any(each.state == "waiting" and work.stage.name in self._needs(each) for each in self.works)
-        return None if isinstance(error, VictorError) and work.stage.accept is not None and stands_in else error
+        if isinstance(error, VictorError) and work.stage.accept is not None and stands_in:
+            return None
+        self.stopped = f"{work.stage.name}: {error}"
+        return error
 
     async def _work(self, work: Work) -> None:
         """Ask all samples of a stage at once, and read what they say."""

@@ -42,14 +42,14 @@ def parse(text: str, how: Parse, *, hint: int | None = None) -> Parsed:
         hint: How many items were asked for; it settles which of two lists in a text is meant.
     """
     said = spoken(text)
-    if not said:
+    if not said.strip():
         return Parsed(())
     if callable(how):
         found = how(said)
         items = [found] if isinstance(found, str) else [str(item) for item in found]
         return _some([item for item in items if item.strip()], said, "parse found nothing: the answer is kept whole")
     if how == "item":
-        return Parsed((_without_mark(said),))
+        return Parsed((_without_mark(said.strip()),))
     if how == "list":
         return list_items(said, hint=hint)
     if how == "code":
@@ -62,7 +62,8 @@ def parse(text: str, how: Parse, *, hint: int | None = None) -> Parsed:
 
 def spoken(text: str) -> str:
     """Return an answer without the thoughts that some models write in front of it, unless it is nothing else."""
-    return _THOUGHT.sub("", text).strip() or text.strip()
+    rest = _THOUGHT.sub("", text) if "<" in text else text
+    return rest if rest.strip() else text
 
 
 def numbered(items: Sequence[str]) -> str:
@@ -216,8 +217,6 @@ def _without_closing(rest: Sequence[str], most: int) -> Sequence[str]:
             paragraphs += 1
             if paragraphs > most and not line[0].isspace() and not marks([line]):
                 return rest[:number]
-        elif not number and not line.strip():
-            continue
     return rest
 
 

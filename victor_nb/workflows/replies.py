@@ -111,7 +111,7 @@ class Replies(Mapping[str, "Outcome | tuple[Outcome, ...]"]):
         return sum(reply.latency for reply in self.ok)
 
     def to_frame(self) -> DataFrame:
-        """Return one row for each entry: who, status, tokens, cost and billed (USD), latency and ttft (s), text, error."""
+        """Return one row for each entry: who, status, tokens, cost and billed (USD), latency, ttft (s), text, error."""
         return pkgutil.resolve_name("victor_nb.reports.frames:replies_frame")(self.entries)
 
     def plot(self, *, ax: Axes | None = None) -> Figure:

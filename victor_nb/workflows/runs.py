@@ -212,7 +212,7 @@ def collect(engine: Engine) -> StrategyRun:
         answer=answer,
         stages=tuple(_result(work, rows, engine.clock.now) for work in begun),
         path=tuple(work.stage.profile for work in begun),
-        complete=engine.stopped is None and all(work.state in {"done", "failed", "skipped"} for work in engine.works),
+        complete=engine.stopped is None and engine.clock.stopped,
         stopped=engine.stopped,
         wall=engine.clock.now,
         final=base.stage.name if base else None,

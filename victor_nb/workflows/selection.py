@@ -42,8 +42,8 @@ def conclude(work: Work, earlier: Sequence[Work]) -> None:
         best = 0
     else:
         read = _read(replies, stage)
-        work.items, work.kept = read.items, _selected(work, read)
         work.notes += read.notes
+        work.items, work.kept = read.items, _selected(work, read)
         best = next((of for item, of in zip(*read[:2], strict=True) if item in work.kept[:1]), 0)
     if stage.accept is not None:
         best = _judge(work, replies, best)

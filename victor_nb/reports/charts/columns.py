@@ -75,14 +75,14 @@ def groups(frame: pd.DataFrame, name: str, *, missing: str) -> Iterator[tuple[st
         yield key, frame[keys == key]
 
 
-def provenance(frame: pd.DataFrame) -> str:
-    """Say whether money in the frame is money that was not spent: `simulated: list prices`."""
+def provenance(frame: pd.DataFrame, what: str = "list prices") -> str:
+    """Say whether figures of the frame are not what a provider charged or took: `simulated: list prices`."""
     modes = {mode for text in words(frame, "mode", missing="live") for mode in text.split()}
     said = [word for mode, word in _UNBILLED.items() if mode in modes]
     if not said:
         return ""
     partly = "partly " if modes - _UNBILLED.keys() else ""
-    return f"{partly}{' and '.join(said)}: list prices"
+    return f"{partly}{' and '.join(said)}: {what}"
 
 
 def mean(values: Any) -> float:  # noqa: ANN401 - whatever numpy takes

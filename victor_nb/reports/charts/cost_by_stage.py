@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from victor_nb.reports.charts.axes import height, money_scale, name_rows
 from victor_nb.reports.charts.canvas import finish, paper
@@ -26,23 +26,12 @@ from victor_nb.reports.charts.marks import (
 from victor_nb.reports.charts.wording import MINUS, amount, bounded, difference, listing, sentences, total
 
 if TYPE_CHECKING:
-    from decimal import Decimal
-
     import pandas as pd
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    class Savings(Protocol):
-        """What a run is compared with."""
-
-        @property
-        def baseline(self) -> str: ...
-        @property
-        def baseline_cost(self) -> Decimal | None: ...
-        @property
-        def estimated(self) -> bool: ...
-
+    from victor_nb.workflows.baselines import Savings
 
 _ACTUAL: Final = "actual cost"
 
@@ -105,7 +94,7 @@ def _baseline(frame: pd.DataFrame, savings: Savings | None) -> _Baseline | None:
     """Return what there is to compare with; None where its price is unknown in part."""
     costs = numbers(frame, "what_if_cost")
     if len(costs) and not any(map(math.isnan, costs)):
-        said = savings.baseline if savings else f"same calls at {_other(frame)}'s prices"
+        said = _bare(savings.baseline) if savings else f"same calls at {_other(frame)}'s prices"
         by_stage = {
             name: float(numbers(rows, "what_if_cost").sum())
             for name, rows in groups(frame, "stage", missing="(no stage)")
@@ -113,7 +102,7 @@ def _baseline(frame: pd.DataFrame, savings: Savings | None) -> _Baseline | None:
         return _Baseline(said, sum(by_stage.values()), by_stage)
     if savings is None or savings.baseline_cost is None:
         return None
-    said = f"{savings.baseline}{' (estimated)' if savings.estimated else ''}"
+    said = f"{_bare(savings.baseline)}{' (estimated)' if savings.estimated else ''}"
     return _Baseline(said, float(savings.baseline_cost), None)
 
 
@@ -178,17 +167,26 @@ def _connect(ax: Axes, steps: list[_Step]) -> None:
 def _title(actual: float, unpriced: int, baseline: _Baseline | None) -> str:
     if baseline is None:
         return f"Cost by stage: {total(actual, unpriced)}"
-    the = "the " if baseline.words.startswith("same") else ""
     compared = difference(actual, baseline.cost)
-    return f"{total(actual, unpriced)}: {compared} {'as' if compared == 'as much' else 'than'} {the}{baseline.words}"
+    return f"{total(actual, unpriced)}: {compared} {'as' if compared == 'as much' else 'than'} {_the(baseline.words)}"
 
 
 def _how(baseline: _Baseline | None, unpriced: int) -> str:
     if baseline is None:
         return "Not compared with a baseline: prices are missing." if unpriced else ""
     if baseline.by_stage is None:
-        return f"What each stage cost, up to the actual sum; the dashed line is {baseline.words}."
-    return f"From {baseline.words} down to the actual cost: what each stage saved."
+        return f"What each stage cost, up to the actual sum; the dashed line is {_the(baseline.words)}."
+    return f"From {_the(baseline.words)} down to the actual cost: what each stage saved."
+
+
+def _bare(words: str) -> str:
+    """Return the words as the label of a row."""
+    return words.removeprefix("the ")
+
+
+def _the(words: str) -> str:
+    """Return the words as they go into a sentence."""
+    return f"the {words}" if words.startswith("same") else words
 
 
 def _legend(steps: list[_Step]) -> list[Artist]:

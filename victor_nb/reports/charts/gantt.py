@@ -11,7 +11,7 @@ import pandas as pd
 
 from victor_nb.reports.charts.axes import height, name_axis, name_rows, seconds_scale
 from victor_nb.reports.charts.canvas import finish, paper
-from victor_nb.reports.charts.columns import NOTHING, need, numbers, words
+from victor_nb.reports.charts.columns import NOTHING, need, numbers, provenance, words
 from victor_nb.reports.charts.header import header, swatch, symbol
 from victor_nb.reports.charts.marks import EDGE, PALETTE, VERMILION, WAITING, bar, colours, points
 from victor_nb.reports.charts.wording import listing, seconds, sentences
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _MOST_ROWS: Final = 30
 """Rows that can be named; of a longer run they are thinner, and the page is not longer."""
+_MOST_CALLS: Final = 300
 _AXIS_NAME: Final = 14.0
 _WELL: Final = frozenset({"ok", "running"})
 
@@ -63,19 +64,29 @@ def gantt(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
     need(frame, "gantt", ("profile", "latency", clock), source="run.to_frame(), or the ledger's frame")
     frame, which = _latest(frame)
     spans = _spans(frame, clock)
-    rows = {call: row for row, call in enumerate(dict.fromkeys(span.call for span in spans))}
+    drawn, part = _first(spans)
+    rows = {call: row for row, call in enumerate(dict.fromkeys(span.call for span in drawn))}
     ax = paper(ax, height=height(min(len(rows), _MOST_ROWS)))
-    names = _names(spans, rows)
+    names = _names(drawn, rows)
     indent = name_rows(ax, names) + (0 if any(names) else _AXIS_NAME)
-    seconds_scale(ax, [span.end for span in spans])
+    seconds_scale(ax, [span.end for span in drawn])
     name_axis(ax.yaxis, "" if any(names) else "calls")
-    colour = _colours(spans)
-    for span in spans:
+    colour = _colours(drawn)
+    for span in drawn:
         _draw(ax, rows[span.call], span, colour[span.profile])
-    title = _title(spans)
-    header(ax, title, [which], legend=_legend(spans, colour), indent=indent)
-    told = listing(f"{span.name} from {span.start:.2f} to {span.end:.2f} s" for span in spans)
-    return finish(ax, sentences(title, told))
+    title, note = _title(spans), provenance(frame, "not a provider's timings")
+    header(ax, title, [which, part, note], legend=_legend(drawn, colour), indent=indent)
+    told = listing(f"{span.name} from {span.start:.2f} to {span.end:.2f} s" for span in drawn)
+    return finish(ax, sentences(title, told, part, note))
+
+
+def _first(spans: Sequence[_Span]) -> tuple[list[_Span], str]:
+    """Return as many calls as can be drawn, and what to say if these are not all."""
+    calls = list(dict.fromkeys(span.call for span in spans))
+    if len(calls) <= _MOST_CALLS:
+        return list(spans), ""
+    first = set(calls[:_MOST_CALLS])
+    return [span for span in spans if span.call in first], f"Drawn are the first {_MOST_CALLS:,} calls."
 
 
 def _latest(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
