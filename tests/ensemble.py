@@ -50,7 +50,12 @@ class Ensemble:
     ) -> None:
         """Write `profiles.yaml`: each profile a model at this server. `more` goes into every profile."""
         specs = {
-            name: {"provider": dialect.name, "model": model, "base_url": dialect.base_url(self.server.url), "retries": 0}
+            name: {
+                "provider": dialect.name,
+                "model": model,
+                "base_url": dialect.base_url(self.server.url),
+                "retries": 0,
+            }
             for name, (dialect, model) in (profiles or SEED).items()
         }
         told: dict[str, Any] = {"profiles": {name: {**spec, **more} for name, spec in specs.items()}}
@@ -84,3 +89,13 @@ def said(text: str, tokens_in: int = 100, tokens_out: int = 20, **more: Any) -> 
     """Return an answer in two pieces with its tokens."""
     middle = len(text) // 2
     return Answer(pieces=(text[:middle], text[middle:]), tokens=Tokens(input=tokens_in, output=tokens_out), **more)
+
+
+def by_stage(asked: Asked) -> str:
+    """Play the funnel: ten ideas, a ranking, an implementation, a review."""
+    return {
+        "qwen2.5-coder:7b": f"1. Idea number {'abcdefghijklmnop'[asked.turn]}",
+        "gpt-4o-mini": "4, 1, 7\n\n4 is the boldest.",
+        "gpt-4o": "```python\nprint(1)\n```",
+        "claude-sonnet-4-5": "The 1 is wrong: print 2.",
+    }[asked.model]

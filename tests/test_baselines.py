@@ -18,21 +18,10 @@ from victor_nb.workflows.strategies import Funnel, Single, Tiered
 from victor_nb.workflows.what_if import what_if
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from servers import Server
     from victor_nb.workflows.runs import StrategyRun
 
-pytest_plugins = ["workbench_fixtures"]
+pytest_plugins = ["workbench_fixtures", "ensemble_fixtures"]
 MILLION = 1_000_000
-
-
-@pytest.fixture
-def ensemble(tmp_path: Path, server: Server, keys: str) -> Ensemble:
-    assert keys
-    cast = Ensemble(tmp_path, server)
-    cast.cast()
-    return cast
 
 
 def seed_tokens(asked: Asked) -> Answer:
@@ -71,7 +60,7 @@ def test_when_the_same_calls_are_repriced_then_the_seeds_funnel_is_74_percent_ch
     assert saved.baseline_cost == (tokens_in * Decimal(3) + tokens_out * Decimal(15)) / MILLION
     assert f"{saved.baseline_cost:.4f}" == "0.1227"
     assert saved.ratio == pytest.approx(0.7424, abs=0.0001)
-    assert saved.saved == saved.baseline_cost - seed_run.cost
+    assert saved.saved == Decimal("0.0911")
     assert not saved.estimated
     assert str(saved) == (
         f"USD 0.0316, against USD 0.1227 for the same calls at {baseline}'s prices (with this run's own tokens): "
@@ -148,7 +137,9 @@ def test_when_the_baseline_is_free_then_it_is_said(ensemble: Ensemble) -> None:
 
 
 def test_when_a_baseline_is_misspelt_then_the_nearest_is_named(seed_run: StrategyRun) -> None:
-    with pytest.raises(ConfigError, match="'premum' is neither a profile nor a model with a known price. Did you mean 'premium'"):
+    with pytest.raises(
+        ConfigError, match=r"'premum' is neither a profile nor a model with a known price\. Did you mean 'premium'"
+    ):
         seed_run.savings("premum")
     with pytest.raises(ConfigError, match="Use 'same_calls' or 'one_call'"):
         seed_run.savings("premium", "both")  # type: ignore[arg-type]
@@ -209,7 +200,7 @@ def test_when_a_price_is_not_known_then_it_is_counted_and_left_out() -> None:
 
 
 def test_when_what_if_is_asked_wrongly_then_one_line_says_so(seed_run: StrategyRun) -> None:
-    with pytest.raises(ConfigError, match="Nothing was asked of 'premum'. Did you mean 'premium'"):
+    with pytest.raises(ConfigError, match=r"Nothing was asked of 'premum'\. Did you mean 'premium'"):
         what_if(seed_run.rows, {"premum": "fast"})
     with pytest.raises(ConfigError, match="neither a profile nor a model"):
         what_if(seed_run.rows, {"premium": "nobody"})

@@ -15,12 +15,9 @@ from victor_nb.workflows.stages import Stage
 from victor_nb.workflows.strategies import Cascade, Strategy, find_strategy
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from servers import Server
     from victor_nb.values import Reply
 
-pytest_plugins = ["workbench_fixtures"]
+pytest_plugins = ["workbench_fixtures", "ensemble_fixtures"]
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
 ANSWERS = {
     "qwen2.5-coder:7b": "It is about 42, I think.",
@@ -30,12 +27,10 @@ ANSWERS = {
 
 
 @pytest.fixture
-def ensemble(tmp_path: Path, server: Server, keys: str) -> Ensemble:
-    assert keys
-    cast = Ensemble(tmp_path, server)
-    cast.cast()
-    cast.play(lambda asked: ANSWERS[asked.model])
-    return cast
+def ensemble(ensemble: Ensemble) -> Ensemble:
+    """Have each model give its one answer."""
+    ensemble.play(lambda asked: ANSWERS[asked.model])
+    return ensemble
 
 
 def is_json(reply: Reply) -> bool:
@@ -46,7 +41,7 @@ def is_json(reply: Reply) -> bool:
 
 
 @pytest.mark.parametrize("accept", [SCHEMA, r'"n":\s*42', is_json, JsonSchema(SCHEMA), Regex("42}")], ids=str)
-def test_when_the_cheap_answer_will_not_do_then_the_next_profile_is_asked(ensemble: Ensemble, accept: Any) -> None:
+def test_when_the_cheap_answer_will_not_do_then_the_next_profile_is_asked(ensemble: Ensemble, accept: Any) -> None:  # noqa: ANN401
     run = Cascade(["local", "fast", "premium"], accept=accept).run_sync("How many?")
 
     assert run.path == ("local", "fast")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import _thread
 import asyncio
 import json
 import random
 import re
+import signal
+import threading
 from collections import Counter
 from math import isnan
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ensemble import Asked, Ensemble, said
 from servers import faults
@@ -21,28 +20,16 @@ from victor_nb.errors import ConfigError, ServerError, VictorInterrupted, Victor
 from victor_nb.session import session
 from victor_nb.workflows.checks import Exact, JsonSchema, Regex
 from victor_nb.workflows.compare import compare, compare_sync
-from victor_nb.workflows.judge import Judgement, orders, scores
 from victor_nb.workflows.stages import Stage
 from victor_nb.workflows.strategies import Funnel, Single, Specialized, Strategy, Tiered
-from victor_nb.workflows.verdicts import read_scores
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from servers import Server
 
-pytest_plugins = ["workbench_fixtures"]
+pytest_plugins = ["workbench_fixtures", "ensemble_fixtures"]
 ANSWER = re.compile(r'<answer id="(?P<label>\w)">\n(?P<text>.*?)\n</answer>', re.DOTALL)
 QUALITY = {"single local": 2, "single fast": 3, "single default": 5, "tiered": 6}
 """What the models of these tests are worth, of 10."""
-
-
-@pytest.fixture
-def ensemble(tmp_path: Path, server: Server, keys: str) -> Ensemble:
-    assert keys
-    cast = Ensemble(tmp_path, server)
-    cast.cast()
-    return cast
 
 
 def shown(prompt: str) -> list[tuple[str, int]]:
@@ -148,7 +135,17 @@ def test_when_strategies_are_compared_then_the_frame_has_what_the_ledger_has(ens
     assert list(frame["one_call"]) == pytest.approx([0.0045] * 8)
     assert not frame["estimated"].any()  # `Single("premium")` has measured it
     assert frame["complete"].all()
-    assert list(frame.columns)[:9] == ["strategy", "task", "cost", "billed", "unpriced", "calls", "tokens", "wall", "serial"]
+    assert list(frame.columns)[:9] == [
+        "strategy",
+        "task",
+        "cost",
+        "billed",
+        "unpriced",
+        "calls",
+        "tokens",
+        "wall",
+        "serial",
+    ]
 
 
 def test_when_nobody_answers_directly_then_one_call_is_estimated(ensemble: Ensemble) -> None:
@@ -243,13 +240,13 @@ def test_when_a_judge_cannot_be_read_then_it_is_said_and_nothing_is_lost(ensembl
 
 def test_when_a_reading_is_lost_then_the_liking_still_does_not_decide(ensemble: Ensemble) -> None:
     def play(asked: Asked) -> str:
-        lost = "<answer" in asked.prompt and asked.turn == 0
+        lost = "<answer" in asked.prompt and asked.turn == 1  # its first call polished
         return "No." if lost else planted(asked)
 
     ensemble.play(play)
 
     with pytest.warns(VictorWarning, match="1 of 4 readings"):
-        frame = compare_sync([Single("local"), Single("fast"), Single("default"), Funnel(ideas=2, name="tiered")][:3] + CONTEST[3:], "task", judge="premium")
+        frame = compare_sync(CONTEST, "task", judge="premium")
 
     assert list(frame.set_index("strategy")["score"].sort_values().index) == list(QUALITY)
 
@@ -266,7 +263,8 @@ def test_when_a_reading_is_lost_then_the_liking_still_does_not_decide(ensemble: 
         ({"judge": "premum"}, "Did you mean 'premium'"),
         ({"judge": 7}, "judge=7 scores nothing"),
         ({"baseline": "premum"}, "Did you mean 'premium'"),
-        ({"judge": "fast", "samples": 0}, "at least once"),
+        ({"judge": "fast", "samples": 0}, "samples=0 is not a number of 1 or more"),
+        ({"at_once": 0}, "at_once=0 is not"),
     ],
 )
 def test_when_a_comparison_cannot_be_then_nothing_is_asked(
@@ -282,7 +280,7 @@ def test_when_stop_is_pressed_then_what_had_come_is_in_the_error(ensemble: Ensem
     def play(asked: Asked) -> object:
         if asked.model != "gpt-4o":
             return "x"
-        _thread.interrupt_main()
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         return faults.silence()
 
     ensemble.play(play)  # type: ignore[arg-type]
@@ -298,7 +296,7 @@ def test_when_stop_is_pressed_in_a_run_then_its_error_has_it(ensemble: Ensemble)
     def play(asked: Asked) -> object:
         if asked.model != "gpt-4o":
             return "first"
-        _thread.interrupt_main()
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         return faults.silence()
 
     ensemble.play(play)  # type: ignore[arg-type]
@@ -307,85 +305,6 @@ def test_when_stop_is_pressed_in_a_run_then_its_error_has_it(ensemble: Ensemble)
         Strategy("two", [Stage("a", "fast", "{task}"), Stage("b", "default", "{a}")]).run_sync("x")
 
     assert getattr(caught.value, "run").content == "first"  # noqa: B009 - it is put there
-
-
-# --- the parts of a judge ---
-
-
-@given(count=st.integers(1, 8), samples=st.none() | st.integers(1, 20), seed=st.text(max_size=5))
-def test_when_orders_are_drawn_then_every_answer_stands_in_every_place_equally_often(
-    count: int, samples: int | None, seed: str
-) -> None:
-    drawn = orders(count, samples, seed)
-
-    places = Counter((place, answer) for order in drawn for place, answer in enumerate(order))
-    assert len(drawn) == -(-(samples or count) // count) * count
-    assert len(places) == count * count
-    assert len(set(places.values())) == 1
-    assert drawn == orders(count, samples, seed)
-
-
-@given(
-    quality=st.lists(st.integers(0, 100), min_size=2, max_size=6),
-    liking=st.lists(st.integers(0, 30), min_size=6, max_size=6),
-    lost=st.integers(0, 2),
-)
-def test_when_points_are_quality_and_place_then_the_quality_is_found(
-    quality: list[int], liking: list[int], lost: int
-) -> None:
-    count = len(quality)
-    kept = orders(count, 2 * count, "x")[lost if count > 3 else 0 :]
-    judged = [
-        Judgement(order, {answer: quality[answer] + liking[place] for place, answer in enumerate(order)}) for order in kept
-    ]
-
-    found = scores(judged, count)
-
-    for one, other in zip(range(count), range(1, count), strict=False):
-        gap = (found[one].value - found[other].value) * 10
-        assert gap == pytest.approx(quality[one] - quality[other], abs=0.01)
-    assert all(score.error < 0.001 for score in found)
-
-
-def test_when_an_answer_is_never_scored_then_it_has_no_score() -> None:
-    found = scores([Judgement((0, 1), {0: 5.0}), Judgement((1, 0), {0: 7.0})], 2)
-
-    assert found[0].value == pytest.approx(0.6)
-    assert isnan(found[1].value)
-    assert all(isnan(score.value) for score in scores([], 2))
-
-
-@pytest.mark.parametrize(
-    ("answer", "wanted"),
-    [
-        ('{"A": 7, "B": 4, "C": 0}', {"A": 7, "B": 4, "C": 0}),
-        ('Sure:\n```json\n{"A": "7/10", "B": {"score": 4, "why": "B > A"}, "c": 0}\n```', {"A": 7, "B": 4, "C": 0}),
-        ('{"scores": [{"answer": "Answer A", "score": 7}, {"answer": "B", "score": 4}]}', {"A": 7, "B": 4}),
-        ('[{"A": 7}, {"B": 4}]', {"A": 7, "B": 4}),
-        ("A: 7\nB: 4/10\n**C**: 0", {"A": 7, "B": 4, "C": 0}),
-        ("**Answer A** - 7\n**Answer B** - 40 %", {"A": 7, "B": 4}),
-        ("| Answer | Score |\n|---|---|\n| A | 7 |\n| B | 4 |", {"A": 7, "B": 4}),
-        ("A gets 7, B gets 4, and C deserves 0.", {"A": 7, "B": 4, "C": 0}),
-        ("A 7\nB 4", {"A": 7, "B": 4}),
-        ("A: 70\nB: 40\nC: 100", {"A": 7, "B": 4, "C": 10}),
-        ("A: 14/20, B: 8/20", {"A": 7, "B": 4}),
-        ("B > A > C", {"B": 10, "A": 5, "C": 0}),
-        ("B", {"A": 0, "B": 10, "C": 0}),
-        ("The best answer is C.", {"A": 0, "B": 0, "C": 10}),
-        ("Answer B is clearly the best.", {"A": 0, "B": 10, "C": 0}),
-        ("<think>A: 1</think>A: 7", {"A": 7}),
-        ('{"A": -3, "B": 4}', {"A": 0, "B": 4}),
-        ("They are all good; a 7 for each?", {}),
-        ("8", {}),
-    ],
-)
-def test_when_a_judge_answers_in_any_form_then_the_scores_are_read(answer: str, wanted: dict[str, float]) -> None:
-    assert read_scores(answer, "ABC") == pytest.approx(wanted)
-
-
-@given(answer=st.text(max_size=200), labels=st.sampled_from(["A", "AB", "ABCDEFGH"]))
-def test_when_a_judge_says_anything_then_nothing_is_raised(answer: str, labels: str) -> None:
-    assert all(label in labels and 0 <= points <= 10 for label, points in read_scores(answer, labels).items())
 
 
 def test_when_an_answer_plays_the_judge_then_it_stays_in_its_tags(ensemble: Ensemble) -> None:

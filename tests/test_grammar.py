@@ -267,7 +267,13 @@ def test_when_an_object_is_refused_then_its_content_is_not_shown() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["profile=a profiles=b,c", "strategy=funnel profiles=b,c", "strategy=funnel n=2", "n=2 chat=demo", "strategy=x as=json"],
+    [
+        "profile=a profiles=b,c",
+        "strategy=funnel profiles=b,c",
+        "strategy=funnel n=2",
+        "n=2 chat=demo",
+        "strategy=x as=json",
+    ],
 )
 def test_when_two_keys_mean_nothing_together_then_both_are_named(line: str) -> None:
     told = refusal(line)

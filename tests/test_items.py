@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from victor_nb.workflows.items import NO_LIST, list_items, numbered, parse
 from victor_nb.workflows.jsons import find_json
 
-WORDS = st.text(alphabet="abcdefghijklmnopqrstuvwxyz ", min_size=3, max_size=40).map(str.strip).filter(
-    lambda text: len(text) > 2 and not re.fullmatch(r"(idea|item|no|step|name|point)s?", text)
+WORDS = (
+    st.text(alphabet="abcdefghijklmnopqrstuvwxyz ", min_size=3, max_size=40)
+    .map(str.strip)
+    .filter(lambda text: len(text) > 2 and not re.fullmatch(r"(idea|item|no|step|name|point)s?", text))
 )
 MARKS = {
     "1.": "{n}. {item}",
@@ -76,7 +78,9 @@ def test_when_the_answer_is_anything_then_nothing_is_raised_and_something_is_kep
 
 @given(
     text=st.lists(
-        st.sampled_from(["1. ", "- ", "## ", "**", "```", "[", "{", '"', "\n", "\n\n", "a", "b c", "2) ", ": ", "\t", "Idea 1"]),
+        st.sampled_from(
+            ["1. ", "- ", "## ", "**", "```", "[", "{", '"', "\n", "\n\n", "a", "b c", "2) ", ": ", "\t", "Idea 1"]
+        ),
         max_size=40,
     ).map("".join)
 )
@@ -128,12 +132,16 @@ def test_when_two_lists_could_be_meant_then_the_count_that_was_asked_for_decides
 
 
 def test_when_objects_are_listed_then_each_says_its_title_first() -> None:
-    text = '[{"id": 1, "description": "by date", "title": "Sorter"}, {"id": 2, "title": "Finder", "description": "alike"}]'
+    text = (
+        '[{"id": 1, "description": "by date", "title": "Sorter"}, {"id": 2, "title": "Finder", "description": "alike"}]'
+    )
 
     assert list_items(text).items == ("Sorter: by date", "Finder: alike")
 
 
-@pytest.mark.parametrize("text", ["['Sorter', 'Finder']", '["Sorter", "Finder",]', 'Sure: {"ideas": ["Sorter", "Finder"]}.'])
+@pytest.mark.parametrize(
+    "text", ["['Sorter', 'Finder']", '["Sorter", "Finder",]', 'Sure: {"ideas": ["Sorter", "Finder"]}.']
+)
 def test_when_json_has_the_slips_of_models_then_it_is_read(text: str) -> None:
     assert list_items(text).items == ("Sorter", "Finder")
 
@@ -187,13 +195,20 @@ def test_when_items_are_shown_in_a_prompt_then_they_can_be_read_back(items: list
     assert list_items(numbered(shown)).items == tuple(shown)
 
 
-@given(value=st.recursive(st.integers() | st.text() | st.booleans() | st.none(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+@given(
+    value=st.recursive(
+        st.integers() | st.text() | st.booleans() | st.none(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
 def test_when_json_stands_between_words_then_it_is_found(value: object) -> None:
     if isinstance(value, (list, dict)):
         assert find_json(f"The answer is {json.dumps(value)} as asked.")[:1] == [value]
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, "{" * 5_000 + "}" * 5_000, '["' + "a" * 99_999, "['" + "\\" * 999, "[1if]", "[\0]"])
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "{" * 5_000 + "}" * 5_000, '["' + "a" * 99_999, "['" + "\\" * 999, "[1if]", "[\0]"]
+)
 def test_when_brackets_run_wild_then_nothing_is_raised(text: str) -> None:
     assert find_json(text) in ([], [[]])
     assert list_items(text).items

@@ -64,7 +64,7 @@ MISTAKES = {
     "%%victor n=0\nHi.": "such as n=3",
     "%%victor on_error=stop\nHi.": "Known: keep raise",
     "%%victor budget=lots\nHi.": "such as budget=0.50",
-    "%%victor premium budget=0.0001 max_tokens=500\nHi.": "the budget of this cell has USD 0.0001 left",
+    "%%victor fast budget=0.0001 max_tokens=500\nHi.": "the budget of this cell has USD 0.0001 left",
     "%%victor\nClassify {{ revew }}": "Did you mean 'review'?",
     "%%victor\n\n{{ undefined_thing }}": "(line 2 of the prompt). Write \\{{ undefined_thing }} or --raw",
     "%%victor\n{{ os.environ }}": "is a module. Put what you need of it into a variable",

@@ -535,7 +535,7 @@ def complete(shell: Shell, text: str) -> set[str]:
 @pytest.mark.parametrize(
     ("text", "offered", "missing"),
     [
-        ("%%victor ", {"fast", "local", "profile=", "as=", "out="}, {"profiles=", "bg=", "abs"}),
+        ("%%victor ", {"fast", "local", "profile=", "profiles=", "as=", "out="}, {"abs"}),
         ("%%victor fa", {"fast"}, {"profile="}),
         ("%%victor fast pro", {"profile="}, {"fast"}),
         ("%%victor profile=", {"fast", "local"}, {"out="}),
@@ -552,7 +552,10 @@ def complete(shell: Shell, text: str) -> set[str]:
         ("%%victor\nTell {{ point.", {"x"}, {"__class__", "move"}),
         ("%%victor\nTell {{ fruit | he", {"head"}, {"fruit"}),
         ("%%victor\nimport o", set(), {"os", "open", "import"}),
-        ("%victor st", {"status"}, {"strategy"}),
+        ("%victor st", {"status", "strategy"}, {"stop"}),
+        ("%%victor profiles=fast,l", {"fast,local"}, {"local"}),
+        ("%%victor strategy=f", {"funnel"}, {"fast"}),
+        ("%victor plot f", {"funnel"}, {"fast"}),
         ("%victor mode ", {"live", "simulate"}, {"status"}),
         ("%victor cost by=m", {"by=model", "by=mode"}, set()),
         ("%victor profiles ", {"fast", "local"}, set()),
@@ -630,7 +633,7 @@ def test_when_the_extension_is_loaded_then_it_is_quick_and_quiet(tmp_path: Path)
         assert asked.index("%%victor fast out=reply") < asked.index("profile=NAME")
         assert "%victor doctor" not in asked
         offered = client.complete("%%victor prof", 13, reply=True, timeout=20)["content"]["matches"]
-        assert offered == ["profile="]
+        assert offered == ["profile=", "profiles="]
 
 
 @pytest.mark.parametrize("how", ["hangs", "hangs midway", "streams"])

@@ -83,6 +83,10 @@ class Call:
     def close(self) -> None:
         """End the call because its client goes. On the background loop only."""
         self._closed = True
+        self.stop()
+
+    def stop(self) -> None:
+        """Cancel the call. On the background loop only."""
         if self._task is not None:
             self._task.cancel()
 

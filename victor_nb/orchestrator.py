@@ -177,6 +177,13 @@ class AgentOrchestrator:
         if not self._session.loop.running_here:
             job.wait(_CLOSING)
 
+    def cancel(self) -> int:
+        """Stop every call under way, from any thread, and return how many there were."""
+        running = list(self._running)
+        if running:
+            self._session.loop.start(partial(_stop, running))
+        return len(running)
+
     async def _end(self) -> None:
         for call in list(self._running):
             call.close()
@@ -185,6 +192,11 @@ class AgentOrchestrator:
     def __repr__(self) -> str:
         state = "closed" if self.closed else self.mode
         return f"AgentOrchestrator({self.profile.name!r}, {self.profile.provider}:{self.profile.model}, {state})"
+
+
+async def _stop(calls: list[Call]) -> None:
+    for call in calls:
+        call.stop()
 
 
 def _abandon(loop: BackgroundLoop, provider: Provider) -> None:

@@ -21,7 +21,7 @@ from victor_nb.loop import BackgroundLoop
 from victor_nb.wire.stack import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable
     from decimal import Decimal
 
     from victor_nb.accounting.calibration import Calibration
@@ -34,13 +34,17 @@ if TYPE_CHECKING:
     from victor_nb.workflows.runs import StrategyRun
 
 _POOL: Final = "victor_nb.workflows.orchestrator_pool:OrchestratorPool"
-_PROVIDERS: Final = "victor_nb.providers:PROVIDERS"
+_LOAD: Final = "victor_nb.providers:load_provider"
 _NOTEBOOK: Final = "this notebook"
 _ERRORS_KEPT: Final = 20
 
 
 class Client(Protocol):
-    """What a session closes at its end."""
+    """What a session stops and closes."""
+
+    def cancel(self) -> int:
+        """Stop every call under way, and return how many there were."""
+        ...
 
     def close(self) -> None:
         """Close the connections."""
@@ -206,20 +210,26 @@ class Session:
     def refresh(self) -> None:
         """Read `profiles.yaml` again if it has changed."""
         if self._settings is not None and self._settings.stale:
-            self.use(Settings(self._settings.source))
+            self.use(self._settings.again())
 
     def warm_up(self, profiles: Iterable[str] | None = None) -> None:
         """Import what the configured profiles need, so that the first call does not pay for it. It blocks."""
         settings = self.settings
         names = settings.profiles if profiles is None else profiles
-        providers = cast("Mapping[str, str]", pkgutil.resolve_name(_PROVIDERS))
+        load = cast("Callable[[str], object]", pkgutil.resolve_name(_LOAD))
         for provider in sorted({settings.profile(name).provider for name in names}):
-            pkgutil.resolve_name(providers[provider])
+            load(provider)
         for module in ("tenacity", _POOL):
             pkgutil.resolve_name(module)
         self.prices.find("")
         if self.mode == "live":
             self.wire.warm_up()
+
+    def cancel(self) -> int:
+        """Stop every call of every pool and agent here, and return how many there were; what had come is kept."""
+        for job in self.jobs:
+            job.cancel()
+        return sum(client.cancel() for client in list(self.clients))
 
     def close(self) -> None:
         """End everything: clients closed, rows written, thread ended. Twice is fine."""

@@ -115,6 +115,8 @@ class Stream:
         """
         try:
             return self._job.result()
+        except asyncio.CancelledError:
+            return self.reply  # somebody stopped it: what had come is what there is
         except KeyboardInterrupt:
             raise self.interrupted() from None
 

@@ -50,6 +50,7 @@ class Settings:
     """
 
     def __init__(self, config_file: Path | str | None = None) -> None:
+        self._searched = config_file is None
         self.source = _find(config_file)
         self._stamp = _stamp(self.source)
         from victor_nb.config.profiles import read_profiles  # noqa: PLC0415 - pydantic is slow to import
@@ -85,8 +86,12 @@ class Settings:
 
     @property
     def stale(self) -> bool:
-        """Whether the file has changed since it was read."""
-        return _stamp(self.source) != self._stamp
+        """Whether the file has changed since it was read, or another one is now nearer."""
+        return _stamp(self.source) != self._stamp or (self._searched and _find(None) != self.source)
+
+    def again(self) -> Settings:
+        """Read the settings anew, from where they would be found now."""
+        return Settings(None if self._searched else self.source)
 
     def profile(self, name: str | None = None) -> Profile:
         """Return a profile by name; None is the default one.

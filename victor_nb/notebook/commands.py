@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from victor_nb.accounting.money import usd
@@ -108,12 +109,9 @@ def _last(_: Desk, home: Session) -> Bundle:
 
 
 def _cancel(_: Desk, home: Session) -> Bundle:
-    """Stop what streams in the background; the pool makes new clients when they are asked for."""
-    for job in home.jobs:
-        job.cancel()
-    running = sum(row.status == "running" for row in home.ledger.rows())
-    home.pool.clear_cache()
-    return frame([], [], above=f"Stopped {running} of the pool's calls." if running else "Nothing was running.")
+    """Stop what goes on in the background, whoever started it."""
+    running = home.cancel()
+    return frame([], [], above=f"Stopped {running} calls." if running else "Nothing was running.")
 
 
 def _help(_: Desk, __: Session) -> Bundle:
@@ -192,7 +190,10 @@ def _budget(words: list[str], home: Session) -> Bundle:
     limits = home.budget.limits
     for limit in limits:
         limit.refresh()
-    rows = [(limit.name, usd(limit.amount), usd(limit.spent + limit.elsewhere), usd(limit.left)) for limit in limits]
+    rows = [
+        (limit.name, usd(limit.amount), usd(limit.spent + limit.elsewhere), usd(max(limit.left, Decimal(0))))
+        for limit in limits
+    ]
     above = "" if rows else "No budget. %victor budget 0.50 limits what this notebook may spend."
     return frame(["budget of", "USD", "spent", "left"], rows, above=above)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Final
 
 from victor_nb.notebook.profiles import key_state, prices
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from victor_nb.notebook.display import Bundle
     from victor_nb.session import Session
 
+_RETIREMENT: Final = "victor_nb.providers.anthropic:retirement"
 _PATIENCE: Final = 4.0  # seconds for one address
 _LISTINGS: Final = {
     "anthropic": "/v1/models",
@@ -56,7 +58,9 @@ def _row(home: Session, profile: Profile, finding: _Finding) -> tuple[str, ...]:
     key = key_state(home, profile)
     rates = prices(home, profile)
     advice = [finding.advice] if finding.advice else []
-    if home.prices.deprecated(profile.provider, profile.model, base_url=home.settings.base_url(profile)):
+    if profile.provider == "anthropic" and (end := resolve_name(_RETIREMENT)(profile.model)):
+        advice.append(f"model retires on {end}: choose a newer one")
+    elif home.prices.deprecated(profile.provider, profile.model, base_url=home.settings.base_url(profile)):
         advice.append("model is deprecated: choose a newer one")
     if rates[0] == "unpriced":
         advice.append("price is unknown: give the profile prices")

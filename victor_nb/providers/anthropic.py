@@ -107,6 +107,11 @@ class Anthropic(Provider):
         return body
 
 
+def retirement(model: str) -> str | None:
+    """Return the day on which a model ends, as the SDK knows it; None where it knows of none."""
+    return DEPRECATED_MODELS.get(model)
+
+
 def _joined(blocks: object) -> str:
     """Return the text of the blocks that are text."""
     found = items({"content": blocks}, "content")

@@ -152,7 +152,14 @@ class Contest:
     run_id: str = field(default_factory=lambda: uuid4().hex)
 
     def settle(self, samples: int | None, at_once: int, seed: int, options: CallOptions) -> None:
-        """Say how it is held. Each run has an id of its own, whatever the options say."""
+        """Say how it is held. Each run has an id of its own, whatever the options say.
+
+        Raises:
+            ConfigError: A count is not one.
+        """
+        for name, count in (("samples", samples), ("at_once", at_once)):
+            if count is not None and count < 1:
+                raise ConfigError(f"{name}={count} is not a number of 1 or more.")
         own = {name: value for name, value in options.items() if name != "run_id"}
         self.samples, self.at_once, self.seed, self.options = samples, at_once, seed, cast("CallOptions", own)
 
@@ -162,7 +169,7 @@ class Contest:
         Raises:
             VictorError: All runs failed.
         """
-        places = asyncio.Semaphore(max(self.at_once, 1))
+        places = asyncio.Semaphore(self.at_once)
         planned = [Entry(strategy, task) for task in self.tasks for strategy in self.strategies]
         await asyncio.gather(*(self._run(entry, places) for entry in planned))
         failed = [entry.error for entry in planned if entry.error is not None]
