@@ -60,7 +60,7 @@ def test_when_the_same_calls_are_repriced_then_the_seeds_funnel_is_74_percent_ch
     assert saved.baseline_cost == (tokens_in * Decimal(3) + tokens_out * Decimal(15)) / MILLION
     assert f"{saved.baseline_cost:.4f}" == "0.1227"
     assert saved.ratio == pytest.approx(0.7424, abs=0.0001)
-    assert saved.saved == Decimal("0.0911")
+    assert saved.saved == Decimal("0.091095")
     assert not saved.estimated
     assert str(saved) == (
         f"USD 0.0316, against USD 0.1227 for the same calls at {baseline}'s prices (with this run's own tokens): "

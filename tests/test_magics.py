@@ -361,7 +361,7 @@ def test_when_calls_run_in_the_background_then_cancel_ends_them(live: Shell, ser
     server.play(faults.silence(), Answer())
     live.run("stream = __import__('victor_nb').session().pool.get_orchestrator('fast').stream('Hi.')")
     server.wait(lambda: server.requests)
-    assert "Stopped 1 of the pool's calls" in live.run("%victor cancel").plain
+    assert "Stopped 1 call." in live.run("%victor cancel").plain
     server.wait(lambda: server.requests[0].hung_up)
     assert live.run("%%victor\nHi.").error is None
 

@@ -18,42 +18,75 @@ if TYPE_CHECKING:
     from victor_nb.session import Session, session
     from victor_nb.stream import Stream
     from victor_nb.values import Message, Reply, Usage
+    from victor_nb.workflows.checks import Agreement
+    from victor_nb.workflows.compare import compare, compare_sync
     from victor_nb.workflows.orchestrator_pool import OrchestratorPool
+    from victor_nb.workflows.replies import Replies
+    from victor_nb.workflows.runs import StrategyRun
+    from victor_nb.workflows.stages import Stage
+    from victor_nb.workflows.strategies import Cascade, Funnel, Single, Specialized, Strategy, Tiered
+    from victor_nb.workflows.what_if import what_if
 
 __version__ = "0.1.0"
 __all__ = [
     "Agent",
+    "Agreement",
+    "Cascade",
     "Chat",
+    "Funnel",
     "Message",
     "OrchestratorPool",
+    "Replies",
     "Reply",
     "Session",
     "Settings",
+    "Single",
+    "Specialized",
+    "Stage",
+    "Strategy",
+    "StrategyRun",
     "Stream",
+    "Tiered",
     "Usage",
     "VictorError",
     "VictorInterrupted",
     "VictorWarning",
+    "compare",
+    "compare_sync",
     "estimate_cost",
     "load_ipython_extension",
     "session",
     "unload_ipython_extension",
+    "what_if",
 ]
 
 _HOMES: Final = {
     "Agent": "victor_nb.agent",
+    "Agreement": "victor_nb.workflows.checks",
+    "Cascade": "victor_nb.workflows.strategies",
     "Chat": "victor_nb.agent",
+    "Funnel": "victor_nb.workflows.strategies",
     "Message": "victor_nb.values",
     "OrchestratorPool": "victor_nb.workflows.orchestrator_pool",
+    "Replies": "victor_nb.workflows.replies",
     "Reply": "victor_nb.values",
     "Session": "victor_nb.session",
     "Settings": "victor_nb.config.settings",
+    "Single": "victor_nb.workflows.strategies",
+    "Specialized": "victor_nb.workflows.strategies",
+    "Stage": "victor_nb.workflows.stages",
+    "Strategy": "victor_nb.workflows.strategies",
+    "StrategyRun": "victor_nb.workflows.runs",
     "Stream": "victor_nb.stream",
+    "Tiered": "victor_nb.workflows.strategies",
     "Usage": "victor_nb.values",
     "VictorError": "victor_nb.errors",
     "VictorInterrupted": "victor_nb.errors",
     "VictorWarning": "victor_nb.errors",
+    "compare": "victor_nb.workflows.compare",
+    "compare_sync": "victor_nb.workflows.compare",
     "estimate_cost": "victor_nb.estimate",
+    "what_if": "victor_nb.workflows.what_if",
 }
 
 

@@ -111,7 +111,7 @@ def _last(_: Desk, home: Session) -> Bundle:
 def _cancel(_: Desk, home: Session) -> Bundle:
     """Stop what goes on in the background, whoever started it."""
     running = home.cancel()
-    return frame([], [], above=f"Stopped {running} calls." if running else "Nothing was running.")
+    return frame([], [], above=f"Stopped {running} call{'s'[: running > 1]}." if running else "Nothing was running.")
 
 
 def _help(_: Desk, __: Session) -> Bundle:
