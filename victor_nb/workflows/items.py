@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from victor_nb.workflows.marks import Family, Mark
     from victor_nb.workflows.stages import Parse
 
-_THOUGHT: Final = re.compile(r"<(think|thinking|reasoning)>.*?</\1>\s*", re.DOTALL | re.IGNORECASE)
+_THOUGHT: Final = re.compile(r"\s*<(?P<tag>think|thinking|thought|reasoning)>", re.IGNORECASE)
 _WHOLE_FENCE: Final = re.compile(r"\s*(`{3,})[^\n`]*\n(?P<inside>.*?)\n\s*\1\s*", re.DOTALL)
 _CODE: Final = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n]*\n(?P<code>.*?)(?:^[ \t]*\1[ \t]*$|\Z)", re.DOTALL | re.MULTILINE)
 _BY_RANK: Final[tuple[Family, ...]] = ("number", "word", "letter", "bullet", "heading", "bold")
@@ -62,8 +62,11 @@ def parse(text: str, how: Parse, *, hint: int | None = None) -> Parsed:
 
 def spoken(text: str) -> str:
     """Return an answer without the thoughts that some models write in front of it, unless it is nothing else."""
-    rest = _THOUGHT.sub("", text) if "<" in text else text
-    return rest if rest.strip() else text
+    opening = _THOUGHT.match(text)
+    if opening is None:
+        return text
+    _, closing, rest = text.partition(f"</{opening['tag']}>")
+    return rest.lstrip() if closing and rest.strip() else text
 
 
 def numbered(items: Sequence[str]) -> str:

@@ -14,19 +14,24 @@ if TYPE_CHECKING:
 HIGHEST: Final = 10.0
 """What a judge is asked to give the best answer; the worst gets 0."""
 _PERCENT: Final = 100.0
-_LABEL: Final = r"(?:answer|candidate|option|response)?[\s\"'*_#(\[]*\b(?P<label>[A-Z])\b[\s\"'*_)\]]*"
-_SCORE: Final = r"(?P<score>-?\d+(?:[.,]\d+)?)(?:\s*(?:/|out\s+of|von)\s*(?P<of>\d+(?:\.\d+)?))?\s*(?P<percent>%)?"
+# Every repetition has an end, so that no answer, however odd, takes more than a moment to read.
+_LABEL: Final = r"\b(?P<label>[A-Z])\b[\s\"'*_)\]]{0,6}"
+_SCORE: Final = (
+    r"(?P<score>-?\d{1,4}(?:[.,]\d{1,4})?)(?:\s{0,3}(?:/|out\s+of)\s{0,3}(?P<of>\d{1,4}))?\s{0,3}(?P<percent>%)?"
+)
+_KEY: Final = re.compile(r"\W*(?:answer|candidate|option|response)?\W*([A-Z])\W*", re.IGNORECASE)
 _LINE: Final = re.compile(
-    rf"{_LABEL}(?:\s*[:=|–—-]+|\s+(?:gets?|scores?|deserves?|is)\b)[\s\"'*_|]*(?:score\W+)?{_SCORE}", re.IGNORECASE
+    rf"{_LABEL}(?:[:=|\u2013\u2014-]{{1,3}}|(?:gets?|scores?|deserves?|is)\b)[\s\"'*_|]{{0,6}}(?:[Ss]core\W{{1,3}})?{_SCORE}"
 )
-_PAIR: Final = re.compile(rf"^\W*{_LABEL}\W*{_SCORE}", re.IGNORECASE | re.MULTILINE)
-_ORDER: Final = re.compile(r"\b[A-Z]\b(?:\s*[>≻]\s*\b[A-Z]\b)+")
+_PAIR: Final = re.compile(rf"^\W{{0,6}}(?:[Aa]nswer\W{{1,3}})?{_LABEL}\W{{0,3}}{_SCORE}", re.MULTILINE)
+_ORDER: Final = re.compile(r"\b[A-Z]\b(?:\s{0,3}>\s{0,3}\b[A-Z]\b)+")
 _WINNER: Final = re.compile(
-    r"\A\W*(?:answer\s+)?((?-i:[A-Z]))\W*\Z|"
-    r"\b(?:best|winner|prefer|choose|pick)\b[^.\n]*?(?:\bis\b|:|\banswer\b)\s*\W*((?-i:[A-Z]))\b|"
-    r"\b((?-i:[A-Z]))\b[\"'*_]*\s+(?:is|was)\s+(?:\w+\s+){0,2}the\s+(?:best|winner)|\b((?-i:[A-Z]))\b[\"'*_]*\s+wins\b",
-    re.IGNORECASE,
+    r"\A\W{0,6}(?:[Aa]nswer\s+)?([A-Z])\W{0,6}\Z|"
+    r"\b(?:[Bb]est|[Ww]inner|[Pp]refer|[Cc]hoose|[Pp]ick)\b[^.\n]{0,60}?(?:\bis\b|:|\banswer\b)\W{0,6}([A-Z])\b|"
+    r"\b([A-Z])\b[\"'*_]{0,3}\s+(?:is|was)\s+(?:\w+\s+){0,2}the\s+(?:best|winner)|"
+    r"\b([A-Z])\b[\"'*_]{0,3}\s+wins\b"
 )
+_LONG_KEY: Final = 40  # characters; no label is longer
 _SCORES: Final = ("score", "rating", "points", "grade", "mark", "total", "overall", "value")
 _NAMES: Final = ("answer", "label", "id", "candidate", "option", "response", "name")
 
@@ -53,8 +58,8 @@ def _scaled(scores: Mapping[str, float]) -> dict[str, float]:
 
 
 def _label(word: object, labels: Sequence[str]) -> str | None:
-    found = re.fullmatch(rf"\W*{_LABEL}\W*", str(word), re.IGNORECASE)
-    letter = found["label"].upper() if found else ""
+    found = _KEY.fullmatch(str(word)[:_LONG_KEY])
+    letter = found[1].upper() if found else ""
     return letter if letter in labels else None
 
 
@@ -101,7 +106,7 @@ def _number(value: object) -> float | None:
     if isinstance(value, (int, float)):
         return float(value) if value == value else None  # noqa: PLR0124 - NaN is not itself
     if isinstance(value, str):
-        found = re.match(rf"\s*{_SCORE}", value)
+        found = re.match(_SCORE, value.strip())
         return _points(found) if found else None
     if isinstance(value, dict):
         told = {str(word).lower(): each for word, each in cast("dict[object, object]", value).items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -45,20 +46,31 @@ _CLOSINGS: Final = (
     "If only one can be done, take the first and keep the rest on a list.",
 )
 _ALONE: Final = "The others are sound too; this one leaves the fewest questions open."
+_ANSWERS: Final = re.compile(r'<answer id="([A-Z])">\n(.*?)\n</answer>', re.DOTALL)
+_LONG: Final = 1_500  # characters of an answer that leaves nothing out
 _MOST: Final = 100
 _OWN_TASTE: Final = 0.35  # how much of a model's judgement is its own; the rest they share
 
 
 def write_score(brief: Brief) -> str:
-    """Return a mark on the asked scale, with a reason where there is room for one."""
+    """Return a mark on the asked scale, with a reason where there is room for it; of several answers, one for each."""
     found = _SCALE.search(brief.task)
     low, high = (int(found[1] or 0), int(found[2] or found[3])) if found else (1, 10)
     low, high = min(low, high), max(low, high)
+    answers = _ANSWERS.findall(brief.prompt)
+    if len(answers) > 1:
+        return json.dumps({label: round(low + (high - low) * _worth(answer), 1) for label, answer in answers})
     share = {"good": 0.9, "mixed": 0.7, "bad": 0.3}[feeling(brief.material)] + brief.chance.between(-0.1, 0.1, "score")
     mark = max(low, min(high, round(low + share * (high - low))))
     if brief.size == "small" or re.search(r"\b(?:only|just)\b", brief.task, re.IGNORECASE):
         return str(mark)
     return f"{mark}/{high}: {_why(brief, 1)}"
+
+
+def _worth(answer: str) -> float:
+    """Return what an answer is worth to a judge, from 0 to 1: more work shows, and the same text is worth the same."""
+    length = min(1.0, len(answer) / _LONG)
+    return 0.45 + 0.35 * length**0.5 + Chance("worth").between(-0.08, 0.12, answer.strip())
 
 
 def write_ranking(brief: Brief) -> str | None:
