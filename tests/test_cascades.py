@@ -142,6 +142,22 @@ def test_when_an_escalation_sees_the_first_answer_then_it_can_mend_it(ensemble: 
     assert ensemble.prompts[-1] == f"Mend {ANSWERS['qwen2.5-coder:7b']}"
 
 
+def test_when_an_answer_is_accepted_then_what_else_is_under_way_is_stopped(ensemble: Ensemble, server: Server) -> None:
+    ensemble.play(lambda asked: faults.silence() if asked.model == "gpt-4o" else ANSWERS[asked.model])
+    stages = [
+        Stage("aside", "default", "{task}"),
+        Stage("try", "local", "{task}", accept="42"),
+        Stage("end", "fast", "{try} {aside}"),
+    ]
+
+    run = Strategy("both", stages).run_sync("How many?")
+
+    assert run.complete
+    assert run.content == ANSWERS["qwen2.5-coder:7b"]
+    assert run["aside"].state == "stopped"
+    server.wait(lambda: all(request.finished or request.hung_up for request in server.requests))
+
+
 def test_when_a_cascade_cannot_be_then_it_is_refused() -> None:
     with pytest.raises(ConfigError, match="list of names"):
         Cascade("local")

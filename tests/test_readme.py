@@ -34,7 +34,9 @@ def test_when_the_python_is_run_then_it_works(capsys: pytest.CaptureFixture[str]
     exec(compile(blocks("python")[0], "README.md", "exec"), {"__name__": "readme"})
     said = capsys.readouterr().out
     assert "premium" in said
-    assert said.count(" ok ") == 5
+    assert said.count(" ok ") == 12
+    assert "the same calls at premium's prices" in said
+    assert "one call to premium" in said
 
 
 @pytest.mark.usefixtures("simulated")

@@ -68,6 +68,16 @@ def test_when_a_job_outlives_its_block_then_the_blocks_budget_still_holds(ensemb
     assert_ended_with_ideas(job.result(), ensemble)
 
 
+def test_when_only_the_review_is_refused_then_the_implementation_is_the_answer(ensemble: Ensemble) -> None:
+    ensemble.play(by_stage)
+
+    with session().budget.limit("0.10"):
+        run = Funnel(ideas=2).run_sync("x")
+
+    assert run["review"].state == "refused"
+    assert run.content == run.answer == "text 0 of gpt-4o"
+
+
 def test_when_nothing_at_all_fits_then_it_is_an_error(ensemble: Ensemble) -> None:
     ensemble.play(by_stage)
 

@@ -62,10 +62,9 @@ class Savings:
     def __str__(self) -> str:
         """Say it in one honest sentence."""
         if self.cost is None or self.baseline_cost is None:
-            return (
-                f"What {self.baseline} would have saved or cost cannot be said: "
-                f"{self.unpriced} of {self.attempts} attempts have no known price."
-            )
+            unknown = f"{self.unpriced} of {self.attempts} attempts have no known price"
+            why = unknown if self.unpriced else "the baseline's cost is not known"
+            return f"How the run compares with {self.baseline} cannot be said: {why}."
         how = "estimated from this run's tokens" if self.estimated else "measured"
         how = "with this run's own tokens" if self.kind == "same_calls" else how
         stopped = "" if self.complete else "; the run was stopped before its end"

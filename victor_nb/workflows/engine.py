@@ -122,6 +122,8 @@ class Engine:
                 failures = [self._judge(running.pop(task), task.exception()) for task in ended]
                 for failure in filter(None, failures):
                     raise failure
+                if self.accepted:
+                    break
         finally:
             for task in running:
                 task.cancel()
@@ -164,7 +166,8 @@ class Engine:
 
     async def _work(self, work: Work) -> None:
         """Ask all samples of a stage at once, and read what they say."""
-        work.lanes = [await self._lane(work, sample) for sample in range(work.stage.n)]
+        # A limit may look into the ledger before a call can be held: not on this loop.
+        work.lanes = await asyncio.to_thread(lambda: [self._lane(work, sample) for sample in range(work.stage.n)])
         await asyncio.gather(*(lane.run() for lane in work.lanes))
         await self._again(work)
         conclude(work, self._before(work))
@@ -175,23 +178,21 @@ class Engine:
         if len(refused) == len(work.lanes):
             return
         for place in refused:
-            lane = await self._lane(work, place)
+            lane = await asyncio.to_thread(self._lane, work, place)
             await lane.run()
             if isinstance(lane.outcome, BudgetError):
                 self.stopped = f"{work.stage.name}: {lane.outcome}"
                 return
             work.lanes[place] = lane
 
-    async def _lane(self, work: Work, sample: int) -> Lane:
-        """Return a call that is ready to go. A limit may look into the ledger for it, which is not for this loop."""
+    def _lane(self, work: Work, sample: int) -> Lane:
+        """Return a call that is ready to go."""
         stage = work.stage
         prompt = prompt_for(stage, self.task, self._before(work), sample + 1)
         options = options_for(stage, self._options, run_id=self.run_id, strategy=self.name)
         lane = Lane(stage.profile, 0, sample)
         orchestrator = self._orchestrators[stage.profile]
-        lane.route = await asyncio.to_thread(
-            orchestrator.route, prompt, options, stream=self._stream, on_text=lane.hear
-        )
+        lane.route = orchestrator.route(prompt, options, stream=self._stream, on_text=lane.hear)
         return lane
 
     def _close(self) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
-from victor_nb.errors import VictorInterrupted
+from victor_nb.errors import ClosedError, VictorInterrupted
 from victor_nb.workflows.runs import collect
 
 if TYPE_CHECKING:
@@ -92,4 +93,5 @@ class Keeping:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if error is not None and "run" not in error.__dict__:
-            error.__dict__["run"] = collect(self._engine)
+            with suppress(ClosedError):  # the session has ended as well, and its ledger with it
+                error.__dict__["run"] = collect(self._engine)

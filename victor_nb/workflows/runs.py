@@ -213,7 +213,7 @@ def collect(engine: Engine) -> StrategyRun:
         stages=tuple(_result(work, rows, engine.clock.now) for work in begun),
         path=tuple(work.stage.profile for work in begun),
         complete=engine.stopped is None and engine.clock.stopped,
-        stopped=engine.stopped,
+        stopped=engine.stopped or (None if engine.clock.stopped else "it has not ended"),
         wall=engine.clock.now,
         final=base.stage.name if base else None,
         rows=rows,
