@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ensemble import Ensemble
 from servers import faults
 from victor_nb.errors import ConfigError, ServerError
 from victor_nb.workflows.checks import Agreement, Exact, JsonSchema, Regex
@@ -15,6 +14,8 @@ from victor_nb.workflows.stages import Stage
 from victor_nb.workflows.strategies import Cascade, Strategy, find_strategy
 
 if TYPE_CHECKING:
+    from ensemble import Ensemble
+    from servers import Server
     from victor_nb.values import Reply
 
 pytest_plugins = ["workbench_fixtures", "ensemble_fixtures"]

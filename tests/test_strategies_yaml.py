@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from ensemble import Ensemble
 from victor_nb.errors import ConfigError
 from victor_nb.workflows.stages import Stage
 from victor_nb.workflows.strategies import Funnel, Strategy, Tiered, find_strategy
+
+if TYPE_CHECKING:
+    from ensemble import Ensemble
 
 pytest_plugins = ["workbench_fixtures", "ensemble_fixtures"]
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 _TAIL: Final = 240  # characters of each answer that are shown while it grows
 _MOST_SHOWN: Final = 20_000  # characters of each answer in the table that is kept
 # `pre`: nothing in it is Markdown, or mathematics, to any reader.
-_CELL: Final = '<td style="text-align:left;vertical-align:top"><pre style="white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere;background:none">{}</pre></td>'
+_TEXT: Final = "white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere;background:none"
+_CELL: Final = f'<td style="text-align:left;vertical-align:top"><pre style="{_TEXT}">{{}}</pre></td>'
 _HEAD: Final = '<th scope="col" style="text-align:left">{}</th>'
 
 
