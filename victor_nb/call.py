@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from victor_nb.accounting.budget import Hold
     from victor_nb.plan import Plan
     from victor_nb.record import Attempt
-    from victor_nb.values import ChatRequest, ReplyStatus
+    from victor_nb.values import ChatRequest, ReplyStatus, Status
 
 _ASSUMED_OUTPUT: Final = 8192
 """Tokens that an answer may take at worst where no max_tokens is given."""
@@ -60,6 +60,7 @@ class Call:
         Raises:
             VictorError: What went wrong; every attempt is in the ledger.
         """
+        self._check_open()
         hold = self._hold()
         self._task = asyncio.current_task()
         self.plan.running.add(self)
@@ -79,6 +80,10 @@ class Call:
         reply = self.reply("ok" if self._attempt and self._attempt.draft.finish_reason else "partial")
         self.plan.session.last = reply
         return reply
+
+    def _check_open(self) -> None:
+        if self.plan.owner.closed:
+            raise ClosedError(f"{self.plan.profile.name}: closed before the call was sent.")
 
     def close(self) -> None:
         """End the call because its client goes. On the background loop only."""
@@ -141,6 +146,7 @@ class Call:
         """Wait for a place, then try until it works or is not worth another try."""
         asked = time.perf_counter()
         async with self.plan.limiter:
+            self._check_open()
             self._began = time.perf_counter()
             self._record.queue = self._began - asked
             self._deadline = asyncio.timeout(self.plan.timeout)
@@ -199,8 +205,7 @@ class Call:
             self._close(attempt, self._failure)
             raise
         finally:
-            # Only a fault of our own comes here with the row still open.
-            self._record.close(attempt, "ok" if attempt.draft.finish_reason else "partial")
+            self._record.close(attempt, _ended(attempt))
 
     def _close(self, attempt: Attempt, failure: ProviderError | None) -> None:
         status = "interrupted" if failure is None else "partial" if attempt.draft.started else "error"
@@ -258,3 +263,10 @@ class Call:
             model=profile.model,
             request_id=self._attempt.draft.request_id if self._attempt else None,
         )
+
+
+def _ended(attempt: Attempt) -> Status:
+    """Return how an attempt went that nothing was said about."""
+    if attempt.draft.finish_reason:
+        return "ok"
+    return "partial" if attempt.draft.started else "error"

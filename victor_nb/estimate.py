@@ -5,13 +5,12 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-from victor_nb.errors import VictorWarning
+from victor_nb.errors import ConfigError, VictorWarning
 from victor_nb.session import session
+from victor_nb.values import Usage
 
 if TYPE_CHECKING:
     from decimal import Decimal
-
-    from victor_nb.values import Usage
 
 
 def estimate_cost(profile_or_model: str, usage: Usage) -> Decimal | None:
@@ -24,6 +23,8 @@ def estimate_cost(profile_or_model: str, usage: Usage) -> Decimal | None:
     Returns:
         USD, or None when nobody knows: the name is neither (said in a `VictorWarning`), or the model has no price.
     """
+    if type(profile_or_model) is not str or type(usage) is not Usage:
+        raise ConfigError("estimate_cost takes the name of a profile or a model, and a Usage such as reply.usage.")
     home = session()
     profile = home.settings.profiles.get(profile_or_model)
     if profile is not None:

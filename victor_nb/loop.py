@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from victor_nb.errors import ClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
-    from concurrent.futures import Future
     from contextlib import AbstractContextManager
 
     from anyio.from_thread import BlockingPortal
@@ -25,52 +24,71 @@ T = TypeVar("T")
 
 _TICK: Final = 0.1  # seconds; ipykernel hands an interrupt to an awaiting cell only when its loop wakes up
 _GRACE: Final = 1.0  # seconds that a stopped job has to close its socket and write its row
-_awaiting: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, int]] = WeakKeyDictionary()
+_CLOSED: Final = "This session is closed. Call victor_nb.session() for a new one."
 
 
 class Job(Generic[T]):
     """Work under way on the background loop, seen from any thread."""
 
-    def __init__(self, work: Callable[[], Awaitable[T]]) -> None:
+    def __init__(self, work: Callable[[], Awaitable[T]], loop: asyncio.AbstractEventLoop) -> None:
         self._work = work
+        self._loop = loop
         self._finished = threading.Event()
         self._value: T | None = None
         self._error: BaseException | None = None
-        self._future: Future[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._stopped = False
+        self._ends: list[Callable[[], object]] = []
 
-    async def run(self) -> None:
-        """Do the work, and keep what becomes of it."""
+    def spawn(self, tasks: set[asyncio.Task[None]]) -> None:
+        """Begin. On the background loop only."""
+        self._task = task = self._loop.create_task(self._run())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        if self._stopped:
+            task.cancel()
+
+    async def _run(self) -> None:
         try:
             self._value = await self._work()
-        except BaseException as error:
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it belongs to whoever asks for the result
             self._error = error
-            # A cancellation belongs to the loop as well; any other error belongs to whoever asks for the result.
-            if not isinstance(error, Exception):
-                raise
         finally:
             self._finished.set()
+            for end in self._ends:
+                end()
 
-    def attach(self, portal: BlockingPortal) -> None:
-        """Start the work."""
-        self._future = portal.start_task_soon(self.run)
+    def on_end(self, callback: Callable[[], object]) -> None:
+        """Call back on the background loop when the work has ended. Before it begins only."""
+        self._ends.append(callback)
 
     def cancel(self) -> None:
-        """Ask the work to stop; it closes its sockets and writes its rows on the way out."""
-        if self._future is not None:
-            self._future.cancel()
+        """Ask the work to stop; it closes its sockets and writes its rows on the way out. It waits for nothing."""
+        self._stopped = True
+        with suppress(RuntimeError):  # the loop is gone, and all of its work with it
+            self._loop.call_soon_threadsafe(self._stop)
 
-    def done(self) -> bool:
-        """Tell whether the work has ended, well or not."""
-        return self._finished.is_set()
+    def _stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
 
     @property
     def error(self) -> BaseException | None:
         """What the work raised, once it has ended."""
         return self._error
 
+    def done(self) -> bool:
+        """Tell whether the work has ended, well or not."""
+        return self._finished.is_set()
+
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the end of the work, at most `timeout` seconds; tell whether it came."""
-        return self._finished.wait(timeout)
+        if timeout is not None:
+            return self._finished.wait(timeout)
+        # In short waits: an interrupt that comes just before a lock is waited for is seen only when the wait ends.
+        while not self._finished.wait(_TICK):
+            pass
+        return True
 
     def result(self) -> T:
         """Wait for the result. An interrupt cancels the work before it goes on.
@@ -79,7 +97,7 @@ class Job(Generic[T]):
             BaseException: Whatever the work raised.
         """
         try:
-            self._finished.wait()
+            self.wait()
         except KeyboardInterrupt:
             self.cancel()
             self._finished.wait(_GRACE)
@@ -97,7 +115,9 @@ class BackgroundLoop:
         self._lock = threading.Lock()
         self._portal: BlockingPortal | None = None
         self._manager: AbstractContextManager[BlockingPortal] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: int | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
     @property
@@ -112,35 +132,60 @@ class BackgroundLoop:
 
     def start(self, work: Callable[[], Awaitable[T]]) -> Job[T]:
         """Start work from any thread, without waiting for it."""
-        job = Job(work)
-        if self.running_here:
-            # The portal refuses its own thread; there a plain task does.
-            task = asyncio.get_running_loop().create_task(job.run())
-            _tasks.add(task)
-            task.add_done_callback(_tasks.discard)
-        else:
-            job.attach(self._open())
+        job = Job(work, self._open())
+        self._spawn(job)
         return job
+
+    def start_if_open(self, work: Callable[[], Awaitable[object]]) -> None:
+        """Start work where there is a loop to do it. For finalizers, which may strike anywhere: it takes no lock."""
+        if self._loop is not None and not self._closed:
+            with suppress(ClosedError):
+                self._spawn(Job(work, self._loop))
+
+    def _spawn(self, job: Job[T]) -> None:
+        try:
+            cast("asyncio.AbstractEventLoop", self._loop).call_soon_threadsafe(job.spawn, self._tasks)
+        except RuntimeError:
+            raise ClosedError(_CLOSED) from None
 
     async def call(self, work: Callable[[], Awaitable[T]]) -> T:
         """Await work from any asyncio loop; a cancellation waits until the work has cleaned up after itself."""
         if self.running_here:
             return await work()
-        portal = self._open()
-        with awake(asyncio.get_running_loop()):
-            return cast("T", await portal.call_async(cast("Any", work)))
+        here, ended = asyncio.get_running_loop(), asyncio.Event()
+        job = Job(work, self._open())
+        job.on_end(lambda: _tell(here, ended))
+        self._spawn(job)
+        with awake(here):
+            try:
+                await ended.wait()
+            except asyncio.CancelledError:
+                job.cancel()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_GRACE):
+                        await ended.wait()
+                raise
+        return job.result()
 
-    def _open(self) -> BlockingPortal:
+    def _open(self) -> asyncio.AbstractEventLoop:
+        if self._loop is not None and not self._closed:
+            return self._loop
+        from anyio.from_thread import start_blocking_portal  # noqa: PLC0415 - 40 ms that not all need
+
         with self._lock:
             if self._closed:
-                raise ClosedError("This session is closed. Call victor_nb.session() for a new one.")
-            if self._portal is None:
-                from anyio.from_thread import start_blocking_portal  # noqa: PLC0415 - 40 ms that not all need
-
+                raise ClosedError(_CLOSED)
+            if self._loop is None:
                 self._manager = start_blocking_portal(name=self._name)
                 self._portal = self._manager.__enter__()
                 self._thread = self._portal.call(threading.get_ident)
-            return self._portal
+                self._loop = self._portal.call(asyncio.get_running_loop)
+            return self._loop
+
+    def forget(self) -> None:
+        """Take the loop for ended, without a word to its thread: in a forked child there is none."""
+        self._closed = True
+        self._manager = self._portal = None
 
     def close(self) -> None:
         """Cancel what is under way and end the thread. Twice is fine; from its own thread it only asks for the end."""
@@ -151,28 +196,51 @@ class BackgroundLoop:
             return
         if self.running_here:
             task = asyncio.get_running_loop().create_task(portal.stop(cancel_remaining=True))
-            _tasks.add(task)
+            self._tasks.add(task)
             return
+        portal.call(self._end_all)
         portal.call(portal.stop, True)  # noqa: FBT003 - anyio's call takes positional arguments only
         manager.__exit__(None, None, None)
 
+    async def _end_all(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_GRACE)
 
-_tasks: Final[set[asyncio.Task[None]]] = set()
+
+def _tell(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    with suppress(RuntimeError):  # the caller's loop is closed: nobody waits any more
+        loop.call_soon_threadsafe(event.set)
+
+
+class _Ticker:
+    """Wakes one loop while somebody awaits a call of ours on it."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self.next: asyncio.TimerHandle | None = None
+
+
+_tickers: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, _Ticker]] = WeakKeyDictionary()
 
 
 @contextmanager
 def awake(loop: asyncio.AbstractEventLoop) -> Generator[None]:
     """Wake the loop ten times a second while one of our calls is awaited on it, so that Stop is seen."""
-    before = _awaiting.get(loop, 0)
-    _awaiting[loop] = before + 1
-    if not before:
-        _tick(loop)
+    ticker = _tickers.setdefault(loop, _Ticker())
+    ticker.waiting += 1
+    if ticker.next is None:
+        _tick(loop, ticker)
     try:
         yield
     finally:
-        _awaiting[loop] -= 1
+        ticker.waiting -= 1
+        if not ticker.waiting and ticker.next is not None:
+            ticker.next.cancel()
+            ticker.next = None
 
 
-def _tick(loop: asyncio.AbstractEventLoop) -> None:
-    if _awaiting.get(loop) and not loop.is_closed():
-        loop.call_later(_TICK, _tick, loop)
+def _tick(loop: asyncio.AbstractEventLoop, ticker: _Ticker) -> None:
+    ticker.next = loop.call_later(_TICK, _tick, loop, ticker)

@@ -51,6 +51,8 @@ class AgentOrchestrator:
         session: Session,
         find: Callable[[str], AgentOrchestrator] | None = None,
     ) -> None:
+        if session.closed:
+            raise ClosedError("This session is closed. Call victor_nb.session() for a new one.")
         self.profile = profile
         self._find = find
         self.mode: Mode = session.mode
@@ -143,7 +145,7 @@ class AgentOrchestrator:
             timeout=self.profile.timeout.total if timeout is None else timeout,
             limiter=self._limiter,
             limits=limits,
-            tags=options.get("tags", {}),
+            tags=options.get("tags") or {},
             run_id=options.get("run_id"),
             strategy=options.get("strategy"),
             stage=options.get("stage"),
@@ -164,7 +166,8 @@ class AgentOrchestrator:
         """Close the connections; a call under way ends with a `ClosedError`. Twice is fine."""
         if not self.closed:
             self.closed = True
-            await self._session.loop.call(self._end)
+            if not self._session.loop.ended:
+                await self._session.loop.call(self._end)
 
     def close(self) -> None:
         """Close the connections from any thread, waiting at most two seconds for it. Twice is fine."""
@@ -200,8 +203,7 @@ async def _stop(calls: list[Call]) -> None:
 
 
 def _abandon(loop: BackgroundLoop, provider: Provider) -> None:
-    if not loop.ended:
-        loop.start(provider.aclose)
+    loop.start_if_open(provider.aclose)
 
 
 def _open(profile: Profile, settings: Settings, session: Session) -> Provider:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypedDict
+from functools import partial
+from math import inf
+from typing import TYPE_CHECKING, Final, Protocol, TypedDict, cast
 
-from victor_nb.errors import ConfigError, PromptError
+from victor_nb.errors import ConfigError, PromptError, did_you_mean
 from victor_nb.values import ChatRequest, Message, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from victor_nb.accounting.budget import Limit
@@ -54,6 +56,12 @@ class CallOptions(TypedDict, total=False):
     stage: str | None
 
 
+class Owner(Protocol):
+    """Who has the client."""
+
+    closed: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """One question to one profile, and what it may take."""
@@ -74,7 +82,7 @@ class Plan:
     strategy: str | None
     stage: str | None
     running: set[Call]
-    owner: object
+    owner: Owner
     """Whose client it is: not closed as garbage while its calls go on."""
 
 
@@ -85,23 +93,77 @@ def make_request(profile: Profile, prompt: str | Reply, options: CallOptions) ->
         PromptError: The prompt cannot be sent.
         ConfigError: An option cannot be sent.
     """
+    check_options(options)
     text = prompt.content if isinstance(prompt, Reply) else prompt
     system = options.get("system", profile.system)
-    for name, part in (("prompt", text), ("system prompt", system)):
-        if part is not None:
-            _check_text(name, part)
+    _check_text("prompt", text)
+    if system is not None:
+        _check_text("system prompt", system)
     if not text.strip():
         raise PromptError("The prompt is empty. Write what you want to ask.")
-    params = {**profile.params, **options.get("params", {})}
+    params = {**profile.params, **(options.get("params") or {})}
     _check_params(params)
     return ChatRequest(
         model=profile.model,
-        messages=(*options.get("history", ()), Message("user", text)),
+        messages=(*(options.get("history") or ()), Message("user", text)),
         system=system,
         max_tokens=options.get("max_tokens", profile.max_tokens),
         temperature=options.get("temperature", profile.temperature),
         params=params,
     )
+
+
+def check_options(options: CallOptions) -> None:
+    """Refuse an option that nobody knows, or whose value means nothing.
+
+    Raises:
+        ConfigError: There is one; None counts as not given.
+    """
+    for name, value in cast("dict[str, object]", options).items():
+        if name not in _CHECKS:
+            close = did_you_mean(name, _CHECKS)
+            hint = f"Did you mean {close}=?" if close else f"Known: {', '.join(_CHECKS)}."
+            raise ConfigError(f"A call takes no {name}=. {hint}")
+        fits, wanted = _CHECKS[name]
+        if value is not None and not fits(value):
+            shown = repr(value) if isinstance(value, (str, int, float)) else f"a {type(value).__name__}"
+            raise ConfigError(f"{name}= takes {wanted}, not {shown}.")
+
+
+def _is_number(value: object, *, least: float, most: float = inf) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= most and value < inf
+
+
+def _is_whole(value: object, *, least: int, most: float = inf) -> bool:
+    return isinstance(value, int) and _is_number(value, least=least, most=most)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_history(value: object) -> bool:
+    turns = cast("Sequence[object]", value) if isinstance(value, Sequence) and not isinstance(value, str) else None
+    return turns is not None and all(isinstance(turn, Message) for turn in turns)
+
+
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, Mapping)
+
+
+_CHECKS: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
+    "system": (_is_text, "text"),
+    "history": (_is_history, "a list of Message"),
+    "max_tokens": (partial(_is_whole, least=1), "a whole number of 1 or more"),
+    "temperature": (partial(_is_number, least=0, most=2), "a number from 0 to 2"),
+    "timeout": (partial(_is_number, least=1e-9), "seconds above 0"),
+    "retries": (partial(_is_whole, least=0, most=10), "a whole number from 0 to 10"),
+    "params": (_is_mapping, "a mapping"),
+    "tags": (_is_mapping, "a mapping"),
+    "run_id": (_is_text, "text"),
+    "strategy": (_is_text, "text"),
+    "stage": (_is_text, "text"),
+}
 
 
 def _check_text(name: str, text: object) -> None:

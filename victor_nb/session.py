@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import pkgutil
 import sys
 import threading
@@ -251,7 +252,7 @@ class Session:
 
 
 _current: list[Session] = []
-_guard: Final = threading.Lock()
+_guard = threading.Lock()
 
 
 def session() -> Session:
@@ -277,5 +278,17 @@ class _Door(ModuleType):
         return session()
 
 
+def _after_fork() -> None:
+    """Start anew in a forked child: the threads of the parent's session are not in it, and its lock may be held."""
+    global _guard  # noqa: PLW0603 - a lock that was held in the parent would never be let go here
+    _guard = threading.Lock()
+    for old in _current:
+        old.closed = True
+        old.loop.forget()
+    _current.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 sys.modules[__name__].__class__ = _Door
 atexit.register(reset)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from victor_nb.errors import PartialAnswerError, VictorError, VictorInterrupted
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from victor_nb.route import Detour
     from victor_nb.values import Reply
 
+_TICK: Final = 0.1  # seconds
 _GRACE: Final = 1.0  # seconds that a stopped call has to close its socket and write its row
 
 
@@ -134,7 +134,9 @@ class Stream:
         try:
             while True:
                 with self._changed:
-                    self._changed.wait_for(partial(self._has, taken))
+                    # In short waits, so that an interrupt is never missed.
+                    while not self._has(taken):
+                        self._changed.wait(_TICK)
                 if taken == len(self._pieces):
                     break
                 yield self._pieces[taken]

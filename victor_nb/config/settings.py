@@ -108,14 +108,14 @@ class Settings:
     # --- the environment ---
 
     @cached_property
-    def _dotenv(self) -> Mapping[str, str]:
+    def _dotenv(self) -> Mapping[str, Secret]:
         """What the .env file beside the settings says; read for keys and addresses, never written."""
         folder = Path.cwd() if self.built_in else self.source.parent
         if not (folder / ".env").is_file():
             return {}
         from dotenv import dotenv_values  # noqa: PLC0415 - rarely needed
 
-        return {name: value for name, value in dotenv_values(folder / ".env").items() if value}
+        return {name: Secret(value) for name, value in dotenv_values(folder / ".env").items() if value}
 
     @property
     def built_in(self) -> bool:
@@ -124,7 +124,8 @@ class Settings:
 
     def _variable(self, name: str) -> str | None:
         """Return a variable of the environment, else of the .env file; an empty one counts as absent."""
-        return os.environ.get(name, "").strip() or self._dotenv.get(name)
+        written = self._dotenv.get(name)
+        return os.environ.get(name, "").strip() or (written.reveal() if written else None)
 
     def key_variables(self, profile: Profile) -> tuple[str, ...]:
         """Return the variables that may hold the profile's key, the first that is set winning."""
@@ -161,7 +162,7 @@ class Settings:
         """Return what takes every key that could be known here out of a text."""
         named = {variable for profile in self.profiles.values() for variable in self.key_variables(profile)}
         named.update(variable for variables in _KEYS.values() for variable in variables)
-        places = {**self._dotenv, **os.environ}
+        places = {**{name: value.reveal() for name, value in self._dotenv.items()}, **os.environ}
         return Redactor(
             value
             for name, value in places.items()

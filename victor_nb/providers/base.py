@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from victor_nb.values import ChatRequest, Delta
 
 # What a broken or foreign answer makes of a parser that trusted it.
-PARSE_FAILURES: Final = (ValueError, TypeError, KeyError, AttributeError, IndexError, AssertionError)
+PARSE_FAILURES: Final = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    IndexError,
+    AssertionError,
+    RecursionError,
+)
 
 
 @dataclass(frozen=True, slots=True)

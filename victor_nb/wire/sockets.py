@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # How long an idle connection is kept: below the shortest keep-alive that servers are known to announce (5 s).
 _KEEP_ALIVE: Final = 4.5
+_LONGEST_HEADER: Final = 65_536  # bytes; gateways add long ones
 
 
 class Sockets(httpx2.AsyncBaseTransport):
@@ -32,7 +33,12 @@ class Sockets(httpx2.AsyncBaseTransport):
 
     def _open_session(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(limit=0, ssl=self._context, keepalive_timeout=_KEEP_ALIVE)
-        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            max_line_size=_LONGEST_HEADER,
+            max_field_size=_LONGEST_HEADER,
+        )
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send one request.
