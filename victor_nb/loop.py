@@ -7,6 +7,7 @@ Stop works at once, since the main thread only waits.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
@@ -185,11 +186,15 @@ class BackgroundLoop:
     def forget(self) -> None:
         """Take the loop for ended, without a word to its thread: in a forked child there is none."""
         self._closed = True
-        self._manager = self._portal = None
+        if self._manager is not None:
+            # Its end would wait for the thread: never to be collected, not even at exit.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._manager))
 
     def close(self) -> None:
         """Cancel what is under way and end the thread. Twice is fine; from its own thread it only asks for the end."""
         with self._lock:
+            if self._closed:
+                return
             self._closed = True
             manager, portal, self._manager, self._portal = self._manager, self._portal, None, None
         if portal is None or manager is None:
