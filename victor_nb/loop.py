@@ -52,8 +52,11 @@ class Job(Generic[T]):
     async def _run(self) -> None:
         try:
             self._value = await self._work()
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it belongs to whoever asks for the result
+        except BaseException as error:
+            # It belongs to whoever asks for the result, a cancellation too; only the end of the process goes on.
             self._error = error
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                raise
         finally:
             self._finished.set()
             for end in self._ends:

@@ -68,7 +68,8 @@ class StrategyJob:
                 raise self.interrupted() from None
             except asyncio.CancelledError:
                 pass  # somebody else's `cancel`: what had come is what was asked for
-        return self.run
+        self._engine.session.last = run = self.run
+        return run
 
     def interrupted(self) -> VictorInterrupted:
         """Stop everything, and return the error to raise; its `run` is what had come."""

@@ -72,7 +72,9 @@ class Strategy:
         engine = await asyncio.to_thread(self._engine, task, pool, options, stream=False)
         with Keeping(engine):
             await engine.session.loop.call(engine.run)
-        return await asyncio.to_thread(collect, engine)
+        run = await asyncio.to_thread(collect, engine)
+        engine.session.last = run
+        return run
 
     def run_sync(
         self, task: str | Reply, *, pool: OrchestratorPool | None = None, **options: Unpack[CallOptions]
