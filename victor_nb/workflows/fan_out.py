@@ -118,8 +118,8 @@ class FanOut:
             await asyncio.gather(*(lane.run() for lane in self.lanes))
         finally:
             self._ended = time.perf_counter()
-        self.session.last = self.replies
-        return self.replies
+        self.session.last = replies = self.replies
+        return replies
 
     @property
     def replies(self) -> Replies:
