@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ SUFFIXES = ("_API_KEY", "_PROXY")
 # The same examples on every machine: a run that fails here fails everywhere. Time is no verdict on a shared machine.
 hypothesis.settings.register_profile("victor_nb", database=None, deadline=None, derandomize=True)
 hypothesis.settings.load_profile("victor_nb")
+# A shell that starts us in the background has interrupts ignored; the tests that press Stop need them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 set_hypothesis_home_dir(Path(__file__).parent.parent / "build" / ".hypothesis")
 
 
