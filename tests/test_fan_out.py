@@ -267,3 +267,12 @@ async def test_when_the_first_one_answers_then_it_serves(tmp_path: Path, four: d
         reply = await pool.get_orchestrator("first").run("Who are you?")
     assert isinstance(reply, Reply)
     assert (reply.profile, reply.notes) == ("first", ())
+
+
+def test_when_it_is_cancelled_before_it_has_begun_then_it_ends_all_the_same(four: dict[str, Server]) -> None:
+    play(four, **{name: faults.silence() for name in NAMES})
+    for _ in range(20):
+        fan = session().pool.start_fan_out("Wait.", NAMES)
+        fan.cancel()
+        assert fan.wait(20)
+        assert {reply.status for reply in fan.replies.ok} == {"interrupted"}

@@ -46,6 +46,7 @@ class Job(Generic[T]):
         self._task = task = self._loop.create_task(self._run())
         tasks.add(task)
         task.add_done_callback(tasks.discard)
+        task.add_done_callback(self._settle)
         if self._stopped:
             task.cancel()
 
@@ -57,10 +58,14 @@ class Job(Generic[T]):
             self._error = error
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 raise
-        finally:
-            self._finished.set()
-            for end in self._ends:
-                end()
+
+    def _settle(self, task: asyncio.Task[None]) -> None:
+        """Say that it has ended; a task that is cancelled before its first step never ran at all."""
+        if task.cancelled():
+            self._error = asyncio.CancelledError()
+        self._finished.set()
+        for end in self._ends:
+            end()
 
     def on_end(self, callback: Callable[[], object]) -> None:
         """Call back on the background loop when the work has ended. Before it begins only."""

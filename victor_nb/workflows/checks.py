@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 
 from victor_nb.errors import ConfigError
 from victor_nb.workflows.items import spoken
@@ -25,6 +26,10 @@ Acceptance: TypeAlias = (
     "Callable[[Reply], object] | Mapping[str, Any] | str | re.Pattern[str] | int | Check | Agreement"
 )
 """What a stage's `accept` may be."""
+
+
+FAULTS: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError)
+"""What a function of the user's makes of an answer that it did not expect."""
 
 
 class Check(Protocol):
@@ -163,7 +168,10 @@ def accepted(rule: Acceptance, replies: Sequence[Reply], best: int) -> int | Non
     if isinstance(settled, Agreement):
         return settled.winner([reply.content for reply in replies])
     check, reply = as_check(settled), replies[best]
-    says_yes = check.passes(reply.content) if check else cast("Callable[[Reply], object]", settled)(reply)
+    try:
+        says_yes = check.passes(reply.content) if check else cast("Callable[[Reply], object]", settled)(reply)
+    except FAULTS:
+        return None  # an answer that the user's function stumbles over does not pass
     return best if says_yes else None
 
 
@@ -182,6 +190,10 @@ def check_rule(rule: object) -> None:
     Raises:
         ConfigError: It is none of the things that `accept` may be.
     """
+    if inspect.iscoroutinefunction(rule):
+        raise ConfigError("accept= takes a plain function: what an async one returns is always true. Leave async out.")
+    if isinstance(rule, int) and not isinstance(rule, bool) and rule < 1:
+        raise ConfigError(f"accept={rule}: at least one sample must agree.")
     if isinstance(rule, bool) or not (
         rule is None or callable(rule) or isinstance(rule, (int, Agreement)) or as_check(rule) is not None
     ):

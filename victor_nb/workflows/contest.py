@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from victor_nb.errors import ConfigError, VictorError
 from victor_nb.workflows.baselines import one_call, same_calls
-from victor_nb.workflows.checks import as_check
+from victor_nb.workflows.checks import FAULTS, as_check
 from victor_nb.workflows.judge import Score, judge, scores
 from victor_nb.workflows.progress import total
 from victor_nb.workflows.strategies import Single
@@ -111,8 +111,12 @@ class Contest:
         check = as_check(self.judge)
         for entry in entries:
             answer = entry.run.answer if entry.run else ""
-            given = check.passes(answer, task=entry.task) if check else cast("Any", self.judge)(entry.task, answer)
-            entry.score = Score(float(given), nan)
+            try:
+                given = check.passes(answer, task=entry.task) if check else cast("Any", self.judge)(entry.task, answer)
+                entry.score = Score(float(given), nan)
+            except (*FAULTS, VictorError) as error:
+                # The answers are paid for: one that cannot be scored is no reason to lose the others.
+                self.warnings.append(f"{entry.strategy.name}: the judge failed ({type(error).__name__}: {error}).")
 
     async def _ask_judge(self, profile: str, entries: list[Entry]) -> None:
         judging = self.pool.get_orchestrator(profile)

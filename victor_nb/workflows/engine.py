@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 from uuid import uuid4
 
 from victor_nb.config.blueprint import needed
 from victor_nb.errors import BudgetError, PromptError, VictorError
+from victor_nb.values import Reply
 from victor_nb.workflows.fan_out import Lane
 from victor_nb.workflows.progress import Clock, Progress, StageProgress, Work
 from victor_nb.workflows.prompting import options_for, prompt_for
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from victor_nb.plan import CallOptions
-    from victor_nb.values import Reply
     from victor_nb.workflows.orchestrator_pool import OrchestratorPool
     from victor_nb.workflows.stages import Stage
 
@@ -58,7 +58,10 @@ class Engine:
         options: CallOptions,
     ) -> None:
         self.name = name
-        self.task = str(task)
+        given = cast("object", task)
+        if not isinstance(given, (str, Reply)):
+            raise PromptError(f"The task is a {type(given).__name__}, not text. Pass a str.")
+        self.task = str(given)
         if not self.task.strip():
             raise PromptError("The task is empty. Write what you want to have done.")
         self.run_id = options.get("run_id") or uuid4().hex
@@ -68,7 +71,7 @@ class Engine:
         self.stopped: str | None = None
         self.accepted: Work | None = None
         self.clock = Clock()
-        self._orchestrators = {stage.profile: pool.get_orchestrator(stage.profile) for stage in stages}
+        self._orchestrators = {stage.profile: pool.get_orchestrator(_meant(stage.profile, pool)) for stage in stages}
         self._options = options
         self._stream = stream
         self._refused: BudgetError | None = None
@@ -211,3 +214,8 @@ async def _settled(task: asyncio.Task[None]) -> None:
 
     with CancelScope(shield=True), contextlib.suppress(asyncio.CancelledError):
         await asyncio.wait({task}, timeout=_GRACE)
+
+
+def _meant(profile: str, pool: OrchestratorPool) -> str | None:
+    """Return the profile's name; `default` is the default profile, whatever that is called."""
+    return None if profile == "default" and profile not in pool.settings.profiles else profile

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, get_args
 from uuid import uuid4
 
 from victor_nb.errors import ConfigError, FanOutError, VictorError, VictorInterrupted
@@ -173,10 +173,21 @@ class FanOut:
 
 def judged(replies: Replies, on_error: OnError) -> Replies:
     """Return the replies, unless too many of them are errors."""
+    check_on_error(on_error)
     failed = [entry for entry in replies.entries if isinstance(entry.outcome, VictorError)]
     if failed and (on_error == "raise" or len(failed) == len(replies.entries)):
         raise FanOutError(replies, [(entry.profile, entry.outcome) for entry in failed], len(replies.entries))
     return replies
+
+
+def check_on_error(word: str) -> None:
+    """Refuse a word that says nothing about failures.
+
+    Raises:
+        ConfigError: It is neither of the two.
+    """
+    if word not in get_args(OnError):
+        raise ConfigError(f"on_error={word!r} is unknown. Known: {', '.join(get_args(OnError))}.")
 
 
 def _check(prompts: Sequence[object], profiles: Sequence[str], n: int) -> None:

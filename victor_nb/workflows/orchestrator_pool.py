@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self, Unpack
 from victor_nb.errors import ClosedError
 from victor_nb.orchestrator import AgentOrchestrator
 from victor_nb.session import session
-from victor_nb.workflows.fan_out import FanOut, judged
+from victor_nb.workflows.fan_out import FanOut, check_on_error, judged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,6 +88,7 @@ class OrchestratorPool:
             ValueError: No profile goes by one of the names.
         """
         # The first client of a provider imports its SDK: a second that must not stop the caller's loop.
+        check_on_error(on_error)
         fan = await asyncio.to_thread(FanOut, self, prompt, profiles, n=n, stream=False, options=options)
         return judged(await self._session.loop.call(fan.run), on_error)
 
@@ -101,6 +102,7 @@ class OrchestratorPool:
         **options: Unpack[CallOptions],
     ) -> Replies:
         """Ask several profiles at once, and block until all have answered; `fan_out` says the rest."""
+        check_on_error(on_error)
         return FanOut(self, prompt, profiles, n=n, stream=False, options=options).result(on_error=on_error)
 
     def start_fan_out(

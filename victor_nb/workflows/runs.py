@@ -105,7 +105,13 @@ class StrategyRun:
     pool: OrchestratorPool = field(compare=False)
 
     def __getitem__(self, stage: str) -> StageResult:
-        return next(found for found in self.stages if found.name == stage)
+        for found in self.stages:
+            if found.name == stage:
+                return found
+        raise KeyError(f"{stage!r} is no stage of this run. It has {', '.join(each.name for each in self.stages)}.")
+
+    __iter__ = None
+    """A run is looked into by the names of its stages, not looped over."""
 
     def __str__(self) -> str:
         return self.content

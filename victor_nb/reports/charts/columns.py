@@ -40,8 +40,7 @@ def numbers(frame: pd.DataFrame, name: str) -> NDArray[np.float64]:
     """Return a column as floats, NaN where it is unknown or where there is no such column."""
     if name not in frame.columns:
         return np.full(len(frame), np.nan)
-    known = frame[name].where(frame[name].notna(), None)
-    return np.array([np.nan if cell is None else float(cell) for cell in known], dtype=np.float64)
+    return np.array([np.nan if pd.isna(cell) else float(cell) for cell in frame[name]], dtype=np.float64)
 
 
 def words(frame: pd.DataFrame, name: str, *, missing: str = "") -> list[str]:
