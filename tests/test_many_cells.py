@@ -240,3 +240,9 @@ def wait(condition: Callable[[], object], seconds: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it never came"
         time.sleep(0.01)
+
+
+def test_when_a_call_was_refused_then_the_ledger_can_still_be_charted(shell: Shell) -> None:
+    shell.fail("%%victor premium budget=0.0001\nHi.")
+    shell.run("%%victor fast\nHi.")
+    assert "<img alt" in shell.run("%victor plot tokens_vs_cost").frames[0][HTML]
