@@ -13,6 +13,7 @@ from genai_prices import calc_price
 
 from servers import ANTHROPIC, DIALECTS, GOOGLE, OLLAMA, OPENAI, Server, faults
 from servers.answers import Answer, Tokens
+from servers.dialects import dialect_of
 from victor_nb import VictorError, session
 from workbench import rows, write_profiles
 
@@ -44,8 +45,9 @@ class Books:
 
     def act(self, request: Request) -> Act:
         """Choose what happens to one exchange."""
-        del request
         kind = self.random.choice(KINDS)
+        if kind == "endless" and not dialect_of(request).streamed(request):
+            kind = "hang-up"
         answer = self.answer(kind)
         match kind:
             case "refused":
@@ -83,7 +85,9 @@ def books(tmp_path: Path, keys: str) -> Iterator[Books]:
             "model": dialect.model,
             "base_url": dialect.base_url(server.url),
             "retries": 2,
-            "timeout": 2,
+            # Ample for a busy machine; a stream that falls silent is given up sooner than a call that goes on.
+            "timeout": {"total": 120, "read": 4},
+            "concurrency": 50,
         }
     write_profiles(tmp_path, **spec)
     yield books
@@ -116,7 +120,7 @@ async def test_when_a_thousand_calls_are_made_then_every_priced_row_is_the_serve
     assert len({row["call_id"] for row in found}) == CALLS
     assert not [row for row in found if row["status"] == "running"]
     priced = [row for row in found if row["usage_source"] == "reported" and row["cost"] is not None]
-    assert len(priced) > CALLS / 2
+    assert len(priced) > CALLS / 3
     for row in priced:
         answer, kind = books.said[row["request_id"]] if row["request_id"] else books.of_ollama(row)
         assert kind not in {"refused", "hang-up"}
