@@ -39,7 +39,7 @@ test: lint types ## Lint, types, import contracts, unit tests with coverage, eve
 	@$(PY) -m pytest --cov --cov-report=term
 	@echo '== notebooks'
 	@mkdir -p build/ipython
-	@$(SANDBOX) $(PY) -m pytest --nbmake --nbmake-timeout=120 -p no:randomly notebooks
+	@$(SANDBOX) VICTOR_SIM_SPEED=0.1 $(PY) -m pytest --nbmake --nbmake-timeout=120 -p no:randomly notebooks
 
 .PHONY: lint
 lint: $(DEV) ## Check style, format and who imports whom
