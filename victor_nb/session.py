@@ -228,9 +228,11 @@ class Session:
 
     def cancel(self) -> int:
         """Stop every call of every pool and agent here, and return how many there were; what had come is kept."""
+        # Counted first: what a job stops has ended by the time that one looks.
+        stopped = sum(client.cancel() for client in list(self.clients))
         for job in self.jobs:
             job.cancel()
-        return sum(client.cancel() for client in list(self.clients))
+        return stopped
 
     def close(self) -> None:
         """End everything: clients closed, rows written, thread ended. Twice is fine."""
