@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from operator import add, attrgetter
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -136,7 +136,3 @@ class Reply:
 
     def __format__(self, spec: str) -> str:
         return format(self.content, spec)
-
-    def with_status(self, status: ReplyStatus) -> Reply:
-        """Return the same reply under another status."""
-        return replace(self, status=status)
