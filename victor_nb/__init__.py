@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from victor_nb.config.settings import Settings
     from victor_nb.errors import VictorError, VictorInterrupted, VictorWarning
     from victor_nb.estimate import estimate_cost
+    from victor_nb.notebook.widgets.ledger_view import LedgerView
+    from victor_nb.notebook.widgets.picker import ProfilePicker
+    from victor_nb.notebook.widgets.playground import Playground
+    from victor_nb.notebook.widgets.strategy_board import StrategyBoard
     from victor_nb.session import Session, session
     from victor_nb.stream import Stream
     from victor_nb.values import Message, Reply, Usage
@@ -34,8 +38,11 @@ __all__ = [
     "Cascade",
     "Chat",
     "Funnel",
+    "LedgerView",
     "Message",
     "OrchestratorPool",
+    "Playground",
+    "ProfilePicker",
     "Replies",
     "Reply",
     "Session",
@@ -44,6 +51,7 @@ __all__ = [
     "Specialized",
     "Stage",
     "Strategy",
+    "StrategyBoard",
     "StrategyRun",
     "Stream",
     "Tiered",
@@ -66,8 +74,11 @@ _HOMES: Final = {
     "Cascade": "victor_nb.workflows.strategies",
     "Chat": "victor_nb.agent",
     "Funnel": "victor_nb.workflows.strategies",
+    "LedgerView": "victor_nb.notebook.widgets.ledger_view",
     "Message": "victor_nb.values",
     "OrchestratorPool": "victor_nb.workflows.orchestrator_pool",
+    "Playground": "victor_nb.notebook.widgets.playground",
+    "ProfilePicker": "victor_nb.notebook.widgets.picker",
     "Replies": "victor_nb.workflows.replies",
     "Reply": "victor_nb.values",
     "Session": "victor_nb.session",
@@ -76,6 +87,7 @@ _HOMES: Final = {
     "Specialized": "victor_nb.workflows.strategies",
     "Stage": "victor_nb.workflows.stages",
     "Strategy": "victor_nb.workflows.strategies",
+    "StrategyBoard": "victor_nb.notebook.widgets.strategy_board",
     "StrategyRun": "victor_nb.workflows.runs",
     "Stream": "victor_nb.stream",
     "Tiered": "victor_nb.workflows.strategies",

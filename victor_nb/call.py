@@ -22,6 +22,7 @@ from victor_nb.errors import (
     VictorError,
     VictorWarning,
 )
+from victor_nb.providers.temperature import takes_temperature
 from victor_nb.record import Record, input_bytes
 from victor_nb.retry import retrying
 from victor_nb.values import Reply
@@ -176,7 +177,7 @@ class Call:
         if given is None:
             return request
         known = (plan.profile.provider, request.model) in plan.session.unheated
-        if not known and plan.provider.takes_temperature(request.model, given):
+        if not known and takes_temperature(plan.profile.provider, request.model, given):
             return request
         self._notes.append("temperature not sent: the model takes none")
         return replace(request, temperature=None)

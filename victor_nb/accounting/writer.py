@@ -58,6 +58,7 @@ class Writer:
         self._store: Store | None = None
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._appended = 0
         self._lock = threading.RLock()  # a finaliser may append a row while its thread is appending one
         self._inbox: SimpleQueue[Record | _Question | None] = SimpleQueue()
 
@@ -71,9 +72,16 @@ class Writer:
         """Whether there was anything to do yet."""
         return self._thread is not None
 
+    @property
+    def appended(self) -> int:
+        """How many records were appended so far; all of them are seen by what is asked from now on."""
+        return self._appended
+
     def append(self, record: Record) -> None:
         """Have a record written, soon."""
-        self._post(record)
+        with self._lock:
+            self._post(record)
+            self._appended += 1
 
     def ask(self, work: Callable[[sqlite3.Connection], Result]) -> Future[Result]:
         """Have `work` done on the table, after all that was appended until now."""

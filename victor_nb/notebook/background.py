@@ -45,6 +45,11 @@ class Background(Generic[Result]):
         self._shown = False
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def work(self) -> Handle:
+        """What goes on: a stream, a fan-out or a strategy, which shows how far it is."""
+        return self._work
+
     def start(self) -> None:
         """Go on showing the card, where the kernel has a loop of its own to do it on."""
         self._look()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from victor_nb.errors import VictorError, VictorInterrupted
+from victor_nb.config.secret import Redactor
+from victor_nb.errors import ConfigError, VictorError, VictorInterrupted
 from victor_nb.session import session
 
 if TYPE_CHECKING:
@@ -39,6 +40,14 @@ def recorded() -> Generator[Session]:
         stop = VictorInterrupted("stopped; nothing came of it.")
         home.errors.append(stop)
         raise stop from None
+
+
+def redacted(home: Session, text: str) -> str:
+    """Return a text without any key; also where the settings are what is wrong."""
+    try:
+        return home.settings.redactor().clean(text)
+    except ConfigError:
+        return Redactor(()).clean(text)
 
 
 def _redact(home: Session, error: VictorError) -> None:

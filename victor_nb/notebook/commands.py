@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import traceback
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from victor_nb.accounting.money import usd
-from victor_nb.errors import ConfigError, MagicError, did_you_mean
-from victor_nb.notebook import costs, later
+from victor_nb.errors import MagicError, did_you_mean
+from victor_nb.notebook import costs
+from victor_nb.notebook.boundary import redacted
+from victor_nb.notebook.desk import SETTABLE
 from victor_nb.notebook.display import reply_frame
 from victor_nb.notebook.doctor import examine
-from victor_nb.notebook.grammar import MagicCall, apply, read, split
+from victor_nb.notebook.grammar import read, refuse_both, split
 from victor_nb.notebook.help import LINE
 from victor_nb.notebook.markdown import clean
 from victor_nb.notebook.plots import plot
@@ -23,31 +25,17 @@ from victor_nb.workflows.strategies import BUILT_IN, find_strategy
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from victor_nb.notebook.desk import Desk
     from victor_nb.notebook.display import Bundle
     from victor_nb.session import Session
 
-SETTABLE: Final = ("profile", "system", "timeout", "max_tokens", "temperature", "cost", "show")
-"""The keys that `%victor set` takes."""
+WIDGETS: Final[Mapping[str, str]] = {
+    "pick": "victor_nb.notebook.widgets.picker:ProfilePicker",
+    "panel": "victor_nb.notebook.widgets.playground:Playground",
+}
+"""The commands that show a widget, and where it is; ipywidgets is imported when one is asked for."""
 
 _MOST_ROWS: Final = 1_000
-
-
-class Desk:
-    """What the magics of a kernel remember between two cells: the defaults that `%victor set` gave."""
-
-    def __init__(self) -> None:
-        self.defaults = MagicCall()
-        self.given: dict[str, object] = {}
-
-    def set(self, given: Mapping[str, object]) -> None:
-        """Take further defaults."""
-        self.given.update(given)
-        self.defaults = apply(self.given, MagicCall())
-
-    def reset(self) -> None:
-        """Forget all defaults."""
-        self.given.clear()
-        self.defaults = MagicCall()
 
 
 def run(word: str, rest: str, desk: Desk, home: Session, names: Mapping[str, object]) -> Bundle:
@@ -56,7 +44,6 @@ def run(word: str, rest: str, desk: Desk, home: Session, names: Mapping[str, obj
     Raises:
         MagicError: There is no such command, or it cannot use what follows it.
     """
-    later.refuse_command(word)
     if word in SIMPLE:
         if rest:
             raise MagicError(f"%victor {word} takes nothing more. Write %victor {word} alone.")
@@ -70,7 +57,7 @@ def run(word: str, rest: str, desk: Desk, home: Session, names: Mapping[str, obj
 
 def known() -> tuple[str, ...]:
     """Return every command, sorted."""
-    return tuple(sorted({*SIMPLE, *COMPLEX, "ask", "set"}))
+    return tuple(sorted({*SIMPLE, *COMPLEX, *WIDGETS, "ask", "set"}))
 
 
 def _unknown(word: str) -> MagicError:
@@ -98,7 +85,7 @@ def _status(desk: Desk, home: Session) -> Bundle:
     if home.chats:
         rows.append(("chats", ", ".join(home.chats)))
     if desk.given:
-        rows.append(("set", _said(desk)))
+        rows.append(("set", desk))
     return frame(["victor_nb", ""], rows, below="%victor help lists what it can do; %%victor? says how to ask.")
 
 
@@ -218,16 +205,7 @@ def _errors(words: list[str], home: Session) -> Bundle:
     if not 1 <= number <= len(home.errors):
         return frame([], [], above=f"There are {len(home.errors)} errors so far.")
     text = "".join(traceback.format_exception(home.errors[-number]))
-    return {"text/plain": clean(_redactor(home)(text))}
-
-
-def _redactor(home: Session) -> Callable[[str], str]:
-    try:
-        return home.settings.redactor().clean
-    except ConfigError:
-        from victor_nb.config.secret import Redactor  # noqa: PLC0415 - only where the settings are what is wrong
-
-        return Redactor(()).clean
+    return {"text/plain": clean(redacted(home, text))}
 
 
 def _chats(words: list[str], home: Session) -> Bundle:
@@ -270,18 +248,10 @@ def _set(rest: str, desk: Desk, home: Session, names: Mapping[str, object]) -> B
         desk.reset()
     else:
         given = read(rest, names, known=SETTABLE)
-        if "profile" in given:
-            home.settings.profile(str(given["profile"]))
+        refuse_both(given, "profile", "profiles")
+        for name in (given.get("profile"), *cast("tuple[str, ...]", given.get("profiles", ()))):
+            home.settings.profile(cast("str | None", name))
         desk.set(given)
-    return frame([], [], above=f"set: {_said(desk) or 'nothing; %victor set profile=fast sets a default'}")
-
-
-def _said(desk: Desk) -> str:
-    return " ".join(f"{key}={_word(value)}" for key, value in desk.given.items())
-
-
-def _word(value: object) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return text if " " not in text else repr(text if len(text) <= 40 else text[:39] + "…")  # noqa: PLR2004 - one line
+    return frame(
+        [], [], above=f"set: {desk}" if desk.given else "set: nothing; %victor set profile=fast sets a default"
+    )

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 from victor_nb.errors import VictorError
 from victor_nb.notebook import options
-from victor_nb.notebook.commands import SETTABLE, known
+from victor_nb.notebook.commands import known
 from victor_nb.notebook.costs import GROUPS
+from victor_nb.notebook.desk import SETTABLE
 from victor_nb.notebook.filters import FILTERS
 from victor_nb.notebook.plots import KINDS
 from victor_nb.notebook.references import own
@@ -121,6 +122,7 @@ def _command(typed: str, names: Mapping[str, object]) -> Offer:
         "plot": lambda: KINDS,
         "strategy": _strategies,
         "budget": lambda: ("off",),
+        "panel": lambda: ("code",),
     }
     if word == "ask":
         return _body(typed, names) if re.search(r"(?:^|\s)--\s", rest) else _keys(rest, names)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Final
 
-from victor_nb.notebook.profiles import key_state, prices
+from victor_nb.notebook.profiles import ending, key_state, prices
 from victor_nb.notebook.tables import frame
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from victor_nb.notebook.display import Bundle
     from victor_nb.session import Session
 
-_RETIREMENT: Final = "victor_nb.providers.anthropic:retirement"
 _PATIENCE: Final = 4.0  # seconds for one address
 _LISTINGS: Final = {
     "anthropic": "/v1/models",
@@ -58,10 +56,8 @@ def _row(home: Session, profile: Profile, finding: _Finding) -> tuple[str, ...]:
     key = key_state(home, profile)
     rates = prices(home, profile)
     advice = [finding.advice] if finding.advice else []
-    if profile.provider == "anthropic" and (end := resolve_name(_RETIREMENT)(profile.model)):
-        advice.append(f"model retires on {end}: choose a newer one")
-    elif home.prices.deprecated(profile.provider, profile.model, base_url=home.settings.base_url(profile)):
-        advice.append("model is deprecated: choose a newer one")
+    if end := ending(home, profile):
+        advice.append(f"{end}: choose a newer one")
     if rates[0] == "unpriced":
         advice.append("price is unknown: give the profile prices")
     if key.startswith("not set") and home.mode in {"live", "record"}:

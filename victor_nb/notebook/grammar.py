@@ -83,12 +83,13 @@ class _Item:
 _SECRETS: Final = re.compile(
     r"(?i)(?:.*[_-])?(?:api[_-]?)?key|(?:.*[_-])?(?:secret|password)|(?:(?:auth|access|api|bearer)[_-]?)?token"
 )
+_FOR_ONE: Final = ("chat", "as", "schema", "dry")
 _EXCLUSIVE: Final = (
     ("profile", "profiles"),
     ("strategy", "profile"),
     ("strategy", "profiles"),
     ("strategy", "n"),
-    *((several, alone) for several in ("strategy", "profiles", "n") for alone in ("chat", "as", "schema", "dry")),
+    *((several, alone) for several in ("strategy", "profiles", "n") for alone in _FOR_ONE),
 )
 """Keys that mean nothing together: a strategy names its own profiles, and a memory or a form is for one answer."""
 _FIELDS: Final = {"as": "form"}
@@ -108,8 +109,13 @@ def parse(line: str, names: Mapping[str, object], *, defaults: MagicCall | None 
     """
     given = read(line, names)
     for one, other in _EXCLUSIVE:
-        _refuse_both(given, one, other)
-    return apply(given, defaults or MagicCall())
+        refuse_both(given, one, other)
+    call = apply(given, defaults or MagicCall())
+    for key in _FOR_ONE:
+        if call.profiles and given.get(key):
+            several = ",".join(call.profiles)
+            raise MagicError(f"{key}= is for one answer, and profiles={several} is set. Say which: add profile=NAME.")
+    return call
 
 
 def read(line: str, names: Mapping[str, object], *, known: Sequence[str] = tuple(options.KEYS)) -> dict[str, object]:
@@ -130,7 +136,9 @@ def read(line: str, names: Mapping[str, object], *, known: Sequence[str] = tuple
 
 
 def apply(given: Mapping[str, object], defaults: MagicCall) -> MagicCall:
-    """Return the call that a line's values make of the defaults."""
+    """Return the call that a line's values make of the defaults; who is asked is said by one of them alone."""
+    if not given.keys().isdisjoint(("profile", "strategy")):
+        defaults = replace(defaults, profiles=())
     values: dict[str, Any] = {_FIELDS.get(key, key): value for key, value in given.items()}
     return replace(defaults, **values)
 
@@ -241,7 +249,12 @@ def _value(key: str, text: str, names: Mapping[str, object]) -> object:
     return options.KEYS[key](key, look_up(key, text, names))
 
 
-def _refuse_both(given: Mapping[str, object], one: str, other: str) -> None:
+def refuse_both(given: Mapping[str, object], one: str, other: str) -> None:
+    """Refuse a line that gives two keys which mean nothing together.
+
+    Raises:
+        MagicError: It does.
+    """
     if one in given and other in given:
         raise MagicError(f"{one}= and {other}= exclude each other. Keep one.")
 

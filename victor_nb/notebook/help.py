@@ -45,6 +45,8 @@ LINE: Final = """Look after models, money and modes. Only `ask` sends a prompt.
 
     %victor                                    how things stand
     x = %victor ask fast -- What is a kernel?  the Reply, without showing it
+    %victor pick                               choose a profile from a list: it becomes the default
+    %victor panel                              ask from a form; `%victor panel code` turns it into a cell
     %victor profiles                           who can be asked, at what price, and whose key is set
     %victor mode simulate                      answers without keys and without cost (live: real ones)
     %victor cost by=model                      what was spent; by=profile, strategy, stage, day, status, ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import ChainMap
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, cast
 
 from victor_nb.errors import MagicError
@@ -11,6 +12,7 @@ from victor_nb.notebook import commands
 from victor_nb.notebook.asking import Question, ask, ask_behind, prepare
 from victor_nb.notebook.boundary import recorded
 from victor_nb.notebook.columns import LiveColumns
+from victor_nb.notebook.desk import desk
 from victor_nb.notebook.display import LiveAnswer, publisher
 from victor_nb.notebook.dry import rehearse
 from victor_nb.notebook.forms import present
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from victor_nb.notebook.background import Background
+    from victor_nb.notebook.widgets.base import Surface
+    from victor_nb.notebook.widgets.playground import Playground
     from victor_nb.session import Session
     from victor_nb.values import Reply
 
@@ -40,7 +44,7 @@ class Magics:
 
     def __init__(self, shell: InteractiveShell) -> None:
         self._shell = shell
-        self.desk = commands.Desk()
+        self.desk = desk(shell)
 
     def cell(self, line: str, body: str) -> None:
         """Ask what the cell's body says, and show the answer."""
@@ -62,6 +66,8 @@ class Magics:
                 return self._ask_line(home, rest, ChainMap(local or {}, self._names))
             if word in {"-h", "--help"}:
                 self._show({"text/plain": LINE})
+            elif word in commands.WIDGETS:
+                self._show_widget(word, rest)
             else:
                 self._show(commands.run(word or "status", rest, self.desk, home, self._names))
         return None
@@ -72,6 +78,17 @@ class Magics:
 
     def _show(self, bundle: commands.Bundle) -> None:
         publisher(self._shell)(bundle)
+
+    def _show_widget(self, word: str, rest: str) -> None:
+        """Show a widget; `%victor panel code` instead makes a cell of what the last panel would ask."""
+        widget = cast("type[Surface]", resolve_name(commands.WIDGETS[word]))
+        if word == "panel" and rest == "code":
+            cast("Any", self._shell).set_next_input(cast("type[Playground]", widget).latest_code(), replace=True)
+            return
+        if rest:
+            hint = "Write %victor panel, or %victor panel code." if word == "panel" else f"Write %victor {word} alone."
+            raise MagicError(f"%victor {word} {rest[:40]} is not understood. {hint}")
+        cast("Any", widget)()._ipython_display_()
 
     def _ask(self, home: Session, question: Question) -> None:
         call, publish = question.call, publisher(self._shell)

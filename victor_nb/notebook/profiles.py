@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Final
 
 from victor_nb.notebook.tables import frame
+from victor_nb.providers import load_provider
 
 if TYPE_CHECKING:
     from victor_nb.config.profiles import Profile
     from victor_nb.notebook.display import Bundle
     from victor_nb.session import Session
+
+_RETIREMENT: Final = "victor_nb.providers.anthropic:retirement"
 
 
 def profile_table(home: Session) -> Bundle:
@@ -71,3 +75,16 @@ def prices(home: Session, profile: Profile) -> tuple[str, str]:
         override=profile.prices,
     )
     return ("unpriced", "unpriced") if rates is None else (f"{rates.input:f}", f"{rates.output:f}")
+
+
+def ending(home: Session, profile: Profile) -> str:
+    """Say that a profile's model comes to its end, as its SDK or the price list knows it; else nothing.
+
+    The first time it may import an SDK, which takes a second.
+    """
+    if profile.provider == "anthropic":
+        load_provider("anthropic")  # one thread at a time: what then follows finds it whole
+        if day := resolve_name(_RETIREMENT)(profile.model):
+            return f"model retires on {day}"
+    outdated = home.prices.deprecated(profile.provider, profile.model, base_url=home.settings.base_url(profile))
+    return "model is deprecated" if outdated else ""

@@ -57,11 +57,6 @@ class Anthropic(Provider):
         """A large `max_tokens` is answered only as a stream."""
         return (request.max_tokens or _MAX_TOKENS) > _LONGEST_PLAIN
 
-    def takes_temperature(self, model: str, temperature: float) -> bool:
-        """No model takes one since API version 2026-10-21."""
-        del model, temperature
-        return False
-
     async def ask(self, request: ChatRequest) -> Delta:
         """Ask plainly."""
         message = cast("object", await self._sdk.messages.create(**self._body(request)))

@@ -68,11 +68,6 @@ class Provider(ABC):
         del request
         return False
 
-    def takes_temperature(self, model: str, temperature: float) -> bool:
-        """Tell whether the model is known to refuse this temperature."""
-        del model, temperature
-        return True
-
     @abstractmethod
     async def ask(self, request: ChatRequest) -> Delta:
         """Ask plainly: the whole answer at once."""

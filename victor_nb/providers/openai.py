@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -28,8 +27,6 @@ _FINISH: Final = {
     "tool_calls": "tool_calls",
     "function_call": "tool_calls",
 }
-_ONE_TEMPERATURE: Final = re.compile(r"^(o\d|gpt-5)(?!.*chat)")
-"""Reasoning models, which take no temperature but 1."""
 
 
 class OpenAI(Provider):
@@ -50,10 +47,6 @@ class OpenAI(Provider):
         # What the SDK picks up from the environment would replace a profile's key, or go to whatever server it names.
         self._sdk._custom_headers = {}  # pyright: ignore[reportPrivateUsage] # noqa: SLF001 - there is no other door
         self._sdk.organization = self._sdk.project = None
-
-    def takes_temperature(self, model: str, temperature: float) -> bool:
-        """Reasoning models take only 1."""
-        return temperature == 1 or not _ONE_TEMPERATURE.match(model)
 
     async def ask(self, request: ChatRequest) -> Delta:
         """Ask plainly."""

@@ -59,6 +59,15 @@ class Savings:
             return None
         return float(self.saved / self.baseline_cost)
 
+    @property
+    def change(self) -> str:
+        """What the run is beside the baseline: `74 % cheaper`, `35 % dearer`, `as dear`."""
+        if self.ratio is None:
+            return "the baseline is free"
+        if round(self.ratio, 2) == 0:
+            return "as dear"
+        return f"{abs(self.ratio):.0%} {'cheaper' if self.ratio > 0 else 'dearer'}".replace("%", " %")
+
     def __str__(self) -> str:
         """Say it in one honest sentence."""
         if self.cost is None or self.baseline_cost is None:
@@ -69,7 +78,7 @@ class Savings:
         how = "with this run's own tokens" if self.kind == "same_calls" else how
         stopped = "" if self.complete else "; the run was stopped before its end"
         compared = f"{usd(self.cost)}, against {usd(self.baseline_cost)} for {self.baseline} ({how})"
-        return f"{compared}: {_change(self.ratio)}{stopped}."
+        return f"{compared}: {self.change}{stopped}."
 
 
 def savings(run: StrategyRun, baseline: str, kind: Baseline, *, measure: bool = False) -> Savings:
@@ -137,11 +146,3 @@ def measured(run: StrategyRun, profile: str) -> Decimal | None:
 def _sum(costs: list[Decimal | None]) -> Decimal | None:
     known = [cost for cost in costs if cost is not None]
     return sum(known, Decimal(0)) if len(known) == len(costs) else None
-
-
-def _change(ratio: float | None) -> str:
-    if ratio is None:
-        return "the baseline is free"
-    if round(ratio, 2) == 0:
-        return "as dear"
-    return f"{ratio:.0%} cheaper".replace("%", " %") if ratio > 0 else f"{-ratio:.0%} dearer".replace("%", " %")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _PREMIUM: Final = "premium"
 
 
-async def compare(
+async def compare(  # noqa: PLR0913 - each is a choice of its own
     strategies: Sequence[Strategy | str],
     tasks: str | Sequence[str],
     *,
@@ -37,6 +37,7 @@ async def compare(
     at_once: int = 1,
     seed: int = 0,
     pool: OrchestratorPool | None = None,
+    progress: bool | None = None,
     **options: Unpack[CallOptions],
 ) -> pd.DataFrame:
     """Run strategies on the same tasks.
@@ -54,6 +55,8 @@ async def compare(
         at_once: Runs under way at the same time. More than one is sooner done, but the runs wait for each other.
         seed: What the orders are drawn from.
         pool: Whose profiles are asked; else the kernel's.
+        progress: Whether to show a bar of the runs: None for ten calls or more that take over a second, where somebody
+            watches (a notebook or a terminal; not with CI=true or VICTOR_PROGRESS=off); True at once, for few as well.
         **options: What every call is sent with (see `CallOptions`).
 
     Returns:
@@ -69,13 +72,14 @@ async def compare(
     """
     contest = await asyncio.to_thread(_prepare, strategies, tasks, judge, baseline, pool)
     contest.settle(samples, at_once, seed, options)
-    await contest.hold()
+    async with contest.bar(progress):
+        await contest.hold()
     for text in contest.warnings:
         warnings.warn(text, VictorWarning, stacklevel=2)
     return await asyncio.to_thread(contest.frame)
 
 
-def compare_sync(
+def compare_sync(  # noqa: PLR0913 - each is a choice of its own
     strategies: Sequence[Strategy | str],
     tasks: str | Sequence[str],
     *,
@@ -85,6 +89,7 @@ def compare_sync(
     at_once: int = 1,
     seed: int = 0,
     pool: OrchestratorPool | None = None,
+    progress: bool | None = None,
     **options: Unpack[CallOptions],
 ) -> pd.DataFrame:
     """Run strategies on the same tasks, and block until all have ended; `compare` says the rest.
@@ -95,7 +100,8 @@ def compare_sync(
     contest = _prepare(strategies, tasks, judge, baseline, pool)
     contest.settle(samples, at_once, seed, options)
     try:
-        contest.pool.container.loop.start(contest.hold).result()
+        with contest.bar(progress) as bar:
+            bar.result(contest.pool.container.loop.start(contest.hold))
     except KeyboardInterrupt:
         error = VictorInterrupted(
             f"stopped after {len(contest.entries)} of {len(contest.strategies) * len(contest.tasks)} runs; "

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import pkgutil
 from dataclasses import dataclass, field
+from decimal import Decimal
 from math import nan
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from uuid import uuid4
 
 from victor_nb.errors import ConfigError, VictorError
+from victor_nb.workflows.bars import Bar, Tally
 from victor_nb.workflows.baselines import one_call, same_calls
 from victor_nb.workflows.checks import FAULTS, as_check
 from victor_nb.workflows.judge import Score, judge, scores
@@ -18,7 +20,6 @@ from victor_nb.workflows.strategies import Single
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from decimal import Decimal
 
     import pandas as pd
 
@@ -78,6 +79,23 @@ class Contest:
         own = {name: value for name, value in options.items() if name != "run_id"}
         self.samples, self.at_once, self.seed, self.options = samples, at_once, seed, cast("CallOptions", own)
 
+    def bar(self, progress: bool | None) -> Bar:  # noqa: FBT001 - as callers give it
+        """Return the bar to wait with: it counts runs, since these are what a comparison is made of."""
+        calls = len(self.tasks) * sum(stage.n for each in self.strategies for stage in each.stages)
+        return Bar("compare", self._tally, calls=calls, progress=progress, home=self.pool.container)
+
+    def _tally(self) -> Tally:
+        ended, total = list(self.entries), len(self.tasks) * len(self.strategies)
+        spent = [entry.run.spent for entry in ended if entry.run is not None]
+        return Tally(
+            done=len(ended),
+            total=total,
+            failed=sum(entry.error is not None for entry in ended),
+            cost=sum((each.cost for each in spent), Decimal(0)),
+            unpriced=sum(each.unpriced for each in spent),
+            now="judging" if len(ended) == total else "",
+        )
+
     async def hold(self) -> None:
         """Run everything, task by task, and have it judged.
 
@@ -97,7 +115,7 @@ class Contest:
     async def _run(self, entry: Entry, places: asyncio.Semaphore) -> None:
         async with places:
             try:
-                entry.run = await entry.strategy.run(entry.task, pool=self.pool, **self.options)
+                entry.run = await entry.strategy.run(entry.task, pool=self.pool, progress=False, **self.options)
             except VictorError as error:
                 entry.error, entry.run = error, error.__dict__.get("run")
         self.entries.append(entry)

@@ -33,6 +33,7 @@ class Engine:
         works: The stages, as they go.
         stopped: Why the run holds less than was asked for; None while it does not.
         accepted: The stage whose answer ended the run early, in a cascade.
+        options: What every call is sent with; a stage's own settings beat them.
 
     Args:
         name: The strategy's name, for the ledger.
@@ -40,7 +41,7 @@ class Engine:
         task: What the user wants.
         pool: Who is asked. All profiles are opened here, so that a missing key shows before anything is paid for.
         stream: Whether somebody looks on while the answers come.
-        options: What every call is sent with; a stage's own settings beat them.
+        options: See above.
 
     Raises:
         PromptError: The task is empty.
@@ -72,7 +73,7 @@ class Engine:
         self.accepted: Work | None = None
         self.clock = Clock()
         self._orchestrators = {stage.profile: pool.get_orchestrator(_meant(stage.profile, pool)) for stage in stages}
-        self._options = options
+        self.options = options
         self._stream = stream
         self._refused: BudgetError | None = None
         # Budgets of a `with` block belong to the caller's context, wherever the loop runs.
@@ -192,7 +193,7 @@ class Engine:
         """Return a call that is ready to go."""
         stage = work.stage
         prompt = prompt_for(stage, self.task, self._before(work), sample + 1)
-        options = options_for(stage, self._options, run_id=self.run_id, strategy=self.name)
+        options = options_for(stage, self.options, run_id=self.run_id, strategy=self.name)
         lane = Lane(stage.profile, 0, sample)
         orchestrator = self._orchestrators[stage.profile]
         lane.route = orchestrator.route(prompt, options, stream=self._stream, on_text=lane.hear)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, get_args
 from uuid import uuid4
 
 from victor_nb.errors import ConfigError, FanOutError, VictorError, VictorInterrupted
 from victor_nb.values import Reply
+from victor_nb.workflows.bars import Bar, Tally
 from victor_nb.workflows.replies import Entry, Outcome, Replies
 
 if TYPE_CHECKING:
@@ -142,8 +144,14 @@ class FanOut:
         if self._job is not None:
             self._job.cancel()
 
-    def result(self, *, on_error: OnError = "keep") -> Replies:
-        """Wait for all. Stop cancels all.
+    def bar(self, progress: bool | None) -> Bar:  # noqa: FBT001 - as callers give it
+        """Return the bar to wait with."""
+        size = len(self.lanes)
+        look = partial(Tally.of, self.lanes, total=size)
+        return Bar("fan_out", look, calls=size, progress=progress, home=self.session)
+
+    def result(self, *, on_error: OnError = "keep", progress: bool | None = False) -> Replies:
+        """Wait for all, with a bar if `progress` says so (see `Bar`). Stop cancels all.
 
         Raises:
             FanOutError: All failed; or any did, where `on_error` is `raise`.
@@ -152,7 +160,8 @@ class FanOut:
         if self._job is None:
             self.start()
         try:
-            replies = self._job.result() if self._job else self.replies
+            with self.bar(progress) as bar:
+                replies = bar.result(self._job) if self._job else self.replies
         except KeyboardInterrupt:
             raise self.interrupted() from None
         except asyncio.CancelledError:

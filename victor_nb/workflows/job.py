@@ -7,25 +7,41 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
 from victor_nb.errors import ClosedError, VictorInterrupted
+from victor_nb.workflows.bars import Bar, Tally
 from victor_nb.workflows.runs import collect
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from victor_nb.accounting.budget import Limit
     from victor_nb.loop import Job
+    from victor_nb.plan import CallOptions
     from victor_nb.workflows.engine import Engine
     from victor_nb.workflows.progress import Progress
     from victor_nb.workflows.runs import StrategyRun
+    from victor_nb.workflows.stages import Stage
 
 _GRACE: Final = 1.5  # seconds that a stopped run has to close its sockets and write its rows
 
 
 class StrategyJob:
-    """A strategy that has started. Made by `Strategy.start`; `run` and `run_sync` wait for it."""
+    """A strategy that has started. Made by `Strategy.start`; `run` and `run_sync` wait for it.
+
+    Attributes:
+        limits: The budgets that hold for it, the widest first.
+        options: What every call is sent with.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.limits: tuple[Limit, ...] = engine.session.budget.limits
+        self.options: CallOptions = engine.options
         self._job: Job[None] = engine.session.loop.start(engine.run)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """What is to be done, also what has not begun."""
+        return tuple(work.stage for work in self._engine.works)
 
     @property
     def run_id(self) -> str:
@@ -54,8 +70,11 @@ class StrategyJob:
         """Stop every call that is under way, and make no further one."""
         self._job.cancel()
 
-    def result(self) -> StrategyRun:
+    def result(self, *, progress: bool | None = False) -> StrategyRun:
         """Wait for the run. Stop cancels it; of a job that was cancelled, it is what had come by then.
+
+        Args:
+            progress: Whether to show a bar meanwhile, as in `Strategy.run`.
 
         Raises:
             VictorError: A stage failed, or a budget refused the very first call; `error.run` is what had come.
@@ -63,7 +82,8 @@ class StrategyJob:
         """
         with Keeping(self._engine):
             try:
-                self._job.result()
+                with bar(self._engine, progress) as shown:
+                    shown.result(self._job)
             except KeyboardInterrupt:
                 raise self.interrupted() from None
             except asyncio.CancelledError:
@@ -81,6 +101,17 @@ class StrategyJob:
         )
         error.__dict__["run"] = run
         return error
+
+
+def bar(engine: Engine, progress: bool | None) -> Bar:  # noqa: FBT001 - as callers give it
+    """Return the bar to wait for a run with."""
+
+    def look() -> Tally:
+        stage, lanes = engine.progress.current, [lane for work in engine.works for lane in list(work.lanes)]
+        return Tally.of(lanes, total=engine.progress.total, now=stage.name if stage else "")
+
+    calls = sum(work.stage.n for work in engine.works)
+    return Bar(engine.name, look, calls=calls, progress=progress, home=engine.session)
 
 
 class Keeping:

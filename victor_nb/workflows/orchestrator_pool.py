@@ -72,6 +72,7 @@ class OrchestratorPool:
         *,
         n: int = 1,
         on_error: OnError = "keep",
+        progress: bool | None = None,
         **options: Unpack[CallOptions],
     ) -> Replies:
         """Ask several profiles at once.
@@ -81,6 +82,8 @@ class OrchestratorPool:
             profiles: Their names.
             n: Samples of each.
             on_error: `keep` puts a failure in the place of its answer; `raise` raises when there is any.
+            progress: Whether to show a bar: None for ten calls or more that take over a second, where somebody watches
+                (a notebook or a terminal; not with CI=true or VICTOR_PROGRESS=off); True at once, for few as well.
             **options: See `CallOptions`.
 
         Raises:
@@ -90,7 +93,9 @@ class OrchestratorPool:
         # The first client of a provider imports its SDK: a second that must not stop the caller's loop.
         check_on_error(on_error)
         fan = await asyncio.to_thread(FanOut, self, prompt, profiles, n=n, stream=False, options=options)
-        return judged(await self._session.loop.call(fan.run), on_error)
+        async with fan.bar(progress):
+            replies = await self._session.loop.call(fan.run)
+        return judged(replies, on_error)
 
     def fan_out_sync(
         self,
@@ -99,11 +104,13 @@ class OrchestratorPool:
         *,
         n: int = 1,
         on_error: OnError = "keep",
+        progress: bool | None = None,
         **options: Unpack[CallOptions],
     ) -> Replies:
         """Ask several profiles at once, and block until all have answered; `fan_out` says the rest."""
         check_on_error(on_error)
-        return FanOut(self, prompt, profiles, n=n, stream=False, options=options).result(on_error=on_error)
+        fan = FanOut(self, prompt, profiles, n=n, stream=False, options=options)
+        return fan.result(on_error=on_error, progress=progress)
 
     def start_fan_out(
         self,

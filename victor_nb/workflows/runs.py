@@ -134,6 +134,9 @@ class StrategyRun:
             unpriced=len(self.rows) - len(known),
             calls=self.calls,
             attempts=len(self.rows),
+            running=sum(row.status == "running" for row in self.rows),
+            failed=sum(row.status in {"error", "refused"} for row in self.rows),
+            simulated=sum(row.mode in {"simulate", "replay"} for row in self.rows),
         )
 
     @property
@@ -203,7 +206,7 @@ class StrategyRun:
 
 def collect(engine: Engine) -> StrategyRun:
     """Return what a run has come to so far. It reads the ledger: not on the background loop."""
-    rows = tuple(row for row in engine.session.ledger.rows() if row.run_id == engine.run_id)
+    rows = tuple(engine.session.ledger.rows(run_id=engine.run_id))
     begun = [work for work in engine.works if work.began is not None]
     last = engine.accepted or next((work for work in reversed(begun) if work.text.strip()), None)
     base = _base(last, begun)

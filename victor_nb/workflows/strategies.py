@@ -17,7 +17,7 @@ from victor_nb.session import session
 from victor_nb.workflows import prompts
 from victor_nb.workflows.checks import Agreement
 from victor_nb.workflows.engine import Engine
-from victor_nb.workflows.job import Keeping, StrategyJob
+from victor_nb.workflows.job import Keeping, StrategyJob, bar
 from victor_nb.workflows.runs import collect
 from victor_nb.workflows.stages import Stage
 
@@ -53,13 +53,20 @@ class Strategy:
             raise ConfigError(f"Strategy {name!r}:{where} {fact}{'' if fact.endswith(('?', '.')) else '.'}")
 
     async def run(
-        self, task: str | Reply, *, pool: OrchestratorPool | None = None, **options: Unpack[CallOptions]
+        self,
+        task: str | Reply,
+        *,
+        pool: OrchestratorPool | None = None,
+        progress: bool | None = None,
+        **options: Unpack[CallOptions],
     ) -> StrategyRun:
         """Run it, and wait for the final answer.
 
         Args:
             task: What you want. It may hold any braces: it is put into prompts once, and never looked at again.
             pool: Whose profiles are asked; else the kernel's.
+            progress: Whether to show a bar: None for ten calls or more that take over a second, where somebody watches
+                (a notebook or a terminal; not with CI=true or VICTOR_PROGRESS=off); True at once, for few as well.
             **options: What every call is sent with (see `CallOptions`); a stage's own settings beat them.
 
         Returns:
@@ -71,20 +78,26 @@ class Strategy:
         # The first client of a provider imports its SDK: a second that must not stop the caller's loop.
         engine = await asyncio.to_thread(self._engine, task, pool, options, stream=False)
         with Keeping(engine):
-            await engine.session.loop.call(engine.run)
+            async with bar(engine, progress):
+                await engine.session.loop.call(engine.run)
         run = await asyncio.to_thread(collect, engine)
         engine.session.last = run
         return run
 
     def run_sync(
-        self, task: str | Reply, *, pool: OrchestratorPool | None = None, **options: Unpack[CallOptions]
+        self,
+        task: str | Reply,
+        *,
+        pool: OrchestratorPool | None = None,
+        progress: bool | None = None,
+        **options: Unpack[CallOptions],
     ) -> StrategyRun:
         """Run it, and block until the final answer is there; `run` says the rest.
 
         Raises:
             VictorInterrupted: Stop was pressed; its `run` is what had come.
         """
-        return StrategyJob(self._engine(task, pool, options, stream=False)).result()
+        return StrategyJob(self._engine(task, pool, options, stream=False)).result(progress=progress)
 
     def start(
         self,
@@ -94,7 +107,19 @@ class Strategy:
         stream: bool = True,
         **options: Unpack[CallOptions],
     ) -> StrategyJob:
-        """Start it without waiting: the handle shows how far it is, with the text as it arrives."""
+        """Start it without waiting: the handle shows how far it is, with the text as it arrives.
+
+        `StrategyBoard(job)` shows it in a notebook; `job.progress` tells, `job.cancel()` stops, `job.result()` waits.
+
+        Args:
+            task: What you want.
+            pool: Whose profiles are asked; else the kernel's.
+            stream: Whether answers come piece by piece, for somebody who looks on.
+            **options: See `run`.
+
+        Raises:
+            VictorError: The task is empty, or a profile cannot be asked; nothing was sent.
+        """
         return StrategyJob(self._engine(task, pool, options, stream=stream))
 
     def _engine(

@@ -1,0 +1,190 @@
+"""`%victor pick`: the choice is the default of `%%victor` at once, and its line says so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ipywidgets import HBox, interactive
+
+from surfaces import HOSTILE, assert_inert, seen
+from victor_nb.errors import ConfigError, ProfileNotFoundError
+from victor_nb.notebook.widgets.picker import ProfilePicker
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cells import Shell
+
+pytest_plugins = ["surface_fixtures"]
+pytestmark = pytest.mark.usefixtures("shell")
+
+
+def asked(shell: Shell) -> Any:  # noqa: ANN401 - a Reply or Replies, as the choice is
+    """Ask as a bare `%%victor` does, and return what came."""
+    shell.run("%%victor out=answer\nSay hello.")
+    return shell.names["answer"]
+
+
+def test_when_nothing_is_chosen_then_it_is_who_is_asked_anyway() -> None:
+    picker = ProfilePicker()
+    assert picker.value == "default"
+    assert picker.line == "%victor set profile=default"
+
+
+def test_when_one_is_clicked_then_the_next_cell_asks_it(shell: Shell) -> None:
+    picker = ProfilePicker()
+    picker._one.value = "local"
+    assert picker.value == "local"
+    assert asked(shell).profile == "local"
+    assert "%victor set profile=local" in seen(picker)
+
+
+def test_when_several_are_clicked_then_the_next_cell_asks_them_all(shell: Shell) -> None:
+    picker = ProfilePicker(several=True)
+    picker._many.value = ("fast", "local")
+    assert picker.value == ("fast", "local")
+    assert picker.line == "%victor set profiles=fast,local"
+    assert list(asked(shell)) == ["fast", "local"]
+
+
+def test_when_its_line_is_run_in_another_notebook_then_the_same_are_asked(shell: Shell) -> None:
+    line = ProfilePicker(("fast", "premium"), sets_default=False).line
+    shell.run(line)
+    assert list(asked(shell)) == ["fast", "premium"]
+
+
+def test_when_the_line_sets_another_then_the_picker_follows(shell: Shell) -> None:
+    picker = ProfilePicker()
+    shell.run("%victor set profile=premium")
+    assert picker.value == "premium"
+    shell.run("%victor set profiles=fast,local")
+    assert picker.value == ("fast", "local")
+    shell.run("%victor set reset")
+    assert picker.profiles == ("default",)
+
+
+def test_when_a_cell_names_whom_it_asks_then_the_choice_of_several_gives_way(shell: Shell) -> None:
+    ProfilePicker(several=True)._many.value = ("fast", "local")
+    shell.run("%%victor premium out=answer\nSay hello.")
+    assert shell.names["answer"].profile == "premium"
+    error = shell.fail("%%victor as=json\nSay hello as JSON.")
+    assert "profiles=fast,local is set. Say which: add profile=NAME" in str(error)
+
+
+def test_when_the_filter_is_typed_then_only_matches_are_listed_and_the_choice_stays() -> None:
+    picker = ProfilePicker("premium", sets_default=False)
+    picker._filter.value = "OLLAMA"
+    assert picker._one.options == ("local",)
+    assert picker.value == "premium"
+    picker._filter.value = "no such"
+    assert "No profile of 4 matches" in seen(picker)
+    picker._filter.value = ""
+    assert picker._one.value == "premium"
+
+
+def test_when_several_are_chosen_and_one_is_filtered_away_then_it_stays_chosen() -> None:
+    picker = ProfilePicker(("fast", "local"), sets_default=False)
+    picker._filter.value = "anthropic"
+    picker._many.value = ("premium",)
+    assert picker.value == ("fast", "local", "premium")
+
+
+def test_when_the_mode_is_switched_then_the_choice_is_kept() -> None:
+    picker = ProfilePicker(("fast", "local"), sets_default=False)
+    picker._mode.value = "one"
+    assert picker.value == "fast"
+    picker._mode.value = "several"
+    assert picker.value == ("fast",)
+
+
+def test_when_it_is_observed_then_each_choice_is_told() -> None:
+    picker, heard = ProfilePicker(sets_default=False), []
+    picker.observe(lambda change: heard.append(change["new"]), names="value")
+    picker._one.value = "fast"
+    picker.value = "premium"
+    assert heard == ["fast", "premium"]
+    assert picker._one.value == "premium"
+
+
+def test_when_interact_uses_it_then_the_function_gets_the_choice() -> None:
+    picker = ProfilePicker("fast", sets_default=False)
+    control = interactive(lambda profile: profile, profile=picker)
+    control.update()
+    assert control.result == "fast"
+    assert HBox([picker]).children == (picker,)
+
+
+def test_when_it_does_not_set_the_default_then_cells_ask_whom_they_did(shell: Shell) -> None:
+    ProfilePicker(sets_default=False)._one.value = "local"
+    assert asked(shell).profile == "default"
+
+
+def test_when_it_is_shown_then_price_key_and_concurrency_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-canary-5d0c")
+    shown = seen(ProfilePicker())
+    assert "fast openai gpt-6-luna 0.1 0.5 set no limit" in shown
+    assert "local ollama qwen2.5-coder:7b 0 0 none needed 4" in shown
+    assert "not set: ANTHROPIC_API_KEY" in shown
+    assert "canary" not in shown
+
+
+def test_when_a_model_comes_to_its_end_then_it_says_so(tmp_path: Path) -> None:
+    (tmp_path / "profiles.yaml").write_text(
+        "profiles:\n  default: {provider: anthropic, model: claude-sonnet-4-5}\n", encoding="utf-8"
+    )
+    picker = ProfilePicker()
+    picker.wait_for_endings()
+    assert "model retires on November 30th, 2026" in seen(picker)
+    assert "model retires on November 30th, 2026" in picker.still().plain
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "hint"),
+    [
+        ("fsat", ProfileNotFoundError, "Did you mean 'fast'"),
+        (("fast", "nobody"), ProfileNotFoundError, "'nobody' not found"),
+    ],
+)
+def test_when_a_name_is_unknown_then_it_says_which(
+    value: str | tuple[str, ...], error: type[Exception], hint: str
+) -> None:
+    with pytest.raises(error, match=hint):
+        ProfilePicker(value)
+
+
+def test_when_two_are_given_for_one_then_it_says_how_to_choose_several() -> None:
+    with pytest.raises(ConfigError, match="several=True"):
+        ProfilePicker(("fast", "local"), several=False)
+
+
+def test_when_an_unknown_name_is_set_then_nothing_changes(shell: Shell) -> None:
+    picker = ProfilePicker("fast")
+    with pytest.raises(ProfileNotFoundError, match="Did you mean 'fast'"):
+        picker.value = "fsat"
+    assert picker.value == "fast"
+    assert asked(shell).profile == "default"
+
+
+def test_when_a_model_has_a_hostile_name_then_it_is_text(tmp_path: Path) -> None:
+    (tmp_path / "profiles.yaml").write_text(
+        f"profiles:\n  default: {{provider: ollama, model: {HOSTILE!r}}}\n".replace("\\x1b", "").replace("\\u202e", ""),
+        encoding="utf-8",
+    )
+    picker = ProfilePicker()
+    seen(picker)
+    assert_inert(picker._table.value)
+    assert_inert(picker.still().html)
+
+
+def test_when_the_command_is_typed_without_a_front_end_then_the_table_and_the_line_are_shown(
+    shell: Shell,
+) -> None:
+    frames = shell.run("%victor pick").frames
+    assert len(frames) == 1
+    assert "%victor set profile=default" in frames[0]["text/plain"]
+    assert "claude-sonnet-5-5" in frames[0]["text/html"]
+
+
+def test_when_a_word_follows_the_command_then_it_is_refused(shell: Shell) -> None:
+    assert "Write %victor pick alone" in str(shell.fail("%victor pick fast"))

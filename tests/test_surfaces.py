@@ -1,0 +1,203 @@
+"""What all widgets share: the live view, its still twin, and what a kernel says for them."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cells import Kernel, ran
+from surfaces import Tags, seen, text_of
+from victor_nb.errors import PromptError
+from victor_nb.notebook.widgets import kit
+from victor_nb.notebook.widgets.base import VIEW, Surface
+from victor_nb.notebook.widgets.page import Still, still_line
+from victor_nb.notebook.widgets.picker import ProfilePicker
+from victor_nb.notebook.widgets.pulse import PER_SECOND, pulse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from cells import Message, Shell
+
+pytest_plugins = ["surface_fixtures"]
+TWIN = "victor-twin"
+
+
+class Note(Surface):
+    """The least that a widget can be."""
+
+    title = "note"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.page = kit.HTML()
+        self.looks = 0
+        self.furnish(self.page)
+
+    def still(self) -> Still:
+        return still_line(self.page.value or "empty")
+
+
+@pytest.fixture
+def kernel(tmp_path: Path) -> Iterator[Kernel]:
+    """Start a notebook that somebody watches."""
+    with Kernel(tmp_path, VICTOR_MODE="simulate", VICTOR_SIM_SPEED="0") as found:
+        found.run("%load_ext victor_nb")
+        yield found
+
+
+def widget_messages(messages: list[Message]) -> list[Message]:
+    """Return those that go to widgets or change what was displayed."""
+    return [each for each in messages if each.kind in {"comm_msg", "update_display_data"}]
+
+
+# --- in process ---
+
+
+def test_when_nobody_can_see_a_widget_then_its_twin_alone_is_shown(shell: Shell) -> None:
+    shell.names["note"] = Note()
+    (frame,) = shell.run("note").frames
+    assert VIEW not in frame
+    assert text_of(frame["text/html"]) == "empty"
+    assert frame["text/plain"] == "empty"
+
+
+def test_when_a_widget_changes_then_its_twin_does(shell: Shell) -> None:
+    note = shell.names["note"] = Note()
+    shell.run("note")
+    note.post(note.page, value="full")
+    assert pulse().idle()
+    note.changed()
+    assert pulse().idle()
+    assert [text_of(each["data"]["text/html"]) for each in shell._screen.outputs] == ["empty", "full"]
+
+
+def test_when_work_fails_then_one_line_says_so_and_the_session_keeps_it(shell: Shell) -> None:
+    note = Note()
+
+    def fail() -> None:
+        raise PromptError("The prompt is empty <b>. sk-0123456789abcdefghijklmnop")
+
+    assert not note.tried(fail)
+    assert "PromptError: The prompt is empty <b>." in seen(note)
+    assert "sk-0123" not in seen(note)
+    assert [type(error) for error in note.home.errors] == [PromptError]
+    note.tell(None)
+    assert "PromptError" not in seen(note)
+
+
+def test_when_it_rests_then_it_looks_no_more_until_it_is_shown_again(shell: Shell) -> None:
+    note, looked = Note(), threading.Event()
+    note.look(looked.set, every=0.001)
+    assert looked.wait(10)
+    note.rest()
+    assert pulse().idle()
+    looked.clear()
+    note.resume()
+    assert looked.wait(10)
+    note.close()
+
+
+def test_when_a_page_is_made_then_every_input_in_it_has_a_label(shell: Shell) -> None:
+    for each in kit.within(ProfilePicker()):
+        if hasattr(each, "description") and not isinstance(each, kit.HTML):
+            assert each.description
+
+
+# --- in a kernel ---
+
+
+def test_when_a_widget_is_shown_then_the_live_view_comes_first_and_the_twin_after_it(kernel: Kernel) -> None:
+    live, twin = ran(kernel.messages("%victor pick")).frames
+    assert live[VIEW]["model_id"]
+    assert text_of(live["text/html"].replace("<!-- live -->", "")) == ""
+    assert live["text/plain"] == "ProfilePicker('default')"
+    assert TWIN in twin["text/html"]
+    assert "%victor set profile=default" in twin["text/plain"]
+    assert Tags(twin["text/html"]).harm == []
+
+
+def test_when_a_widget_is_the_value_of_a_cell_then_it_is_shown_the_same(kernel: Kernel) -> None:
+    frames = ran(kernel.messages("from victor_nb import ProfilePicker\npicker = ProfilePicker()\npicker")).frames
+    assert [VIEW in frame for frame in frames] == [True, False]
+
+
+def test_when_a_choice_is_made_then_the_saved_twin_says_so(kernel: Kernel) -> None:
+    kernel.run("from victor_nb import ProfilePicker\npicker = ProfilePicker()\npicker")
+    messages = kernel.messages(
+        "from victor_nb.notebook.widgets.pulse import pulse\npicker.value = 'premium'\nassert pulse().idle()"
+    )
+    updates = [each.content["data"] for each in messages if each.kind == "update_display_data"]
+    assert "%victor set profile=premium" in updates[-1]["text/plain"]
+
+
+def test_when_widgets_change_all_the_time_then_few_messages_are_sent(kernel: Kernel) -> None:
+    kernel.run(
+        "import time\nfrom victor_nb import Playground, ProfilePicker\n"
+        "from victor_nb.notebook.widgets.pulse import pulse\nwidgets = [ProfilePicker(), Playground()]"
+    )
+    messages = kernel.messages(
+        "assert pulse().idle()\nend = time.monotonic() + 2\nnumber = 0\n"
+        "while time.monotonic() < end:\n"
+        "    number += 1\n"
+        "    for widget in widgets:\n"
+        "        widget.tell(str(number))\n"
+        "        widget.changed()\n"
+        "    time.sleep(0.001)\n"
+        "print(number)"
+    )
+    sent = widget_messages(messages)
+    assert int(ran(messages).said) > 200
+    assert 0 < len(sent) <= 2 * PER_SECOND + 1
+
+
+def run_as(kernel: Kernel, cell: str, code: str) -> None:
+    """Run code as a front end does that tells which cell it is."""
+    client: Any = kernel.client
+    content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
+    message = client.session.msg("execute_request", content, metadata={"cellId": cell})
+    client.shell_channel.send(message)
+    reply = client.get_shell_msg(timeout=60)
+    while reply["parent_header"]["msg_id"] != message["header"]["msg_id"]:
+        reply = client.get_shell_msg(timeout=60)
+    assert reply["content"]["status"] == "ok", reply["content"]
+
+
+def test_when_a_cell_runs_again_then_what_it_showed_before_rests(kernel: Kernel) -> None:
+    kernel.run(
+        "from victor_nb.notebook.widgets.base import Surface\nfrom victor_nb.notebook.widgets.page import Still\n"
+        "class Clock(Surface):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.look(lambda: None, every=0.1)\n"
+        "    def still(self):\n"
+        "        return Still('', '')"
+    )
+    run_as(kernel, "a", "first = Clock()\nfirst")
+    run_as(kernel, "b", "first")
+    run_as(kernel, "a", "second = Clock()\nsecond")
+    assert ran(kernel.messages("print(len(first._ends), len(second._ends))")).said == "1 1\n"
+    run_as(kernel, "b", "third = Clock()\nthird")
+    assert ran(kernel.messages("print(len(first._ends), len(second._ends))")).said == "0 1\n"
+    run_as(kernel, "b", "first")
+    assert ran(kernel.messages("print(len(first._ends), len(third._ends))")).said == "1 0\n"
+
+
+def test_when_nobody_watches_then_no_widget_is_sent(tmp_path: Path) -> None:
+    with Kernel(tmp_path, VICTOR_MODE="simulate", CI="true") as kernel:
+        kernel.run("%load_ext victor_nb")
+        frames = ran(kernel.messages("%victor pick")).frames
+    assert [VIEW in frame for frame in frames] == [False]
+
+
+def test_when_the_panel_is_to_be_a_cell_then_the_front_end_gets_its_text(kernel: Kernel) -> None:
+    kernel.run("%victor panel")
+    asked = kernel.client.execute("%victor panel code")
+    reply = kernel.client.get_shell_msg(timeout=60)
+    while reply["parent_header"]["msg_id"] != asked:
+        reply = kernel.client.get_shell_msg(timeout=60)
+    (payload,) = reply["content"]["payload"]
+    assert payload == {"source": "set_next_input", "text": "%%victor profile=default\n", "replace": True}

@@ -1,0 +1,238 @@
+"""`%victor pick`: choose who is asked, and see what that costs and whether a key is set."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from IPython.core.getipython import get_ipython
+from traitlets import Any as AnyTrait
+from traitlets import validate
+
+from victor_nb.errors import ConfigError, VictorError
+from victor_nb.notebook.desk import desk
+from victor_nb.notebook.profiles import ending, key_state, prices
+from victor_nb.notebook.widgets import kit
+from victor_nb.notebook.widgets.base import Surface
+from victor_nb.notebook.widgets.page import Still, code, still_block, still_line, still_table, table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from victor_nb.config.profiles import Profile
+    from victor_nb.config.settings import Settings
+    from victor_nb.session import Session
+
+_COLUMNS: Final = ("profile", "provider", "model", "USD/M in", "out", "key", "at once")
+_NUMBERS: Final = ("USD/M in", "out")
+_ONE, _SEVERAL = "one", "several"
+_MOST_ROWS: Final = 12
+
+
+class ProfilePicker(Surface, kit.ValueWidget):
+    """A list of the profiles, to choose from.
+
+    What is chosen becomes the default of `%%victor` at once, as `%victor set profile=fast` would do it; that line is
+    shown, ready to copy. `picker.observe(handler, names="value")` and `interact(f, profile=picker)` work as with any
+    widget of ipywidgets, and so does a layout of your own.
+
+    Args:
+        value: Who is chosen at first: a name, or several; None for who is asked now.
+        several: Whether several may be chosen, which a `%%victor` cell then asks side by side.
+        sets_default: Whether a choice becomes the default of `%%victor`.
+        home: The session; None for the kernel's.
+
+    Attributes:
+        value: The name that is chosen; a tuple of names where several may be.
+
+    Raises:
+        ProfileNotFoundError: There is no such profile.
+        ConfigError: Several names are given where one may be chosen, or none at all.
+    """
+
+    title = "victor_nb · profiles"
+    value = AnyTrait(help="The chosen profile, or a tuple of them.")
+
+    def __init__(
+        self,
+        value: str | Sequence[str] | None = None,
+        *,
+        several: bool | None = None,
+        sets_default: bool = True,
+        home: Session | None = None,
+    ) -> None:
+        super().__init__(home)
+        self._desk = desk(get_ipython()) if sets_default else None
+        chosen = self._known((value,) if isinstance(value, str) else tuple(value or self._default()))
+        many = len(chosen) > 1 if several is None else several
+        if len(chosen) > 1 and not many:
+            raise ConfigError(f"One profile may be chosen, not {len(chosen)}. Write ProfilePicker(several=True).")
+        self._endings: dict[str, str] = {}
+        self._filter = kit.Text(description="Filter", placeholder="name, provider or model", continuous_update=True)
+        self._mode: Any = kit.ToggleButtons(
+            description="Ask", options=[_ONE, _SEVERAL], value=_SEVERAL if many else _ONE
+        )
+        self._one: Any = kit.Select(description="Profile")
+        self._many: Any = kit.SelectMultiple(description="Profiles")
+        self._lists = kit.styled(kit.Box(), "victor-list")
+        self._table, self._line = kit.HTML(), kit.HTML()
+        self._settings: Settings | None = None
+        self._moving = False
+        self.value = chosen if many else next(iter(chosen))
+        self._arrange()
+        self.furnish(
+            kit.stack(self._filter, self._mode, across=True),
+            kit.styled(kit.HBox([self._lists, self._table]), "victor-beside"),
+            self._line,
+        )
+        self._listen()
+        self._finder = threading.Thread(target=self._find_endings, name="victor-endings", daemon=True)
+        self._finder.start()
+
+    @property
+    def profiles(self) -> tuple[str, ...]:
+        """The names that are chosen, also where it is only one."""
+        return (self.value,) if isinstance(self.value, str) else tuple(self.value)
+
+    @property
+    def line(self) -> str:
+        """The line that chooses the same again."""
+        names = self.profiles
+        return f"%victor set profile={names[0]}" if len(names) == 1 else f"%victor set profiles={','.join(names)}"
+
+    # --- what was chosen ---
+
+    @validate("value")
+    def _checked(self, proposal: Mapping[str, Any]) -> str | tuple[str, ...]:
+        """Refuse what is no profile, before anything has changed."""
+        value = proposal["value"]
+        names = self._known((value,) if isinstance(value, str) else tuple(value))
+        return value if isinstance(value, str) else names
+
+    def _listen(self) -> None:
+        kit.on_change(self._filter, "value", self._arrange)
+        kit.on_change(self._mode, "value", self._switch)
+        kit.on_change(self._one, "value", self._picked)
+        kit.on_change(self._many, "value", self._picked)
+        kit.on_change(self, "value", lambda: self.tried(self._chosen))
+        if self._desk is not None:
+            self._desk.watchers.append(self._follow)
+
+    def _picked(self) -> None:
+        """Take over what was clicked; nothing being chosen in a filtered list means nothing."""
+        if self._moving:
+            return
+        several = self._mode.value == _SEVERAL
+        clicked = self._many.value if several else self._one.value
+        hidden = tuple(name for name in self.profiles if name not in self._names())
+        if clicked:
+            self.value = (*hidden, *clicked) if several else clicked
+
+    def _switch(self) -> None:
+        several = self._mode.value == _SEVERAL
+        if several == isinstance(self.value, str):
+            self.value = self.profiles if several else self.profiles[0]
+        self._arrange()
+
+    def _chosen(self) -> None:
+        self._mode.value = _ONE if isinstance(self.value, str) else _SEVERAL
+        self._arrange()
+        if self._desk is not None and self._desk.profiles != self.profiles:
+            names = self.profiles
+            self._desk.set({"profile": names[0]} if len(names) == 1 else {"profiles": names})
+        self.tell(None)
+        self.changed()
+
+    def _follow(self) -> None:
+        """Show what `%victor set` has chosen elsewhere."""
+        names = self._default()
+        if names != self.profiles:
+            with suppress(VictorError):  # `%victor set` itself has refused what is no profile
+                self.value = names[0] if len(names) == 1 else names
+
+    def _default(self) -> tuple[str, ...]:
+        chosen = self._desk.profiles if self._desk is not None else ()
+        return chosen or (self.home.settings.default,)
+
+    def _known(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        if not names:
+            raise ConfigError("No profile is chosen. Name one, such as ProfilePicker('fast').")
+        return tuple(self.home.settings.profile(name).name for name in dict.fromkeys(names))
+
+    # --- what is seen ---
+
+    def _names(self) -> list[str]:
+        """Return the names that the filter leaves."""
+        words = str(self._filter.value).lower().split()
+        return [
+            profile.name
+            for profile in self.home.settings.profiles.values()
+            if all(word in f"{profile.name} {profile.provider} {profile.model}".lower() for word in words)
+        ]
+
+    def _arrange(self) -> None:
+        names = self._names()
+        shown = [name for name in names if name in self.profiles]
+        rows = max(3, min(len(names), _MOST_ROWS))
+        self._moving = True
+        try:
+            if self._mode.value == _SEVERAL:
+                self._many.set_trait("options", names)
+                self._many.value, self._many.rows = tuple(shown), rows
+            else:
+                self._one.set_trait("options", names)
+                self._one.value, self._one.rows = next(iter(shown), None), rows
+        finally:
+            self._moving = False
+        kit.put_inside(self._lists, self._many if self._mode.value == _SEVERAL else self._one)
+        self._describe(names)
+
+    def _describe(self, names: Sequence[str]) -> None:
+        columns, rows = self._told_of(names)
+        chosen = [place for place, name in enumerate(names) if name in self.profiles]
+        found = table(columns, rows, caption="Profiles", numbers=_NUMBERS, chosen=chosen)
+        none = f"<p>No profile of {len(self.home.settings.profiles)} matches the filter.</p>"
+        self.post(self._table, value=found if rows else none)
+        self.post(self._line, value=code(self.line))
+
+    def _told_of(self, names: Sequence[str]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+        """Return a table's columns and rows; models that come to their end have a column more."""
+        rows = [self._row(self.home.settings.profiles[name]) for name in names]
+        endings = [self._endings.get(name, "") for name in names]
+        if not any(endings):
+            return _COLUMNS, rows
+        return (*_COLUMNS, "mind"), [(*row, words) for row, words in zip(rows, endings, strict=True)]
+
+    def _row(self, profile: Profile) -> tuple[str, ...]:
+        limit = profile.concurrency or ("4" if profile.provider == "ollama" else "no limit")
+        name = f"{profile.name} (default)" if profile.name == self.home.settings.default else profile.name
+        cost, key = prices(self.home, profile), key_state(self.home, profile)
+        return (name, profile.provider, profile.model, *cost, key, str(limit))
+
+    def _find_endings(self) -> None:
+        """Look up which models come to their end, beside: it may import an SDK."""
+        with suppress(VictorError):
+            found = {name: ending(self.home, profile) for name, profile in self.home.settings.profiles.items()}
+            self._endings = {name: words for name, words in found.items() if words}
+            if self._endings:
+                self._describe(self._names())
+                self.changed()
+
+    def wait_for_endings(self, timeout: float | None = None) -> None:
+        """Wait until it is known which models come to their end, at most so many seconds."""
+        self._finder.join(timeout)
+
+    def still(self) -> Still:
+        """Return the chosen profiles as a table, and the line that chooses them."""
+        columns, rows = self._told_of(self.profiles)
+        chosen = still_table(columns, rows, caption="The chosen profiles", numbers=_NUMBERS)
+        return still_line(f"{self.title}: chosen", "victor-title") + chosen + still_block(self.line, "victor-code")
+
+    def get_interact_value(self) -> str | tuple[str, ...]:
+        """Return what `interact` calls a function with."""
+        return self.value
+
+    def __repr__(self) -> str:
+        value = self.value if isinstance(self.value, str) else list(self.value)
+        return f"ProfilePicker({value!r})"

@@ -1,0 +1,266 @@
+"""A board for a strategy: its stages as they happen, what it costs beside what; in the end the answer and charts."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from IPython.core.getipython import get_ipython
+
+from victor_nb.errors import ConfigError
+from victor_nb.notebook.background import Background
+from victor_nb.notebook.boundary import redacted
+from victor_nb.notebook.markdown import clean, sanitise
+from victor_nb.notebook.widgets import board_page, kit
+from victor_nb.notebook.widgets.base import Surface
+from victor_nb.notebook.widgets.page import Still, code, still_block, still_line, words
+from victor_nb.notebook.widgets.run_charts import RunCharts
+from victor_nb.notebook.widgets.run_code import code_of
+from victor_nb.notebook.widgets.standing import of_job, of_run, pulse_of
+from victor_nb.workflows.job import StrategyJob
+from victor_nb.workflows.runs import StrategyRun
+from victor_nb.workflows.strategies import Strategy
+from victor_nb.workflows.tariff import find_tariff
+
+if TYPE_CHECKING:
+    from victor_nb.notebook.widgets.standing import Standing
+    from victor_nb.session import Session
+    from victor_nb.workflows.baselines import Savings
+
+_EVERY: Final = 0.4  # seconds between two looks, each of which sends one message
+_TWIN_EVERY: Final = 2.0  # seconds between two pictures for who saves while it runs
+_WAIT: Final = 0.1  # seconds; a wait that Stop breaks off is short
+_LONGEST_TASK: Final = 240  # characters
+_MOST: Final = 20_000  # characters of the answer that are shown; the run has all
+_PREMIUM: Final = "premium"
+_START: Final = 'Start one with StrategyBoard(Funnel().start("..."))'
+
+
+class StrategyBoard(Surface):
+    """A strategy at work, to be watched and stopped.
+
+    Each stage shows its state, calls, items that came and were kept, seconds and list price (USD); below stands what
+    the run costs so far beside two estimates: the same calls at the baseline's prices, and one call to the baseline.
+    When the run has ended, the answer and its charts follow. Where nothing can be live (no notebook, CI=true,
+    VICTOR_PROGRESS=off), displaying it waits for the end of the run, and shows that.
+
+    Args:
+        run: A strategy under way (`Funnel().start(task)`, or `out=job` of a `%%victor strategy=... bg=true` cell), or
+            one that has ended (`await Funnel().run(task)`).
+        baseline: The profile or model to compare with; None for `premium`, where there is one.
+        home: The session; None for the run's own.
+
+    Raises:
+        ConfigError: It is something else, or nobody knows the baseline.
+    """
+
+    def __init__(
+        self,
+        run: StrategyJob | Background[StrategyRun] | StrategyRun,
+        *,
+        baseline: str | None = None,
+        home: Session | None = None,
+    ) -> None:
+        super().__init__(home)
+        self._source = source = _checked(run)
+        self._job = source if isinstance(source, StrategyJob) else None
+        first = of_job(source) if isinstance(source, StrategyJob) else of_run(source)
+        self._pool = first.run.pool
+        self._chosen = baseline
+        if baseline is not None:
+            find_tariff(baseline, self._pool)
+        self.home = home or self._pool.container
+        self.title = f"strategy · {first.run.strategy}"
+        self._charts = RunCharts()
+        self._seen: object = None
+        self._twinned = 0.0
+        self._finished = False
+        self._complete = threading.Event()
+        self._arrange(first, self._names(baseline))
+        self._show(first)
+        if not first.ended:
+            self.look(self._look, every=_EVERY)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait at most `timeout` seconds until the run has ended, and its charts are drawn; tell whether that came."""
+        return self._complete.wait(timeout)
+
+    # --- what it is made of ---
+
+    def _arrange(self, first: Standing, names: list[str]) -> None:
+        self._stop = kit.Button(description="Stop", disabled=self._job is None)
+        self._baseline: Any = kit.Dropdown(description="Baseline", options=names, value=next(iter(names), None))
+        self._page, self._answer, self._images, self._code = kit.HTML(), kit.Output(), kit.HTML(), kit.HTML()
+        self._details = {stage.name: kit.HTML() for stage in first.stages}
+        task = " ".join(first.run.task.split())
+        cut = task if len(task) <= _LONGEST_TASK else f"{task[:_LONGEST_TASK]}…"
+        self.furnish(
+            kit.HTML(f"<div>{words(cut, 'victor-quiet')}</div>"),
+            kit.styled(kit.stack(self._stop, self._baseline, across=True), "victor-row"),
+            self._page,
+            kit.styled(kit.stack(self._answer), "victor-board-answer"),
+            kit.styled(kit.stack(*self._details.values()), "victor-gave"),
+            self._images,
+            self._code,
+        )
+        kit.on_press(self._stop, self._press_stop)
+        kit.on_change(self._baseline, "value", lambda: self.tried(self._rebase))
+
+    def _names(self, baseline: str | None) -> list[str]:
+        """Return what may be compared with, what is at first in front."""
+        profiles = list(self._pool.settings.profiles)
+        front = [baseline] if baseline else [_PREMIUM] if _PREMIUM in profiles else []
+        return list(dict.fromkeys([*front, *profiles]))
+
+    def _press_stop(self) -> None:
+        if self._job is not None:
+            self._job.cancel()
+            self.post(self._stop, disabled=True, description="Stopping…")
+
+    def _rebase(self) -> None:
+        self._chosen = str(self._baseline.value)
+        self._show(self._standing)
+        self.changed()
+
+    # --- what changes ---
+
+    def _look(self) -> None:
+        """See whether anything is new, and show it; once the run has ended, look no more."""
+        job = self._job
+        if job is None or self._finished:
+            self.rest()
+            return
+        ended = job.done()
+        seen = pulse_of(job.progress, ended=ended)
+        if seen == self._seen:
+            return
+        self._seen = seen
+        self._show(of_job(job))
+        if ended:
+            self.rest()
+        if ended or time.monotonic() - self._twinned > _TWIN_EVERY:
+            self._twinned = time.monotonic()
+            self.changed()
+
+    def _show(self, standing: Standing) -> None:
+        self._standing = standing
+        self._live = self._pages(standing)
+        self.post(self._page, value=self._live.html)
+        for stage in standing.stages:
+            if stage.over and stage.result is not None:
+                self.post(self._details[stage.name], value=board_page.details(stage.result))
+        self.post(self._code, value=self._code_page().html)
+        if standing.ended and not self._finished:
+            self._finish(standing)
+
+    def _finish(self, standing: Standing) -> None:
+        self._finished = True
+        self.post(self._stop, disabled=True, description="Stop")
+        text = _cut(standing.run.content)
+        data = {"text/markdown": sanitise(text), "text/plain": clean(text)}
+        self.post(
+            self._answer, outputs=({"output_type": "display_data", "data": data, "metadata": {}},) if text else ()
+        )
+        self._charts.begin(standing.run, self._hang)
+
+    def _hang(self) -> None:
+        """Show the charts, drawn by now."""
+        self.post(self._images, value=self._charts.page.html if self._charts.page else "")
+        self.changed()
+        if self._charts.error is not None:
+            self.tell(self._charts.error)
+        self._complete.set()
+
+    # --- as pages ---
+
+    def _pages(self, standing: Standing) -> Still:
+        head = board_page.head(standing)
+        parts = (
+            board_page.stages(standing),
+            board_page.now(standing),
+            board_page.costs(standing, self._savings(standing)),
+        )
+        return sum(parts, start=Still(redacted(self.home, head.html), redacted(self.home, head.plain)))
+
+    def _savings(self, standing: Standing) -> tuple[Savings, ...]:
+        """Return the run beside both baselines, on what has come so far and has a price."""
+        name = self._chosen or self._baseline.value
+        priced = tuple(row for row in standing.run.rows if row.cost is not None)
+        if name is None or not priced:
+            return ()
+        run = replace(standing.run, rows=priced)
+        return run.savings(name, "same_calls"), run.savings(name, "one_call")
+
+    def _code_page(self) -> Still:
+        text = code_of(self._source, self.home.settings, self._chosen)
+        return Still(code(text), clean(text)) if text else Still("", "")
+
+    def still(self) -> Still:
+        """Return the same as a page that stays: the stages, the money, the answer as text, and the charts."""
+        standing = self._standing
+        top = still_line(self.title, "victor-title") + still_line(standing.run.task[:_LONGEST_TASK], "victor-quiet")
+        answer = still_block(_cut(standing.run.content)) if standing.ended and standing.run.content else Still("", "")
+        rest = board_page.all_details(stage.result for stage in standing.stages if stage.over and stage.result)
+        return top + self._live + answer + rest + (self._charts.page or Still("", "")) + self._code_page()
+
+    # --- where it is shown ---
+
+    def _ipython_display_(self, **more: object) -> None:
+        shell = get_ipython()
+        if not (hasattr(shell, "kernel") and self.home.settings.watched):
+            self._wait()
+        if self._finished:
+            # Who saves or exports this cell at once has the charts in it.
+            self._charts.draw(self._standing.run)
+            self._hang()
+        super()._ipython_display_(**more)
+
+    def _wait(self) -> None:
+        """Wait for the end of the run.
+
+        Raises:
+            VictorInterrupted: Stop was pressed; the run was stopped.
+        """
+        job = self._job
+        if job is None:
+            return
+        try:
+            while not job.wait(_WAIT):
+                pass
+        except KeyboardInterrupt:
+            raise job.interrupted() from None
+        self._look()
+
+    def __repr__(self) -> str:
+        return f"StrategyBoard({self._standing.run.strategy}, {self._standing.state})"
+
+
+def _checked(given: object) -> StrategyJob | StrategyRun:
+    """Return what a board can show.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    work = given.work if isinstance(given, Background) else given
+    if isinstance(work, (StrategyJob, StrategyRun)):
+        return work
+    kind = type(work).__name__
+    if isinstance(given, Background):
+        raise ConfigError(
+            f"This cell asks no strategy (it is a {kind}). Write %%victor strategy=funnel bg=true out=job."
+        )
+    if inspect.iscoroutine(work):
+        work.close()  # nobody will await it any more
+        raise ConfigError(
+            "This run was not awaited. Write StrategyBoard(await Funnel().run(task)), or use .start(task)."
+        )
+    if isinstance(work, Strategy):
+        raise ConfigError(f"{work.name} has not started. Write StrategyBoard(strategy.start(task)).")
+    raise ConfigError(f"A StrategyBoard shows a strategy's job or run, not a {kind}. {_START}.")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MOST else f"{text[:_MOST]}\n\n… {len(text) - _MOST:,} characters more are in the run"

@@ -1,0 +1,232 @@
+"""Bars for long work: how much of it has ended, and what that cost, where somebody watches; nothing is left of them."""
+
+from __future__ import annotations
+
+import asyncio
+import pkgutil
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+
+from victor_nb.accounting.money import usd
+from victor_nb.errors import VictorError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+    from typing import Self
+
+    from victor_nb.loop import Job
+    from victor_nb.session import Session
+    from victor_nb.workflows.fan_out import Lane
+
+T = TypeVar("T")
+
+LONG: Final = 10
+"""Calls from which on work may get a bar."""
+
+_LATE: Final = 1.0  # seconds that work goes on before it gets one
+_EVERY: Final = 0.5  # seconds between two looks at it; each is three messages to a notebook
+_WAIT: Final = 0.1  # seconds; a blocking wait is short, so that Stop is seen
+_GRACE: Final = 1.0  # seconds that a stopped job has to close its sockets and write its rows
+_FAULTS: Final = (OSError, ValueError, LookupError)  # what a place to show things on gives when it is gone
+_IN_A_CELL: Final = "victor_nb.notebook.meter:cell_meter"
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How far work is.
+
+    Attributes:
+        done: Parts that have ended, well or not.
+        failed: Those of them that failed.
+        cost: List price in USD of what has ended, as far as it is known.
+        unpriced: Parts of which it is not.
+        now: What goes on now, where that says more.
+    """
+
+    done: int
+    total: int
+    failed: int = 0
+    cost: Decimal = Decimal(0)
+    unpriced: int = 0
+    now: str = ""
+
+    @classmethod
+    def of(cls, lanes: Iterable[Lane], *, total: int, now: str = "") -> Tally:
+        """Return how far calls are."""
+        ended = [lane.outcome for lane in lanes if lane.outcome is not None]
+        failed = sum(isinstance(outcome, VictorError) for outcome in ended)
+        # An error without a reply brought nothing that is paid for, as far as anybody knows.
+        replies = [getattr(each, "reply", None) if isinstance(each, VictorError) else each for each in ended]
+        costs = [reply.cost for reply in replies if reply is not None]
+        known = [cost for cost in costs if cost is not None]
+        return cls(len(ended), total, failed, sum(known, Decimal(0)), len(costs) - len(known), now)
+
+    def __str__(self) -> str:
+        """Say it: `120/200 · 2 failed · USD 0.0123`."""
+        spent = f">= {usd(self.cost)} ({self.unpriced} unpriced)" if self.unpriced else usd(self.cost)
+        failed = f"{self.failed} failed" if self.failed else ""
+        return " · ".join(filter(None, (f"{self.done}/{self.total}", self.now, failed, spent)))
+
+
+class Meter(Protocol):
+    """A bar on a terminal or under a cell."""
+
+    def show(self, text: str, tally: Tally) -> None:
+        """Show how far it is."""
+        ...
+
+    def close(self) -> None:
+        """Take it away."""
+        ...
+
+
+class Bar:
+    """One bar, which whoever waits for the work brings up to date: `with` and `result` block, `async with` does not.
+
+    It comes when the work has gone on for a second, and goes with its block. A place that cannot show it takes nothing
+    from the work.
+
+    Args:
+        name: What the work is called.
+        look: Says how far it is, from any thread.
+        calls: Calls that it may take.
+        progress: True shows the bar from the start and for a single call; None only for ten calls or more, and where
+            somebody watches (not with CI=true or VICTOR_PROGRESS=off); False never. A bar takes a notebook, or a
+            terminal on stderr.
+        home: Whose work it is.
+    """
+
+    def __init__(
+        self, name: str, look: Callable[[], Tally], *, calls: int, progress: bool | None, home: Session
+    ) -> None:
+        self._name = name
+        self._look = look
+        self._wanted = _is_wanted(progress, calls, home)
+        self._began = time.perf_counter()
+        self._next = self._began + (0.0 if progress else _LATE)
+        self._meter: Meter | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def result(self, job: Job[T]) -> T:
+        """Wait for a job, and return its result. An interrupt cancels the job before it goes on.
+
+        Raises:
+            BaseException: Whatever the job raised.
+        """
+        try:
+            while self._wanted and not job.wait(_WAIT):
+                self.tick()
+        except KeyboardInterrupt:
+            job.cancel()
+            job.wait(_GRACE)
+            raise
+        return job.result()
+
+    def tick(self) -> None:
+        """Show how far the work is, if it is time to."""
+        now = time.perf_counter()
+        if not self._wanted or now < self._next:
+            return
+        self._next = now + _EVERY
+        tally = self._look()
+        try:
+            self._meter = self._meter or _open(self._began)
+            if self._meter is None:
+                self._wanted = False
+            else:
+                self._meter.show(f"{self._name}: {tally}", tally)
+        except _FAULTS:
+            self._wanted = False
+
+    async def _tick_on(self) -> None:
+        while self._wanted:
+            self.tick()
+            await asyncio.sleep(_EVERY)
+
+    def _close(self) -> None:
+        self._wanted, meter = False, self._meter
+        self._meter = None
+        try:
+            if meter is not None:
+                meter.close()
+        except _FAULTS:
+            pass  # nothing is left to take it away from
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._close()
+
+    async def __aenter__(self) -> Self:
+        if self._wanted:
+            # A task of the caller's: what it shows belongs to the caller's cell.
+            self._task = asyncio.create_task(self._tick_on())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        self._close()
+
+
+def _is_wanted(progress: bool | None, calls: int, home: Session) -> bool:  # noqa: FBT001 - as callers give it
+    if progress is False or home.loop.running_here:
+        return False
+    if progress is None and (calls < LONG or not home.settings.watched):
+        return False
+    return _in_a_kernel() or _on_a_terminal()
+
+
+def _in_a_kernel() -> bool:
+    # What another thread shows goes to whichever cell is the newest.
+    return "ipykernel" in sys.modules and threading.current_thread() is threading.main_thread()
+
+
+def _on_a_terminal() -> bool:
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, ValueError):  # there is none, or it is closed
+        return False
+
+
+def _open(began: float) -> Meter | None:
+    """Return a bar in the place where one can be, if there is one."""
+    found: Meter | None = pkgutil.resolve_name(_IN_A_CELL)(began) if _in_a_kernel() else None
+    return found or (_TerminalMeter(began) if _on_a_terminal() else None)
+
+
+def tqdm_bar(kind: str, began: float, tally: Tally, **options: object) -> Any:  # noqa: ANN401 - tqdm has no types
+    """Return a bar of tqdm's that runs no thread of its own, and leaves nothing."""
+    bar = type("Bar", (pkgutil.resolve_name(kind),), {"monitor_interval": 0})
+    made: Any = bar(total=tally.total, leave=False, bar_format="{desc} |{bar}| {elapsed}<{remaining}", **options)
+    made.start_t += began - time.perf_counter()
+    return made
+
+
+class _TerminalMeter:
+    """A line at the end of a terminal. Not `tqdm.auto`: that takes any process with ipykernel in it for a notebook."""
+
+    def __init__(self, began: float) -> None:
+        self._began = began
+        self._bar: Any = None
+
+    def show(self, text: str, tally: Tally) -> None:
+        """Write the line anew."""
+        if self._bar is None:
+            # With a delay, the first line is not written before there is anything to say.
+            self._bar = tqdm_bar("tqdm.std:tqdm", self._began, tally, file=sys.stderr, dynamic_ncols=True, delay=1e-9)
+        self._bar.total, self._bar.n = tally.total, tally.done
+        self._bar.set_description_str(text)
+
+    def close(self) -> None:
+        """Wipe the line out."""
+        if self._bar is not None:
+            self._bar.close()
