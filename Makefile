@@ -13,8 +13,10 @@ PY     := $(VENV)/bin/python
 HERE   := $(shell printf '%s' '$(CURDIR)' | cksum | cut -d' ' -f1)
 DEV    := $(VENV)/.dev-$(HERE)
 LAB    := $(VENV)/.lab-$(HERE)
+WEB    := $(VENV)/.browser-$(HERE)
 PIP    := $(PY) -m pip --disable-pip-version-check --no-input install -qq
 CODE   := victor_nb tests notebooks
+CHROME := $(firstword $(shell command -v chromium chromium-browser google-chrome 2>/dev/null))
 
 # pyright's wrapper would otherwise ask the network whether it is the newest.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
@@ -34,7 +36,7 @@ demo: $(DEV) ## Run the quickstart in simulate mode: the cost table here, notebo
 	@$(SANDBOX) $(PY) notebooks/render.py notebooks/01_quickstart.ipynb --out build
 
 .PHONY: test
-test: lint types ## Lint, types, import contracts, unit tests with coverage, every notebook
+test: lint types $(if $(CHROME),$(WEB)) ## Lint, types, import contracts, unit and browser tests, every notebook
 	@echo '== tests'
 	@$(PY) -m pytest --cov --cov-report=term
 	@echo '== notebooks'
@@ -92,10 +94,15 @@ $(DEV): pyproject.toml
 	fi
 	@echo 'Installing victor_nb and its tools into $(VENV) (about a minute the first time)'
 	@$(PIP) -e '.[dev]'
-	@rm -f $(VENV)/.dev-* $(VENV)/.lab-*
+	@rm -f $(VENV)/.dev-* $(VENV)/.lab-* $(VENV)/.browser-*
 	@touch $@
 
 $(LAB): $(DEV)
 	@echo 'Installing JupyterLab into $(VENV)'
 	@$(PIP) -e '.[lab]'
+	@touch $@
+
+$(WEB): $(DEV)
+	@echo 'Installing JupyterLab, Notebook and Playwright into $(VENV)'
+	@$(PIP) -e '.[browser]'
 	@touch $@
