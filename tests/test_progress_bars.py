@@ -245,7 +245,7 @@ def test_when_a_cell_asks_for_many_then_each_answer_is_a_row(monkeypatch: pytest
     assert html.count("<th scope") == 3
     assert html.count("<tr>") == 9
     assert "8 answers · " in ran.plain
-    assert "the whole texts are in r" in ran.plain
+    assert "The whole texts are in r" in ran.plain
     assert max(map(len, ran.plain.splitlines())) < 400
     assert len(shell.names["r"]["fast"]) == 8
     assert shell.run("%%victor fast n=6\nHi.").frames[-1]["text/html"].count("<th scope") == 6

@@ -110,8 +110,8 @@ class LiveColumns:
         ]
         name = self._call.out or "session().last"
         left_out = len(replies.entries) - len(rows)
-        more = f"{left_out:,} further answers, and " if left_out else ""
-        note = f"{more}the whole texts are in {name}; {name}.to_frame() has them as a table." if answered else ""
+        more = f"{left_out:,} further answers and the" if left_out else "The"
+        note = f"{more} whole texts are in {name}; {name}.to_frame() has them as a table." if answered else ""
         lines = [line for line in (summary(replies) if billed else "", note) if line]
         plain = [f"[{head}] " + " · ".join(rest) for head, *rest in rows]
         self._publish(

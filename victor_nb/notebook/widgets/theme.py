@@ -180,5 +180,6 @@ STYLE: Final = """
 .victor-twin.victor table.victor-table th, .victor-twin.victor table.victor-table td { text-align: left;
   line-height: 1.5; vertical-align: top; padding: 2px 10px 2px 0; border-bottom: 1px solid var(--victor-line); }
 .victor-twin.victor table.victor-table .victor-number { text-align: right; }
+.victor-twin.victor table.victor-stages th:first-child { padding-left: 8px; }
 """
 """Every class of ours begins with `victor`; colours are those of JupyterLab, else of VS Code, else plain ones."""
