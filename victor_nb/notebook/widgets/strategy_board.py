@@ -13,10 +13,11 @@ from IPython.core.getipython import get_ipython
 from victor_nb.errors import ConfigError
 from victor_nb.notebook.background import Background
 from victor_nb.notebook.boundary import redacted
-from victor_nb.notebook.markdown import clean, sanitise
+from victor_nb.notebook.markdown import clean
 from victor_nb.notebook.widgets import board_page, kit
 from victor_nb.notebook.widgets.base import Surface
-from victor_nb.notebook.widgets.page import Still, code, still_block, still_line, words
+from victor_nb.notebook.widgets.page import Still, code, still_line, words
+from victor_nb.notebook.widgets.rendering import rendered
 from victor_nb.notebook.widgets.run_charts import RunCharts
 from victor_nb.notebook.widgets.run_code import code_of
 from victor_nb.notebook.widgets.standing import of_job, of_run, pulse_of
@@ -93,7 +94,7 @@ class StrategyBoard(Surface):
     def _arrange(self, first: Standing, names: list[str]) -> None:
         self._stop = kit.Button(description="Stop", disabled=self._job is None)
         self._baseline: Any = kit.Dropdown(description="Baseline", options=names, value=next(iter(names), None))
-        self._page, self._answer, self._images, self._code = kit.HTML(), kit.Output(), kit.HTML(), kit.HTML()
+        self._page, self._answer, self._images, self._code = (kit.HTML() for _ in range(4))
         self._details = {stage.name: kit.HTML() for stage in first.stages}
         task = " ".join(first.run.task.split())
         cut = task if len(task) <= _LONGEST_TASK else f"{task[:_LONGEST_TASK]}…"
@@ -159,11 +160,7 @@ class StrategyBoard(Surface):
     def _finish(self, standing: Standing) -> None:
         self._finished = True
         self.post(self._stop, disabled=True, description="Stop")
-        text = _cut(standing.run.content)
-        data = {"text/markdown": sanitise(text), "text/plain": clean(text)}
-        self.post(
-            self._answer, outputs=({"output_type": "display_data", "data": data, "metadata": {}},) if text else ()
-        )
+        self.post(self._answer, value=_answer(standing).html)
         self._charts.begin(standing.run, self._hang)
 
     def _hang(self) -> None:
@@ -202,9 +199,8 @@ class StrategyBoard(Surface):
         """Return the same as a page that stays: the stages, the money, the answer as text, and the charts."""
         standing = self._standing
         top = still_line(self.title, "victor-title") + still_line(standing.run.task[:_LONGEST_TASK], "victor-quiet")
-        answer = still_block(_cut(standing.run.content)) if standing.ended and standing.run.content else Still("", "")
         rest = board_page.all_details(stage.result for stage in standing.stages if stage.over and stage.result)
-        return top + self._live + answer + rest + (self._charts.page or Still("", "")) + self._code_page()
+        return top + self._live + _answer(standing) + rest + (self._charts.page or Still("", "")) + self._code_page()
 
     # --- where it is shown ---
 
@@ -260,6 +256,14 @@ def _checked(given: object) -> StrategyJob | StrategyRun:
     if isinstance(work, Strategy):
         raise ConfigError(f"{work.name} has not started. Write StrategyBoard(strategy.start(task)).")
     raise ConfigError(f"A StrategyBoard shows a strategy's job or run, not a {kind}. {_START}.")
+
+
+def _answer(standing: Standing) -> Still:
+    """Return the final answer, once there is one."""
+    if not standing.ended or not standing.run.content:
+        return Still("", "")
+    text = _cut(standing.run.content)
+    return Still(rendered(text), clean(text))
 
 
 def _cut(text: str) -> str:

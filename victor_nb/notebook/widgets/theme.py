@@ -98,7 +98,7 @@ STYLE: Final = """
 .victor .victor-gave > .widget-html { margin: 0; }
 .victor .victor-gave > .widget-html > .widget-html-content { line-height: 1.5; }
 .victor .victor-board-answer { border-left: 3px solid var(--victor-good); padding-left: 10px; margin: 8px 0; }
-.victor .victor-board-answer:not(:has(.jp-OutputArea-child, .output_subarea, img, p, pre)) { display: none; }
+.victor .victor-board-answer:not(:has(.victor-answer-text)) { display: none; }
 .victor .victor-details { margin: 2px 0; font-size: 12px; line-height: 1.5; }
 .victor .victor-details summary { cursor: pointer; padding: 2px 0; }
 .victor .victor-details > div { margin: 2px 0 6px 16px; }
