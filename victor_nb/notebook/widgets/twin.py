@@ -13,13 +13,15 @@ if TYPE_CHECKING:
     from victor_nb.notebook.display import Bundle
     from victor_nb.notebook.widgets.page import Still
 
-_HIDE: Final = ".jp-OutputArea-child:has(.victor-twin-{0}),.victor-twin-{0}{{display:none}}"
-"""Part of the live widget: while that lives, the twin is not seen. JupyterLab keeps room for an empty output."""
+_HIDE: Final = "body:not(.jp-Notebook) :is(.jp-OutputArea-child:has(.victor-twin-{0}),.victor-twin-{0}){{display:none}}"
+"""Part of the live widget: while it lives, the twin is not seen. A page by nbconvert holds dead copies at the most."""
 
 _NO_WIDGET: Final = (
-    ".jp-OutputArea-child:has(> .jupyter-widgets:not(:has(*))):has(+ .jp-OutputArea-child .victor-twin){display:none}"
+    ".jp-OutputArea-child:has(+ .jp-OutputArea-child .victor-twin):not(:has(> .jp-OutputArea-output > *)),"
+    "body.jp-Notebook .jp-OutputArea-child:has(> .jp-OutputArea-output.jupyter-widgets)"
+    ":has(+ .jp-OutputArea-child .victor-twin){display:none}"
 )
-"""Part of the twin: JupyterLab's line about a widget that is not there tells nobody anything."""
+"""Part of the twin: JupyterLab's lines about a widget that is not there tell nobody anything, nor does a dead copy."""
 
 
 class Twin:

@@ -1,0 +1,82 @@
+"""One Chromium for all tests, and where in it a notebook is shown."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from browser.needs import need_chromium
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import BrowserContext, Page, ViewportSize
+
+    from browser.jupyter import App, Site
+
+PATIENCE: Final = 30_000  # milliseconds, the limit of every wait
+SIZE: Final[ViewportSize] = {"width": 1280, "height": 900}
+BUSY: Final = ".jp-NotebookPanel, .jp-Dialog"
+CLOSE: Final = """() => {
+    const shown = window.jupyterapp.shell.currentWidget;
+    shown.context.model.dirty = false;  // or it asks whether to save
+    shown.close();
+}"""
+
+
+class Desk:
+    """A browser at a server. JupyterLab is loaded once, and opens each notebook in a tab; Notebook 7 needs pages."""
+
+    def __init__(self, site: Site, context: BrowserContext) -> None:
+        self.site = site
+        self.context = context
+        self._lab: Page | None = None
+
+    def page(self, app: App) -> Page:
+        """Return a page for a notebook: a new one, or the one in which JupyterLab shows none."""
+        if app == "lab" and self._lab is not None and not self._lab.locator(BUSY).count():
+            return self._lab
+        page = self.new_page()
+        self._lab = page if app == "lab" else self._lab
+        return page
+
+    def give_back(self, page: Page) -> None:
+        """Close a notebook, or the whole page unless another may use it."""
+        if page is self._lab:
+            page.evaluate(CLOSE)
+        else:
+            page.close()
+
+    def new_page(self) -> Page:
+        """Return a blank page."""
+        page = self.context.new_page()
+        page.set_default_timeout(PATIENCE)
+        return page
+
+    @contextmanager
+    def offline(self, file: Path) -> Iterator[Page]:
+        """Show a file in a page that has no network."""
+        page = self.new_page()
+        page.route(re.compile("^https?:"), lambda route: route.abort())
+        page.goto(file.as_uri())
+        yield page
+        page.close()
+
+
+@contextmanager
+def chromium(folder: Path) -> Iterator[BrowserContext]:
+    """Run Chromium with a profile in a folder: its caches spare a second of every page that is loaded."""
+    from playwright.sync_api import sync_playwright
+
+    program = need_chromium()
+    # Root has no sandbox, and a container little shared memory.
+    arguments = ["--disable-dev-shm-usage", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    with sync_playwright() as playwright:
+        launch = playwright.chromium.launch_persistent_context
+        home: dict[str, str | float | bool] = {**os.environ, "HOME": str(folder)}
+        context = launch(folder / "profile", executable_path=program, args=arguments, viewport=SIZE, env=home)
+        yield context
+        context.close()

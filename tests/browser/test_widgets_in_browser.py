@@ -1,0 +1,219 @@
+"""The widgets as people use them: chosen, typed at, pressed, stopped, saved, and found again on another day."""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+
+from browser.hostile import ATTACKS, LONG, UNCLOSED, assert_unharmed, export
+from servers import OPENAI, Answer, Server
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator
+
+    from browser.book import Book, OpenBook
+    from browser.desk import Desk
+
+LOAD = "%load_ext victor_nb"
+PICK, PANEL = "%victor pick", "%victor panel"
+LEDGER = "from victor_nb import LedgerView\nLedgerView()"
+BOARD = (
+    "from victor_nb import Funnel, StrategyBoard\njob = Funnel(ideas=4, keep=2).start('a name for a photo app')\n"
+    "StrategyBoard(job)"
+)
+LIVE = f"%env VICTOR_MODE=live\n%env {OPENAI.key_variable}=a-pretended-key-of-nobody\n{LOAD}"
+SLOW = "%env VICTOR_SIM_SPEED=3"
+WIDGET = ".victor.widget-box"
+TWIN = ".victor-twin"
+ANSWERED = "() => [...document.querySelectorAll('.victor button')].some(e => e.textContent === 'Ask')"
+
+
+def control(page: Book, cell: int, label: str) -> Locator:
+    """Return an input of a cell's widget by its label."""
+    return page.cell(cell).get_by_label(label, exact=True)
+
+
+def press(page: Book, cell: int, button: str) -> None:
+    """Press a button of a cell's widget."""
+    page.cell(cell).get_by_role("button", name=button, exact=True).click()
+
+
+def ask(page: Book, cell: int, prompt: str) -> None:
+    """Type a prompt into a panel, press Ask, and wait for the answer."""
+    control(page, cell, "Prompt").fill(prompt)
+    press(page, cell, "Ask")
+    page.until_shown(cell, "Asking …")
+    page.until(ANSWERED)
+
+
+def test_when_a_question_goes_through_the_widgets_then_it_is_asked_billed_kept_and_found_again(book: OpenBook) -> None:
+    page = book(LOAD, PICK, LEDGER, PANEL, "%%victor out=reply\nSay hello.", "print(reply.profile)")
+    page.run_all()
+    assert page.text(5).strip() == "default"
+
+    control(page, 1, "Profile").select_option("fast")
+    page.until_shown(1, "%victor set profile=fast")
+    page.run(4)
+    page.run(5)
+    assert page.text(5).strip() == "fast"
+
+    before = page.text(2)
+    control(page, 3, "Profiles").select_option(["fast", "local"])
+    ask(page, 3, "Name three rivers.")
+    page.until_shown(3, "2 answers")
+    page.until("([cell, before]) => cell.innerText !== before", [page.cell(2).element_handle(), before])
+    page.until_shown(2, "4in 4 attempts") if "4in 4" in before else page.until_shown(2, "gpt-6-luna")
+
+    page.save()
+    page.reopen()
+    for cell, text in ((1, "%victor set profile=fast"), (2, "gpt-6-luna"), (3, "Name three rivers.")):
+        page.cell(cell).locator(TWIN).wait_for()
+        assert page.cell(cell).locator(WIDGET).count() == 0
+        assert text in page.text(cell)
+        # What JupyterLab says of a widget whose kernel has ended is not seen, though it is there.
+        page.cell(cell).locator(".jp-OutputArea-output", has_text="Error displaying widget").wait_for(state="attached")
+        assert "Error displaying widget" not in page.text(cell)
+
+
+def test_when_a_long_answer_is_asked_for_then_it_arrives_in_pieces_and_stop_stops_it(book: OpenBook) -> None:
+    page = book(LOAD, SLOW, PANEL, LEDGER)
+    page.run_all()
+    control(page, 2, "Profiles").select_option(["default", "premium"])
+    control(page, 2, "Prompt").fill("Explain in 400 words how tides work.")
+    answers = page.cell(2).locator(".victor-answers")
+    press(page, 2, "Ask")
+    lengths: list[int] = []
+    while len([1 for one, two in pairwise(lengths) if two > one]) < 3:
+        answers.filter(has_text="arriving").wait_for()
+        lengths.append(len(answers.inner_text()))
+    stop = page.cell(2).get_by_role("button", name="Stop", exact=True)
+    assert page.seconds(stop.click, ANSWERED) < 0.5
+    page.until_shown(2, "interrupted")
+    page.until_shown(3, "interrupted")
+
+
+def test_when_a_cell_is_running_then_the_panel_answers_all_the_same(book: OpenBook) -> None:
+    wait = (
+        "import time\nend = time.time() + 60\nwhile panel.result is None and time.time() < end:\n    time.sleep(0.05)"
+    )
+    page = book(
+        LOAD, "from victor_nb import Playground\npanel = Playground(profiles='fast')\npanel", f"{wait}\nprint('cell')"
+    )
+    page.run(0)
+    page.run(1)
+    page.start(2)
+    ask(page, 1, "Name three rivers.")
+    page.done()
+    assert page.text(2).strip() == "cell"
+    assert "gpt-6-luna" in page.text(1)
+
+
+def test_when_the_panel_is_to_be_a_cell_then_its_text_is_there_to_be_run(book: OpenBook) -> None:
+    page = book(LOAD, PANEL, "%victor panel code")
+    page.run(0)
+    page.run(1)
+    control(page, 1, "Prompt").fill("Name three rivers.")
+    control(page, 1, "Profiles").select_option("local")
+    page.until_shown(1, "%%victor profile=local")
+    page.run(2)
+    written = page.cell(2).locator(".cm-content")
+    written.filter(has_text="%%victor profile=local").wait_for()
+    page.run(2)
+    assert "qwen2.5-coder" in page.text(2)
+
+
+def test_when_a_strategy_runs_then_its_board_shows_the_stages_and_in_the_end_the_charts(book: OpenBook) -> None:
+    page = book(LOAD, BOARD, "job.result();")
+    page.run_all()
+    page.until_shown(1, "the same calls at premium's prices")
+    charts = page.cell(1).locator(f"{WIDGET} img")
+    charts.first.wait_for()
+    page.until("count => document.querySelectorAll('.victor.widget-box img').length === count", 3)
+    assert all(image.get_attribute("alt") for image in charts.all())
+    page.save()
+    page.reopen()
+    assert page.cell(1).locator(f"{TWIN} img").count() == 3
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_when_only_a_keyboard_is_at_hand_then_every_control_is_reached_and_seen(book: OpenBook, theme: str) -> None:
+    page = book(LOAD, PICK, LEDGER, PANEL, BOARD, "job.result();", theme=theme)  # pyright: ignore[reportArgumentType]
+    page.run_all()
+    page.page.locator(f"{WIDGET} img").first.wait_for()
+    for cell in (1, 2, 3, 4):
+        assert page.violations(cell) == []
+        wanted = page.cell(cell).locator(f"{WIDGET} :is(input, textarea, select, button):enabled")
+        reached: set[str] = set()
+        wanted.first.focus()
+        for _ in range(40):
+            reached.add(page.page.evaluate(FOCUSED))
+            page.page.keyboard.press("Tab")
+        names = set(wanted.evaluate_all("all => all.map(e => e.labels?.[0]?.innerText || e.innerText || e.tagName)"))
+        assert names <= {name for name in reached if name}, cell
+        assert all(names)
+
+
+FOCUSED = """() => {
+    const e = document.activeElement;
+    if (!e.closest(".victor")) return "";
+    const {outlineStyle, outlineWidth} = getComputedStyle(e);
+    if (outlineStyle === "none" || outlineWidth === "0px") return "";
+    return e.labels?.[0]?.innerText || e.innerText || e.tagName;
+}"""
+
+
+def test_when_an_answer_is_hostile_then_the_widgets_are_unharmed_live_saved_and_exported(
+    book: OpenBook, desk: Desk
+) -> None:
+    with Server(Answer((*ATTACKS, *LONG)), Answer((*ATTACKS, UNCLOSED))) as server:
+        profile = {"provider": "openai", "model": OPENAI.model, "base_url": OPENAI.base_url(server.url)}
+        files = {"profiles.yaml": json.dumps({"default": "evil", "profiles": {"evil": profile, "worse": profile}})}
+        page = book(LIVE, PANEL, LEDGER, files=files)
+        page.run_all()
+        control(page, 1, "Profiles").select_option(["evil", "worse"])
+        ask(page, 1, "hello <script>window.pwned=9</script> $x$")
+        page.until_shown(1, "2 answers")
+        assert "window.pwned=1" in page.text(1)
+        assert_unharmed(page.page)
+    page.save()
+    page.reopen()
+    assert "window.pwned=1" in page.text(1)
+    assert_unharmed(page.page)
+    with desk.offline(export(page.path)) as exported:
+        assert "window.pwned=1" in exported.locator("body").inner_text()
+        assert_unharmed(exported)
+
+
+FLOOD = """
+import threading, time
+from victor_nb import session
+rate = []
+def flood():
+    start = time.monotonic()
+    for _ in range(8):
+        session().pool.fan_out_sync(["Name a river."] * 100, ["fast"], progress=False)
+    rate.append(800 / (time.monotonic() - start))
+threading.Thread(target=flood).start()
+"""
+
+
+def test_when_200_calls_a_second_finish_then_the_page_stays_responsive_and_messages_are_few(book: OpenBook) -> None:
+    page = book("%env VICTOR_SIM_SPEED=0", LOAD, PICK, LEDGER, PANEL, LEDGER, FLOOD, "print(rate)")
+    for cell in range(6):
+        page.run(cell)
+    page.traffic.clear()
+    page.run(6)
+    filtering = control(page, 2, "Filter")
+    while "800" not in page.text(3):
+        filtering.fill("ollama")
+        page.until_shown(2, "local")
+        page.until("cell => !cell.innerText.includes('gpt-6-luna')", page.cell(2).element_handle())
+        filtering.fill("")
+        page.until_shown(2, "gpt-6-luna")
+    page.run(7)
+    assert float(re.findall(r"[\d.]+", page.text(7))[0]) >= 200
+    assert page.traffic.busiest_second() <= 20
