@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from datetime import UTC, timedelta, timezone
 from decimal import Decimal
@@ -106,6 +107,56 @@ def test_when_a_time_is_of_another_zone_then_the_moment_is_kept_in_utc(ledger: L
     assert (found.ts, found.ts.tzinfo) == (NOON, UTC)
 
 
+def test_when_the_last_rows_are_wanted_then_they_come_oldest_first(ledger: Ledger) -> None:
+    for number in (3, 1, 4, 0, 2):
+        ledger.finish(row(str(number), ts=NOON + timedelta(seconds=number)))
+    assert [found.call_id for found in ledger.rows(last=2)] == ["3", "4"]
+    assert [found.call_id for found in ledger.rows(last=9)] == ["0", "1", "2", "3", "4"]
+    assert ledger.rows(last=0) == []
+    ledger.finish(row("last", ts=NOON + timedelta(seconds=4)))  # of two at once, the one that was written later
+    assert [found.call_id for found in ledger.rows(last=1)] == ["last"]
+
+
+def test_when_the_rows_of_a_run_are_wanted_then_no_others_come(ledger: Ledger) -> None:
+    for number in range(6):
+        ledger.finish(row(str(number), ts=NOON + timedelta(seconds=number), run_id=f"run {number % 2}"))
+    ledger.finish(row("without"))
+    assert [found.call_id for found in ledger.rows(run_id="run 1")] == ["1", "3", "5"]
+    assert [found.call_id for found in ledger.rows("all", run_id="run 1", last=2)] == ["3", "5"]
+    assert ledger.rows(run_id="run 2") == []
+    assert len(ledger.rows()) == 7
+
+
+def test_when_rows_are_appended_then_the_version_rises_and_reading_leaves_it(ledger: Ledger) -> None:
+    versions = [ledger.version]
+    ledger.start(row())
+    versions.append(ledger.version)
+    ledger.finish(row())
+    versions.append(ledger.version)
+    assert versions == sorted(set(versions))
+    ledger.rows()
+    ledger.total()
+    assert ledger.version == versions[-1]
+
+
+def test_when_threads_append_at_once_then_no_version_hides_a_row(ledger: Ledger) -> None:
+    def append(name: str) -> None:
+        for number in range(200):
+            ledger.finish(row(f"{name} {number}"))
+
+    threads = [threading.Thread(target=append, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    seen: dict[int, int] = {}
+    while any(thread.is_alive() for thread in threads):
+        version = ledger.version
+        seen[version] = len(ledger.rows())
+    for thread in threads:
+        thread.join()
+    assert ledger.version == 800
+    assert all(rows >= version for version, rows in seen.items())
+
+
 @pytest.mark.parametrize(
     "text", ["half a pair \ud83d", "\ud800", "a NUL \0 inside", "\N{PILE OF POO}" * 1000, "' OR 1=1"]
 )
@@ -154,9 +205,21 @@ def test_when_costs_are_summed_then_the_total_is_exact_and_admits_the_unknown(le
     assert str(total) == ">= USD 0.0123 (2 unpriced)"
 
 
+def test_when_attempts_ended_in_different_ways_then_the_total_counts_them(ledger: Ledger) -> None:
+    ledger.finish(row("a", status="error"))
+    ledger.finish(row("a", attempt=2))
+    ledger.finish(row("b", status="refused", mode="simulate"))
+    ledger.finish(row("c", status="interrupted", mode="replay"))
+    ledger.start(running("d"))
+    for total in (ledger.total(), ledger.total("all", since=NOON)):
+        assert (total.calls, total.attempts) == (4, 5)
+        assert (total.running, total.failed, total.simulated) == (1, 2, 2)
+
+
 def test_when_nothing_was_asked_then_the_total_is_nothing(ledger: Ledger) -> None:
     total = ledger.total()
     assert (total.cost, total.billed, total.unpriced, total.calls, total.attempts) == (0, 0, 0, 0, 0)
+    assert (total.running, total.failed, total.simulated) == (0, 0, 0)
     assert str(total) == "USD 0.0000"
 
 

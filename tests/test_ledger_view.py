@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-pytest_plugins = ["ledger_view_fixtures", "surface_fixtures"]
+pytest_plugins = ["ledger_view_fixtures"]
 BARE = Row(ts=NOON, call_id="bare", profile="fast", provider="openai", model="gpt-4o-mini")
 
 
