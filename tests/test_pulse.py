@@ -8,7 +8,7 @@ import time
 import pytest
 
 from victor_nb.notebook.widgets.kit import HTML
-from victor_nb.notebook.widgets.pulse import PER_SECOND, Pulse
+from victor_nb.notebook.widgets.pulse import BURST, PER_SECOND, Pulse
 
 
 def test_when_a_trait_is_sent_then_the_widget_has_it() -> None:
@@ -29,7 +29,7 @@ def test_when_much_is_sent_then_only_the_newest_arrives() -> None:
 
 
 def test_when_many_widgets_change_without_pause_then_messages_keep_to_the_limit() -> None:
-    pulse, pages, sent = Pulse(per_second=100), [HTML() for _ in range(50)], []
+    pulse, pages, sent = Pulse(per_second=100, burst=5), [HTML() for _ in range(50)], []
     for page in pages:
         page.observe(lambda _: sent.append(time.monotonic()), names="value")
     number = 0
@@ -37,9 +37,9 @@ def test_when_many_widgets_change_without_pause_then_messages_keep_to_the_limit(
         for page in pages:
             number += 1
             pulse.send(page, value=str(number))
-    # Between any two messages lies a slot, give or take what a timer is off by.
-    assert sent[59] - sent[0] >= 59 / 100 * 0.9
-    assert PER_SECOND <= 20
+    # What goes out in a time is what fills up in it, and what was there: give or take what a timer is off by.
+    assert sent[59] - sent[0] >= (59 - 6) / 100 * 0.9
+    assert PER_SECOND + BURST < 20
 
 
 def test_when_many_widgets_wait_then_each_has_its_turn() -> None:
@@ -52,7 +52,7 @@ def test_when_many_widgets_wait_then_each_has_its_turn() -> None:
         for page in pages:
             pulse.send(page, value=str(turn))
     assert pulse.idle()
-    assert all(set(sent[start : start + 5]) == {0, 1, 2, 3, 4} for start in range(0, 45, 5))
+    assert min(map(sent.count, range(5))) >= 6
 
 
 def test_when_traits_are_sent_apart_then_they_arrive_in_one_message() -> None:

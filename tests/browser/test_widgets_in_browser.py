@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from servers import OPENAI, Answer, Server
 if TYPE_CHECKING:
     from playwright.sync_api import Locator
 
-    from browser.book import Book, OpenBook
+    from browser.book import Book, OpenBook, Theme
     from browser.desk import Desk
 
 LOAD = "%load_ext victor_nb"
@@ -37,9 +36,22 @@ def control(page: Book, cell: int, label: str) -> Locator:
     return page.cell(cell).get_by_label(label, exact=True)
 
 
+def choose(page: Book, cell: int, *names: str) -> None:
+    """Tick these profiles of a cell's widget, and no others."""
+    boxes = page.cell(cell).locator(".victor-choices .widget-checkbox")
+    for box in boxes.all():
+        box.locator("input").set_checked(box.inner_text().strip() in names)
+
+
 def press(page: Book, cell: int, button: str) -> None:
     """Press a button of a cell's widget."""
     page.cell(cell).get_by_role("button", name=button, exact=True).click()
+
+
+def until_kept(page: Book, cell: int, text: str) -> None:
+    """Wait until a cell's twin, which is what is saved, holds a text."""
+    script = "([cell, text]) => cell.querySelector('.victor-twin').textContent.includes(text)"
+    page.until(script, [page.cell(cell).element_handle(), text])
 
 
 def ask(page: Book, cell: int, prompt: str) -> None:
@@ -55,19 +67,21 @@ def test_when_a_question_goes_through_the_widgets_then_it_is_asked_billed_kept_a
     page.run_all()
     assert page.text(5).strip() == "default"
 
-    control(page, 1, "Profile").select_option("fast")
+    control(page, 1, "fast").check()
     page.until_shown(1, "%victor set profile=fast")
     page.run(4)
     page.run(5)
     assert page.text(5).strip() == "fast"
 
-    before = page.text(2)
-    control(page, 3, "Profiles").select_option(["fast", "local"])
+    page.until_shown(2, "gpt-6-luna")
+    assert "qwen2.5-coder" not in page.text(2)
+    choose(page, 3, "fast", "local")
     ask(page, 3, "Name three rivers.")
     page.until_shown(3, "2 answers")
-    page.until("([cell, before]) => cell.innerText !== before", [page.cell(2).element_handle(), before])
-    page.until_shown(2, "4in 4 attempts") if "4in 4" in before else page.until_shown(2, "gpt-6-luna")
+    page.until_shown(2, "qwen2.5-coder")
 
+    until_kept(page, 2, "gpt-6-luna")
+    until_kept(page, 3, "2 answers")
     page.save()
     page.reopen()
     for cell, text in ((1, "%victor set profile=fast"), (2, "gpt-6-luna"), (3, "Name three rivers.")):
@@ -82,7 +96,7 @@ def test_when_a_question_goes_through_the_widgets_then_it_is_asked_billed_kept_a
 def test_when_a_long_answer_is_asked_for_then_it_arrives_in_pieces_and_stop_stops_it(book: OpenBook) -> None:
     page = book(LOAD, SLOW, PANEL, LEDGER)
     page.run_all()
-    control(page, 2, "Profiles").select_option(["default", "premium"])
+    choose(page, 2, "default", "premium")
     control(page, 2, "Prompt").fill("Explain in 400 words how tides work.")
     answers = page.cell(2).locator(".victor-answers")
     press(page, 2, "Ask")
@@ -117,7 +131,7 @@ def test_when_the_panel_is_to_be_a_cell_then_its_text_is_there_to_be_run(book: O
     page.run(0)
     page.run(1)
     control(page, 1, "Prompt").fill("Name three rivers.")
-    control(page, 1, "Profiles").select_option("local")
+    choose(page, 1, "local")
     page.until_shown(1, "%%victor profile=local")
     page.run(2)
     written = page.cell(2).locator(".cm-content")
@@ -134,27 +148,10 @@ def test_when_a_strategy_runs_then_its_board_shows_the_stages_and_in_the_end_the
     charts.first.wait_for()
     page.until("count => document.querySelectorAll('.victor.widget-box img').length === count", 3)
     assert all(image.get_attribute("alt") for image in charts.all())
+    page.until("() => document.querySelectorAll('.victor-twin img').length === 3")
     page.save()
     page.reopen()
     assert page.cell(1).locator(f"{TWIN} img").count() == 3
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_when_only_a_keyboard_is_at_hand_then_every_control_is_reached_and_seen(book: OpenBook, theme: str) -> None:
-    page = book(LOAD, PICK, LEDGER, PANEL, BOARD, "job.result();", theme=theme)  # pyright: ignore[reportArgumentType]
-    page.run_all()
-    page.page.locator(f"{WIDGET} img").first.wait_for()
-    for cell in (1, 2, 3, 4):
-        assert page.violations(cell) == []
-        wanted = page.cell(cell).locator(f"{WIDGET} :is(input, textarea, select, button):enabled")
-        reached: set[str] = set()
-        wanted.first.focus()
-        for _ in range(40):
-            reached.add(page.page.evaluate(FOCUSED))
-            page.page.keyboard.press("Tab")
-        names = set(wanted.evaluate_all("all => all.map(e => e.labels?.[0]?.innerText || e.innerText || e.tagName)"))
-        assert names <= {name for name in reached if name}, cell
-        assert all(names)
 
 
 FOCUSED = """() => {
@@ -162,8 +159,50 @@ FOCUSED = """() => {
     if (!e.closest(".victor")) return "";
     const {outlineStyle, outlineWidth} = getComputedStyle(e);
     if (outlineStyle === "none" || outlineWidth === "0px") return "";
-    return e.labels?.[0]?.innerText || e.innerText || e.tagName;
+    return (e.labels?.[0]?.innerText || e.innerText || e.tagName).trim();
 }"""
+NAMES = "all => all.map(e => (e.labels?.[0]?.innerText || e.innerText || e.tagName).trim())"
+
+
+def tab_to(page: Book, name: str) -> None:
+    """Press Tab until the focus is seen on a control of this name."""
+    for _ in range(60):
+        page.page.keyboard.press("Tab")
+        if page.page.evaluate(FOCUSED) == name:
+            return
+    raise AssertionError(f"Tab does not reach {name}")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_when_only_a_keyboard_is_at_hand_then_every_control_is_reached_seen_and_works(
+    book: OpenBook, theme: Theme
+) -> None:
+    page = book(LOAD, PICK, LEDGER, PANEL, BOARD, "job.result();", theme=theme)
+    page.run_all()
+    page.page.locator(f"{WIDGET} img").first.wait_for()
+    for cell in (1, 2, 3, 4):
+        assert page.violations(cell) == []
+        wanted = page.cell(cell).locator(f"{WIDGET} :is(input, textarea, select, button):enabled")
+        names = set(wanted.evaluate_all(NAMES))
+        assert all(names)
+        wanted.first.focus()
+        reached = {page.page.evaluate(FOCUSED)}
+        while not names <= reached and len(reached) < 60:
+            page.page.keyboard.press("Tab")
+            reached.add(page.page.evaluate(FOCUSED) or f"elsewhere {len(reached)}")
+        assert names <= reached, cell
+
+    control(page, 1, "Filter").focus()
+    tab_to(page, "fast")
+    page.page.keyboard.press("Space")
+    page.until_shown(1, "%victor set profile=fast")
+    control(page, 3, "Prompt").focus()
+    page.page.keyboard.type("Name three rivers.")
+    tab_to(page, "local")
+    page.page.keyboard.press("Space")
+    tab_to(page, "Ask")
+    page.page.keyboard.press("Space")
+    page.until_shown(3, "2 answers")
 
 
 def test_when_an_answer_is_hostile_then_the_widgets_are_unharmed_live_saved_and_exported(
@@ -174,11 +213,12 @@ def test_when_an_answer_is_hostile_then_the_widgets_are_unharmed_live_saved_and_
         files = {"profiles.yaml": json.dumps({"default": "evil", "profiles": {"evil": profile, "worse": profile}})}
         page = book(LIVE, PANEL, LEDGER, files=files)
         page.run_all()
-        control(page, 1, "Profiles").select_option(["evil", "worse"])
+        choose(page, 1, "evil", "worse")
         ask(page, 1, "hello <script>window.pwned=9</script> $x$")
         page.until_shown(1, "2 answers")
         assert "window.pwned=1" in page.text(1)
         assert_unharmed(page.page)
+    until_kept(page, 1, "2 answers")
     page.save()
     page.reopen()
     assert "window.pwned=1" in page.text(1)
@@ -190,30 +230,46 @@ def test_when_an_answer_is_hostile_then_the_widgets_are_unharmed_live_saved_and_
 
 FLOOD = """
 import threading, time
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import uuid4
 from victor_nb import session
+pool, ledger = session().pool, session().ledger
+pool.get_orchestrator("fast").run_sync("Name a river.")
+(row,) = ledger.rows(last=1)
 rate = []
+def ask():
+    pool.fan_out_sync(["Name a river."] * 100, ["fast"], progress=False)
 def flood():
-    start = time.monotonic()
-    for _ in range(8):
-        session().pool.fan_out_sync(["Name a river."] * 100, ["fast"], progress=False)
-    rate.append(800 / (time.monotonic() - start))
-threading.Thread(target=flood).start()
+    start, done = time.monotonic(), 0
+    while done < 1_000:
+        time.sleep(0.02)
+        due = min(1_000, int(250 * (time.monotonic() - start)))
+        for _ in range(due - done):
+            one = replace(row, call_id=uuid4().hex, ts=datetime.now(UTC))
+            ledger.start(one)
+            ledger.finish(one)
+        done = due
+    rate.append(done / (time.monotonic() - start))
+threads = [threading.Thread(target=work) for work in (ask, flood)]
+for thread in threads:
+    thread.start()
 """
 
 
 def test_when_200_calls_a_second_finish_then_the_page_stays_responsive_and_messages_are_few(book: OpenBook) -> None:
-    page = book("%env VICTOR_SIM_SPEED=0", LOAD, PICK, LEDGER, PANEL, LEDGER, FLOOD, "print(rate)")
+    page = book("%env VICTOR_SIM_SPEED=0", LOAD, PICK, LEDGER, PANEL, LEDGER, FLOOD, "print(*rate)")
     for cell in range(6):
         page.run(cell)
-    page.traffic.clear()
     page.run(6)
+    page.traffic.clear()
     filtering = control(page, 2, "Filter")
-    while "800" not in page.text(3):
+    for _ in range(4):
         filtering.fill("ollama")
-        page.until_shown(2, "local")
         page.until("cell => !cell.innerText.includes('gpt-6-luna')", page.cell(2).element_handle())
         filtering.fill("")
-        page.until_shown(2, "gpt-6-luna")
+        page.until("cell => cell.innerText.includes('gpt-6-luna')", page.cell(2).element_handle())
+    page.until_shown(3, "1,101")
     page.run(7)
-    assert float(re.findall(r"[\d.]+", page.text(7))[0]) >= 200
-    assert page.traffic.busiest_second() <= 20
+    assert float(page.text(7)) >= 200
+    assert 0 < page.traffic.busiest_second() <= 20

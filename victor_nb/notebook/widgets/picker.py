@@ -15,19 +15,18 @@ from victor_nb.notebook.desk import desk
 from victor_nb.notebook.profiles import ending, key_state, prices
 from victor_nb.notebook.widgets import kit
 from victor_nb.notebook.widgets.base import Surface
+from victor_nb.notebook.widgets.choices import Choices
 from victor_nb.notebook.widgets.page import Still, code, still_block, still_line, still_table, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from victor_nb.config.profiles import Profile
-    from victor_nb.config.settings import Settings
     from victor_nb.session import Session
 
 _COLUMNS: Final = ("profile", "provider", "model", "USD/M in", "out", "key", "at once")
 _NUMBERS: Final = ("USD/M in", "out")
 _ONE, _SEVERAL = "one", "several"
-_MOST_ROWS: Final = 12
 
 
 class ProfilePicker(Surface, kit.ValueWidget):
@@ -73,17 +72,13 @@ class ProfilePicker(Surface, kit.ValueWidget):
         self._mode: Any = kit.ToggleButtons(
             description="Ask", options=[_ONE, _SEVERAL], value=_SEVERAL if many else _ONE
         )
-        self._one: Any = kit.Select(description="Profile")
-        self._many: Any = kit.SelectMultiple(description="Profiles")
-        self._lists = kit.styled(kit.Box(), "victor-list")
+        self._list = Choices("Profiles", list(self.home.settings.profiles), chosen, several=many)
         self._table, self._line = kit.HTML(), kit.HTML()
-        self._settings: Settings | None = None
-        self._moving = False
         self.value = chosen if many else next(iter(chosen))
         self._arrange()
         self.furnish(
             kit.stack(self._filter, self._mode, across=True),
-            kit.styled(kit.HBox([self._lists, self._table]), "victor-beside"),
+            kit.styled(kit.HBox([self._list, self._table]), "victor-beside"),
             self._line,
         )
         self._listen()
@@ -113,21 +108,18 @@ class ProfilePicker(Surface, kit.ValueWidget):
     def _listen(self) -> None:
         kit.on_change(self._filter, "value", self._arrange)
         kit.on_change(self._mode, "value", self._switch)
-        kit.on_change(self._one, "value", self._picked)
-        kit.on_change(self._many, "value", self._picked)
+        kit.on_change(self._list, "value", self._picked)
         kit.on_change(self, "value", lambda: self.tried(self._chosen))
         if self._desk is not None:
             self._desk.watchers.append(self._follow)
 
     def _picked(self) -> None:
-        """Take over what was clicked; nothing being chosen in a filtered list means nothing."""
-        if self._moving:
-            return
-        several = self._mode.value == _SEVERAL
-        clicked = self._many.value if several else self._one.value
-        hidden = tuple(name for name in self.profiles if name not in self._names())
-        if clicked:
-            self.value = (*hidden, *clicked) if several else clicked
+        """Take over what was ticked; nobody is no choice, and the boxes say so."""
+        ticked = self._list.value
+        if not ticked:
+            self._list.value = self.profiles
+        elif ticked != self.profiles:
+            self.value = ticked if self._list.several else next(iter(ticked))
 
     def _switch(self) -> None:
         several = self._mode.value == _SEVERAL
@@ -173,19 +165,9 @@ class ProfilePicker(Surface, kit.ValueWidget):
 
     def _arrange(self) -> None:
         names = self._names()
-        shown = [name for name in names if name in self.profiles]
-        rows = max(3, min(len(names), _MOST_ROWS))
-        self._moving = True
-        try:
-            if self._mode.value == _SEVERAL:
-                self._many.set_trait("options", names)
-                self._many.value, self._many.rows = tuple(shown), rows
-            else:
-                self._one.set_trait("options", names)
-                self._one.value, self._one.rows = next(iter(shown), None), rows
-        finally:
-            self._moving = False
-        kit.put_inside(self._lists, self._many if self._mode.value == _SEVERAL else self._one)
+        self._list.several = self._mode.value == _SEVERAL
+        self._list.value = self.profiles
+        self._list.show(names)
         self._describe(names)
 
     def _describe(self, names: Sequence[str]) -> None:

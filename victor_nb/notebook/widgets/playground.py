@@ -16,6 +16,7 @@ from victor_nb.notebook.widgets import kit
 from victor_nb.notebook.widgets.answers import Answer, page, still
 from victor_nb.notebook.widgets.base import Surface
 from victor_nb.notebook.widgets.cell_code import CellCode
+from victor_nb.notebook.widgets.choices import Choices
 from victor_nb.notebook.widgets.inquiry import ManyAnswers, OneAnswer, StrategyAnswer, begin
 from victor_nb.notebook.widgets.page import Still, code, still_block, still_line, words
 from victor_nb.notebook.widgets.pulse import pulse
@@ -79,9 +80,7 @@ class Playground(Surface):
         self._prompt: Any = kit.Textarea(
             prompt, description="Prompt", rows=4, placeholder="Ask anything; {{ name }} inserts a variable"
         )
-        self._who: Any = kit.SelectMultiple(
-            description="Profiles", options=list(settings.profiles), value=chosen, rows=4
-        )
+        self._who = Choices("Profiles", list(settings.profiles), chosen)
         self._strategy: Any = kit.Dropdown(
             description="Strategy", options=[_NO_STRATEGY, *strategies], value=strategy or _NO_STRATEGY
         )
@@ -152,7 +151,7 @@ class Playground(Surface):
         strategy = "" if self._strategy.value == _NO_STRATEGY else str(self._strategy.value)
         return CellCode(
             prompt=self._prompt.value,
-            profiles=() if strategy else tuple(self._who.value),
+            profiles=() if strategy else self._who.value,
             strategy=strategy,
             system=self._system.value.strip(),
             max_tokens=self._max_tokens.value.strip(),

@@ -12,8 +12,11 @@ if TYPE_CHECKING:
 
     from victor_nb.notebook.widgets.kit import Widget
 
-PER_SECOND: Final = 16
-"""Messages at the most, for all widgets of a kernel together."""
+PER_SECOND: Final = 12
+"""Messages for all widgets of a kernel together, where they go on without a pause."""
+
+BURST: Final = 4
+"""Messages that go out at once after a pause, so that a click is answered without a wait."""
 
 
 @dataclass(slots=True, eq=False)
@@ -31,11 +34,15 @@ class Pulse:
     failure of any thread is, and is not done again; all other work goes on.
 
     Args:
-        per_second: Messages at the most.
+        per_second: Messages that go out in a second without a pause.
+        burst: Messages that go out at once after one; in no second are there more than both together.
     """
 
-    def __init__(self, per_second: float = PER_SECOND) -> None:
-        self._slot = 1 / per_second
+    def __init__(self, per_second: float = PER_SECOND, *, burst: int = BURST) -> None:
+        self._rate = per_second
+        self._burst = burst
+        self._tokens = float(burst)
+        self._counted = time.monotonic()
         self._changed = threading.Condition(threading.RLock())
         self._pending: dict[Hashable, Callable[[], object]] = {}
         self._traits: dict[int, dict[str, object]] = {}
@@ -102,20 +109,29 @@ class Pulse:
                     self._wake()
 
     def _beat(self) -> bool:
-        """Look around as often as is due, then send the next thing and wait out its turn; tell whether to go on."""
+        """Look around as often as is due, then send the next thing in its turn; tell whether to go on."""
         for look in self._due():
             look.work()
             self._look_again(look)
+        self._wait_for_turn()
         work = self._next()
         if work is not None:
-            began = time.monotonic()
             work()
             with self._changed:
                 self._busy = False
                 self._changed.notify_all()
-            time.sleep(max(0.0, began + self._slot - time.monotonic()))
         with self._changed:
             return bool(self._pending or self._looks)
+
+    def _wait_for_turn(self) -> None:
+        """Wait until one more message may go out, if any waits: a bucket of tokens that fills at the rate."""
+        if not self._pending:
+            return
+        now = time.monotonic()
+        self._tokens = min(self._burst, self._tokens + (now - self._counted) * self._rate)
+        self._counted = now
+        if self._tokens < 1:
+            time.sleep((1 - self._tokens) / self._rate)
 
     def _next(self) -> Callable[[], object] | None:
         """Return what is to be sent next, once there is something; None when it is time to look around, or to end."""
@@ -125,6 +141,7 @@ class Pulse:
             if not self._pending:
                 return None
             self._busy = True
+            self._tokens -= 1
             return self._pending.pop(next(iter(self._pending)))
 
     def _due(self) -> list[_Look]:

@@ -18,7 +18,8 @@ STYLE: Final = """
 }
 .victor.widget-box { border: 1px solid var(--victor-line); border-radius: 6px; padding: 10px 12px; max-width: 1100px; }
 .victor .widget-box { overflow: visible; flex-wrap: wrap; }
-.victor :focus-visible { outline: 2px solid var(--victor-mark) !important; outline-offset: 1px; }
+.victor :focus-visible, .victor.victor .jupyter-widgets :is(input, textarea, select, button):focus-visible {
+  outline: 2px solid var(--victor-mark) !important; outline-offset: 1px; }
 .victor .widget-inline-hbox, .victor .widget-inline-vbox { flex-direction: column; align-items: stretch; width: auto;
   max-width: 100%; margin: 2px 0; }
 .victor .widget-label { width: auto; max-width: none; height: auto; line-height: 1.7; margin: 0; text-align: left;
@@ -52,6 +53,9 @@ STYLE: Final = """
 .victor .widget-dropdown > select { height: 28px; flex: none; }
 .victor .widget-html-content { line-height: 1.5; }
 .victor .widget-html-content p { margin: 4px 0; }
+.victor .victor-choices { min-width: 150px; max-height: 14em; overflow-y: auto; flex-wrap: nowrap; padding: 2px; }
+.victor .victor-choices .widget-checkbox { width: auto; height: auto; min-height: 22px; flex: none; }
+.victor .victor-choices .widget-label-basic { font-size: 13px; color: var(--victor-ink); gap: 4px; }
 .victor .victor-wide { width: 100%; max-width: none; }
 .victor .victor-wide textarea, .victor .victor-wide input { width: 100%; }
 .victor .victor-row { align-items: flex-end; gap: 4px 12px; }
