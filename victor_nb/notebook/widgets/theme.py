@@ -54,13 +54,15 @@ STYLE: Final = """
 .victor .widget-html-content { line-height: 1.5; }
 .victor .widget-html-content p { margin: 4px 0; }
 .victor .victor-choices { min-width: 150px; max-height: 14em; overflow-y: auto; flex-wrap: nowrap; padding: 2px; }
-.victor .victor-choices .widget-checkbox { width: auto; height: auto; min-height: 22px; flex: none; }
-.victor .victor-choices .widget-label-basic { font-size: 13px; color: var(--victor-ink); gap: 4px; }
+.victor .victor-choices .widget-checkbox { width: auto; height: 24px; min-height: 24px; flex: none; margin: 0; }
+.victor .victor-choices .widget-label-basic { display: flex; align-items: center; justify-content: flex-start;
+  gap: 6px; height: 24px; line-height: 24px; font-size: 13px; color: var(--victor-ink); }
+.victor .victor-choices .widget-label-basic > * { flex: none; width: auto; margin: 0 0 0 2px; text-align: left; }
 .victor .victor-wide { width: 100%; max-width: none; }
 .victor .victor-wide textarea, .victor .victor-wide input { width: 100%; }
 .victor .victor-row { align-items: flex-end; gap: 4px 12px; }
 .victor .victor-beside { align-items: flex-start; gap: 4px 20px; }
-.victor .victor-beside > .widget-html { flex: 1 1 420px; min-width: min(420px, 100%); }
+.victor .victor-beside > .widget-html { flex: 1 1 600px; min-width: min(600px, 100%); }
 .victor .victor-wider { overflow-x: auto; }
 .victor .victor-answers { display: grid; gap: 12px; margin: 8px 0;
   grid-template-columns: repeat(auto-fit, minmax(min(18em, 100%), 1fr)); }
