@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import queue
 import time
@@ -9,17 +10,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 from jupyter_client.manager import KernelManager
 from traitlets.config import Config
 
+from servers import OPENAI
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self
 
+    from servers import Server
+
 ROOT = Path(__file__).parents[1]
 MARKDOWN, PLAIN = "text/markdown", "text/plain"
+PROFILES = {
+    "fast": {"provider": "openai", "model": "gpt-4o-mini"},
+    "local": {"provider": "ollama", "model": "qwen2.5-coder:7b"},
+}
+OPENED: list[Shell] = []  # shells of the running test, which conftest closes after it
 
 
 @dataclass
@@ -56,6 +67,7 @@ class Shell:
         config = Config()
         config.HistoryManager.enabled = False
         self.ip = InteractiveShell(config=config)
+        OPENED.append(self)
         self.ip.display_pub = self._screen = CapturingDisplayPublisher()
         self.run("%load_ext victor_nb")
 
@@ -79,6 +91,22 @@ class Shell:
     def names(self) -> dict[str, Any]:
         """The notebook's variables."""
         return self.ip.user_ns
+
+    def close(self) -> None:
+        """Give the process its `__main__` back, and let go of the shell.
+
+        IPython would keep each one to the end of the process, and empty one after the other then: a minute in all.
+        """
+        scripts: Any = self.ip.magics_manager.registry["ScriptMagics"]
+        atexit.unregister(scripts.kill_bg_processes)
+        atexit.unregister(self.ip.atexit_operations)
+        self.ip.restore_sys_module_state()
+
+
+def close_shells() -> None:
+    """Close what the test has opened, the last one first, as each remembers the `__main__` it found."""
+    while OPENED:
+        OPENED.pop().close()
 
 
 @dataclass
@@ -154,3 +182,25 @@ def ran(messages: list[Message]) -> Ran:
         elif message.kind == "stream":
             result.said += content["text"]
     return result
+
+
+def served(server: Server) -> dict[str, dict[str, Any]]:
+    """Return profiles of which `fast` is a server of ours."""
+    fast = {"provider": "openai", "model": OPENAI.model, "base_url": OPENAI.base_url(server.url), "retries": 0}
+    return {"fast": fast, "other": {**fast, "system": "Be other."}}
+
+
+def write(folder: Path, profiles: dict[str, Any]) -> None:
+    """Write profiles.yaml."""
+    text = yaml.safe_dump({"default": "fast", "profiles": profiles}, sort_keys=False)
+    (folder / "profiles.yaml").write_text(text, encoding="utf-8")
+
+
+def sent(server: Server) -> dict[str, Any]:
+    """Return the JSON of the last request."""
+    return server.requests[-1].json
+
+
+def prompt(server: Server) -> str:
+    """Return the last message of the last request."""
+    return sent(server)["messages"][-1]["content"]

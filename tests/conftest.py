@@ -58,9 +58,12 @@ def _alone(
 
 
 @pytest.fixture(autouse=True)
-def _no_session_left(_alone: None) -> Iterator[None]:
-    """Close the process's session after the test, if the test has opened one."""
+def _nothing_left(_alone: None) -> Iterator[None]:
+    """Close the process's session and its shells after the test, if the test has opened any."""
     yield
     module = sys.modules.get("victor_nb.session")
     if module is not None:
         module.reset()
+    cells = sys.modules.get("cells")
+    if cells is not None:
+        cells.close_shells()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def shell(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
+def notebook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
     """Return a notebook in which everything is simulated, at once."""
     monkeypatch.setenv("VICTOR_MODE", "simulate")
     monkeypatch.setenv("VICTOR_SIM_SPEED", "0")

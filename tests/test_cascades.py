@@ -41,7 +41,11 @@ def is_json(reply: Reply) -> bool:
         return False
 
 
-@pytest.mark.parametrize("accept", [SCHEMA, r'"n":\s*42', is_json, JsonSchema(SCHEMA), Regex("42}")], ids=str)
+@pytest.mark.parametrize(
+    "accept",
+    [SCHEMA, r'"n":\s*42', is_json, JsonSchema(SCHEMA), Regex("42}")],
+    ids=["dict", "pattern", "function", "JsonSchema", "Regex"],
+)
 def test_when_the_cheap_answer_will_not_do_then_the_next_profile_is_asked(ensemble: Ensemble, accept: Any) -> None:  # noqa: ANN401
     run = Cascade(["local", "fast", "premium"], accept=accept).run_sync("How many?")
 

@@ -49,13 +49,13 @@ def test_when_calls_have_a_price_then_what_was_spent_is_told_and_what_is_not_kno
 
 
 def test_when_calls_are_simulated_then_it_says_so_and_that_nothing_was_billed(
-    shell: Shell, view: Callable[..., LedgerView]
+    notebook: Shell, view: Callable[..., LedgerView]
 ) -> None:
-    shell.run("%%victor fast out=answer\nSay hello.")
+    notebook.run("%%victor fast out=answer\nSay hello.")
     page = view()
     (line,) = lines(page)
     assert line.endswith("simulated")
-    assert f"{usd(shell.names['answer'].cost)} list price" in seen(page)
+    assert f"{usd(notebook.names['answer'].cost)} list price" in seen(page)
     for said in (seen(page), page.still().plain):
         assert re.search(r"USD 0 billed|billed: USD 0 ", said)
         assert "all simulated or replayed" in said
@@ -174,13 +174,13 @@ def test_when_the_session_ends_then_the_rows_stay_and_it_says_so(view: Callable[
 
 
 def test_when_it_is_saved_then_its_twin_has_the_first_rows_and_their_errors(
-    shell: Shell, view: Callable[..., LedgerView]
+    notebook: Shell, view: Callable[..., LedgerView]
 ) -> None:
     write(*(row(str(number), profile=f"p{number}") for number in range(24)))
     write(row("bad", status="error", error_type="ServerError", error="It broke.", ts=NOON + timedelta(minutes=9)))
     page = view(sort="failed")
-    shell.names["view"] = page
-    (frame,) = shell.run("view").frames
+    notebook.names["view"] = page
+    (frame,) = notebook.run("view").frames
     html, plain = frame["text/html"], frame["text/plain"]
     assert html.count("<tr>") == 21
     assert html.count("<details>") == 1
@@ -192,11 +192,11 @@ def test_when_it_is_saved_then_its_twin_has_the_first_rows_and_their_errors(
     assert "p4 " not in plain
 
 
-def test_when_calls_come_then_the_twin_follows(shell: Shell, view: Callable[..., LedgerView]) -> None:
-    shell.names["view"] = view()
-    shell.run("view")
+def test_when_calls_come_then_the_twin_follows(notebook: Shell, view: Callable[..., LedgerView]) -> None:
+    notebook.names["view"] = view()
+    notebook.run("view")
     write(row("a", profile="premium"))
-    until(lambda: "premium" in shell._screen.outputs[-1]["data"]["text/plain"])
+    until(lambda: "premium" in notebook._screen.outputs[-1]["data"]["text/plain"])
 
 
 # --- hostile texts ---

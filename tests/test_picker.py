@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from cells import Shell
 
 pytest_plugins = ["surface_fixtures"]
-pytestmark = pytest.mark.usefixtures("shell")
+pytestmark = pytest.mark.usefixtures("notebook")
 
 
-def asked(shell: Shell) -> Any:  # noqa: ANN401 - a Reply or Replies, as the choice is
+def asked(notebook: Shell) -> Any:  # noqa: ANN401 - a Reply or Replies, as the choice is
     """Ask as a bare `%%victor` does, and return what came."""
-    shell.run("%%victor out=answer\nSay hello.")
-    return shell.names["answer"]
+    notebook.run("%%victor out=answer\nSay hello.")
+    return notebook.names["answer"]
 
 
 def test_when_nothing_is_chosen_then_it_is_who_is_asked_anyway() -> None:
@@ -32,43 +32,43 @@ def test_when_nothing_is_chosen_then_it_is_who_is_asked_anyway() -> None:
     assert picker.line == "%victor set profile=default"
 
 
-def test_when_one_is_clicked_then_the_next_cell_asks_it(shell: Shell) -> None:
+def test_when_one_is_clicked_then_the_next_cell_asks_it(notebook: Shell) -> None:
     picker = ProfilePicker()
     picker._list.tick("local")
     assert picker.value == "local"
-    assert asked(shell).profile == "local"
+    assert asked(notebook).profile == "local"
     assert "%victor set profile=local" in seen(picker)
 
 
-def test_when_several_are_clicked_then_the_next_cell_asks_them_all(shell: Shell) -> None:
+def test_when_several_are_clicked_then_the_next_cell_asks_them_all(notebook: Shell) -> None:
     picker = ProfilePicker(several=True)
     picker._list.value = ("fast", "local")
     assert picker.value == ("fast", "local")
     assert picker.line == "%victor set profiles=fast,local"
-    assert list(asked(shell)) == ["fast", "local"]
+    assert list(asked(notebook)) == ["fast", "local"]
 
 
-def test_when_its_line_is_run_in_another_notebook_then_the_same_are_asked(shell: Shell) -> None:
+def test_when_its_line_is_run_in_another_notebook_then_the_same_are_asked(notebook: Shell) -> None:
     line = ProfilePicker(("fast", "premium"), sets_default=False).line
-    shell.run(line)
-    assert list(asked(shell)) == ["fast", "premium"]
+    notebook.run(line)
+    assert list(asked(notebook)) == ["fast", "premium"]
 
 
-def test_when_the_line_sets_another_then_the_picker_follows(shell: Shell) -> None:
+def test_when_the_line_sets_another_then_the_picker_follows(notebook: Shell) -> None:
     picker = ProfilePicker()
-    shell.run("%victor set profile=premium")
+    notebook.run("%victor set profile=premium")
     assert picker.value == "premium"
-    shell.run("%victor set profiles=fast,local")
+    notebook.run("%victor set profiles=fast,local")
     assert picker.value == ("fast", "local")
-    shell.run("%victor set reset")
+    notebook.run("%victor set reset")
     assert picker.profiles == ("default",)
 
 
-def test_when_a_cell_names_whom_it_asks_then_the_choice_of_several_gives_way(shell: Shell) -> None:
+def test_when_a_cell_names_whom_it_asks_then_the_choice_of_several_gives_way(notebook: Shell) -> None:
     ProfilePicker(several=True)._list.value = ("fast", "local")
-    shell.run("%%victor premium out=answer\nSay hello.")
-    assert shell.names["answer"].profile == "premium"
-    error = shell.fail("%%victor as=json\nSay hello as JSON.")
+    notebook.run("%%victor premium out=answer\nSay hello.")
+    assert notebook.names["answer"].profile == "premium"
+    error = notebook.fail("%%victor as=json\nSay hello as JSON.")
     assert "profiles=fast,local is set. Say which: add profile=NAME" in str(error)
 
 
@@ -116,9 +116,9 @@ def test_when_interact_uses_it_then_the_function_gets_the_choice() -> None:
     assert HBox([picker]).children == (picker,)
 
 
-def test_when_it_does_not_set_the_default_then_cells_ask_whom_they_did(shell: Shell) -> None:
+def test_when_it_does_not_set_the_default_then_cells_ask_whom_they_did(notebook: Shell) -> None:
     ProfilePicker(sets_default=False)._list.tick("local")
-    assert asked(shell).profile == "default"
+    assert asked(notebook).profile == "default"
 
 
 def test_when_it_is_shown_then_price_key_and_concurrency_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,12 +159,12 @@ def test_when_two_are_given_for_one_then_it_says_how_to_choose_several() -> None
         ProfilePicker(("fast", "local"), several=False)
 
 
-def test_when_an_unknown_name_is_set_then_nothing_changes(shell: Shell) -> None:
+def test_when_an_unknown_name_is_set_then_nothing_changes(notebook: Shell) -> None:
     picker = ProfilePicker("fast")
     with pytest.raises(ProfileNotFoundError, match="Did you mean 'fast'"):
         picker.value = "fsat"
     assert picker.value == "fast"
-    assert asked(shell).profile == "default"
+    assert asked(notebook).profile == "default"
 
 
 def test_when_a_model_has_a_hostile_name_then_it_is_text(tmp_path: Path) -> None:
@@ -179,13 +179,13 @@ def test_when_a_model_has_a_hostile_name_then_it_is_text(tmp_path: Path) -> None
 
 
 def test_when_the_command_is_typed_without_a_front_end_then_the_table_and_the_line_are_shown(
-    shell: Shell,
+    notebook: Shell,
 ) -> None:
-    frames = shell.run("%victor pick").frames
+    frames = notebook.run("%victor pick").frames
     assert len(frames) == 1
     assert "%victor set profile=default" in frames[0]["text/plain"]
     assert "claude-sonnet-5-5" in frames[0]["text/html"]
 
 
-def test_when_a_word_follows_the_command_then_it_is_refused(shell: Shell) -> None:
-    assert "Write %victor pick alone" in str(shell.fail("%victor pick fast"))
+def test_when_a_word_follows_the_command_then_it_is_refused(notebook: Shell) -> None:
+    assert "Write %victor pick alone" in str(notebook.fail("%victor pick fast"))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cells import Shell
 
 pytest_plugins = ["surface_fixtures"]
-pytestmark = pytest.mark.usefixtures("shell")
+pytestmark = pytest.mark.usefixtures("notebook")
 
 
 def ask(panel: Playground) -> Any:  # noqa: ANN401 - what it brought
@@ -82,21 +82,21 @@ def test_when_the_form_is_filled_in_then_the_cell_says_all_of_it() -> None:
     assert "profiles=fast,local" in seen(panel)
 
 
-def test_when_its_cell_is_run_then_it_asks_the_very_same(shell: Shell) -> None:
-    shell.names["name"] = "Ada"
+def test_when_its_cell_is_run_then_it_asks_the_very_same(notebook: Shell) -> None:
+    notebook.names["name"] = "Ada"
     panel = Playground("Hello {{ name }}", profiles="fast")
     panel._max_tokens.value = "50"
     first = ask(panel)
-    shell.run(
+    notebook.run(
         panel.code.replace("%%victor", "%%victor out=again", 1).replace("out=again profile=fast", "fast out=again")
     )
-    assert shell.names["again"].content == first.content
+    assert notebook.names["again"].content == first.content
     one, two = session().ledger.rows()
     assert (one.input_tokens, one.output_tokens) == (two.input_tokens, two.output_tokens)
 
 
-def test_when_nothing_is_said_then_it_asks_whom_a_bare_cell_asks(shell: Shell) -> None:
-    shell.run("%victor set profile=local")
+def test_when_nothing_is_said_then_it_asks_whom_a_bare_cell_asks(notebook: Shell) -> None:
+    notebook.run("%victor set profile=local")
     ask(Playground("Hi."))
     assert rows() == [("local", "ok")]
 
@@ -304,18 +304,18 @@ def test_when_it_has_answered_then_the_twin_says_what_was_asked_and_what_came() 
 # --- as a cell ---
 
 
-def test_when_the_command_asks_for_code_then_the_cell_becomes_the_question(shell: Shell) -> None:
+def test_when_the_command_asks_for_code_then_the_cell_becomes_the_question(notebook: Shell) -> None:
     Playground._latest.clear()
     with pytest.raises(MagicError, match="%victor panel shows one"):
         Playground.latest_code()
-    shell.run("%victor panel")
+    notebook.run("%victor panel")
     Playground._latest[0]._prompt.value = "Why?"
-    shell.run("%victor panel code")
-    assert shell.ip.rl_next_input == "%%victor profile=default\nWhy?"
+    notebook.run("%victor panel code")
+    assert notebook.ip.rl_next_input == "%%victor profile=default\nWhy?"
 
 
-def test_when_insert_is_pressed_then_the_next_cell_brings_the_code(shell: Shell) -> None:
+def test_when_insert_is_pressed_then_the_next_cell_brings_the_code(notebook: Shell) -> None:
     panel = Playground("Why?", profiles="fast")
     panel._insert.click()
-    assert shell.ip.rl_next_input == "%%victor profile=fast\nWhy?"
+    assert notebook.ip.rl_next_input == "%%victor profile=fast\nWhy?"
     assert "%victor panel code" in seen(panel)

@@ -67,16 +67,15 @@ async def test_when_asked_then_the_reply_and_its_row_say_what_the_server_said(be
 async def test_when_asked_then_times_are_measured_where_they_can_be(bench: Bench) -> None:
     bench.play(Answer(delay=0.05))
     reply = await bench.ask(await bench.agent())
+    [row] = rows()
+    # The server's pace is the least that both can say, and the row's span lies within the call's, on any machine.
     if bench.way == "plain":
-        assert reply.ttft is None
-        assert 0.05 <= reply.latency < 5
+        assert reply.ttft is row["ttft"] is None
+        assert 0.05 <= row["latency"] <= reply.latency < 5
     else:
         assert reply.ttft is not None
-        assert 0.05 <= reply.ttft < reply.latency
-        assert reply.latency >= 0.2
-    [row] = rows()
-    assert row["latency"] == pytest.approx(reply.latency, abs=0.05)
-    assert row["ttft"] == pytest.approx(reply.ttft, abs=0.05) if reply.ttft else row["ttft"] is None
+        assert 0.05 <= row["ttft"] <= reply.ttft < reply.latency
+        assert 0.2 <= row["latency"] <= reply.latency
 
 
 async def test_when_asked_then_the_cost_is_the_list_price_of_the_usage(bench: Bench) -> None:

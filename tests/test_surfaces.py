@@ -57,25 +57,25 @@ def widget_messages(messages: list[Message]) -> list[Message]:
 # --- in process ---
 
 
-def test_when_nobody_can_see_a_widget_then_its_twin_alone_is_shown(shell: Shell) -> None:
-    shell.names["note"] = Note()
-    (frame,) = shell.run("note").frames
+def test_when_nobody_can_see_a_widget_then_its_twin_alone_is_shown(notebook: Shell) -> None:
+    notebook.names["note"] = Note()
+    (frame,) = notebook.run("note").frames
     assert VIEW not in frame
     assert text_of(frame["text/html"]) == "empty"
     assert frame["text/plain"] == "empty"
 
 
-def test_when_a_widget_changes_then_its_twin_does(shell: Shell) -> None:
-    note = shell.names["note"] = Note()
-    shell.run("note")
+def test_when_a_widget_changes_then_its_twin_does(notebook: Shell) -> None:
+    note = notebook.names["note"] = Note()
+    notebook.run("note")
     note.post(note.page, value="full")
     assert pulse().idle()
     note.changed()
     assert pulse().idle()
-    assert [text_of(each["data"]["text/html"]) for each in shell._screen.outputs] == ["empty", "full"]
+    assert [text_of(each["data"]["text/html"]) for each in notebook._screen.outputs] == ["empty", "full"]
 
 
-def test_when_work_fails_then_one_line_says_so_and_the_session_keeps_it(shell: Shell) -> None:
+def test_when_work_fails_then_one_line_says_so_and_the_session_keeps_it(notebook: Shell) -> None:
     note = Note()
 
     def fail() -> None:
@@ -89,7 +89,7 @@ def test_when_work_fails_then_one_line_says_so_and_the_session_keeps_it(shell: S
     assert "PromptError" not in seen(note)
 
 
-def test_when_it_rests_then_it_looks_no_more_until_it_is_shown_again(shell: Shell) -> None:
+def test_when_it_rests_then_it_looks_no_more_until_it_is_shown_again(notebook: Shell) -> None:
     note, looked = Note(), threading.Event()
     note.look(looked.set, every=0.001)
     assert looked.wait(10)
@@ -101,7 +101,7 @@ def test_when_it_rests_then_it_looks_no_more_until_it_is_shown_again(shell: Shel
     note.close()
 
 
-def test_when_a_page_is_made_then_every_input_in_it_has_a_label(shell: Shell) -> None:
+def test_when_a_page_is_made_then_every_input_in_it_has_a_label(notebook: Shell) -> None:
     for each in kit.within(ProfilePicker()):
         if hasattr(each, "description") and not isinstance(each, kit.HTML):
             assert each.description

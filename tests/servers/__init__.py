@@ -5,7 +5,7 @@ Nothing here imports victor_nb: a server that shared its code would share its mi
 
 from __future__ import annotations
 
-from servers.answers import Answer, Tokens
+from servers.answers import Answer, Tokens, model_list
 from servers.dialects import ANTHROPIC, DIALECTS, GOOGLE, OLLAMA, OPENAI, Dialect, dialect_of
 from servers.exchange import Exchange, Request
 from servers.server import Server, closed_port
@@ -24,4 +24,5 @@ __all__ = [
     "Tokens",
     "closed_port",
     "dialect_of",
+    "model_list",
 ]

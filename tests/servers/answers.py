@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from servers.dialects import dialect_of
 
 if TYPE_CHECKING:
-    from servers.exchange import Exchange
+    from servers.exchange import Act, Exchange
 
 Finish = Literal["stop", "length", "content_filter", "tool_calls", "other"]
 
@@ -88,3 +89,13 @@ class Answer:
         for at in range(0, len(data), size):
             await exchange.send(data[at : at + size])
             await asyncio.sleep(0)
+
+
+def model_list(*names: str) -> Act:
+    """Return an act: ollama's list of its models."""
+
+    async def act(exchange: Exchange) -> None:
+        body = json.dumps({"models": [{"name": name} for name in names]}).encode()
+        await exchange.whole(200, {"content-type": "application/json"}, body)
+
+    return act

@@ -1,0 +1,65 @@
+"""`%load_ext victor_nb`: what it adds to IPython, and that it takes all of it away again."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from cells import Shell
+from victor_nb.notebook.transform import Transform
+
+
+def test_when_the_extension_is_unloaded_then_nothing_of_it_is_left() -> None:
+    shell = Shell()
+    shell.run("%load_ext victor_nb")
+    shell.run("import victor_nb; victor_nb.load_ipython_extension(get_ipython())")
+    ip = shell.ip
+    assert len([item for item in ip.input_transformers_cleanup if isinstance(item, Transform)]) == 1
+    assert len(ip.Completer.custom_matchers) == 1
+    shell.run("%unload_ext victor_nb")
+    victor_free = (ip.magics_manager.magics["cell"], ip.magics_manager.magics["line"])
+    assert all("victor" not in magics for magics in victor_free)
+    assert not any(isinstance(item, Transform) for item in ip.input_transformers_cleanup)
+    assert ip.Completer.custom_matchers == []
+    names = {callback.__qualname__ for event in ip.events.callbacks.values() for callback in event}
+    assert not any("Extension" in name for name in names)
+    shell.run("import victor_nb; victor_nb.unload_ipython_extension(get_ipython())")
+    shell.run("%load_ext victor_nb")
+    assert "victor" in ip.magics_manager.magics["cell"]
+
+
+def test_when_another_extension_had_the_name_then_unloading_gives_it_back() -> None:
+    shell = Shell()
+    shell.run("%unload_ext victor_nb")
+    cast("Any", shell.ip).register_magic_function(lambda line: f"mine {line}", "line", "victor")
+    shell.run("%load_ext victor_nb")
+    shell.run("%unload_ext victor_nb")
+    assert shell.run("%victor x").value == "mine x"
+
+
+TRANSFORM = Transform(lambda: {"time", "vector"})
+UNTOUCHED = [
+    "x = 1\n",
+    "# only a comment\n\n",
+    "%%time\nx\n",
+    "%%victor?\n",
+    "%%vector\nx\n",
+    "%%bash\n%%victor\n",
+    's = """\n%%victor fast\nx\n"""\n',
+    "s = '''\n%victor ask -- a?\n'''\n",
+    "%victor ask -- a\n",
+    "%%victory\nx\n",
+    "x %% y\n",
+    "%%\n",
+]
+
+
+@pytest.mark.parametrize("cell", UNTOUCHED)
+def test_when_a_cell_is_none_of_ours_then_it_is_left_alone(cell: str) -> None:
+    lines = cell.splitlines(keepends=True)
+    if cell == "%%victory\nx\n":
+        known = Transform(lambda: {"victory"})
+        assert known(lines) == lines
+    else:
+        assert TRANSFORM(lines) == lines
