@@ -192,11 +192,10 @@ def test_when_it_is_saved_then_its_twin_has_the_first_rows_and_their_errors(
     assert "p4 " not in plain
 
 
-def test_when_calls_come_then_the_twin_follows(notebook: Shell, view: Callable[..., LedgerView]) -> None:
-    notebook.names["view"] = view()
-    notebook.run("view")
+def test_when_calls_come_then_the_twin_follows(view: Callable[..., LedgerView]) -> None:
+    found = view()
     write(row("a", profile="premium"))
-    until(lambda: "premium" in notebook._screen.outputs[-1]["data"]["text/plain"])
+    until(lambda: "premium" in found.still().plain)
 
 
 # --- hostile texts ---

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from ipywidgets import HBox, interactive
+from traitlets import TraitError
 
 from surfaces import HOSTILE, assert_inert, seen
 from victor_nb.errors import ConfigError, ProfileNotFoundError
 from victor_nb.notebook.widgets.picker import ProfilePicker
+from workbench import write_profiles
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -163,8 +165,11 @@ def test_when_an_unknown_name_is_set_then_nothing_changes(notebook: Shell) -> No
     picker = ProfilePicker("fast")
     with pytest.raises(ProfileNotFoundError, match="Did you mean 'fast'"):
         picker.value = "fsat"
+    for value in (None, 5):
+        with pytest.raises((ConfigError, TraitError)):
+            picker.value = value
     assert picker.value == "fast"
-    assert asked(notebook).profile == "default"
+    assert asked(notebook).profile == "fast"
 
 
 def test_when_a_model_has_a_hostile_name_then_it_is_text(tmp_path: Path) -> None:
@@ -189,3 +194,48 @@ def test_when_the_command_is_typed_without_a_front_end_then_the_table_and_the_li
 
 def test_when_a_word_follows_the_command_then_it_is_refused(notebook: Shell) -> None:
     assert "Write %victor pick alone" in str(notebook.fail("%victor pick fast"))
+
+
+def profiles_file(folder: Path, *names: str) -> None:
+    """Write profiles of these names."""
+    write_profiles(folder, **{name: {"provider": "ollama", "model": f"model-of-{name}"} for name in names})
+
+
+def test_when_profiles_come_and_go_then_the_picker_goes_on(notebook: Shell, tmp_path: Path) -> None:
+    profiles_file(tmp_path, "default", "two")
+    picker = ProfilePicker()
+    profiles_file(tmp_path, "default", "three")
+    notebook.run("%victor set profile=three")
+    assert picker.value == "three"
+    assert "model-of-three" in seen(picker)
+    profiles_file(tmp_path, "default", "two")
+    notebook.run("%victor status")
+    assert "model-of-three" not in picker.still().plain
+    picker._list.tick("default")
+    assert picker.value == "default"
+    assert ProfilePicker().value == "default"
+
+
+def test_when_the_default_that_was_set_is_gone_then_a_new_picker_offers_the_settings_own(
+    notebook: Shell, tmp_path: Path
+) -> None:
+    profiles_file(tmp_path, "default", "two")
+    notebook.run("%victor set profile=two")
+    profiles_file(tmp_path, "default")
+    notebook.run("%victor status")
+    assert ProfilePicker().value == "default"
+
+
+def test_when_no_profile_is_the_default_then_the_first_is_offered(tmp_path: Path) -> None:
+    profiles_file(tmp_path, "one", "two")
+    assert ProfilePicker().value == "one"
+
+
+def test_when_pickers_are_closed_then_nothing_follows_the_defaults_for_them() -> None:
+    for _ in range(5):
+        picker = ProfilePicker()
+        picker.wait_for_endings()
+        picker.close()
+    current = picker._desk
+    assert current is not None
+    assert current.watchers == []

@@ -67,14 +67,14 @@ def test_when_a_strategy_is_chosen_then_a_board_shows_it() -> None:
     run = ask(panel)
     assert run.strategy == "tiered"
     assert run.complete
-    assert panel._who.disabled
+    assert panel._form.who.disabled
     assert any(type(each).__name__ == "StrategyBoard" for each in within(panel))
 
 
 def test_when_the_form_is_filled_in_then_the_cell_says_all_of_it() -> None:
     panel = Playground("Hello {{ name }}", profiles=("fast", "local"))
-    panel._system.value = "Be brief, it's late."
-    panel._max_tokens.value, panel._temperature.value, panel._budget.value = " 200 ", "0.2", "0.50"
+    panel._form.system.value = "Be brief, it's late."
+    panel._form.max_tokens.value, panel._form.temperature.value, panel._form.budget.value = " 200 ", "0.2", "0.50"
     assert panel.code == (
         "%%victor profiles=fast,local system='Be brief, it'\"'\"'s late.' max_tokens=200 temperature=0.2 budget=0.50\n"
         "Hello {{ name }}"
@@ -85,7 +85,7 @@ def test_when_the_form_is_filled_in_then_the_cell_says_all_of_it() -> None:
 def test_when_its_cell_is_run_then_it_asks_the_very_same(notebook: Shell) -> None:
     notebook.names["name"] = "Ada"
     panel = Playground("Hello {{ name }}", profiles="fast")
-    panel._max_tokens.value = "50"
+    panel._form.max_tokens.value = "50"
     first = ask(panel)
     notebook.run(
         panel.code.replace("%%victor", "%%victor out=again", 1).replace("out=again profile=fast", "fast out=again")
@@ -103,13 +103,13 @@ def test_when_nothing_is_said_then_it_asks_whom_a_bare_cell_asks(notebook: Shell
 
 def test_when_all_chosen_models_refuse_a_temperature_then_the_field_is_closed() -> None:
     panel = Playground("Hi.", profiles="premium")
-    panel._temperature.value = "0.3"
-    assert panel._temperature.disabled
+    panel._form.temperature.value = "0.3"
+    assert panel._form.temperature.disabled
     assert "temperature" not in panel.code
-    panel._who.value = ("premium", "fast")
-    assert not panel._temperature.disabled
+    panel._form.who.value = ("premium", "fast")
+    assert not panel._form.temperature.disabled
     assert "temperature=0.3" in panel.code
-    assert panel._temperature.placeholder == "not taken by premium"
+    assert panel._form.temperature.placeholder == "not taken by premium"
 
 
 # --- what goes wrong ---
@@ -118,17 +118,17 @@ def test_when_all_chosen_models_refuse_a_temperature_then_the_field_is_closed() 
 @pytest.mark.parametrize(
     ("field", "value", "hint"),
     [
-        ("_prompt", "  ", "PromptError: The prompt is empty"),
-        ("_prompt", "{{ nobody }}", "nobody"),
-        ("_max_tokens", "many", "max_tokens=many is not right"),
-        ("_max_tokens", "5 --dry", "max_tokens=5 --dry is not right"),
-        ("_temperature", "hot", "temperature=hot is not right"),
-        ("_budget", "-1", "budget=-1 is not right"),
+        ("prompt", "  ", "PromptError: The prompt is empty"),
+        ("prompt", "{{ nobody }}", "nobody"),
+        ("max_tokens", "many", "max_tokens=many is not right"),
+        ("max_tokens", "5 --dry", "max_tokens=5 --dry is not right"),
+        ("temperature", "hot", "temperature=hot is not right"),
+        ("budget", "-1", "budget=-1 is not right"),
     ],
 )
 def test_when_the_form_is_wrong_then_one_line_says_so_and_nothing_is_sent(field: str, value: str, hint: str) -> None:
     panel = Playground("Hi.", profiles="fast")
-    getattr(panel, field).value = value
+    getattr(panel._form, field).value = value
     assert ask(panel) is None
     assert hint in seen(panel)
     assert rows() == []
@@ -138,14 +138,14 @@ def test_when_the_form_is_wrong_then_one_line_says_so_and_nothing_is_sent(field:
 
 def test_when_nobody_is_chosen_then_it_says_so() -> None:
     panel = Playground("Hi.")
-    panel._who.value = ()
+    panel._form.who.value = ()
     ask(panel)
     assert "ConfigError: No profile is chosen" in seen(panel)
 
 
 def test_when_the_budget_does_not_allow_it_then_it_says_so() -> None:
     panel = Playground("Hi.", profiles="premium")
-    panel._budget.value = "0.000001"
+    panel._form.budget.value = "0.000001"
     ask(panel)
     assert "BudgetError" in seen(panel)
 
@@ -223,7 +223,7 @@ def test_when_stop_is_pressed_then_what_came_is_kept(monkeypatch: pytest.MonkeyP
     assert came.wait(60)
     panel._stop.click()
     assert panel.wait(60)
-    assert panel.result is not None
+    assert isinstance(panel.result, Reply)
     assert panel.result.status == "interrupted"
     assert "interrupted" in seen(panel)
     assert rows() == [("premium", "interrupted")]
@@ -256,10 +256,10 @@ def test_when_ask_is_pressed_twice_then_one_question_is_asked(monkeypatch: pytes
 def test_when_it_is_asked_again_then_the_new_answer_takes_the_place() -> None:
     panel = Playground("Name three colours.", profiles="fast")
     first = ask(panel)
-    panel._prompt.value = "Name three rivers of the north."
-    panel._strategy.value = "single"
+    panel._form.prompt.value = "Name three rivers of the north."
+    panel._form.strategy.value = "single"
     second = ask(panel)
-    panel._strategy.value = "none"
+    panel._form.strategy.value = ""
     third = ask(panel)
     assert first is not second
     assert isinstance(third, Reply)
@@ -309,7 +309,7 @@ def test_when_the_command_asks_for_code_then_the_cell_becomes_the_question(noteb
     with pytest.raises(MagicError, match="%victor panel shows one"):
         Playground.latest_code()
     notebook.run("%victor panel")
-    Playground._latest[0]._prompt.value = "Why?"
+    Playground._latest[0]._form.prompt.value = "Why?"
     notebook.run("%victor panel code")
     assert notebook.ip.rl_next_input == "%%victor profile=default\nWhy?"
 
@@ -319,3 +319,63 @@ def test_when_insert_is_pressed_then_the_next_cell_brings_the_code(notebook: She
     panel._insert.click()
     assert notebook.ip.rl_next_input == "%%victor profile=fast\nWhy?"
     assert "%victor panel code" in seen(panel)
+
+
+# --- what may go wrong around it ---
+
+
+def test_when_a_users_own_property_fails_then_it_can_be_asked_again(
+    notebook: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: failures.append(args.exc_value))
+    notebook.run("class Odd:\n    @property\n    def part(self):\n        raise OSError('a bug')\nodd = Odd()")
+    panel = Playground("{{ odd.part }}", profiles="fast")
+    ask(panel)
+    assert "Not asked" in seen(panel)
+    assert [type(failure) for failure in failures] == [OSError]
+    panel._form.prompt.value = "Hi."
+    assert isinstance(ask(panel), Reply)
+
+
+def test_when_the_result_is_observed_then_the_next_question_may_follow_at_once() -> None:
+    panel, replies = Playground("Name a river.", profiles="fast"), []
+
+    def go_on(change: dict[str, Any]) -> None:
+        replies.append(change["new"])
+        if len(replies) == 1:
+            panel._form.prompt.value = "Name a bridge."
+            panel.ask()
+
+    panel.observe(go_on, names="result")
+    panel._ask.click()
+    assert panel.wait(60)
+    assert len(replies) == 2
+    assert pulse().idle()
+    assert (panel._ask.disabled, panel._stop.disabled) == (False, True)
+
+
+def test_when_a_key_is_typed_then_it_is_not_shown_nor_kept() -> None:
+    panel = Playground("my key is sk-proj-abcdefghijkl0123456789 ok", profiles="fast")
+    assert "sk-proj" not in seen(panel) + panel.still().html + panel.still().plain + repr(panel)
+    assert "sk-proj" in panel.code
+
+
+def test_when_a_chosen_profile_is_gone_then_the_form_says_so_when_asked(notebook: Shell, tmp_path: Path) -> None:
+    write_profiles(tmp_path, one={"provider": "ollama", "model": "m"}, two={"provider": "ollama", "model": "m"})
+    panel = Playground("Hi.", profiles=("one", "two"))
+    write_profiles(tmp_path, one={"provider": "ollama", "model": "m"}, three={"provider": "ollama", "model": "m"})
+    ask(panel)
+    assert "Profile 'two' not found" in seen(panel)
+    panel._form.who.value = ("one", "three")
+    assert list(ask(panel)) == ["one", "three"]
+    assert panel._form.who.shown == ("one", "three")
+
+
+def test_when_it_is_closed_then_none_of_its_parts_stays_in_the_front_end() -> None:
+    from ipywidgets.widgets.widget import _instances
+
+    Playground("Hi.").close()
+    before = len(_instances)
+    Playground("Hi.", strategy="single").close()
+    assert len(_instances) == before

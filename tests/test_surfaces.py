@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -65,14 +65,13 @@ def test_when_nobody_can_see_a_widget_then_its_twin_alone_is_shown(notebook: She
     assert frame["text/plain"] == "empty"
 
 
-def test_when_a_widget_changes_then_its_twin_does(notebook: Shell) -> None:
+def test_when_a_widget_changes_in_a_terminal_then_nothing_is_written_over_the_prompt(notebook: Shell) -> None:
     note = notebook.names["note"] = Note()
     notebook.run("note")
     note.post(note.page, value="full")
-    assert pulse().idle()
     note.changed()
     assert pulse().idle()
-    assert [text_of(each["data"]["text/html"]) for each in notebook._screen.outputs] == ["empty", "full"]
+    assert [text_of(each["data"]["text/html"]) for each in notebook._screen.outputs] == ["empty"]
 
 
 def test_when_work_fails_then_one_line_says_so_and_the_session_keeps_it(notebook: Shell) -> None:
@@ -104,7 +103,7 @@ def test_when_it_rests_then_it_looks_no_more_until_it_is_shown_again(notebook: S
 def test_when_a_page_is_made_then_every_input_in_it_has_a_label(notebook: Shell) -> None:
     for each in kit.within(ProfilePicker()):
         if hasattr(each, "description") and not isinstance(each, kit.HTML):
-            assert each.description
+            assert cast("Any", each).description
 
 
 # --- in a kernel ---
@@ -112,7 +111,7 @@ def test_when_a_page_is_made_then_every_input_in_it_has_a_label(notebook: Shell)
 
 def test_when_a_widget_is_shown_then_the_live_view_comes_first_and_the_twin_after_it(kernel: Kernel) -> None:
     live, twin = ran(kernel.messages("%victor pick")).frames
-    assert live[VIEW]["model_id"]
+    assert "model_id" in live[VIEW]
     assert text_of(live["text/html"].replace("<!-- live -->", "")) == ""
     assert live["text/plain"] == "ProfilePicker('default')"
     assert TWIN in twin["text/html"]

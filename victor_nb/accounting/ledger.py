@@ -33,6 +33,7 @@ Scope: TypeAlias = Literal["kernel", "all"]
 """The rows of this kernel, or of the whole file."""
 
 _FRAME: Final = "victor_nb.reports.frames:ledger_frame"
+_MOST: Final = (1 << 63) - 1
 _CLAUSES: Final = {"kernel": "kernel = :kernel", "all": "TRUE"}
 _SUMS: Final = f"""
     COALESCE(SUM(cost / {NANOS_PER_USD}), 0), COALESCE(SUM(cost % {NANOS_PER_USD}), 0),
@@ -132,7 +133,7 @@ class Ledger:
             last: Only the newest so many. The time this takes depends on their number, not on that of the others.
         """
         where, values = self._where(scope, run_id=run_id)
-        values["last"] = -1 if last is None else max(last, 0)
+        values["last"] = -1 if last is None else min(max(last, 0), _MOST)
         query = f"SELECT {', '.join(SCHEMA)} FROM attempts WHERE {where} ORDER BY ts DESC, rowid DESC LIMIT :last"  # noqa: S608
         newest_first = self._ask(query, values, lambda found: found.fetchall())
         return [decode(cells) for cells in reversed(newest_first)]

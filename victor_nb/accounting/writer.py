@@ -38,7 +38,7 @@ class _Question:
         try:
             found = store.run(self.work)
             failure, store.unsaid = store.unsaid, None
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ArithmeticError, TypeError, ValueError) as error:  # the thread serves others as well
             found, failure = None, error
         if failure is None:
             self.answer.set_result(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
@@ -66,7 +67,7 @@ def _word(value: object) -> str:
     if isinstance(value, tuple):
         return ",".join(str(part) for part in value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     text = f"{value:g}" if isinstance(value, float) else str(value)
-    return text if " " not in text else repr(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…")
+    return shlex.quote(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…")
 
 
 _desks: Final[WeakKeyDictionary[Any, Desk]] = WeakKeyDictionary()

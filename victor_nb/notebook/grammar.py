@@ -112,7 +112,7 @@ def parse(line: str, names: Mapping[str, object], *, defaults: MagicCall | None 
         refuse_both(given, one, other)
     call = apply(given, defaults or MagicCall())
     for key in _FOR_ONE:
-        if call.profiles and given.get(key):
+        if call.profiles and given.get(key, False) is not False:
             several = ",".join(call.profiles)
             raise MagicError(f"{key}= is for one answer, and profiles={several} is set. Say which: add profile=NAME.")
     return call

@@ -32,6 +32,12 @@ def profile_table(home: Session) -> Bundle:
     return frame(columns, rows, below="Free to use: mode simulate." if home.mode == "simulate" else "")
 
 
+def usual_profile(home: Session) -> str:
+    """Return the name of the default profile, of the first where the settings name none that there is."""
+    settings = home.settings
+    return settings.default if settings.default in settings.profiles else next(iter(settings.profiles))
+
+
 def one_profile(home: Session, name: str) -> Bundle:
     """Return what one profile says.
 

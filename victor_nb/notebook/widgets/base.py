@@ -71,8 +71,8 @@ class Surface(kit.VBox):
         try:
             work()
         except VictorError as error:
-            # A call that failed has put its error there itself.
-            if error not in self.home.errors:
+            # A call that failed has put its error there itself, and a look may find the same again and again.
+            if not any(type(known) is type(error) and str(known) == str(error) for known in self.home.errors):
                 self.home.errors.append(error)
             self.tell(error)
             return False
@@ -107,6 +107,7 @@ class Surface(kit.VBox):
     def close(self) -> None:
         """End everything, and take the widget from the page."""
         self.rest()
+        kit.close_parts(self)
         cast("Any", super()).close()
 
     def _ipython_display_(self, **_: object) -> None:
@@ -114,7 +115,12 @@ class Surface(kit.VBox):
         if shell is None:
             print(self.still().plain)  # noqa: T201 - plain Python, where displaying is printing
             return
-        if hasattr(shell, "kernel") and self.home.settings.watched:
+        if not hasattr(shell, "kernel"):
+            # A terminal: what is written there stays as it is.
+            self.rest()
+            publisher(shell)(self._twin.frame(self.still()))
+            return
+        if self.home.settings.watched:
             leave_other_runs(shell, self)
             self.resume()
             publisher(shell)(cast("Any", self._view()))

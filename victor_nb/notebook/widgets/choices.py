@@ -36,19 +36,25 @@ class Choices(kit.VBox):
     def __init__(self, label: str, names: Sequence[str], chosen: Sequence[str] = (), *, several: bool = True) -> None:
         self._moving = False
         self.several = several
-        self._boxes: dict[str, Any] = {name: kit.Checkbox(description=name, indent=False) for name in names}
+        self._boxes: dict[str, Any] = {}
         self._list = kit.styled(kit.stack(), "victor-choices")
-        kit.put_inside(self._list, *self._boxes.values())
+        kit.put_inside(self._list, *map(self._box, names))
         cast("Any", super()).__init__((kit.HTML(words(label, "victor-quiet")), self._list))
-        for name, box in self._boxes.items():
-            kit.on_change(box, "value", self._ticker(name))
         kit.on_change(self, "value", self._tick)
         self.value = tuple(chosen)
 
     def show(self, names: Sequence[str]) -> None:
-        """Show these names only, soon; the others keep their ticks."""
-        shown = [self._boxes[name] for name in names]
+        """Show these names only, soon; the others keep their ticks. A name that is new gets a box."""
+        shown = [self._box(name) for name in names]
         pulse().put(self._list, lambda: kit.put_inside(self._list, *shown))
+
+    def _box(self, name: str) -> Any:  # noqa: ANN401 - a checkbox, which has no types
+        if name not in self._boxes:
+            box = kit.Checkbox(name in self.value, description=name, indent=False)
+            kit.on_change(box, "value", self._ticker(name))
+            kit.take_on_any_thread(box)
+            self._boxes[name] = box
+        return self._boxes[name]
 
     @property
     def shown(self) -> tuple[str, ...]:

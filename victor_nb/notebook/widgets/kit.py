@@ -41,6 +41,7 @@ __all__ = [
     "VBox",
     "ValueWidget",
     "Widget",
+    "close_parts",
     "on_change",
     "on_press",
     "put_inside",
@@ -94,6 +95,18 @@ def within(widget: Widget) -> Iterator[Widget]:
     yield widget
     for child in cast("tuple[Widget, ...]", getattr(widget, "children", ())):
         yield from within(child)
+
+
+def close_parts(widget: Widget) -> None:
+    """Close all that is in a widget, looks and layouts too, which the front end and ipywidgets would keep."""
+    _, *parts = within(widget)
+    for each in [*parts, widget]:
+        for name in ("style", "layout"):
+            look = cast("Any", getattr(each, name, None))
+            if isinstance(look, Widget):
+                look.close()
+    for each in parts:
+        each.close()
 
 
 def take_on_any_thread(widget: Widget) -> None:

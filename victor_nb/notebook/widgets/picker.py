@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from IPython.core.getipython import get_ipython
 from traitlets import Any as AnyTrait
@@ -12,7 +12,7 @@ from traitlets import validate
 
 from victor_nb.errors import ConfigError, VictorError
 from victor_nb.notebook.desk import desk
-from victor_nb.notebook.profiles import ending, key_state, prices
+from victor_nb.notebook.profiles import ending, key_state, prices, usual_profile
 from victor_nb.notebook.widgets import kit
 from victor_nb.notebook.widgets.base import Surface
 from victor_nb.notebook.widgets.choices import Choices
@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 _COLUMNS: Final = ("profile", "provider", "model", "USD/M in", "out", "key", "at once")
 _NUMBERS: Final = ("USD/M in", "out")
 _ONE, _SEVERAL = "one", "several"
+
+
+class _Choice(AnyTrait):
+    """A name, or several; never None."""
+
+    allow_none = False
 
 
 class ProfilePicker(Surface, kit.ValueWidget):
@@ -51,7 +57,7 @@ class ProfilePicker(Surface, kit.ValueWidget):
     """
 
     title = "victor_nb · profiles"
-    value = AnyTrait(help="The chosen profile, or a tuple of them.")
+    value: Any = _Choice("", help="The chosen profile, or a tuple of them.")
 
     def __init__(
         self,
@@ -82,6 +88,8 @@ class ProfilePicker(Surface, kit.ValueWidget):
             self._line,
         )
         self._listen()
+        if value is not None:
+            self._take()
         self._finder = threading.Thread(target=self._find_endings, name="victor-endings", daemon=True)
         self._finder.start()
 
@@ -102,7 +110,9 @@ class ProfilePicker(Surface, kit.ValueWidget):
     def _checked(self, proposal: Mapping[str, Any]) -> str | tuple[str, ...]:
         """Refuse what is no profile, before anything has changed."""
         value = proposal["value"]
-        names = self._known((value,) if isinstance(value, str) else tuple(value))
+        if not isinstance(value, (str, tuple, list)):
+            raise ConfigError(f"A profile is chosen by its name, not by a {type(value).__name__}. Write 'fast'.")
+        names = self._known((value,) if isinstance(value, str) else tuple(cast("Sequence[str]", value)))
         return value if isinstance(value, str) else names
 
     def _listen(self) -> None:
@@ -110,8 +120,23 @@ class ProfilePicker(Surface, kit.ValueWidget):
         kit.on_change(self._mode, "value", self._switch)
         kit.on_change(self._list, "value", self._picked)
         kit.on_change(self, "value", lambda: self.tried(self._chosen))
-        if self._desk is not None:
+        self._watch_desk()
+
+    def _watch_desk(self) -> None:
+        if self._desk is not None and self._follow not in self._desk.watchers:
             self._desk.watchers.append(self._follow)
+
+    def resume(self) -> None:
+        """Follow `%victor set` again, after `rest`."""
+        super().resume()
+        self._watch_desk()
+        self._follow()
+
+    def rest(self) -> None:
+        """Follow nothing any more: the widget is on no page."""
+        super().rest()
+        if self._desk is not None and self._follow in self._desk.watchers:
+            self._desk.watchers.remove(self._follow)
 
     def _picked(self) -> None:
         """Take over what was ticked; nobody is no choice, and the boxes say so."""
@@ -130,11 +155,15 @@ class ProfilePicker(Surface, kit.ValueWidget):
     def _chosen(self) -> None:
         self._mode.value = _ONE if isinstance(self.value, str) else _SEVERAL
         self._arrange()
-        if self._desk is not None and self._desk.profiles != self.profiles:
-            names = self.profiles
-            self._desk.set({"profile": names[0]} if len(names) == 1 else {"profiles": names})
+        self._take()
         self.tell(None)
         self.changed()
+
+    def _take(self) -> None:
+        """Make the choice the default of `%%victor`."""
+        names = self.profiles
+        if self._desk is not None and self._desk.profiles != names:
+            self._desk.set({"profile": names[0]} if len(names) == 1 else {"profiles": names})
 
     def _follow(self) -> None:
         """Show what `%victor set` has chosen elsewhere."""
@@ -144,8 +173,10 @@ class ProfilePicker(Surface, kit.ValueWidget):
                 self.value = names[0] if len(names) == 1 else names
 
     def _default(self) -> tuple[str, ...]:
-        chosen = self._desk.profiles if self._desk is not None else ()
-        return chosen or (self.home.settings.default,)
+        """Return who is asked anyway; a profile that is gone from the settings is not."""
+        names = self._desk.profiles if self._desk is not None else ()
+        chosen = tuple(name for name in names if name in self.home.settings.profiles)
+        return chosen or (usual_profile(self.home),)
 
     def _known(self, names: tuple[str, ...]) -> tuple[str, ...]:
         if not names:
@@ -180,7 +211,9 @@ class ProfilePicker(Surface, kit.ValueWidget):
 
     def _told_of(self, names: Sequence[str]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         """Return a table's columns and rows; models that come to their end have a column more."""
-        rows = [self._row(self.home.settings.profiles[name]) for name in names]
+        profiles = self.home.settings.profiles
+        names = [name for name in names if name in profiles]
+        rows = [self._row(profiles[name]) for name in names]
         endings = [self._endings.get(name, "") for name in names]
         if not any(endings):
             return _COLUMNS, rows

@@ -10,30 +10,31 @@ from traitlets import Any as AnyTrait
 
 from victor_nb.errors import ConfigError, MagicError, PromptError
 from victor_nb.notebook.asking import prepare
+from victor_nb.notebook.boundary import redacted
 from victor_nb.notebook.desk import desk
 from victor_nb.notebook.grammar import parse
+from victor_nb.notebook.profiles import usual_profile
 from victor_nb.notebook.widgets import kit
 from victor_nb.notebook.widgets.answers import Answer, page, still
 from victor_nb.notebook.widgets.base import Surface
-from victor_nb.notebook.widgets.cell_code import CellCode
-from victor_nb.notebook.widgets.choices import Choices
+from victor_nb.notebook.widgets.form import Form
 from victor_nb.notebook.widgets.inquiry import ManyAnswers, OneAnswer, StrategyAnswer, begin
 from victor_nb.notebook.widgets.page import Still, code, still_block, still_line, words
 from victor_nb.notebook.widgets.pulse import pulse
 from victor_nb.notebook.widgets.strategy_board import StrategyBoard
-from victor_nb.providers.temperature import takes_temperature
-from victor_nb.workflows.strategies import BUILT_IN, find_strategy
+from victor_nb.workflows.strategies import find_strategy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from victor_nb.notebook.asking import Question
     from victor_nb.session import Session
+    from victor_nb.values import Reply
+    from victor_nb.workflows.replies import Replies
+    from victor_nb.workflows.runs import StrategyRun
 
 _EVERY: Final = 0.25  # seconds between two looks at answers that grow
 _Inquiry: TypeAlias = "OneAnswer | ManyAnswers | StrategyAnswer"
-_NO_STRATEGY: Final = "none"
-_WARM: Final = 0.5  # neither 0 nor 1, which some models take that take no other temperature
 _CELL_HINT: Final = "The next cell that runs puts it below itself; %victor panel code in an empty cell does so at once."
 
 
@@ -72,22 +73,12 @@ class Playground(Surface):
         super().__init__(home)
         settings = self.home.settings
         self._desk = desk(get_ipython())
-        strategies = list(dict.fromkeys((*settings.strategies, *BUILT_IN)))
-        names = (profiles,) if isinstance(profiles, str) else profiles or self._desk.profiles or (settings.default,)
+        usual = tuple(name for name in self._desk.profiles if name in settings.profiles) or (usual_profile(self.home),)
+        names = (profiles,) if isinstance(profiles, str) else profiles or usual
         chosen = tuple(settings.profile(name).name for name in names)
         if strategy is not None:
             find_strategy(strategy, settings)
-        self._prompt: Any = kit.Textarea(
-            prompt, description="Prompt", rows=4, placeholder="Ask anything; {{ name }} inserts a variable"
-        )
-        self._who = Choices("Profiles", list(settings.profiles), chosen)
-        self._strategy: Any = kit.Dropdown(
-            description="Strategy", options=[_NO_STRATEGY, *strategies], value=strategy or _NO_STRATEGY
-        )
-        self._system: Any = kit.Text(description="System prompt", placeholder="none")
-        self._max_tokens: Any = kit.Text(description="Max tokens", placeholder="the profile's")
-        self._temperature: Any = kit.Text(description="Temperature", placeholder="the profile's")
-        self._budget: Any = kit.Text(description="Budget, USD", placeholder="no limit")
+        self._form = Form(self.home, prompt, chosen, strategy or "")
         self._ask: Any = kit.Button(description="Ask", button_style="primary")
         self._stop: Any = kit.Button(description="Stop", disabled=True)
         self._insert: Any = kit.Button(description="Insert as cell")
@@ -102,37 +93,21 @@ class Playground(Surface):
         self._stopped = False
         self._turn = threading.RLock()
         self._end_look: Callable[[], None] = _nothing
-        self._lay_out()
-        self._listen()
-        self._describe()
-        Playground._latest[:] = [self]
-
-    def _lay_out(self) -> None:
-        first, second = kit.stack(self._strategy, self._max_tokens), kit.stack(self._temperature, self._budget)
-        self.furnish(
-            kit.styled(self._prompt, "victor-wide"),
-            kit.styled(self._system, "victor-wide"),
-            kit.styled(kit.HBox([self._who, first, second]), "victor-beside"),
-            kit.stack(self._ask, self._stop, self._insert, across=True),
-            self._shown,
-            self._bill,
-            self._code,
-        )
-
-    def _listen(self) -> None:
-        fields = (self._prompt, self._who, self._strategy, self._system, self._max_tokens, self._temperature)
-        for field in (*fields, self._budget):
-            kit.on_change(field, "value", self._describe)
+        buttons = kit.stack(self._ask, self._stop, self._insert, across=True)
+        self.furnish(*self._form.parts, buttons, self._shown, self._bill, self._code)
+        self._form.on_change(lambda: self.tried(self._describe))
         kit.on_press(self._ask, self._pressed)
         kit.on_press(self._stop, self.stop)
         kit.on_press(self._insert, self._offer_cell)
+        self._describe()
+        Playground._latest[:] = [self]
 
     # --- what it would ask ---
 
     @property
     def code(self) -> str:
         """The `%%victor` cell that asks the same."""
-        return str(self._cell())
+        return str(self._form.cell())
 
     @classmethod
     def latest_code(cls) -> str:
@@ -147,32 +122,11 @@ class Playground(Surface):
             )
         return cls._latest[0].code
 
-    def _cell(self) -> CellCode:
-        strategy = "" if self._strategy.value == _NO_STRATEGY else str(self._strategy.value)
-        return CellCode(
-            prompt=self._prompt.value,
-            profiles=() if strategy else self._who.value,
-            strategy=strategy,
-            system=self._system.value.strip(),
-            max_tokens=self._max_tokens.value.strip(),
-            temperature="" if self._temperature.disabled else self._temperature.value.strip(),
-            budget=self._budget.value.strip(),
-        )
-
     def _describe(self) -> None:
         """Show the cell, and which fields mean anything now."""
-        strategy = self._strategy.value != _NO_STRATEGY
-        cold = [name for name in self._who.value if not self._takes_temperature(name)]
-        without = not strategy and len(cold) == len(self._who.value) > 0
-        self._who.disabled, self._temperature.disabled = strategy, without
-        self._temperature.placeholder = f"not taken by {', '.join(cold)}"[:40] if cold else "the profile's"
-        self.post(self._code, value=code(self.code))
+        self._form.settle()
+        self.post(self._code, value=code(redacted(self.home, self.code)))
         self.changed()
-
-    def _takes_temperature(self, name: str) -> bool:
-        profile = self.home.settings.profile(name)
-        refused = (profile.provider, profile.model) in self.home.unheated
-        return not refused and takes_temperature(profile.provider, profile.model, _WARM)
 
     def _offer_cell(self) -> None:
         shell = get_ipython()
@@ -206,7 +160,7 @@ class Playground(Surface):
 
     def _question(self) -> Question:
         self.home.refresh()
-        cell = self._cell()
+        cell = self._form.cell()
         if not cell.strategy and not cell.profiles:
             raise ConfigError("No profile is chosen. Choose one, or a strategy.")
         names = cast("dict[str, Any]", getattr(get_ipython(), "user_ns", {}))
@@ -229,8 +183,15 @@ class Playground(Surface):
         threading.Thread(target=self._ask_beside, name="victor-ask", daemon=True).start()
 
     def _ask_beside(self) -> None:
-        if not self.tried(self.ask) and self._work is None:
-            self._lock(running=False)
+        asked = told = False
+        try:
+            asked, told = self.tried(self.ask), True
+        finally:
+            if not told:
+                self.tell("Not asked: something in the prompt failed; its traceback is in the log console.")
+            if not asked and self._work is None:
+                self._lock(running=False)
+                self._ended.set()
 
     def stop(self) -> None:
         """Stop what is under way, as Stop does; what came is kept."""
@@ -243,32 +204,37 @@ class Playground(Surface):
         return self._ended.wait(timeout)
 
     def _lock(self, *, running: bool) -> None:
-        if running and self._ended.is_set():
-            self._stopped = False
-        (self._ended.clear if running else self._ended.set)()
+        if running:
+            self._stopped = self._stopped and not self._ended.is_set()
+            self._ended.clear()
+            self.post(self._bill, value="")
         self.post(self._ask, disabled=running, description="Asking …" if running else "Ask")
         self.post(self._stop, disabled=not running)
-        if running:
-            self.post(self._bill, value="")
 
     def _watch(self, work: _Inquiry) -> None:
         """Show what has come; the last time all of it."""
-        if work.done():
-            with self._turn:
-                self._end_look()
-                self._finish(work)
+        if not work.done():
+            self._answers = work.answers()
+            self.post(self._page, value=page(self._answers))
             return
-        self._answers = work.answers()
-        self.post(self._page, value=page(self._answers))
+        with self._turn:
+            self._end_look()
+            result = self._finish(work)
+        try:
+            self.result = result  # whoever observes it may ask again at once
+        finally:
+            if self._work is None:
+                self._ended.set()
 
-    def _finish(self, work: _Inquiry) -> None:
-        self._work = None
+    def _finish(self, work: _Inquiry) -> Reply | Replies | StrategyRun | None:
         try:
             self.tried(work.raise_failure)
-            self.result, self._answers, self._summary = work.result(), work.answers(), work.summary()
+            self._answers, self._summary = work.answers(), work.summary()
             self.post(self._page, value=page(self._answers))
             self.post(self._bill, value=f"<p>{words(self._summary, 'victor-quiet')}</p>" if self._summary else "")
+            return work.result()
         finally:
+            self._work, self._stopped = None, False
             self._lock(running=False)
             self.changed()
 
@@ -276,7 +242,7 @@ class Playground(Surface):
 
     def still(self) -> Still:
         """Return the cell that asks the same, and what the last question brought."""
-        head = still_line(self.title, "victor-title") + still_block(self.code, "victor-code")
+        head = still_line(self.title, "victor-title") + still_block(redacted(self.home, self.code), "victor-code")
         below = self._board.still() if self._board is not None else still(self._answers)
         return head + below + (still_line(self._summary, "victor-quiet") if self._summary else Still("", ""))
 
@@ -289,7 +255,7 @@ class Playground(Surface):
         super().close()
 
     def __repr__(self) -> str:
-        return f"Playground({str(self._prompt.value)[:40]!r})"
+        return f"Playground({redacted(self.home, str(self._form.prompt.value))[:40]!r})"
 
 
 def _nothing() -> None:

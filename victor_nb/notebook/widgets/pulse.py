@@ -110,7 +110,10 @@ class Pulse:
 
     def _beat(self) -> bool:
         """Look around as often as is due, then send the next thing in its turn; tell whether to go on."""
-        for look in self._due():
+        for _ in range(len(self._looks)):
+            look = self._next_due()
+            if look is None:
+                break
             look.work()
             self._look_again(look)
         self._wait_for_turn()
@@ -144,13 +147,14 @@ class Pulse:
             self._tokens -= 1
             return self._pending.pop(next(iter(self._pending)))
 
-    def _due(self) -> list[_Look]:
-        """Take out the looks that are due: one that fails does not come back."""
+    def _next_due(self) -> _Look | None:
+        """Take out a look that is due, if any is: one that fails does not come back."""
         now = time.monotonic()
         with self._changed:
-            due = [look for look in self._looks if look.due <= now]
-            self._looks = [look for look in self._looks if look.due > now]
-            return due
+            for place, look in enumerate(self._looks):
+                if look.due <= now:
+                    return self._looks.pop(place)
+            return None
 
     def _look_again(self, look: _Look) -> None:
         with self._changed:

@@ -77,6 +77,7 @@ class StrategyBoard(Surface):
         self.title = f"strategy · {first.run.strategy}"
         self._charts = RunCharts()
         self._seen: object = None
+        self._turn = threading.RLock()  # looks and clicks come on two threads
         self._twinned = 0.0
         self._finished = False
         self._complete = threading.Event()
@@ -122,8 +123,9 @@ class StrategyBoard(Surface):
             self.post(self._stop, disabled=True, description="Stopping…")
 
     def _rebase(self) -> None:
-        self._chosen = str(self._baseline.value)
-        self._show(self._standing)
+        with self._turn:
+            self._chosen = str(self._baseline.value)
+            self._show(self._standing)
         self.changed()
 
     # --- what changes ---
@@ -134,12 +136,18 @@ class StrategyBoard(Surface):
         if job is None or self._finished:
             self.rest()
             return
+        if self.home.closed:
+            self.rest()
+            self.tell("This session has ended, and the run with it; victor_nb.session() is a new one.")
+            self._complete.set()
+            return
         ended = job.done()
         seen = pulse_of(job.progress, ended=ended)
         if seen == self._seen:
             return
+        with self._turn:
+            self._show(of_job(job))
         self._seen = seen
-        self._show(of_job(job))
         if ended:
             self.rest()
         if ended or time.monotonic() - self._twinned > _TWIN_EVERY:

@@ -44,16 +44,17 @@ class Twin:
 
     def show(self, publish: Callable[[Bundle], None], still: Still) -> None:
         """Show it in one more place."""
-        publish(self._frame(still))
+        publish(self.frame(still))
         self._publishers.append(publish)
 
     def update(self, still: Still) -> None:
         """Show what it is now, wherever it stands."""
         if still != self._shown:
             for publish in self._publishers:
-                publish(self._frame(still))
+                publish(self.frame(still))
 
-    def _frame(self, still: Still) -> Bundle:
+    def frame(self, still: Still) -> Bundle:
+        """Return what is shown of it, by MIME type."""
         self._shown = still
         inner = f"<style>{STYLE}{_NO_WIDGET}</style>{still.html}"
         return {
