@@ -38,7 +38,9 @@ demo: $(DEV) ## Run the quickstart in simulate mode: the cost table here, notebo
 .PHONY: test
 test: lint types $(if $(CHROME),$(WEB)) ## Lint, types, import contracts, unit and browser tests, every notebook
 	@echo '== tests'
-	@$(PY) -m pytest --numprocesses 2 --dist loadgroup --cov --cov-report=term
+	@$(PY) -m pytest --numprocesses 2 --dist worksteal --ignore tests/browser --cov --cov-report=term
+	@echo '== in a browser'
+	@$(PY) -m pytest tests/browser
 	@echo '== notebooks'
 	@mkdir -p build/ipython
 	@$(SANDBOX) VICTOR_SIM_SPEED=0.1 $(PY) -m pytest --nbmake --nbmake-timeout=120 -p no:randomly notebooks

@@ -21,16 +21,8 @@ from browser.needs import need_chromium, need_modules
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-HERE = Path(__file__).parent
 THREAD = pytest.StashKey[Executor]()
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of this folder together where tests run side by side: they share a server and a browser."""
-    for item in items:
-        if item.path.is_relative_to(HERE):
-            item.add_marker(pytest.mark.xdist_group("browser"))
 
 
 @pytest.hookimpl(tryfirst=True)

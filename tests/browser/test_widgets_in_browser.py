@@ -6,8 +6,6 @@ import json
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-import pytest
-
 from browser.hostile import ATTACKS, LONG, UNCLOSED, assert_unharmed, export
 from servers import OPENAI, Answer, Server
 
@@ -16,6 +14,7 @@ if TYPE_CHECKING:
 
     from browser.book import Book, OpenBook, Theme
     from browser.desk import Desk
+    from browser.jupyter import App
 
 LOAD = "%load_ext victor_nb"
 PICK, PANEL = "%victor pick", "%victor panel"
@@ -173,10 +172,8 @@ def tab_to(page: Book, name: str) -> None:
     raise AssertionError(f"Tab does not reach {name}")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_when_only_a_keyboard_is_at_hand_then_every_control_is_reached_seen_and_works(
-    book: OpenBook, theme: Theme
-) -> None:
+def test_when_only_a_keyboard_is_at_hand_then_every_control_is_reached_seen_and_works(book: OpenBook, app: App) -> None:
+    theme: Theme = "light" if app == "lab" else "dark"
     page = book(LOAD, PICK, LEDGER, PANEL, BOARD, "job.result();", theme=theme)
     page.run_all()
     page.page.locator(f"{WIDGET} img").first.wait_for()
