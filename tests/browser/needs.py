@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import shutil
@@ -48,12 +49,23 @@ def need_axe() -> Path:
     """Return axe-core's one file, which npm fetches the first time."""
     script = KEPT / "node_modules" / "axe-core" / "axe.min.js"
     if not script.is_file():
-        npm = [*_npm(), "install", "--prefix", str(KEPT), "--no-audit", "--no-fund", "--ignore-scripts", AXE]
-        KEPT.mkdir(parents=True, exist_ok=True)
-        done = subprocess.run(npm, capture_output=True, text=True, check=False, timeout=120)
+        said = _install(AXE)
         if not script.is_file():
-            lacking(f"npm cannot install {AXE}: {done.stderr.strip()[-300:]}")
+            lacking(f"npm cannot install {AXE}: {said}")
     return script
+
+
+@functools.cache
+def _install(package: str) -> str:
+    """Have npm install a package, once; return what it says. It gives up soon where there is no registry."""
+    npm = [*_npm(), "install", "--prefix", str(KEPT), "--no-audit", "--no-fund", "--ignore-scripts"]
+    npm += ["--fetch-retries=1", "--fetch-timeout=20000", package]
+    KEPT.mkdir(parents=True, exist_ok=True)
+    try:
+        done = subprocess.run(npm, capture_output=True, text=True, check=False, timeout=90)
+    except subprocess.TimeoutExpired:
+        return "no answer from its registry"
+    return done.stderr.strip()[-300:]
 
 
 def _npm() -> list[str]:
