@@ -25,13 +25,13 @@ STYLE: Final = """
 .victor .widget-label { width: auto; max-width: none; height: auto; line-height: 1.7; margin: 0; text-align: left;
   font-size: 12px; color: var(--victor-quiet); }
 .victor .widget-text { width: 190px; }
-.victor .widget-text input, .victor .widget-select select, .victor .widget-select-multiple select,
+.victor .widget-text input, .victor .widget-select select,
 .victor .widget-dropdown select, .victor .widget-textarea textarea { width: 100%; box-sizing: border-box; margin: 0; }
-.victor .widget-select, .victor .widget-select-multiple, .victor .widget-dropdown { width: 190px; height: auto; }
-.victor .widget-select > select, .victor .widget-select-multiple > select { height: auto; min-height: 0; flex: none; }
-.victor .widget-select select, .victor .widget-select-multiple select { color: var(--victor-ink);
+.victor .widget-select, .victor .widget-dropdown { width: 190px; height: auto; }
+.victor .widget-select > select { height: auto; min-height: 0; flex: none; }
+.victor .widget-select select { color: var(--victor-ink);
   background: var(--victor-paper); border: 1px solid var(--victor-line); border-radius: 3px; padding: 2px; }
-.victor .widget-select option, .victor .widget-select-multiple option { padding: 2px 6px; }
+.victor .widget-select option { padding: 2px 6px; }
 .victor .widget-toggle-buttons .widget-toggle-button { width: auto; min-width: 64px; box-shadow: none; margin: 0; }
 .victor .widget-button { width: auto; min-width: 72px; border-radius: 3px; }
 .victor code.victor-words, .victor pre.victor-block { font: inherit; background: none; border: 0; padding: 0; margin: 0;
