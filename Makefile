@@ -9,14 +9,14 @@ SHELL := /bin/sh
 PYTHON ?=
 VENV   := .venv
 PY     := $(VENV)/bin/python
-# A checkout that was moved or copied needs its own install, so the stamp knows the folder.
+# A checkout that was moved or copied needs its own install, so the stamps know the folder.
 HERE   := $(shell printf '%s' '$(CURDIR)' | cksum | cut -d' ' -f1)
-DEV    := $(VENV)/.dev-$(HERE)
+BARE   := $(VENV)/.bare-$(HERE)
+DEMO   := $(VENV)/.demo-$(HERE)
 LAB    := $(VENV)/.lab-$(HERE)
-WEB    := $(VENV)/.browser-$(HERE)
+DEV    := $(VENV)/.dev-$(HERE)
 PIP    := $(PY) -m pip --disable-pip-version-check --no-input install -qq
 CODE   := victor_nb tests notebooks
-CHROME := $(firstword $(shell command -v chromium chromium-browser google-chrome 2>/dev/null))
 
 # pyright's wrapper would otherwise ask the network whether it is the newest.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
@@ -31,19 +31,19 @@ help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.* ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 .PHONY: demo
-demo: $(DEV) ## Run the quickstart in simulate mode: the cost table here, notebook and page in build/
+demo: $(DEMO) ## Run the quickstart in simulate mode: the cost table here, notebook and page in build/
 	@mkdir -p build/ipython
 	@$(SANDBOX) $(PY) notebooks/render.py notebooks/01_quickstart.ipynb --out build
 
 .PHONY: test
-test: lint types $(if $(CHROME),$(WEB)) ## Lint, types, import contracts, unit and browser tests, every notebook
+test: lint types ## Lint, types, import contracts, unit and browser tests, every notebook
 	@echo '== tests'
-	@$(PY) -m pytest --numprocesses 2 --dist worksteal --ignore tests/browser --cov --cov-report=term
+	@$(PY) -m pytest --numprocesses 3 --dist worksteal --ignore tests/browser --cov --cov-report=term
 	@echo '== in a browser'
 	@$(PY) -m pytest tests/browser
 	@echo '== notebooks'
 	@mkdir -p build/ipython
-	@$(SANDBOX) VICTOR_SIM_SPEED=0.1 $(PY) -m pytest --nbmake --nbmake-timeout=120 -p no:randomly notebooks
+	@$(SANDBOX) VICTOR_SIM_SPEED=0.1 $(PY) -m pytest --nbmake --nbmake-timeout=120 -p no:randomly --numprocesses 2 --dist worksteal notebooks
 
 .PHONY: lint
 lint: $(DEV) ## Check style, format and who imports whom
@@ -76,7 +76,7 @@ clean: ## Remove what make has made
 	@find $(CODE) -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # The first Python of at least 3.11 that can make a virtual environment.
-$(DEV): pyproject.toml
+$(BARE):
 	@if ! $(PY) -m pip --version >/dev/null 2>&1; then \
 	    found=; old=; \
 	    for python in $(if $(PYTHON),'$(PYTHON)',python3 python3.11 python3.12 python3.13 python3.14); do \
@@ -94,17 +94,20 @@ $(DEV): pyproject.toml
 	    echo "Making $(VENV) with $$($$found --version)"; \
 	    "$$found" -m venv --clear $(VENV) || exit 1; \
 	fi
-	@echo 'Installing victor_nb and its tools into $(VENV) (about a minute the first time)'
-	@$(PIP) -e '.[dev]'
-	@rm -f $(VENV)/.dev-* $(VENV)/.lab-* $(VENV)/.browser-*
+	@rm -f $(VENV)/.bare-* $(VENV)/.demo-* $(VENV)/.lab-* $(VENV)/.dev-*
 	@touch $@
 
-$(LAB): $(DEV)
-	@echo 'Installing JupyterLab into $(VENV)'
+$(DEMO): $(BARE) pyproject.toml
+	@echo 'Installing victor_nb into $(VENV) (under a minute the first time)'
+	@$(PIP) -e '.[demo]'
+	@touch $@
+
+$(LAB): $(BARE) pyproject.toml
+	@echo 'Installing victor_nb and JupyterLab into $(VENV)'
 	@$(PIP) -e '.[lab]'
 	@touch $@
 
-$(WEB): $(DEV)
-	@echo 'Installing JupyterLab, Notebook and Playwright into $(VENV)'
-	@$(PIP) -e '.[browser]'
+$(DEV): $(BARE) pyproject.toml
+	@echo 'Installing victor_nb and its tools into $(VENV) (about a minute the first time)'
+	@$(PIP) -e '.[dev]'
 	@touch $@

@@ -213,7 +213,7 @@ def test_when_a_bar_is_asked_for_then_it_comes_at_once_for_few_as_well(
 
 
 def test_when_a_cell_waits_then_its_bar_leaves_nothing_in_the_notebook(tmp_path: Path) -> None:
-    with Kernel(tmp_path, VICTOR_MODE="simulate", VICTOR_SIM_SPEED="0.3", CI="") as kernel:
+    with Kernel(tmp_path, VICTOR_MODE="simulate", VICTOR_SIM_SPEED="0.1", CI="") as kernel:
         kernel.run("from victor_nb import *; session().warm_up()")
         for cell in ("Funnel().run_sync('a slug', progress=True)", "await Funnel().run('a slug', progress=True)"):
             heard = kernel.messages(f"print('before'); r = {cell}; print('after')")
@@ -228,7 +228,7 @@ def test_when_a_cell_waits_then_its_bar_leaves_nothing_in_the_notebook(tmp_path:
 
 
 def test_when_nobody_watches_the_notebook_then_there_is_no_bar(tmp_path: Path) -> None:
-    with Kernel(tmp_path, VICTOR_MODE="simulate", VICTOR_SIM_SPEED="0.5", CI="true") as kernel:
+    with Kernel(tmp_path, VICTOR_MODE="simulate", VICTOR_SIM_SPEED="0.3", CI="true") as kernel:
         ran = kernel.run("from victor_nb import *; r = Funnel().run_sync('a slug function')")
     assert (ran.frames, ran.said, ran.error) == ([], "", None)
 

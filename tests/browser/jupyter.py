@@ -158,7 +158,7 @@ def write_settings(folder: Path) -> None:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Return the environment of the server and its kernels: nothing of the user's, and somebody watches."""
+    """Return what the server and its kernels see: nothing of the user's, somebody watches, and models are quick."""
     kept = {name: value for name, value in os.environ.items() if not _is_foreign(name)}
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     return {
@@ -173,6 +173,7 @@ def environment(folder: Path) -> dict[str, str]:
         "PYTHONPATH": path,
         "VICTOR_LEDGER": "memory",
         "VICTOR_MODE": "simulate",
+        "VICTOR_SIM_SPEED": "0.2",
     }
 
 

@@ -18,9 +18,9 @@ AXE: Final = "axe-core@^4.11"
 # Read when tests are collected: each test starts from an environment without it.
 STRICT: Final = os.environ.get("CI", "").strip().lower() in {"1", "true", "yes"}
 MODULES: Final = {
-    "playwright": "pip install 'victor-nb[browser]'",
-    "jupyterlab": "pip install 'victor-nb[browser]'",
-    "notebook": "pip install 'victor-nb[browser]'",
+    "playwright": "pip install 'victor-nb[dev]'",
+    "jupyterlab": "pip install 'victor-nb[dev]'",
+    "notebook": "pip install 'victor-nb[dev]'",
 }
 
 

@@ -15,23 +15,23 @@ if TYPE_CHECKING:
     from browser.desk import Desk
 
 LOAD = "%load_ext victor_nb"
+USUAL, SLOW = "%env VICTOR_SIM_SPEED=1", "%env VICTOR_SIM_SPEED=3"
 LIVE = f"%env VICTOR_MODE=live\n%env {OPENAI.key_variable}=a-pretended-key-of-nobody\n{LOAD}"
-SLOW = "%env VICTOR_SIM_SPEED=3"
 ESSAY = "%%victor fast\nExplain in 300 words how tides work."
 FAN_OUT = "%%victor profiles=fast,local\nWrite a haiku about rivers."
 BILL = re.compile(r"gpt-6-luna · \d+ -> \d+ tok · USD 0\.\d+ · \d+\.\d s · simulated")
 
 
 def test_when_cells_are_run_then_text_arrives_in_pieces_and_the_bill_is_there(book: OpenBook) -> None:
-    page = book(LOAD, ESSAY, FAN_OUT)
-    page.watch(1)
+    page = book(LOAD, USUAL, ESSAY, FAN_OUT)
+    page.watch(2)
     page.run_all()
     lengths = [len(text) for text in page.seen()]
     assert sum(later > earlier for earlier, later in pairwise(lengths)) >= 3
-    page.until_shown(1, BILL)
-    page.until_shown(2, re.compile(r"qwen2\.5-coder.*2 answers", re.DOTALL))
+    page.until_shown(2, BILL)
+    page.until_shown(3, re.compile(r"qwen2\.5-coder.*2 answers", re.DOTALL))
     assert page.traffic.busiest_second() <= 20
-    assert page.violations(1) == page.violations(2) == []
+    assert page.violations(2) == page.violations(3) == []
 
 
 def test_when_stop_is_pressed_while_text_arrives_then_it_stops_at_once(book: OpenBook) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import pairwise
 from typing import TYPE_CHECKING
+
+import pytest
 
 from browser.hostile import ATTACKS, LONG, UNCLOSED, assert_unharmed, export
 from servers import OPENAI, Answer, Server
@@ -53,30 +56,29 @@ def until_kept(page: Book, cell: int, text: str) -> None:
     page.until(script, [page.cell(cell).element_handle(), text])
 
 
-def ask(page: Book, cell: int, prompt: str) -> None:
-    """Type a prompt into a panel, press Ask, and wait for the answer."""
+def ask(page: Book, cell: int, prompt: str, ends: str) -> None:
+    """Type a prompt into a panel, press Ask, and wait for what the bill says in the end."""
     control(page, cell, "Prompt").fill(prompt)
     press(page, cell, "Ask")
-    page.until_shown(cell, "Asking …")
+    page.until_shown(cell, re.compile(ends))
     page.until(ANSWERED)
 
 
 def test_when_a_question_goes_through_the_widgets_then_it_is_asked_billed_kept_and_found_again(book: OpenBook) -> None:
     page = book(LOAD, PICK, LEDGER, PANEL, "%%victor out=reply\nSay hello.", "print(reply.profile)")
     page.run_all()
-    assert page.text(5).strip() == "default"
+    page.until_shown(5, re.compile(r"^\s*default\s*$"))
 
     control(page, 1, "fast").check()
     page.until_shown(1, "%victor set profile=fast")
     page.run(4)
     page.run(5)
-    assert page.text(5).strip() == "fast"
+    page.until_shown(5, re.compile(r"^\s*fast\s*$"))
 
     page.until_shown(2, "gpt-6-luna")
     assert "qwen2.5-coder" not in page.text(2)
     choose(page, 3, "fast", "local")
-    ask(page, 3, "Name three rivers.")
-    page.until_shown(3, "2 answers")
+    ask(page, 3, "Name three rivers.", "2 answers")
     page.until_shown(2, "qwen2.5-coder")
 
     until_kept(page, 2, "gpt-6-luna")
@@ -109,34 +111,25 @@ def test_when_a_long_answer_is_asked_for_then_it_arrives_in_pieces_and_stop_stop
     page.until_shown(3, "interrupted")
 
 
-def test_when_a_cell_is_running_then_the_panel_answers_all_the_same(book: OpenBook) -> None:
+def test_when_a_cell_is_running_then_the_panel_answers_and_its_text_becomes_a_cell(book: OpenBook) -> None:
     wait = (
         "import time\nend = time.time() + 60\nwhile panel.result is None and time.time() < end:\n    time.sleep(0.05)"
     )
-    page = book(
-        LOAD, "from victor_nb import Playground\npanel = Playground(profiles='fast')\npanel", f"{wait}\nprint('cell')"
-    )
+    made = "from victor_nb import Playground\npanel = Playground(profiles='fast')\npanel"
+    page = book(LOAD, made, f"{wait}\nprint('cell')", "%victor panel code")
     page.run(0)
     page.run(1)
     page.start(2)
-    ask(page, 1, "Name three rivers.")
+    ask(page, 1, "Name three rivers.", r"gpt-6-luna · \d+ -> \d+ tok")
     page.done()
-    assert page.text(2).strip() == "cell"
-    assert "gpt-6-luna" in page.text(1)
+    page.until_shown(2, "cell")
 
-
-def test_when_the_panel_is_to_be_a_cell_then_its_text_is_there_to_be_run(book: OpenBook) -> None:
-    page = book(LOAD, PANEL, "%victor panel code")
-    page.run(0)
-    page.run(1)
-    control(page, 1, "Prompt").fill("Name three rivers.")
     choose(page, 1, "local")
     page.until_shown(1, "%%victor profile=local")
-    page.run(2)
-    written = page.cell(2).locator(".cm-content")
-    written.filter(has_text="%%victor profile=local").wait_for()
-    page.run(2)
-    assert "qwen2.5-coder" in page.text(2)
+    page.run(3)
+    page.cell(3).locator(".cm-content", has_text="%%victor profile=local").wait_for()
+    page.run(3)
+    page.until_shown(3, "qwen2.5-coder")
 
 
 def test_when_a_strategy_runs_then_its_board_shows_the_stages_and_in_the_end_the_charts(book: OpenBook) -> None:
@@ -211,8 +204,7 @@ def test_when_an_answer_is_hostile_then_the_widgets_are_unharmed_live_saved_and_
         page = book(LIVE, PANEL, LEDGER, files=files)
         page.run_all()
         choose(page, 1, "evil", "worse")
-        ask(page, 1, "hello <script>window.pwned=9</script> $x$")
-        page.until_shown(1, "2 answers")
+        ask(page, 1, "hello <script>window.pwned=9</script> $x$", "2 answers")
         assert "window.pwned=1" in page.text(1)
         assert_unharmed(page.page)
     until_kept(page, 1, "2 answers")
@@ -254,6 +246,7 @@ for thread in threads:
 """
 
 
+@pytest.mark.parametrize("app", ["lab"])  # what is counted is what the kernel sends
 def test_when_200_calls_a_second_finish_then_the_page_stays_responsive_and_messages_are_few(book: OpenBook) -> None:
     page = book("%env VICTOR_SIM_SPEED=0", LOAD, PICK, LEDGER, PANEL, LEDGER, FLOOD, "print(*rate)")
     for cell in range(6):
@@ -268,5 +261,6 @@ def test_when_200_calls_a_second_finish_then_the_page_stays_responsive_and_messa
         page.until("cell => cell.innerText.includes('gpt-6-luna')", page.cell(2).element_handle())
     page.until_shown(3, "1,101")
     page.run(7)
+    page.until_shown(7, re.compile(r"\d"))
     assert float(page.text(7)) >= 200
     assert 0 < page.traffic.busiest_second() <= 20
