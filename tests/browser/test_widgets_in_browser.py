@@ -50,6 +50,11 @@ def press(page: Book, cell: int, button: str) -> None:
     page.cell(cell).get_by_role("button", name=button, exact=True).click()
 
 
+def figure(page: Book, cell: int, name: str) -> Locator:
+    """Return a figure of what was spent, in a ledger view."""
+    return page.cell(cell).locator(f"{WIDGET} .victor-figure", has_text=name)
+
+
 def until_kept(page: Book, cell: int, text: str) -> None:
     """Wait until a cell's twin, which is what is saved, holds a text."""
     script = "([cell, text]) => cell.querySelector('.victor-twin').textContent.includes(text)"
@@ -77,9 +82,14 @@ def test_when_a_question_goes_through_the_widgets_then_it_is_asked_billed_kept_a
 
     page.until_shown(2, "gpt-6-luna")
     assert "qwen2.5-coder" not in page.text(2)
+    figure(page, 2, "calls").filter(has_text=re.compile(r"^\s*2\s*calls")).wait_for()
+    spent = figure(page, 2, "list price").inner_text()
+    assert re.match(r"USD 0\.\d+", spent)
     choose(page, 3, "fast", "local")
     ask(page, 3, "Name three rivers.", "2 answers")
     page.until_shown(2, "qwen2.5-coder")
+    figure(page, 2, "calls").filter(has_text=re.compile(r"^\s*4\s*calls")).wait_for()
+    assert figure(page, 2, "list price").inner_text() != spent
 
     until_kept(page, 2, "gpt-6-luna")
     until_kept(page, 3, "2 answers")
