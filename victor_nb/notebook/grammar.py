@@ -83,12 +83,13 @@ class _Item:
 _SECRETS: Final = re.compile(
     r"(?i)(?:.*[_-])?(?:api[_-]?)?key|(?:.*[_-])?(?:secret|password)|(?:(?:auth|access|api|bearer)[_-]?)?token"
 )
-_FOR_ONE: Final = ("chat", "as", "schema", "dry")
+_FOR_ONE: Final = ("chat", "as", "schema")
 _EXCLUSIVE: Final = (
     ("profile", "profiles"),
     ("strategy", "profile"),
     ("strategy", "profiles"),
     ("strategy", "n"),
+    ("strategy", "dry"),
     *((several, alone) for several in ("strategy", "profiles", "n") for alone in _FOR_ONE),
 )
 """Keys that mean nothing together: a strategy names its own profiles, and a memory or a form is for one answer."""

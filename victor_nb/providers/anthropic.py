@@ -10,6 +10,7 @@ from anthropic import AsyncAnthropic
 from anthropic.resources.messages.messages import DEPRECATED_MODELS
 
 from victor_nb.providers.base import Provider
+from victor_nb.providers.output import longest_output
 from victor_nb.providers.shapes import finish, items, number, read, text
 from victor_nb.values import Delta, Usage
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from victor_nb.providers.base import Endpoint
     from victor_nb.values import ChatRequest
 
-_MAX_TOKENS: Final = 8192
-"""Sent where a profile sets none, since the API demands one."""
 _LONGEST_PLAIN: Final = 21_333
 """Above it the SDK demands a stream: an hour for 128,000 tokens, ten minutes at the most."""
 _FINISH: Final = {
@@ -55,7 +54,7 @@ class Anthropic(Provider):
 
     def must_stream(self, request: ChatRequest) -> bool:
         """A large `max_tokens` is answered only as a stream."""
-        return (request.max_tokens or _MAX_TOKENS) > _LONGEST_PLAIN
+        return (longest_output("anthropic", request) or 0) > _LONGEST_PLAIN
 
     async def ask(self, request: ChatRequest) -> Delta:
         """Ask plainly."""
@@ -90,7 +89,7 @@ class Anthropic(Provider):
             warnings.filterwarnings("ignore", message="The model .* is deprecated", category=DeprecationWarning)
         body: dict[str, Any] = {
             "model": request.model,
-            "max_tokens": request.max_tokens or _MAX_TOKENS,
+            "max_tokens": longest_output("anthropic", request),
             "messages": [],
         }
         # The SDK walks through all of its message types for every message it is given by name. In `extra_body`, which
