@@ -51,7 +51,7 @@ async def test_when_a_server_says_nothing_then_the_call_ends_in_time(bench: Benc
     error = await bench.failure(faults.silence(), timeout=0.15, retries=2)
     bench.check(error, errors.RequestTimeoutError)
     assert isinstance(error, TimeoutError)
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 15
     await asyncio.to_thread(bench.server.wait, lambda: bench.server.requests[0].hung_up)
 
 

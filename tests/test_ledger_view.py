@@ -183,6 +183,7 @@ def test_when_rows_are_chosen_by_code_then_the_page_shows_that_and_the_line_repe
         ({"sort": "deerest"}, "Did you mean sort='dearest'?"),
         ({"sort": "qqq"}, "Known: newest, dearest, slowest, tokens, failed."),
         ({"sort": None}, "cannot be sorted by 'None'"),
+        ({"sort": ["newest"]}, "cannot be sorted by"),
         ({"n": 0}, "from 1 to 2,000, not 0"),
         ({"n": 2_001}, "from 1 to 2,000"),
         ({"n": "20"}, "not '20'"),

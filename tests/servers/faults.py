@@ -27,12 +27,20 @@ NO_TEMPERATURE = (
 PAGE = b"<!doctype html><html><head><title>Sign in</title></head><body>Please sign in to the Wi-Fi.</body></html>"
 
 
-def status(code: int, message: str = "No.", *, retry_after: str | None = None, body: bytes | None = None) -> Act:
+def status(
+    code: int,
+    message: str = "No.",
+    *,
+    retry_after: str | None = None,
+    retry_after_ms: str | None = None,
+    body: bytes | None = None,
+) -> Act:
     """Refuse, in the provider's own form (or with another body)."""
 
     async def act(exchange: Exchange) -> None:
         dialect = dialect_of(exchange.request)
-        wait = {} if retry_after is None else {"retry-after": retry_after}
+        waits = {"retry-after": retry_after, "retry-after-ms": retry_after_ms}
+        wait = {name: value for name, value in waits.items() if value is not None}
         headers = {**JSON, **dialect.id_header(Answer(id="req_err")), **wait}
         await exchange.whole(code, headers, dialect.error(code, message) if body is None else body)
 

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import httpx2
 
 from victor_nb import errors
+from victor_nb.providers.waits import asked_wait
 
 if TYPE_CHECKING:
     from victor_nb.providers.base import Endpoint
@@ -130,7 +129,7 @@ class Border:
             http_status=status,
             request_id=headers.get("request-id") or headers.get("x-request-id"),
             retryable=kind.retryable or status == _CONFLICT,
-            retry_after=_retry_after(headers),
+            retry_after=asked_wait(headers, body),
         )
 
     def _of_transport(self, failure: BaseException) -> errors.ProviderError | None:
@@ -227,19 +226,3 @@ def _headers(failure: BaseException) -> httpx2.Headers:
     response = getattr(failure, "response", None)
     headers = getattr(response, "headers", None) or getattr(failure, "headers", None)
     return headers if isinstance(headers, httpx2.Headers) else httpx2.Headers()
-
-
-def _retry_after(headers: httpx2.Headers) -> float | None:
-    """Read Retry-After (RFC 9110, 10.2.3): seconds, or a date. None where it says nothing usable."""
-    given = headers.get("retry-after", "").strip()
-    if not given:
-        return None
-    try:
-        return max(0.0, float(given))
-    except ValueError:
-        pass
-    try:
-        when = parsedate_to_datetime(given)
-    except ValueError:
-        return None
-    return max(0.0, (when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds())

@@ -54,7 +54,7 @@ class Choice:
     def __post_init__(self) -> None:
         if type(self.n) is not int or not 1 <= self.n <= self.MOST:
             raise ConfigError(f"n is a number of rows from 1 to {self.MOST:,}, not {self.n!r}.")
-        if self.sort not in ORDERS:
+        if type(self.sort) is not str or self.sort not in ORDERS:
             close = did_you_mean(str(self.sort), ORDERS)
             hint = f"Did you mean sort={close!r}?" if close else f"Known: {', '.join(ORDERS)}."
             raise ConfigError(f"Rows cannot be sorted by {str(self.sort)[:40]!r}. {hint}")
