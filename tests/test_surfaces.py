@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 import threading
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from ipywidgets.widgets import widget as registry
 
 from cells import Kernel, ran
 from surfaces import Tags, seen, text_of
-from victor_nb.errors import PromptError
+from victor_nb import LedgerView, Playground, ProfilePicker, StrategyBoard, session
+from victor_nb.errors import PromptError, VictorError
 from victor_nb.notebook.widgets import kit
 from victor_nb.notebook.widgets.base import VIEW, Surface
 from victor_nb.notebook.widgets.page import Still, still_line
-from victor_nb.notebook.widgets.picker import ProfilePicker
 from victor_nb.notebook.widgets.pulse import BURST, PER_SECOND, pulse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from cells import Message, Shell
@@ -55,6 +58,32 @@ def widget_messages(messages: list[Message]) -> list[Message]:
 
 
 # --- in process ---
+
+
+REFUSED: dict[str, Callable[[], object]] = {
+    "a profile of nobody": lambda: Playground(profiles="nobody"),
+    "a profile that is no name": lambda: Playground(profiles=cast("Any", [1])),
+    "a prompt that is no text": lambda: Playground(cast("Any", 3)),
+    "a strategy of nobody": lambda: Playground(strategy="nobody"),
+    "a choice of nobody": lambda: ProfilePicker("nobody"),
+    "an order of nobody": lambda: LedgerView(sort="nobody"),
+    "a board of nothing": lambda: StrategyBoard(cast("Any", None)),
+}
+
+
+@pytest.mark.parametrize("make", REFUSED.values(), ids=REFUSED)
+def test_when_arguments_are_refused_then_nothing_is_made_and_nothing_complains(
+    notebook: Shell, monkeypatch: pytest.MonkeyPatch, make: Callable[[], object]
+) -> None:
+    complaints: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", complaints.append)
+    session()
+    before = len(vars(registry)["_instances"])
+    with pytest.raises(VictorError):
+        make()
+    gc.collect()
+    assert len(vars(registry)["_instances"]) == before
+    assert complaints == []
 
 
 def test_when_nobody_can_see_a_widget_then_its_twin_alone_is_shown(notebook: Shell) -> None:

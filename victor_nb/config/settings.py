@@ -98,8 +98,13 @@ class Settings:
 
         Raises:
             ProfileNotFoundError: No profile goes by that name.
+            ConfigError: It is no name at all.
         """
         wanted = self.default if name is None else name
+        if not isinstance(wanted, str):  # pyright: ignore[reportUnnecessaryIsInstance] - notebooks have no types
+            raise ConfigError(
+                f"A profile goes by its name, such as {self.default!r}, not by a value of type {type(wanted).__name__}."
+            )
         found = self.profiles.get(wanted)
         if found is None:
             raise ProfileNotFoundError(wanted, self.profiles, where=str(self.source))

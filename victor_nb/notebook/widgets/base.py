@@ -110,6 +110,9 @@ class Surface(kit.VBox):
         kit.close_parts(self)
         cast("Any", super()).close()
 
+    def __del__(self) -> None:
+        """Do nothing: ipywidgets would close it, and one whose arguments were refused has nothing to close."""
+
     def _ipython_display_(self, **_: object) -> None:
         shell = get_ipython()
         if shell is None:

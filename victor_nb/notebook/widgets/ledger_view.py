@@ -64,8 +64,8 @@ class LedgerView(Surface):
         filter: str = "",  # noqa: A002 - what the box on the page is called
         home: Session | None = None,
     ) -> None:
-        super().__init__(home)
         self._choice = Choice(n, sort, filter)
+        super().__init__(home)
         self._begun = False
         self._said: dict[tuple[kit.Widget, str], object] = {}
         self._listed: tuple[object, ...] = ()

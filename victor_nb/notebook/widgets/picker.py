@@ -17,6 +17,7 @@ from victor_nb.notebook.widgets import kit
 from victor_nb.notebook.widgets.base import Surface
 from victor_nb.notebook.widgets.choices import Choices
 from victor_nb.notebook.widgets.page import Still, code, still_block, still_line, still_table, table
+from victor_nb.session import session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,12 +68,13 @@ class ProfilePicker(Surface, kit.ValueWidget):
         sets_default: bool = True,
         home: Session | None = None,
     ) -> None:
-        super().__init__(home)
+        self.home = home or session()
         self._desk = desk(get_ipython()) if sets_default else None
         chosen = self._known((value,) if isinstance(value, str) else tuple(value or self._default()))
         many = len(chosen) > 1 if several is None else several
         if len(chosen) > 1 and not many:
             raise ConfigError(f"One profile may be chosen, not {len(chosen)}. Write ProfilePicker(several=True).")
+        super().__init__(self.home)
         self._endings: dict[str, str] = {}
         self._filter = kit.Text(description="Filter", placeholder="name, provider or model", continuous_update=True)
         self._mode: Any = kit.ToggleButtons(

@@ -22,6 +22,7 @@ from victor_nb.notebook.widgets.inquiry import ManyAnswers, OneAnswer, StrategyA
 from victor_nb.notebook.widgets.page import Still, code, still_block, still_line, words
 from victor_nb.notebook.widgets.pulse import pulse
 from victor_nb.notebook.widgets.strategy_board import StrategyBoard
+from victor_nb.session import session
 from victor_nb.workflows.strategies import find_strategy
 
 if TYPE_CHECKING:
@@ -70,14 +71,17 @@ class Playground(Surface):
         strategy: str | None = None,
         home: Session | None = None,
     ) -> None:
-        super().__init__(home)
-        settings = self.home.settings
+        home = home or session()
+        settings = home.settings
         self._desk = desk(get_ipython())
-        usual = tuple(name for name in self._desk.profiles if name in settings.profiles) or (usual_profile(self.home),)
+        if not isinstance(prompt, str):  # pyright: ignore[reportUnnecessaryIsInstance] - notebooks have no types
+            raise ConfigError(f"The prompt is a text, not a value of type {type(prompt).__name__}.")
+        usual = tuple(name for name in self._desk.profiles if name in settings.profiles) or (usual_profile(home),)
         names = (profiles,) if isinstance(profiles, str) else profiles or usual
         chosen = tuple(settings.profile(name).name for name in names)
         if strategy is not None:
             find_strategy(strategy, settings)
+        super().__init__(home)
         self._form = Form(self.home, prompt, chosen, strategy or "")
         self._ask: Any = kit.Button(description="Ask", button_style="primary")
         self._stop: Any = kit.Button(description="Stop", disabled=True)

@@ -65,7 +65,6 @@ class StrategyBoard(Surface):
         baseline: str | None = None,
         home: Session | None = None,
     ) -> None:
-        super().__init__(home)
         self._source = source = _checked(run)
         self._job = source if isinstance(source, StrategyJob) else None
         first = of_job(source) if isinstance(source, StrategyJob) else of_run(source)
@@ -73,7 +72,7 @@ class StrategyBoard(Surface):
         self._chosen = baseline
         if baseline is not None:
             find_tariff(baseline, self._pool)
-        self.home = home or self._pool.container
+        super().__init__(home or self._pool.container)
         self.title = f"strategy · {first.run.strategy}"
         self._charts = RunCharts()
         self._seen: object = None
