@@ -76,8 +76,8 @@ clean: ## Remove what make has made
 	@find $(CODE) -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # The first Python of at least 3.11 that can make a virtual environment.
-$(BARE):
-	@if ! $(PY) -m pip --version >/dev/null 2>&1; then \
+$(BARE): pyproject.toml
+	@if ! { $(PY) -m pip --version || $(PY) -m ensurepip; } >/dev/null 2>&1; then \
 	    found=; old=; \
 	    for python in $(if $(PYTHON),'$(PYTHON)',python3 python3.11 python3.12 python3.13 python3.14); do \
 	        "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || continue; \
@@ -97,17 +97,17 @@ $(BARE):
 	@rm -f $(VENV)/.bare-* $(VENV)/.demo-* $(VENV)/.lab-* $(VENV)/.dev-*
 	@touch $@
 
-$(DEMO): $(BARE) pyproject.toml
+$(DEMO): $(BARE)
 	@echo 'Installing victor_nb into $(VENV) (under a minute the first time)'
 	@$(PIP) -e '.[demo]'
 	@touch $@
 
-$(LAB): $(BARE) pyproject.toml
+$(LAB): $(BARE)
 	@echo 'Installing victor_nb and JupyterLab into $(VENV)'
 	@$(PIP) -e '.[lab]'
 	@touch $@
 
-$(DEV): $(BARE) pyproject.toml
+$(DEV): $(BARE)
 	@echo 'Installing victor_nb and its tools into $(VENV) (about a minute the first time)'
 	@$(PIP) -e '.[dev]'
-	@touch $@
+	@touch $@ $(DEMO) $(LAB)

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import pytest
 
-from cells import MARKDOWN, Shell, prompt, sent, write
+from cells import MARKDOWN, Shell, prompt, sent
 from servers import OPENAI, Answer, Server, faults
 from victor_nb.errors import MalformedAnswerError, PartialAnswerError, PromptError, SecretError
 from victor_nb.session import session
 from victor_nb.values import Reply
 from workbench import CANARY, rows
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytest_plugins = ["cells_fixtures", "workbench_fixtures"]
 
@@ -140,50 +136,6 @@ def test_when_a_chat_is_named_then_it_is_remembered_across_profiles(live: Shell,
     assert "| history | 4 messages |" in live.run("%%victor chat=demo --dry\nHi.").shown
     live.run("%victor chats clear demo")
     assert "No chats" in live.run("%victor chats").plain
-
-
-def test_when_a_run_is_dry_then_nothing_is_sent_and_the_cost_is_a_range(live: Shell, server: Server) -> None:
-    live.run("x = 'X' * 4000")
-    shown = live.run("%%victor --dry max_tokens=1000\nRead {{ x }}").shown
-    assert server.requests == []
-    assert "about 1,002 tokens" in shown
-    assert re.search(r"USD 0\.0002 to USD 0\.000\d", shown)
-    assert "| inserted | {{ x }}, 4,000 characters |" in shown
-    assert "\n```text\nRead XXX" in shown
-    assert "set max_tokens to limit it" in live.run("%%victor --dry\nHi.").shown
-    assert rows() == []
-
-
-def test_when_a_fan_out_is_dry_then_each_profile_is_priced_and_so_is_the_whole(live: Shell, server: Server) -> None:
-    live.run("x = 'X' * 4000")
-    shown = live.run("%%victor profiles=other,fast n=60 --dry max_tokens=1000\nRead {{ x }}").plain
-    assert server.requests == []
-    assert rows() == []
-    ranges = re.findall(
-        r"^(?:other|fast) .* 60 +about 1,0\d\d tokens +1,000 tokens at most +(.*)$", shown, re.MULTILINE
-    )
-    parts = [tuple(map(Decimal, re.findall(r"USD ([\d.]+)", each))) for each in ranges]
-    (whole,) = re.findall(r"^Dry run, nothing was sent: 120 calls, USD ([\d.]+) to USD ([\d.]+) \(live\)", shown)
-    for sums, told in zip(zip(*parts, strict=True), whole, strict=True):
-        assert sum(sums) == pytest.approx(Decimal(told), rel=Decimal("0.02"))
-    assert "inserted {{ x }}, 4,000 characters" in shown
-    assert shown.endswith("XXX")
-
-
-def test_when_a_dry_fan_out_has_no_limit_or_no_price_then_it_is_said_of_whom(live: Shell, tmp_path: Path) -> None:
-    profiles = {
-        "fast": {"provider": "openai", "model": "gpt-4o-mini"},
-        "limited": {"provider": "anthropic", "model": "claude-sonnet-5-5", "temperature": 0.5},
-        "unheard": {"provider": "openai", "model": "a-model-of-nobody", "max_tokens": 10},
-    }
-    write(tmp_path, profiles)
-    shown = live.run("%%victor profiles=fast,limited,unheard --dry\nHi.").plain
-    assert "no limit for fast as max_tokens is not set, and what unheard costs is unknown" in shown
-    assert re.search(r"limited .* 8,192 tokens at most +USD", shown)
-    assert re.search(r"unheard .* unpriced$", shown, re.MULTILINE)
-    alone = live.run("%%victor limited --dry\nHi.").plain
-    assert re.search(r"^temperature +0\.5, left out", alone, re.MULTILINE)
-    assert re.search(r"^output +8,192 tokens at most$", alone, re.MULTILINE)
 
 
 def test_when_forms_are_asked_for_then_they_are_shown_or_it_fails_with_the_answer_kept(shell: Shell) -> None:

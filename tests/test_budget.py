@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING
 
 import pytest
@@ -70,6 +70,37 @@ def test_when_the_worst_case_does_not_fit_then_nothing_is_sent_and_the_numbers_a
     assert not desk.requests
     (row,) = rows()
     assert (row["status"], row["cost"], row["billed"], row["error_type"]) == ("refused", 0, 0, "BudgetError")
+
+
+@pytest.mark.parametrize(
+    ("params", "worst"),
+    [
+        ({"max_completion_tokens": 5_000}, "0.05"),
+        ({"max_tokens": 5_000}, "0.05"),
+        ({"max_tokens": 50}, "0.01"),  # goes out beside ours, which allows more
+        ({"max_completion_tokens": 500}, "0.005"),
+        ({"n": 5}, "0.05"),
+        ({"n": "many", "max_completion_tokens": True}, "0.01"),
+    ],
+)
+def test_when_params_allow_more_than_max_tokens_then_that_is_held(
+    desk: Server, tmp_path: Path, params: dict[str, object], worst: str
+) -> None:
+    profiles(tmp_path, desk, params=params)
+    with session().budget.limit(Decimal(worst) - Decimal("0.0001")), pytest.raises(BudgetError) as caught:
+        session().pool.get_orchestrator("paid").run_sync("How many?")
+    assert f"at worst USD {Decimal(worst):.4f}" in str(caught.value)
+    assert not desk.requests
+
+
+def test_when_a_notebook_rounds_its_decimals_then_holds_are_exact_all_the_same(desk: Server, tmp_path: Path) -> None:
+    profiles(tmp_path, desk, max_tokens=1_234)
+    with (
+        localcontext(prec=1),
+        session().budget.limit("0.0122"),
+        pytest.raises(BudgetError, match=r"at worst USD 0\.012"),
+    ):
+        session().pool.get_orchestrator("paid").run_sync("How many?")
 
 
 def test_when_limits_are_nested_then_the_narrowest_holds_and_the_widest_counts(desk: Server) -> None:

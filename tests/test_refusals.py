@@ -145,6 +145,13 @@ def exhausted(*details: object) -> bytes:
         (faults.status(429, body=exhausted({**RETRY_INFO, "retryDelay": "a while"}, RETRY_INFO, 7, None)), None),
         (faults.status(429, body=b'{"error": {"details": 7}}'), None),
         (faults.status(429, body=b"[]"), None),
+        (faults.status(429, retry_after="30", retry_after_ms="0"), 30.0),
+        (faults.status(429, retry_after="soon", body=exhausted({**RETRY_INFO, "retryDelay": "39s"})), 39.0),
+        (faults.status(429, body=exhausted({**RETRY_INFO, "retryDelay": "0s"})), None),
+        (faults.status(429, body=exhausted({**RETRY_INFO, "retryDelay": f"{'9' * 400}s"})), None),
+        (faults.status(429, retry_after="Wed, 21 Oct 99999999999999999999 07:28:00 GMT"), None),
+        (faults.status(429, body=b"[" * 20_000 + b"]" * 20_000), None),
+        (faults.status(429, body=b"\xff\xfe"), None),
     ],
 )
 async def test_when_a_refusal_says_how_long_then_that_is_waited_for(

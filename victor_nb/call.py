@@ -7,9 +7,9 @@ import time
 import warnings
 from contextlib import aclosing
 from dataclasses import replace
-from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from victor_nb.ceiling import worst_case
 from victor_nb.errors import (
     BadRequestError,
     BudgetError,
@@ -23,20 +23,18 @@ from victor_nb.errors import (
     VictorWarning,
 )
 from victor_nb.providers.temperature import takes_temperature
-from victor_nb.record import Record, input_bytes
+from victor_nb.record import Record
 from victor_nb.retry import retrying
 from victor_nb.values import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from decimal import Decimal
 
     from victor_nb.accounting.budget import Hold
     from victor_nb.plan import Plan
     from victor_nb.record import Attempt
     from victor_nb.values import ChatRequest, ReplyStatus, Status
-
-_ASSUMED_OUTPUT: Final = 8192
-"""Tokens that an answer may take at worst where no max_tokens is given."""
 
 
 class Call:
@@ -123,25 +121,15 @@ class Call:
 
     def _hold(self) -> Hold:
         plan = self.plan
-        worst = self._worst_case() if plan.limits else None
+        worst: Decimal | None = None
+        if plan.limits:
+            request = self._request
+            worst = worst_case(plan.session, plan.profile, request, mode=plan.mode, base_url=plan.base_url)
         try:
             return plan.session.budget.hold(worst, limits=plan.limits, who=plan.profile.name)
         except BudgetError as error:
             self._record.refuse(self._request, error)
             raise
-
-    def _worst_case(self) -> Decimal | None:
-        """Return what the call costs at most, in USD: every token of input, and as much output as is allowed."""
-        profile = self.plan.profile
-        rates = self.plan.session.prices.rates(
-            provider=profile.provider, model=profile.model, base_url=self.plan.base_url, override=profile.prices
-        )
-        if rates is None:
-            return Decimal(0) if profile.allow_unpriced else None
-        size = input_bytes(self._request)
-        tokens_in = self.plan.session.calibration.at_worst(profile.model, self.plan.mode, size=size)
-        tokens_out = self._request.max_tokens or _ASSUMED_OUTPUT
-        return (tokens_in * rates.input + tokens_out * rates.output) / 1_000_000
 
     async def _ask(self) -> None:
         """Wait for a place, then try until it works or is not worth another try."""

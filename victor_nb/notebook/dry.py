@@ -2,89 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from decimal import Decimal
-from typing import TYPE_CHECKING
+from decimal import Decimal, localcontext
+from typing import TYPE_CHECKING, Final
 
+from victor_nb.accounting.money import EXACT, usd
 from victor_nb.notebook.bill import price
+from victor_nb.notebook.estimates import Estimate
 from victor_nb.notebook.markdown import clean, fence, shorten
 from victor_nb.notebook.tables import frame
-from victor_nb.plan import make_request
-from victor_nb.providers.output import longest_output
-from victor_nb.providers.temperature import takes_temperature
-from victor_nb.record import BYTES_PER_TOKEN, input_bytes
-from victor_nb.values import Usage
+from victor_nb.workflows.fan_out import check_fan_out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from victor_nb.config.profiles import Profile
     from victor_nb.notebook.asking import Question
     from victor_nb.notebook.display import Bundle
     from victor_nb.session import Session
-    from victor_nb.values import ChatRequest
 
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """What the calls to one profile would cost, at list prices.
-
-    Attributes:
-        tokens: Tokens of the input, guessed from its bytes.
-        limit: Tokens that an answer may have; None where nothing but the model limits it.
-        calls: How many calls it would be.
-        least: USD for the input alone, of all calls; None where the price is unknown.
-        most: USD with all the output that `max_tokens` allows; None where the price is unknown or nothing limits it.
-    """
-
-    profile: Profile
-    request: ChatRequest
-    tokens: int
-    limit: int | None
-    calls: int
-    least: Decimal | None
-    most: Decimal | None
-
-    @classmethod
-    def of(cls, home: Session, name: str | None, question: Question) -> Estimate:
-        """Estimate what a question would cost of one profile."""
-        profile = home.settings.profile(name)
-        request = make_request(profile, question.prompt, question.options)
-        tokens, limit, calls = _tokens(request), longest_output(profile.provider, request), question.call.n or 1
-        least = _cost(home, profile, Usage(input_tokens=tokens))
-        most = None if limit is None else _cost(home, profile, Usage(input_tokens=tokens, output_tokens=limit))
-        of_all = (None if one is None else one * calls for one in (least, most))
-        return cls(profile, request, tokens, limit, calls, *of_all)
-
-    @property
-    def model(self) -> str:
-        """Who would answer."""
-        return f"{self.profile.provider}: {self.profile.model}"
-
-    @property
-    def output(self) -> str:
-        """How long an answer may become."""
-        return "no limit" if self.limit is None else f"{self.limit:,} tokens at most"
-
-    @property
-    def range(self) -> str:
-        """The cost, from and to."""
-        if self.least is None:
-            return "unpriced"
-        if self.most is None:
-            return f"from {price(self.least)}; set max_tokens to limit it"
-        return f"{price(self.least)} to {price(self.most)}"
+_LONGEST: Final = 40  # characters of a setting in a table of several
 
 
 def rehearse(home: Session, question: Question) -> Bundle:
     """Return a frame with the rendered prompt, an estimate of its tokens, and the range of its cost.
 
-    The least is the price of the input alone; the most adds `max_tokens` of output. Nothing is sent.
+    The least is the price of the input alone; the most is what a budget would set aside. Nothing is sent.
 
     Raises:
-        VictorError: The prompt could not be sent.
+        VictorError: The question could not be asked.
     """
     call = question.call
+    if call.profiles:
+        check_fan_out([question.prompt], call.profiles, call.n or 1)
     estimates = [Estimate.of(home, name, question) for name in call.profiles or (call.profile,)]
     shown = _one(home, estimates[0], question) if len(estimates) == 1 else _several(home, estimates, question)
     prompt = clean(shorten(question.prompt))
@@ -95,77 +43,80 @@ def rehearse(home: Session, question: Question) -> Bundle:
 
 
 def _one(home: Session, estimate: Estimate, question: Question) -> Bundle:
-    times = f", {estimate.calls} times" if estimate.calls > 1 else ""
     rows = [
         ["profile", estimate.profile.name],
         ["model", estimate.model],
         ["mode", home.mode],
-        ["input", f"about {estimate.tokens:,} tokens{times}"],
+        *([["calls", estimate.calls]] if estimate.calls > 1 else []),
+        ["input", estimate.input],
         ["output", estimate.output],
         ["cost", estimate.range],
-        *([name, value] for name, value in _settings(estimate)),
-        *_inserted(question),
+        *map(list, estimate.settings),
+        *_beside(home, [estimate], question),
     ]
     return frame(["dry run", "nothing was sent"], rows)
 
 
 def _several(home: Session, estimates: Sequence[Estimate], question: Question) -> Bundle:
-    """Return a row for each profile, and the sum."""
+    """Return a row for each profile, the sum, and what else is to know."""
+    columns = ["profile", "model", "calls", "input of each", "output of each", "cost of all", "with"]
     rows = [
-        [each.profile.name, each.model, each.calls, f"about {each.tokens:,} tokens", each.output, each.range]
+        [each.profile.name, each.model, each.calls, each.input, each.output, each.range, _settings(each)]
         for each in estimates
     ]
+    if not any(row[-1] for row in rows):
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
     calls = sum(each.calls for each in estimates)
     above = f"Dry run, nothing was sent: {calls} calls, {_sum(estimates)} ({home.mode})."
-    below = " · ".join(f"{name} {value}" for name, value in _inserted(question))
-    return frame(["profile", "model", "calls", "input", "output", "cost"], rows, above=above, below=below)
+    below = " · ".join(f"{name}: {said}" for name, said in _beside(home, estimates, question))
+    return frame(columns, rows, above=above, below=below)
+
+
+def _settings(estimate: Estimate) -> str:
+    return " · ".join(
+        f"{name} {said if len(said) <= _LONGEST else said[:_LONGEST] + '…'}" for name, said in estimate.settings
+    )
 
 
 def _sum(estimates: Sequence[Estimate]) -> str:
     """Say what all of it would cost; a part that is not known is named, never taken for nothing."""
-    least = sum((each.least for each in estimates if each.least is not None), Decimal(0))
-    unpriced = [each.profile.name for each in estimates if each.least is None]
-    endless = [each.profile.name for each in estimates if each.least is not None and each.most is None]
-    if endless:
-        said = f"from {price(least)}, with no limit for {', '.join(endless)} as max_tokens is not set"
-    else:
-        most = sum((each.most for each in estimates if each.most is not None), Decimal(0))
-        said = f"{price(least)} to {price(most)}"
-    return f"{said}, and what {', '.join(unpriced)} costs is unknown" if unpriced else said
+    priced = [each for each in estimates if each.least is not None]
+    unknown = [each.profile.name for each in estimates if each.least is None or each.most is None]
+    endless = [each.profile.name for each in priced if each.endless and each.most is not None]
+    with localcontext(EXACT):
+        least = sum((each.least or Decimal(0) for each in priced), Decimal(0))
+        most = sum((each.most or Decimal(0) for each in priced), Decimal(0))
+    said = [f"{price(least)} to {price(most)}" if not endless else f"{price(least)} and more"] if priced else []
+    said += [f"no limit for {', '.join(endless)} as max_tokens is not set"] if endless else []
+    said += [f"what {', '.join(unknown)} costs is unknown"] if unknown else []
+    return ", ".join(said)
 
 
-def _inserted(question: Question) -> list[list[str]]:
-    return [["inserted", f"{expression}, {size:,} characters"] for expression, size in question.inserted]
-
-
-def _settings(estimate: Estimate) -> list[tuple[str, str]]:
-    """Return what would be sent beside the prompt."""
-    request = estimate.request
-    given: list[tuple[str, object]] = [
-        ("system", request.system),
-        ("history", f"{len(request.messages) - 1} messages" if len(request.messages) > 1 else None),
-        ("temperature", _temperature(estimate.profile, request.temperature)),
-        ("params", ", ".join(f"{name}={value!r}" for name, value in request.params.items()) or None),
+def _beside(home: Session, estimates: Sequence[Estimate], question: Question) -> list[list[str]]:
+    """Return what else is to know: what was inserted, who may answer instead, and whether the money would do."""
+    inserted = [["inserted", f"{expression}, {size:,} characters"] for expression, size in question.inserted]
+    others = [
+        ["fallback", f"{', '.join(each.profile.fallback)} if {each.profile.name} cannot, at prices not counted here"]
+        for each in estimates
+        if each.profile.fallback
     ]
-    return [(name, str(value)) for name, value in given if value is not None]
+    return inserted + others + _budgets(home, estimates, question)
 
 
-def _temperature(profile: Profile, wanted: float | None) -> str | None:
-    if wanted is None or takes_temperature(profile.provider, profile.model, wanted):
-        return None if wanted is None else f"{wanted:g}"
-    return f"{wanted:g}, left out: the model does not take it"
-
-
-def _cost(home: Session, profile: Profile, usage: Usage) -> Decimal | None:
-    return home.prices.price(
-        usage,
-        provider=profile.provider,
-        model=profile.model,
-        base_url=home.settings.base_url(profile),
-        override=profile.prices,
-    ).cost
-
-
-def _tokens(request: ChatRequest) -> int:
-    """Guess the input's tokens from its bytes."""
-    return -(-input_bytes(request) // BYTES_PER_TOKEN)
+def _budgets(home: Session, estimates: Sequence[Estimate], question: Question) -> list[list[str]]:
+    """Return the limits that the question might not fit; one that it fits at worst needs no word."""
+    cell = {"a cell": home.settings.budget.cell, "this cell": question.call.budget}
+    left = [(name, amount) for name, amount in cell.items() if amount is not None]
+    for limit in home.budget.limits:
+        limit.refresh()
+        left.append((limit.name, limit.left))
+    with localcontext(EXACT):
+        worst = sum((each.most or Decimal(0) for each in estimates), Decimal(0))
+    return [
+        [
+            "budget",
+            f"{usd(max(amount, Decimal(0)))} left for {name}, too little at worst: what does not fit is not sent",
+        ]
+        for name, amount in left
+        if worst > amount
+    ]

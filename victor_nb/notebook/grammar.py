@@ -109,8 +109,9 @@ def parse(line: str, names: Mapping[str, object], *, defaults: MagicCall | None 
         MagicError: The line cannot be understood; one line says why, and what to type.
     """
     given = read(line, names)
+    wanted = {key: value for key, value in given.items() if value is not False}
     for one, other in _EXCLUSIVE:
-        refuse_both(given, one, other)
+        refuse_both(wanted, one, other)
     call = apply(given, defaults or MagicCall())
     for key in _FOR_ONE:
         if call.profiles and given.get(key, False) is not False:

@@ -10,7 +10,7 @@ from anthropic import AsyncAnthropic
 from anthropic.resources.messages.messages import DEPRECATED_MODELS
 
 from victor_nb.providers.base import Provider
-from victor_nb.providers.output import longest_output
+from victor_nb.providers.output import max_output
 from victor_nb.providers.shapes import finish, items, number, read, text
 from victor_nb.values import Delta, Usage
 
@@ -54,7 +54,7 @@ class Anthropic(Provider):
 
     def must_stream(self, request: ChatRequest) -> bool:
         """A large `max_tokens` is answered only as a stream."""
-        return (longest_output("anthropic", request) or 0) > _LONGEST_PLAIN
+        return (max_output("anthropic", request) or 0) > _LONGEST_PLAIN
 
     async def ask(self, request: ChatRequest) -> Delta:
         """Ask plainly."""
@@ -89,7 +89,7 @@ class Anthropic(Provider):
             warnings.filterwarnings("ignore", message="The model .* is deprecated", category=DeprecationWarning)
         body: dict[str, Any] = {
             "model": request.model,
-            "max_tokens": longest_output("anthropic", request),
+            "max_tokens": max_output("anthropic", request),
             "messages": [],
         }
         # The SDK walks through all of its message types for every message it is given by name. In `extra_body`, which

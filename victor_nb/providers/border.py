@@ -209,7 +209,7 @@ def _message(body: object) -> str:
         text = body if isinstance(body, str) else body.decode("utf-8", "replace")
         try:
             return _message(json.loads(text))
-        except ValueError:
+        except (ValueError, RecursionError):
             stripped = re.sub(r"<[^>]*>", " ", text)
             return _shorten(stripped)
     inner = _inner(body)

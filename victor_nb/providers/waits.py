@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import httpx2
 
 _RETRY_INFO: Final = "type.googleapis.com/google.rpc.RetryInfo"
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)s")
+_DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s", re.ASCII)
 
 
 def asked_wait(headers: httpx2.Headers, body: object) -> float | None:
@@ -24,13 +24,11 @@ def asked_wait(headers: httpx2.Headers, body: object) -> float | None:
         body: Google sends no header, but a `google.rpc.RetryInfo` among the error's details.
     """
     milliseconds = _number(headers.get("retry-after-ms", ""))
-    if milliseconds is not None:
+    if milliseconds:  # 0 would be no wait at all, and the other header knows better
         return milliseconds / 1000
     given = headers.get("retry-after", "").strip()
-    if not given:
-        return _delay(body)
-    seconds = _number(given)
-    return _until(given) if seconds is None else seconds
+    found = (read(given) for read in (_number, _until) if given)
+    return next((seconds for seconds in found if seconds is not None), _delay(body))
 
 
 def _number(given: str) -> float | None:
@@ -44,7 +42,7 @@ def _number(given: str) -> float | None:
 def _until(given: str) -> float | None:
     try:
         when = parsedate_to_datetime(given)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return max(0.0, (when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
 
@@ -54,17 +52,16 @@ def _delay(body: object) -> float | None:
     if isinstance(body, (str, bytes)):
         try:
             body = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
     if isinstance(body, list):
         body = next(iter(cast("list[object]", body)), None)
     outer = _mapping(body)
     error = _mapping(outer.get("error")) or outer  # an SDK may have unwrapped it
-    for detail in _list(error.get("details")):
-        told = _mapping(detail)
-        found = _DURATION.fullmatch(str(told.get("retryDelay"))) if told.get("@type") == _RETRY_INFO else None
-        if found:
-            return float(found[1])
+    for told in map(_mapping, _list(error.get("details"))):
+        delay = told.get("retryDelay")
+        if told.get("@type") == _RETRY_INFO and isinstance(delay, str) and (found := _DURATION.fullmatch(delay)):
+            return float(found[1]) or None
     return None
 
 

@@ -86,7 +86,7 @@ class FanOut:
         options: CallOptions,
     ) -> None:
         prompts = [prompt] if isinstance(prompt, (str, Reply)) else list(prompt)
-        _check(prompts, profiles, n)
+        check_fan_out(prompts, profiles, n)
         self.run_id = options.get("run_id") or uuid4().hex
         self._single = n == 1 and isinstance(prompt, (str, Reply))
         self._began = self._ended = time.perf_counter()
@@ -199,7 +199,12 @@ def check_on_error(word: str) -> None:
         raise ConfigError(f"on_error={word!r} is unknown. Known: {', '.join(get_args(OnError))}.")
 
 
-def _check(prompts: Sequence[object], profiles: Sequence[str], n: int) -> None:
+def check_fan_out(prompts: Sequence[object], profiles: Sequence[str], n: int) -> None:
+    """Refuse a fan-out that means nothing.
+
+    Raises:
+        ConfigError: Nobody is asked, nothing is asked, or a profile is named twice.
+    """
     if isinstance(profiles, str):
         raise ConfigError(f"profiles is a list of names, such as {profiles.split(',')!r}.")
     if not profiles or not prompts:

@@ -1,0 +1,35 @@
+"""What a request costs at most: what a budget holds before it is sent, and what a dry run tells."""
+
+from __future__ import annotations
+
+from decimal import Decimal, localcontext
+from typing import TYPE_CHECKING, Final
+
+from victor_nb.accounting.money import EXACT
+from victor_nb.providers.output import answers, max_output
+from victor_nb.record import input_bytes
+
+if TYPE_CHECKING:
+    from victor_nb.config.profiles import Profile
+    from victor_nb.session import Session
+    from victor_nb.values import ChatRequest, Mode
+
+_ASSUMED_OUTPUT: Final = 8192
+"""Tokens that an answer may take at worst where nothing limits it."""
+
+
+def worst_case(home: Session, profile: Profile, request: ChatRequest, *, mode: Mode, base_url: str) -> Decimal | None:
+    """Return what a request costs at most, in USD: every token of input, and as much output as is allowed.
+
+    None is a model whose price nobody knows, unless its profile says `allow_unpriced`.
+    """
+    rates = home.prices.rates(
+        provider=profile.provider, model=profile.model, base_url=base_url, override=profile.prices
+    )
+    if rates is None:
+        return Decimal(0) if profile.allow_unpriced else None
+    tokens_in = home.calibration.at_worst(profile.model, mode, size=input_bytes(request))
+    limit = max_output(profile.provider, request) or _ASSUMED_OUTPUT
+    with localcontext(EXACT):
+        tokens_out = limit * answers(profile.provider, request)
+        return (tokens_in * rates.input + tokens_out * rates.output) / 1_000_000
