@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -134,6 +135,17 @@ def test_when_the_form_is_wrong_then_one_line_says_so_and_nothing_is_sent(field:
     assert rows() == []
     assert not panel._ask.disabled
     assert panel._stop.disabled
+
+
+@pytest.mark.parametrize(("features", "told"), [(["debugger"], True), (["kernel subshells"], False)])
+def test_when_a_kernel_hears_nothing_while_a_cell_runs_then_the_panel_says_so_until_it_is_used(
+    notebook: Shell, features: list[str], *, told: bool
+) -> None:
+    cast("Any", notebook.ip).kernel = SimpleNamespace(kernel_info={"supported_features": features})
+    panel = Playground("Name a river.", profiles="fast")
+    assert ("takes a click only when no cell runs" in seen(panel)) is told
+    ask(panel)
+    assert "takes a click only" not in seen(panel)
 
 
 def test_when_nobody_is_chosen_then_it_says_so() -> None:

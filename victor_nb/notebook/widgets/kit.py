@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from IPython import get_ipython
 from ipywidgets import (  # pyright: ignore[reportMissingTypeStubs] - it has none
     HTML,
     Box,
@@ -40,6 +41,7 @@ __all__ = [
     "ValueWidget",
     "Widget",
     "close_parts",
+    "hears_while_busy",
     "on_change",
     "on_press",
     "put_inside",
@@ -117,3 +119,9 @@ def take_on_any_thread(widget: Widget) -> None:
         comm = cast("Any", each).comm
         if hasattr(comm, "_reply_subshell_for"):
             comm._reply_subshell_for = None  # noqa: SLF001 - there is no public way
+
+
+def hears_while_busy() -> bool:
+    """Tell whether a click can arrive while a cell runs: it needs a kernel with subshells, ipykernel 7.1 or newer."""
+    info = getattr(getattr(get_ipython(), "kernel", None), "kernel_info", None)
+    return info is None or "kernel subshells" in info.get("supported_features", ())

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 _EVERY: Final = 0.25  # seconds between two looks at answers that grow
 _Inquiry: TypeAlias = "OneAnswer | ManyAnswers | StrategyAnswer"
+_LATE_HINT: Final = (
+    "This kernel takes a click only when no cell runs; with ipykernel 7.1 or newer, Ask and Stop answer at any time."
+)
 _CELL_HINT: Final = "The next cell that runs puts it below itself; %victor panel code in an empty cell does so at once."
 
 
@@ -104,6 +107,8 @@ class Playground(Surface):
         kit.on_press(self._stop, self.stop)
         kit.on_press(self._insert, self._offer_cell)
         self._describe()
+        if not kit.hears_while_busy():
+            self.tell(_LATE_HINT)
         Playground._latest[:] = [self]
 
     # --- what it would ask ---
