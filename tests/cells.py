@@ -8,7 +8,9 @@ import queue
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import yaml
 from IPython.core.displaypub import CapturingDisplayPublisher
@@ -118,6 +120,14 @@ class Message:
     at: float
 
 
+def on_pipes(folder: str) -> dict[str, str]:
+    """Return what has a kernel manager talk through files of a folder, whose path must be short.
+
+    A free port that it had chosen may be another test's by the time the kernel opens it.
+    """
+    return {"transport": "ipc", "connection_file": f"{folder}/{uuid4().hex[:8]}.json"}
+
+
 class Kernel:
     """A real kernel, as Jupyter starts one.
 
@@ -127,7 +137,8 @@ class Kernel:
     """
 
     def __init__(self, folder: Path, **variables: str) -> None:
-        self._manager = KernelManager(kernel_name="python3")
+        self._pipes = TemporaryDirectory(prefix="k-")
+        self._manager = KernelManager(kernel_name="python3", **on_pipes(self._pipes.name))
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         environment = {**os.environ, "PYTHONPATH": path, "VICTOR_LEDGER": "memory", **variables}
         self._manager.start_kernel(env=environment, cwd=str(folder), stderr=-3)
@@ -142,6 +153,7 @@ class Kernel:
         self.client.stop_channels()
         self._manager.shutdown_kernel()
         self._manager.cleanup_resources()
+        self._pipes.cleanup()
 
     def interrupt(self) -> None:
         """Press Stop."""

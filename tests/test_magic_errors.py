@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import jupyter_client
 import nbformat
 import pytest
 import yaml
+from jupyter_client.manager import AsyncKernelManager
 from nbformat.v4 import new_code_cell, new_notebook
 from nbmake.nb_run import NotebookRun
 
-from cells import ROOT
+from cells import ROOT, on_pipes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from nbmake.nb_result import NotebookResult
@@ -105,7 +109,7 @@ GREEN_OTHERWISE = ("%%victor", "# first a comment\n\n%%victor profle=fast\nHi.",
 
 
 @pytest.fixture
-def notebooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def notebooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Open a folder with profiles, in simulate mode, with a canary for a key."""
     profiles = {"fast": {"provider": "openai", "model": "gpt-4o-mini"}, "local": {"provider": "ollama", "model": "q"}}
     (tmp_path / "profiles.yaml").write_text(yaml.safe_dump({"default": "fast", "profiles": profiles}), encoding="utf-8")
@@ -113,7 +117,14 @@ def notebooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("VICTOR_SIM_SPEED", "0")
     monkeypatch.setenv("OPENAI_API_KEY", CANARY)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))))
-    return tmp_path
+    with TemporaryDirectory(prefix="k-") as pipes:
+
+        class Piped(AsyncKernelManager):
+            def __init__(self, **more: Any) -> None:
+                super().__init__(**on_pipes(pipes), **more)
+
+        monkeypatch.setattr(jupyter_client, "AsyncKernelManager", Piped)  # what nbclient takes
+        yield tmp_path
 
 
 def execute(folder: Path, *sources: str, tags: tuple[str, ...] = ()) -> NotebookResult:

@@ -164,8 +164,7 @@ class Call:
         given, plan = request.temperature, self.plan
         if given is None:
             return request
-        known = (plan.profile.provider, request.model) in plan.session.unheated
-        if not known and takes_temperature(plan.profile.provider, request.model, given):
+        if takes_temperature(plan.profile.provider, request.model, given, refused=plan.session.unheated):
             return request
         self._notes.append("temperature not sent: the model takes none")
         return replace(request, temperature=None)

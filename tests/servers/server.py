@@ -51,7 +51,7 @@ class Server:
         self._acts = deque(acts)
         return self
 
-    def wait(self, condition: Callable[[], object], *, timeout: float = 5.0) -> None:
+    def wait(self, condition: Callable[[], object], *, timeout: float = 30.0) -> None:
         """Wait until something that the server sees makes the condition true; fail after `timeout` seconds."""
         with self._changed:
             if not self._changed.wait_for(condition, timeout):

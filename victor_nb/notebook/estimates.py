@@ -57,6 +57,7 @@ class Estimate:
         """
         profile = home.settings.profile(name)
         request = make_request(profile, question.prompt, question.options)
+        warm = request.temperature
         base_url, calls = home.settings.base_url(profile), question.call.n or 1
         home.calibration.load(profile.model, home.mode)
         tokens = max(1, home.calibration.expected(profile.model, home.mode, size=input_bytes(request)))
@@ -78,7 +79,8 @@ class Estimate:
                 least=None if least is None else least * calls,
                 most=None if most is None else most * calls,
                 free_output=least == longer,
-                cold=_is_cold(home, profile, request),
+                cold=warm is not None
+                and not takes_temperature(profile.provider, request.model, warm, refused=home.unheated),
             )
 
     @property
@@ -126,14 +128,6 @@ class Estimate:
             ("params", ", ".join(f"{name}={value!r}" for name, value in request.params.items()) or None),
         ]
         return [(name, str(value)) for name, value in given if value is not None]
-
-
-def _is_cold(home: Session, profile: Profile, request: ChatRequest) -> bool:
-    wanted = request.temperature
-    if wanted is None:
-        return False
-    refused = (profile.provider, request.model) in home.unheated
-    return refused or not takes_temperature(profile.provider, request.model, wanted)
 
 
 def _tokens(number: int) -> str:

@@ -85,5 +85,4 @@ class Form:
         profile = self._home.settings.profiles.get(name)
         if profile is None:
             return True
-        refused = (profile.provider, profile.model) in self._home.unheated
-        return not refused and takes_temperature(profile.provider, profile.model, _WARM)
+        return takes_temperature(profile.provider, profile.model, _WARM, refused=self._home.unheated)
