@@ -114,7 +114,7 @@ def parse(line: str, names: Mapping[str, object], *, defaults: MagicCall | None 
         refuse_both(wanted, one, other)
     call = apply(given, defaults or MagicCall())
     for key in _FOR_ONE:
-        if call.profiles and given.get(key, False) is not False:
+        if call.profiles and key in wanted:
             several = ",".join(call.profiles)
             raise MagicError(f"{key}= is for one answer, and profiles={several} is set. Say which: add profile=NAME.")
     return call
