@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -138,8 +139,9 @@ def test_when_a_model_comes_to_its_end_then_it_says_so(tmp_path: Path) -> None:
     )
     picker = ProfilePicker()
     picker.wait_for_endings()
-    assert "model retires on November 30th, 2026" in seen(picker)
-    assert "model retires on November 30th, 2026" in picker.still().plain
+    said = re.compile(r"model retire[sd] on 2026-11-30")  # as the table of the prices has it; the clock goes on
+    assert said.search(seen(picker))
+    assert said.search(picker.still().plain)
 
 
 @pytest.mark.parametrize(

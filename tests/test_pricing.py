@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal, localcontext
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from victor_nb.accounting.money import from_nanos, quantise, to_nanos, usd
-from victor_nb.accounting.pricing import PriceBook, Rates
+from victor_nb.accounting.pricing import PriceBook, Rates, retirement
 from victor_nb.values import Usage
 
 BOOK = PriceBook()
@@ -175,6 +176,22 @@ def test_when_the_list_marks_a_model_as_deprecated_then_so_do_we() -> None:
     avian = "https://api.avian.io"
     assert BOOK.deprecated("openai", "meta-llama-3.1-8b-instruct", base_url=avian)
     assert not BOOK.deprecated("openai", "gpt-4o-mini")
+
+
+@pytest.mark.parametrize(
+    ("model", "day"),
+    [
+        ("claude-sonnet-4-5", date(2026, 11, 30)),
+        ("claude-sonnet-4-5-20250929", date(2026, 11, 30)),
+        ("claude-opus-4-5-20251101", date(2027, 1, 22)),
+        ("claude-sonnet-4", None),
+        ("claude-sonnet-4-55", None),
+        ("gpt-4o-mini", None),
+        ("", None),
+    ],
+)
+def test_when_a_models_end_is_announced_then_its_day_is_known(model: str, day: date | None) -> None:
+    assert retirement(model) == day
 
 
 def test_when_eight_threads_ask_a_new_book_then_all_get_the_same_price() -> None:

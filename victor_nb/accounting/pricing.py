@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal, localcontext
 from functools import lru_cache
 from importlib.metadata import version
@@ -24,6 +26,14 @@ _SEARCHED: Final = ("anthropic", "openai", "google")
 _LOCAL: Final = "ollama"
 _PROBE: Final = 1_000
 """Tokens of a probe: far below the first tier, which would reprice the whole request."""
+# As Anthropic announced them on 2026-11-25; the list of prices knows that a model is deprecated, never the day.
+_RETIREMENTS: Final = {
+    "claude-mythos-preview": date(2026, 6, 30),
+    "claude-sonnet-4-5": date(2026, 11, 30),
+    "claude-opus-4-5": date(2027, 1, 22),
+}
+_SNAPSHOT: Final = re.compile(r"-(?:latest|\d{8})$")
+"""What follows the name of a model where one version of it is meant: claude-sonnet-4-5-20250929."""
 
 
 class Prices(Protocol):
@@ -151,6 +161,11 @@ class PriceBook:
         """Return the provider that sells a model of this name: anthropic, openai, google, in that order, or None."""
         none = _counts(Usage())
         return next((name for name in _SEARCHED if _Asked(name, _names(model)).calculate(none) is not None), None)
+
+
+def retirement(model: str) -> date | None:
+    """Return the day on which a model of Anthropic's is switched off; None where none is announced."""
+    return _RETIREMENTS.get(_SNAPSHOT.sub("", model))
 
 
 @lru_cache(maxsize=1)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Final
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
+from victor_nb.accounting.pricing import retirement
 from victor_nb.notebook.tables import frame
-from victor_nb.providers import load_provider
 
 if TYPE_CHECKING:
     from victor_nb.config.profiles import Profile
     from victor_nb.notebook.display import Bundle
     from victor_nb.session import Session
-
-_RETIREMENT: Final = "victor_nb.providers.anthropic:retirement"
 
 
 def profile_table(home: Session) -> Bundle:
@@ -84,13 +82,9 @@ def prices(home: Session, profile: Profile) -> tuple[str, str]:
 
 
 def ending(home: Session, profile: Profile) -> str:
-    """Say that a profile's model comes to its end, as its SDK or the price list knows it; else nothing.
-
-    The first time it may import an SDK, which takes a second.
-    """
-    if profile.provider == "anthropic":
-        load_provider("anthropic")  # one thread at a time: what then follows finds it whole
-        if day := resolve_name(_RETIREMENT)(profile.model):
-            return f"model retires on {day}"
+    """Say that a profile's model comes to its end, with the day where it is known; else nothing."""
+    if profile.provider == "anthropic" and (day := retirement(profile.model)):
+        verb = "retired" if day < datetime.now(UTC).date() else "retires"
+        return f"model {verb} on {day}"
     outdated = home.prices.deprecated(profile.provider, profile.model, base_url=home.settings.base_url(profile))
     return "model is deprecated" if outdated else ""

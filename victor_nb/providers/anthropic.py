@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 import anthropic
 from anthropic import AsyncAnthropic
-from anthropic.resources.messages.messages import DEPRECATED_MODELS
 
 from victor_nb.providers.base import Provider
 from victor_nb.providers.output import max_output
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _LONGEST_PLAIN: Final = 21_333
 """Above it the SDK demands a stream: an hour for 128,000 tokens, ten minutes at the most."""
+_RETIRING: Final = re.compile("The model .* is deprecated", re.IGNORECASE)
+"""What the SDK warns of at every call with such a model; IGNORECASE as `warnings` itself compiles it."""
 _FINISH: Final = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -84,9 +86,7 @@ class Anthropic(Provider):
                 yield delta
 
     def _body(self, request: ChatRequest) -> dict[str, Any]:
-        if request.model in DEPRECATED_MODELS:
-            # The SDK warns at every call; `%victor doctor` says it once, with what to do.
-            warnings.filterwarnings("ignore", message="The model .* is deprecated", category=DeprecationWarning)
+        _ignore_retirement_warnings()
         body: dict[str, Any] = {
             "model": request.model,
             "max_tokens": max_output("anthropic", request),
@@ -101,9 +101,13 @@ class Anthropic(Provider):
         return body
 
 
-def retirement(model: str) -> str | None:
-    """Return the day on which a model ends, as the SDK knows it; None where it knows of none."""
-    return DEPRECATED_MODELS.get(model)
+def _ignore_retirement_warnings() -> None:
+    """Silence the SDK's warning of a retiring model, which `%victor doctor` reports once, with what to do.
+
+    Looks first: each change of the filters makes Python repeat warnings that it has shown already.
+    """
+    if not any(entry[1] == _RETIRING for entry in warnings.filters):
+        warnings.filterwarnings("ignore", message=_RETIRING.pattern, category=DeprecationWarning)
 
 
 def _joined(blocks: object) -> str:
