@@ -14,8 +14,8 @@ from cells import Kernel, ran
 from surfaces import Tags, seen, text_of
 from victor_nb import LedgerView, Playground, ProfilePicker, StrategyBoard, session
 from victor_nb.errors import PromptError, VictorError
-from victor_nb.notebook.widgets import kit
 from victor_nb.notebook.widgets.base import VIEW, Surface
+from victor_nb.notebook.widgets.kit import HTML, within
 from victor_nb.notebook.widgets.page import Still, still_line
 from victor_nb.notebook.widgets.pulse import BURST, PER_SECOND, pulse
 
@@ -36,7 +36,7 @@ class Note(Surface):
 
     def __init__(self) -> None:
         super().__init__()
-        self.page = kit.HTML()
+        self.page = HTML()
         self.looks = 0
         self.furnish(self.page)
 
@@ -130,8 +130,8 @@ def test_when_it_rests_then_it_looks_no_more_until_it_is_shown_again(notebook: S
 
 
 def test_when_a_page_is_made_then_every_input_in_it_has_a_label(notebook: Shell) -> None:
-    for each in kit.within(ProfilePicker()):
-        if hasattr(each, "description") and not isinstance(each, kit.HTML):
+    for each in within(ProfilePicker()):
+        if hasattr(each, "description") and not isinstance(each, HTML):
             assert cast("Any", each).description
 
 

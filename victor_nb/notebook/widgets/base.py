@@ -9,7 +9,16 @@ from IPython.core.getipython import get_ipython
 from victor_nb.errors import VictorError
 from victor_nb.notebook.boundary import redacted
 from victor_nb.notebook.display import publisher
-from victor_nb.notebook.widgets import kit
+from victor_nb.notebook.widgets.kit import (
+    HTML,
+    Layout,
+    VBox,
+    Widget,
+    close_parts,
+    put_inside,
+    styled,
+    take_on_any_thread,
+)
 from victor_nb.notebook.widgets.page import Still, words
 from victor_nb.notebook.widgets.places import leave_other_runs
 from victor_nb.notebook.widgets.pulse import pulse
@@ -23,7 +32,7 @@ if TYPE_CHECKING:
 VIEW: Final = "application/vnd.jupyter.widget-view+json"
 
 
-class Surface(kit.VBox):
+class Surface(VBox):
     """A widget of ours.
 
     A subclass puts its controls inside with `furnish`, says what it shows with `still`, and starts `look`s for what
@@ -40,24 +49,24 @@ class Surface(kit.VBox):
         self._twin = Twin()
         self._ends: list[Callable[[], None]] = []
         self._looks: list[tuple[Callable[[], object], float]] = []
-        self._told = kit.HTML()
+        self._told = HTML()
         cast("Any", super()).__init__()
-        kit.styled(self, "victor")
+        styled(self, "victor")
 
     # --- for subclasses ---
 
-    def furnish(self, *children: kit.Widget) -> None:
+    def furnish(self, *children: Widget) -> None:
         """Put the controls inside, under the title and over the line in which errors are told."""
-        style = kit.HTML(f"<style>{STYLE}{self._twin.hidden_by}</style>", layout=kit.Layout(display="none"))
-        head = kit.HTML(f'<div class="victor-title">{words(self.title)}</div>')
-        kit.put_inside(self, style, head, *children, self._told)
-        kit.take_on_any_thread(self)
+        style = HTML(f"<style>{STYLE}{self._twin.hidden_by}</style>", layout=Layout(display="none"))
+        head = HTML(f'<div class="victor-title">{words(self.title)}</div>')
+        put_inside(self, style, head, *children, self._told)
+        take_on_any_thread(self)
 
     def still(self) -> Still:
         """Return what the twin shows."""
         raise NotImplementedError
 
-    def post(self, widget: kit.Widget, **traits: object) -> None:
+    def post(self, widget: Widget, **traits: object) -> None:
         """Set traits of a widget, soon: never more messages a second than a front end takes."""
         pulse().send(widget, **traits)
 
@@ -107,7 +116,7 @@ class Surface(kit.VBox):
     def close(self) -> None:
         """End everything, and take the widget from the page."""
         self.rest()
-        kit.close_parts(self)
+        close_parts(self)
         cast("Any", super()).close()
 
     def __del__(self) -> None:

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 from traitlets import Tuple
 
-from victor_nb.notebook.widgets import kit
+from victor_nb.notebook.widgets.kit import (
+    HTML,
+    Checkbox,
+    VBox,
+    on_change,
+    put_inside,
+    stack,
+    styled,
+    take_on_any_thread,
+)
 from victor_nb.notebook.widgets.page import words
 from victor_nb.notebook.widgets.pulse import pulse
 
@@ -18,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
-class Choices(kit.VBox):
+class Choices(VBox):
     """Names with a box each.
 
     Args:
@@ -37,22 +46,22 @@ class Choices(kit.VBox):
         self._moving = False
         self.several = several
         self._boxes: dict[str, Any] = {}
-        self._list = kit.styled(kit.stack(), "victor-choices")
-        kit.put_inside(self._list, *map(self._box, names))
-        cast("Any", super()).__init__((kit.HTML(words(label, "victor-quiet")), self._list))
-        kit.on_change(self, "value", self._tick)
+        self._list = styled(stack(), "victor-choices")
+        put_inside(self._list, *map(self._box, names))
+        cast("Any", super()).__init__((HTML(words(label, "victor-quiet")), self._list))
+        on_change(self, "value", self._tick)
         self.value = tuple(chosen)
 
     def show(self, names: Sequence[str]) -> None:
         """Show these names only, soon; the others keep their ticks. A name that is new gets a box."""
         shown = [self._box(name) for name in names]
-        pulse().put(self._list, lambda: kit.put_inside(self._list, *shown))
+        pulse().put(self._list, lambda: put_inside(self._list, *shown))
 
     def _box(self, name: str) -> Any:  # noqa: ANN401 - a checkbox, which has no types
         if name not in self._boxes:
-            box = kit.Checkbox(name in self.value, description=name, indent=False)
-            kit.on_change(box, "value", self._ticker(name))
-            kit.take_on_any_thread(box)
+            box = Checkbox(name in self.value, description=name, indent=False)
+            on_change(box, "value", self._ticker(name))
+            take_on_any_thread(box)
             self._boxes[name] = box
         return self._boxes[name]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from victor_nb.notebook.widgets import kit
 from victor_nb.notebook.widgets.cell_code import CellCode
 from victor_nb.notebook.widgets.choices import Choices
+from victor_nb.notebook.widgets.kit import Dropdown, HBox, Text, Textarea, Widget, on_change, stack, styled
 from victor_nb.providers.temperature import takes_temperature
 from victor_nb.workflows.strategies import BUILT_IN
 
@@ -33,31 +33,31 @@ class Form:
         self._home = home
         strategies = dict.fromkeys((*home.settings.strategies, *BUILT_IN))
         options = [_NO_STRATEGY, *((name, name) for name in strategies)]
-        self.prompt: Any = kit.Textarea(
+        self.prompt: Any = Textarea(
             prompt, description="Prompt", rows=4, placeholder="Ask anything; {{ name }} inserts a variable"
         )
         self.who = Choices("Profiles", list(home.settings.profiles), chosen)
-        self.strategy: Any = kit.Dropdown(description="Strategy", options=options, value=strategy)
-        self.system: Any = kit.Text(description="System prompt", placeholder="none")
-        self.max_tokens: Any = kit.Text(description="Max tokens", placeholder="the profile's")
-        self.temperature: Any = kit.Text(description="Temperature", placeholder="the profile's")
-        self.budget: Any = kit.Text(description="Budget, USD", placeholder="no limit")
+        self.strategy: Any = Dropdown(description="Strategy", options=options, value=strategy)
+        self.system: Any = Text(description="System prompt", placeholder="none")
+        self.max_tokens: Any = Text(description="Max tokens", placeholder="the profile's")
+        self.temperature: Any = Text(description="Temperature", placeholder="the profile's")
+        self.budget: Any = Text(description="Budget, USD", placeholder="no limit")
 
     @property
-    def parts(self) -> tuple[kit.Widget, ...]:
+    def parts(self) -> tuple[Widget, ...]:
         """The form as it is laid out."""
-        first, second = kit.stack(self.strategy, self.max_tokens), kit.stack(self.temperature, self.budget)
+        first, second = stack(self.strategy, self.max_tokens), stack(self.temperature, self.budget)
         return (
-            kit.styled(self.prompt, "victor-wide"),
-            kit.styled(self.system, "victor-wide"),
-            kit.styled(kit.HBox([self.who, first, second]), "victor-beside"),
+            styled(self.prompt, "victor-wide"),
+            styled(self.system, "victor-wide"),
+            styled(HBox([self.who, first, second]), "victor-beside"),
         )
 
     def on_change(self, do: Callable[[], object]) -> None:
         """Do something whenever a field has changed."""
         fields = (self.prompt, self.who, self.strategy, self.system, self.max_tokens, self.temperature, self.budget)
         for field in fields:
-            kit.on_change(field, "value", do)
+            on_change(field, "value", do)
 
     def cell(self) -> CellCode:
         """Return the `%%victor` cell that asks the same."""

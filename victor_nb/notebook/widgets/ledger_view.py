@@ -11,12 +11,12 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 from victor_nb.notebook.boundary import redacted
-from victor_nb.notebook.widgets import kit
 from victor_nb.notebook.widgets.base import Surface
 from victor_nb.notebook.widgets.call_detail import detail
 from victor_nb.notebook.widgets.call_lines import lines
 from victor_nb.notebook.widgets.call_table import call_table
 from victor_nb.notebook.widgets.calls import ORDERS, Choice, Key, key
+from victor_nb.notebook.widgets.kit import HTML, Button, Dropdown, Text, Widget, on_change, on_press, stack, styled
 from victor_nb.notebook.widgets.listbox import Listbox
 from victor_nb.notebook.widgets.page import Still, code, still_block, still_line, words
 from victor_nb.notebook.widgets.pulse import pulse
@@ -67,7 +67,7 @@ class LedgerView(Surface):
         self._choice = Choice(n, sort, filter)
         super().__init__(home)
         self._begun = False
-        self._said: dict[tuple[kit.Widget, str], object] = {}
+        self._said: dict[tuple[Widget, str], object] = {}
         self._listed: tuple[object, ...] = ()
         self._lock = threading.RLock()  # looks and clicks come on two threads
         self._till = Till(self.home)
@@ -80,14 +80,14 @@ class LedgerView(Surface):
         self._spending: Spending | None = None
         self._twin_due = float("-inf")
         self._twin_late = False
-        self._filter: Any = kit.Text(filter, description="Filter", placeholder="fast, error, a model, a stage …")
+        self._filter: Any = Text(filter, description="Filter", placeholder="fast, error, a model, a stage …")
         options = [(said, name) for name, said in ORDERS.items()]
-        self._sort: Any = kit.Dropdown(description="Sort", options=options, value=sort)
-        self._pause: Any = kit.Button(description="Pause", tooltip="Hold the rows as they are")
-        self._up: Any = kit.Button(description="Previous", tooltip="Choose the row above")
-        self._down: Any = kit.Button(description="Next", tooltip="Choose the row below")
-        self._head, self._detail, self._money, self._code = kit.HTML(), kit.HTML(), kit.HTML(), kit.HTML()
-        self._list = kit.styled(Listbox("Calls"), "victor-calls")
+        self._sort: Any = Dropdown(description="Sort", options=options, value=sort)
+        self._pause: Any = Button(description="Pause", tooltip="Hold the rows as they are")
+        self._up: Any = Button(description="Previous", tooltip="Choose the row above")
+        self._down: Any = Button(description="Next", tooltip="Choose the row below")
+        self._head, self._detail, self._money, self._code = HTML(), HTML(), HTML(), HTML()
+        self._list = styled(Listbox("Calls"), "victor-calls")
         self._lay_out()
         self._listen()
         self.tried(self._follow)
@@ -95,17 +95,17 @@ class LedgerView(Surface):
         self.look(self._follow, every=_EVERY)
 
     def _lay_out(self) -> None:
-        buttons = kit.stack(self._pause, self._up, self._down, across=True)
-        controls = kit.styled(kit.stack(self._filter, self._sort, buttons, across=True), "victor-controls")
-        listing = kit.styled(kit.stack(self._head, self._list), "victor-listing")
-        self.furnish(self._money, controls, kit.styled(kit.stack(listing), "victor-scroll"), self._detail, self._code)
+        buttons = stack(self._pause, self._up, self._down, across=True)
+        controls = styled(stack(self._filter, self._sort, buttons, across=True), "victor-controls")
+        listing = styled(stack(self._head, self._list), "victor-listing")
+        self.furnish(self._money, controls, styled(stack(listing), "victor-scroll"), self._detail, self._code)
 
     def _listen(self) -> None:
-        kit.on_change(self._filter, "value", lambda: self.tried(self._want_other_rows))
-        kit.on_change(self._sort, "value", lambda: self.tried(self._want_other_rows))
-        kit.on_press(self._pause, self._press_pause)
-        kit.on_press(self._up, lambda: self._list.step(-1))
-        kit.on_press(self._down, lambda: self._list.step(1))
+        on_change(self._filter, "value", lambda: self.tried(self._want_other_rows))
+        on_change(self._sort, "value", lambda: self.tried(self._want_other_rows))
+        on_press(self._pause, self._press_pause)
+        on_press(self._up, lambda: self._list.step(-1))
+        on_press(self._down, lambda: self._list.step(1))
         self._list.on_choose(lambda: self.tried(self._choose_row))
 
     # --- what it is set to ---
@@ -214,7 +214,7 @@ class LedgerView(Surface):
             show = partial(self._list.show, body, keys, most=_SEEN, asked=asked)
             pulse().put(self._list, show) if self._begun else show()
 
-    def post(self, widget: kit.Widget, **traits: object) -> None:
+    def post(self, widget: Widget, **traits: object) -> None:
         """Set traits of a widget, soon; what was said before takes no turn of the pulse, nor do the first values."""
         news = {name: value for name, value in traits.items() if self._said.get((widget, name), _NEVER) != value}
         self._said.update({(widget, name): value for name, value in news.items()})

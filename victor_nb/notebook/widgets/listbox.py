@@ -6,7 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from victor_nb.notebook.widgets import kit
+from victor_nb.notebook.widgets.kit import Select
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -15,7 +15,7 @@ _REACTION: Final = 0.3
 """Seconds in which nobody has seen new lines yet: a click that comes sooner was aimed at those before."""
 
 
-class Listbox(kit.Select):
+class Listbox(Select):
     """Lines with a key each. What is chosen stays chosen wherever its line goes.
 
     A page says only the place of a click. Which line that means is found in the lines that the user saw.

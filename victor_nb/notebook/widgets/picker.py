@@ -13,9 +13,9 @@ from traitlets import validate
 from victor_nb.errors import ConfigError, VictorError
 from victor_nb.notebook.desk import desk
 from victor_nb.notebook.profiles import ending, key_state, prices, usual_profile
-from victor_nb.notebook.widgets import kit
 from victor_nb.notebook.widgets.base import Surface
 from victor_nb.notebook.widgets.choices import Choices
+from victor_nb.notebook.widgets.kit import HTML, HBox, Text, ToggleButtons, ValueWidget, on_change, stack, styled
 from victor_nb.notebook.widgets.page import Still, code, still_block, still_line, still_table, table
 from victor_nb.session import session
 
@@ -36,7 +36,7 @@ class _Choice(AnyTrait):
     allow_none = False
 
 
-class ProfilePicker(Surface, kit.ValueWidget):
+class ProfilePicker(Surface, ValueWidget):
     """A list of the profiles, to choose from.
 
     What is chosen becomes the default of `%%victor` at once, as `%victor set profile=fast` would do it; that line is
@@ -76,17 +76,15 @@ class ProfilePicker(Surface, kit.ValueWidget):
             raise ConfigError(f"One profile may be chosen, not {len(chosen)}. Write ProfilePicker(several=True).")
         super().__init__(self.home)
         self._endings: dict[str, str] = {}
-        self._filter = kit.Text(description="Filter", placeholder="name, provider or model", continuous_update=True)
-        self._mode: Any = kit.ToggleButtons(
-            description="Ask", options=[_ONE, _SEVERAL], value=_SEVERAL if many else _ONE
-        )
+        self._filter = Text(description="Filter", placeholder="name, provider or model", continuous_update=True)
+        self._mode: Any = ToggleButtons(description="Ask", options=[_ONE, _SEVERAL], value=_SEVERAL if many else _ONE)
         self._list = Choices("Profiles", list(self.home.settings.profiles), chosen, several=many)
-        self._table, self._line = kit.HTML(), kit.HTML()
+        self._table, self._line = HTML(), HTML()
         self.value = chosen if many else next(iter(chosen))
         self._arrange()
         self.furnish(
-            kit.stack(self._filter, self._mode, across=True),
-            kit.styled(kit.HBox([self._list, self._table]), "victor-beside"),
+            stack(self._filter, self._mode, across=True),
+            styled(HBox([self._list, self._table]), "victor-beside"),
             self._line,
         )
         self._listen()
@@ -118,10 +116,10 @@ class ProfilePicker(Surface, kit.ValueWidget):
         return value if isinstance(value, str) else names
 
     def _listen(self) -> None:
-        kit.on_change(self._filter, "value", self._arrange)
-        kit.on_change(self._mode, "value", self._switch)
-        kit.on_change(self._list, "value", self._picked)
-        kit.on_change(self, "value", lambda: self.tried(self._chosen))
+        on_change(self._filter, "value", self._arrange)
+        on_change(self._mode, "value", self._switch)
+        on_change(self._list, "value", self._picked)
+        on_change(self, "value", lambda: self.tried(self._chosen))
         self._watch_desk()
 
     def _watch_desk(self) -> None:

@@ -14,11 +14,11 @@ from victor_nb.notebook.boundary import redacted
 from victor_nb.notebook.desk import desk
 from victor_nb.notebook.grammar import parse
 from victor_nb.notebook.profiles import usual_profile
-from victor_nb.notebook.widgets import kit
 from victor_nb.notebook.widgets.answers import Answer, page, still
 from victor_nb.notebook.widgets.base import Surface
 from victor_nb.notebook.widgets.form import Form
 from victor_nb.notebook.widgets.inquiry import ManyAnswers, OneAnswer, StrategyAnswer, begin
+from victor_nb.notebook.widgets.kit import HTML, Button, hears_while_busy, on_press, put_inside, stack
 from victor_nb.notebook.widgets.page import Still, code, still_block, still_line, words
 from victor_nb.notebook.widgets.pulse import pulse
 from victor_nb.notebook.widgets.strategy_board import StrategyBoard
@@ -86,11 +86,11 @@ class Playground(Surface):
             find_strategy(strategy, settings)
         super().__init__(home)
         self._form = Form(self.home, prompt, chosen, strategy or "")
-        self._ask: Any = kit.Button(description="Ask", button_style="primary")
-        self._stop: Any = kit.Button(description="Stop", disabled=True)
-        self._insert: Any = kit.Button(description="Insert as cell")
-        self._page, self._bill, self._code = kit.HTML(), kit.HTML(), kit.HTML()
-        self._shown = kit.stack(self._page)
+        self._ask: Any = Button(description="Ask", button_style="primary")
+        self._stop: Any = Button(description="Stop", disabled=True)
+        self._insert: Any = Button(description="Insert as cell")
+        self._page, self._bill, self._code = HTML(), HTML(), HTML()
+        self._shown = stack(self._page)
         self._answers: list[Answer] = []
         self._summary = ""
         self._work: _Inquiry | None = None
@@ -100,14 +100,14 @@ class Playground(Surface):
         self._stopped = False
         self._turn = threading.RLock()
         self._end_look: Callable[[], None] = _nothing
-        buttons = kit.stack(self._ask, self._stop, self._insert, across=True)
+        buttons = stack(self._ask, self._stop, self._insert, across=True)
         self.furnish(*self._form.parts, buttons, self._shown, self._bill, self._code)
         self._form.on_change(lambda: self.tried(self._describe))
-        kit.on_press(self._ask, self._pressed)
-        kit.on_press(self._stop, self.stop)
-        kit.on_press(self._insert, self._offer_cell)
+        on_press(self._ask, self._pressed)
+        on_press(self._stop, self.stop)
+        on_press(self._insert, self._offer_cell)
         self._describe()
-        if not kit.hears_while_busy():
+        if not hears_while_busy():
             self.tell(_LATE_HINT)
         Playground._latest[:] = [self]
 
@@ -179,7 +179,7 @@ class Playground(Surface):
     def _show_board(self, work: _Inquiry) -> None:
         """Give a strategy a board of its own; the one before goes."""
         before, self._board = self._board, StrategyBoard(work.work) if isinstance(work, StrategyAnswer) else None
-        kit.put_inside(self._shown, self._board or self._page)
+        put_inside(self._shown, self._board or self._page)
         if before is not None:
             before.close()
 

@@ -14,8 +14,9 @@ from victor_nb.errors import ConfigError
 from victor_nb.notebook.background import Background
 from victor_nb.notebook.boundary import redacted
 from victor_nb.notebook.markdown import clean
-from victor_nb.notebook.widgets import board_page, kit
+from victor_nb.notebook.widgets import board_page
 from victor_nb.notebook.widgets.base import Surface
+from victor_nb.notebook.widgets.kit import HTML, Button, Dropdown, on_change, on_press, stack, styled
 from victor_nb.notebook.widgets.page import Still, code, still_line, words
 from victor_nb.notebook.widgets.rendering import rendered
 from victor_nb.notebook.widgets.run_charts import RunCharts
@@ -92,23 +93,23 @@ class StrategyBoard(Surface):
     # --- what it is made of ---
 
     def _arrange(self, first: Standing, names: list[str]) -> None:
-        self._stop = kit.Button(description="Stop", disabled=self._job is None)
-        self._baseline: Any = kit.Dropdown(description="Baseline", options=names, value=next(iter(names), None))
-        self._page, self._answer, self._images, self._code = (kit.HTML() for _ in range(4))
-        self._details = {stage.name: kit.HTML() for stage in first.stages}
+        self._stop = Button(description="Stop", disabled=self._job is None)
+        self._baseline: Any = Dropdown(description="Baseline", options=names, value=next(iter(names), None))
+        self._page, self._answer, self._images, self._code = (HTML() for _ in range(4))
+        self._details = {stage.name: HTML() for stage in first.stages}
         task = " ".join(first.run.task.split())
         cut = task if len(task) <= _LONGEST_TASK else f"{task[:_LONGEST_TASK]}…"
         self.furnish(
-            kit.HTML(f"<div>{words(cut, 'victor-quiet')}</div>"),
-            kit.styled(kit.stack(self._stop, self._baseline, across=True), "victor-row"),
+            HTML(f"<div>{words(cut, 'victor-quiet')}</div>"),
+            styled(stack(self._stop, self._baseline, across=True), "victor-row"),
             self._page,
-            kit.styled(kit.stack(self._answer), "victor-board-answer"),
-            kit.styled(kit.stack(*self._details.values()), "victor-gave"),
+            styled(stack(self._answer), "victor-board-answer"),
+            styled(stack(*self._details.values()), "victor-gave"),
             self._images,
             self._code,
         )
-        kit.on_press(self._stop, self._press_stop)
-        kit.on_change(self._baseline, "value", lambda: self.tried(self._rebase))
+        on_press(self._stop, self._press_stop)
+        on_change(self._baseline, "value", lambda: self.tried(self._rebase))
 
     def _names(self, baseline: str | None) -> list[str]:
         """Return what may be compared with, what is at first in front."""
