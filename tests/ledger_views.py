@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from victor_nb.notebook.widgets.pulse import pulse
+from victor_nb.notebook.widgets.throttle import pulse
 from victor_nb.session import session
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.interactiveshell import InteractiveShell
 
 from cells import Shell
-from victor_nb.notebook.widgets.kit import HTML, Widget, within
-from victor_nb.notebook.widgets.pulse import pulse
+from victor_nb.notebook.widgets.base import HTML, Widget, within
+from victor_nb.notebook.widgets.throttle import pulse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

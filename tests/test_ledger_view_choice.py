@@ -12,8 +12,8 @@ import pytest
 from ledger_rows import NOON, row, running
 from ledger_views import click, lines, profiles, until, write
 from surfaces import seen
-from victor_nb.notebook.widgets.listbox import Listbox
-from victor_nb.notebook.widgets.pulse import pulse
+from victor_nb.notebook.widgets.ledger_view import Listbox
+from victor_nb.notebook.widgets.throttle import pulse
 from victor_nb.session import session
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from servers.answers import Answer
 from surfaces import HOSTILE, assert_inert, seen
 from victor_nb import Reply, session
 from victor_nb.errors import ConfigError, MagicError, ProfileNotFoundError, PromptError
-from victor_nb.notebook.widgets.kit import within
+from victor_nb.notebook.widgets.base import within
 from victor_nb.notebook.widgets.playground import Playground
-from victor_nb.notebook.widgets.pulse import pulse
+from victor_nb.notebook.widgets.throttle import pulse
 from workbench import write_profiles
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from victor_nb.notebook.widgets.kit import HTML
-from victor_nb.notebook.widgets.pulse import BURST, PER_SECOND, Pulse
+from victor_nb.notebook.widgets.base import HTML
+from victor_nb.notebook.widgets.throttle import BURST, PER_SECOND, Pulse
 
 
 def test_when_a_trait_is_sent_then_the_widget_has_it() -> None:

@@ -14,9 +14,9 @@ from servers import faults
 from surfaces import HOSTILE, assert_inert, current_shell, seen, text_of
 from victor_nb import session
 from victor_nb.errors import ConfigError
-from victor_nb.notebook.widgets.kit import HTML, Button, within
-from victor_nb.notebook.widgets.pulse import pulse
+from victor_nb.notebook.widgets.base import HTML, Button, within
 from victor_nb.notebook.widgets.strategy_board import StrategyBoard
+from victor_nb.notebook.widgets.throttle import pulse
 from victor_nb.workflows.stages import Stage
 from victor_nb.workflows.strategies import Cascade, Funnel, Single, Strategy
 

@@ -14,10 +14,9 @@ from cells import Kernel, ran
 from surfaces import Tags, seen, text_of
 from victor_nb import LedgerView, Playground, ProfilePicker, StrategyBoard, session
 from victor_nb.errors import PromptError, VictorError
-from victor_nb.notebook.widgets.base import VIEW, Surface
-from victor_nb.notebook.widgets.kit import HTML, within
-from victor_nb.notebook.widgets.page import Still, still_line
-from victor_nb.notebook.widgets.pulse import BURST, PER_SECOND, pulse
+from victor_nb.notebook.widgets.base import HTML, VIEW, Surface, within
+from victor_nb.notebook.widgets.html import Still, still_line
+from victor_nb.notebook.widgets.throttle import BURST, PER_SECOND, pulse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -156,7 +155,7 @@ def test_when_a_widget_is_the_value_of_a_cell_then_it_is_shown_the_same(kernel: 
 def test_when_a_choice_is_made_then_the_saved_twin_says_so(kernel: Kernel) -> None:
     kernel.run("from victor_nb import ProfilePicker\npicker = ProfilePicker()\npicker")
     messages = kernel.messages(
-        "from victor_nb.notebook.widgets.pulse import pulse\npicker.value = 'premium'\nassert pulse().idle()"
+        "from victor_nb.notebook.widgets.throttle import pulse\npicker.value = 'premium'\nassert pulse().idle()"
     )
     updates = [each.content["data"] for each in messages if each.kind == "update_display_data"]
     assert "%victor set profile=premium" in updates[-1]["text/plain"]
@@ -165,7 +164,7 @@ def test_when_a_choice_is_made_then_the_saved_twin_says_so(kernel: Kernel) -> No
 def test_when_widgets_change_all_the_time_then_few_messages_are_sent(kernel: Kernel) -> None:
     kernel.run(
         "import time\nfrom victor_nb import Playground, ProfilePicker\n"
-        "from victor_nb.notebook.widgets.pulse import pulse\nwidgets = [ProfilePicker(), Playground()]"
+        "from victor_nb.notebook.widgets.throttle import pulse\nwidgets = [ProfilePicker(), Playground()]"
     )
     messages = kernel.messages(
         "assert pulse().idle()\nend = time.monotonic() + 2\nnumber = 0\n"
@@ -196,7 +195,7 @@ def run_as(kernel: Kernel, cell: str, code: str) -> None:
 
 def test_when_a_cell_runs_again_then_what_it_showed_before_rests(kernel: Kernel) -> None:
     kernel.run(
-        "from victor_nb.notebook.widgets.base import Surface\nfrom victor_nb.notebook.widgets.page import Still\n"
+        "from victor_nb.notebook.widgets.base import Surface\nfrom victor_nb.notebook.widgets.html import Still\n"
         "class Clock(Surface):\n"
         "    def __init__(self):\n"
         "        super().__init__()\n"

@@ -10,27 +10,145 @@ from typing import TYPE_CHECKING, Any, Final
 
 from IPython.core.getipython import get_ipython
 
-from victor_nb.errors import ConfigError
+from victor_nb.errors import ConfigError, VictorError
 from victor_nb.notebook.background import Background
 from victor_nb.notebook.boundary import redacted
 from victor_nb.notebook.markdown import clean
-from victor_nb.notebook.widgets import board_page
-from victor_nb.notebook.widgets.base import Surface
-from victor_nb.notebook.widgets.kit import HTML, Button, Dropdown, on_change, on_press, stack, styled
-from victor_nb.notebook.widgets.page import Still, code, still_line, words
-from victor_nb.notebook.widgets.rendering import rendered
-from victor_nb.notebook.widgets.run_charts import RunCharts
-from victor_nb.notebook.widgets.run_code import code_of
-from victor_nb.notebook.widgets.standing import of_job, of_run, pulse_of
+from victor_nb.notebook.plots import picture
+from victor_nb.notebook.widgets.base import HTML, Button, Dropdown, Surface, on_change, on_press, stack, styled
+from victor_nb.notebook.widgets.html import Still, code, rendered, still_line, words
+from victor_nb.notebook.widgets.snapshot import all_details, costs, details, head, now, of_job, of_run, pulse_of, stages
 from victor_nb.workflows.job import StrategyJob
 from victor_nb.workflows.runs import StrategyRun
-from victor_nb.workflows.strategies import Strategy
+from victor_nb.workflows.strategies import BUILT_IN, Single, Strategy, find_strategy
 from victor_nb.workflows.tariff import find_tariff
 
 if TYPE_CHECKING:
-    from victor_nb.notebook.widgets.standing import Standing
+    from collections.abc import Callable, Mapping
+
+    from victor_nb.config.settings import Settings
+    from victor_nb.notebook.widgets.snapshot import Standing
     from victor_nb.session import Session
     from victor_nb.workflows.baselines import Savings
+
+
+_pencil: Final = threading.Lock()
+"""Matplotlib draws one figure at a time; ours are figures that pyplot, and so the user's own code, does not know of."""
+
+
+class RunCharts:
+    """The charts of one run.
+
+    Attributes:
+        page: All of them, once they are drawn.
+        error: What was wrong with one that could not be.
+    """
+
+    def __init__(self) -> None:
+        self.page: Still | None = None
+        self.error: VictorError | None = None
+
+    def begin(self, run: StrategyRun, then: Callable[[], object]) -> None:
+        """Draw on a thread of its own, and then do something there."""
+
+        def draw() -> None:
+            self.draw(run)
+            then()
+
+        # No daemon: Python waits for it at its end, since matplotlib's C++ cannot be left in the middle.
+        threading.Thread(target=draw, name="victor-charts").start()
+
+    def draw(self, run: StrategyRun) -> None:
+        """Draw here and now, unless that was done."""
+        with _pencil:
+            if self.page is None:
+                self.page = self._drawn(run)
+
+    def _drawn(self, run: StrategyRun) -> Still:
+        pictures: list[Still] = []
+        for kind in kinds(run):
+            try:
+                frame = picture(run.plot(kind))
+            except VictorError as error:
+                self.error = error
+            else:
+                pictures.append(Still(f"<figure>{frame['text/html']}</figure>", frame["text/plain"]))
+        html = "".join(each.html for each in pictures)
+        plain = "\n".join(each.plain for each in pictures)
+        return Still(f'<div class="victor-charts">{html}</div>' if html else "", plain)
+
+
+def kinds(run: StrategyRun) -> tuple[str, ...]:
+    """Return what is worth a chart: nothing of a run that sent nothing, a funnel only where something narrowed."""
+    if not any(row.status != "refused" for row in run.rows):
+        return ()
+    narrowed = any(len(stage.items) > len(stage.kept) > 0 for stage in run.stages)
+    return ("cost_by_stage", *(("funnel",) if narrowed else ()), "gantt")
+
+
+_SINGLE: Final = "single "
+_OURS: Final = ("this block", "this cell")
+"""Names of the budgets that a line of code has set, not profiles.yaml."""
+_LONGEST: Final = 300  # characters of a task; a longer one is for a variable
+
+
+def code_of(source: StrategyJob | StrategyRun, settings: Settings, baseline: str | None) -> str:
+    """Return the code that starts the same, or runs it, and shows its board; empty where nobody can tell what that is.
+
+    Args:
+        source: What the board is of.
+        settings: Where named strategies are.
+        baseline: What the board compares with, where that was chosen.
+    """
+    about = source if isinstance(source, StrategyRun) else source.progress
+    task = repr(about.task) if len(about.task) <= _LONGEST else "task"
+    known = _known(about.strategy, settings)
+    more = f", baseline={baseline!r}" if baseline else ""
+    if known is None or not _is_same(known[1], source):
+        return ""
+    if isinstance(source, StrategyRun):
+        return f"run = await {known[0]}.run({task})\nStrategyBoard(run{more})"
+    return _of_job(source, known[0], task, more)
+
+
+def _of_job(job: StrategyJob, strategy: str, task: str, more: str) -> str:
+    options = _options(job.options)
+    if options is None:
+        return ""
+    line = f"StrategyBoard({strategy}.start({task}{options}){more})"
+    budget = next((limit.amount for limit in reversed(job.limits) if limit.name in _OURS), None)
+    return line if budget is None else f'with session().budget.limit("{budget}"):\n    board = {line}\nboard'
+
+
+def _known(name: str, settings: Settings) -> tuple[str, Strategy] | None:
+    """Return how a strategy is written, and the strategy that this gives."""
+    if name.startswith(_SINGLE):
+        profile = name.removeprefix(_SINGLE)
+        return f"Single({profile!r})", Single(profile)
+    try:
+        found = find_strategy(name, settings)
+    except ConfigError:
+        return None
+    maker = BUILT_IN.get(name) if name not in settings.strategies else None
+    return (f"{maker.__name__}()" if isinstance(maker, type) else f"find_strategy({name!r})"), found
+
+
+def _is_same(strategy: Strategy, source: StrategyJob | StrategyRun) -> bool:
+    """Tell whether a strategy would do what was done; of a run, only the stages that began are known."""
+    if not isinstance(source, StrategyRun):
+        return strategy.stages == source.stages
+    begun = {(stage.name, stage.profile): len(stage.replies) for stage in source.stages}
+    meant = {(stage.name, stage.profile): stage.n for stage in strategy.stages}
+    return bool(begun) and all(meant.get(stage) == calls for stage, calls in begun.items())
+
+
+def _options(options: Mapping[str, object]) -> str | None:
+    """Return options as code; None where one of them cannot be written down."""
+    given = {name: value for name, value in options.items() if value is not None and name != "run_id"}
+    if not all(isinstance(value, (str, int, float)) for value in given.values()):
+        return None
+    return "".join(f", {name}={value!r}" for name, value in given.items())
+
 
 _EVERY: Final = 0.4  # seconds between two looks, each of which sends one message
 _TWIN_EVERY: Final = 2.0  # seconds between two pictures for who saves while it runs
@@ -160,7 +278,7 @@ class StrategyBoard(Surface):
         self.post(self._page, value=self._live.html)
         for stage in standing.stages:
             if stage.over and stage.result is not None:
-                self.post(self._details[stage.name], value=board_page.details(stage.result))
+                self.post(self._details[stage.name], value=details(stage.result))
         self.post(self._code, value=self._code_page().html)
         if standing.ended and not self._finished:
             self._finish(standing)
@@ -182,13 +300,13 @@ class StrategyBoard(Surface):
     # --- as pages ---
 
     def _pages(self, standing: Standing) -> Still:
-        head = board_page.head(standing)
+        top = head(standing)
         parts = (
-            board_page.stages(standing),
-            board_page.now(standing),
-            board_page.costs(standing, self._savings(standing)),
+            stages(standing),
+            now(standing),
+            costs(standing, self._savings(standing)),
         )
-        return sum(parts, start=Still(redacted(self.home, head.html), redacted(self.home, head.plain)))
+        return sum(parts, start=Still(redacted(self.home, top.html), redacted(self.home, top.plain)))
 
     def _savings(self, standing: Standing) -> tuple[Savings, ...]:
         """Return the run beside both baselines, on what has come so far and has a price."""
@@ -207,7 +325,7 @@ class StrategyBoard(Surface):
         """Return the same as a page that stays: the stages, the money, the answer as text, and the charts."""
         standing = self._standing
         top = still_line(self.title, "victor-title") + still_line(standing.run.task[:_LONGEST_TASK], "victor-quiet")
-        rest = board_page.all_details(stage.result for stage in standing.stages if stage.over and stage.result)
+        rest = all_details(stage.result for stage in standing.stages if stage.over and stage.result)
         return top + self._live + _answer(standing) + rest + (self._charts.page or Still("", "")) + self._code_page()
 
     # --- where it is shown ---

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from html import escape
 from typing import TYPE_CHECKING
 
-from victor_nb.notebook.markdown import clean
+from markdown_it import MarkdownIt
+
+from victor_nb.notebook.markdown import clean, sanitise
 from victor_nb.notebook.tables import plain_table
 
 if TYPE_CHECKING:
@@ -92,3 +95,29 @@ def still_line(text: str, *classes: str) -> Still:
 def still_block(text: str, *classes: str) -> Still:
     """Return a text of several lines for a twin."""
     return Still(block(text, *classes), clean(text))
+
+
+def rendered(text: str, name: str = "Answer") -> str:
+    """Return the HTML of a model's Markdown: nothing in it acts, loads, or is taken for mathematics.
+
+    The text is made harmless as Markdown first, as in every cell; then no HTML of its own is let through either.
+
+    Args:
+        text: The Markdown.
+        name: What the part of the page is called for who cannot see it.
+    """
+    # Both words are read: MathJax 3 goes by the one, MathJax 2 by the other.
+    return region(_reader().render(sanitise(text)), name, "victor-answer-text", "mathjax_ignore", "tex2jax_ignore")
+
+
+@cache
+def _reader() -> MarkdownIt:
+    reader = (
+        MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).disable(["image", "html_inline"])
+    )
+    reader.validateLink = _allowed
+    return reader
+
+
+def _allowed(url: str) -> bool:
+    return url.lower().startswith(("http://", "https://", "mailto:"))

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    from victor_nb.notebook.widgets.kit import Widget
+    from victor_nb.notebook.widgets.base import Widget
+
 
 PER_SECOND: Final = 12
 """Messages for all widgets of a kernel together, where they go on without a pause."""
