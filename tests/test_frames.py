@@ -14,8 +14,13 @@ import pytest
 from ledger_rows import NOON, row, running
 from victor_nb.accounting.ledger import Ledger
 from victor_nb.errors import BudgetError, ConfigError, PartialAnswerError, RateLimitError
-from victor_nb.reports.calls import call_records
 from victor_nb.reports.frames import (
+    COMPARE,
+    REPLIES,
+    RUN,
+    STAGES,
+    WHAT_IF,
+    call_records,
     compare_frame,
     records_frame,
     replies_frame,
@@ -26,7 +31,6 @@ from victor_nb.reports.frames import (
     summary,
     what_if_frame,
 )
-from victor_nb.reports.records import COMPARE, REPLIES, RUN, STAGES, WHAT_IF
 from victor_nb.values import Reply, Usage
 from victor_nb.workflows.replies import Entry
 from victor_nb.workflows.runs import StageResult

@@ -13,7 +13,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from victor_nb.accounting.money import usd
-from victor_nb.reports.records import KINDS
+from victor_nb.reports.frames import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -63,7 +63,7 @@ def styled(frame: pd.DataFrame, caption: str | None = None, *, rows: int = 100) 
     Text is escaped, on one line, and cut at 80 characters.
 
     Args:
-        frame: Columns go by their names (`records.KINDS`), others by their dtypes.
+        frame: Columns go by their names (`KINDS`), others by their dtypes.
         caption: Said above the table; else how many rows there are.
         rows: The most that are shown, from the first on; the caption tells of the others.
     """

@@ -20,16 +20,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from victor_nb.errors import ConfigError, did_you_mean
-from victor_nb.reports.calls import run_frame, stages_frame
-from victor_nb.reports.charts.canvas import Chart, html_image, png
-from victor_nb.reports.charts.cost_by_stage import cost_by_stage
-from victor_nb.reports.charts.funnel import funnel
-from victor_nb.reports.charts.gantt import gantt
-from victor_nb.reports.charts.pareto import pareto
-from victor_nb.reports.charts.replies import replies
-from victor_nb.reports.charts.spend_over_time import spend_over_time
-from victor_nb.reports.charts.strategy_comparison import strategy_comparison
-from victor_nb.reports.charts.tokens_vs_cost import tokens_vs_cost
+from victor_nb.reports.charts.comparisons import pareto, replies, strategy_comparison
+from victor_nb.reports.charts.drawing import Chart, html_image, png
+from victor_nb.reports.charts.runs import cost_by_stage, funnel, gantt
+from victor_nb.reports.charts.spending import spend_over_time, tokens_vs_cost
+from victor_nb.reports.frames import run_frame, stages_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
