@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from victor_nb.values import Message
 from victor_nb.wire.answers import write
-from victor_nb.wire.dialect import Asked, fingerprint
+from victor_nb.wire.dialects.base import Asked, fingerprint
 from victor_nb.wire.writing.snippets import SNIPPETS, Snippet
 
 SMALL, MEDIUM, LARGE = "gpt-4o-mini", "claude-sonnet-5-5", "claude-opus-5-5"

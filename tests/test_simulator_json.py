@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from victor_nb.values import Message
 from victor_nb.wire.answers import write
-from victor_nb.wire.dialect import Asked
+from victor_nb.wire.dialects.base import Asked
 from victor_nb.wire.simulator import Simulator
 
 

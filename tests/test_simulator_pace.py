@@ -10,8 +10,7 @@ import httpx2
 import openai
 import pytest
 
-from victor_nb.wire.chance import Chance
-from victor_nb.wire.pace import pace_of, size_of, split_tokens
+from victor_nb.wire.pace import Chance, pace_of, size_of, split_tokens
 from victor_nb.wire.simulator import Simulator
 
 if TYPE_CHECKING:

@@ -19,7 +19,6 @@ from victor_nb.accounting.budget import Budget, Limit, to_usd
 from victor_nb.config.settings import Settings, check_mode
 from victor_nb.errors import ClosedError, ConfigError
 from victor_nb.loop import BackgroundLoop
-from victor_nb.wire.stack import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from victor_nb.accounting.pricing import PriceBook
     from victor_nb.agent import Chat
     from victor_nb.values import Mode, Reply
+    from victor_nb.wire.transport import Wire
     from victor_nb.workflows.orchestrator_pool import OrchestratorPool
     from victor_nb.workflows.replies import Replies
     from victor_nb.workflows.runs import StrategyRun
@@ -84,7 +84,6 @@ class Session:
         self.jobs: list[Background] = []
         self.chats: dict[str, Chat] = {}
         self.unheated: set[tuple[str, str]] = set()
-        self.wire = Wire()
         self.clients: WeakSet[Client] = WeakSet()
         self.loop = BackgroundLoop()
         self._lock = threading.RLock()
@@ -114,6 +113,13 @@ class Session:
             if self._pool is None or self._pool.closed:
                 self._pool = cast("type[OrchestratorPool]", pkgutil.resolve_name(_POOL))(self.settings, self)
             return self._pool
+
+    @cached_property
+    def wire(self) -> Wire:
+        """What all clients share below their protocols."""
+        from victor_nb.wire.transport import Wire  # noqa: PLC0415 - httpx2 is not needed to import us
+
+        return Wire()
 
     @cached_property
     def ledger(self) -> Ledger:

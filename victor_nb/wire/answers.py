@@ -36,7 +36,7 @@ from victor_nb.wire.writing.summaries import write_summary
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from victor_nb.wire.dialect import Asked
+    from victor_nb.wire.dialects.base import Asked
 
 
 class Shape(NamedTuple):

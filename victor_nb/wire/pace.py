@@ -1,14 +1,16 @@
-"""How fast a model answers and how much it says, guessed from its name; and how a text falls into tokens."""
+"""Size and pace of a model, guessed from its name; tokens of a text; deterministic pseudo-random choices."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from hashlib import blake2b, shake_128
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 if TYPE_CHECKING:
-    from victor_nb.wire.chance import Chance
+    from collections.abc import Iterable, Sequence
 
+T = TypeVar("T")
 Size = Literal["small", "medium", "large"]
 
 _SMALL: Final = frozenset("fast flash haiku instant lite luna micro mini nano small spark tiny turbo".split())
@@ -25,6 +27,41 @@ _RATE: Final[dict[Size, tuple[float, float]]] = {"small": (110, 180), "medium": 
 # without blanks count a character or two.
 _TOKEN: Final = re.compile(r"\s?[A-Za-z0-9_]{1,7}|\s?[^\W\d_]{1,2}|\s?\w{1,3}|\s?[^\w\s]{1,3}|\s{1,8}")
 BYTES_PER_TOKEN: Final = 4
+
+_SPAN: Final = 2**64
+LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+HEX: Final = "0123456789abcdef"
+
+
+@dataclass(frozen=True, slots=True)
+class Chance:
+    """Deterministic pseudo-random choices, hashed from a seed and a name, so that one choice never moves another."""
+
+    seed: str
+
+    def number(self, *name: object) -> int:
+        """Return a whole number from 0 to 2**64 - 1."""
+        return int.from_bytes(blake2b(self._named(*name), digest_size=8).digest())
+
+    def between(self, low: float, high: float, *name: object) -> float:
+        """Return a number from `low` to `high`."""
+        return low + (high - low) * self.number(*name) / _SPAN
+
+    def pick(self, options: Sequence[T], *name: object) -> T:
+        """Return one of the options, which may not be empty."""
+        return options[self.number(*name) % len(options)]
+
+    def shuffled(self, options: Iterable[T], *name: object) -> list[T]:
+        """Return all options in another order."""
+        ranked = sorted((self.number(*name, place), place, option) for place, option in enumerate(options))
+        return [option for _, _, option in ranked]
+
+    def letters(self, count: int, *name: object, alphabet: str = LETTERS) -> str:
+        """Return `count` characters, as of an id."""
+        return "".join(alphabet[byte % len(alphabet)] for byte in shake_128(self._named(*name)).digest(count))
+
+    def _named(self, *name: object) -> bytes:
+        return "\x1f".join((self.seed, *map(str, name))).encode("utf-8", "replace")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import TYPE_CHECKING, Final
 
 import httpx2
 
 from victor_nb.wire.answers import write
-from victor_nb.wire.dialect import Asked, Call, Event, Json, JsonObject, RefusedError, answer, dumps
-from victor_nb.wire.dialects import dialect_of, is_question, listing
+from victor_nb.wire.dialects.anthropic import Anthropic
+from victor_nb.wire.dialects.base import Asked, Call, Event, Json, JsonObject, RefusedError, answer, dumps
+from victor_nb.wire.dialects.google import PATH, Google
+from victor_nb.wire.dialects.ollama import Ollama
+from victor_nb.wire.dialects.openai import OpenAI
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from victor_nb.wire.dialect import Dialect
+    from victor_nb.wire.dialects.base import Dialect
     from victor_nb.wire.pace import Pace
 
 _EXTENSIONS: Final = {"http_version": b"HTTP/1.1"}
+
+# Where questions go. Whatever stands before is a base URL's business.
+_QUESTIONS: Final[tuple[tuple[re.Pattern[str], Dialect], ...]] = (
+    (re.compile(r"/v1/messages$"), Anthropic()),
+    (re.compile(r"/chat/completions$"), OpenAI()),
+    (PATH, Google()),
+    (re.compile(r"/api/chat$"), Ollama()),
+)
+_GOOGLE: Final = re.compile(r"/v1(alpha|beta)/")
 
 
 class Simulator(httpx2.AsyncBaseTransport):
@@ -43,11 +56,11 @@ class Simulator(httpx2.AsyncBaseTransport):
             httpx2.ReadTimeout: The answer takes longer than the request waits for it.
         """
         call = _call(request, await request.aread())
-        dialect = dialect_of(call)
+        dialect = _dialect_of(call)
         try:
-            if is_question(call):
-                return await self._answer(call, dialect, request)
-            return _json(200, listing(call), call, dialect)
+            if not _is_question(call):
+                raise dialect.refuse(f"Invalid URL ({call.method} {call.path})", call, status=404)
+            return await self._answer(call, dialect, request)
         except RefusedError as refused:
             return _json(refused.status, refused.body, call, dialect)
 
@@ -119,6 +132,25 @@ class _Stream(httpx2.AsyncByteStream):
         """End the answer where it is, and the wait for its next piece."""
         self._closed = True
         self._clock.wake()
+
+
+def _dialect_of(call: Call) -> Dialect:
+    """Return the protocol of a request; OpenAI's, which most servers speak, for one that no provider knows."""
+    for path, dialect in _QUESTIONS:
+        if path.search(call.path):
+            return dialect
+    if "anthropic-version" in call.headers:
+        return Anthropic()
+    if "/api/" in call.path:
+        return Ollama()
+    if _GOOGLE.search(call.path) or "x-goog-api-key" in call.headers:
+        return Google()
+    return OpenAI()
+
+
+def _is_question(call: Call) -> bool:
+    """Say whether the request asks a model something."""
+    return call.method == "POST" and any(path.search(call.path) for path, _ in _QUESTIONS)
 
 
 def _call(request: httpx2.Request, body: bytes) -> Call:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from victor_nb.wire.chance import Chance
-from victor_nb.wire.pace import size_of
+from victor_nb.wire.pace import Chance, size_of
 from victor_nb.wire.writing.subjects import keywords, subject
 
 if TYPE_CHECKING:
-    from victor_nb.wire.dialect import Asked, JsonObject
+    from victor_nb.wire.dialects.base import Asked, JsonObject
     from victor_nb.wire.pace import Size
 
 _NUMBERS: Final = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from victor_nb.wire.chance import HEX
+from victor_nb.wire.pace import HEX
 from victor_nb.wire.writing.labels import feeling, label, options
 from victor_nb.wire.writing.lists import list_lines
 from victor_nb.wire.writing.prose import first_sentence

@@ -11,7 +11,7 @@ from victor_nb.wire.writing.structured import named_keys, value_for
 from victor_nb.wire.writing.subjects import capitalised
 
 if TYPE_CHECKING:
-    from victor_nb.wire.dialect import Json
+    from victor_nb.wire.dialects.base import Json
     from victor_nb.wire.writing.brief import Brief
 
 _HAIKU: Final = (

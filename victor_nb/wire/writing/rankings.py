@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Final
 
-from victor_nb.wire.chance import Chance
+from victor_nb.wire.pace import Chance
 from victor_nb.wire.writing.brief import NUMBER, number
 from victor_nb.wire.writing.labels import feeling
 

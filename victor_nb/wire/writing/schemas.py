@@ -6,14 +6,14 @@ import math
 import re
 from typing import TYPE_CHECKING, Final
 
-from victor_nb.wire.chance import HEX
-from victor_nb.wire.dialect import strings, whole
+from victor_nb.wire.dialects.base import strings, whole
+from victor_nb.wire.pace import HEX
 from victor_nb.wire.writing.fields import number_for, text_for
 from victor_nb.wire.writing.labels import label
 from victor_nb.wire.writing.lists import THINGS
 
 if TYPE_CHECKING:
-    from victor_nb.wire.dialect import Json, JsonObject
+    from victor_nb.wire.dialects.base import Json, JsonObject
     from victor_nb.wire.writing.brief import Brief
 
 Path = tuple[str | int, ...]

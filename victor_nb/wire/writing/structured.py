@@ -14,7 +14,7 @@ from victor_nb.wire.writing.schemas import Schemas
 from victor_nb.wire.writing.subjects import words_of
 
 if TYPE_CHECKING:
-    from victor_nb.wire.dialect import Json, JsonObject
+    from victor_nb.wire.dialects.base import Json, JsonObject
     from victor_nb.wire.writing.brief import Brief
 
 _KEYS: Final = re.compile(

@@ -6,8 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from victor_nb.values import Message
-from victor_nb.wire.chance import HEX
-from victor_nb.wire.dialect import (
+from victor_nb.wire.dialects.base import (
     Answered,
     Asked,
     Call,
@@ -23,11 +22,12 @@ from victor_nb.wire.dialect import (
     text_of,
     whole,
 )
+from victor_nb.wire.pace import HEX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from victor_nb.wire.dialect import RefusedError
+    from victor_nb.wire.dialects.base import RefusedError
 
 # Models that think: their thinking counts as output. The older of them refuse `max_tokens` and any temperature but 1.
 _THINKS: Final = re.compile(r"\b(?:o\d|gpt-[5-9])")
@@ -35,11 +35,10 @@ _STRICT: Final = re.compile(r"\b(?:o\d|gpt-5)(?!.*chat)")
 _NO_THINKING: Final = ("none", "minimal")
 _LIMITS: Final = ("max_tokens", "max_completion_tokens")
 _PADDING: Final = 16  # characters to which a chunk's text is padded, against guessing it from the size
-_MODELS: Final = ("gpt-6-luna", "gpt-6.1-terra", "gpt-6.1-sol", "gpt-5-mini", "gpt-4.1", "gpt-4o", "gpt-4o-mini")
 
 
 class OpenAI(Dialect):
-    """`POST .../chat/completions`, and the list of models."""
+    """`POST .../chat/completions`."""
 
     def read(self, call: Call) -> Asked:
         """Return what is asked."""
@@ -116,13 +115,6 @@ class OpenAI(Dialect):
         if isinstance(error, dict):
             error.update(param=param, code=code)
         return refused
-
-    def listing(self, call: Call) -> JsonObject | None:
-        """Return the list of models, or one of them."""
-        _, found, model = call.path.rpartition("/models/")
-        if found:
-            return _model(model)
-        return {"object": "list", "data": [_model(model) for model in _MODELS]}
 
 
 def _problems(dialect: OpenAI, call: Call) -> Iterator[RefusedError]:
@@ -211,7 +203,3 @@ def _usage(answered: Answered) -> JsonObject:
             "rejected_prediction_tokens": 0,
         },
     }
-
-
-def _model(model: str) -> JsonObject:
-    return {"id": model, "object": "model", "created": 1_767_225_600, "owned_by": "system"}

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from victor_nb.values import Message
-from victor_nb.wire.dialect import (
+from victor_nb.wire.dialects.base import (
     Answered,
     Asked,
     Call,
@@ -30,11 +30,10 @@ PATH: Final = re.compile(r"/models/(?P<model>.+):(?P<verb>generateContent|stream
 _THINKS: Final = re.compile(r"gemini-(?:2\.5|[3-9])(?!.*lite)")
 _TOKENS_PER_CHUNK: Final = 24
 _STATUSES: Final = {400: "INVALID_ARGUMENT", 404: "NOT_FOUND"}
-_MODELS: Final = ("gemini-4-argon", "gemini-3.8-flash", "gemini-3.1-flash-lite", "gemini-2.5-pro", "gemini-2.5-flash")
 
 
 class Google(Dialect):
-    """`POST .../models/MODEL:generateContent`, its streaming twin, and the list of models."""
+    """`POST .../models/MODEL:generateContent` and `MODEL:streamGenerateContent`."""
 
     plain_type = "application/json; charset=UTF-8"
     stream_type = "text/event-stream"
@@ -81,13 +80,6 @@ class Google(Dialect):
         """Return the body of an error."""
         del call
         return {"error": {"code": status, "message": message, "status": _STATUSES.get(status, "UNKNOWN")}}
-
-    def listing(self, call: Call) -> JsonObject | None:
-        """Return the list of models, or one of them."""
-        _, found, model = call.path.rpartition("/models/")
-        if found:
-            return _model(model)
-        return {"models": [_model(model) for model in _MODELS]}
 
 
 def _problems(call: Call) -> Iterator[str]:
@@ -160,14 +152,3 @@ def _usage(answered: Answered, tokens: int) -> JsonObject:
 
 def _finish(answered: Answered) -> str:
     return "MAX_TOKENS" if answered.cut else "STOP"
-
-
-def _model(model: str) -> JsonObject:
-    return {
-        "name": f"models/{model}",
-        "version": "001",
-        "displayName": model,
-        "inputTokenLimit": 1_048_576,
-        "outputTokenLimit": 65_536,
-        "supportedGenerationMethods": ["generateContent", "countTokens"],
-    }

@@ -1,4 +1,4 @@
-"""Ollama's `/api/chat`, one JSON object a line, and its lists of models."""
+"""Ollama's `/api/chat`, one JSON object a line."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from victor_nb.values import Message
-from victor_nb.wire.chance import HEX, Chance
-from victor_nb.wire.dialect import (
+from victor_nb.wire.dialects.base import (
     Answered,
     Asked,
     Call,
@@ -29,16 +28,10 @@ if TYPE_CHECKING:
 
 _NANOSECONDS: Final = 1_000_000_000
 _VERSION: Final = "0.13.0"
-_MODELS: Final = {  # name: (family, parameters, bytes on disk)
-    "qwen2.5-coder:7b": ("qwen2", "7.6B", 4_683_087_332),
-    "llama3.2:latest": ("llama", "3.2B", 2_019_393_189),
-    "gemma3:4b": ("gemma3", "4.3B", 3_338_801_804),
-    "mistral:7b": ("llama", "7.2B", 4_372_824_384),
-}
 
 
 class Ollama(Dialect):
-    """`POST /api/chat`, `GET /api/tags`, `GET /api/version`."""
+    """`POST /api/chat`."""
 
     plain_type = "application/json; charset=utf-8"
     stream_type = "application/x-ndjson"
@@ -85,14 +78,6 @@ class Ollama(Dialect):
         del status, call
         return {"error": message}
 
-    def listing(self, call: Call) -> JsonObject | None:
-        """Return the models that are pulled, or the version."""
-        if call.path.endswith("/api/version"):
-            return {"version": _VERSION}
-        if call.path.endswith("/api/tags"):
-            return {"models": [_model(name) for name in _MODELS]}
-        return None
-
 
 def _turns(body: JsonObject) -> Iterator[tuple[Json, Message]]:
     turns = body["messages"]
@@ -128,23 +113,4 @@ def _last(answered: Answered) -> JsonObject:
         "prompt_eval_duration": prompt,
         "eval_count": answered.output_tokens,
         "eval_duration": talk,
-    }
-
-
-def _model(name: str) -> JsonObject:
-    family, parameters, size = _MODELS[name]
-    return {
-        "name": name,
-        "model": name,
-        "modified_at": "2026-01-01T00:00:00Z",
-        "size": size,
-        "digest": Chance(name).letters(64, "digest", alphabet=HEX),
-        "details": {
-            "parent_model": "",
-            "format": "gguf",
-            "family": family,
-            "families": [family],
-            "parameter_size": parameters,
-            "quantization_level": "Q4_K_M",
-        },
     }

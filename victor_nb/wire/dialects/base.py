@@ -9,8 +9,7 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from victor_nb.wire.chance import Chance
-from victor_nb.wire.pace import Pace, input_tokens, pace_of, split_tokens
+from victor_nb.wire.pace import Chance, Pace, input_tokens, pace_of, split_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -181,10 +180,6 @@ class Dialect(ABC):
     @abstractmethod
     def error(self, status: int, message: str, call: Call) -> JsonObject:
         """Return the body of an error."""
-
-    @abstractmethod
-    def listing(self, call: Call) -> JsonObject | None:
-        """Return the answer to a GET, such as the list of models; None where there is none."""
 
     def headers(self, call: Call) -> dict[str, str]:
         """Return the response headers that name the exchange."""

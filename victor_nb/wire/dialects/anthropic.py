@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from victor_nb.values import Message
-from victor_nb.wire.dialect import (
+from victor_nb.wire.dialects.base import (
     Answered,
     Asked,
     Call,
@@ -29,18 +29,10 @@ _BASE58: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _NO_SAMPLING_FROM: Final = "2026-10-21"
 _TOKENS_PER_DELTA: Final = 4
 _ERROR_TYPES: Final = {400: "invalid_request_error", 404: "not_found_error"}
-_MODELS: Final = {
-    "claude-opus-5-5": "Claude Opus 5.5",
-    "claude-sonnet-5-5": "Claude Sonnet 5.5",
-    "claude-haiku-5-5": "Claude Haiku 5.5",
-    "claude-opus-4-5": "Claude Opus 4.5",
-    "claude-sonnet-4-5": "Claude Sonnet 4.5",
-    "claude-haiku-4-5": "Claude Haiku 4.5",
-}
 
 
 class Anthropic(Dialect):
-    """`POST .../v1/messages`, and the list of models."""
+    """`POST .../v1/messages`."""
 
     def read(self, call: Call) -> Asked:
         """Return what is asked."""
@@ -96,14 +88,6 @@ class Anthropic(Dialect):
         """Return the body of an error."""
         kind = _ERROR_TYPES.get(status, "api_error")
         return {"type": "error", "error": {"type": kind, "message": message}, "request_id": _request_id(call)}
-
-    def listing(self, call: Call) -> JsonObject | None:
-        """Return the list of models, or one of them."""
-        _, found, model = call.path.rpartition("/models/")
-        if found:
-            return _model(model, _MODELS.get(model, model))
-        listed = [_model(model, name) for model, name in _MODELS.items()]
-        return {"data": [*listed], "has_more": False, "first_id": listed[0]["id"], "last_id": listed[-1]["id"]}
 
 
 def _problems(call: Call) -> Iterator[str]:
@@ -171,14 +155,3 @@ def _event(name: str, fields: JsonObject, tokens: int = 0) -> Event:
 
 def _request_id(call: Call) -> str:
     return "req_011C" + call.chance.letters(20, "request", alphabet=_BASE58)
-
-
-def _model(model: str, name: str) -> JsonObject:
-    return {
-        "type": "model",
-        "id": model,
-        "display_name": name,
-        "created_at": "2026-01-01T00:00:00Z",
-        "lifecycle": "active",
-        "deprecated_at": None,
-    }

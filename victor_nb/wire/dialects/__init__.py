@@ -1,0 +1,1 @@
+"""The four wire protocols, in which the simulator reads requests and answers them."""
