@@ -12,8 +12,7 @@ import pytest
 from servers import OLLAMA, OPENAI, Server, faults
 from servers.answers import Answer, Tokens
 from victor_nb import session
-from victor_nb.accounting.budget import Budget, Limit, to_usd
-from victor_nb.accounting.calibration import DEFAULT_BYTES
+from victor_nb.accounting.budget import DEFAULT_BYTES, Budget, Limit, to_usd
 from victor_nb.errors import BudgetError, ConfigError
 from workbench import rows, write_profiles
 

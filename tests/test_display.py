@@ -16,13 +16,20 @@ from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
 from cells import MARKDOWN, PLAIN
 from victor_nb.errors import MalformedAnswerError
-from victor_nb.notebook.bill import bill
-from victor_nb.notebook.display import LiveAnswer, reply_frame, tail
+from victor_nb.notebook.display import LiveAnswer, Pace, bill, reply_frame, tail
 from victor_nb.notebook.forms import present
 from victor_nb.notebook.grammar import MagicCall
-from victor_nb.notebook.markdown import MOST_SHOWN, clean, escape, fence, sanitise, shorten
-from victor_nb.notebook.pace import Pace
-from victor_nb.notebook.tables import frame, markdown_table, plain_table
+from victor_nb.notebook.markdown import (
+    MOST_SHOWN,
+    clean,
+    escape,
+    fence,
+    frame,
+    markdown_table,
+    plain_table,
+    sanitise,
+    shorten,
+)
 from victor_nb.values import Reply, Usage
 
 if TYPE_CHECKING:

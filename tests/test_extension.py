@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from cells import Shell
-from victor_nb.notebook.transform import Transform
+from victor_nb.notebook.extension import Transform
 
 
 def test_when_the_extension_is_unloaded_then_nothing_of_it_is_left() -> None:

@@ -32,7 +32,7 @@ from victor_nb.reports.frames import (
     what_if_frame,
 )
 from victor_nb.values import Reply, Usage
-from victor_nb.workflows.replies import Entry
+from victor_nb.workflows.fan_out import Entry
 from victor_nb.workflows.runs import StageResult
 from victor_nb.workflows.strategies import Funnel
 

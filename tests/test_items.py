@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from victor_nb.workflows.items import NO_LIST, list_items, numbered, parse
-from victor_nb.workflows.jsons import find_json
+from victor_nb.workflows.lists import NO_LIST, find_json, list_items, numbered, parse
 
 WORDS = (
     st.text(alphabet="abcdefghijklmnopqrstuvwxyz ", min_size=3, max_size=40)

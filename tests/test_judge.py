@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from victor_nb.workflows.judge import Judgement, orders, scores
-from victor_nb.workflows.verdicts import read_scores
+from victor_nb.workflows.judge import Judgement, orders, read_scores, scores
 
 
 @given(count=st.integers(1, 8), samples=st.none() | st.integers(1, 20), seed=st.text(max_size=5))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ledger_rows import NOON, row, running
 from ledger_views import click, lines, profiles, until, write
 from surfaces import HOSTILE, assert_inert, seen, text_of
-from victor_nb.accounting.money import usd
+from victor_nb.money import usd
 from victor_nb.notebook.widgets.ledger_view import Till
 from victor_nb.notebook.widgets.throttle import pulse
 from victor_nb.session import reset, session

@@ -12,7 +12,7 @@ from servers import OPENAI, Server, faults
 from servers.answers import Answer
 from victor_nb import Replies, StrategyRun, session
 from victor_nb.errors import BudgetError, FanOutError, VictorInterrupted
-from victor_nb.notebook.plots import KINDS
+from victor_nb.notebook.commands import KINDS
 from victor_nb.reports import charts
 from workbench import rows, write_profiles
 

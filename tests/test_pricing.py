@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from victor_nb.accounting.money import from_nanos, quantise, to_nanos, usd
 from victor_nb.accounting.pricing import PriceBook, Rates, retirement
+from victor_nb.money import from_nanos, quantise, to_nanos, usd
 from victor_nb.values import Usage
 
 BOOK = PriceBook()

@@ -19,7 +19,7 @@ from servers import faults
 from surfaces import HOSTILE, assert_inert
 from victor_nb import Funnel, Single, compare, compare_sync, session
 from victor_nb.errors import FanOutError, VictorInterrupted
-from victor_nb.notebook.columns import LiveColumns
+from victor_nb.notebook.display import LiveColumns
 from victor_nb.notebook.grammar import MagicCall
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from victor_nb.workflows.lists import agree, key, vote
 from victor_nb.workflows.ranking import UNREAD, choose, rank
-from victor_nb.workflows.votes import agree, key, vote
 
 ITEMS = (
     "Photo sorter: sorts by date",

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from servers import Dialect, Server
     from servers.exchange import Act
-    from victor_nb.agent import Chat
-    from victor_nb.orchestrator import AgentOrchestrator
+    from victor_nb.calls.agent import Chat
+    from victor_nb.calls.orchestrator import AgentOrchestrator
     from victor_nb.values import Reply
 
     Asks = Agent | AgentOrchestrator | Chat

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from victor_nb.agent import Agent, Chat
+    from victor_nb.calls.agent import Agent, Chat
+    from victor_nb.calls.stream import Stream
     from victor_nb.config.settings import Settings
     from victor_nb.errors import VictorError, VictorInterrupted, VictorWarning
     from victor_nb.estimate import estimate_cost
@@ -20,12 +21,11 @@ if TYPE_CHECKING:
     from victor_nb.notebook.widgets.playground import Playground
     from victor_nb.notebook.widgets.strategy_board import StrategyBoard
     from victor_nb.session import Session, session
-    from victor_nb.stream import Stream
     from victor_nb.values import Message, Reply, Usage
     from victor_nb.workflows.checks import Agreement
     from victor_nb.workflows.compare import compare, compare_sync
+    from victor_nb.workflows.fan_out import Replies
     from victor_nb.workflows.orchestrator_pool import OrchestratorPool
-    from victor_nb.workflows.replies import Replies
     from victor_nb.workflows.runs import StrategyRun
     from victor_nb.workflows.stages import Stage
     from victor_nb.workflows.strategies import Cascade, Funnel, Single, Specialized, Strategy, Tiered
@@ -69,17 +69,17 @@ __all__ = [
 ]
 
 _HOMES: Final = {
-    "Agent": "victor_nb.agent",
+    "Agent": "victor_nb.calls.agent",
     "Agreement": "victor_nb.workflows.checks",
     "Cascade": "victor_nb.workflows.strategies",
-    "Chat": "victor_nb.agent",
+    "Chat": "victor_nb.calls.agent",
     "Funnel": "victor_nb.workflows.strategies",
     "LedgerView": "victor_nb.notebook.widgets.ledger_view",
     "Message": "victor_nb.values",
     "OrchestratorPool": "victor_nb.workflows.orchestrator_pool",
     "Playground": "victor_nb.notebook.widgets.playground",
     "ProfilePicker": "victor_nb.notebook.widgets.picker",
-    "Replies": "victor_nb.workflows.replies",
+    "Replies": "victor_nb.workflows.fan_out",
     "Reply": "victor_nb.values",
     "Session": "victor_nb.session",
     "Settings": "victor_nb.config.settings",
@@ -89,7 +89,7 @@ _HOMES: Final = {
     "Strategy": "victor_nb.workflows.strategies",
     "StrategyBoard": "victor_nb.notebook.widgets.strategy_board",
     "StrategyRun": "victor_nb.workflows.runs",
-    "Stream": "victor_nb.stream",
+    "Stream": "victor_nb.calls.stream",
     "Tiered": "victor_nb.workflows.strategies",
     "Usage": "victor_nb.values",
     "VictorError": "victor_nb.errors",

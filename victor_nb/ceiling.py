@@ -5,9 +5,9 @@ from __future__ import annotations
 from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING, Final
 
-from victor_nb.accounting.money import EXACT
+from victor_nb.calls.record import input_bytes
+from victor_nb.money import EXACT
 from victor_nb.providers.output import answers, max_output
-from victor_nb.record import input_bytes
 
 if TYPE_CHECKING:
     from victor_nb.config.profiles import Profile

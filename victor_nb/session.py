@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from decimal import Decimal
 
-    from victor_nb.accounting.calibration import Calibration
+    from victor_nb.accounting.budget import Calibration
     from victor_nb.accounting.ledger import Ledger
     from victor_nb.accounting.pricing import PriceBook
-    from victor_nb.agent import Chat
+    from victor_nb.calls.agent import Chat
     from victor_nb.values import Mode, Reply
     from victor_nb.wire.transport import Wire
+    from victor_nb.workflows.fan_out import Replies
     from victor_nb.workflows.orchestrator_pool import OrchestratorPool
-    from victor_nb.workflows.replies import Replies
     from victor_nb.workflows.runs import StrategyRun
 
 _POOL: Final = "victor_nb.workflows.orchestrator_pool:OrchestratorPool"
@@ -138,7 +138,7 @@ class Session:
     @cached_property
     def calibration(self) -> Calibration:
         """How many tokens a text will be."""
-        from victor_nb.accounting.calibration import Calibration  # noqa: PLC0415 - with the ledger
+        from victor_nb.accounting.budget import Calibration  # noqa: PLC0415 - with the ledger
 
         return Calibration(self.ledger)
 

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
 
-from victor_nb.accounting.columns import SELECTION, fetch
-from victor_nb.accounting.money import NANOS_PER_USD, from_nanos, usd
-from victor_nb.accounting.rows import MOMENT, SCHEMA, Row, decode, encode
-from victor_nb.accounting.writer import Writer
+from victor_nb.accounting.rows import MOMENT, SCHEMA, SELECTION, Row, decode, encode, fetch
+from victor_nb.accounting.store import Writer
 from victor_nb.errors import ConfigError
+from victor_nb.money import NANOS_PER_USD, from_nanos, usd
 
 if TYPE_CHECKING:
     import sqlite3

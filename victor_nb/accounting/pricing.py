@@ -10,7 +10,7 @@ from functools import lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final, Protocol
 
-from victor_nb.accounting.money import EXACT, quantise
+from victor_nb.money import EXACT, quantise
 from victor_nb.values import Price, Usage
 
 if TYPE_CHECKING:

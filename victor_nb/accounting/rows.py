@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from array import array
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
-from victor_nb.accounting.money import from_nanos, to_nanos
+from victor_nb.money import from_nanos, to_nanos
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    import sqlite3
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from decimal import Decimal
 
     from victor_nb.values import CostSource, Mode, Status, UsageSource
+
 
 Cell: TypeAlias = str | int | float | None
 """What SQLite takes and gives."""
@@ -157,3 +161,63 @@ def encode(row: Row, *, kernel: str, status: Status) -> tuple[Cell, ...]:
 def decode(cells: Sequence[Cell]) -> Row:
     """Return the row that the cells of `SCHEMA` stand for."""
     return Row(**{name: kind.decode(cell) for (name, kind), cell in zip(SCHEMA.items(), cells, strict=True)})
+
+
+REPEATED: Final = tuple(name for name in COLUMNS if SCHEMA[name].name == "word")
+"""The columns that are read as one."""
+PLAIN: Final = tuple(name for name in COLUMNS if SCHEMA[name].name not in {"word", "tags"})
+"""The columns that are read each for itself."""
+SELECTION: Final = f"json_array({', '.join(REPEATED)}), tags, {', '.join(PLAIN)}"
+"""What `fetch` wants selected."""
+
+_CHUNK: Final = 256
+"""Rows at a time: so few that they are still in the processor's cache when they are turned into columns."""
+
+
+class _Index(dict[str, int]):
+    """The number of each text, in the order in which they were met."""
+
+    def __missing__(self, text: str) -> int:
+        self[text] = number = len(self)
+        return number
+
+
+class Coded:
+    """A column of texts as numbers: `texts[codes[i]]` is the text of row i."""
+
+    def __init__(self) -> None:
+        self.codes = array("i")
+        self._index = _Index()
+
+    @property
+    def texts(self) -> list[str]:
+        """The different texts."""
+        return list(self._index)
+
+    def extend(self, texts: Iterable[str]) -> None:
+        """Add the texts of further rows."""
+        self.codes.extend(map(self._index.__getitem__, texts))
+
+
+class Columns(NamedTuple):
+    """The cells of the ledger, as they are on disk.
+
+    Attributes:
+        repeated: JSON arrays, each with the strings of one row in the order of `REPEATED`.
+        tags: JSON objects.
+        plain: Cells by column, for each of `PLAIN`.
+    """
+
+    repeated: Coded
+    tags: Coded
+    plain: Mapping[str, Sequence[Any]]
+
+
+def fetch(cursor: sqlite3.Cursor) -> Columns:
+    """Read what is left of a cursor over `SELECTION`."""
+    repeated, tags, plain = Coded(), Coded(), tuple[list[Any], ...]([] for _ in PLAIN)
+    columns = (repeated, tags, *plain)
+    for rows in iter(partial(cursor.fetchmany, _CHUNK), []):
+        for column, cells in zip(columns, zip(*rows, strict=True), strict=True):
+            column.extend(cells)
+    return Columns(repeated, tags, dict(zip(PLAIN, plain, strict=True)))

@@ -20,9 +20,8 @@ from pydantic import (
     model_validator,
 )
 
-from victor_nb.config.blueprint import fault
 from victor_nb.config.document import Document
-from victor_nb.config.strategies import StageSpec
+from victor_nb.config.strategies import StageSpec, fault
 from victor_nb.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Protocol, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from victor_nb.config.templates import BEFORE, NAME, RESERVED, places, slip
+from victor_nb.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 
 def _acceptance(value: object) -> object:
@@ -50,3 +56,113 @@ class StageSpec(BaseModel):
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     params: dict[str, Any] = Field(default_factory=dict[str, Any])
+
+
+SELECTIONS: Final = ("rank", "vote")
+PARSERS: Final = ("text", "item", "list", "code", "json")
+
+
+class Blueprint(Protocol):
+    """A stage, as far as it is to be checked."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - what they are is said in `workflows.stages.Stage`
+    @property
+    def prompt(self) -> str: ...  # noqa: D102
+    @property
+    def n(self) -> int: ...  # noqa: D102
+    @property
+    def keep(self) -> int | None: ...  # noqa: D102
+    @property
+    def select(self) -> object: ...  # noqa: D102
+    @property
+    def parse(self) -> object: ...  # noqa: D102
+    @property
+    def needs(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def adds_to(self) -> str | None: ...  # noqa: D102
+
+
+class Fault(NamedTuple):
+    """What is wrong, and where: the number of the stage (None: the whole list) and the field."""
+
+    stage: int | None
+    field: str
+    fact: str
+
+
+def fault(stages: Sequence[Blueprint]) -> Fault | None:
+    """Return the first thing that is wrong with a list of stages, or None."""
+    if not stages:
+        return Fault(None, "", "has no stage. Give it one at least: a name, a profile and a prompt")
+    found = (
+        Fault(number, field, fact)
+        for number, stage in enumerate(stages)
+        for field, fact in _faults(stage, [earlier.name for earlier in stages[:number]], stages)
+    )
+    first = next(found, None)
+    if first is None and not any("task" in places(stage.prompt, RESERVED) for stage in stages):
+        return Fault(0, "prompt", "no stage's prompt holds {task}, so the task would never be sent")
+    return first
+
+
+def needed(stage: Blueprint, earlier: Sequence[str]) -> tuple[str, ...]:
+    """Return the earlier stages that a stage waits for: those that its prompt has places for, and those it names."""
+    named = places(stage.prompt, (*BEFORE, *earlier))
+    last = earlier[-1:] if any(name in BEFORE for name in named) else ()
+    listed = (*(name for name in named if name not in BEFORE), *stage.needs, *filter(None, [stage.adds_to]))
+    return tuple(name for name in earlier if name in last or name in listed)
+
+
+def ranked(stage: Blueprint, earlier: Sequence[str]) -> str | None:
+    """Return the stage whose items a stage ranks: the one that its prompt shows."""
+    named = places(stage.prompt, (*BEFORE, *earlier))
+    if not named:
+        return None
+    return earlier[-1] if named[0] in BEFORE and earlier else named[0]
+
+
+def _faults(stage: Blueprint, earlier: Sequence[str], stages: Sequence[Blueprint]) -> Iterator[tuple[str, str]]:
+    yield from (("name", fact) for fact in _about_name(stage.name, earlier))
+    yield from (("prompt", fact) for fact in _about_prompt(stage, earlier, [each.name for each in stages]))
+    named = [("needs", name) for name in stage.needs] + ([("adds_to", stage.adds_to)] if stage.adds_to else [])
+    for field, name in named:
+        if name not in earlier:
+            yield field, f"no earlier stage is called {name!r}. {_hint(name, earlier)}"
+    for field, number in (("n", stage.n), ("keep", stage.keep)):
+        if number is not None and number < 1:
+            yield field, f"{number} is not a number of 1 or more"
+    for field, word, known in (("select", stage.select, SELECTIONS), ("parse", stage.parse, PARSERS)):
+        if isinstance(word, str) and word not in known:
+            yield field, f"{word!r} is unknown. {_hint(word, known)}"
+    if stage.select == "rank" and ranked(stage, earlier) is None:
+        yield "select", "there is nothing to rank. Put {items} or an earlier stage's name in braces into the prompt"
+
+
+def _about_name(name: str, earlier: Sequence[str]) -> Iterator[str]:
+    if not re.fullmatch(NAME, name):
+        yield f"{name!r} cannot stand in braces. Use letters, digits, _ and -, a letter first"
+    if name in RESERVED:
+        yield f"{name!r} has a meaning of its own in prompts. Choose another name"
+    if name in earlier:
+        yield f"two stages are called {name!r}. Rename one"
+
+
+def _about_prompt(stage: Blueprint, earlier: Sequence[str], names: Sequence[str]) -> Iterator[str]:
+    if not stage.prompt.strip():
+        yield "is empty"
+    wrong = slip(stage.prompt, (*RESERVED, *names))
+    if wrong:
+        yield wrong
+    for name in places(stage.prompt, (*BEFORE, *names)):
+        if name in BEFORE and not earlier:
+            yield f"{{{name}}}: nothing comes before the first stage"
+        elif name == stage.name:
+            yield f"{{{name}}} is this stage itself"
+        elif name not in BEFORE and name not in earlier:
+            yield f"{{{name}}} comes later. A prompt can show earlier stages only"
+
+
+def _hint(word: str, known: Sequence[str]) -> str:
+    close = did_you_mean(word, known)
+    return f"Did you mean {close!r}?" if close else f"Known: {', '.join(known) or 'none'}."

@@ -2,32 +2,153 @@
 
 from __future__ import annotations
 
+import pkgutil
 import traceback
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from victor_nb.accounting.money import usd
 from victor_nb.errors import MagicError, did_you_mean
-from victor_nb.notebook import costs
+from victor_nb.money import usd
 from victor_nb.notebook.boundary import redacted
-from victor_nb.notebook.desk import SETTABLE
-from victor_nb.notebook.display import reply_frame
-from victor_nb.notebook.doctor import examine
-from victor_nb.notebook.grammar import read, refuse_both, split
+from victor_nb.notebook.display import price, reply_frame
+from victor_nb.notebook.doctor import examine, keys_missing, one_profile, profile_table
+from victor_nb.notebook.grammar import SETTABLE, read, refuse_both, split
 from victor_nb.notebook.help import LINE
-from victor_nb.notebook.markdown import clean
-from victor_nb.notebook.plots import plot
-from victor_nb.notebook.profiles import keys_missing, one_profile, profile_table
-from victor_nb.notebook.tables import frame
+from victor_nb.notebook.markdown import clean, frame
 from victor_nb.values import Reply
+from victor_nb.workflows.fan_out import Replies
+from victor_nb.workflows.runs import StrategyRun
 from victor_nb.workflows.strategies import BUILT_IN, find_strategy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from victor_nb.notebook.desk import Desk
+    from victor_nb.accounting.rows import Row
     from victor_nb.notebook.display import Bundle
+    from victor_nb.notebook.grammar import Desk
     from victor_nb.session import Session
+
+
+_OF_A_RUN: Final = ("cost_by_stage", "funnel", "gantt")
+_OF_REPLIES: Final = ("replies",)
+_OF_THE_LEDGER: Final = ("spend_over_time", "tokens_vs_cost")
+KINDS: Final = (*_OF_A_RUN, *_OF_REPLIES, *_OF_THE_LEDGER)
+"""What can be charted without naming a frame; `victor_nb.reports.charts` has those that compare."""
+
+
+def plot(home: Session, words: list[str]) -> Bundle:
+    """Return a chart as a frame: a picture, and a sentence that says what is on it.
+
+    Raises:
+        MagicError: There is no such chart, or nothing to draw.
+    """
+    if len(words) != 1 or words[0] not in KINDS:
+        close = did_you_mean(words[0], KINDS) if words else None
+        hint = f"Did you mean {close}?" if close else f"Known: {' '.join(KINDS)}."
+        raise MagicError(f"%victor plot takes one kind, such as %victor plot spend_over_time. {hint}")
+    return picture(pkgutil.resolve_name("victor_nb.reports.charts:plot")(words[0], _source(home, words[0])))
+
+
+def picture(figure: Any) -> Bundle:  # noqa: ANN401 - a matplotlib figure, which only reports knows
+    """Return a figure as a frame; the alt text of a plain PNG is lost in a notebook."""
+    html: str = pkgutil.resolve_name("victor_nb.reports.charts:html_image")(figure)
+    return {"text/html": html, "text/plain": str(getattr(figure, "alt", ""))}
+
+
+def _source(home: Session, kind: str) -> object:
+    if kind in _OF_REPLIES:
+        if not isinstance(home.last, Replies):
+            raise MagicError(f"%victor plot {kind} charts a fan-out. Ask several first: %%victor profiles=fast,local.")
+        return home.last
+    if kind in _OF_A_RUN:
+        if isinstance(home.last, StrategyRun):
+            return home.last
+        if kind != "gantt":
+            raise MagicError(f"%victor plot {kind} charts a strategy. Run one first: %%victor strategy=funnel.")
+    frame = home.ledger.to_frame()
+    if not len(frame):
+        raise MagicError(f"%victor plot {kind} has nothing to draw: nothing has been asked yet.")
+    return frame
+
+
+GROUPS: Final = ("profile", "model", "provider", "strategy", "stage", "mode", "status", "notebook", "day")
+"""What `%victor cost by=` takes."""
+
+_UNANSWERED: Final = frozenset({"error", "refused"})
+
+
+def by(home: Session, group: str) -> Bundle:
+    """Return what this kernel has spent, by a column of the ledger, dearest first."""
+    groups: dict[str, list[Row]] = {}
+    for row in home.ledger.rows():
+        name = f"{row.ts:%Y-%m-%d}" if group == "day" else getattr(row, group) or "-"
+        groups.setdefault(str(name), []).append(row)
+    if not groups:
+        return frame([], [], above="Nothing has been asked yet.")
+    ordered = sorted(groups.items(), key=lambda item: _cost(item[1]), reverse=True)
+    rows = [(name, *_line(found)) for name, found in ordered]
+    total = home.ledger.total()
+    everything = [row for found in groups.values() for row in found]
+    rows.append(("total", *_line(everything)))
+    paid = f"Paid: {amount(total.billed, total.unpriced)}; list price: {amount(total.cost, total.unpriced)}."
+    return frame([group, "calls", "attempts", "tokens in", "tokens out", "list price"], rows, below=paid)
+
+
+def last_rows(home: Session, number: int) -> Bundle:
+    """Return the last attempts of this kernel, newest last."""
+    rows = home.ledger.rows()
+    cells = [
+        (
+            f"{row.ts.astimezone():%H:%M:%S}",
+            row.profile,
+            row.model,
+            row.mode,
+            row.status,
+            _count(row.input_tokens),
+            _count(row.output_tokens),
+            price(row.cost),
+            "" if row.latency is None else f"{row.latency:.2f} s",
+            row.error_type or "",
+        )
+        for row in rows[-number:]
+    ]
+    columns = ["time", "profile", "model", "mode", "status", "in", "out", "list price", "latency", "error"]
+    below = f"{len(cells)} of {len(rows)} attempts. session().ledger.to_frame() has all columns."
+    return frame(columns, cells, below=below if rows else "Nothing has been asked yet.")
+
+
+def amount(cost: Decimal, unpriced: int) -> str:
+    """Say a sum of which some parts may be unknown."""
+    known = usd(cost) if cost else "USD 0"
+    return f">= {known} ({unpriced} unpriced)" if unpriced else known
+
+
+def _line(rows: list[Row]) -> tuple[str, str, str, str, str]:
+    return (
+        f"{len({row.call_id for row in rows}):,}",
+        f"{len(rows):,}",
+        _count(_sum(row.input_tokens for row in rows)),
+        _count(_sum(row.output_tokens for row in rows)),
+        amount(_cost(rows), sum(_unpriced(row) for row in rows)),
+    )
+
+
+def _cost(rows: Iterable[Row]) -> Decimal:
+    return sum((row.cost for row in rows if row.cost is not None), Decimal(0))
+
+
+def _unpriced(row: Row) -> bool:
+    """Tell whether a row used tokens at an unknown price: one that was never answered did not."""
+    return row.cost is None and not (row.status in _UNANSWERED and row.input_tokens is None)
+
+
+def _sum(counts: Iterable[int | None]) -> int:
+    return sum(count for count in counts if count is not None)
+
+
+def _count(count: int | None) -> str:
+    return "" if count is None else f"{count:,}"
+
 
 WIDGETS: Final[Mapping[str, str]] = {
     "pick": "victor_nb.notebook.widgets.picker:ProfilePicker",
@@ -80,7 +201,7 @@ def _status(desk: Desk, home: Session) -> Bundle:
         ("profiles", f"{', '.join(settings.profiles)} (default: {settings.default})"),
         ("settings", "built in" if settings.built_in else settings.source),
         ("keys", f"not set: {', '.join(missing)}" if missing else "all that this mode needs are set"),
-        ("spent here", f"{costs.amount(total.billed, total.unpriced)}, {total.calls} calls, {total.attempts} attempts"),
+        ("spent here", f"{amount(total.billed, total.unpriced)}, {total.calls} calls, {total.attempts} attempts"),
     ]
     if home.chats:
         rows.append(("chats", ", ".join(home.chats)))
@@ -143,20 +264,20 @@ def _mode(words: list[str], home: Session) -> Bundle:
     return frame([], [], above=f"mode: {home.mode}.{forced}")
 
 
-def _cost(words: list[str], home: Session) -> Bundle:
+def _cost_commands(words: list[str], home: Session) -> Bundle:
     group = words[0].removeprefix("by=") if words else "profile"
-    if len(words) > 1 or group not in costs.GROUPS:
-        close = did_you_mean(group, costs.GROUPS)
-        hint = f"Did you mean by={close}?" if close else f"Known: {' '.join(costs.GROUPS)}."
+    if len(words) > 1 or group not in GROUPS:
+        close = did_you_mean(group, GROUPS)
+        hint = f"Did you mean by={close}?" if close else f"Known: {' '.join(GROUPS)}."
         raise MagicError(f"%victor cost {' '.join(words)[:40]} is not understood: it takes by=WORD. {hint}")
-    return costs.by(home, group)
+    return by(home, group)
 
 
 def _ledger(words: list[str], home: Session) -> Bundle:
     number = int(words[0]) if words and words[0].isdecimal() else 0 if words else 10
     if len(words) > 1 or not 1 <= number <= _MOST_ROWS:
         raise MagicError(f"%victor ledger takes a number of rows from 1 to {_MOST_ROWS}, such as %victor ledger 20.")
-    return costs.last_rows(home, number)
+    return last_rows(home, number)
 
 
 def _plot(words: list[str], home: Session) -> Bundle:
@@ -229,7 +350,7 @@ def _chats(words: list[str], home: Session) -> Bundle:
 COMPLEX: Final[Mapping[str, Callable[[list[str], Session], Bundle]]] = {
     "profiles": _profiles,
     "mode": _mode,
-    "cost": _cost,
+    "cost": _cost_commands,
     "ledger": _ledger,
     "errors": _errors,
     "chats": _chats,

@@ -9,12 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 from victor_nb.errors import VictorError
 from victor_nb.notebook import options
-from victor_nb.notebook.commands import known
-from victor_nb.notebook.costs import GROUPS
-from victor_nb.notebook.desk import SETTABLE
+from victor_nb.notebook.commands import GROUPS, KINDS, known
 from victor_nb.notebook.filters import FILTERS
-from victor_nb.notebook.plots import KINDS
-from victor_nb.notebook.references import own
+from victor_nb.notebook.grammar import SETTABLE, own
 from victor_nb.session import session
 from victor_nb.values import Mode
 from victor_nb.workflows.strategies import BUILT_IN

@@ -2,24 +2,116 @@
 
 from __future__ import annotations
 
+import html
 import json
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+import time
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 from uuid import uuid4
 
+from IPython.core.getipython import get_ipython
+
 from victor_nb.errors import MalformedAnswerError
-from victor_nb.notebook.bill import bill
+from victor_nb.money import usd
 from victor_nb.notebook.forms import Shown, as_markdown, present
 from victor_nb.notebook.grammar import MagicCall
-from victor_nb.notebook.markdown import FENCE, clean, escape, sanitise
-from victor_nb.notebook.pace import Pace
+from victor_nb.notebook.markdown import FENCE, clean, escape, frame, sanitise
+from victor_nb.values import Reply
+from victor_nb.workflows.progress_bar import Tally, tqdm_bar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from IPython.core.interactiveshell import InteractiveShell
 
     from victor_nb.errors import VictorError
-    from victor_nb.values import Reply
+    from victor_nb.workflows.fan_out import Entry, FanOut, Lane, Replies
+    from victor_nb.workflows.job import StrategyJob
+    from victor_nb.workflows.runs import StrategyRun
+
+
+PER_SECOND: Final = 8
+"""Updates at the most. Jupyter drops messages of a server that sends more than 1,000 a second, or 1 MB a second."""
+
+_WHOLE: Final = 400  # characters; up to here all of the text is shown while it grows
+_WINDOW: Final = 240  # characters of its end that are shown from then on
+_GROWTH: Final = 1.2  # how much longer a text must be to be shown whole again
+_ENVELOPE: Final = 110  # bytes of a message beside the text
+
+
+class Pace:
+    """Decides about one text. Showing all of it again for each of 1,500 pieces would take 9 MB for 9 kB.
+
+    Args:
+        clock: Seconds that only grow.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last = -1.0
+        self._size = 0
+        self._spent = 0
+
+    def window(self, size: int) -> int | None:
+        """Return how many characters of the end of a text to show now, of `size` in all; None to wait."""
+        now = self._clock()
+        if size <= self._size or (self._size and now - self._last < 1 / PER_SECOND):
+            return None
+        shown = size if size <= _WHOLE else _WINDOW
+        if size <= _WHOLE and size < self._size * _GROWTH:
+            return None
+        if self._spent + shown + _ENVELOPE > _allowance(size):
+            return None
+        self._last, self._size = now, size
+        return shown
+
+    def sent(self, size: int) -> None:
+        """Count a frame of `size` bytes."""
+        self._spent += size + _ENVELOPE
+
+
+def _allowance(size: int) -> float:
+    """Return the bytes that frames may take until a text has `size`: less than once more the text, if it is long.
+
+    The frame that is saved takes two more, as Markdown and as plain text: three times the text in all.
+    """
+    return min(1_000 + size, 2_300 + 0.45 * size)
+
+
+MODES: Final = {"simulate": "simulated", "replay": "replayed"}
+_REASONS: Final = {"length": "cut at max_tokens", "content_filter": "cut by the provider's filter"}
+
+
+def bill(reply: Reply) -> str:
+    """Return the line: `fast · gpt-6-luna · 212 -> 340 tok · USD 0.0002 · 2.1 s`, then what is out of the ordinary.
+
+    The cost is the list price; it was not paid where the line says `simulated` or `replayed`.
+    """
+    return " · ".join(_parts(reply))
+
+
+def price(cost: Decimal | None) -> str:
+    """Say a cost in USD; an unknown one is not 0."""
+    return "unpriced" if cost is None else usd(cost)
+
+
+def _parts(reply: Reply) -> Iterator[str]:
+    yield reply.profile
+    if reply.model != reply.profile:
+        yield reply.model
+    yield f"{reply.usage.input_tokens:,} -> {reply.usage.output_tokens:,} tok"
+    yield price(reply.cost)
+    yield f"{reply.latency:.1f} s"
+    if reply.mode in MODES:
+        yield MODES[reply.mode]
+    if reply.attempts > 1:
+        yield f"{reply.attempts} attempts"
+    if reply.status != "ok":
+        yield reply.status
+    elif reply.finish_reason in _REASONS:
+        yield _REASONS[reply.finish_reason]
+    yield from reply.notes
+
 
 Bundle: TypeAlias = "Mapping[str, str]"
 """A frame, by MIME type."""
@@ -121,3 +213,281 @@ def final_frame(shown: Shown, reply: Reply, call: MagicCall) -> Bundle:
 def reply_frame(reply: Reply) -> Bundle:
     """Return a reply as it is shown where it is the value of a cell."""
     return final_frame(as_markdown(reply.content), reply, MagicCall())
+
+
+_MOST_COLUMNS: Final = 6  # answers side by side; more stand in rows
+_SHORT: Final = 200  # characters of each answer that stands in a row
+_ROWS: Final = 12  # answers that are shown in rows while they grow
+_MOST_ROWS: Final = 200  # answers in the table that is kept
+_ROWS_EVERY: Final = 0.5  # seconds between two frames of these
+_TAIL: Final = 240  # characters of each answer that are shown while it grows
+_MOST_SHOWN: Final = 20_000  # characters of each answer in the table that is kept
+# `pre`: nothing in it is Markdown, or mathematics, to any reader.
+_TEXT: Final = "white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere;background:none"
+_CELL: Final = f'<td style="text-align:left;vertical-align:top"><pre style="{_TEXT}">{{}}</pre></td>'
+_HEAD: Final = '<th scope="col" style="text-align:left">{}</th>'
+
+
+class LiveColumns:
+    """The answers of one fan-out in one place.
+
+    Args:
+        publish: Shows a frame in place of the one before.
+        call: What of the answers is to be seen.
+        watched: Whether anybody looks before they are complete.
+    """
+
+    def __init__(self, publish: Callable[[Bundle], None], call: MagicCall, *, watched: bool) -> None:
+        self._publish = publish
+        self._call = call
+        self._pace = Pace() if watched and call.show == "answer" else None
+        self._due = 0.0
+
+    def grow(self, fan: FanOut) -> None:
+        """Show the ends of the answers so far, if it is time to; of many, how many have come and what is said now."""
+        if len(fan.lanes) > _MOST_COLUMNS:
+            self._grow_in_rows(fan.lanes)
+            return
+        texts = [lane.text for lane in fan.lanes]
+        if self._pace is None or self._pace.window(sum(map(len, texts))) is None:
+            return
+        heads = [label(lane) for lane in fan.lanes]
+        cells = [clean(f"… {text[-_TAIL:]}" if len(text) > _TAIL else text) for text in texts]
+        frame = {"text/html": _table(heads, [cells])}
+        self._publish(frame)
+        self._pace.sent(len(json.dumps(frame)))
+
+    def _grow_in_rows(self, lanes: Sequence[Lane]) -> None:
+        now = time.monotonic()
+        if self._pace is None or now < self._due:
+            return
+        self._due = now + _ROWS_EVERY
+        growing = [lane for lane in lanes if lane.outcome is None]
+        speaking = [(label(lane), _short(lane.text)) for lane in growing if lane.text][:_ROWS]
+        line = f"{Tally.of(lanes, total=len(lanes))} · {len(growing)} under way"
+        self._publish({"text/html": _said_of_all(line) + (_table(("answer", "so far"), speaking) if speaking else "")})
+
+    def end(self, replies: Replies) -> None:
+        """Show the table that is to be kept: a column for each answer, of many a row with the beginning of it."""
+        if self._call.show == "none":
+            return
+        if len(replies.entries) > _MOST_COLUMNS:
+            self._end_in_rows(replies)
+            return
+        heads = [label(entry) for entry in replies.entries]
+        answers = [_said(entry) for entry in replies.entries] if self._call.show == "answer" else None
+        bills = [_billed(entry) for entry in replies.entries]
+        line = replies_summary(replies) if self._call.cost else ""
+        rows = [row for row in (answers, bills if self._call.cost else None) if row is not None]
+        plain = [
+            f"[{head}]\n" + "\n".join(part for part in column if part)
+            for head, *column in zip(heads, *rows, strict=True)
+        ]
+        self._publish(
+            {
+                "text/html": _table(heads, rows) + (_said_of_all(line) if line else ""),
+                "text/plain": "\n\n".join([*plain, *([line] if line else [])]),
+            }
+        )
+
+    def _end_in_rows(self, replies: Replies) -> None:
+        answered, billed = self._call.show == "answer", bool(self._call.cost)
+        heads = ["answer", *(["text"] if answered else []), *(["bill"] if billed else [])]
+        rows = [
+            (label(entry), *([_short(_said(entry))] if answered else []), *([_billed(entry)] if billed else []))
+            for entry in replies.entries[:_MOST_ROWS]
+        ]
+        name = self._call.out or "session().last"
+        left_out = len(replies.entries) - len(rows)
+        more = f"{left_out:,} further answers and the" if left_out else "The"
+        note = f"{more} whole texts are in {name}; {name}.to_frame() has them as a table." if answered else ""
+        lines = [line for line in (replies_summary(replies) if billed else "", note) if line]
+        plain = [f"[{head}] " + " · ".join(rest) for head, *rest in rows]
+        self._publish(
+            {
+                "text/html": "".join(map(_said_of_all, lines)) + _table(heads, rows),
+                "text/plain": "\n\n".join([*lines, "\n".join(plain)]),
+            }
+        )
+
+
+def label(lane: Lane | Entry) -> str:
+    """Return what stands over a column: the profile, and which prompt or sample where there are several."""
+    more = [f"prompt {lane.prompt + 1}"] if lane.prompt else []
+    more += [f"sample {lane.sample + 1}"] if lane.sample else []
+    return " · ".join([lane.profile, *more])
+
+
+def replies_summary(replies: Replies) -> str:
+    """Return the bill of all: tokens, list price, wall and serial seconds, and who failed."""
+    usage, ok, failed = replies.usage, replies.ok, replies.failed
+    unpriced = sum(reply.cost is None for reply in ok)
+    known = sum((reply.cost for reply in ok if reply.cost is not None), Decimal(0))
+    money = f">= {usd(known)} ({unpriced} unpriced)" if unpriced else usd(known)
+    parts = [
+        f"{len(ok)} answers",
+        f"{usage.input_tokens:,} -> {usage.output_tokens:,} tok",
+        money,
+        f"{replies.wall:.1f} s wall, {replies.serial:.1f} s serial",
+        *dict.fromkeys(MODES[reply.mode] for reply in ok if reply.mode in MODES),
+    ]
+    if failed:
+        count = sum(not isinstance(entry.outcome, Reply) for entry in replies.entries)
+        names = ", ".join(f"{name} ({type(error).__name__})" for name, error in failed.items())
+        parts.append(f"{count} of {len(replies.entries)} failed: {names}")
+    return " · ".join(parts)
+
+
+def _said(entry: Entry) -> str:
+    if not isinstance(entry.outcome, Reply):
+        return f"{type(entry.outcome).__name__}: {clean(str(entry.outcome))}"
+    text = clean(entry.outcome.content)
+    cut = f"\n… {len(text) - _MOST_SHOWN:,} characters more are in the reply" if len(text) > _MOST_SHOWN else ""
+    return text[:_MOST_SHOWN] + cut
+
+
+def _short(text: str) -> str:
+    """Return the beginning of a text, on one line."""
+    line = " ".join(clean(text[: 4 * _SHORT]).split())
+    return line if len(line) <= _SHORT else f"{line[:_SHORT]}…"
+
+
+def _said_of_all(line: str) -> str:
+    return f"<p>{html.escape(clean(line))}</p>"
+
+
+def _billed(entry: Entry) -> str:
+    return clean(bill(entry.outcome)) if isinstance(entry.outcome, Reply) else "failed"
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    top = "".join(_HEAD.format(html.escape(clean(head))) for head in heads)
+    body = "".join(f"<tr>{''.join(_CELL.format(html.escape(cell)) for cell in row)}</tr>" for row in rows)
+    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+
+
+_EVERY: Final = 0.25  # seconds between two frames; a table of stages changes slowly
+_TAIL_staging: Final = 160  # characters of the stage that is running
+_COLUMNS: Final = ("stage", "profile", "state", "calls", "kept", "list price")
+
+
+class LiveStages:
+    """One strategy run in one place of a cell.
+
+    Args:
+        publish: Shows a frame in place of the one before.
+        call: What is to be seen.
+        watched: Whether anybody looks before it is complete.
+    """
+
+    def __init__(self, publish: Callable[[Bundle], None], call: MagicCall, *, watched: bool) -> None:
+        self._publish = publish
+        self._call = call
+        self._watched = watched and call.show == "answer"
+        self._last = 0.0
+
+    def grow(self, job: StrategyJob) -> None:
+        """Show the stages as they stand, if it is time to."""
+        now = time.monotonic()
+        if not self._watched or now - self._last < _EVERY:
+            return
+        self._last = now
+        progress = job.progress
+        rows = [
+            (stage.name, stage.profile, stage.state, f"{stage.done} of {stage.total}", stage.kept, price(stage.cost))
+            for stage in progress.stages
+        ]
+        tail = " ".join(progress.text[-_TAIL_staging:].split())
+        self._publish(frame(_COLUMNS, rows, above=str(progress), below=f"… {tail}" if tail else ""))
+
+    def end(self, run: StrategyRun) -> None:
+        """Show the answer, the stages and the bill, as they are to be kept."""
+        if self._call.show == "none":
+            return
+        rows = [
+            (
+                stage.name,
+                stage.profile,
+                f"{stage.ended - stage.began:.1f} s",
+                len(stage.replies),
+                f"{len(stage.kept)} of {len(stage.items)}" if len(stage.items) > 1 else "",
+                price(stage.cost),
+            )
+            for stage in run.stages
+        ]
+        table = frame(("stage", "profile", "took", "answers", "kept", "list price"), rows)
+        answer = run.content if self._call.show == "answer" else ""
+        line = run_summary(run) if self._call.cost else ""
+        marked = [sanitise(answer) if answer else "", table["text/markdown"], escape(line).replace("-&gt;", "->")]
+        plain = [clean(answer), table["text/plain"], clean(line)]
+        self._publish(
+            {
+                "text/markdown": "\n\n".join(part for part in marked if part),
+                "text/plain": "\n\n".join(part for part in plain if part),
+            }
+        )
+
+
+def run_summary(run: StrategyRun) -> str:
+    """Return the bill of a run: `funnel · 13 calls · 5,300 -> 2,100 tok · USD 0.0316 · 8.1 s wall, 21.4 s serial`."""
+    spent, usage = run.spent, run.usage
+    money = f">= {usd(spent.cost)} ({spent.unpriced} unpriced)" if spent.unpriced else usd(spent.cost)
+    parts = [
+        run.strategy,
+        f"{run.calls} calls",
+        f"{usage.input_tokens:,} -> {usage.output_tokens:,} tok",
+        money,
+        f"{run.wall:.1f} s wall, {run.serial:.1f} s serial",
+        *dict.fromkeys(MODES[row.mode] for row in run.rows if row.mode in MODES),
+    ]
+    if not run.complete:
+        parts.append(f"not complete: {run.stopped}")
+    return " · ".join(parts)
+
+
+_VIEW: Final = "application/vnd.jupyter.widget-view+json"
+
+
+class CellMeter:
+    """One bar in one place of a cell. What tqdm would display itself, a saved notebook keeps as its first state.
+
+    Args:
+        publish: Shows a frame in place of the one before.
+        began: When the work began, by `time.perf_counter`.
+    """
+
+    def __init__(self, publish: Callable[[Bundle], None], began: float) -> None:
+        self._publish = publish
+        self._began = began
+        self._bar: Any = None
+
+    def show(self, text: str, tally: Tally) -> None:
+        """Move the bar; the first time, show it."""
+        new = self._bar is None
+        if new:
+            self._bar = tqdm_bar("tqdm.auto:tqdm", self._began, tally, display=False)
+        self._bar.total, self._bar.n = tally.total, tally.done
+        self._bar.set_description_str(text)
+        if new:
+            view = {"version_major": 2, "version_minor": 0, "model_id": self._bar.container.model_id}
+            self._publish(cast("Any", {_VIEW: view, "text/plain": text}))
+
+    def close(self) -> None:
+        """Empty its place, and end its widgets."""
+        if self._bar is None:
+            return
+        self._publish({"text/plain": ""})  # takes no room in any front end; nbconvert warns of an output without data
+        self._bar.close()
+        box = self._bar.container
+        for widget in (*box.children, box):
+            for part in (widget.layout, getattr(widget, "style", None), widget):
+                if part is not None:
+                    part.close()
+
+
+def cell_meter(began: float) -> CellMeter | None:
+    """Return a bar for the cell that runs now; None where there is no notebook, or one that tqdm draws no widget in."""
+    shell = get_ipython()
+    if shell is None or not hasattr(shell, "kernel") or shell.__class__.__module__.startswith("spyder"):
+        return None
+    return CellMeter(publisher(shell), began)

@@ -15,7 +15,7 @@ from numbers import Number
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeGuard, cast
 
 from victor_nb.errors import PromptError, did_you_mean
-from victor_nb.notebook.tables import markdown_table
+from victor_nb.notebook.markdown import markdown_table
 from victor_nb.values import Reply
 
 if TYPE_CHECKING:

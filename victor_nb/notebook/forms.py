@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from victor_nb.errors import MalformedAnswerError
-from victor_nb.notebook.markdown import FENCE, clean, fence, sanitise, shorten
-from victor_nb.notebook.tables import markdown_table, plain_table
+from victor_nb.notebook.markdown import FENCE, clean, fence, markdown_table, plain_table, sanitise, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -11,16 +11,66 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final, cast
+from weakref import WeakKeyDictionary
 
 from victor_nb.errors import MagicError, did_you_mean
 from victor_nb.notebook import options
-from victor_nb.notebook.references import look_up
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from decimal import Decimal
+
+
+_REFERENCE: Final = re.compile(r"\$([^\W\d]\w*(?:\.[^\W\d]\w*)*)")
+_SHELLS: Final = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open"})
+"""Names that IPython puts beside the user's."""
+
+
+def own(names: Iterable[str]) -> list[str]:
+    """Return the names that a user gave, without what Python and IPython keep among them."""
+    return [name for name in names if not name.startswith("_") and name not in _SHELLS]
+
+
+def look_up(key: str, text: str, names: Mapping[str, object]) -> object:
+    """Return the object that `$name` or `$name.part` means; a text that is no reference stays as it is.
+
+    Raises:
+        MagicError: There is no such name, or no such part of it.
+    """
+    match = _REFERENCE.fullmatch(text)
+    if match is None:
+        if text.startswith("$") and (len(text) == 1 or text[1].isdigit() or text[1] == "{"):
+            raise MagicError(f"{key}={text} is no reference. $ stands before a Python name only, such as {key}=$value.")
+        return text
+    first, *parts = match[1].split(".")
+    if first not in names:
+        close = did_you_mean(first, own(names))
+        hint = f"Did you mean ${close}?" if close else "Run the cell that defines it first."
+        raise MagicError(f"{key}=${match[1]}: {first!r} is not defined. {hint}")
+    value = names[first]
+    for part in parts:
+        value = _part(value, part, f"{key}=${match[1]}")
+    return value
+
+
+def _part(value: object, part: str, shown: str) -> object:
+    if part.startswith("_") or isinstance(value, ModuleType):
+        raise MagicError(f"{shown}: what starts with _ or belongs to a module cannot be reached. Give it a name first.")
+    entries = _entries(value)
+    if part in entries:
+        return entries[part]
+    try:
+        return getattr(value, part)
+    except AttributeError:
+        raise MagicError(f"{shown}: a {type(value).__name__} has no {part!r}. Check the name.") from None
+
+
+def _entries(value: object) -> Mapping[str, object]:
+    return cast("Mapping[str, object]", value) if isinstance(value, Mapping) else {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,3 +313,71 @@ def refuse_both(given: Mapping[str, object], one: str, other: str) -> None:
 
 def _short(word: str, most: int = 40) -> str:
     return repr(word if len(word) <= most else word[: most - 1] + "…")
+
+
+SETTABLE: Final = ("profile", "profiles", "system", "timeout", "max_tokens", "temperature", "cost", "show")
+"""The keys that `%victor set` takes."""
+
+_LONGEST: Final = 40  # characters of a value where defaults are listed
+_ONE_OR_MANY: Final = ("profile", "profiles")
+
+
+class Desk:
+    """The defaults of one notebook.
+
+    Attributes:
+        given: Each by its key, in the order in which they came.
+        defaults: The same as the call that a bare `%%victor` is.
+        watchers: Called after every change.
+    """
+
+    def __init__(self) -> None:
+        self.given: dict[str, object] = {}
+        self.defaults = MagicCall()
+        self.watchers: list[Callable[[], object]] = []
+
+    def set(self, given: Mapping[str, object]) -> None:
+        """Take further defaults; one profile takes the place of several, and the other way round."""
+        for key, other in (_ONE_OR_MANY, _ONE_OR_MANY[::-1]):
+            if key in given:
+                self.given.pop(other, None)
+        self.given.update(given)
+        self._changed()
+
+    def reset(self) -> None:
+        """Forget all defaults."""
+        self.given.clear()
+        self._changed()
+
+    @property
+    def profiles(self) -> tuple[str, ...]:
+        """Whom a bare `%%victor` asks; empty for the default of the settings."""
+        one = self.defaults.profile
+        return self.defaults.profiles or ((one,) if one else ())
+
+    def _changed(self) -> None:
+        self.defaults = apply(self.given, MagicCall())
+        for watcher in list(self.watchers):
+            watcher()
+
+    def __str__(self) -> str:
+        """Say the defaults as `%victor set` takes them."""
+        return " ".join(f"{key}={_word(value)}" for key, value in self.given.items())
+
+
+def _word(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ",".join(str(part) for part in value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return shlex.quote(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…")
+
+
+_desks: Final[WeakKeyDictionary[Any, Desk]] = WeakKeyDictionary()
+_nobodys: Final = Desk()
+
+
+def desk(shell: object | None) -> Desk:
+    """Return the desk of a notebook's shell; without a shell there is one for the process."""
+    return _nobodys if shell is None else _desks.setdefault(shell, Desk())

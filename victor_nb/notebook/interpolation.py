@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from victor_nb.calls.record import estimate_tokens
 from victor_nb.errors import PromptError, SecretError, did_you_mean
 from victor_nb.notebook.filters import insert, is_mapping
-from victor_nb.notebook.references import own
-from victor_nb.record import estimate_tokens
+from victor_nb.notebook.grammar import own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

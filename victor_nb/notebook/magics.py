@@ -9,26 +9,31 @@ from typing import TYPE_CHECKING, Any, cast
 
 from victor_nb.errors import MagicError
 from victor_nb.notebook import commands
-from victor_nb.notebook.asking import Question, ask, ask_behind, prepare
+from victor_nb.notebook.ask import (
+    Question,
+    ask,
+    ask_behind,
+    ask_many,
+    fan_out_behind,
+    prepare,
+    run_strategy,
+    strategy_behind,
+)
 from victor_nb.notebook.boundary import recorded
-from victor_nb.notebook.columns import LiveColumns
-from victor_nb.notebook.desk import desk
-from victor_nb.notebook.display import LiveAnswer, publisher
-from victor_nb.notebook.dry import rehearse
+from victor_nb.notebook.commands import picture
+from victor_nb.notebook.display import LiveAnswer, LiveColumns, LiveStages, publisher
+from victor_nb.notebook.dry_run import rehearse
 from victor_nb.notebook.forms import present
-from victor_nb.notebook.grammar import parse, split_prompt
+from victor_nb.notebook.grammar import desk, parse, split_prompt
 from victor_nb.notebook.help import CELL, LINE
-from victor_nb.notebook.many import ask_many, fan_out_behind, run_strategy, strategy_behind
 from victor_nb.notebook.markdown import escape
-from victor_nb.notebook.plots import picture
-from victor_nb.notebook.staging import LiveStages
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
     from IPython.core.interactiveshell import InteractiveShell
 
-    from victor_nb.notebook.background import Background
+    from victor_nb.notebook.ask import Background
     from victor_nb.notebook.widgets.base import Surface
     from victor_nb.notebook.widgets.playground import Playground
     from victor_nb.session import Session

@@ -10,8 +10,8 @@ import anthropic
 from anthropic import AsyncAnthropic
 
 from victor_nb.providers.base import Provider
+from victor_nb.providers.http import finish, items, number, read, text
 from victor_nb.providers.output import max_output
-from victor_nb.providers.shapes import finish, items, number, read, text
 from victor_nb.values import Delta, Usage
 
 if TYPE_CHECKING:

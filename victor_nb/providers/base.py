@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 import httpx2
 
-from victor_nb.providers.border import Border
-from victor_nb.providers.logs import guard_logs
+from victor_nb.providers.translate import Border, guard_logs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator

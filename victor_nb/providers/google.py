@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import quote
 
-from victor_nb.providers.border import StatusError
-from victor_nb.providers.plain import PlainProvider, lines, parse
-from victor_nb.providers.shapes import finish, items, number, read, text
+from victor_nb.providers.http import PlainProvider, finish, items, lines, number, parse, read, text
+from victor_nb.providers.translate import StatusError
 from victor_nb.values import Delta, Usage
 
 if TYPE_CHECKING:

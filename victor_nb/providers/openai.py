@@ -10,8 +10,7 @@ import openai
 from openai import AsyncOpenAI
 
 from victor_nb.providers.base import Provider
-from victor_nb.providers.plain import parse
-from victor_nb.providers.shapes import finish, items, number, read, text
+from victor_nb.providers.http import finish, items, number, parse, read, text
 from victor_nb.values import Delta, Usage
 
 if TYPE_CHECKING:

@@ -24,10 +24,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import numpy as np
 import pandas as pd
 
-from victor_nb.accounting.columns import REPEATED
-from victor_nb.accounting.money import NANOS_PER_USD
-from victor_nb.accounting.rows import COLUMNS, SCHEMA
+from victor_nb.accounting.rows import COLUMNS, REPEATED, SCHEMA
 from victor_nb.errors import BudgetError
+from victor_nb.money import NANOS_PER_USD
 from victor_nb.reports.summaries import spend, summary
 from victor_nb.values import Reply
 
@@ -38,11 +37,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from victor_nb.accounting.columns import Coded, Columns
-    from victor_nb.accounting.rows import Row
+    from victor_nb.accounting.rows import Coded, Columns, Row
     from victor_nb.errors import VictorError
     from victor_nb.reports.styles import Table
-    from victor_nb.workflows.replies import Entry
+    from victor_nb.workflows.fan_out import Entry
     from victor_nb.workflows.runs import StageResult, StrategyRun
 
 

@@ -12,7 +12,7 @@ from zlib import crc32
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from victor_nb.accounting.money import usd
+from victor_nb.money import usd
 from victor_nb.reports.frames import KINDS
 
 if TYPE_CHECKING:

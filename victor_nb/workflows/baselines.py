@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from victor_nb.accounting.money import usd
 from victor_nb.errors import ConfigError
+from victor_nb.money import usd
 from victor_nb.values import Usage
 from victor_nb.workflows.stages import Stage
 from victor_nb.workflows.strategies import Strategy
-from victor_nb.workflows.tariff import Tariff, find_tariff, reprice
+from victor_nb.workflows.what_if import Tariff, find_tariff, reprice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,9 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 
 from victor_nb.errors import ConfigError
-from victor_nb.workflows.items import spoken
-from victor_nb.workflows.jsons import find_json
-from victor_nb.workflows.votes import key
+from victor_nb.workflows.lists import find_json, key, spoken
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

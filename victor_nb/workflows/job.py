@@ -7,15 +7,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
 from victor_nb.errors import ClosedError, VictorInterrupted
-from victor_nb.workflows.bars import Bar, Tally
+from victor_nb.workflows.progress_bar import Bar, Tally
 from victor_nb.workflows.runs import collect
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from victor_nb.accounting.budget import Limit
+    from victor_nb.calls.request import CallOptions
     from victor_nb.loop import Job
-    from victor_nb.plan import CallOptions
     from victor_nb.workflows.engine import Engine
     from victor_nb.workflows.progress import Progress
     from victor_nb.workflows.runs import StrategyRun

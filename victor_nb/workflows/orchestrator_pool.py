@@ -6,20 +6,19 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Self, Unpack
 
+from victor_nb.calls.orchestrator import AgentOrchestrator
 from victor_nb.errors import ClosedError
-from victor_nb.orchestrator import AgentOrchestrator
 from victor_nb.session import session
 from victor_nb.workflows.fan_out import FanOut, check_on_error, judged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from victor_nb.calls.request import CallOptions
     from victor_nb.config.settings import Settings
-    from victor_nb.plan import CallOptions
     from victor_nb.session import Session
     from victor_nb.values import Reply
-    from victor_nb.workflows.fan_out import OnError
-    from victor_nb.workflows.replies import Replies
+    from victor_nb.workflows.fan_out import OnError, Replies
 
 
 class OrchestratorPool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from victor_nb.errors import PartialAnswerError
 from victor_nb.values import Reply
-from victor_nb.workflows.items import numbered, spoken
+from victor_nb.workflows.lists import numbered, spoken
 
 if TYPE_CHECKING:
     from victor_nb.workflows.fan_out import Lane

@@ -9,10 +9,7 @@ import re
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
-from victor_nb.workflows.items import spoken
-from victor_nb.workflows.jsons import find_json
-from victor_nb.workflows.marks import WORDS, marks
-from victor_nb.workflows.votes import MARKUP, agree
+from victor_nb.workflows.lists import MARKUP, WORDS, agree, find_json, marks, spoken
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from victor_nb.accounting.ledger import Total
 from victor_nb.values import Usage
 from victor_nb.workflows.progress import total
-from victor_nb.workflows.tariff import usage_of
+from victor_nb.workflows.what_if import usage_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from victor_nb.config.blueprint import ranked
+from victor_nb.config.strategies import ranked
 from victor_nb.errors import BudgetError, ConfigError, MalformedAnswerError, VictorError
 from victor_nb.values import Reply
 from victor_nb.workflows.checks import accepted
-from victor_nb.workflows.items import parse, spoken
+from victor_nb.workflows.lists import key, parse, spoken, vote
 from victor_nb.workflows.ranking import choose
-from victor_nb.workflows.votes import key, vote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

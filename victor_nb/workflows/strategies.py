@@ -11,10 +11,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, Unpack
 
-from victor_nb.config.blueprint import fault
+from victor_nb.config.strategies import fault
 from victor_nb.errors import ConfigError, did_you_mean
 from victor_nb.session import session
-from victor_nb.workflows import prompts
 from victor_nb.workflows.checks import Agreement
 from victor_nb.workflows.engine import Engine
 from victor_nb.workflows.job import Keeping, StrategyJob, bar
@@ -24,12 +23,94 @@ from victor_nb.workflows.stages import Stage
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from victor_nb.calls.request import CallOptions
     from victor_nb.config.settings import Settings
-    from victor_nb.plan import CallOptions
     from victor_nb.values import Reply
     from victor_nb.workflows.checks import Acceptance
     from victor_nb.workflows.orchestrator_pool import OrchestratorPool
     from victor_nb.workflows.runs import StrategyRun
+
+
+DIRECT: Final = "{task}"
+
+EXPLORE: Final = """\
+Suggest 1 idea for this task: {task}
+
+In a few sentences: what it is, how it works, why it serves. Do not do the task yet. This is idea {sample} of {n}, \
+each from another angle, so do not settle for the most obvious one."""
+
+SELECT: Final = """\
+Rank the ideas below for this task and choose the best {keep}: {task}
+
+Begin with their numbers only, best first, on one line (such as: 4, 1, 7). Below it, give a short reason for each.
+
+{items}"""
+
+IMPLEMENT: Final = """\
+{task}
+
+Start from the first of the ideas below (they are ranked), and take from the others what makes it better. Give the \
+complete result only, no account of how you came to it.
+
+{items}"""
+
+REVIEW: Final = """\
+Review the result below of this task: {task}
+
+If nothing needs to change, answer with the one word APPROVED. Else list what is wrong or missing, gravest first, each \
+with the corrected passage. Do not repeat the rest.
+
+{implement}"""
+
+REVISE: Final = """\
+Revise the result below of this task: {task}
+
+Work in what the review asks for, where it is right, and change nothing else. Give the whole result, and no account of \
+the changes.
+
+{implement}
+
+The review:
+
+{review}"""
+
+PROTOTYPE: Final = """\
+{task}
+
+A first, quick but complete version is enough."""
+
+REFINE: Final = """\
+Improve the first version below of this task: {task}
+
+Fix what is wrong, add what is missing, make it clearer. Give the whole result, and no account of the changes.
+
+{prototype}"""
+
+POLISH: Final = """\
+Polish the version below of this task until nothing is left to mend: {task}
+
+Check every detail, cut every needless word. Give the whole result, and no account of the changes.
+
+{refine}"""
+
+RESEARCH: Final = """\
+List the requirements, facts and pitfalls for this task: {task}
+
+Give also the approach to take. Be brief and definite. Do not do the task yet."""
+
+CODE: Final = """\
+{task}
+
+Use the findings below. Give the complete result only, no account of how you came to it.
+
+{research}"""
+
+TEST: Final = """\
+Write tests for the result below of this task: {task}
+
+Cover the ordinary cases, the edges, and what must not happen. Do not repeat the result.
+
+{code}"""
 
 
 class Strategy:
@@ -159,12 +240,12 @@ class Funnel(Strategy):
         name: str = "funnel",
     ) -> None:
         stages = [
-            Stage("explore", explore, prompts.EXPLORE, n=ideas, parse="item"),
-            Stage("select", select, prompts.SELECT, select="rank", keep=keep),
-            Stage("implement", implement, prompts.IMPLEMENT),
-            Stage("review", review, prompts.REVIEW, adds_to=None if revise else "implement"),
+            Stage("explore", explore, EXPLORE, n=ideas, parse="item"),
+            Stage("select", select, SELECT, select="rank", keep=keep),
+            Stage("implement", implement, IMPLEMENT),
+            Stage("review", review, REVIEW, adds_to=None if revise else "implement"),
         ]
-        super().__init__(name, [*stages, Stage("revise", revise, prompts.REVISE)] if revise else stages)
+        super().__init__(name, [*stages, Stage("revise", revise, REVISE)] if revise else stages)
 
 
 class Tiered(Strategy):
@@ -174,9 +255,9 @@ class Tiered(Strategy):
         self, prototype: str = "fast", refine: str = "default", polish: str = "premium", *, name: str = "tiered"
     ) -> None:
         stages = [
-            Stage("prototype", prototype, prompts.PROTOTYPE),
-            Stage("refine", refine, prompts.REFINE),
-            Stage("polish", polish, prompts.POLISH),
+            Stage("prototype", prototype, PROTOTYPE),
+            Stage("refine", refine, REFINE),
+            Stage("polish", polish, POLISH),
         ]
         super().__init__(name, stages)
 
@@ -188,9 +269,9 @@ class Specialized(Strategy):
         self, research: str = "default", code: str = "premium", test: str = "fast", *, name: str = "specialized"
     ) -> None:
         stages = [
-            Stage("research", research, prompts.RESEARCH),
-            Stage("code", code, prompts.CODE),
-            Stage("test", test, prompts.TEST, adds_to="code"),
+            Stage("research", research, RESEARCH),
+            Stage("code", code, CODE),
+            Stage("test", test, TEST, adds_to="code"),
         ]
         super().__init__(name, stages)
 
@@ -199,7 +280,7 @@ class Single(Strategy):
     """One direct answer: what all the others are compared with. The task is sent as it is."""
 
     def __init__(self, profile: str = "default", *, name: str | None = None) -> None:
-        super().__init__(name or f"single {profile}", [Stage("answer", profile, prompts.DIRECT)])
+        super().__init__(name or f"single {profile}", [Stage("answer", profile, DIRECT)])
 
 
 class Cascade(Strategy):
@@ -221,7 +302,7 @@ class Cascade(Strategy):
         accept: Acceptance = 2,
         *,
         n: int | None = None,
-        prompt: str = prompts.DIRECT,
+        prompt: str = DIRECT,
         name: str = "cascade",
     ) -> None:
         if isinstance(profiles, str) or not profiles:

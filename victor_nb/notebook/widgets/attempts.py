@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from victor_nb.accounting.money import usd
 from victor_nb.accounting.rows import SCHEMA
 from victor_nb.errors import ConfigError, did_you_mean
-from victor_nb.notebook.bill import MODES, price
+from victor_nb.money import usd
+from victor_nb.notebook.display import MODES, price
 from victor_nb.notebook.markdown import clean
 from victor_nb.notebook.widgets.html import Still, block, still_table, table, words
 

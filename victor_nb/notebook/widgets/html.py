@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from markdown_it import MarkdownIt
 
-from victor_nb.notebook.markdown import clean, sanitise
-from victor_nb.notebook.tables import plain_table
+from victor_nb.notebook.markdown import clean, plain_table, sanitise
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence

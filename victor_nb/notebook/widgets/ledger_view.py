@@ -12,7 +12,7 @@ from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from victor_nb.accounting.money import usd
+from victor_nb.money import usd
 from victor_nb.notebook.boundary import redacted
 from victor_nb.notebook.widgets.attempts import ORDERS, Choice, Key, call_table, detail, key, lines
 from victor_nb.notebook.widgets.base import (

@@ -11,8 +11,8 @@ from traitlets import Any as AnyTrait
 from traitlets import Tuple, validate
 
 from victor_nb.errors import ConfigError, VictorError
-from victor_nb.notebook.desk import desk
-from victor_nb.notebook.profiles import ending, key_state, prices, usual_profile
+from victor_nb.notebook.doctor import ending, key_state, prices, usual_profile
+from victor_nb.notebook.grammar import desk
 from victor_nb.notebook.widgets.base import (
     HTML,
     Checkbox,

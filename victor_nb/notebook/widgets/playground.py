@@ -13,17 +13,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeAlias, Type
 from IPython.core.getipython import get_ipython
 from traitlets import Any as AnyTrait
 
+from victor_nb.calls.stream import Stream
 from victor_nb.errors import ConfigError, FanOutError, MagicError, PromptError, VictorError
-from victor_nb.notebook import columns, staging
-from victor_nb.notebook.asking import prepare, start
-from victor_nb.notebook.bill import bill
+from victor_nb.notebook.ask import prepare, start, start_fan_out, start_strategy
 from victor_nb.notebook.boundary import redacted
-from victor_nb.notebook.desk import desk
-from victor_nb.notebook.display import tail
-from victor_nb.notebook.grammar import parse
-from victor_nb.notebook.many import start_fan_out, start_strategy
+from victor_nb.notebook.display import bill, label, replies_summary, run_summary, tail
+from victor_nb.notebook.doctor import usual_profile
+from victor_nb.notebook.grammar import desk, parse
 from victor_nb.notebook.markdown import clean
-from victor_nb.notebook.profiles import usual_profile
 from victor_nb.notebook.widgets.base import (
     HTML,
     Button,
@@ -46,7 +43,6 @@ from victor_nb.notebook.widgets.strategy_board import StrategyBoard
 from victor_nb.notebook.widgets.throttle import pulse
 from victor_nb.providers.temperature import takes_temperature
 from victor_nb.session import session
-from victor_nb.stream import Stream
 from victor_nb.values import Reply
 from victor_nb.workflows.fan_out import FanOut
 from victor_nb.workflows.job import StrategyJob
@@ -55,9 +51,9 @@ from victor_nb.workflows.strategies import BUILT_IN, find_strategy
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from victor_nb.notebook.asking import Question
+    from victor_nb.notebook.ask import Question
     from victor_nb.session import Session
-    from victor_nb.workflows.replies import Replies
+    from victor_nb.workflows.fan_out import Replies
     from victor_nb.workflows.runs import StrategyRun
 
 
@@ -306,12 +302,12 @@ class ManyAnswers(Inquiry[FanOut]):
     def answers(self) -> list[Answer]:
         """Return one for each profile."""
         if self.done():
-            return [complete(self._home, columns.label(entry), entry.outcome) for entry in self.work.replies.entries]
-        return [growing(columns.label(lane), lane.text, ended=lane.outcome is not None) for lane in self.work.lanes]
+            return [complete(self._home, label(entry), entry.outcome) for entry in self.work.replies.entries]
+        return [growing(label(lane), lane.text, ended=lane.outcome is not None) for lane in self.work.lanes]
 
     def summary(self) -> str:
         """Return the bill of all."""
-        return columns.summary(self.work.replies)
+        return replies_summary(self.work.replies)
 
     def raise_failure(self) -> None:
         """Keep what went wrong in the session's errors; it stands in the place of the answers as well."""
@@ -335,7 +331,7 @@ class StrategyAnswer(Inquiry[StrategyJob]):
 
     def summary(self) -> str:
         """Return the bill of all calls."""
-        return staging.summary(self.work.run)
+        return run_summary(self.work.run)
 
 
 def begin(home: Session, question: Question) -> OneAnswer | ManyAnswers | StrategyAnswer:

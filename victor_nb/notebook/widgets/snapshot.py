@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from victor_nb.accounting.money import usd
-from victor_nb.notebook.bill import MODES, price
-from victor_nb.notebook.markdown import clean
-from victor_nb.notebook.tables import plain_table
+from victor_nb.money import usd
+from victor_nb.notebook.display import MODES, price
+from victor_nb.notebook.markdown import clean, plain_table
 from victor_nb.notebook.widgets.html import Still, block, words
 
 if TYPE_CHECKING:

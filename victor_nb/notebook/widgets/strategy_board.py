@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any, Final
 from IPython.core.getipython import get_ipython
 
 from victor_nb.errors import ConfigError, VictorError
-from victor_nb.notebook.background import Background
+from victor_nb.notebook.ask import Background
 from victor_nb.notebook.boundary import redacted
+from victor_nb.notebook.commands import picture
 from victor_nb.notebook.markdown import clean
-from victor_nb.notebook.plots import picture
 from victor_nb.notebook.widgets.base import HTML, Button, Dropdown, Surface, on_change, on_press, stack, styled
 from victor_nb.notebook.widgets.html import Still, code, rendered, still_line, words
 from victor_nb.notebook.widgets.snapshot import all_details, costs, details, head, now, of_job, of_run, pulse_of, stages
 from victor_nb.workflows.job import StrategyJob
 from victor_nb.workflows.runs import StrategyRun
 from victor_nb.workflows.strategies import BUILT_IN, Single, Strategy, find_strategy
-from victor_nb.workflows.tariff import find_tariff
+from victor_nb.workflows.what_if import find_tariff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

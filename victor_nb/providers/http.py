@@ -7,12 +7,14 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from victor_nb.providers.base import Provider
-from victor_nb.providers.border import StatusError
+from victor_nb.providers.translate import StatusError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     import httpx2
+
+    from victor_nb.values import FinishReason
 
 
 class PlainProvider(Provider):
@@ -81,3 +83,34 @@ def parse(data: bytes | str) -> dict[str, object]:
 def _check(response: httpx2.Response, body: bytes) -> None:
     if not response.is_success:
         raise StatusError(response.status_code, response.headers, body)
+
+
+def read(value: object, *path: str) -> object:
+    """Follow attributes (of SDK objects) or keys (of JSON objects); None where the path ends early."""
+    for name in path:
+        value = cast("dict[str, object]", value).get(name) if isinstance(value, dict) else getattr(value, name, None)
+    return value
+
+
+def items(value: object, *path: str) -> list[object]:
+    """Return the list at the end of a path; an empty one where there is none."""
+    found = read(value, *path)
+    return cast("list[object]", found) if isinstance(found, list) else []
+
+
+def number(value: object, *path: str) -> int:
+    """Return the token count at the end of a path; 0 where there is none."""
+    found = read(value, *path)
+    return found if isinstance(found, int) and not isinstance(found, bool) and found > 0 else 0
+
+
+def text(value: object) -> str | None:
+    """Return the value if it is a text."""
+    return value if isinstance(value, str) else None
+
+
+def finish(table: Mapping[str, str], reason: object) -> FinishReason | None:
+    """Translate a provider's reason to stop into ours; one that is unknown is `other`."""
+    if not isinstance(reason, str) or not reason:
+        return None
+    return cast("FinishReason", table.get(reason, "other"))

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from victor_nb.accounting.budget import Limit
-    from victor_nb.call import Call
+    from victor_nb.calls.call import Call
     from victor_nb.config.profiles import Profile
     from victor_nb.providers.base import Provider
     from victor_nb.session import Session
     from victor_nb.values import Mode
+
 
 _OURS: Final = {"model", "messages", "contents", "stream", "stream_options", "prompt"}
 """Params that would change what is asked, or how the answer is read."""

@@ -6,16 +6,82 @@ No layer above knows an SDK's exception.
 from __future__ import annotations
 
 import json
+import logging
+import math
 import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import httpx2
 
 from victor_nb import errors
-from victor_nb.providers.waits import asked_wait
 
 if TYPE_CHECKING:
+    from victor_nb.config.secret import Redactor
     from victor_nb.providers.base import Endpoint
+
+
+_RETRY_INFO: Final = "type.googleapis.com/google.rpc.RetryInfo"
+_DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s", re.ASCII)
+
+
+def asked_wait(headers: httpx2.Headers, body: object) -> float | None:
+    """Return how many seconds a refusal asks to wait; None where it says nothing usable.
+
+    Args:
+        headers: `retry-after-ms` of OpenAI and Azure, else `retry-after` (RFC 9110, 10.2.3).
+        body: Google sends no header, but a `google.rpc.RetryInfo` among the error's details.
+    """
+    milliseconds = _number(headers.get("retry-after-ms", ""))
+    if milliseconds:  # 0 would be no wait at all, and the other header knows better
+        return milliseconds / 1000
+    given = headers.get("retry-after", "").strip()
+    found = (read(given) for read in (_number, _until) if given)
+    return next((seconds for seconds in found if seconds is not None), _delay(body))
+
+
+def _number(given: str) -> float | None:
+    try:
+        number = float(given)
+    except ValueError:
+        return None
+    return max(0.0, number) if math.isfinite(number) else None
+
+
+def _until(given: str) -> float | None:
+    try:
+        when = parsedate_to_datetime(given)
+    except (ValueError, OverflowError):
+        return None
+    return max(0.0, (when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+
+
+def _delay(body: object) -> float | None:
+    """Read the `retryDelay` of google's error details, a duration such as `39s`; a list may be around the error."""
+    if isinstance(body, (str, bytes)):
+        try:
+            body = json.loads(body)
+        except (ValueError, RecursionError):
+            return None
+    if isinstance(body, list):
+        body = next(iter(cast("list[object]", body)), None)
+    outer = _mapping(body)
+    error = _mapping(outer.get("error")) or outer  # an SDK may have unwrapped it
+    for told in map(_mapping, _list(error.get("details"))):
+        delay = told.get("retryDelay")
+        if told.get("@type") == _RETRY_INFO and isinstance(delay, str) and (found := _DURATION.fullmatch(delay)):
+            return float(found[1]) or None
+    return None
+
+
+def _mapping(value: object) -> dict[str, object]:
+    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[object]:
+    return cast("list[object]", value) if isinstance(value, list) else []
+
 
 _LONGEST: Final = 300  # characters of a provider's own words
 _BY_STATUS: Final[dict[int, type[errors.ProviderError]]] = {
@@ -226,3 +292,33 @@ def _headers(failure: BaseException) -> httpx2.Headers:
     response = getattr(failure, "response", None)
     headers = getattr(response, "headers", None) or getattr(failure, "headers", None)
     return headers if isinstance(headers, httpx2.Headers) else httpx2.Headers()
+
+
+_LOGGERS: Final = ("anthropic", "openai", "httpx2", "httpcore2", "aiohttp")
+
+
+class _Guard(logging.Filter):
+    """Cleans every record; it never drops one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.redactors: set[Redactor] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        said = text = record.getMessage()
+        for redactor in self.redactors:
+            text = redactor.clean(text)
+        if text != said:
+            record.msg, record.args = text, ()
+        return True
+
+
+_guard: Final = _Guard()
+
+
+def guard_logs(redactor: Redactor) -> None:
+    """Clean what the SDKs log from now on. A filter is not inherited, so each of their loggers gets it."""
+    _guard.redactors.add(redactor)
+    for name in list(logging.root.manager.loggerDict):
+        if name.split(".")[0] in _LOGGERS:
+            logging.getLogger(name).addFilter(_guard)

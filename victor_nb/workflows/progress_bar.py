@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from victor_nb.accounting.money import usd
 from victor_nb.errors import VictorError
+from victor_nb.money import usd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from victor_nb.loop import Job
     from victor_nb.session import Session
     from victor_nb.workflows.fan_out import Lane
+
 
 T = TypeVar("T")
 
@@ -33,7 +34,7 @@ _EVERY: Final = 0.5  # seconds between two looks at it; each is three messages t
 _WAIT: Final = 0.1  # seconds; a blocking wait is short, so that Stop is seen
 _GRACE: Final = 1.0  # seconds that a stopped job has to close its sockets and write its rows
 _FAULTS: Final = (OSError, ValueError, LookupError)  # what a place to show things on gives when it is gone
-_IN_A_CELL: Final = "victor_nb.notebook.meter:cell_meter"
+_IN_A_CELL: Final = "victor_nb.notebook.display:cell_meter"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,207 @@
-"""The items of a model's answer: entries of a list, code, JSON. What cannot be told apart is one item, and is noted."""
+"""The JSON in a model's answer: alone, in a fence, or in the middle of prose; with the slips that models make."""
 
 from __future__ import annotations
 
+import ast
+import json
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
-
-from victor_nb.workflows.jsons import find_json, read_json
-from victor_nb.workflows.marks import fences, is_rule, marks
+from collections import Counter
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from victor_nb.workflows.marks import Family, Mark
     from victor_nb.workflows.stages import Parse
+
+
+_FENCED: Final = re.compile(r"```[ \t]*(?:json[c5]?|python)?[ \t]*\n(?P<inside>.*?)```", re.DOTALL | re.IGNORECASE)
+_OPENS: Final = re.compile(r"[\[{]")
+_TRAILING: Final = re.compile(r",(\s*[\]}])")
+_PAIRS: Final = {"[": "]", "{": "}"}
+_TRIES: Final = 20
+_LONG: Final = 50_000  # characters from one bracket to the other
+_NO_PYTHON: Final = re.compile(r"\\|\d[^\W\d]")
+"""What Python's parser would warn of, and what no list of texts needs."""
+
+_MISSING: Final = object()
+
+
+def find_json(text: str) -> list[object]:
+    """Return the JSON arrays and objects of an answer, in order; none inside another. It never raises."""
+    whole = read_json(text)
+    if whole is not _MISSING and isinstance(whole, (list, dict)):
+        return [whole]
+    fenced = [read_json(found["inside"]) for found in _FENCED.finditer(text)]
+    return [value for value in fenced if isinstance(value, (list, dict))] or list(_embedded(text))
+
+
+def read_json(text: str) -> object:
+    """Return the value that a text is, trailing commas and Python's quotes forgiven; a sentinel where it is none."""
+    text = text.strip()
+    for attempt in (text, _TRAILING.sub(r"\1", text)):
+        try:
+            return json.loads(attempt)
+        except (ValueError, RecursionError):
+            continue
+    if text[:1] not in _PAIRS or len(text) > _LONG or _NO_PYTHON.search(text):
+        return _MISSING
+    try:
+        value: object = ast.literal_eval(text)
+        return json.loads(json.dumps(value))
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        return _MISSING
+
+
+def _embedded(text: str) -> Iterator[object]:
+    """Find arrays and objects between words."""
+    place = 0
+    for _ in range(_TRIES):
+        opening = _OPENS.search(text, place)
+        if opening is None:
+            return
+        end = _closing(text, opening.start())
+        value = read_json(text[opening.start() : end]) if end else _MISSING
+        if end and isinstance(value, (list, dict)):
+            yield value
+        place = end if end and value is not _MISSING else opening.end()
+
+
+def _closing(text: str, start: int) -> int:
+    """Return where the bracket at `start` is closed, the closing one included; 0 where it is not."""
+    stack: list[str] = []
+    quoted = escaped = False
+    for place in range(start, min(len(text), start + _LONG)):
+        sign = text[place]
+        if escaped:
+            escaped = False
+        elif quoted:
+            escaped, quoted = sign == "\\", sign != '"'
+        elif sign == '"':
+            quoted = True
+        elif sign in _PAIRS:
+            stack.append(_PAIRS[sign])
+        elif stack and sign == stack[-1]:
+            stack.pop()
+            if not stack:
+                return place + 1
+    return 0
+
+
+Family = Literal["number", "word", "letter", "bullet", "heading", "bold"]
+
+WORDS: Final = (
+    r"(?:alternative|answer|approach|candidate|concept|design|draft|example|feature|idea|item|name|no\.?|nr\.?|number|"
+    r"option|pick|point|proposal|question|solution|step|suggestion|title|variant|version)"
+)
+_NUMBERED: Final = re.compile(
+    r"""(?:\#{1,6}[ \t]+)?(?P<bold>\*\*|__)?
+        (?:(?P<open>[(\[\#])?(?P<number>\d{1,3})
+           (?:\.\)|[.)\]](?!\d)|:(?=\s|\*|_|$)|[ \t]+[-–—](?=\s)|(?=\*\*|__)|(?=[ \t]\S)(?P<loose>))
+        )(?P<rest>.*)""",
+    re.VERBOSE,
+)
+_WORD: Final = re.compile(
+    rf"""(?:\#{{1,6}}[ \t]+)?(?P<bold>\*\*|__)?
+        {WORDS}[ \t]*\#?[ \t]*(?P<number>\d{{1,3}})
+        (?:[.:)](?!\d)|[ \t]*[-–—](?=\s)|(?=\*\*|__)|[ \t]*$)(?P<rest>.*)""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_LETTER: Final = re.compile(r"(?P<bold>\*\*|__)?\(?(?P<letter>[A-Za-z])[.)](?P<rest>[ \t*_].*)")
+_BULLET: Final = re.compile(r"(?:[-*+•‣◦▪●·–—→][ \t]+)(?:\[[ xX]\][ \t]+)?(?P<rest>.*)")
+_HEADING: Final = re.compile(r"\#{1,6}[ \t]+(?P<rest>.*?)[ \t]*\#*")
+_BOLD: Final = re.compile(r"(?P<rest>(?:\*\*|__)[^*_\n].*)")
+_FENCE: Final = re.compile(r"[ \t]*(`{3,}|~{3,})")
+_RULE: Final = re.compile(r"[ \t]*([-*_])[ \t]*(?:\1[ \t]*){2,}")
+
+
+class Mark(NamedTuple):
+    """A line on which an entry may begin.
+
+    Attributes:
+        line: Its number, from 0.
+        indent: Columns before it.
+        number: What the mark says: 3 of `3.` and of `c)`; 0 where it says none.
+        text: What stands behind the mark.
+        heading: Whether the line is a Markdown heading.
+    """
+
+    line: int
+    indent: int
+    family: Family
+    number: int
+    text: str
+    heading: bool
+
+
+def marks(lines: Sequence[str]) -> list[Mark]:
+    """Return the lines of a text on which an entry of a list may begin; code in fences has none."""
+    fenced = fences(lines)
+    found = (_mark(number, line) for number, line in enumerate(lines) if number not in fenced)
+    return _in_alphabet([mark for mark in found if mark is not None])
+
+
+def fences(lines: Sequence[str]) -> set[int]:
+    """Return the numbers of the lines that are code in fences, the fences included."""
+    return set(_fenced(lines))
+
+
+def _fenced(lines: Sequence[str]) -> Iterator[int]:
+    fence = ""
+    for number, line in enumerate(lines):
+        found = _FENCE.match(line)
+        if fence:
+            yield number
+            closes = found is not None and found[1].startswith(fence) and not line[found.end() :].strip()
+            fence = "" if closes else fence
+        elif found:
+            yield number
+            fence = found[1]
+
+
+def is_rule(line: str) -> bool:
+    """Tell whether a line is a horizontal rule."""
+    return _RULE.fullmatch(line) is not None
+
+
+def _mark(number: int, line: str) -> Mark | None:
+    text = line.strip()
+    indent = len(line.expandtabs(4)) - len(line.expandtabs(4).lstrip())
+    heading = text.startswith("#") and _HEADING.fullmatch(text) is not None
+    if is_rule(line):
+        return None
+    if found := _WORD.fullmatch(text):
+        return Mark(number, indent, "word", int(found["number"]), _rest(found), heading)
+    if (found := _NUMBERED.fullmatch(text)) and (found["loose"] is None or heading or found["open"] == "#"):
+        return Mark(number, indent, "number", int(found["number"]), _rest(found), heading)
+    if found := _LETTER.fullmatch(text):
+        return Mark(number, indent, "letter", ord(found["letter"].lower()) - ord("a") + 1, _rest(found), heading)
+    for family, pattern in _PLAIN:
+        if found := pattern.fullmatch(text):
+            return Mark(number, indent, family, 0, found["rest"].strip(), heading)
+    return None
+
+
+_PLAIN: Final[tuple[tuple[Family, re.Pattern[str]], ...]] = (
+    ("bullet", _BULLET),
+    ("heading", _HEADING),
+    ("bold", _BOLD),
+)
+
+
+def _rest(found: re.Match[str]) -> str:
+    """Return what stands behind a mark: `**1. Title** text` keeps the emphasis of its title, `**1.** text` has none."""
+    rest, bold = found["rest"].strip(), found["bold"]
+    if bold and rest.startswith(bold):
+        return rest[len(bold) :].lstrip(" :–—")
+    return f"{bold}{rest}" if bold and bold in rest else rest
+
+
+def _in_alphabet(found: list[Mark]) -> list[Mark]:
+    """Leave letters out that do not count: `A. Turing` begins no list, and nor does `I. am`."""
+    letters = [mark.number for mark in found if mark.family == "letter"]
+    counts = len(letters) > 1 and letters == list(range(1, len(letters) + 1))
+    return [mark for mark in found if mark.family != "letter" or counts]
+
 
 _THOUGHT: Final = re.compile(r"\s*<(?P<tag>think|thinking|thought|reasoning)>", re.IGNORECASE)
 _WHOLE_FENCE: Final = re.compile(r"\s*(`{3,})[^\n`]*\n(?P<inside>.*?)\n\s*\1\s*", re.DOTALL)
@@ -237,3 +426,48 @@ def _of_lines(text: Sequence[str]) -> list[str]:
     lines = lines[1:] if lines and lines[0].endswith(":") else lines
     short = all(len(line) <= _SHORT_LINE and line[-1] not in ".:;,!?{}" for line in lines)
     return lines if len(lines) > 1 and short and not fences(text) else []
+
+
+MARKUP: Final = re.compile(r"[*_`~#>\"'\u2018\u2019\u201c\u201d]+")
+"""Marks that change how a text looks and not what it says."""
+_NUMBER: Final = re.compile(r"[$\u20ac\u00a3]?\s*(-?\d{1,3}(?:,\d{3})+(?:\.\d+)?|-?\d{1,30}(?:\.\d{1,30})?)")
+
+
+def agree(rankings: Sequence[Sequence[int]], count: int) -> tuple[int, ...]:
+    """Return the order that several rankings have in common, by Borda count: an item gets a point for each it beats.
+
+    Args:
+        rankings: Positions of items, best first; what a ranking leaves out shares the points that are left.
+        count: How many items there are.
+    """
+    points: Counter[int] = Counter()
+    for ranking in rankings:
+        for place, item in enumerate(ranking):
+            points[item] += 2 * (count - 1 - place)
+        rest = [item for item in range(count) if item not in ranking]
+        for item in rest:
+            points[item] += len(rest) - 1
+    met = list(dict.fromkeys(item for ranking in rankings for item in ranking))
+    return tuple(sorted(met, key=lambda item: -points[item]))
+
+
+def vote(answers: Sequence[str]) -> list[tuple[str, int]]:
+    """Return the different answers with how often each was given, most common first, the earlier first among equals.
+
+    Answers are the same that differ in case, spaces, markup, a full stop, or the way a number is written.
+    """
+    counts = Counter(key(answer) for answer in answers)
+    first: dict[str, str] = {}
+    for answer in answers:
+        first.setdefault(key(answer), answer)
+    return [(first[word], count) for word, count in counts.most_common()]
+
+
+def key(text: str) -> str:
+    """Return what an answer says, without how it is written."""
+    value = read_json(text)
+    if isinstance(value, (list, dict)):
+        return json.dumps(value, sort_keys=True)
+    flat = " ".join(MARKUP.sub("", text).casefold().split()).strip(" .!")
+    number = _NUMBER.fullmatch(flat)
+    return f"{float(number[1].replace(',', '')):.12g}" if number else flat

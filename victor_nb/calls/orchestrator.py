@@ -10,25 +10,25 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, Unpack
 
+from victor_nb.calls.call import Route
+from victor_nb.calls.request import CallOptions, Plan, make_request
+from victor_nb.calls.stream import Stream
 from victor_nb.errors import ClosedError, ProviderOpenError, SecretError
-from victor_nb.plan import CallOptions, Plan, make_request
 from victor_nb.providers import open_provider
-from victor_nb.route import Route
-from victor_nb.stream import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
     from victor_nb.accounting.budget import Limit
-    from victor_nb.call import Call
+    from victor_nb.calls.call import Call, Detour
     from victor_nb.config.profiles import Profile
     from victor_nb.config.settings import Settings
     from victor_nb.loop import BackgroundLoop
     from victor_nb.providers.base import Provider
-    from victor_nb.route import Detour
     from victor_nb.session import Session
     from victor_nb.values import Mode, Reply
+
 
 _LOCAL_PLACES: Final = 4
 """Calls at once to an ollama whose profile says nothing: it queues the rest itself, while our clock runs."""

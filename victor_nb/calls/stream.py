@@ -7,17 +7,18 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING, Final
 
+from victor_nb.calls.call import Route
 from victor_nb.errors import PartialAnswerError, VictorError, VictorInterrupted
 from victor_nb.loop import awake
-from victor_nb.route import Route
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from victor_nb.calls.call import Detour
+    from victor_nb.calls.request import Plan
     from victor_nb.loop import BackgroundLoop, Job
-    from victor_nb.plan import Plan
-    from victor_nb.route import Detour
     from victor_nb.values import Reply
+
 
 _TICK: Final = 0.1  # seconds
 _GRACE: Final = 1.0  # seconds that a stopped call has to close its socket and write its row

@@ -6,18 +6,18 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
+from victor_nb.calls.orchestrator import AgentOrchestrator
 from victor_nb.errors import ConfigError
-from victor_nb.orchestrator import AgentOrchestrator
 from victor_nb.session import session
 from victor_nb.values import Message, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from victor_nb.calls.request import CallOptions
+    from victor_nb.calls.stream import Stream
     from victor_nb.config.profiles import Profile
-    from victor_nb.plan import CallOptions
     from victor_nb.session import Session
-    from victor_nb.stream import Stream
 
 
 class AgentOptions(TypedDict, total=False):

@@ -1,4 +1,4 @@
-"""One call: hold, call, price, record, settle."""
+"""When a failed attempt is tried again, and after how long. What an attempt is, the call knows."""
 
 from __future__ import annotations
 
@@ -7,34 +7,71 @@ import time
 import warnings
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Protocol
 
+from victor_nb.calls.record import Record
 from victor_nb.ceiling import worst_case
 from victor_nb.errors import (
     BadRequestError,
     BudgetError,
     ClosedError,
+    ConnectError,
     ContentFilterError,
     MalformedAnswerError,
+    OverloadedError,
     PartialAnswerError,
     ProviderError,
+    RateLimitError,
     RequestTimeoutError,
     VictorError,
     VictorWarning,
 )
 from victor_nb.providers.temperature import takes_temperature
-from victor_nb.record import Record
-from victor_nb.retry import retrying
 from victor_nb.values import Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from decimal import Decimal
 
+    from tenacity import AsyncRetrying, RetryCallState
+
     from victor_nb.accounting.budget import Hold
-    from victor_nb.plan import Plan
-    from victor_nb.record import Attempt
+    from victor_nb.calls.record import Attempt
+    from victor_nb.calls.request import Plan
     from victor_nb.values import ChatRequest, ReplyStatus, Status
+
+
+LONGEST_WAIT: Final = 60.0  # seconds; a provider that asks for more is not waited for
+_FIRST_WAIT: Final = 0.5  # seconds
+_LONGEST_OWN_WAIT: Final = 8.0  # seconds
+
+
+def worth_another(error: BaseException) -> bool:
+    """Tell whether the same request may succeed within a wait that a user would sit through."""
+    return isinstance(error, ProviderError) and error.retryable and (error.retry_after or 0.0) <= LONGEST_WAIT
+
+
+def retrying(retries: int) -> AsyncRetrying:
+    """Return tenacity's loop with our policy: exponential waits with jitter, unless the provider names one.
+
+    Full jitter between half and all of the wait, after Brooker, "Exponential Backoff And Jitter" (AWS, 2015).
+    """
+    import tenacity  # noqa: PLC0415 - 60 ms that an import of victor_nb should not pay
+
+    own = tenacity.wait_exponential(multiplier=_FIRST_WAIT, max=_LONGEST_OWN_WAIT)
+    jitter = tenacity.wait_random(0.5, 1.0)
+
+    def wait(state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.retry_after if isinstance(error, ProviderError) else None
+        return asked if asked is not None else own(state) * jitter(state)
+
+    return tenacity.AsyncRetrying(
+        stop=tenacity.stop_after_attempt(retries + 1),
+        wait=wait,
+        retry=tenacity.retry_if_exception(worth_another),
+        reraise=True,
+    )
 
 
 class Call:
@@ -258,3 +295,84 @@ def _ended(attempt: Attempt) -> Status:
     if attempt.draft.finish_reason:
         return "ok"
     return "partial" if attempt.draft.started else "error"
+
+
+_ELSEWHERE: Final = (RateLimitError, OverloadedError, ConnectError, RequestTimeoutError)
+"""What another provider may not suffer from. A refused request would be refused there too."""
+
+
+class Detour(Protocol):
+    """Makes the plan of one fallback; opening its client may block."""
+
+    def __call__(self) -> Plan:
+        """Return the plan.
+
+        Raises:
+            VictorError: The fallback cannot be asked.
+        """
+        ...
+
+
+class Route:
+    """One question on its way: to the profile that was named, then to its fallbacks in turn."""
+
+    def __init__(
+        self, plan: Plan, detours: Sequence[Detour] = (), *, on_text: Callable[[str], None] | None = None
+    ) -> None:
+        self.plan = plan
+        self._detours = detours
+        self._on_text = on_text
+        self._call = Call(plan, on_text=on_text)
+        self._failed: list[tuple[Call, ProviderError]] = []
+
+    async def run(self) -> Reply:
+        """Ask until somebody answers.
+
+        Raises:
+            VictorError: What the first profile failed with; notes on it say how the others did.
+        """
+        try:
+            return await self._call.run()
+        except _ELSEWHERE as error:
+            if not self._detours:
+                raise
+            first = error
+        self._failed.append((self._call, first))
+        for detour in self._detours:
+            try:
+                return await self._ask(detour)
+            except VictorError as error:
+                first.add_note(f"Fallback: {error}")
+        raise first
+
+    async def _ask(self, detour: Detour) -> Reply:
+        plan = await asyncio.to_thread(detour)
+        self._call = call = Call(plan, on_text=self._on_text)
+        try:
+            reply = self._with_failed(await call.run())
+        except ProviderError as error:
+            self._failed.append((call, error))
+            raise
+        plan.session.last = reply
+        return reply
+
+    def reply(self, status: ReplyStatus) -> Reply:
+        """Return what has arrived so far, as a reply of that status."""
+        return self._with_failed(self._call.reply(status))
+
+    def _with_failed(self, reply: Reply) -> Reply:
+        """Add what the profiles that failed have used: a reply is what all of it took."""
+        for call, error in self._failed:
+            lost = call.reply("interrupted")
+            cost = None if reply.cost is None or lost.cost is None else reply.cost + lost.cost
+            billed = None if reply.billed is None or lost.billed is None else reply.billed + lost.billed
+            reply = replace(
+                reply,
+                usage=reply.usage + lost.usage,
+                cost=cost,
+                billed=billed,
+                attempts=reply.attempts + lost.attempts,
+                latency=reply.latency + lost.latency,
+                notes=(*reply.notes, f"{lost.profile} failed ({type(error).__name__})"),
+            )
+        return reply

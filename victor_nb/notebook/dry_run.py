@@ -1,0 +1,240 @@
+"""`dry=true`: what would be sent, and what it would cost, sending nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal, localcontext
+from typing import TYPE_CHECKING, Final
+
+from victor_nb.calls.record import input_bytes
+from victor_nb.calls.request import make_request
+from victor_nb.ceiling import worst_case
+from victor_nb.money import EXACT, usd
+from victor_nb.notebook.display import price
+from victor_nb.notebook.markdown import clean, fence, frame, shorten
+from victor_nb.providers.output import answers, max_output
+from victor_nb.providers.temperature import takes_temperature
+from victor_nb.values import Usage
+from victor_nb.workflows.fan_out import check_fan_out
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from victor_nb.config.profiles import Profile
+    from victor_nb.notebook.ask import Question
+    from victor_nb.notebook.display import Bundle
+    from victor_nb.session import Session
+    from victor_nb.values import ChatRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What the calls to one profile would cost, at list prices.
+
+    Attributes:
+        tokens: Tokens of the input of one call, by what its model's were so far.
+        limit: Tokens that an answer may have; None where nothing but the model limits it.
+        calls: How many calls it would be.
+        least: USD for the input of all calls; None where the price is unknown.
+        most: USD that a budget sets aside for all calls; None where the price of an answer is unknown.
+        free_output: Whether an answer costs nothing, however long.
+        cold: Whether the temperature is left out, as the model does not take it.
+    """
+
+    profile: Profile
+    request: ChatRequest
+    tokens: int
+    limit: int | None
+    calls: int
+    least: Decimal | None
+    most: Decimal | None
+    free_output: bool
+    cold: bool
+
+    @classmethod
+    def of(cls, home: Session, name: str | None, question: Question) -> Estimate:
+        """Estimate what a question would cost of one profile.
+
+        Raises:
+            VictorError: The prompt could not be sent.
+        """
+        profile = home.settings.profile(name)
+        request = make_request(profile, question.prompt, question.options)
+        warm = request.temperature
+        base_url, calls = home.settings.base_url(profile), question.call.n or 1
+        home.calibration.load(profile.model, home.mode)
+        tokens = max(1, home.calibration.expected(profile.model, home.mode, size=input_bytes(request)))
+
+        def cost(usage: Usage) -> Decimal | None:
+            provider, model = profile.provider, profile.model
+            found = home.prices.price(usage, provider=provider, model=model, base_url=base_url, override=profile.prices)
+            return found.cost
+
+        least, longer = cost(Usage(input_tokens=tokens)), cost(Usage(input_tokens=tokens, output_tokens=1_000))
+        most = None if longer is None else worst_case(home, profile, request, mode=home.mode, base_url=base_url)
+        with localcontext(EXACT):
+            return cls(
+                profile=profile,
+                request=request,
+                tokens=tokens,
+                limit=max_output(profile.provider, request),
+                calls=calls,
+                least=None if least is None else least * calls,
+                most=None if most is None else most * calls,
+                free_output=least == longer,
+                cold=warm is not None
+                and not takes_temperature(profile.provider, request.model, warm, refused=home.unheated),
+            )
+
+    @property
+    def model(self) -> str:
+        """Who would answer."""
+        return f"{self.profile.provider}: {self.profile.model}"
+
+    @property
+    def input(self) -> str:
+        """How long the input is."""
+        return f"about {_tokens(self.tokens)}"
+
+    @property
+    def output(self) -> str:
+        """How long an answer may become."""
+        several = answers(self.profile.provider, self.request)
+        at_most = "no limit" if self.limit is None else f"{_tokens(self.limit)} at most"
+        return f"{several} answers, {at_most}" if several > 1 else at_most
+
+    @property
+    def endless(self) -> bool:
+        """Whether nothing limits what an answer may cost."""
+        return self.limit is None and not self.free_output
+
+    @property
+    def range(self) -> str:
+        """The cost of all calls, from and to."""
+        if self.least is None:
+            return "unpriced"
+        if self.most is None:
+            return f"{price(self.least)} for the input; what an answer costs is unknown"
+        if self.endless:
+            return f"{price(self.least)} and more: without max_tokens a budget holds {price(self.most)}"
+        return price(self.least) if self.least == self.most else f"{price(self.least)} to {price(self.most)}"
+
+    @property
+    def settings(self) -> list[tuple[str, str]]:
+        """What would be sent beside the prompt."""
+        request = self.request
+        temperature = None if request.temperature is None else f"{request.temperature:g}"
+        given: list[tuple[str, object]] = [
+            ("system", request.system),
+            ("history", f"{len(request.messages) - 1} messages" if len(request.messages) > 1 else None),
+            ("temperature", f"{temperature}, left out: the model does not take it" if self.cold else temperature),
+            ("params", ", ".join(f"{name}={value!r}" for name, value in request.params.items()) or None),
+        ]
+        return [(name, str(value)) for name, value in given if value is not None]
+
+
+def _tokens(number: int) -> str:
+    return f"{number:,} token{'' if number == 1 else 's'}"
+
+
+_LONGEST: Final = 40  # characters of a setting in a table of several
+
+
+def rehearse(home: Session, question: Question) -> Bundle:
+    """Return a frame with the rendered prompt, an estimate of its tokens, and the range of its cost.
+
+    The least is the price of the input alone; the most is what a budget would set aside. Nothing is sent.
+
+    Raises:
+        VictorError: The question could not be asked.
+    """
+    call = question.call
+    if call.profiles:
+        check_fan_out([question.prompt], call.profiles, call.n or 1)
+    estimates = [Estimate.of(home, name, question) for name in call.profiles or (call.profile,)]
+    shown = _one(home, estimates[0], question) if len(estimates) == 1 else _several(home, estimates, question)
+    prompt = clean(shorten(question.prompt))
+    return {
+        "text/markdown": f"{shown['text/markdown']}\n\n{fence(prompt, 'text')}",
+        "text/plain": f"{shown['text/plain']}\n\n{prompt}",
+    }
+
+
+def _one(home: Session, estimate: Estimate, question: Question) -> Bundle:
+    rows = [
+        ["profile", estimate.profile.name],
+        ["model", estimate.model],
+        ["mode", home.mode],
+        *([["calls", estimate.calls]] if estimate.calls > 1 else []),
+        ["input", estimate.input],
+        ["output", estimate.output],
+        ["cost", estimate.range],
+        *map(list, estimate.settings),
+        *_beside(home, [estimate], question),
+    ]
+    return frame(["dry run", "nothing was sent"], rows)
+
+
+def _several(home: Session, estimates: Sequence[Estimate], question: Question) -> Bundle:
+    """Return a row for each profile, the sum, and what else is to know."""
+    columns = ["profile", "model", "calls", "input of each", "output of each", "cost of all", "with"]
+    rows = [
+        [each.profile.name, each.model, each.calls, each.input, each.output, each.range, _settings(each)]
+        for each in estimates
+    ]
+    if not any(row[-1] for row in rows):
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    calls = sum(each.calls for each in estimates)
+    above = f"Dry run, nothing was sent: {calls} calls, {_sum(estimates)} ({home.mode})."
+    below = " · ".join(f"{name}: {said}" for name, said in _beside(home, estimates, question))
+    return frame(columns, rows, above=above, below=below)
+
+
+def _settings(estimate: Estimate) -> str:
+    return " · ".join(
+        f"{name} {said if len(said) <= _LONGEST else said[:_LONGEST] + '…'}" for name, said in estimate.settings
+    )
+
+
+def _sum(estimates: Sequence[Estimate]) -> str:
+    """Say what all of it would cost; a part that is not known is named, never taken for nothing."""
+    priced = [each for each in estimates if each.least is not None]
+    unknown = [each.profile.name for each in estimates if each.least is None or each.most is None]
+    endless = [each.profile.name for each in priced if each.endless and each.most is not None]
+    with localcontext(EXACT):
+        least = sum((each.least or Decimal(0) for each in priced), Decimal(0))
+        most = sum((each.most or Decimal(0) for each in priced), Decimal(0))
+    said = [f"{price(least)} to {price(most)}" if not endless else f"{price(least)} and more"] if priced else []
+    said += [f"no limit for {', '.join(endless)} as max_tokens is not set"] if endless else []
+    said += [f"what {', '.join(unknown)} costs is unknown"] if unknown else []
+    return ", ".join(said)
+
+
+def _beside(home: Session, estimates: Sequence[Estimate], question: Question) -> list[list[str]]:
+    """Return what else is to know: what was inserted, who may answer instead, and whether the money would do."""
+    inserted = [["inserted", f"{expression}, {size:,} characters"] for expression, size in question.inserted]
+    others = [
+        ["fallback", f"{', '.join(each.profile.fallback)} if {each.profile.name} cannot, at prices not counted here"]
+        for each in estimates
+        if each.profile.fallback
+    ]
+    return inserted + others + _budgets(home, estimates, question)
+
+
+def _budgets(home: Session, estimates: Sequence[Estimate], question: Question) -> list[list[str]]:
+    """Return the limits that the question might not fit; one that it fits at worst needs no word."""
+    cell = {"a cell": home.settings.budget.cell, "this cell": question.call.budget}
+    left = [(name, amount) for name, amount in cell.items() if amount is not None]
+    for limit in home.budget.limits:
+        limit.refresh()
+        left.append((limit.name, limit.left))
+    with localcontext(EXACT):
+        worst = sum((each.most or Decimal(0) for each in estimates), Decimal(0))
+    return [
+        [
+            "budget",
+            f"{usd(max(amount, Decimal(0)))} left for {name}, too little at worst: what does not fit is not sent",
+        ]
+        for name, amount in left
+        if worst > amount
+    ]
