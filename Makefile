@@ -1,5 +1,6 @@
 # Needs GNU make, git and Python 3.11 or newer; everything else goes into .venv, and what is made into build/.
-# PYTHON=/path/to/python chooses the interpreter that .venv is made with.
+# PYTHON=python3.13 chooses the interpreter; where .venv has another version already, it gets .venv-3.13 for its own.
+# NEWEST=1 ignores constraints.txt and takes the newest versions that pyproject.toml allows, in .venv-newest.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -7,7 +8,15 @@ SHELL := /bin/sh
 .NOTPARALLEL:
 
 PYTHON ?=
-VENV   := .venv
+NEWEST ?=
+BASE   := .venv$(if $(NEWEST),-newest)
+VERSION := import sys; print("%d.%d" % sys.version_info[:2])
+ifneq ($(PYTHON),)
+ASKED  := $(or $(shell '$(PYTHON)' -c '$(VERSION)' 2>/dev/null),$(error PYTHON=$(PYTHON) does not run))
+FOUND  := $(shell $(BASE)/bin/python -c '$(VERSION)' 2>/dev/null)
+OTHER  := $(if $(filter $(ASKED),$(or $(FOUND),$(ASKED))),,-$(ASKED))
+endif
+VENV   := $(BASE)$(OTHER)
 PY     := $(VENV)/bin/python
 # A checkout that was moved or copied needs its own install, so the stamps know the folder.
 HERE   := $(shell printf '%s' '$(CURDIR)' | cksum | cut -d' ' -f1)
@@ -16,6 +25,13 @@ DEMO   := $(VENV)/.demo-$(HERE)
 LAB    := $(VENV)/.lab-$(HERE)
 DEV    := $(VENV)/.dev-$(HERE)
 PIP    := $(PY) -m pip --disable-pip-version-check --no-input install -qq
+ifeq ($(NEWEST),)
+# What is built in an isolated environment is held by the second name since pip 25.3, by the first before it. Paths are
+# relative, since pip splits the value at spaces.
+PIP    := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(PIP)
+else
+PIP    := $(PIP) --upgrade --upgrade-strategy eager
+endif
 CODE   := victor_nb tests notebooks
 
 # pyright's wrapper would otherwise ask the network whether it is the newest.
@@ -27,7 +43,7 @@ SANDBOX := env VICTOR_MODE=simulate VICTOR_LEDGER=memory JUPYTER_PREFER_ENV_PATH
 
 .PHONY: help
 help: ## List the targets
-	@echo 'usage: make TARGET [PYTHON=/path/to/python3.11+]'
+	@echo 'usage: make TARGET [PYTHON=/path/to/python3.11+] [NEWEST=1]'
 	@sed -n 's/^\([a-z]*\):.* ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 .PHONY: demo
@@ -66,17 +82,27 @@ format: $(DEV) ## Mend what can be mended without thinking: format, order of imp
 schema: $(DEV) ## Write the JSON Schema of profiles.yaml, which editors complete from
 	@$(PY) -m victor_nb.config.profiles victor_nb/config/profiles.schema.json
 
+.PHONY: upgrade
+upgrade: $(BARE) ## Write the newest versions that fit together into constraints.txt, and run the tests with them
+	@rm -rf build/upgrade && $(PY) -m venv build/upgrade
+	@build/upgrade/bin/python -m pip --disable-pip-version-check --no-input install -qq uv
+	@printf '%s\n' hatchling editables | build/upgrade/bin/uv pip compile --quiet --universal --python-version 3.11 \
+	    --all-extras --no-header --no-annotate --no-emit-package victor-nb --output-file build/upgrade/constraints.txt \
+	    pyproject.toml -
+	@mv build/upgrade/constraints.txt constraints.txt
+	@$(MAKE) --no-print-directory test
+
 .PHONY: lab
 lab: $(LAB) ## Open JupyterLab on the quickstart
 	@$(PY) -m jupyterlab notebooks/01_quickstart.ipynb
 
 .PHONY: clean
 clean: ## Remove what make has made
-	@rm -rf build dist $(VENV)
+	@rm -rf build dist .venv .venv-newest .venv-3.* .venv-newest-3.*
 	@find $(CODE) -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # The first Python of at least 3.11 that can make a virtual environment.
-$(BARE): pyproject.toml
+$(BARE): pyproject.toml $(wildcard constraints.txt) $(if $(NEWEST),always)
 	@if ! { $(PY) -m pip --version || $(PY) -m ensurepip; } >/dev/null 2>&1; then \
 	    found=; old=; \
 	    for python in $(if $(PYTHON),'$(PYTHON)',python3 python3.11 python3.12 python3.13 python3.14); do \
@@ -96,6 +122,10 @@ $(BARE): pyproject.toml
 	fi
 	@rm -f $(VENV)/.bare-* $(VENV)/.demo-* $(VENV)/.lab-* $(VENV)/.dev-*
 	@touch $@
+
+# The newest of yesterday is not the newest of today.
+.PHONY: always
+always:
 
 $(DEMO): $(BARE)
 	@echo 'Installing victor_nb into $(VENV) (under a minute the first time)'

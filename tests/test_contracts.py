@@ -11,11 +11,14 @@ import sys
 import tomllib
 from functools import cache
 from importlib.metadata import packages_distributions
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import victor_nb
 
@@ -25,11 +28,11 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "victor_nb"
 SOURCES = [*sorted(PACKAGE.rglob("*.py")), *sorted((ROOT / "notebooks").glob("*.py"))]
-LONGEST_FILE, LONGEST_FUNCTION, MEDIAN_FUNCTION = 500, 50, 10  # lines
+LONGEST_FUNCTION, MEDIAN_FUNCTION = 50, 10  # lines
 HEAVY = ("IPython", "aiohttp", "anthropic", "matplotlib", "openai", "pandas", "pydantic")
 PARTS = {"pydantic_core"}  # pinned to the version by the package that is declared
 VAGUE = {"base_utils", "common", "core", "helpers", "manager", "misc", "util", "utils"}
-MADE = {".git", ".venv", "__pycache__", "build", "dist"}
+MADE = re.compile(r"\.git|\.venv.*|__pycache__|build|dist")
 # A path of somebody's machine, or the name of a package registry's host: neither is true anywhere else.
 FOREIGN = re.compile(
     r"(?<![\w./-])/(?:root|tmp/v|work|opt/(?:pypi|wheels)|(?:home|Users)/\w+)/"
@@ -69,7 +72,7 @@ def kept_files() -> Iterator[Path]:
         yield from (ROOT / name for name in answer.stdout.split("\0") if name and (ROOT / name).is_file())
         return
     for path in ROOT.rglob("*"):
-        if path.is_file() and not MADE.intersection(path.relative_to(ROOT).parts):
+        if path.is_file() and not any(map(MADE.fullmatch, path.relative_to(ROOT).parts)):
             yield path
 
 
@@ -121,10 +124,8 @@ def test_when_a_module_is_imported_alone_then_it_needs_no_other_first() -> None:
     )
 
 
-def test_when_files_and_functions_are_measured_then_they_are_small() -> None:
-    lines = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCES}
+def test_when_functions_are_measured_then_they_are_small() -> None:
     lengths = dict(functions())
-    assert {name: count for name, count in lines.items() if count > LONGEST_FILE} == {}
     assert {name: count for name, count in lengths.items() if count > LONGEST_FUNCTION} == {}
     assert median(lengths.values()) < MEDIAN_FUNCTION
 
@@ -174,6 +175,31 @@ def test_when_a_package_is_imported_then_it_is_declared() -> None:
         and not declared.intersection(owner.lower().replace("_", "-") for owner in owners.get(top, ()))
     }
     assert undeclared == {}
+
+
+@pytest.mark.parametrize("python", ["3.11.7", "3.12.1", "3.13.0"])
+@pytest.mark.parametrize("platform", ["linux", "darwin"])
+def test_when_versions_are_held_then_each_dependency_has_one_that_its_range_allows(python: str, platform: str) -> None:
+    """Of every Python that CI runs; what dependencies need in their turn is what `make upgrade` found."""
+    machine = {"python_version": python.rpartition(".")[0], "python_full_version": python, "sys_platform": platform}
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if not re.fullmatch(r"[a-z\d-]+==[\w.]+( ; .+)?", line)] == []
+    held = [line for line in map(Requirement, lines) if line.marker is None or line.marker.evaluate(machine)]
+    versions = {line.name: str(line.specifier).removeprefix("==") for line in held}
+    assert len(versions) == len(held)
+    unmet = [
+        str(line)
+        for line in map(Requirement, _declared())
+        if line.name != "victor-nb" and not line.specifier.contains(versions.get(canonicalize_name(line.name), "0"))
+    ]
+    assert unmet == [], "run `make upgrade`"
+
+
+def _declared() -> list[str]:
+    """Return every requirement in pyproject.toml: of users, of developers, and of the build."""
+    tables = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    extras = tables["project"]["optional-dependencies"].values()
+    return [*tables["build-system"]["requires"], *tables["project"]["dependencies"], *chain.from_iterable(extras)]
 
 
 def test_when_files_are_kept_then_none_names_a_machine_or_a_registry() -> None:

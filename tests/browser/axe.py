@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from playwright.sync_api import Locator, Page
 
 GRAVE = ("serious", "critical")
@@ -16,8 +15,8 @@ async part => (await axe.run(part, {resultTypes: ["violations"]})).violations.fl
 """
 
 
-def violations(page: Page, part: Locator, script: Path) -> list[str]:
+def violations(page: Page, part: Locator) -> list[str]:
     """Return the serious and critical violations inside a part of a page, each as `rule: HTML`."""
     if not page.evaluate("() => typeof axe === 'object'"):
-        page.add_script_tag(path=script)
+        page.add_script_tag(content=resources.files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8"))
     return [f"{rule}: {html}" for impact, rule, html in part.evaluate(RUN) if impact in GRAVE]

@@ -10,7 +10,6 @@ import nbformat
 
 from browser import axe
 from browser.desk import PATIENCE
-from browser.needs import need_axe
 from browser.traffic import Traffic
 
 if TYPE_CHECKING:
@@ -219,7 +218,7 @@ class Book:
 
     def violations(self, number: int) -> list[str]:
         """Return what axe-core has against the output of a cell, as far as it is serious."""
-        return axe.violations(self.page, self.cell(number).locator(".jp-Cell-outputArea"), need_axe())
+        return axe.violations(self.page, self.cell(number).locator(".jp-Cell-outputArea"))
 
     # --- the file ---
 
