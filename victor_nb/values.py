@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from dataclasses import dataclass, field, fields
 from operator import add, attrgetter
 from typing import TYPE_CHECKING, Final, Literal
@@ -37,6 +38,25 @@ class ChatRequest:
     max_tokens: int | None = None
     temperature: float | None = None
     params: Mapping[str, object] = field(default_factory=dict[str, object])
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Which call of the user's an HTTP exchange belongs to.
+
+    Attributes:
+        sample: Which of the n samples of one prompt, from 0.
+        attempt: Which attempt of the call, from 1.
+    """
+
+    profile: str | None = None
+    stage: str | None = None
+    sample: int = 0
+    attempt: int = 1
+
+
+ORIGIN: Final[ContextVar[Origin]] = ContextVar("victor_nb_origin", default=Origin())  # noqa: B039 - frozen
+"""What a transport reads, as no request carries it. Set before each attempt, in the task that makes it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from victor_nb.errors import (
     VictorWarning,
 )
 from victor_nb.providers.temperature import takes_temperature
-from victor_nb.values import Reply
+from victor_nb.values import ORIGIN, Origin, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -217,6 +217,8 @@ class Call:
     async def _exchange(self) -> None:
         """Make one HTTP exchange, one row."""
         self._attempt = attempt = self._record.open(self._request)
+        plan = self.plan
+        ORIGIN.set(Origin(plan.profile.name, stage=plan.stage, sample=plan.sample, attempt=self._record.attempts))
         try:
             await self._receive(attempt)
             self._judge(attempt)

@@ -149,6 +149,7 @@ class AgentOrchestrator:
             run_id=options.get("run_id"),
             strategy=options.get("strategy"),
             stage=options.get("stage"),
+            sample=options.get("sample") or 0,
             running=self._running,
             owner=self,
         )

@@ -42,6 +42,7 @@ class CallOptions(TypedDict, total=False):
         run_id: The fan-out, strategy run or bulk job that the call belongs to, for the ledger.
         strategy: The strategy's name, for the ledger.
         stage: The stage's name, for the ledger.
+        sample: Which of the samples of one prompt this is, from 0: simulated samples differ by it. It is not sent.
     """
 
     system: str | None
@@ -55,6 +56,7 @@ class CallOptions(TypedDict, total=False):
     run_id: str | None
     strategy: str | None
     stage: str | None
+    sample: int | None
 
 
 class Owner(Protocol):
@@ -82,6 +84,7 @@ class Plan:
     run_id: str | None
     strategy: str | None
     stage: str | None
+    sample: int
     running: set[Call]
     owner: Owner
     """Whose client it is: not closed as garbage while its calls go on."""
@@ -164,6 +167,7 @@ _CHECKS: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
     "run_id": (_is_text, "text"),
     "strategy": (_is_text, "text"),
     "stage": (_is_text, "text"),
+    "sample": (partial(_is_whole, least=0), "a whole number of 0 or more"),
 }
 
 

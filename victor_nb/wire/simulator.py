@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import httpx2
 
+from victor_nb.values import ORIGIN
 from victor_nb.wire.answers import write
 from victor_nb.wire.dialects.anthropic import Anthropic
 from victor_nb.wire.dialects.base import Asked, Call, Event, Json, JsonObject, RefusedError, answer, dumps
@@ -65,7 +67,8 @@ class Simulator(httpx2.AsyncBaseTransport):
             return _json(refused.status, refused.body, call, dialect)
 
     async def _answer(self, call: Call, dialect: Dialect, request: httpx2.Request) -> httpx2.Response:
-        answered = answer(dialect.read(call), self._author)
+        asked = dialect.read(call)
+        answered = answer(replace(asked, seed=f"{asked.seed}/{call.sample}") if call.sample else asked, self._author)
         clock = _Clock(speed=self._speed, pace=answered.pace, request=request)
         if not dialect.streams(call):
             await clock.wait(answered.text_tokens)
@@ -155,6 +158,7 @@ def _is_question(call: Call) -> bool:
 
 def _call(request: httpx2.Request, body: bytes) -> Call:
     return Call(
+        sample=ORIGIN.get().sample,
         method=request.method,
         path=request.url.path,
         query=dict(request.url.params),

@@ -41,9 +41,15 @@ def prompt_for(stage: Stage, task: str, earlier: Sequence[Work], sample: int) ->
     return fill(stage.prompt, values)
 
 
-def options_for(stage: Stage, options: CallOptions, *, run_id: str, strategy: str) -> CallOptions:
+def options_for(stage: Stage, options: CallOptions, *, run_id: str, strategy: str, sample: int) -> CallOptions:
     """Return what a stage's calls are sent with: its own settings, else those of the run."""
-    settled: CallOptions = {**options, "run_id": run_id, "strategy": strategy, "stage": stage.name}
+    settled: CallOptions = {
+        **options,
+        "run_id": run_id,
+        "strategy": strategy,
+        "stage": stage.name,
+        "sample": sample,
+    }
     if stage.system is not None:
         settled["system"] = stage.system
     if stage.max_tokens is not None:
@@ -225,7 +231,7 @@ class Engine:
         """Return a call that is ready to go."""
         stage = work.stage
         prompt = prompt_for(stage, self.task, self._before(work), sample + 1)
-        options = options_for(stage, self.options, run_id=self.run_id, strategy=self.name)
+        options = options_for(stage, self.options, run_id=self.run_id, strategy=self.name, sample=sample)
         lane = Lane(stage.profile, 0, sample)
         orchestrator = self._orchestrators[stage.profile]
         lane.route = orchestrator.route(prompt, options, stream=self._stream, on_text=lane.hear)

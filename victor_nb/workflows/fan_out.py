@@ -227,7 +227,9 @@ class FanOut:
         for lane in self.lanes:
             try:
                 orchestrator = pool.get_orchestrator(lane.profile)
-                lane.route = orchestrator.route(prompts[lane.prompt], settled, stream=stream, on_text=lane.hear)
+                lane.route = orchestrator.route(
+                    prompts[lane.prompt], {**settled, "sample": lane.sample}, stream=stream, on_text=lane.hear
+                )
             except ConfigError:
                 raise  # a misspelt name is a mistake of the whole line
             except VictorError as error:

@@ -225,10 +225,10 @@ async def judge(
         raise ConfigError(f"A judge compares {len(string.ascii_uppercase)} answers at the most, not {len(answers)}.")
     shown = orders(len(answers), samples, f"{seed} {task}")
 
-    async def read(order: tuple[int, ...]) -> Judgement | str:
+    async def read(sample: int, order: tuple[int, ...]) -> Judgement | str:
         prompt = prompt_of(task, [answers[number] for number in order])
         try:
-            reply: Reply = await judging.run(prompt, run_id=run_id, strategy=JUDGE, stage=JUDGE)
+            reply: Reply = await judging.run(prompt, run_id=run_id, strategy=JUDGE, stage=JUDGE, sample=sample)
         except VictorError as error:
             return str(error)
         scores = read_scores(reply.content, labels)
@@ -236,7 +236,7 @@ async def judge(
             return f"no score could be read in {' '.join(reply.content.split())[:60]!r}"
         return Judgement(order, {order[labels.index(label)]: points for label, points in scores.items()})
 
-    found = await asyncio.gather(*(read(order) for order in shown))
+    found = await asyncio.gather(*(read(*numbered) for numbered in enumerate(shown)))
     return [each for each in found if isinstance(each, Judgement)], [each for each in found if isinstance(each, str)]
 
 

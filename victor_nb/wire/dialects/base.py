@@ -35,18 +35,23 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True)
 class Call:
-    """One HTTP request, read."""
+    """One HTTP request, read.
+
+    Attributes:
+        sample: Which of the samples of one prompt it asks for, from 0. It is not part of the request.
+    """
 
     method: str
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: JsonObject
+    sample: int = 0
 
     @cached_property
     def chance(self) -> Chance:
         """Where the ids of the exchange come from."""
-        return Chance(fingerprint([self.path, self.body]))
+        return Chance(fingerprint([self.path, self.body, *([self.sample] if self.sample else [])]))
 
 
 @dataclass(frozen=True)
