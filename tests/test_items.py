@@ -211,3 +211,27 @@ def test_when_json_stands_between_words_then_it_is_found(value: object) -> None:
 def test_when_brackets_run_wild_then_nothing_is_raised(text: str) -> None:
     assert find_json(text) in ([], [[]])
     assert list_items(text).items
+
+
+@pytest.mark.parametrize(
+    ("broken", "value"),
+    [
+        ('["a", "b",]', ["a", "b"]),
+        ("{'name': 'it', 'ok': True, 'none': None}", {"name": "it", "ok": True, "none": None}),
+        ('{"a": "she said "no" to it", "b": 2}', {"a": 'she said "no" to it', "b": 2}),
+        ('["first", "second", "thi', ["first", "second", "thi"]),
+        ('{"a": ["x", "y"}', {"a": ["x", "y"]}),
+        ('["a" "b"]', ["a", "b"]),
+        ('["a", // the cheap one\n "b"]', ["a", "b"]),
+        ('{"a": "two\nlines"}', {"a": "two\nlines"}),
+        ('{"a": 1, b: 2}', {"a": 1, "b": 2}),
+    ],
+)
+@pytest.mark.parametrize("frame", ["{}", "Here it is:\n\n```json\n{}\n```\nAs asked."])
+def test_when_json_is_broken_then_it_is_repaired(broken: str, value: object, frame: str) -> None:
+    assert find_json(frame.replace("{}", broken, 1)) == [value]
+
+
+@pytest.mark.parametrize("text", ["see [the table] and {this}", "[1] is a footnote", "[x] done", "{a, b} is a set"])
+def test_when_brackets_are_prose_then_no_json_is_made_of_them(text: str) -> None:
+    assert [value for value in find_json(text) if value != [1]] == []

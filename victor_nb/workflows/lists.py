@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from collections import Counter
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, cast
 
 if TYPE_CHECKING:
@@ -17,39 +17,58 @@ if TYPE_CHECKING:
 _FENCED: Final = re.compile(r"```[ \t]*(?:json[c5]?|python)?[ \t]*\n(?P<inside>.*?)```", re.DOTALL | re.IGNORECASE)
 _OPENS: Final = re.compile(r"[\[{]")
 _TRAILING: Final = re.compile(r",(\s*[\]}])")
+_REPAIRABLE: Final = re.compile(r"[\[{]\s*(?:[\"\[{/]|'.*[\]}]$)", re.DOTALL)
+"""How broken JSON begins. A bracket before a bare word, as in `[see below]`, is prose, not a list to repair."""
 _PAIRS: Final = {"[": "]", "{": "}"}
 _TRIES: Final = 20
 _LONG: Final = 50_000  # characters from one bracket to the other
-_NO_PYTHON: Final = re.compile(r"\\|\d[^\W\d]")
-"""What Python's parser would warn of, and what no list of texts needs."""
+_DEEP: Final = 50  # brackets in brackets; a repair takes quadratic time in their depth
 
 _MISSING: Final = object()
 
 
 def find_json(text: str) -> list[object]:
-    """Return the JSON arrays and objects of an answer, in order; none inside another. It never raises."""
-    whole = read_json(text)
-    if whole is not _MISSING and isinstance(whole, (list, dict)):
+    """Return the JSON arrays and objects of an answer, in order; none inside another. It never raises.
+
+    Slips that models make are repaired by json-repair: quotes, commas and brackets that are wrong or missing.
+    """
+    whole = _strict(text)
+    if isinstance(whole, (list, dict)):
         return [whole]
     fenced = [read_json(found["inside"]) for found in _FENCED.finditer(text)]
-    return [value for value in fenced if isinstance(value, (list, dict))] or list(_embedded(text))
+    found: list[object] = [value for value in fenced if isinstance(value, (list, dict))] or list(_embedded(text))
+    broken = read_json(text) if not found else _MISSING
+    return [broken] if isinstance(broken, (list, dict)) else found
 
 
 def read_json(text: str) -> object:
-    """Return the value that a text is, trailing commas and Python's quotes forgiven; a sentinel where it is none."""
+    """Return the value that a text is, after a repair where it is needed; a sentinel if the text is no JSON."""
     text = text.strip()
+    value = _strict(text)
+    if value is not _MISSING or not _REPAIRABLE.match(text) or len(text) > _LONG or _depth(text) > _DEEP:
+        return value
+    import json_repair  # noqa: PLC0415 - answers with broken JSON are few
+
+    try:
+        repaired: object = json_repair.loads(text, skip_json_loads=True)
+    except (ValueError, RecursionError):
+        return _MISSING
+    return repaired if repaired and isinstance(repaired, (list, dict)) else _MISSING
+
+
+def _depth(text: str) -> int:
+    """Return how deep brackets stand in brackets, those in quotes included."""
+    return max(accumulate((sign in "[{") - (sign in "]}") for sign in text), default=0)
+
+
+def _strict(text: str) -> object:
+    """Return the value of JSON as it is written, except that trailing commas are ignored; else the sentinel."""
     for attempt in (text, _TRAILING.sub(r"\1", text)):
         try:
             return json.loads(attempt)
         except (ValueError, RecursionError):
             continue
-    if text[:1] not in _PAIRS or len(text) > _LONG or _NO_PYTHON.search(text):
-        return _MISSING
-    try:
-        value: object = ast.literal_eval(text)
-        return json.loads(json.dumps(value))
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-        return _MISSING
+    return _MISSING
 
 
 def _embedded(text: str) -> Iterator[object]:
@@ -344,8 +363,6 @@ def _said(value: object) -> str:
 
 
 def _dump(value: object) -> str:
-    import json  # noqa: PLC0415 - answers with JSON are few
-
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
