@@ -12,7 +12,7 @@ from cells import Shell, served, write
 from servers import Answer, Server, faults
 from servers.answers import Tokens
 from victor_nb.errors import BudgetError, ConfigError
-from victor_nb.providers.output import answers, max_output
+from victor_nb.providers.spec import spec_of
 from victor_nb.session import session
 from victor_nb.values import ChatRequest, Message
 from workbench import rows
@@ -151,4 +151,5 @@ def test_when_params_limit_an_answer_then_they_go_before_max_tokens_as_they_do_w
     provider: str, max_tokens: int | None, params: dict[str, Any], limit: int | None, several: int
 ) -> None:
     request = ChatRequest(model="m", messages=(Message("user", "x"),), max_tokens=max_tokens, params=params)
-    assert (max_output(provider, request), answers(provider, request)) == (limit, several)
+    spec = spec_of(provider)
+    assert (spec.max_output(request), spec.answers(request)) == (limit, several)

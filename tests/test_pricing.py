@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from victor_nb.accounting.pricing import PriceBook, Rates, retirement
+from victor_nb.accounting.pricing import PriceBook, Rates
 from victor_nb.money import from_nanos, quantise, to_nanos, usd
+from victor_nb.providers.spec import ANTHROPIC
 from victor_nb.values import Usage
 
 BOOK = PriceBook()
@@ -191,7 +192,7 @@ def test_when_the_list_marks_a_model_as_deprecated_then_so_do_we() -> None:
     ],
 )
 def test_when_a_models_end_is_announced_then_its_day_is_known(model: str, day: date | None) -> None:
-    assert retirement(model) == day
+    assert ANTHROPIC.retirement(model) == day
 
 
 def test_when_eight_threads_ask_a_new_book_then_all_get_the_same_price() -> None:

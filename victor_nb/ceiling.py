@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from victor_nb.calls.record import input_bytes
 from victor_nb.money import EXACT
-from victor_nb.providers.output import answers, max_output
+from victor_nb.providers.spec import spec_of
 
 if TYPE_CHECKING:
     from victor_nb.config.profiles import Profile
@@ -29,7 +29,8 @@ def worst_case(home: Session, profile: Profile, request: ChatRequest, *, mode: M
     if rates is None:
         return Decimal(0) if profile.allow_unpriced else None
     tokens_in = home.calibration.at_worst(profile.model, mode, size=input_bytes(request))
-    limit = max_output(profile.provider, request) or _ASSUMED_OUTPUT
+    spec = spec_of(profile.provider)
+    limit = spec.max_output(request) or _ASSUMED_OUTPUT
     with localcontext(EXACT):
-        tokens_out = limit * answers(profile.provider, request)
+        tokens_out = limit * spec.answers(request)
         return (tokens_in * rates.input + tokens_out * rates.output) / 1_000_000

@@ -19,9 +19,10 @@ from victor_nb.accounting.budget import Budget, Limit, to_usd
 from victor_nb.config.settings import Settings, check_mode
 from victor_nb.errors import ClosedError, ConfigError
 from victor_nb.loop import BackgroundLoop
+from victor_nb.providers.spec import spec_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from decimal import Decimal
 
     from victor_nb.accounting.budget import Calibration
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from victor_nb.workflows.runs import StrategyRun
 
 _POOL: Final = "victor_nb.workflows.orchestrator_pool:OrchestratorPool"
-_LOAD: Final = "victor_nb.providers:load_provider"
 _NOTEBOOK: Final = "this notebook"
 _ERRORS_KEPT: Final = 20
 
@@ -223,9 +223,8 @@ class Session:
         """Import what the configured profiles need, so that the first call does not pay for it. It blocks."""
         settings = self.settings
         names = settings.profiles if profiles is None else profiles
-        load = cast("Callable[[str], object]", pkgutil.resolve_name(_LOAD))
         for provider in sorted({settings.profile(name).provider for name in names}):
-            load(provider)
+            spec_of(provider).load_client()
         for module in ("tenacity", _POOL):
             pkgutil.resolve_name(module)
         self.prices.find("")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from datetime import date
 from decimal import Decimal, localcontext
 from functools import lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final, Protocol
 
 from victor_nb.money import EXACT, quantise
+from victor_nb.providers.spec import find_spec, known_specs
 from victor_nb.values import Price, Usage
 
 if TYPE_CHECKING:
@@ -22,18 +21,8 @@ if TYPE_CHECKING:
     from victor_nb.values import CostSource
 
 _MILLION: Final = 1_000_000
-_SEARCHED: Final = ("anthropic", "openai", "google")
-_LOCAL: Final = "ollama"
 _PROBE: Final = 1_000
 """Tokens of a probe: far below the first tier, which would reprice the whole request."""
-# As Anthropic announced them on 2026-11-25; the list of prices knows that a model is deprecated, never the day.
-_RETIREMENTS: Final = {
-    "claude-mythos-preview": date(2026, 6, 30),
-    "claude-sonnet-4-5": date(2026, 11, 30),
-    "claude-opus-4-5": date(2027, 1, 22),
-}
-_SNAPSHOT: Final = re.compile(r"-(?:latest|\d{8})$")
-"""What follows the name of a model where one version of it is meant: claude-sonnet-4-5-20250929."""
 
 
 class Prices(Protocol):
@@ -73,7 +62,7 @@ class Rates:
 class _Asked:
     """Whose price is wanted: by the URL's provider first, and by the model that served first."""
 
-    provider: str
+    price_id: str
     models: tuple[str, ...]
     base_url: str | None = None
 
@@ -91,7 +80,7 @@ class _Asked:
                 continue
         for model in self.models:
             try:
-                yield calc_price(usage, model, provider_id=self.provider)
+                yield calc_price(usage, model, provider_id=self.price_id)
             except LookupError:
                 continue
 
@@ -121,7 +110,7 @@ class PriceBook:
 
         Args:
             usage: Tokens of one attempt. Parts that exceed their total are cut to it.
-            provider: `anthropic`, `openai`, `google` or `ollama` (which costs nothing).
+            provider: The provider's name in a profile; one that runs locally costs nothing.
             model: The model that was asked for.
             model_served: The model that answered, which is what is paid for.
             base_url: Where it was asked; a provider known by its URL is looked up first.
@@ -133,9 +122,10 @@ class PriceBook:
                 return _priced(_by_override(usage, override), "override", "profiles.yaml")
             if (stated := _amount(reported)) is not None:
                 return Price(stated, "reported", "provider")
-            if provider == _LOCAL:
+            price_id = _price_id(provider)
+            if price_id is None:
                 return Price(Decimal(0), "local", "local")
-            asked = _Asked(provider, _names(model_served, model), base_url)
+            asked = _Asked(price_id, _names(model_served, model), base_url)
             return _priced(_by_list(usage, asked), "computed", _version())
 
     def rates(
@@ -144,28 +134,33 @@ class PriceBook:
         """Return what a million tokens of a short request cost; None when the model's price is unknown."""
         if override is not None:
             return Rates(override.input, override.output, _else(override.cache_read, override.input))
-        if provider == _LOCAL:
+        price_id = _price_id(provider)
+        if price_id is None:
             return Rates(Decimal(0), Decimal(0), Decimal(0))
-        asked = _Asked(provider, _names(model), base_url)
+        asked = _Asked(price_id, _names(model), base_url)
         with localcontext(EXACT):
             return _probe(asked)
 
     def deprecated(self, provider: str, model: str, *, base_url: str | None = None) -> bool:
         """Return whether the list says that the model is on its way out; False for what it does not know."""
-        if provider == _LOCAL:
+        price_id = _price_id(provider)
+        if price_id is None:
             return False
-        found = _Asked(provider, _names(model), base_url).calculate(_counts(Usage()))
+        found = _Asked(price_id, _names(model), base_url).calculate(_counts(Usage()))
         return found is not None and bool(found.model.deprecated)
 
     def find(self, model: str) -> str | None:
-        """Return the provider that sells a model of this name: anthropic, openai, google, in that order, or None."""
+        """Return the first provider that sells a model of this name, the built-in ones first; None if none does."""
         none = _counts(Usage())
-        return next((name for name in _SEARCHED if _Asked(name, _names(model)).calculate(none) is not None), None)
+        sellers = [(spec.name, spec.price_id) for spec in known_specs() if spec.price_id is not None]
+        found = (name for name, price_id in sellers if _Asked(price_id, _names(model)).calculate(none) is not None)
+        return next(found, None)
 
 
-def retirement(model: str) -> date | None:
-    """Return the day on which a model of Anthropic's is switched off; None where none is announced."""
-    return _RETIREMENTS.get(_SNAPSHOT.sub("", model))
+def _price_id(provider: str) -> str | None:
+    """Return a provider's id in the list, by its own name if nothing is known of it; None costs nothing."""
+    spec = find_spec(provider)
+    return provider if spec is None else spec.price_id
 
 
 @lru_cache(maxsize=1)

@@ -26,7 +26,7 @@ from victor_nb.errors import (
     VictorError,
     VictorWarning,
 )
-from victor_nb.providers.temperature import takes_temperature
+from victor_nb.providers.spec import takes_temperature
 from victor_nb.values import ORIGIN, Origin, Reply
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from victor_nb.calls.call import Route
 from victor_nb.calls.request import CallOptions, Plan, make_request
 from victor_nb.calls.stream import Stream
 from victor_nb.errors import ClosedError, ProviderOpenError, SecretError
-from victor_nb.providers import open_provider
+from victor_nb.providers.spec import spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from victor_nb.values import Mode, Reply
 
 
-_LOCAL_PLACES: Final = 4
-"""Calls at once to an ollama whose profile says nothing: it queues the rest itself, while our clock runs."""
 _KEY: Final = re.compile(r"[!-~]+")
 """What an HTTP header takes: printable ASCII, no blanks."""
 _CLOSING: Final = 2.0  # seconds
@@ -59,7 +57,7 @@ class AgentOrchestrator:
         self._session = session
         self._base_url = settings.base_url(profile)
         self._provider = _open(profile, settings, session)
-        places = profile.concurrency or (_LOCAL_PLACES if profile.provider == "ollama" else None)
+        places = profile.concurrency or spec_of(profile.provider).concurrency
         self._limiter: AbstractAsyncContextManager[object] = asyncio.Semaphore(places) if places else nullcontext()
         self._running: set[Call] = set()
         self.closed = False
@@ -214,7 +212,7 @@ def _open(profile: Profile, settings: Settings, session: Session) -> Provider:
         SecretError: There is no key; the message names the variable to set.
         ConfigError: The client cannot be made.
     """
-    from victor_nb.providers.base import Endpoint  # noqa: PLC0415 - httpx2 is not needed to import us
+    from victor_nb.providers.base import Endpoint, open_provider  # noqa: PLC0415 - httpx2 is not needed to import us
 
     key = settings.api_key(profile) if session.mode in {"live", "record"} else None
     failed = f"Failed to create provider for profile {profile.name!r}"
@@ -230,7 +228,7 @@ def _open(profile: Profile, settings: Settings, session: Session) -> Provider:
     )
     endpoint = Endpoint(
         profile=profile.name,
-        provider=profile.provider,
+        spec=spec_of(profile.provider),
         model=profile.model,
         base_url=base_url,
         key=key,
@@ -240,6 +238,6 @@ def _open(profile: Profile, settings: Settings, session: Session) -> Provider:
         redactor=settings.redactor(),
     )
     try:
-        return open_provider(profile.provider, endpoint)
+        return open_provider(endpoint)
     except (ImportError, ValueError, TypeError) as error:
         raise ProviderOpenError(f"{failed}: {endpoint.redactor.clean(str(error))}") from None

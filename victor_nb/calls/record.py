@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from victor_nb.accounting.rows import Row
 from victor_nb.errors import ConnectError
+from victor_nb.providers.spec import spec_of
 from victor_nb.values import Price, Usage
 
 if TYPE_CHECKING:
@@ -222,7 +223,7 @@ class Record:
         refused = isinstance(error, ConnectError) or getattr(error, "http_status", None) is not None
         if refused and not draft.started and draft.usage is None:
             return _NOTHING
-        if source != "reported" and plan.profile.provider != "ollama":
+        if source != "reported" and not spec_of(plan.profile.provider).local:
             return _UNKNOWN
         return plan.session.prices.price(
             usage or Usage(),

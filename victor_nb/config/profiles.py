@@ -7,7 +7,7 @@ import re
 import sys
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 from pydantic import (
     AfterValidator,
@@ -15,20 +15,20 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    JsonValue,
     ValidationError,
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from victor_nb.config.document import Document
 from victor_nb.config.strategies import StageSpec, fault
 from victor_nb.errors import ConfigError, did_you_mean
+from victor_nb.providers.spec import BUILT_IN, find_spec, unknown_provider
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
-
-ProviderName = Literal["anthropic", "google", "ollama", "openai"]
-PROVIDER_NAMES: Final = get_args(ProviderName)
 
 
 def _exact(value: object) -> object:
@@ -38,6 +38,12 @@ def _exact(value: object) -> object:
     return value
 
 
+def _provider(name: str) -> str:
+    if find_spec(name) is None:
+        raise PydanticCustomError("unknown_provider", "no such provider")
+    return name
+
+
 def _web_address(value: str) -> str:
     if not value.startswith(("http://", "https://")):
         msg = "must start with http:// or https://"
@@ -45,6 +51,7 @@ def _web_address(value: str) -> str:
     return value
 
 
+_BUILT_IN: Final[list[JsonValue]] = [*sorted(spec.name for spec in BUILT_IN)]
 Usd = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[\w.\-:/]+$")]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -94,7 +101,7 @@ class Budgets(_Schema):
 class ProfileSpec(_Schema):
     """A provider, a model, and what to send with every prompt. Nothing is sent that is not given here."""
 
-    provider: ProviderName
+    provider: Annotated[str, AfterValidator(_provider), Field(json_schema_extra={"enum": _BUILT_IN})]
     model: Annotated[str, Field(min_length=1)]
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
@@ -208,10 +215,8 @@ def _explain(document: Document, detail: ErrorDetails) -> str:
             words = _known_words(place)
             close = did_you_mean(str(place[-1]), words)
             fact = f"unknown key. {f'Did you mean {close!r}?' if close else 'Known: ' + ', '.join(words) + '.'}"
-        case "literal_error" if place and place[-1] == "provider":
-            close = did_you_mean(str(given), PROVIDER_NAMES)
-            fact = f"unknown provider {given!r}. {f'Did you mean {close!r}?' if close else ''}"
-            fact = f"{fact.rstrip()} Known: {', '.join(PROVIDER_NAMES)} (any OpenAI-compatible server: openai)."
+        case "string_type" | "unknown_provider" if place and place[-1] == "provider":
+            fact = unknown_provider(given)
         case "literal_error":
             words = re.findall(r"'([^']*)'", str(detail.get("ctx", {}).get("expected", "")))
             close = did_you_mean(str(given), words)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, cast, get_args
 
 from victor_nb.config.secret import Redactor, Secret
 from victor_nb.errors import ConfigError, ProfileNotFoundError, did_you_mean
+from victor_nb.providers.spec import known_specs, spec_of
 from victor_nb.values import Mode
 
 if TYPE_CHECKING:
@@ -19,23 +20,8 @@ if TYPE_CHECKING:
     from victor_nb.config.strategies import StageSpec
 
 FILE_NAME: Final = "profiles.yaml"
-_KEYS: Final = {
-    "anthropic": ("ANTHROPIC_API_KEY",),
-    "google": ("GOOGLE_API_KEY", "GEMINI_API_KEY"),
-    "ollama": (),
-    "openai": ("OPENAI_API_KEY",),
-}
-_ADDRESSES: Final = {
-    "anthropic": ("ANTHROPIC_BASE_URL", "https://api.anthropic.com"),
-    "google": ("GOOGLE_GEMINI_BASE_URL", "https://generativelanguage.googleapis.com"),
-    "ollama": ("OLLAMA_HOST", "http://127.0.0.1:11434"),
-    "openai": ("OPENAI_BASE_URL", "https://api.openai.com/v1"),
-}
 _SECRET_NAME: Final = re.compile(r"(API_KEY|_TOKEN|_SECRET|_PASSWORD)$")
 _LONG_ENOUGH: Final = 12  # characters; a shorter value of an unknown variable may be a plain word
-_LOCAL_HOST: Final = re.compile(
-    r"^https?://(localhost|127\.|\[::1\]|0\.0\.0\.0|host\.docker\.internal|192\.168\.|10\.)"
-)
 
 
 class Settings:
@@ -134,7 +120,7 @@ class Settings:
 
     def key_variables(self, profile: Profile) -> tuple[str, ...]:
         """Return the variables that may hold the profile's key, the first that is set winning."""
-        return (profile.api_key_env,) if profile.api_key_env else _KEYS[profile.provider]
+        return (profile.api_key_env,) if profile.api_key_env else spec_of(profile.provider).key_variables
 
     def api_key(self, profile: Profile) -> Secret | None:
         """Return the profile's key, or None when no variable holds one."""
@@ -143,15 +129,13 @@ class Settings:
 
     def needs_key(self, profile: Profile) -> bool:
         """Tell whether the profile cannot work without a key: a server on this network may ask for none."""
-        if profile.provider == "openai" and profile.api_key_env is None:
-            return not _LOCAL_HOST.match(self.base_url(profile))
-        return bool(self.key_variables(profile))
+        return profile.api_key_env is not None or spec_of(profile.provider).needs_key(self.base_url(profile))
 
     def base_url(self, profile: Profile) -> str:
         """Return where the profile's requests go: its own `base_url`, else the provider's variable, else its home."""
-        variable, home = _ADDRESSES[profile.provider]
-        given = profile.base_url or self._variable(variable) or home
-        return (_ollama_address(given) if profile.provider == "ollama" else given).rstrip("/")
+        spec = spec_of(profile.provider)
+        given = profile.base_url or self._variable(spec.base_url_variable) or spec.base_url
+        return spec.read_address(given).rstrip("/")
 
     def proxy(self, base_url: str) -> str | None:
         """Return the proxy that the environment names for an address (HTTPS_PROXY, NO_PROXY and so on), if any."""
@@ -166,7 +150,7 @@ class Settings:
     def redactor(self) -> Redactor:
         """Return what takes every key that could be known here out of a text."""
         named = {variable for profile in self.profiles.values() for variable in self.key_variables(profile)}
-        named.update(variable for variables in _KEYS.values() for variable in variables)
+        named.update(variable for spec in known_specs() for variable in spec.key_variables)
         places = {**{name: value.reveal() for name, value in self._dotenv.items()}, **os.environ}
         return Redactor(
             value
@@ -279,13 +263,3 @@ def _stamp(path: Path) -> tuple[int, int]:
     except OSError:
         return (0, 0)
     return (status.st_mtime_ns, status.st_size)
-
-
-def _ollama_address(given: str) -> str:
-    """Read OLLAMA_HOST as ollama itself does: the scheme and the port may be missing, 0.0.0.0 means this machine."""
-    address = given if "://" in given else f"http://{given}"
-    scheme, _, rest = address.partition("://")
-    host, slash, path = rest.partition("/")
-    if not re.search(r":\d+$", host):
-        host = f"{host}:{11434 if scheme == 'http' else 443}"
-    return f"{scheme}://{host.replace('0.0.0.0', '127.0.0.1', 1)}{slash}{path}"  # noqa: S104 - read, not bound

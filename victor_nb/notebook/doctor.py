@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from victor_nb.accounting.pricing import retirement
 from victor_nb.notebook.markdown import frame
+from victor_nb.providers.spec import spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,7 +89,7 @@ def prices(home: Session, profile: Profile) -> tuple[str, str]:
 
 def ending(home: Session, profile: Profile) -> str:
     """Say that a profile's model comes to its end, with the day where it is known; else nothing."""
-    if profile.provider == "anthropic" and (day := retirement(profile.model)):
+    if day := spec_of(profile.provider).retirement(profile.model):
         verb = "retired" if day < datetime.now(UTC).date() else "retires"
         return f"model {verb} on {day}"
     outdated = home.prices.deprecated(profile.provider, profile.model, base_url=home.settings.base_url(profile))
@@ -97,13 +97,6 @@ def ending(home: Session, profile: Profile) -> str:
 
 
 _PATIENCE: Final = 4.0  # seconds for one address
-_LISTINGS: Final = {
-    "anthropic": "/v1/models",
-    "google": "/v1beta/models",
-    "ollama": "/api/tags",
-    "openai": "/models",
-}
-"""Where each provider lists its models. Asked without a key: that it is refused shows that somebody is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,16 +151,16 @@ async def _visit(home: Session, profile: Profile) -> _Finding:
     """Ask an address for its list of models: that costs nothing."""
     import httpx2  # noqa: PLC0415 - slow to import
 
+    spec = spec_of(profile.provider)
     base_url = home.settings.base_url(profile)
     transport = home.wire.open("live", base_url=base_url, proxy=home.settings.proxy(base_url), sim_speed=0.0)
     try:
         async with asyncio.timeout(_PATIENCE), httpx2.AsyncClient(transport=transport, trust_env=False) as client:
-            answer = await client.get(base_url + _LISTINGS[profile.provider])
+            answer = await client.get(base_url + spec.models_path)
     except TimeoutError:
         return _Finding(f"no answer in {_PATIENCE:g} s", f"check {base_url}")
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        start = "start ollama" if profile.provider == "ollama" else f"check {base_url}"
-        return _Finding(f"no: {type(error).__name__}", start)
+        return _Finding(f"no: {type(error).__name__}", spec.unreachable.format(base_url=base_url))
     return _pulled(profile, answer) if profile.provider == "ollama" else _Finding("yes")
 
 

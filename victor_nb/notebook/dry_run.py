@@ -12,8 +12,7 @@ from victor_nb.ceiling import worst_case
 from victor_nb.money import EXACT, usd
 from victor_nb.notebook.display import price
 from victor_nb.notebook.markdown import clean, fence, frame, shorten
-from victor_nb.providers.output import answers, max_output
-from victor_nb.providers.temperature import takes_temperature
+from victor_nb.providers.spec import spec_of, takes_temperature
 from victor_nb.values import Usage
 from victor_nb.workflows.fan_out import check_fan_out
 
@@ -77,7 +76,7 @@ class Estimate:
                 profile=profile,
                 request=request,
                 tokens=tokens,
-                limit=max_output(profile.provider, request),
+                limit=spec_of(profile.provider).max_output(request),
                 calls=calls,
                 least=None if least is None else least * calls,
                 most=None if most is None else most * calls,
@@ -99,7 +98,7 @@ class Estimate:
     @property
     def output(self) -> str:
         """How long an answer may become."""
-        several = answers(self.profile.provider, self.request)
+        several = spec_of(self.profile.provider).answers(self.request)
         at_most = "no limit" if self.limit is None else f"{_tokens(self.limit)} at most"
         return f"{several} answers, {at_most}" if several > 1 else at_most
 

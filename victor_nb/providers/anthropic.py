@@ -11,7 +11,6 @@ from anthropic import AsyncAnthropic
 
 from victor_nb.providers.base import Provider
 from victor_nb.providers.http import finish, items, number, read, text
-from victor_nb.providers.output import max_output
 from victor_nb.values import Delta, Usage
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ class Anthropic(Provider):
 
     def must_stream(self, request: ChatRequest) -> bool:
         """A large `max_tokens` is answered only as a stream."""
-        return (max_output("anthropic", request) or 0) > _LONGEST_PLAIN
+        return (self.endpoint.spec.max_output(request) or 0) > _LONGEST_PLAIN
 
     async def ask(self, request: ChatRequest) -> Delta:
         """Ask plainly."""
@@ -89,7 +88,7 @@ class Anthropic(Provider):
         _ignore_retirement_warnings()
         body: dict[str, Any] = {
             "model": request.model,
-            "max_tokens": max_output("anthropic", request),
+            "max_tokens": self.endpoint.spec.max_output(request),
             "messages": [],
         }
         # The SDK walks through all of its message types for every message it is given by name. In `extra_body`, which

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 import httpx2
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from victor_nb.config.profiles import Timeouts
     from victor_nb.config.secret import Redactor, Secret
+    from victor_nb.providers.spec import Spec
     from victor_nb.values import ChatRequest, Delta
 
 # What a broken or foreign answer makes of a parser that trusted it.
@@ -34,7 +35,7 @@ class Endpoint:
     """Where a profile's requests go, and with what."""
 
     profile: str
-    provider: str
+    spec: Spec
     model: str
     base_url: str
     key: Secret | None
@@ -60,7 +61,7 @@ class Provider(ABC):
             trust_env=False,
         )
         self._border = Border(endpoint)
-        guard_logs(endpoint.redactor)
+        guard_logs(endpoint.redactor, endpoint.spec.loggers)
 
     def must_stream(self, request: ChatRequest) -> bool:
         """Tell whether the provider answers this request only as a stream."""
@@ -103,3 +104,8 @@ class Provider(ABC):
     async def aclose(self) -> None:
         """Close the connections."""
         await self.http.aclose()
+
+
+def open_provider(endpoint: Endpoint) -> Provider:
+    """Return a client for an endpoint; the first one of a provider imports its SDK, which takes up to a second."""
+    return cast("type[Provider]", endpoint.spec.load_client())(endpoint)

@@ -51,7 +51,7 @@ class OpenAI(Provider):
         """Ask plainly."""
         # The SDK's own door for what it has no types for: authentication, errors and all, without the models that half
         # of a call's CPU would go into.
-        raw = await self._sdk.post("/chat/completions", cast_to=httpx2.Response, body=_body(request))
+        raw = await self._sdk.post("/chat/completions", cast_to=httpx2.Response, body=self._body(request))
         completion = parse(raw.content)
         choices = items(completion, "choices")
         if not choices:
@@ -72,7 +72,7 @@ class OpenAI(Provider):
         chunks = await self._sdk.chat.completions.create(
             model=request.model,
             messages=[],
-            extra_body=_body(request),  # wins over what is named, and goes out as it is
+            extra_body=self._body(request),  # wins over what is named, and goes out as it is
             stream=True,
             stream_options={"include_usage": True},
             timeout=self.read_timeout,
@@ -92,6 +92,16 @@ class OpenAI(Provider):
                     reported_cost=self._reported(usage),
                 )
 
+    def _body(self, request: ChatRequest) -> dict[str, object]:
+        system = [{"role": "system", "content": request.system}] if request.system is not None else []
+        turns = [{"role": turn.role, "content": turn.content} for turn in request.messages]
+        body: dict[str, object] = {"model": request.model, "messages": [*system, *turns]}
+        if request.max_tokens is not None:
+            body[self.endpoint.spec.output_names[0]] = request.max_tokens
+        if request.temperature is not None:
+            body["temperature"] = request.temperature
+        return body | dict(request.params)
+
     def _reported(self, usage: object) -> Decimal | None:
         """Return the cost that OpenRouter puts into every answer, in USD; other servers' `cost` may be anything."""
         cost = read(usage, "cost") if "openrouter.ai" in self.endpoint.base_url else None
@@ -102,17 +112,6 @@ class OpenAI(Provider):
         except InvalidOperation:
             return None
         return found if found.is_finite() and found >= 0 else None
-
-
-def _body(request: ChatRequest) -> dict[str, object]:
-    system = [{"role": "system", "content": request.system}] if request.system is not None else []
-    turns = [{"role": turn.role, "content": turn.content} for turn in request.messages]
-    body: dict[str, object] = {"model": request.model, "messages": [*system, *turns]}
-    if request.max_tokens is not None:
-        body["max_completion_tokens"] = request.max_tokens
-    if request.temperature is not None:
-        body["temperature"] = request.temperature
-    return body | dict(request.params)
 
 
 def _usage(raw: object) -> Usage | None:

@@ -18,6 +18,8 @@ import httpx2
 from victor_nb import errors
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from victor_nb.config.secret import Redactor
     from victor_nb.providers.base import Endpoint
 
@@ -121,6 +123,7 @@ _TOO_LONG: Final = re.compile(
 )
 _NEXT: Final[dict[type[errors.ProviderError], str]] = {
     errors.AuthenticationError: "Check the key in {variables}.",
+    errors.ConnectError: "Check base_url and the network.",
     errors.NotFoundError: "Check the model's name and base_url.",
     errors.ContextLengthError: "Shorten the prompt or lower max_tokens.",
     errors.RateLimitError: "Wait, or lower the profile's concurrency.",
@@ -170,7 +173,7 @@ class Border:
 
     @property
     def _who(self) -> str:
-        return self._endpoint.provider
+        return self._endpoint.spec.name
 
     def _of_status(self, failure: BaseException) -> errors.ProviderError | None:
         """Translate an answer that says it is an error."""
@@ -227,12 +230,9 @@ class Border:
 
     def _make(self, kind: type[errors.ProviderError], fact: str, **more: Any) -> errors.ProviderError:
         """Make one error: fact, then next step, keys taken out."""
-        step = _NEXT.get(kind, "")
-        if kind is errors.ConnectError:
-            step = "Is `ollama serve` running?" if self._who == "ollama" else "Check base_url and the network."
-        if self._who == "ollama" and kind is errors.NotFoundError:
-            step = f"Pull it: ollama pull {self._endpoint.model}"
-        step = step.format(variables=" or ".join(self._endpoint.variables) or "the profile's api_key_env")
+        variables = " or ".join(self._endpoint.variables) or "the profile's api_key_env"
+        step = self._endpoint.spec.hints.get(kind) or _NEXT.get(kind, "")
+        step = step.format(variables=variables, model=self._endpoint.model)
         clean = self._endpoint.redactor.clean(fact).rstrip(".")
         return kind(
             f"{self._endpoint.profile}: {clean}. {step}".rstrip(),
@@ -294,7 +294,7 @@ def _headers(failure: BaseException) -> httpx2.Headers:
     return headers if isinstance(headers, httpx2.Headers) else httpx2.Headers()
 
 
-_LOGGERS: Final = ("anthropic", "openai", "httpx2", "httpcore2", "aiohttp")
+_LOGGERS: Final = ("httpx2", "httpcore2", "aiohttp")
 
 
 class _Guard(logging.Filter):
@@ -316,9 +316,10 @@ class _Guard(logging.Filter):
 _guard: Final = _Guard()
 
 
-def guard_logs(redactor: Redactor) -> None:
+def guard_logs(redactor: Redactor, loggers: Iterable[str]) -> None:
     """Clean what the SDKs log from now on. A filter is not inherited, so each of their loggers gets it."""
     _guard.redactors.add(redactor)
+    names = {*_LOGGERS, *loggers}
     for name in list(logging.root.manager.loggerDict):
-        if name.split(".")[0] in _LOGGERS:
+        if name.split(".")[0] in names:
             logging.getLogger(name).addFilter(_guard)

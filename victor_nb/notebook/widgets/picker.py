@@ -30,6 +30,7 @@ from victor_nb.notebook.widgets.base import (
 )
 from victor_nb.notebook.widgets.html import Still, code, still_block, still_line, still_table, table, words
 from victor_nb.notebook.widgets.throttle import pulse
+from victor_nb.providers.spec import spec_of
 from victor_nb.session import session
 
 if TYPE_CHECKING:
@@ -315,7 +316,7 @@ class ProfilePicker(Surface, ValueWidget):
         return (*_COLUMNS, "mind"), [(*row, words) for row, words in zip(rows, endings, strict=True)]
 
     def _row(self, profile: Profile) -> tuple[str, ...]:
-        limit = profile.concurrency or ("4" if profile.provider == "ollama" else "no limit")
+        limit = profile.concurrency or spec_of(profile.provider).concurrency or "no limit"
         name = f"{profile.name} (default)" if profile.name == self.home.settings.default else profile.name
         cost, key = prices(self.home, profile), key_state(self.home, profile)
         return (name, profile.provider, profile.model, *cost, key, str(limit))

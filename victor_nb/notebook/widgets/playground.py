@@ -41,7 +41,7 @@ from victor_nb.notebook.widgets.html import Still, code, rendered, still_block, 
 from victor_nb.notebook.widgets.picker import Choices
 from victor_nb.notebook.widgets.strategy_board import StrategyBoard
 from victor_nb.notebook.widgets.throttle import pulse
-from victor_nb.providers.temperature import takes_temperature
+from victor_nb.providers.spec import takes_temperature
 from victor_nb.session import session
 from victor_nb.values import Reply
 from victor_nb.workflows.fan_out import FanOut

@@ -1,0 +1,347 @@
+"""All that is known of each provider, in one value each.
+
+To add one: a module with a `victor_nb.providers.base.Provider`, and a `Spec` that names it. A server that speaks a
+protocol we have needs only the second: `replace(OPENAI, name="house", base_url=..., key_variables=..., price_id=...)`.
+A package of its own offers its specs as entry points of the group `victor_nb.providers`.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+import re
+import threading
+import warnings
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from victor_nb.errors import ConfigError, ConnectError, NotFoundError, ProviderError, VictorWarning, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping
+    from importlib.metadata import EntryPoint
+
+    from victor_nb.values import ChatRequest
+
+GROUP: Final = "victor_nb.providers"
+_LOCAL_HOST: Final = re.compile(
+    r"^https?://(localhost|127\.|\[::1\]|0\.0\.0\.0|host\.docker\.internal|192\.168\.|10\.)"
+)
+_SNAPSHOT: Final = re.compile(r"-(?:latest|\d{8})$")
+"""What follows the name of a model where one version of it is meant: claude-sonnet-4-5-20250929."""
+# What the import of a package of others may end in; an entry point that fails must not break the other providers.
+_PLUGIN_FAILURES: Final = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    NameError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
+_importing: Final = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Which models of a provider take no value of a request option.
+
+    Attributes:
+        models: A pattern that their names start with; the empty one is all of them.
+        unless: The one value that they take all the same.
+    """
+
+    models: str = ""
+    unless: object = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """What is known of one provider.
+
+    Attributes:
+        name: What `provider:` in a profile says.
+        client: The class of the client, or where it is ("module:Class"): it is imported when it is first needed.
+        price_id: The provider's id in genai-prices; None where it runs on one's own machine and costs nothing.
+        base_url: Where requests go if neither the profile nor the environment says.
+        base_url_variable: The environment variable that may name another address.
+        read_address: Makes a URL of what that variable or a profile's `base_url` says.
+        key_variables: The environment variables that may hold a key, the first that is set winning; none: no key.
+        keyless_locally: Whether a server on this network may be asked without a key.
+        models_path: The path below the base URL that lists the models, free of charge.
+        concurrency: Calls at once of a profile that sets no limit; None is no limit.
+        output_names: How its params name the limit of an answer's tokens, the name that is sent first.
+        output_demanded: The limit that is sent where none is given, since the API demands one.
+        output_ours_first: Whether `max_tokens` beats what params say, instead of the other way round.
+        choices_name: How its params name the number of answers to one request, each charged for.
+        nested: The one of its params that holds others.
+        refuses: The request options that it does not take, and from which models.
+        retires: The day on which a model is switched off, as the provider announced it.
+        hints: The next step after an error of that class, where it is not the usual one; may hold `{model}`.
+        unreachable: What to do if the address does not answer; may hold `{base_url}`.
+        dialect: The class by which the simulator speaks its protocol, or where it is.
+        loggers: The loggers whose records may hold a key.
+    """
+
+    name: str
+    client: str | type[Any]
+    price_id: str | None
+    base_url: str
+    base_url_variable: str = ""
+    read_address: Callable[[str], str] = str
+    key_variables: tuple[str, ...] = ()
+    keyless_locally: bool = False
+    models_path: str = "/models"
+    concurrency: int | None = None
+    output_names: tuple[str, ...] = ("max_tokens",)
+    output_demanded: int | None = None
+    output_ours_first: bool = False
+    choices_name: str = ""
+    nested: str = ""
+    refuses: Mapping[str, Refusal] = field(default_factory=dict[str, Refusal])
+    retires: Mapping[str, date] = field(default_factory=dict[str, date])
+    hints: Mapping[type[ProviderError], str] = field(default_factory=dict[type[ProviderError], str])
+    unreachable: str = "check {base_url}"
+    dialect: str | type[Any] = "victor_nb.wire.dialects.openai:OpenAI"
+    loggers: tuple[str, ...] = ()
+
+    @property
+    def local(self) -> bool:
+        """Whether it runs on one's own machine and costs nothing."""
+        return self.price_id is None
+
+    def needs_key(self, base_url: str) -> bool:
+        """Tell whether a request to this address needs one of the key variables."""
+        return bool(self.key_variables) and not (self.keyless_locally and _LOCAL_HOST.match(base_url))
+
+    def takes(self, option: str, value: object, *, model: str) -> bool:
+        """Tell whether a model takes this value of a request option, as far as it is known without asking it."""
+        refusal = self.refuses.get(option)
+        if refusal is None or (refusal.unless is not None and value == refusal.unless):
+            return True
+        return not re.match(refusal.models, model)
+
+    def retirement(self, model: str) -> date | None:
+        """Return the day on which a model is switched off; None where none is announced."""
+        return self.retires.get(_SNAPSHOT.sub("", model))
+
+    def max_output(self, request: ChatRequest) -> int | None:
+        """Return the tokens that one answer may have; None where nothing but the model limits it.
+
+        What stands in `params` goes out as it is, and so beats `max_tokens` of the same name.
+        """
+        ours = request.max_tokens or self.output_demanded
+        if self.output_ours_first and ours is not None:
+            return ours
+        given = self._flat(request.params)
+        limits = [given[name] for name in self.output_names if _counts(given.get(name))]
+        if ours is not None and (not limits or self.output_names[0] not in given):
+            limits.append(ours)
+        return max(cast("list[int]", limits), default=None)
+
+    def answers(self, request: ChatRequest) -> int:
+        """Return how many answers the request asks for at once."""
+        wanted = self._flat(request.params).get(self.choices_name)
+        return cast("int", wanted) if _counts(wanted) else 1
+
+    def _flat(self, params: Mapping[str, object]) -> dict[str, object]:
+        """Return params together with those inside the nested one."""
+        inside = params.get(self.nested)
+        return {**(cast("Mapping[str, object]", inside) if isinstance(inside, dict) else {}), **params}
+
+    def load_client(self) -> type[Any]:
+        """Import the client, one thread at a time: two that import one SDK may each see half of it."""
+        with _importing:
+            return load(self.client)
+
+    def load_dialect(self) -> type[Any]:
+        """Import the simulator's side of the protocol."""
+        return load(self.dialect)
+
+
+def load(place: str | type[Any]) -> type[Any]:
+    """Return a class that is given by itself or as "module:Class"."""
+    return cast("type[Any]", pkgutil.resolve_name(place)) if isinstance(place, str) else place
+
+
+def _counts(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _ollama_address(given: str) -> str:
+    """Read OLLAMA_HOST as ollama itself does: the scheme and the port may be missing, 0.0.0.0 means this machine."""
+    address = given if "://" in given else f"http://{given}"
+    scheme, _, rest = address.partition("://")
+    host, slash, path = rest.partition("/")
+    if not re.search(r":\d+$", host):
+        host = f"{host}:{11434 if scheme == 'http' else 443}"
+    return f"{scheme}://{host.replace('0.0.0.0', '127.0.0.1', 1)}{slash}{path}"  # noqa: S104 - read, not bound
+
+
+ANTHROPIC: Final = Spec(
+    name="anthropic",
+    client="victor_nb.providers.anthropic:Anthropic",
+    price_id="anthropic",
+    base_url="https://api.anthropic.com",
+    base_url_variable="ANTHROPIC_BASE_URL",
+    key_variables=("ANTHROPIC_API_KEY",),
+    models_path="/v1/models",
+    output_demanded=8192,
+    # No temperature since API version 2026-10-21, and never a seed.
+    refuses={"temperature": Refusal(), "seed": Refusal()},
+    # As announced on 2026-11-25; the list of prices knows that a model is deprecated, never the day.
+    retires={
+        "claude-mythos-preview": date(2026, 6, 30),
+        "claude-sonnet-4-5": date(2026, 11, 30),
+        "claude-opus-4-5": date(2027, 1, 22),
+    },
+    dialect="victor_nb.wire.dialects.anthropic:Anthropic",
+    loggers=("anthropic",),
+)
+OPENAI: Final = Spec(
+    name="openai",
+    client="victor_nb.providers.openai:OpenAI",
+    price_id="openai",
+    base_url="https://api.openai.com/v1",
+    base_url_variable="OPENAI_BASE_URL",
+    key_variables=("OPENAI_API_KEY",),
+    keyless_locally=True,
+    output_names=("max_completion_tokens", "max_tokens"),
+    choices_name="n",
+    # Reasoning models take no temperature but 1.
+    refuses={"temperature": Refusal(models=r"(o\d|gpt-5)(?!.*chat)", unless=1)},
+    loggers=("openai",),
+)
+GOOGLE: Final = Spec(
+    name="google",
+    client="victor_nb.providers.google:Google",
+    price_id="google",
+    base_url="https://generativelanguage.googleapis.com",
+    base_url_variable="GOOGLE_GEMINI_BASE_URL",
+    key_variables=("GOOGLE_API_KEY", "GEMINI_API_KEY"),
+    models_path="/v1beta/models",
+    output_names=("maxOutputTokens",),
+    choices_name="candidateCount",
+    nested="generationConfig",
+    dialect="victor_nb.wire.dialects.google:Google",
+)
+OLLAMA: Final = Spec(
+    name="ollama",
+    client="victor_nb.providers.ollama:Ollama",
+    price_id=None,
+    base_url="http://127.0.0.1:11434",
+    base_url_variable="OLLAMA_HOST",
+    read_address=_ollama_address,
+    models_path="/api/tags",
+    concurrency=4,  # it queues the rest itself, while our clock runs
+    output_names=("num_predict",),
+    output_ours_first=True,
+    nested="options",
+    hints={ConnectError: "Is `ollama serve` running?", NotFoundError: "Pull it: ollama pull {model}"},
+    unreachable="start ollama",
+    dialect="victor_nb.wire.dialects.ollama:Ollama",
+)
+BUILT_IN: Final = (ANTHROPIC, OPENAI, GOOGLE, OLLAMA)
+"""In the order in which the seller of a model is looked for."""
+
+
+_specs: Final = {spec.name: spec for spec in BUILT_IN}
+_plugins_read: Final = threading.Event()
+_reading: Final = threading.RLock()  # a plug-in may ask for a spec while it is imported
+
+
+def find_spec(name: str) -> Spec | None:
+    """Return the spec of a provider; None if neither we nor an installed package know it."""
+    return _specs.get(name) or all_specs().get(name)
+
+
+def spec_of(name: str) -> Spec:
+    """Return the spec of a provider.
+
+    Raises:
+        ConfigError: There is none of that name.
+    """
+    found = find_spec(name)
+    if found is None:
+        raise ConfigError(f"U{unknown_provider(name)[1:]}")
+    return found
+
+
+def known_specs() -> list[Spec]:
+    """Return the specs that are read already: the built-in ones first, without looking for packages."""
+    return list(_specs.values())
+
+
+def all_specs() -> Mapping[str, Spec]:
+    """Return every spec by name; the first call looks for those of installed packages, which takes 30 ms."""
+    with _reading:
+        if not _plugins_read.is_set():
+            _plugins_read.set()
+            for spec in _plugins():
+                _specs.setdefault(spec.name, spec)
+    return _specs
+
+
+def unknown_provider(name: object) -> str:
+    """Return the sentence that no provider has this name, with the nearest one and all there are."""
+    names = sorted(all_specs())
+    close = did_you_mean(str(name), names)
+    hint = f"Did you mean {close!r}? " if close else ""
+    return f"unknown provider {name!r}. {hint}Known: {', '.join(names)} (any OpenAI-compatible server: openai)."
+
+
+def register(spec: Spec) -> None:
+    """Add a provider for this process, or replace one that was added.
+
+    Raises:
+        ConfigError: A built-in provider has that name.
+    """
+    if any(spec.name == built_in.name for built_in in BUILT_IN):
+        raise ConfigError(f"The provider {spec.name!r} is built in. Give yours another name.")
+    _specs[spec.name] = spec
+
+
+def unregister(name: str) -> None:
+    """Remove a provider that was added by `register`."""
+    _specs.pop(name, None)
+
+
+def _plugins() -> Iterator[Spec]:
+    """Yield the specs of installed packages, and warn in one line of each that gives none."""
+    from importlib.metadata import entry_points  # noqa: PLC0415 - takes longer than all other imports of ours
+
+    for entry in entry_points(group=GROUP):
+        try:
+            found: object = entry.load()
+            spec = found if isinstance(found, Spec) else cast("Callable[[], object]", found)()
+        except _PLUGIN_FAILURES as error:
+            _warn(entry, f"{type(error).__name__}: {' '.join(str(error).split())}")
+            continue
+        if not isinstance(spec, Spec):
+            _warn(entry, f"it gives a value of type {type(spec).__name__}, not a Spec")
+        elif spec.name in _specs:
+            _warn(entry, f"there is a provider {spec.name!r} already")
+        else:
+            yield spec
+
+
+def _warn(entry: EntryPoint, fact: str) -> None:
+    package = entry.dist.name if entry.dist else entry.value
+    text = f"The package {package} adds no provider ({entry.name}): {fact}. Update or uninstall it."
+    warnings.warn(text, VictorWarning, stacklevel=2)
+
+
+def takes_temperature(provider: str, model: str, temperature: float, *, refused: Collection[tuple[str, str]]) -> bool:
+    """Tell whether a model may be sent this temperature; one that nothing is known of may.
+
+    Args:
+        provider: Who serves the model.
+        model: Its name.
+        temperature: What would be sent.
+        refused: Models that have refused one before, as (provider, model).
+    """
+    return (provider, model) not in refused and spec_of(provider).takes("temperature", temperature, model=model)
