@@ -199,6 +199,16 @@ def test_when_a_price_is_not_known_then_it_is_counted_and_left_out() -> None:
     assert frame.loc[0, "what_if_cost"] == pytest.approx(0.0025)
 
 
+def test_when_a_cache_was_written_for_an_hour_then_it_is_priced_as_such() -> None:
+    row = Row(ts=datetime.now(UTC), call_id="1", profile="a", provider="openai", model="gpt-4o-mini", cost=Decimal(0))
+    written = dataclasses.replace(row, input_tokens=1_000_000, output_tokens=0, cache_write_tokens=1_000_000)
+    for_an_hour = dataclasses.replace(written, cache_write_1h_tokens=1_000_000)
+
+    costs = [what_if([each], {"a": "claude-sonnet-4-5"}).loc[0, "what_if_cost"] for each in (written, for_an_hour)]
+
+    assert costs[1] == pytest.approx(costs[0] * 2 / 1.25)  # Anthropic: 1.25 x the input's price, and 2 x for an hour
+
+
 def test_when_what_if_is_asked_wrongly_then_one_line_says_so(seed_run: StrategyRun) -> None:
     with pytest.raises(ConfigError, match=r"Nothing was asked of 'premum'\. Did you mean 'premium'"):
         what_if(seed_run.rows, {"premum": "fast"})

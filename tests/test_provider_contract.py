@@ -62,6 +62,7 @@ async def test_when_asked_then_the_reply_and_its_row_say_what_the_server_said(be
     counts = ["input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens"]
     assert [row[name] for name in counts] == [getattr(reply.usage, name) for name in counts]
     assert (row["usage_source"], row["http_status"], row["error_type"]) == ("reported", 200, None)
+    assert f"http://{row['host']}" == bench.server.url
 
 
 async def test_when_asked_then_times_are_measured_where_they_can_be(bench: Bench) -> None:
@@ -140,6 +141,8 @@ async def test_when_a_cache_is_written_for_an_hour_then_it_is_counted_apart(benc
     bench.play(Answer(tokens=tokens))
     reply = await bench.ask(await bench.agent())
     assert reply.usage == told(bench.dialect, tokens)
+    [row] = rows()
+    assert (row["cache_write_tokens"], row["cache_write_1h_tokens"]) == (500, 400)
     by_five_minutes = list_price(bench.dialect, reply.usage)
     assert reply.cost is not None
     assert reply.cost > by_five_minutes

@@ -33,6 +33,14 @@ async def test_when_ollamas_host_has_no_scheme_then_it_is_asked_there(
     assert (await bench.ask(await bench.agent(base_url=None))).content == Answer().text
 
 
+@pytest.mark.parametrize("dialect", [OPENAI, OLLAMA], ids=repr)
+async def test_when_the_address_holds_a_password_then_the_ledger_s_host_does_not(bench: Bench) -> None:
+    address = bench.dialect.base_url(bench.server.url)
+    await bench.failure(base_url=address.replace("http://", "http://user:hunter2@"))
+    [row] = rows()
+    assert f"http://{row['host']}" == bench.server.url
+
+
 async def test_when_asked_then_the_key_travels_where_the_provider_wants_it(bench: Bench, keys: str) -> None:
     bench.play(Answer())
     await bench.ask(await bench.agent())

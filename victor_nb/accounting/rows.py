@@ -40,6 +40,8 @@ class Row:
         ttft: Seconds to the first text, where streamed.
         queue: Seconds waited for a free place before the request.
         tags: The user's own words about the call.
+        cache_write_1h_tokens: What of `cache_write_tokens` was written to live an hour, which is dearer.
+        host: Where the profile's requests go: host, and port where the URL has one. Simulated attempts reach no host.
         input_bytes: UTF-8 bytes of the texts that were sent, from which input tokens are estimated. Not in the frame.
         prompt: What was sent. Kept only where `log_text: true`, as is `answer`; neither is in the frame.
     """
@@ -75,6 +77,8 @@ class Row:
     request_id: str | None = None
     notebook: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
+    cache_write_1h_tokens: int | None = None
+    host: str | None = None
     input_bytes: int | None = None
     prompt: str | None = None
     answer: str | None = None
@@ -142,11 +146,11 @@ _KINDS: Final = {
     **dict.fromkeys(
         ("attempt", "http_status", "input_tokens", "output_tokens", "reasoning_tokens", "input_bytes"), _COUNT
     ),
-    **dict.fromkeys(("cache_read_tokens", "cache_write_tokens"), _COUNT),
+    **dict.fromkeys(("cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens"), _COUNT),
     **dict.fromkeys(("call_id", "run_id", "error", "request_id", "prompt", "answer"), _TEXT),
 }
 SCHEMA: Final[Mapping[str, Kind]] = {item.name: _KINDS.get(item.name, _WORD) for item in fields(Row)}
-"""Every column of a row, in order, with its kind."""
+"""Every column of a row, in order, with its kind. A new one must take NULL: the rows of older files have it."""
 
 COLUMNS: Final = tuple(name for name in SCHEMA if name not in {"input_bytes", "prompt", "answer"})
 """The columns of the contract, in order: what a frame has."""

@@ -17,7 +17,7 @@ from victor_nb.accounting.rows import SCHEMA
 from victor_nb.errors import ClosedError, VictorWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from pathlib import Path
 
     from victor_nb.accounting.rows import Cell
@@ -27,7 +27,9 @@ Result = TypeVar("Result")
 
 _APPLICATION: Final = 0x56696374
 """`Vict`, by which we know our own files (PRAGMA application_id)."""
-_VERSION: Final = 1
+_CHANGES: Final[Mapping[int, Sequence[str]]] = {}
+"""SQL that leads from a version, the first being 1, to the next. A new column needs none: see `_migrate`."""
+_VERSION: Final = 1 + len(_CHANGES)
 _PATIENCE: Final = 30.0
 """Seconds that other kernels may keep us waiting for the file."""
 
@@ -74,7 +76,7 @@ class Store:
     def run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         """Do `work` on the table; once more, in memory, where the file does not let us."""
         try:
-            return _patiently(work, self._db)
+            return _patiently(lambda db: _with_columns(work, db), self._db)
         except (sqlite3.Error, OSError) as cause:
             if self.path is None:
                 raise
@@ -133,13 +135,12 @@ def _in_file(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(db: sqlite3.Connection) -> None:
-    """Create what is missing, then switch to WAL, in which readers and a writer do not wait for each other."""
+    """Create or migrate the table, then switch to WAL, in which readers and a writer do not wait for each other."""
     if _mark(db) == (0, 0):
         with _transaction(db):
             if _mark(db) == (0, 0) and not db.execute("SELECT 1 FROM sqlite_master").fetchone():
                 _create(db)
-    if _mark(db) != (_APPLICATION, _VERSION):
-        raise sqlite3.DatabaseError("it is not a ledger of this version of victor_nb")
+    _migrate(db)
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = NORMAL")
 
@@ -147,6 +148,59 @@ def _prepare(db: sqlite3.Connection) -> None:
 def _create(db: sqlite3.Connection) -> None:
     for statement in _PREPARATION:
         db.execute(statement)
+
+
+def _migrate(db: sqlite3.Connection) -> bool:
+    """Bring a file of an earlier version up to date; return whether there was anything to do.
+
+    A column that is only missing is added, with NULL in the rows that are there, and leaves `user_version` as it is: an
+    older victor_nb, which names its columns, goes on writing to the file. Columns that a newer one added are kept.
+
+    Raises:
+        sqlite3.DatabaseError: The file is not a ledger, or of a newer version.
+    """
+    if _version(db) == _VERSION and not _missing(db):
+        return False
+    with _transaction(db):  # and read again: another kernel may have been first
+        for version in range(_version(db), _VERSION):
+            for statement in _CHANGES[version]:
+                db.execute(statement)
+        for name in _missing(db):
+            db.execute(f"ALTER TABLE attempts ADD COLUMN {name} {SCHEMA[name].sql}")
+        db.execute(f"PRAGMA user_version = {_VERSION}")
+    return True
+
+
+def _version(db: sqlite3.Connection) -> int:
+    """Return the version of a ledger that can be read here.
+
+    Raises:
+        sqlite3.DatabaseError: The file is not a ledger, or of a newer version.
+    """
+    application, version = _mark(db)
+    if application != _APPLICATION or version < 1:
+        raise sqlite3.DatabaseError("it is not a ledger of victor_nb")
+    if version > _VERSION:
+        raise sqlite3.DatabaseError(
+            f"its version {version} is of a newer victor_nb, and this one knows {_VERSION}: upgrade victor_nb"
+        )
+    return version
+
+
+def _missing(db: sqlite3.Connection) -> list[str]:
+    """Return the columns that the table lacks."""
+    there = {name for _, name, *_ in db.execute("PRAGMA table_info(attempts)")}
+    return [name for name in SCHEMA if name not in there]
+
+
+def _with_columns(work: Callable[[sqlite3.Connection], Result], db: sqlite3.Connection) -> Result:
+    """Do `work`; once more if it failed because an older victor_nb has created the table anew, with fewer columns."""
+    try:
+        return work(db)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_ERROR or not _migrate(db):
+            raise
+        return work(db)
 
 
 def _mark(db: sqlite3.Connection) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from victor_nb.accounting.rows import Row
@@ -202,6 +203,7 @@ class Record:
             queue=self.queue,
             notebook=settings.notebook,
             tags=tags,
+            host=urlsplit(plan.base_url).netloc.rpartition("@")[2],
             input_bytes=input_bytes(request),
             prompt=request.messages[-1].content if settings.log_text else None,
         )
@@ -254,6 +256,7 @@ def _with_tokens(row: Row, usage: Usage) -> Row:
         cache_write_tokens=usage.cache_write_tokens,
         output_tokens=usage.output_tokens,
         reasoning_tokens=usage.reasoning_tokens,
+        cache_write_1h_tokens=usage.cache_write_1h_tokens,
     )
 
 

@@ -62,16 +62,14 @@ def find_tariff(name: str, pool: OrchestratorPool) -> Tariff:
 
 
 def usage_of(row: Row) -> Usage:
-    """Return the tokens of an attempt, those that are not known as 0.
-
-    The ledger does not say which cache writes were to live an hour, which are dearer: they count as ordinary ones.
-    """
+    """Return the tokens of an attempt, those that are not known as 0."""
     return Usage(
         input_tokens=row.input_tokens or 0,
         output_tokens=row.output_tokens or 0,
         cache_read_tokens=row.cache_read_tokens or 0,
         cache_write_tokens=row.cache_write_tokens or 0,
         reasoning_tokens=row.reasoning_tokens or 0,
+        cache_write_1h_tokens=row.cache_write_1h_tokens or 0,
     )
 
 
