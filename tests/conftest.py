@@ -61,7 +61,7 @@ def _alone(
 def _nothing_left(_alone: None) -> Iterator[None]:
     """Close the process's session and its shells after the test, if the test has opened any."""
     yield
-    module = sys.modules.get("victor_nb.session")
+    module = sys.modules.get("victor_nb.kernel")
     if module is not None:
         module.reset()
     cells = sys.modules.get("cells")

@@ -9,7 +9,7 @@ import yaml
 
 from servers import ANTHROPIC, OLLAMA, OPENAI, Answer, Tokens, dialect_of
 from victor_nb import Settings
-from victor_nb.session import session
+from victor_nb.kernel import session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from victor_nb.kernel import session
 from victor_nb.notebook.widgets.throttle import pulse
-from victor_nb.session import session
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ import pytest
 from cells import MARKDOWN, Shell, prompt, sent
 from servers import OPENAI, Answer, Server, faults
 from victor_nb.errors import MalformedAnswerError, PartialAnswerError, PromptError, SecretError
-from victor_nb.session import session
+from victor_nb.kernel import session
 from victor_nb.values import Reply
 from workbench import CANARY, rows
 

@@ -13,7 +13,7 @@ from ensemble import SEED, Asked, Ensemble, said
 from servers import OPENAI, Answer, faults
 from victor_nb.accounting.rows import Row
 from victor_nb.errors import ConfigError
-from victor_nb.session import session
+from victor_nb.kernel import session
 from victor_nb.workflows.strategies import Funnel, Single, Tiered
 from victor_nb.workflows.what_if import what_if
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from cells import MARKDOWN, PLAIN, PROFILES, Shell, prompt, sent, write
 from servers import Answer, Server, faults
 from victor_nb.errors import ConfigError, ProfileNotFoundError
-from victor_nb.session import session
+from victor_nb.kernel import session
 from victor_nb.values import Reply
 from workbench import CANARY
 

@@ -14,7 +14,7 @@ from ensemble import Asked, Ensemble, said
 from planted import CONTEST, planted
 from servers import faults
 from victor_nb.errors import ConfigError, ServerError, VictorInterrupted
-from victor_nb.session import session
+from victor_nb.kernel import session
 from victor_nb.workflows.checks import Exact, JsonSchema, Regex
 from victor_nb.workflows.compare import compare, compare_sync
 from victor_nb.workflows.stages import Stage

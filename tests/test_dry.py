@@ -12,8 +12,8 @@ from cells import Shell, served, write
 from servers import Answer, Server, faults
 from servers.answers import Tokens
 from victor_nb.errors import BudgetError, ConfigError
+from victor_nb.kernel import session
 from victor_nb.providers.spec import spec_of
-from victor_nb.session import session
 from victor_nb.values import ChatRequest, Message
 from workbench import rows
 

@@ -9,7 +9,7 @@ import pytest
 
 from planted import CONTEST, QUALITY, planted, shown
 from victor_nb.errors import VictorWarning
-from victor_nb.session import session
+from victor_nb.kernel import session
 from victor_nb.workflows.compare import compare_sync
 from victor_nb.workflows.strategies import Single
 

@@ -15,9 +15,9 @@ from ledger_views import click, lines, profiles, until, write
 from surfaces import seen
 from victor_nb.accounting.rows import Row
 from victor_nb.errors import ConfigError
+from victor_nb.kernel import session
 from victor_nb.notebook.widgets.ledger_view import LedgerView
 from victor_nb.notebook.widgets.throttle import pulse
-from victor_nb.session import session
 
 if TYPE_CHECKING:
     from collections.abc import Callable

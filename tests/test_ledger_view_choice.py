@@ -12,9 +12,9 @@ import pytest
 from ledger_rows import NOON, row, running
 from ledger_views import click, lines, profiles, until, write
 from surfaces import seen
+from victor_nb.kernel import session
 from victor_nb.notebook.widgets.ledger_view import Listbox
 from victor_nb.notebook.widgets.throttle import pulse
-from victor_nb.session import session
 
 if TYPE_CHECKING:
     from collections.abc import Callable

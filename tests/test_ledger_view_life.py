@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from ledger_rows import NOON, row, running
 from ledger_views import click, lines, profiles, until, write
 from surfaces import HOSTILE, assert_inert, seen, text_of
+from victor_nb.kernel import reset, session
 from victor_nb.money import usd
 from victor_nb.notebook.widgets.ledger_view import Till
 from victor_nb.notebook.widgets.throttle import pulse
-from victor_nb.session import reset, session
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ import pytest
 from servers import DIALECTS, Answer, Server, faults
 from victor_nb import Agent, OrchestratorPool, Settings
 from victor_nb.errors import ClosedError, ProfileNotFoundError, SecretError, VictorError
-from victor_nb.session import session
+from victor_nb.kernel import session
 from workbench import CANARY, assert_clean, rows, write_profiles
 
 if TYPE_CHECKING:

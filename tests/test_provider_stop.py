@@ -9,7 +9,7 @@ import pytest
 
 from servers import DIALECTS, OLLAMA, Answer, Dialect, Server, faults
 from victor_nb import Agent
-from victor_nb.session import session
+from victor_nb.kernel import session
 from victor_nb.values import Reply
 from workbench import Bench, rows, write_profiles
 

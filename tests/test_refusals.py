@@ -23,7 +23,7 @@ from servers import (
 )
 from victor_nb import errors
 from victor_nb.errors import ProviderError
-from victor_nb.session import session
+from victor_nb.kernel import session
 from workbench import CANARY, Bench, ask, assert_clean, rows, write_profiles
 
 if TYPE_CHECKING:

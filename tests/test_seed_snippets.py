@@ -16,7 +16,7 @@ import pytest
 from victor_nb import Agent, estimate_cost
 from victor_nb.config.settings import Settings
 from victor_nb.errors import VictorWarning
-from victor_nb.session import session
+from victor_nb.kernel import session
 from victor_nb.workflows.orchestrator_pool import OrchestratorPool
 
 if TYPE_CHECKING:

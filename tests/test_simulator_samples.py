@@ -9,7 +9,7 @@ import pytest
 from servers import DIALECTS
 from victor_nb import Settings, Stage, Strategy, session
 from victor_nb.errors import ConfigError
-from victor_nb.session import reset
+from victor_nb.kernel import reset
 from workbench import write_profiles
 
 if TYPE_CHECKING:

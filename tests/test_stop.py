@@ -13,7 +13,7 @@ import pytest
 
 from servers import Server, faults
 from victor_nb.errors import VictorInterrupted
-from victor_nb.session import session
+from victor_nb.kernel import session
 from workbench import rows
 
 if TYPE_CHECKING:

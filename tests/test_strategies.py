@@ -10,7 +10,7 @@ import pytest
 from ensemble import Asked, Ensemble, by_stage, said
 from victor_nb import OrchestratorPool, Settings
 from victor_nb.errors import ConfigError
-from victor_nb.session import session
+from victor_nb.kernel import session
 from victor_nb.workflows.stages import Stage
 from victor_nb.workflows.strategies import Funnel, Single, Specialized, Strategy, Tiered
 

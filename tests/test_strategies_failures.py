@@ -11,7 +11,7 @@ from ensemble import Ensemble, by_stage, said
 from servers import Answer, faults
 from victor_nb import VictorError
 from victor_nb.errors import MalformedAnswerError, PartialAnswerError, PromptError, ServerError
-from victor_nb.session import session
+from victor_nb.kernel import session
 from victor_nb.workflows.stages import Stage
 from victor_nb.workflows.strategies import Funnel, Single, Strategy
 

@@ -13,7 +13,7 @@ import yaml
 
 from victor_nb import Agent, Settings
 from victor_nb.errors import PartialAnswerError, ProviderError, VictorError
-from victor_nb.session import session
+from victor_nb.kernel import session
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from victor_nb.calls.stream import Stream
     from victor_nb.config.settings import Settings
     from victor_nb.errors import VictorError, VictorInterrupted, VictorWarning
-    from victor_nb.estimate import estimate_cost
+    from victor_nb.kernel import Session, session
     from victor_nb.notebook.widgets.ledger_view import LedgerView
     from victor_nb.notebook.widgets.picker import ProfilePicker
     from victor_nb.notebook.widgets.playground import Playground
     from victor_nb.notebook.widgets.strategy_board import StrategyBoard
-    from victor_nb.session import Session, session
+    from victor_nb.runtime import estimate_cost
     from victor_nb.values import Message, Reply, Usage
     from victor_nb.workflows.checks import Agreement
     from victor_nb.workflows.compare import compare, compare_sync
@@ -81,7 +81,7 @@ _HOMES: Final = {
     "ProfilePicker": "victor_nb.notebook.widgets.picker",
     "Replies": "victor_nb.workflows.fan_out",
     "Reply": "victor_nb.values",
-    "Session": "victor_nb.session",
+    "Session": "victor_nb.kernel",
     "Settings": "victor_nb.config.settings",
     "Single": "victor_nb.workflows.strategies",
     "Specialized": "victor_nb.workflows.strategies",
@@ -97,7 +97,8 @@ _HOMES: Final = {
     "VictorWarning": "victor_nb.errors",
     "compare": "victor_nb.workflows.compare",
     "compare_sync": "victor_nb.workflows.compare",
-    "estimate_cost": "victor_nb.estimate",
+    "estimate_cost": "victor_nb.runtime",
+    "session": "victor_nb.kernel",
     "what_if": "victor_nb.workflows.what_if",
 }
 

@@ -90,7 +90,7 @@ def count(line: str) -> set[tuple[str, str]]:
     sys.setprofile(counter)
     from IPython.core.interactiveshell import InteractiveShell
 
-    from victor_nb.session import reset
+    from victor_nb.kernel import reset
 
     shell = InteractiveShell.instance()
     shell.run_line_magic("load_ext", "victor_nb")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from victor_nb.calls.orchestrator import AgentOrchestrator
 from victor_nb.errors import ConfigError
-from victor_nb.session import session
+from victor_nb.runtime import runtime_of
 from victor_nb.values import Message, Reply
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from victor_nb.calls.request import CallOptions
     from victor_nb.calls.stream import Stream
     from victor_nb.config.profiles import Profile
-    from victor_nb.session import Session
+    from victor_nb.runtime import Owner, Runtime
 
 
 class AgentOptions(TypedDict, total=False):
@@ -48,7 +48,7 @@ class Agent:
         *,
         provider: str | None = None,
         model: str | None = None,
-        container: Session | None = None,
+        container: Owner | Runtime | None = None,
         **options: Unpack[AgentOptions],
     ) -> Agent:
         """Make an agent from a profile, or from a provider and a model.
@@ -76,13 +76,13 @@ class Agent:
         *,
         provider: str | None = None,
         model: str | None = None,
-        container: Session | None = None,
+        container: Owner | Runtime | None = None,
         **options: Unpack[AgentOptions],
     ) -> Agent:
         """Make an agent, blocking; `create` says the rest."""
-        home = container or session()
-        made = _profile(home, profile, provider, model, dict(options))
-        return cls(AgentOrchestrator(made, settings=home.settings, session=home))
+        runtime = runtime_of(container)
+        made = _profile(runtime, profile, provider, model, dict(options))
+        return cls(AgentOrchestrator(made, settings=runtime.settings, runtime=runtime))
 
     @property
     def profile(self) -> Profile:
@@ -172,7 +172,7 @@ class Chat:
 
 
 def _profile(
-    home: Session, name: str | None, provider: str | None, model: str | None, options: dict[str, Any]
+    runtime: Runtime, name: str | None, provider: str | None, model: str | None, options: dict[str, Any]
 ) -> Profile:
     """Return the profile that the words mean."""
     if name is not None and provider is not None:
@@ -184,7 +184,7 @@ def _profile(
         from victor_nb.config.profiles import make_profile  # noqa: PLC0415 - pydantic is slow to import
 
         return make_profile(f"{provider}:{model}", {"provider": provider, "model": model, **options})
-    found = home.settings.profile(name)
+    found = runtime.settings.profile(name)
     if not options:
         return found
     from victor_nb.config.profiles import make_profile  # noqa: PLC0415 - as above

@@ -107,14 +107,14 @@ class Call:
                 raise
             raise ClosedError(f"{self.plan.profile.name}: closed while the call was under way.") from None
         except VictorError as error:
-            self.plan.session.errors.append(error)
+            self.plan.runtime.errors.append(error)
             raise
         finally:
             self.plan.running.discard(self)
             self._ended = time.perf_counter()
             hold.settle(self._record.cost)
         reply = self.reply("ok" if self._attempt and self._attempt.draft.finish_reason else "partial")
-        self.plan.session.last = reply
+        self.plan.runtime.last = reply
         return reply
 
     def _check_open(self) -> None:
@@ -161,9 +161,9 @@ class Call:
         worst: Decimal | None = None
         if plan.limits:
             request = self._request
-            worst = worst_case(plan.session, plan.profile, request, mode=plan.mode, base_url=plan.base_url)
+            worst = worst_case(plan.runtime, plan.profile, request, mode=plan.mode, base_url=plan.base_url)
         try:
-            return plan.session.budget.hold(worst, limits=plan.limits, who=plan.profile.name)
+            return plan.runtime.budget.hold(worst, limits=plan.limits, who=plan.profile.name)
         except BudgetError as error:
             self._record.refuse(self._request, error)
             raise
@@ -201,7 +201,7 @@ class Call:
         given, plan = request.temperature, self.plan
         if given is None:
             return request
-        if takes_temperature(plan.profile.provider, request.model, given, refused=plan.session.unheated):
+        if takes_temperature(plan.profile.provider, request.model, given, refused=plan.runtime.refuses_temperature):
             return request
         self._notes.append("temperature not sent: the model takes none")
         return replace(request, temperature=None)
@@ -210,7 +210,7 @@ class Call:
         profile, given = self.plan.profile, self._request.temperature
         self._request = replace(self._request, temperature=None)
         self._notes.append("temperature not sent: the model takes none")
-        self.plan.session.unheated.add((profile.provider, profile.model))
+        self.plan.runtime.refuses_temperature.add((profile.provider, profile.model))
         text = f"{profile.model} refuses temperature={given:g}: it is sent without one from now on."
         warnings.warn(text, VictorWarning, stacklevel=2)
 
@@ -355,7 +355,7 @@ class Route:
         except ProviderError as error:
             self._failed.append((call, error))
             raise
-        plan.session.last = reply
+        plan.runtime.last = reply
         return reply
 
     def reply(self, status: ReplyStatus) -> Reply:

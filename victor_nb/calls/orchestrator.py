@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from victor_nb.config.settings import Settings
     from victor_nb.loop import BackgroundLoop
     from victor_nb.providers.base import Provider
-    from victor_nb.session import Session
+    from victor_nb.runtime import Runtime
     from victor_nb.values import Mode, Reply
 
 
@@ -46,24 +46,24 @@ class AgentOrchestrator:
         profile: Profile,
         *,
         settings: Settings,
-        session: Session,
+        runtime: Runtime,
         find: Callable[[str], AgentOrchestrator] | None = None,
     ) -> None:
-        if session.closed:
+        if runtime.closed:
             raise ClosedError("This session is closed. Call victor_nb.session() for a new one.")
         self.profile = profile
         self._find = find
-        self.mode: Mode = session.mode
-        self._session = session
+        self.mode: Mode = runtime.mode
+        self._runtime = runtime
         self._base_url = settings.base_url(profile)
-        self._provider = _open(profile, settings, session)
+        self._provider = _open(profile, settings, runtime)
         places = profile.concurrency or spec_of(profile.provider).concurrency
         self._limiter: AbstractAsyncContextManager[object] = asyncio.Semaphore(places) if places else nullcontext()
         self._running: set[Call] = set()
         self.closed = False
-        session.clients.add(self)
+        runtime.clients.add(self)
         # A client that nobody closed is closed when nobody can reach it any more.
-        weakref.finalize(self, _abandon, session.loop, self._provider).atexit = False
+        weakref.finalize(self, _abandon, runtime.loop, self._provider).atexit = False
 
     async def run(self, prompt: str | Reply, **options: Unpack[CallOptions]) -> Reply:
         """Ask, and wait for the whole answer.
@@ -75,7 +75,7 @@ class AgentOrchestrator:
         Raises:
             VictorError: The prompt cannot be sent, or no answer came. Every attempt is in the ledger.
         """
-        return await self._session.loop.call(self.route(prompt, options, stream=False).run)
+        return await self._runtime.loop.call(self.route(prompt, options, stream=False).run)
 
     def run_sync(self, prompt: str | Reply, **options: Unpack[CallOptions]) -> Reply:
         """Ask, and block until the whole answer is there; `run` says the rest.
@@ -84,7 +84,7 @@ class AgentOrchestrator:
             VictorInterrupted: Stop was pressed; the call was cancelled.
         """
         plan, detours = self._plan(prompt, options, stream=False), self._detours(prompt, options, stream=False)
-        return Stream(plan, self._session.loop, detours=detours).result()
+        return Stream(plan, self._runtime.loop, detours=detours).result()
 
     def stream(
         self,
@@ -101,7 +101,7 @@ class AgentOrchestrator:
             **options: See `CallOptions`.
         """
         plan, detours = self._plan(prompt, options, stream=True), self._detours(prompt, options, stream=True)
-        return Stream(plan, self._session.loop, detours=detours, on_reply=on_reply)
+        return Stream(plan, self._runtime.loop, detours=detours, on_reply=on_reply)
 
     def route(
         self,
@@ -118,7 +118,7 @@ class AgentOrchestrator:
     def _detours(self, prompt: str | Reply, options: CallOptions, *, stream: bool) -> list[Detour]:
         if self._find is None:
             return []
-        find, limits = self._find, self._session.budget.limits
+        find, limits = self._find, self._runtime.budget.limits
 
         def detour(name: str) -> Plan:
             return replace(find(name)._plan(prompt, options, stream=stream), limits=limits)  # noqa: SLF001 - our own kind
@@ -132,7 +132,7 @@ class AgentOrchestrator:
         limits = self._prepared_limits()
         timeout, retries = options.get("timeout"), options.get("retries")
         return Plan(
-            session=self._session,
+            runtime=self._runtime,
             profile=self.profile,
             provider=self._provider,
             mode=self.mode,
@@ -154,36 +154,36 @@ class AgentOrchestrator:
 
     def _prepared_limits(self) -> tuple[Limit, ...]:
         """Return the limits that apply here, with all that must be read from the ledger before a call can be held."""
-        limits = self._session.budget.limits
+        limits = self._runtime.budget.limits
         for limit in limits:
             limit.refresh()
         if limits:
-            self._session.calibration.load(self.profile.model, self.mode)
+            self._runtime.calibration.load(self.profile.model, self.mode)
         return limits
 
     async def aclose(self) -> None:
         """Close the connections; a call under way ends with a `ClosedError`. Twice is fine."""
         if not self.closed:
             self.closed = True
-            if not self._session.loop.ended:
-                await self._session.loop.call(self._end)
+            if not self._runtime.loop.ended:
+                await self._runtime.loop.call(self._end)
 
     def close(self) -> None:
         """Close the connections from any thread, waiting at most two seconds for it. Twice is fine."""
         if self.closed:
             return
         self.closed = True
-        if self._session.loop.ended:
+        if self._runtime.loop.ended:
             return
-        job = self._session.loop.start(self._end)
-        if not self._session.loop.running_here:
+        job = self._runtime.loop.start(self._end)
+        if not self._runtime.loop.running_here:
             job.wait(_CLOSING)
 
     def cancel(self) -> int:
         """Stop every call under way, from any thread, and return how many there were."""
         running = list(self._running)
         if running:
-            self._session.loop.start(partial(_stop, running))
+            self._runtime.loop.start(partial(_stop, running))
         return len(running)
 
     async def _end(self) -> None:
@@ -205,7 +205,7 @@ def _abandon(loop: BackgroundLoop, provider: Provider) -> None:
     loop.start_if_open(provider.aclose)
 
 
-def _open(profile: Profile, settings: Settings, session: Session) -> Provider:
+def _open(profile: Profile, settings: Settings, runtime: Runtime) -> Provider:
     """Return the profile's client.
 
     Raises:
@@ -214,17 +214,17 @@ def _open(profile: Profile, settings: Settings, session: Session) -> Provider:
     """
     from victor_nb.providers.base import Endpoint, open_provider  # noqa: PLC0415 - httpx2 is not needed to import us
 
-    key = settings.api_key(profile) if session.mode in {"live", "record"} else None
+    key = settings.api_key(profile) if runtime.mode in {"live", "record"} else None
     failed = f"Failed to create provider for profile {profile.name!r}"
-    if key is None and session.mode in {"live", "record"} and settings.needs_key(profile):
+    if key is None and runtime.mode in {"live", "record"} and settings.needs_key(profile):
         variables = " or ".join(settings.key_variables(profile))
         raise SecretError(f"{failed}: no key. Set {variables}, or try it free: %victor mode simulate.")
     if key is not None and not _KEY.fullmatch(key.reveal()):
         variables = " or ".join(settings.key_variables(profile))
         raise SecretError(f"{failed}: what {variables} holds has characters that no key has. Copy the key again.")
     base_url = settings.base_url(profile)
-    transport = session.wire.open(
-        session.mode, base_url=base_url, proxy=settings.proxy(base_url), sim_speed=settings.sim_speed
+    transport = runtime.wire.open(
+        runtime.mode, base_url=base_url, proxy=settings.proxy(base_url), sim_speed=settings.sim_speed
     )
     endpoint = Endpoint(
         profile=profile.name,

@@ -111,16 +111,16 @@ class Record:
     def open(self, request: ChatRequest) -> Attempt:
         """Write the row of an attempt that starts now."""
         attempt = Attempt(self._row(request), Draft(), time.perf_counter())
-        self._plan.session.ledger.start(attempt.row)
+        self._plan.runtime.ledger.start(attempt.row)
         return attempt
 
     def refuse(self, request: ChatRequest, error: VictorError) -> None:
         """Write the row of a call that was never sent."""
         row, zero = self._row(request), Decimal(0)
-        self._plan.session.ledger.start(row)
+        self._plan.runtime.ledger.start(row)
         kind = type(error).__name__
         done = replace(row, status="refused", cost=zero, billed=zero, error_type=kind, error=str(error))
-        self._plan.session.ledger.finish(done)
+        self._plan.runtime.ledger.finish(done)
 
     def close(self, attempt: Attempt, status: Status, error: VictorError | None = None) -> None:
         """Complete the row of an attempt that has ended. Once only."""
@@ -146,18 +146,18 @@ class Record:
             error_type=type(error).__name__ if error else None,
             error=str(error) if error else None,
             request_id=draft.request_id or getattr(error, "request_id", None),
-            answer=draft.text if self._plan.session.settings.log_text else None,
+            answer=draft.text if self._plan.runtime.settings.log_text else None,
         )
         if usage is not None:
             row = _with_tokens(row, usage)
             self._learn(row)
-        self._plan.session.ledger.finish(row)
+        self._plan.runtime.ledger.finish(row)
         self._finished.append((row, usage or Usage()))
 
     def _learn(self, row: Row) -> None:
         if row.usage_source == "reported":
             size, tokens = row.input_bytes or 0, row.input_tokens or 0
-            self._plan.session.calibration.learn(row.model, row.mode, size=size, tokens=tokens)
+            self._plan.runtime.calibration.learn(row.model, row.mode, size=size, tokens=tokens)
 
     # --- sums, read from the rows ---
 
@@ -184,7 +184,7 @@ class Record:
     # --- one row ---
 
     def _row(self, request: ChatRequest) -> Row:
-        plan, settings = self._plan, self._plan.session.settings
+        plan, settings = self._plan, self._plan.runtime.settings
         self._opened += 1
         tags = dict(plan.tags)
         if plan.request.temperature is not None and request.temperature is None:
@@ -227,7 +227,7 @@ class Record:
             return _NOTHING
         if source != "reported" and not spec_of(plan.profile.provider).local:
             return _UNKNOWN
-        return plan.session.prices.price(
+        return plan.runtime.prices.price(
             usage or Usage(),
             provider=plan.profile.provider,
             model=plan.profile.model,

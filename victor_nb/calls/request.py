@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from victor_nb.calls.call import Call
     from victor_nb.config.profiles import Profile
     from victor_nb.providers.base import Provider
-    from victor_nb.session import Session
+    from victor_nb.runtime import Runtime
     from victor_nb.values import Mode
 
 
@@ -69,7 +69,7 @@ class Owner(Protocol):
 class Plan:
     """One question to one profile, and what it may take."""
 
-    session: Session
+    runtime: Runtime
     profile: Profile
     provider: Provider
     mode: Mode

@@ -101,7 +101,7 @@ class Stream:
         error = self._job.error
         if isinstance(error, asyncio.CancelledError) or (self._cancelled and error is None and not self._job.done()):
             reply = self.call.reply("interrupted")
-            self.call.plan.session.last = reply
+            self.call.plan.runtime.last = reply
             return reply
         if isinstance(error, PartialAnswerError) and error.reply is not None:
             return error.reply
@@ -126,7 +126,7 @@ class Stream:
         self.cancel()
         self._job.wait(_GRACE)
         reply = self.call.reply("interrupted")
-        self.call.plan.session.last = reply
+        self.call.plan.runtime.last = reply
         kept = f"{len(reply.content):,} characters are kept in session().last" if reply.content else "no text had come"
         return VictorInterrupted(f"stopped {reply.profile}; {kept}.")
 

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from victor_nb.calls.orchestrator import AgentOrchestrator
     from victor_nb.calls.request import CallOptions
     from victor_nb.calls.stream import Stream
+    from victor_nb.kernel import Session
     from victor_nb.notebook.display import LiveAnswer, LiveColumns, LiveStages
     from victor_nb.notebook.grammar import MagicCall
-    from victor_nb.session import Session
     from victor_nb.workflows.fan_out import FanOut
     from victor_nb.workflows.job import StrategyJob
 

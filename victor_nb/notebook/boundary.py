@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from victor_nb.config.secret import Redactor
 from victor_nb.errors import ConfigError, VictorError, VictorInterrupted
-from victor_nb.session import session
+from victor_nb.kernel import session
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from victor_nb.session import Session
+    from victor_nb.kernel import Session
 
 
 @contextmanager

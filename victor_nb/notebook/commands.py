@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from victor_nb.accounting.rows import Row
+    from victor_nb.kernel import Session
     from victor_nb.notebook.display import Bundle
     from victor_nb.notebook.grammar import Desk
-    from victor_nb.session import Session
 
 
 _OF_A_RUN: Final = ("cost_by_stage", "funnel", "gantt")

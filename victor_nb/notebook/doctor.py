@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import httpx2
 
     from victor_nb.config.profiles import Profile
+    from victor_nb.kernel import Session
     from victor_nb.notebook.display import Bundle
-    from victor_nb.session import Session
 
 
 def profile_table(home: Session) -> Bundle:

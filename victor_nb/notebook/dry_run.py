@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from victor_nb.config.profiles import Profile
+    from victor_nb.kernel import Session
     from victor_nb.notebook.ask import Question
     from victor_nb.notebook.display import Bundle
-    from victor_nb.session import Session
     from victor_nb.values import ChatRequest
 
 
@@ -70,7 +70,7 @@ class Estimate:
             return found.cost
 
         least, longer = cost(Usage(input_tokens=tokens)), cost(Usage(input_tokens=tokens, output_tokens=1_000))
-        most = None if longer is None else worst_case(home, profile, request, mode=home.mode, base_url=base_url)
+        most = None if longer is None else worst_case(home.runtime, profile, request, mode=home.mode, base_url=base_url)
         with localcontext(EXACT):
             return cls(
                 profile=profile,
@@ -82,7 +82,9 @@ class Estimate:
                 most=None if most is None else most * calls,
                 free_output=least == longer,
                 cold=warm is not None
-                and not takes_temperature(profile.provider, request.model, warm, refused=home.unheated),
+                and not takes_temperature(
+                    profile.provider, request.model, warm, refused=home.runtime.refuses_temperature
+                ),
             )
 
     @property

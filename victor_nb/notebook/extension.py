@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from IPython.core.completer import CompletionContext, SimpleMatcherResult
     from IPython.core.interactiveshell import ExecutionInfo, InteractiveShell
 
+    from victor_nb.kernel import Session
     from victor_nb.notebook.magics import Magics
-    from victor_nb.session import Session
     from victor_nb.values import Reply
 
 
@@ -211,7 +211,7 @@ class Extension:
         cast("Any", self._shell).events.unregister("post_run_cell", self._warm_up_soon)
         if not hasattr(self._shell, "kernel"):
             return
-        home = cast("Session", resolve_name("victor_nb.session:session")())
+        home = cast("Session", resolve_name("victor_nb.kernel:session")())
         self._warming = threading.Timer(_IDLE, _warm_up, [home])
         self._warming.daemon = True
         self._warming.start()

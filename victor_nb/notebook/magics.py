@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
+    from victor_nb.kernel import Session
     from victor_nb.notebook.ask import Background
     from victor_nb.notebook.widgets.base import Surface
     from victor_nb.notebook.widgets.playground import Playground
-    from victor_nb.session import Session
     from victor_nb.values import Reply
 
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, Unpack, cast
 from uuid import uuid4
 
 from victor_nb.errors import ConfigError, VictorError, VictorInterrupted, VictorWarning
-from victor_nb.session import session
 from victor_nb.workflows.baselines import one_call, same_calls
 from victor_nb.workflows.checks import FAULTS, as_check
 from victor_nb.workflows.judge import Score, judge, scores
+from victor_nb.workflows.orchestrator_pool import kernel_pool
 from victor_nb.workflows.progress import total
 from victor_nb.workflows.progress_bar import Bar, Tally
 from victor_nb.workflows.strategies import Single, find_strategy
@@ -86,7 +86,7 @@ class Contest:
     def bar(self, progress: bool | None) -> Bar:  # noqa: FBT001 - as callers give it
         """Return the bar to wait with: it counts runs, since these are what a comparison is made of."""
         calls = len(self.tasks) * sum(stage.n for each in self.strategies for stage in each.stages)
-        return Bar("compare", self._tally, calls=calls, progress=progress, home=self.pool.container)
+        return Bar("compare", self._tally, calls=calls, progress=progress, runtime=self.pool.runtime)
 
     def _tally(self) -> Tally:
         ended, total = list(self.entries), len(self.tasks) * len(self.strategies)
@@ -285,7 +285,7 @@ def compare_sync(  # noqa: PLR0913 - each is a choice of its own
     contest.settle(samples, at_once, seed, options)
     try:
         with contest.bar(progress) as bar:
-            bar.result(contest.pool.container.loop.start(contest.hold))
+            bar.result(contest.pool.runtime.loop.start(contest.hold))
     except KeyboardInterrupt:
         error = VictorInterrupted(
             f"stopped after {len(contest.entries)} of {len(contest.strategies) * len(contest.tasks)} runs; "
@@ -310,10 +310,10 @@ def _prepare(
     Raises:
         ConfigError: Something does not fit.
     """
-    home = pool or session().pool
+    pool = pool or kernel_pool()
     if isinstance(strategies, str):
         raise ConfigError(f"strategies is a list, such as [Funnel(), {strategies!r}].")
-    asked = [find_strategy(each, home.settings) if isinstance(each, str) else each for each in strategies]
+    asked = [find_strategy(each, pool.settings) if isinstance(each, str) else each for each in strategies]
     given = [tasks] if isinstance(tasks, str) else list(tasks)
     if not asked or not given:
         raise ConfigError(f"A comparison needs at least one {'task' if asked else 'strategy'}.")
@@ -322,10 +322,10 @@ def _prepare(
         if twice is not None:
             raise ConfigError(f"Two {what} called {twice!r}. Give one another name, as in Funnel(name='wide').")
     if isinstance(judge, str):
-        home.get_orchestrator(judge)
+        pool.get_orchestrator(judge)
     elif judge is not None and as_check(judge) is None and not callable(judge):
         raise ConfigError(f"judge={judge!r} scores nothing. Give a profile, a function of task and answer, or a check.")
-    return Contest(asked, given, judge, _tariff(baseline, asked, home), home)
+    return Contest(asked, given, judge, _tariff(baseline, asked, pool), pool)
 
 
 def _tariff(baseline: str | None, strategies: Sequence[Strategy], pool: OrchestratorPool) -> Tariff | None:

@@ -105,7 +105,7 @@ class Engine:
             raise PromptError("The task is empty. Write what you want to have done.")
         self.run_id = options.get("run_id") or uuid4().hex
         self.pool = pool
-        self.session = pool.container
+        self.runtime = pool.runtime
         self.works = [Work(stage) for stage in stages]
         self.stopped: str | None = None
         self.accepted: Work | None = None

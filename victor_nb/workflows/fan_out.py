@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from victor_nb.calls.call import Route
     from victor_nb.calls.request import CallOptions
     from victor_nb.loop import Job
-    from victor_nb.session import Session
+    from victor_nb.runtime import Runtime
     from victor_nb.workflows.orchestrator_pool import OrchestratorPool
 
 
@@ -216,7 +216,7 @@ class FanOut:
         self._single = n == 1 and isinstance(prompt, (str, Reply))
         self._began = self._ended = time.perf_counter()
         self._job: Job[Replies] | None = None
-        self.session: Session = pool.container
+        self.runtime: Runtime = pool.runtime
         self.lanes = [
             Lane(profile, number, sample)
             for profile in profiles
@@ -237,7 +237,7 @@ class FanOut:
 
     def start(self) -> FanOut:
         """Start every call, without waiting."""
-        self._job = self.session.loop.start(self.run)
+        self._job = self.runtime.loop.start(self.run)
         return self
 
     async def run(self) -> Replies:
@@ -247,7 +247,7 @@ class FanOut:
             await asyncio.gather(*(lane.run() for lane in self.lanes))
         finally:
             self._ended = time.perf_counter()
-        self.session.last = replies = self.replies
+        self.runtime.last = replies = self.replies
         return replies
 
     @property
@@ -275,7 +275,7 @@ class FanOut:
         """Return the bar to wait with."""
         size = len(self.lanes)
         look = partial(Tally.of, self.lanes, total=size)
-        return Bar("fan_out", look, calls=size, progress=progress, home=self.session)
+        return Bar("fan_out", look, calls=size, progress=progress, runtime=self.runtime)
 
     def result(self, *, on_error: OnError = "keep", progress: bool | None = False) -> Replies:
         """Wait for all, with a bar if `progress` says so (see `Bar`). Stop cancels all.
@@ -300,7 +300,7 @@ class FanOut:
         self.cancel()
         self.wait(_GRACE)
         self._ended = time.perf_counter()
-        self.session.last = replies = self.replies
+        self.runtime.last = replies = self.replies
         kept = sum(bool(reply.content) for reply in replies.ok)
         return VictorInterrupted(
             f"stopped; {kept} of {len(self.lanes)} answers, whole or partial, are in session().last."

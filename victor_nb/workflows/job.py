@@ -34,9 +34,9 @@ class StrategyJob:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self.limits: tuple[Limit, ...] = engine.session.budget.limits
+        self.limits: tuple[Limit, ...] = engine.runtime.budget.limits
         self.options: CallOptions = engine.options
-        self._job: Job[None] = engine.session.loop.start(engine.run)
+        self._job: Job[None] = engine.runtime.loop.start(engine.run)
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -88,7 +88,7 @@ class StrategyJob:
                 raise self.interrupted() from None
             except asyncio.CancelledError:
                 pass  # somebody else's `cancel`: what had come is what was asked for
-        self._engine.session.last = run = self.run
+        self._engine.runtime.last = run = self.run
         return run
 
     def interrupted(self) -> VictorInterrupted:
@@ -111,7 +111,7 @@ def bar(engine: Engine, progress: bool | None) -> Bar:  # noqa: FBT001 - as call
         return Tally.of(lanes, total=engine.progress.total, now=stage.name if stage else "")
 
     calls = sum(work.stage.n for work in engine.works)
-    return Bar(engine.name, look, calls=calls, progress=progress, home=engine.session)
+    return Bar(engine.name, look, calls=calls, progress=progress, runtime=engine.runtime)
 
 
 class Keeping:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self, Unpack
 
 from victor_nb.calls.orchestrator import AgentOrchestrator
 from victor_nb.errors import ClosedError
-from victor_nb.session import session
+from victor_nb.runtime import Runtime, current, runtime_of
 from victor_nb.workflows.fan_out import FanOut, check_on_error, judged
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from victor_nb.calls.request import CallOptions
     from victor_nb.config.settings import Settings
-    from victor_nb.session import Session
+    from victor_nb.runtime import Owner
     from victor_nb.values import Reply
     from victor_nb.workflows.fan_out import OnError, Replies
 
@@ -27,12 +27,15 @@ class OrchestratorPool:
     Args:
         settings: Where the profiles are.
         container: A session to share, with its ledger, budget and loop; else the kernel's.
+
+    Attributes:
+        runtime: What it shares with all calls of the kernel, or of its container.
     """
 
-    def __init__(self, settings: Settings, container: Session | None = None) -> None:
+    def __init__(self, settings: Settings, container: Owner | Runtime | None = None) -> None:
         self.settings = settings
-        self._session = container or session()
-        self._session.adopt(settings)
+        self.runtime = runtime_of(container)
+        self.runtime.adopt(settings)
         self._lock = threading.RLock()
         self._cache: dict[str, AgentOrchestrator] = {}
         self.closed = False
@@ -55,7 +58,7 @@ class OrchestratorPool:
             wanted = self.settings.profile(profile)
             if wanted.name not in self._cache:
                 made = AgentOrchestrator(
-                    wanted, settings=self.settings, session=self._session, find=self.get_orchestrator
+                    wanted, settings=self.settings, runtime=self.runtime, find=self.get_orchestrator
                 )
                 self._cache[wanted.name] = made
             return self._cache[wanted.name]
@@ -93,7 +96,7 @@ class OrchestratorPool:
         check_on_error(on_error)
         fan = await asyncio.to_thread(FanOut, self, prompt, profiles, n=n, stream=False, options=options)
         async with fan.bar(progress):
-            replies = await self._session.loop.call(fan.run)
+            replies = await self.runtime.loop.call(fan.run)
         return judged(replies, on_error)
 
     def fan_out_sync(
@@ -121,11 +124,6 @@ class OrchestratorPool:
     ) -> FanOut:
         """Ask several profiles at once, streaming, without waiting: the handle shows what has come so far."""
         return FanOut(self, prompt, profiles, n=n, stream=True, options=options).start()
-
-    @property
-    def container(self) -> Session:
-        """The session that this pool shares."""
-        return self._session
 
     def get_cached_profiles(self) -> list[str]:
         """Return the profiles that have an orchestrator, in the order in which they got it."""
@@ -161,3 +159,19 @@ class OrchestratorPool:
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"cached={self.get_cached_profiles()}"
         return f"OrchestratorPool({state})"
+
+
+def kernel_pool(runtime: Runtime | None = None) -> OrchestratorPool:
+    """Return the pool of a runtime, else of the kernel's; it is made where there is none, or where it was shut down.
+
+    Raises:
+        ClosedError: The runtime is closed.
+    """
+    runtime = runtime or current()
+    with runtime.lock:
+        if runtime.closed:
+            raise ClosedError("This session is closed. Call victor_nb.session() for a new one.")
+        pool = runtime.pool
+        if not isinstance(pool, OrchestratorPool) or pool.closed:
+            pool = runtime.pool = OrchestratorPool(runtime.settings, runtime)
+        return pool

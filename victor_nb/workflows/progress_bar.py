@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from victor_nb.loop import Job
-    from victor_nb.session import Session
+    from victor_nb.runtime import Runtime
     from victor_nb.workflows.fan_out import Lane
 
 
@@ -99,15 +99,15 @@ class Bar:
         progress: True shows the bar from the start and for a single call; None only for ten calls or more, and where
             somebody watches (not with CI=true or VICTOR_PROGRESS=off); False never. A bar takes a notebook, or a
             terminal on stderr.
-        home: Whose work it is.
+        runtime: Whose work it is.
     """
 
     def __init__(
-        self, name: str, look: Callable[[], Tally], *, calls: int, progress: bool | None, home: Session
+        self, name: str, look: Callable[[], Tally], *, calls: int, progress: bool | None, runtime: Runtime
     ) -> None:
         self._name = name
         self._look = look
-        self._wanted = _is_wanted(progress, calls, home)
+        self._wanted = _is_wanted(progress, calls, runtime)
         self._began = time.perf_counter()
         self._next = self._began + (0.0 if progress else _LATE)
         self._meter: Meter | None = None
@@ -178,10 +178,10 @@ class Bar:
         self._close()
 
 
-def _is_wanted(progress: bool | None, calls: int, home: Session) -> bool:  # noqa: FBT001 - as callers give it
-    if progress is False or home.loop.running_here:
+def _is_wanted(progress: bool | None, calls: int, runtime: Runtime) -> bool:  # noqa: FBT001 - as callers give it
+    if progress is False or runtime.loop.running_here:
         return False
-    if progress is None and (calls < LONG or not home.settings.watched):
+    if progress is None and (calls < LONG or not runtime.settings.watched):
         return False
     return _in_a_kernel() or _on_a_terminal()
 

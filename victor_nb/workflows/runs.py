@@ -206,7 +206,7 @@ class StrategyRun:
 
 def collect(engine: Engine) -> StrategyRun:
     """Return what a run has come to so far. It reads the ledger: not on the background loop."""
-    rows = tuple(engine.session.ledger.rows(run_id=engine.run_id))
+    rows = tuple(engine.runtime.ledger.rows(run_id=engine.run_id))
     begun = [work for work in engine.works if work.began is not None]
     last = engine.accepted or next((work for work in reversed(begun) if work.text.strip()), None)
     base = _base(last, begun)

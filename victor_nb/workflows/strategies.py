@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Final, Unpack
 
 from victor_nb.config.strategies import fault
 from victor_nb.errors import ConfigError, did_you_mean
-from victor_nb.session import session
+from victor_nb.runtime import current
 from victor_nb.workflows.checks import Agreement
 from victor_nb.workflows.engine import Engine
 from victor_nb.workflows.job import Keeping, StrategyJob, bar
+from victor_nb.workflows.orchestrator_pool import kernel_pool
 from victor_nb.workflows.runs import collect
 from victor_nb.workflows.stages import Stage
 
@@ -160,9 +161,9 @@ class Strategy:
         engine = await asyncio.to_thread(self._engine, task, pool, options, stream=False)
         with Keeping(engine):
             async with bar(engine, progress):
-                await engine.session.loop.call(engine.run)
+                await engine.runtime.loop.call(engine.run)
         run = await asyncio.to_thread(collect, engine)
-        engine.session.last = run
+        engine.runtime.last = run
         return run
 
     def run_sync(
@@ -206,7 +207,7 @@ class Strategy:
     def _engine(
         self, task: str | Reply, pool: OrchestratorPool | None, options: CallOptions, *, stream: bool
     ) -> Engine:
-        return Engine(self.name, self.stages, task, pool=pool or session().pool, stream=stream, options=options)
+        return Engine(self.name, self.stages, task, pool=pool or kernel_pool(), stream=stream, options=options)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Strategy) and (self.name, self.stages) == (other.name, other.stages)
@@ -349,7 +350,7 @@ def find_strategy(name: str, settings: Settings | None = None) -> Strategy:
     Raises:
         ConfigError: None goes by that name.
     """
-    written = (settings or session().settings).strategies
+    written = (settings or current().settings).strategies
     if name in written:
         return Strategy(name, [Stage.from_spec(spec) for spec in written[name]])
     if name in BUILT_IN:

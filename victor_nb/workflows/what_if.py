@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from victor_nb.accounting.ledger import Ledger
 from victor_nb.accounting.rows import Row
 from victor_nb.errors import ConfigError, did_you_mean
-from victor_nb.session import session
 from victor_nb.values import Usage
+from victor_nb.workflows.orchestrator_pool import kernel_pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -48,7 +48,7 @@ def find_tariff(name: str, pool: OrchestratorPool) -> Tariff:
     Raises:
         ConfigError: The name is neither a profile nor a model with a known price.
     """
-    settings, book = pool.settings, pool.container.prices
+    settings, book = pool.settings, pool.runtime.prices
     profile = settings.profiles.get(name)
     if profile is not None:
         base_url = settings.base_url(profile)
@@ -121,14 +121,14 @@ def what_if(
     Raises:
         ConfigError: A name is neither a profile nor a model with a known price, or nothing was asked of a profile.
     """
-    rows, home = _rows(past), pool or session().pool
+    rows, pool = _rows(past), pool or kernel_pool()
     asked = dict.fromkeys(row.profile for row in rows)
     for name in other:
         if name not in asked and name != _EVERYBODY:
             close = did_you_mean(name, asked)
             hint = f"Did you mean {close!r}?" if close else f"Asked were: {', '.join(asked) or 'none'}."
             raise ConfigError(f"Nothing was asked of {name!r}. {hint}")
-    tariffs = {name: find_tariff(target, home) for name, target in other.items()}
+    tariffs = {name: find_tariff(target, pool) for name, target in other.items()}
     records: list[dict[str, Any]] = []
     for row in rows:
         tariff = tariffs.get(row.profile) or tariffs.get(_EVERYBODY)

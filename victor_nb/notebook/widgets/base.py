@@ -25,12 +25,12 @@ from ipywidgets import (  # pyright: ignore[reportMissingTypeStubs] - it has non
 )
 
 from victor_nb.errors import VictorError
+from victor_nb.kernel import Session, session
 from victor_nb.notebook.boundary import redacted
 from victor_nb.notebook.display import publisher
 from victor_nb.notebook.widgets.html import Still, words
 from victor_nb.notebook.widgets.theme import STYLE
 from victor_nb.notebook.widgets.throttle import pulse
-from victor_nb.session import Session, session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

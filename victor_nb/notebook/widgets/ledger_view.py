@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from victor_nb.accounting.budget import Limit
     from victor_nb.accounting.ledger import Total
     from victor_nb.accounting.rows import Row
-    from victor_nb.session import Session
+    from victor_nb.kernel import Session
 
 
 _REACTION: Final = 0.3

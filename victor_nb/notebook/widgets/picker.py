@@ -11,6 +11,7 @@ from traitlets import Any as AnyTrait
 from traitlets import Tuple, validate
 
 from victor_nb.errors import ConfigError, VictorError
+from victor_nb.kernel import session
 from victor_nb.notebook.doctor import ending, key_state, prices, usual_profile
 from victor_nb.notebook.grammar import desk
 from victor_nb.notebook.widgets.base import (
@@ -31,13 +32,12 @@ from victor_nb.notebook.widgets.base import (
 from victor_nb.notebook.widgets.html import Still, code, still_block, still_line, still_table, table, words
 from victor_nb.notebook.widgets.throttle import pulse
 from victor_nb.providers.spec import spec_of
-from victor_nb.session import session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from victor_nb.config.profiles import Profile
-    from victor_nb.session import Session
+    from victor_nb.kernel import Session
 
 
 class Choices(VBox):

@@ -15,6 +15,7 @@ from traitlets import Any as AnyTrait
 
 from victor_nb.calls.stream import Stream
 from victor_nb.errors import ConfigError, FanOutError, MagicError, PromptError, VictorError
+from victor_nb.kernel import session
 from victor_nb.notebook.ask import prepare, start, start_fan_out, start_strategy
 from victor_nb.notebook.boundary import redacted
 from victor_nb.notebook.display import bill, label, replies_summary, run_summary, tail
@@ -42,7 +43,6 @@ from victor_nb.notebook.widgets.picker import Choices
 from victor_nb.notebook.widgets.strategy_board import StrategyBoard
 from victor_nb.notebook.widgets.throttle import pulse
 from victor_nb.providers.spec import takes_temperature
-from victor_nb.session import session
 from victor_nb.values import Reply
 from victor_nb.workflows.fan_out import FanOut
 from victor_nb.workflows.job import StrategyJob
@@ -51,8 +51,8 @@ from victor_nb.workflows.strategies import BUILT_IN, find_strategy
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from victor_nb.kernel import Session
     from victor_nb.notebook.ask import Question
-    from victor_nb.session import Session
     from victor_nb.workflows.fan_out import Replies
     from victor_nb.workflows.runs import StrategyRun
 
@@ -167,7 +167,7 @@ class Form:
         profile = self._home.settings.profiles.get(name)
         if profile is None:
             return True
-        return takes_temperature(profile.provider, profile.model, _WARM, refused=self._home.unheated)
+        return takes_temperature(profile.provider, profile.model, _WARM, refused=self._home.runtime.refuses_temperature)
 
 
 _TAIL: Final = 2_000  # characters of each answer that are sent while it grows

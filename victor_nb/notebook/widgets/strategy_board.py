@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from IPython.core.getipython import get_ipython
 
 from victor_nb.errors import ConfigError, VictorError
+from victor_nb.kernel import session_of
 from victor_nb.notebook.ask import Background
 from victor_nb.notebook.boundary import redacted
 from victor_nb.notebook.commands import picture
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from victor_nb.config.settings import Settings
+    from victor_nb.kernel import Session
     from victor_nb.notebook.widgets.snapshot import Standing
-    from victor_nb.session import Session
     from victor_nb.workflows.baselines import Savings
 
 
@@ -191,7 +192,7 @@ class StrategyBoard(Surface):
         self._chosen = baseline
         if baseline is not None:
             find_tariff(baseline, self._pool)
-        super().__init__(home or self._pool.container)
+        super().__init__(home or session_of(self._pool.runtime))
         self.title = f"strategy · {first.run.strategy}"
         self._charts = RunCharts()
         self._seen: object = None

@@ -1,47 +1,39 @@
-"""The session: the one object that a kernel has one of. Settings, pool, ledger, budget, prices, mode, loop."""
+"""The runtime: what all calls of a kernel share. Settings, mode, loop, wire, ledger, prices, budget, clients."""
 
 from __future__ import annotations
 
 import atexit
 import os
-import pkgutil
-import sys
 import threading
+import warnings
 from collections import deque
 from datetime import UTC, datetime
 from functools import cached_property
-from types import ModuleType
 from typing import TYPE_CHECKING, Final, Protocol, cast
 from uuid import uuid4
 from weakref import WeakSet
 
 from victor_nb.accounting.budget import Budget, Limit, to_usd
 from victor_nb.config.settings import Settings, check_mode
-from victor_nb.errors import ClosedError, ConfigError
+from victor_nb.errors import ConfigError, VictorWarning
 from victor_nb.loop import BackgroundLoop
-from victor_nb.providers.spec import spec_of
+from victor_nb.values import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from decimal import Decimal
 
     from victor_nb.accounting.budget import Calibration
     from victor_nb.accounting.ledger import Ledger
     from victor_nb.accounting.pricing import PriceBook
-    from victor_nb.calls.agent import Chat
-    from victor_nb.values import Mode, Reply
+    from victor_nb.values import Mode
     from victor_nb.wire.transport import Wire
-    from victor_nb.workflows.fan_out import Replies
-    from victor_nb.workflows.orchestrator_pool import OrchestratorPool
-    from victor_nb.workflows.runs import StrategyRun
 
-_POOL: Final = "victor_nb.workflows.orchestrator_pool:OrchestratorPool"
 _NOTEBOOK: Final = "this notebook"
 _ERRORS_KEPT: Final = 20
 
 
 class Client(Protocol):
-    """What a session stops and closes."""
+    """An open orchestrator, as the runtime stops and closes it."""
 
     def cancel(self) -> int:
         """Stop every call under way, and return how many there were."""
@@ -52,45 +44,57 @@ class Client(Protocol):
         ...
 
 
-class Background(Protocol):
-    """What goes on while other cells run."""
+class Pool(Protocol):
+    """The kernel's pool, as the runtime empties and closes it."""
 
-    def done(self) -> bool:
-        """Tell whether it has ended."""
+    closed: bool
+
+    def clear_cache(self, profile: str | None = None) -> None:
+        """Close the clients of one profile, or of all."""
         ...
 
-    def cancel(self) -> None:
-        """Stop it."""
+    def shutdown(self) -> None:
+        """Close the pool."""
         ...
 
 
-class Session:
-    """What all agents and pools of a kernel share.
+class Owner(Protocol):
+    """What holds a runtime: the kernel's session."""
+
+    @property
+    def runtime(self) -> Runtime:
+        """The runtime that it holds."""
+        ...
+
+
+class Runtime:
+    """What all agents, pools and workflows of a kernel share.
 
     Attributes:
         kernel: This kernel's id, in every row that it writes.
-        last: The last reply, fan-out or strategy run, or what had come of one that was stopped.
-        jobs: What `bg=true` has started, oldest first.
+        last: The result of the last call, fan-out or strategy that a user made, or what had come of one that failed.
         errors: The last exceptions, newest last.
         clients: Every orchestrator that is open.
-        chats: The named memories of `%%victor chat=name`.
-        unheated: Models that refused a temperature, as (provider, model); they are not sent one again.
+        pool: The kernel's pool, where one has been made; see `workflows.orchestrator_pool.kernel_pool`.
+        owner: The session above, where there is one; see `kernel.session_of`.
+        refuses_temperature: Models that have refused a temperature, as (provider, model); they are not sent one again.
+        lock: Guards settings, pool and owner.
+        closed: Whether `close` was called.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.kernel = uuid4().hex
-        self.last: Reply | Replies | StrategyRun | None = None
+        self.last: object = None
         self.errors: deque[BaseException] = deque(maxlen=_ERRORS_KEPT)
-        self.jobs: list[Background] = []
-        self.chats: dict[str, Chat] = {}
-        self.unheated: set[tuple[str, str]] = set()
         self.clients: WeakSet[Client] = WeakSet()
+        self.pool: Pool | None = None
+        self.owner: Owner | None = None
+        self.refuses_temperature: set[tuple[str, str]] = set()
         self.loop = BackgroundLoop()
-        self._lock = threading.RLock()
-        self._settings = settings
-        self._pool: OrchestratorPool | None = None
-        self._mode: Mode | None = None
+        self.lock = threading.RLock()
         self.closed = False
+        self._settings = settings
+        self._mode: Mode | None = None
 
     @property
     def settings(self) -> Settings:
@@ -99,20 +103,10 @@ class Session:
         Raises:
             ConfigError: They cannot be used.
         """
-        with self._lock:
+        with self.lock:
             if self._settings is None:
                 self._settings = Settings()
             return self._settings
-
-    @property
-    def pool(self) -> OrchestratorPool:
-        """The orchestrators of this kernel."""
-        with self._lock:
-            if self.closed:
-                raise ClosedError("This session is closed. Call victor_nb.session() for a new one.")
-            if self._pool is None or self._pool.closed:
-                self._pool = cast("type[OrchestratorPool]", pkgutil.resolve_name(_POOL))(self.settings, self)
-            return self._pool
 
     @cached_property
     def wire(self) -> Wire:
@@ -194,22 +188,23 @@ class Session:
             )
         if wanted != self.mode:
             self._mode = wanted
-            # Clients are made for a mode: the next call makes new ones.
-            self.pool.clear_cache()
+            if self.pool is not None:
+                # Clients are made for a mode: the next call makes new ones.
+                self.pool.clear_cache()
 
     # --- life ---
 
     def adopt(self, settings: Settings) -> None:
         """Take these settings as the kernel's, unless it has some already."""
-        with self._lock:
+        with self.lock:
             if self._settings is None:
                 self._settings = settings
 
     def use(self, settings: Settings) -> None:
         """Go on with other settings: profiles and limits are those, the ledger and the kernel's rows stay."""
-        with self._lock:
-            old, self._settings = self._pool, settings
-            self._pool = None
+        with self.lock:
+            old, self.pool = self.pool, None
+            self._settings = settings
             self.__dict__.pop("budget", None)
         if old is not None:
             old.shutdown()
@@ -219,34 +214,18 @@ class Session:
         if self._settings is not None and self._settings.stale:
             self.use(self._settings.again())
 
-    def warm_up(self, profiles: Iterable[str] | None = None) -> None:
-        """Import what the configured profiles need, so that the first call does not pay for it. It blocks."""
-        settings = self.settings
-        names = settings.profiles if profiles is None else profiles
-        for provider in sorted({settings.profile(name).provider for name in names}):
-            spec_of(provider).load_client()
-        for module in ("tenacity", _POOL):
-            pkgutil.resolve_name(module)
-        self.prices.find("")
-        if self.mode == "live":
-            self.wire.warm_up()
-
     def cancel(self) -> int:
         """Stop every call of every pool and agent here, and return how many there were; what had come is kept."""
-        # Counted first: what a job stops has ended by the time that one looks.
-        stopped = sum(client.cancel() for client in list(self.clients))
-        for job in self.jobs:
-            job.cancel()
-        return stopped
+        return sum(client.cancel() for client in list(self.clients))
 
     def close(self) -> None:
         """End everything: clients closed, rows written, thread ended. Twice is fine."""
-        with self._lock:
+        with self.lock:
             if self.closed:
                 return
             self.closed = True
-        if self._pool is not None:
-            self._pool.shutdown()
+        if self.pool is not None:
+            self.pool.shutdown()
         for client in list(self.clients):
             client.close()
         self.loop.close()
@@ -254,39 +233,36 @@ class Session:
         if ledger is not None:
             ledger.close()
 
-    def __repr__(self) -> str:
-        return f"Session(mode={self.mode!r}, settings={self.settings!r})"
 
-
-_current: list[Session] = []
+_current: list[Runtime] = []
 _guard = threading.Lock()
 
 
-def session() -> Session:
-    """Return this kernel's session; the first call makes it."""
+def current() -> Runtime:
+    """Return this kernel's runtime; the first call makes it."""
     with _guard:
         if not _current or _current[0].closed:
-            _current[:] = [Session()]
+            _current[:] = [Runtime()]
         return _current[0]
 
 
+def runtime_of(container: Owner | Runtime | None) -> Runtime:
+    """Return the runtime that a user's `container=` means: a session's, itself, or (None) the kernel's."""
+    if container is None:
+        return current()
+    return container if isinstance(container, Runtime) else container.runtime
+
+
 def reset() -> None:
-    """Close this kernel's session and forget it; the next `session()` is a new one."""
+    """Close this kernel's runtime and forget it; the next `current()` is a new one."""
     with _guard:
         old = _current.pop() if _current else None
     if old is not None:
         old.close()
 
 
-class _Door(ModuleType):
-    """This module, callable: `victor_nb.session` names both the module and the function, whichever came first."""
-
-    def __call__(self) -> Session:
-        return session()
-
-
 def _after_fork() -> None:
-    """Start anew in a forked child: the threads of the parent's session are not in it, and its lock may be held."""
+    """Start anew in a forked child: the threads of the parent's runtime are not in it, and its lock may be held."""
     global _guard  # noqa: PLW0603 - a lock that was held in the parent would never be let go here
     _guard = threading.Lock()
     for old in _current:
@@ -297,5 +273,34 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-sys.modules[__name__].__class__ = _Door
 atexit.register(reset)
+
+
+def estimate_cost(profile_or_model: str, usage: Usage) -> Decimal | None:
+    """Return the list price of a usage in USD.
+
+    Args:
+        profile_or_model: A profile of `profiles.yaml`, else a model of anthropic, openai or google.
+        usage: The tokens of one call; a sum of several may fall into a dearer tier than any of them did.
+
+    Returns:
+        USD, or None where it is not known: the name is neither (a `VictorWarning` says so), or the model has no price.
+
+    Raises:
+        ConfigError: The name is no text, or the usage no `Usage`.
+    """
+    if type(profile_or_model) is not str or type(usage) is not Usage:
+        raise ConfigError("estimate_cost takes the name of a profile or a model, and a Usage such as reply.usage.")
+    runtime = current()
+    profile = runtime.settings.profiles.get(profile_or_model)
+    if profile is not None:
+        base_url = runtime.settings.base_url(profile)
+        return runtime.prices.price(
+            usage, provider=profile.provider, model=profile.model, base_url=base_url, override=profile.prices
+        ).cost
+    provider = runtime.prices.find(profile_or_model)
+    if provider is None:
+        text = f"{profile_or_model!r} is neither a profile nor a model with a known price; its cost is None."
+        warnings.warn(text, VictorWarning, stacklevel=2)
+        return None
+    return runtime.prices.price(usage, provider=provider, model=profile_or_model).cost

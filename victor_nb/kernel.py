@@ -1,0 +1,213 @@
+"""The session: what a user holds of a kernel. The runtime below it, its pool, chats, jobs, last result and errors."""
+
+from __future__ import annotations
+
+import pkgutil
+from typing import TYPE_CHECKING, Protocol, cast
+
+from victor_nb.providers.spec import spec_of
+from victor_nb.runtime import Runtime, current, reset
+
+if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Iterable
+    from decimal import Decimal
+    from weakref import WeakSet
+
+    from victor_nb.accounting.budget import Budget, Calibration
+    from victor_nb.accounting.ledger import Ledger
+    from victor_nb.accounting.pricing import PriceBook
+    from victor_nb.calls.agent import Chat
+    from victor_nb.config.settings import Settings
+    from victor_nb.loop import BackgroundLoop
+    from victor_nb.runtime import Client
+    from victor_nb.values import Mode, Reply
+    from victor_nb.wire.transport import Wire
+    from victor_nb.workflows.fan_out import Replies
+    from victor_nb.workflows.orchestrator_pool import OrchestratorPool
+    from victor_nb.workflows.runs import StrategyRun
+
+__all__ = ["Background", "Session", "reset", "session", "session_of"]
+
+
+class Background(Protocol):
+    """What goes on while other cells run."""
+
+    def done(self) -> bool:
+        """Tell whether it has ended."""
+        ...
+
+    def cancel(self) -> None:
+        """Stop it."""
+        ...
+
+
+class Session:
+    """What all agents and pools of a kernel share, for users: the runtime, and what magics and widgets keep beside it.
+
+    Args:
+        settings: Profiles and limits; None: what `profiles.yaml` says at the first use.
+        runtime: A runtime to hold; else a new one.
+
+    Attributes:
+        runtime: Settings, mode, loop, wire, ledger, prices, budget and clients, as calls use them.
+        chats: The named memories of `%%victor chat=name`.
+        jobs: What `bg=true` has started, oldest first.
+    """
+
+    def __init__(self, settings: Settings | None = None, *, runtime: Runtime | None = None) -> None:
+        self.runtime = runtime or Runtime(settings)
+        self.runtime.owner = self
+        self.chats: dict[str, Chat] = {}
+        self.jobs: list[Background] = []
+
+    @property
+    def pool(self) -> OrchestratorPool:
+        """The orchestrators of this kernel.
+
+        Raises:
+            ClosedError: The session is closed.
+        """
+        from victor_nb.workflows.orchestrator_pool import kernel_pool  # noqa: PLC0415 - not needed to import us
+
+        return kernel_pool(self.runtime)
+
+    @property
+    def last(self) -> Reply | Replies | StrategyRun | None:
+        """The result of the last call, fan-out or strategy, or what had come of one that was stopped or failed."""
+        return cast("Reply | Replies | StrategyRun | None", self.runtime.last)
+
+    @last.setter
+    def last(self, result: Reply | Replies | StrategyRun | None) -> None:
+        self.runtime.last = result
+
+    @property
+    def errors(self) -> deque[BaseException]:
+        """The last exceptions, newest last."""
+        return self.runtime.errors
+
+    @property
+    def kernel(self) -> str:
+        """This kernel's id, in every row that it writes."""
+        return self.runtime.kernel
+
+    @property
+    def settings(self) -> Settings:
+        """What `profiles.yaml` and the environment say; read at the first use.
+
+        Raises:
+            ConfigError: They cannot be used.
+        """
+        return self.runtime.settings
+
+    @property
+    def loop(self) -> BackgroundLoop:
+        """The thread and event loop on which all clients live."""
+        return self.runtime.loop
+
+    @property
+    def wire(self) -> Wire:
+        """What all clients share below their protocols."""
+        return self.runtime.wire
+
+    @property
+    def ledger(self) -> Ledger:
+        """Every attempt as a row."""
+        return self.runtime.ledger
+
+    @property
+    def prices(self) -> PriceBook:
+        """What models cost."""
+        return self.runtime.prices
+
+    @property
+    def calibration(self) -> Calibration:
+        """How many tokens a text will be."""
+        return self.runtime.calibration
+
+    @property
+    def budget(self) -> Budget:
+        """The limits that every call of this kernel must fit."""
+        return self.runtime.budget
+
+    @property
+    def clients(self) -> WeakSet[Client]:
+        """Every orchestrator that is open."""
+        return self.runtime.clients
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self.runtime.closed
+
+    @property
+    def mode(self) -> Mode:
+        """How calls are answered. `VICTOR_MODE` beats everything; then comes what was set here."""
+        return self.runtime.mode
+
+    def set_mode(self, mode: str) -> None:
+        """Answer in another mode from now on.
+
+        Raises:
+            ConfigError: There is no such mode, or the environment fixes another.
+        """
+        self.runtime.set_mode(mode)
+
+    def set_budget(self, usd: Decimal | str | float | None) -> None:
+        """Limit what this kernel may spend in all, from its start, in USD; None lifts the limit.
+
+        Raises:
+            ConfigError: It is not an amount of money.
+        """
+        self.runtime.set_budget(usd)
+
+    def adopt(self, settings: Settings) -> None:
+        """Take these settings as the kernel's, unless it has some already."""
+        self.runtime.adopt(settings)
+
+    def use(self, settings: Settings) -> None:
+        """Go on with other settings: profiles and limits are those, the ledger and the kernel's rows stay."""
+        self.runtime.use(settings)
+
+    def refresh(self) -> None:
+        """Read `profiles.yaml` again if it has changed."""
+        self.runtime.refresh()
+
+    def warm_up(self, profiles: Iterable[str] | None = None) -> None:
+        """Import what the configured profiles need, so that the first call does not pay for it. It blocks."""
+        settings = self.settings
+        names = settings.profiles if profiles is None else profiles
+        for provider in sorted({settings.profile(name).provider for name in names}):
+            spec_of(provider).load_client()
+        for module in ("tenacity", "victor_nb.workflows.orchestrator_pool"):
+            pkgutil.resolve_name(module)
+        self.prices.find("")
+        if self.mode == "live":
+            self.wire.warm_up()
+
+    def cancel(self) -> int:
+        """Stop every call of every pool and agent here, and return how many there were; what had come is kept."""
+        # Counted first: what a job stops has ended by the time that one looks.
+        stopped = self.runtime.cancel()
+        for job in self.jobs:
+            job.cancel()
+        return stopped
+
+    def close(self) -> None:
+        """End everything: clients closed, rows written, thread ended. Twice is fine."""
+        self.runtime.close()
+
+    def __repr__(self) -> str:
+        return f"Session(mode={self.mode!r}, settings={self.settings!r})"
+
+
+def session() -> Session:
+    """Return this kernel's session; the first call makes it."""
+    return session_of(current())
+
+
+def session_of(runtime: Runtime) -> Session:
+    """Return the session that holds a runtime; the first call makes it."""
+    with runtime.lock:
+        owner = runtime.owner
+        return owner if isinstance(owner, Session) else Session(runtime=runtime)
