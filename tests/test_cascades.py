@@ -128,8 +128,8 @@ def test_when_samples_agree_on_a_part_then_a_pattern_or_a_function_finds_it(ense
 
 def test_when_a_cascade_is_written_in_yaml_then_it_is_one(ensemble: Ensemble) -> None:
     stages = [
-        {"name": "cheap", "profile": "local", "prompt": "{task}", "accept": SCHEMA},
-        {"name": "dear", "profile": "fast", "prompt": "{task}", "needs": ["cheap"]},
+        {"name": "cheap", "profile": "local", "prompt": "{{ task }}", "accept": SCHEMA},
+        {"name": "dear", "profile": "fast", "prompt": "{{ task }}", "needs": ["cheap"]},
     ]
     ensemble.cast(strategies={"steps": stages})
 
@@ -140,7 +140,7 @@ def test_when_a_cascade_is_written_in_yaml_then_it_is_one(ensemble: Ensemble) ->
 
 
 def test_when_an_escalation_sees_the_first_answer_then_it_can_mend_it(ensemble: Ensemble) -> None:
-    stages = [Stage("try", "local", "{task}", accept="never"), Stage("mend", "fast", "Mend {previous}")]
+    stages = [Stage("try", "local", "{{ task }}", accept="never"), Stage("mend", "fast", "Mend {{ previous }}")]
 
     Strategy("mend", stages).run_sync("How many?")
 
@@ -150,9 +150,9 @@ def test_when_an_escalation_sees_the_first_answer_then_it_can_mend_it(ensemble: 
 def test_when_an_answer_is_accepted_then_what_else_is_under_way_is_stopped(ensemble: Ensemble, server: Server) -> None:
     ensemble.play(lambda asked: faults.silence() if asked.model == "gpt-4o" else ANSWERS[asked.model])
     stages = [
-        Stage("aside", "default", "{task}"),
-        Stage("try", "local", "{task}", accept="42"),
-        Stage("end", "fast", "{try} {aside}"),
+        Stage("aside", "default", "{{ task }}"),
+        Stage("try", "local", "{{ task }}", accept="42"),
+        Stage("end", "fast", "{{ try }} {{ aside }}"),
     ]
 
     run = Strategy("both", stages).run_sync("How many?")

@@ -190,7 +190,7 @@ def test_when_stop_is_pressed_in_a_run_then_its_error_has_it(ensemble: Ensemble)
     ensemble.play(play)  # type: ignore[arg-type]
 
     with pytest.raises(VictorInterrupted) as caught:
-        Strategy("two", [Stage("a", "fast", "{task}"), Stage("b", "default", "{a}")]).run_sync("x")
+        Strategy("two", [Stage("a", "fast", "{{ task }}"), Stage("b", "default", "{{ a }}")]).run_sync("x")
 
     assert getattr(caught.value, "run").content == "first"  # noqa: B009 - it is put there
 

@@ -25,11 +25,11 @@ from victor_nb.notebook.markdown import (
     escape,
     fence,
     frame,
-    markdown_table,
     plain_table,
     sanitise,
     shorten,
 )
+from victor_nb.templates import markdown_table
 from victor_nb.values import Reply, Usage
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from victor_nb.config.secret import Redactor, Secret
 from victor_nb.errors import PromptError, SecretError
-from victor_nb.notebook.interpolation import render
+from victor_nb.templates import render
 from victor_nb.values import Reply, Usage
 
 
@@ -105,6 +105,8 @@ def test_when_a_name_is_given_then_its_value_is_inserted() -> None:
         ("{{ l | head( 2 ) }}", "[1, 2]"),
         ('{"a": {{ l }}}', '{"a": [1, 2, 3]}'),
         ("{{ größe }}", "3"),
+        ("{{ a-b }} {{ a-b | json }}", '9 "9"'),
+        ("{{ b-1 }} {{ c-d }}", "{{ b-1 }} {{ c-d }}"),
     ],
 )
 def test_when_a_form_is_recognised_then_it_is_replaced(prompt: str, sent: str) -> None:
@@ -113,6 +115,7 @@ def test_when_a_form_is_recognised_then_it_is_replaced(prompt: str, sent: str) -
         "d": {"a b": 9, "l": [4, 5]},
         "l": [1, 2, 3],
         "größe": 3,
+        "a-b": "9",
     }
     assert render(prompt, names).text == sent
 
@@ -223,6 +226,8 @@ def test_when_a_backslash_stands_before_what_is_no_placeholder_then_it_stays() -
         ("{{ review.upper() }}", "calls and arithmetic are not run"),
         ("{{ func(1) }}", "calls and arithmetic are not run"),
         ("{{ nums + nums }}", "calls and arithmetic are not run"),
+        ("{{ nums-1 }}", "calls and arithmetic are not run"),
+        ("{{ my-nam }}", "'my-nam' is not defined (line 1 of the prompt). Did you mean 'my-name'?"),
         ("{{ nums[1:2] }}", "cannot be inserted"),
         ("{{ nums | head(1) | json }}", "one | filter"),
         ("{{{ nums }}}", "cannot be inserted"),
@@ -249,6 +254,7 @@ def test_when_a_placeholder_cannot_be_filled_then_it_says_why(prompt: str, told:
     names: dict[str, object] = {
         "review": "good",
         "nums": [1, 2],
+        "my-name": "x",
         "d": {"name": 1},
         "func": lambda: 1,
         "Fruit": Fruit,

@@ -120,7 +120,7 @@ def test_when_a_strategy_breaks_then_what_had_come_is_shown(desk: tuple[Shell, S
     two.play(faults.status(400))
     shell.run(
         "from victor_nb import Stage, Strategy\nimport victor_nb.workflows.strategies as s\n"
-        "s.BUILT_IN['pair'] = lambda: Strategy('pair', [Stage('a', 'one', '{task}'), Stage('b', 'two', '{a}')])"
+        "s.BUILT_IN['pair'] = lambda: Strategy('pair', [Stage('a', 'one', '{{ task }}'), Stage('b', 'two', '{{ a }}')])"
     )
     try:
         ran = shell.run("%%victor strategy=pair\nHi.")

@@ -51,7 +51,7 @@ async def test_when_a_sample_is_asked_for_by_its_number_then_it_is_that_of_the_f
 
 
 async def test_when_a_stage_takes_samples_then_they_differ() -> None:
-    strategy = Strategy("three", [Stage("ideas", "openai", "Do this: {task}", n=3)])
+    strategy = Strategy("three", [Stage("ideas", "openai", "Do this: {{ task }}", n=3)])
     run = await strategy.run("Name 3 colours.")
     assert len({reply.content for reply in run.stages[0].replies}) == 3
 

@@ -87,13 +87,13 @@ def test_when_a_strategy_is_specialized_then_the_answer_is_the_code_and_its_test
 
 
 def test_when_a_task_has_braces_then_every_prompt_has_it_as_it_is(ensemble: Ensemble) -> None:
-    ensemble.play(lambda asked: "1, 2, {task} {implement}")
+    ensemble.play(lambda asked: "1, 2, {{ task }} {{ implement }}")
 
     Funnel(ideas=2).run_sync(BRACES)
 
     assert len(ensemble.prompts) == 5
     assert all(prompt.count(BRACES) == 1 for prompt in ensemble.prompts)
-    assert "1, 2, {task} {implement}" in ensemble.prompts[-1]
+    assert "1, 2, {{ task }} {{ implement }}" in ensemble.prompts[-1]
 
 
 def test_when_it_is_single_then_the_task_is_the_prompt(ensemble: Ensemble) -> None:
@@ -114,9 +114,9 @@ def test_when_stages_do_not_need_each_other_then_they_run_at_once(ensemble: Ense
 
     ensemble.play(play)
     stages = [
-        Stage("code", "fast", "Code {task}"),
-        Stage("tests", "fast", "Test {code}", adds_to="code"),
-        Stage("review", "default", "Review {code}", adds_to="code"),
+        Stage("code", "fast", "Code {{ task }}"),
+        Stage("tests", "fast", "Test {{ code }}", adds_to="code"),
+        Stage("review", "default", "Review {{ code }}", adds_to="code"),
     ]
 
     run = Strategy("twins", stages).run_sync("x")
@@ -127,7 +127,11 @@ def test_when_stages_do_not_need_each_other_then_they_run_at_once(ensemble: Ense
 
 def test_when_a_stage_names_another_then_it_waits_for_it_only(ensemble: Ensemble) -> None:
     ensemble.play(lambda asked: asked.prompt[:1])
-    stages = [Stage("a", "fast", "A {task}"), Stage("b", "fast", "B {task}"), Stage("c", "fast", "C {a} then {items}")]
+    stages = [
+        Stage("a", "fast", "A {{ task }}"),
+        Stage("b", "fast", "B {{ task }}"),
+        Stage("c", "fast", "C {{ a }} then {{ items }}"),
+    ]
 
     Strategy("named", stages).run_sync("x")
 
@@ -167,7 +171,7 @@ def test_when_a_run_has_ended_then_its_frame_has_a_row_for_each_call(ensemble: E
 def test_when_samples_vote_then_the_commonest_answer_is_kept(ensemble: Ensemble) -> None:
     ensemble.play(lambda asked: ["42", "**42.**", "41"][asked.turn % 3])
 
-    run = Strategy("votes", [Stage("answer", "fast", "{task}", n=3, select="vote")]).run_sync("6 x 7?")
+    run = Strategy("votes", [Stage("answer", "fast", "{{ task }}", n=3, select="vote")]).run_sync("6 x 7?")
 
     assert run["answer"].notes == ("2 of 3 agree",)
     assert run.content in {"42", "**42.**"}
@@ -179,7 +183,7 @@ def test_when_a_function_selects_then_it_decides(ensemble: Ensemble) -> None:
     chosen = {"text": lambda items: max(items, key=len), "positions": lambda items: [2, 0], "one": lambda items: 1}
 
     kept = {
-        name: Strategy(name, [Stage("list", "fast", "{task}", parse="list", select=select, keep=2)])
+        name: Strategy(name, [Stage("list", "fast", "{{ task }}", parse="list", select=select, keep=2)])
         .run_sync("x")["list"]
         .kept
         for name, select in chosen.items()
@@ -192,13 +196,13 @@ def test_when_a_function_selects_nonsense_then_it_is_an_error(ensemble: Ensemble
     ensemble.play(lambda asked: "a")
 
     with pytest.raises(ConfigError, match="positions from 0 to 0"):
-        Strategy("mine", [Stage("a", "fast", "{task}", select=lambda items: [7])]).run_sync("x")
+        Strategy("mine", [Stage("a", "fast", "{{ task }}", select=lambda items: [7])]).run_sync("x")
 
 
 def test_when_more_items_come_than_are_kept_then_it_is_noted(ensemble: Ensemble) -> None:
     ensemble.play(lambda asked: "1. a\n2. b\n3. a\n4. c")
 
-    run = Strategy("list", [Stage("list", "fast", "{task}", parse="list", keep=2)]).run_sync("x")
+    run = Strategy("list", [Stage("list", "fast", "{{ task }}", parse="list", keep=2)]).run_sync("x")
 
     assert run["list"].items == ("a", "b", "c")
     assert run["list"].kept == ("a", "b")
@@ -209,8 +213,8 @@ def test_when_more_items_come_than_are_kept_then_it_is_noted(ensemble: Ensemble)
 def test_when_settings_are_given_then_calls_are_sent_with_them(ensemble: Ensemble, server: Server) -> None:
     ensemble.play(lambda asked: "x")
     stages = [
-        Stage("a", "fast", "{task}", system="Be {brief}.", max_tokens=7),
-        Stage("b", "fast", "{a}", temperature=0.5),
+        Stage("a", "fast", "{{ task }}", system="Be {brief}.", max_tokens=7),
+        Stage("b", "fast", "{{ a }}", temperature=0.5),
     ]
 
     Strategy("set", stages).run_sync("x", max_tokens=9)
@@ -234,15 +238,29 @@ def test_when_a_pool_is_given_then_its_profiles_are_asked(ensemble: Ensemble, tm
 def test_when_a_place_is_escaped_then_it_is_text(ensemble: Ensemble) -> None:
     ensemble.play(lambda asked: "x")
 
-    Strategy("mine", [Stage("a", "fast", r"{task} \{task} {other} {0} {} {a b}")]).run_sync("T")
+    typed = r"{{ task }} \{task} \{{ task }} \{{ x }} {other} {0} {} {a b} {{\{n}} {{ .V }} ${x}"
+    Strategy("mine", [Stage("a", "fast", typed)]).run_sync("T")
 
-    assert ensemble.prompts == ["T {task} {other} {0} {} {a b}"]
+    assert ensemble.prompts == [r"T {task} {{ task }} {{ x }} {other} {0} {} {a b} {{\{n}} {{ .V }} ${x}"]
+
+
+def test_when_a_place_has_a_filter_then_it_shapes_the_text_as_in_a_cell(ensemble: Ensemble) -> None:
+    ensemble.play(lambda asked: "1. a\n2. b\n3. c")
+    stages = [
+        Stage("the-list", "fast", "{{ task | truncate(3) }}", parse="list"),
+        Stage("end", "fast", "{{ items | head(2) }} / {{ the-list | json }} / {{the-list}}"),
+    ]
+
+    Strategy("mine", stages).run_sync("abcd")
+
+    assert ensemble.prompts[0] == "abc… [cut: 3 of 4 characters]"
+    assert ensemble.prompts[1] == '1. a\n2. b / "1. a\\n2. b\\n3. c" / 1. a\n2. b\n3. c'
 
 
 def test_when_a_stage_asks_for_its_numbers_then_they_are_there(ensemble: Ensemble) -> None:
     ensemble.play(lambda asked: "x")
 
-    Strategy("mine", [Stage("a", "fast", "{task} {sample}/{n}, {keep}", n=2, keep=1)]).run_sync("T")
+    Strategy("mine", [Stage("a", "fast", "{{ task }} {{ sample }}/{{ n }}, {{ keep }}", n=2, keep=1)]).run_sync("T")
 
     assert sorted(ensemble.prompts) == ["T 1/2, 1", "T 2/2, 1"]
 
@@ -250,9 +268,9 @@ def test_when_a_stage_asks_for_its_numbers_then_they_are_there(ensemble: Ensembl
 def test_when_previous_is_asked_for_then_it_is_the_answer_word_for_word(ensemble: Ensemble) -> None:
     ensemble.play(lambda asked: "2, 1. Because." if asked.prompt.startswith("Rank") else "1. a\n2. b")
     stages = [
-        Stage("list", "fast", "{task}", parse="list"),
-        Stage("rank", "fast", "Rank {items}", select="rank", keep=1),
-        Stage("end", "fast", "{rank} / {best} / {previous} / {list}"),
+        Stage("list", "fast", "{{ task }}", parse="list"),
+        Stage("rank", "fast", "Rank {{ items }}", select="rank", keep=1),
+        Stage("end", "fast", "{{ rank }} / {{ best }} / {{ previous }} / {{ list }}"),
     ]
 
     Strategy("mine", stages).run_sync("x")

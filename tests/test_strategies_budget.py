@@ -99,7 +99,7 @@ def test_when_samples_wait_for_each_others_money_then_all_of_them_are_asked(ense
     worst = Decimal("0.6") * 1000 / 1_000_000
 
     with session().budget.limit(worst * Decimal("2.8")) as limit:
-        run = Strategy("six", [Stage("all", "fast", "{task} {sample}", n=6, max_tokens=1000)]).run_sync("x")
+        run = Strategy("six", [Stage("all", "fast", "{{ task }} {{ sample }}", n=6, max_tokens=1000)]).run_sync("x")
 
     assert run.complete
     assert len(run["all"].replies) == 6
@@ -115,7 +115,7 @@ def test_when_some_samples_never_fit_then_the_others_go_on_and_the_run_says_so(e
     worst = Decimal("0.6") * 1000 / 1_000_000
 
     with session().budget.limit(worst * Decimal("3.5")) as limit:
-        run = Strategy("six", [Stage("all", "fast", "{task} {sample}", n=6, max_tokens=1000)]).run_sync("x")
+        run = Strategy("six", [Stage("all", "fast", "{{ task }} {{ sample }}", n=6, max_tokens=1000)]).run_sync("x")
 
     assert not run.complete
     assert (run.stopped or "").startswith("all: fast: at worst")
@@ -138,9 +138,9 @@ def test_when_a_cascade_cannot_pay_for_the_next_profile_then_the_cheap_answer_st
 def test_when_an_independent_stage_is_under_way_then_a_refusal_lets_it_end(ensemble: Ensemble) -> None:
     ensemble.play(by_stage)
     stages = [
-        Stage("cheap", "local", "{task}"),
-        Stage("dear", "premium", "{task}"),
-        Stage("end", "local", "{cheap} {dear}"),
+        Stage("cheap", "local", "{{ task }}"),
+        Stage("dear", "premium", "{{ task }}"),
+        Stage("end", "local", "{{ cheap }} {{ dear }}"),
     ]
 
     with session().budget.limit("0.02"):

@@ -102,7 +102,7 @@ def test_when_users_code_raises_then_it_is_theirs_and_has_the_run(ensemble: Ense
         raise ZeroDivisionError("theirs")
 
     with pytest.raises(ZeroDivisionError) as caught:
-        Strategy("mine", [Stage("a", "fast", "{task}", select=broken)]).run_sync("x")
+        Strategy("mine", [Stage("a", "fast", "{{ task }}", select=broken)]).run_sync("x")
 
     assert getattr(caught.value, "run").calls == 1  # noqa: B009 - it is put there
 

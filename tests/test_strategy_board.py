@@ -191,7 +191,7 @@ def test_when_texts_are_hostile_then_they_are_only_text(ensemble: Ensemble) -> N
         return said(HOSTILE) if asked.model != "gpt-4o" else faults.cut(said(HOSTILE * 9), 1, "silence")
 
     ensemble.play(say)
-    stages = [Stage("many", "fast", "{task}", n=2, parse="text"), Stage("now", "default", "{many}")]
+    stages = [Stage("many", "fast", "{{ task }}", n=2, parse="text"), Stage("now", "default", "{{ many }}")]
     job = Strategy("<img src=x>", stages).start(HOSTILE)
     board = StrategyBoard(job)
     until(lambda: "▶ running" in seen(board) and "pwned" in seen(board))

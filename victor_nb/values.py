@@ -59,6 +59,15 @@ ORIGIN: Final[ContextVar[Origin]] = ContextVar("victor_nb_origin", default=Origi
 """What a transport reads, as no request carries it. Set before each attempt, in the task that makes it."""
 
 
+BYTES_PER_TOKEN: Final = 4
+"""What a token of English prose and of code takes on average, in bytes of UTF-8."""
+
+
+def estimate_tokens(text: str) -> int:
+    """Estimate the tokens of a text from its bytes."""
+    return -(-len(text.encode()) // BYTES_PER_TOKEN)
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens of one or more calls, as the provider counted them.

@@ -13,7 +13,7 @@ from uuid import uuid4
 from victor_nb.accounting.rows import Row
 from victor_nb.errors import ConnectError
 from victor_nb.providers.spec import spec_of
-from victor_nb.values import Price, Usage
+from victor_nb.values import BYTES_PER_TOKEN, Price, Usage, estimate_tokens
 
 if TYPE_CHECKING:
     from victor_nb.calls.request import Plan
@@ -75,8 +75,6 @@ class Draft:
         return text
 
 
-BYTES_PER_TOKEN: Final = 4
-"""What an estimate assumes where nothing better is known; English prose has about four."""
 _NOTHING: Final = Price(Decimal(0), "computed", "")
 _UNKNOWN: Final = Price(None, "unknown", "")
 _UNBILLED: Final = frozenset({"simulate", "replay"})
@@ -236,11 +234,6 @@ class Record:
             override=plan.profile.prices,
             reported=draft.reported_cost,
         )
-
-
-def estimate_tokens(text: str) -> int:
-    """Guess the tokens of a text from its bytes."""
-    return -(-len(text.encode()) // BYTES_PER_TOKEN)
 
 
 def input_bytes(request: ChatRequest) -> int:

@@ -7,11 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Pr
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from victor_nb.config.templates import BEFORE, NAME, RESERVED, places, slip
-from victor_nb.errors import did_you_mean
+from victor_nb.errors import PromptError, did_you_mean
+from victor_nb.templates import fill, places
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
+
+BEFORE: Final = ("items", "best", "previous")
+"""What stands for the stage before: all that it kept as a numbered list, the first of it, its answer word for word."""
+RESERVED: Final = ("task", *BEFORE, "sample", "n", "keep")
+"""Places that every prompt may have; no stage goes by such a name."""
+
+_NAME: Final = r"[A-Za-z_][\w-]*"
+_OLD: Final = re.compile(rf"(?<![{{\\]){{({_NAME})}}")  # how places were written before there was one language
+_OLD_ESCAPE: Final = re.compile(rf"(?<!{{)\\({{({_NAME})}})")
 
 
 def _acceptance(value: object) -> object:
@@ -101,14 +110,14 @@ def fault(stages: Sequence[Blueprint]) -> Fault | None:
         for field, fact in _faults(stage, [earlier.name for earlier in stages[:number]], stages)
     )
     first = next(found, None)
-    if first is None and not any("task" in places(stage.prompt, RESERVED) for stage in stages):
-        return Fault(0, "prompt", "no stage's prompt holds {task}, so the task would never be sent")
+    if first is None and not any("task" in _places(stage, []) for stage in stages):
+        return Fault(0, "prompt", "no stage's prompt holds {{ task }}, so the task would never be sent")
     return first
 
 
 def needed(stage: Blueprint, earlier: Sequence[str]) -> tuple[str, ...]:
     """Return the earlier stages that a stage waits for: those that its prompt has places for, and those it names."""
-    named = places(stage.prompt, (*BEFORE, *earlier))
+    named = _places(stage, earlier)
     last = earlier[-1:] if any(name in BEFORE for name in named) else ()
     listed = (*(name for name in named if name not in BEFORE), *stage.needs, *filter(None, [stage.adds_to]))
     return tuple(name for name in earlier if name in last or name in listed)
@@ -116,10 +125,17 @@ def needed(stage: Blueprint, earlier: Sequence[str]) -> tuple[str, ...]:
 
 def ranked(stage: Blueprint, earlier: Sequence[str]) -> str | None:
     """Return the stage whose items a stage ranks: the one that its prompt shows."""
-    named = places(stage.prompt, (*BEFORE, *earlier))
-    if not named:
-        return None
-    return earlier[-1] if named[0] in BEFORE and earlier else named[0]
+    named = next((name for name in _places(stage, earlier) if name in (*BEFORE, *earlier)), None)
+    return earlier[-1] if named in BEFORE and earlier else named
+
+
+def plain(prompt: str, known: Collection[str]) -> str:
+    r"""Return a prompt without the backslashes of `\{name}`, which sends as text what was once a place."""
+    return _OLD_ESCAPE.sub(lambda found: found[1] if found[2] in known else found[0], prompt)
+
+
+def _places(stage: Blueprint, earlier: Sequence[str]) -> tuple[str, ...]:
+    return places(stage.prompt, dict.fromkeys((*RESERVED, *earlier)))
 
 
 def _faults(stage: Blueprint, earlier: Sequence[str], stages: Sequence[Blueprint]) -> Iterator[tuple[str, str]]:
@@ -136,11 +152,11 @@ def _faults(stage: Blueprint, earlier: Sequence[str], stages: Sequence[Blueprint
         if isinstance(word, str) and word not in known:
             yield field, f"{word!r} is unknown. {_hint(word, known)}"
     if stage.select == "rank" and ranked(stage, earlier) is None:
-        yield "select", "there is nothing to rank. Put {items} or an earlier stage's name in braces into the prompt"
+        yield "select", "there is nothing to rank. Put {{ items }} or an earlier stage's name in braces into the prompt"
 
 
 def _about_name(name: str, earlier: Sequence[str]) -> Iterator[str]:
-    if not re.fullmatch(NAME, name):
+    if not re.fullmatch(_NAME, name):
         yield f"{name!r} cannot stand in braces. Use letters, digits, _ and -, a letter first"
     if name in RESERVED:
         yield f"{name!r} has a meaning of its own in prompts. Choose another name"
@@ -151,16 +167,21 @@ def _about_name(name: str, earlier: Sequence[str]) -> Iterator[str]:
 def _about_prompt(stage: Blueprint, earlier: Sequence[str], names: Sequence[str]) -> Iterator[str]:
     if not stage.prompt.strip():
         yield "is empty"
-    wrong = slip(stage.prompt, (*RESERVED, *names))
-    if wrong:
-        yield wrong
-    for name in places(stage.prompt, (*BEFORE, *names)):
+    known = dict.fromkeys((*RESERVED, *names), "")
+    old = next((name for name in _OLD.findall(stage.prompt) if name in known), None)
+    if old is not None:
+        yield f"{{{old}}} is written {{{{ {old} }}}} now. To send it as text, write \\{{{old}}}"
+    for name in _places(stage, names):
         if name in BEFORE and not earlier:
-            yield f"{{{name}}}: nothing comes before the first stage"
+            yield f"{{{{ {name} }}}}: nothing comes before the first stage"
         elif name == stage.name:
-            yield f"{{{name}}} is this stage itself"
-        elif name not in BEFORE and name not in earlier:
-            yield f"{{{name}}} comes later. A prompt can show earlier stages only"
+            yield f"{{{{ {name} }}}} is this stage itself"
+        elif name in names and name not in earlier:
+            yield f"{{{{ {name} }}}} comes later. A prompt can show earlier stages only"
+    try:
+        fill(stage.prompt, known)
+    except PromptError as error:
+        yield str(error)
 
 
 def _hint(word: str, known: Sequence[str]) -> str:

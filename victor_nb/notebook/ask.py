@@ -22,7 +22,7 @@ from victor_nb.errors import (
     VictorInterrupted,
 )
 from victor_nb.notebook.display import PER_SECOND
-from victor_nb.notebook.interpolation import Rendered, render
+from victor_nb.templates import Rendered, render
 from victor_nb.values import Reply
 from victor_nb.workflows.fan_out import Replies
 from victor_nb.workflows.runs import StrategyRun

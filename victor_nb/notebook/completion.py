@@ -11,8 +11,8 @@ from victor_nb.errors import VictorError
 from victor_nb.kernel import session
 from victor_nb.notebook import options
 from victor_nb.notebook.commands import GROUPS, KINDS, known
-from victor_nb.notebook.filters import FILTERS
-from victor_nb.notebook.grammar import SETTABLE, own
+from victor_nb.notebook.grammar import SETTABLE
+from victor_nb.templates import FILTERS, own
 from victor_nb.values import Mode
 from victor_nb.workflows.strategies import BUILT_IN
 

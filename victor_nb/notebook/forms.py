@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from victor_nb.errors import MalformedAnswerError
-from victor_nb.notebook.markdown import FENCE, clean, fence, markdown_table, plain_table, sanitise, shorten
+from victor_nb.notebook.markdown import FENCE, clean, fence, plain_table, sanitise, shorten
+from victor_nb.templates import markdown_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

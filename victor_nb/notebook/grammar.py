@@ -19,20 +19,14 @@ from weakref import WeakKeyDictionary
 
 from victor_nb.errors import MagicError, did_you_mean
 from victor_nb.notebook import options
+from victor_nb.templates import own
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from decimal import Decimal
 
 
 _REFERENCE: Final = re.compile(r"\$([^\W\d]\w*(?:\.[^\W\d]\w*)*)")
-_SHELLS: Final = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open"})
-"""Names that IPython puts beside the user's."""
-
-
-def own(names: Iterable[str]) -> list[str]:
-    """Return the names that a user gave, without what Python and IPython keep among them."""
-    return [name for name in names if not name.startswith("_") and name not in _SHELLS]
 
 
 def look_up(key: str, text: str, names: Mapping[str, object]) -> object:

@@ -13,6 +13,8 @@ from html import unescape
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
+from victor_nb.templates import markdown_table
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -273,20 +275,6 @@ _HANDLERS: Final[dict[str, Callable[[re.Match[str]], str]]] = {
     "tildes": lambda match: "&#126;" * len(match[0]),
     "special": lambda match: _ENTITIES[match[0]],
 }
-
-
-def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a Markdown table; what would break a cell is escaped, and a line break becomes a space."""
-    lines = [_line(columns), _line(["---"] * len(columns)), *(_line(row) for row in rows)]
-    return "\n".join(lines)
-
-
-def _line(cells: Sequence[object]) -> str:
-    return "| " + " | ".join(_cell(cell) for cell in cells) + " |"
-
-
-def _cell(cell: object) -> str:
-    return " ".join(str(cell).replace("|", "\\|").split())
 
 
 def plain_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -139,7 +139,7 @@ def measured(run: StrategyRun, profile: str) -> Decimal | None:
     """
     if profile not in run.pool.settings.profiles:
         raise ConfigError(f"{profile!r} is a model. To measure it, name a profile that asks it.")
-    direct = Strategy("baseline", [Stage("one_call", profile, "{task}")])
+    direct = Strategy("baseline", [Stage("one_call", profile, "{{ task }}")])
     return direct.run_sync(run.task, pool=run.pool).cost
 
 

@@ -8,9 +8,9 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Final, cast
 from uuid import uuid4
 
-from victor_nb.config.strategies import needed
-from victor_nb.config.templates import fill
+from victor_nb.config.strategies import needed, plain
 from victor_nb.errors import BudgetError, PromptError, VictorError
+from victor_nb.templates import fill
 from victor_nb.values import Reply
 from victor_nb.workflows.fan_out import Lane
 from victor_nb.workflows.lists import numbered
@@ -38,7 +38,7 @@ def prompt_for(stage: Stage, task: str, earlier: Sequence[Work], sample: int) ->
         before = earlier[-1]
         best = before.kept[0] if before.kept else before.text
         values |= {"items": numbered(before.kept), "best": best, "previous": before.previous}
-    return fill(stage.prompt, values)
+    return fill(plain(stage.prompt, values), values)
 
 
 def options_for(stage: Stage, options: CallOptions, *, run_id: str, strategy: str, sample: int) -> CallOptions:

@@ -28,10 +28,10 @@ def _nothing() -> dict[str, object]:
 class Stage:
     r"""One step of a strategy.
 
-    A prompt may have places, and nothing else in braces is touched: `{task}`; the name of an earlier stage, for what it
-    kept (one item as it is, several as a numbered list); and for the stage just before, `{items}` (what it kept, as a
-    numbered list), `{best}` (the first of that) and `{previous}` (its answer, word for word). `{sample}`, `{n}` and
-    `{keep}` are this stage's numbers. `\{task}` is the word itself.
+    A prompt is a template, as in cells: `{{ task }}`; the name of an earlier stage, such as `{{ draft }}`, for what it
+    kept (one item as it is, several as a numbered list); and for the stage just before, `{{ items }}` (what it kept, as
+    a numbered list), `{{ best }}` (the first of that) and `{{ previous }}` (its answer, word for word). `{{ sample }}`,
+    `{{ n }}` and `{{ keep }}` are this stage's numbers. All take filters: `{{ draft | truncate(4000) }}`.
 
     A stage starts when the stages that its prompt has places for have ended, so stages that do not need each other run
     at once.
@@ -55,7 +55,7 @@ class Stage:
         accept: Ends the strategy here when it says yes: a function of the best reply, a regular expression that its
             text must contain, a JSON schema that it must match, or how many samples must agree. A stage with `accept`
             that fails hands on to the next.
-        system: The system prompt; `{}` in it are not places. None: the profile's.
+        system: The system prompt, sent as it is: it has no places. None: the profile's.
         max_tokens: The longest answer. None: the profile's.
         temperature: None: the profile's.
         params: Anything else that the provider takes.

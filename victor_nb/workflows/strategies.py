@@ -2,7 +2,7 @@
 
 Example:
     run = await Funnel(ideas=5).run("a name for a photo app")  # or .run_sync, in scripts and cells
-    mine = Strategy("mine", [Stage("draft", "fast", "{task}"), Stage("polish", "premium", "Improve this: {draft}")])
+    mine = Strategy("mine", [Stage("draft", "fast", "{{ task }}"), Stage("polish", "premium", "Improve: {{ draft }}")])
     job = mine.start("an apology")  # job.progress while it runs, job.result() at its end
 """
 
@@ -32,86 +32,86 @@ if TYPE_CHECKING:
     from victor_nb.workflows.runs import StrategyRun
 
 
-DIRECT: Final = "{task}"
+DIRECT: Final = "{{ task }}"
 
 EXPLORE: Final = """\
-Suggest 1 idea for this task: {task}
+Suggest 1 idea for this task: {{ task }}
 
-In a few sentences: what it is, how it works, why it serves. Do not do the task yet. This is idea {sample} of {n}, \
-each from another angle, so do not settle for the most obvious one."""
+In a few sentences: what it is, how it works, why it serves. Do not do the task yet. This is idea {{ sample }} of \
+{{ n }}, each from another angle, so do not settle for the most obvious one."""
 
 SELECT: Final = """\
-Rank the ideas below for this task and choose the best {keep}: {task}
+Rank the ideas below for this task and choose the best {{ keep }}: {{ task }}
 
 Begin with their numbers only, best first, on one line (such as: 4, 1, 7). Below it, give a short reason for each.
 
-{items}"""
+{{ items }}"""
 
 IMPLEMENT: Final = """\
-{task}
+{{ task }}
 
 Start from the first of the ideas below (they are ranked), and take from the others what makes it better. Give the \
 complete result only, no account of how you came to it.
 
-{items}"""
+{{ items }}"""
 
 REVIEW: Final = """\
-Review the result below of this task: {task}
+Review the result below of this task: {{ task }}
 
 If nothing needs to change, answer with the one word APPROVED. Else list what is wrong or missing, gravest first, each \
 with the corrected passage. Do not repeat the rest.
 
-{implement}"""
+{{ implement }}"""
 
 REVISE: Final = """\
-Revise the result below of this task: {task}
+Revise the result below of this task: {{ task }}
 
 Work in what the review asks for, where it is right, and change nothing else. Give the whole result, and no account of \
 the changes.
 
-{implement}
+{{ implement }}
 
 The review:
 
-{review}"""
+{{ review }}"""
 
 PROTOTYPE: Final = """\
-{task}
+{{ task }}
 
 A first, quick but complete version is enough."""
 
 REFINE: Final = """\
-Improve the first version below of this task: {task}
+Improve the first version below of this task: {{ task }}
 
 Fix what is wrong, add what is missing, make it clearer. Give the whole result, and no account of the changes.
 
-{prototype}"""
+{{ prototype }}"""
 
 POLISH: Final = """\
-Polish the version below of this task until nothing is left to mend: {task}
+Polish the version below of this task until nothing is left to mend: {{ task }}
 
 Check every detail, cut every needless word. Give the whole result, and no account of the changes.
 
-{refine}"""
+{{ refine }}"""
 
 RESEARCH: Final = """\
-List the requirements, facts and pitfalls for this task: {task}
+List the requirements, facts and pitfalls for this task: {{ task }}
 
 Give also the approach to take. Be brief and definite. Do not do the task yet."""
 
 CODE: Final = """\
-{task}
+{{ task }}
 
 Use the findings below. Give the complete result only, no account of how you came to it.
 
-{research}"""
+{{ research }}"""
 
 TEST: Final = """\
-Write tests for the result below of this task: {task}
+Write tests for the result below of this task: {{ task }}
 
 Cover the ordinary cases, the edges, and what must not happen. Do not repeat the result.
 
-{code}"""
+{{ code }}"""
 
 
 class Strategy:

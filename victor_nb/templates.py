@@ -1,0 +1,509 @@
+r"""The template language of prompts, in cells, strategies and rows of tables: `{{ name }}`, and nothing else.
+
+Replaced are `{{ name }}`, `{{ name.attr }}`, `{{ name['key'] }}`, `{{ name[0] }}` and any of them with one filter,
+`{{ name | filter }}`. All else, single braces included, is sent as typed: this is a recogniser, not a template engine.
+What is inserted is never scanned again. A backslash in front, `\{{ name }}`, sends as text what would be replaced
+or refused without it. A name with a hyphen, as stages may have, is one only where it is known.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import json
+import random
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, is_dataclass
+from decimal import Decimal
+from enum import Enum
+from fractions import Fraction
+from numbers import Number
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeGuard, cast
+
+from victor_nb.errors import PromptError, SecretError, did_you_mean
+from victor_nb.values import Reply, estimate_tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+MOST_TOKENS: Final = 20_000
+"""What all insertions of a prompt may take together: more is most often a whole table by accident."""
+
+_NAME: Final = r"[^\W\d]\w*"
+_PYTHONS: Final = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open"})
+"""Names that IPython puts beside the user's."""
+_CANDIDATE: Final = re.compile(r"(?P<escape>\\?)(?P<open>\{{2,})(?P<inner>[^{}\n]*)\}\}")
+_EXPRESSION: Final = re.compile(
+    rf"""[ \t]*(?P<name>{_NAME}(?:-[\w-]*)?)
+    (?P<path>(?:\.{_NAME}|\[[ \t]*(?:-?\d+|'[^']*'|"[^"]*")[ \t]*\])*)
+    [ \t]*(?:\|[ \t]*(?P<filter>{_NAME})[ \t]*(?:\([ \t]*(?P<number>\d{{0,9}})[ \t]*\))?)?[ \t]*""",
+    re.VERBOSE,
+)
+_STEP: Final = re.compile(rf"\.(?P<attr>{_NAME})|\[[ \t]*(?:(?P<index>-?\d+)|(?P<key>'[^']*'|\"[^\"]*\"))[ \t]*\]")
+_NEAR_MISS: Final = re.compile(rf"[ \t]*(?P<name>{_NAME})[ \t]*(?P<rest>[-(\[.|+*/%].*)?")
+_ROUTINES: Final = (FunctionType, BuiltinFunctionType, MethodType)
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A prompt as it will be sent, and what was inserted: the expression, and its length in characters."""
+
+    text: str
+    inserted: tuple[tuple[str, int], ...] = ()
+
+
+def own(names: Iterable[str]) -> list[str]:
+    """Return the names that a user gave, without those that Python and IPython keep among them."""
+    return [name for name in names if not name.startswith("_") and name not in _PYTHONS]
+
+
+def places(prompt: str, names: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the names that a prompt has places for, known or not, in order, each once."""
+    found = (_Place(match, names) for match in _CANDIDATE.finditer(prompt) if not match["escape"])
+    return tuple(dict.fromkeys(place.name for place in found if place.name))
+
+
+def fill(prompt: str, names: Mapping[str, object]) -> str:
+    """Return a prompt with values in its places, as long as they are.
+
+    Raises:
+        PromptError: A name is not defined, or its value cannot be inserted; the message says in which line.
+    """
+    return render(prompt, names, most=None, raw=False).text
+
+
+def render(
+    prompt: str,
+    names: Mapping[str, object],
+    *,
+    leaks: Callable[[str], bool] = lambda _: False,
+    most: int | None = MOST_TOKENS,
+    raw: bool = True,
+) -> Rendered:
+    """Replace the places of a prompt by values, in a single pass.
+
+    Args:
+        prompt: The text as typed.
+        names: What may be inserted, by name.
+        leaks: Tells whether a text holds a configured key.
+        most: Tokens that all insertions may take together.
+        raw: Whether `--raw` would send the prompt as it is, which an error then mentions.
+
+    Raises:
+        PromptError: A name is not defined, or its value cannot be inserted; the message says in which line.
+        SecretError: A value holds a configured key.
+    """
+    inserted: list[tuple[str, int]] = []
+    pieces: list[str] = []
+    end = tokens = 0
+    for match in _CANDIDATE.finditer(prompt):
+        place = _Place(match, names, raw=raw)
+        if not place.meant:
+            continue
+        pieces.append(prompt[end : match.start()])
+        end = match.end()
+        if match["escape"]:
+            pieces.append(match[0][1:])
+            continue
+        text = place.text(leaks)
+        tokens += estimate_tokens(text.encode("utf-8", "replace").decode())
+        if most is not None and tokens > most:
+            raise place.error(
+                f"inserts too much: about {tokens:,} tokens so far, and {most:,} are the most. "
+                "Use | head(20), | sample(20) or | truncate(4000)."
+            )
+        inserted.append((place.shown, len(text)))
+        pieces.append(text)
+    return Rendered("".join((*pieces, prompt[end:])), tuple(inserted))
+
+
+class _Place:
+    """One `{{ ... }}` of a prompt."""
+
+    def __init__(self, match: re.Match[str], names: Mapping[str, object], *, raw: bool = False) -> None:
+        self._match, self._names, self._raw = match, names, raw
+        self._parts = _EXPRESSION.fullmatch(match["inner"]) if match["open"] == "{{" else None
+        if self._parts is not None and "-" in self._parts["name"] and not self._known(self._parts["name"]):
+            self._parts = None  # a subtraction, or another language's
+        self.shown = match["open"] + match["inner"] + "}}"
+
+    def _known(self, name: str) -> bool:
+        """Tell whether a name with a hyphen is defined, or so near to one that is that a slip is likelier."""
+        return name in self._names or did_you_mean(name, (each for each in self._names if "-" in each)) is not None
+
+    @property
+    def name(self) -> str:
+        """The name that is asked for; empty where the form is none of ours."""
+        return "" if self._parts is None else self._parts["name"]
+
+    @property
+    def meant(self) -> bool:
+        """Whether it is one of ours: a form that is replaced, or one that looks it and starts with a known name."""
+        if self._parts is not None:
+            return True
+        near = _NEAR_MISS.fullmatch(self._match["inner"])
+        return near is not None and near["name"] in self._names and bool(near["rest"] or self._match["open"] != "{{")
+
+    def text(self, leaks: Callable[[str], bool]) -> str:
+        """Return what is inserted."""
+        if self._parts is None:
+            raise self.error(
+                "cannot be inserted: only {{ name }}, .attr, ['key'], [0] and one | filter are; calls and arithmetic "
+                f"are not run. Make a variable first, or write \\{self.shown} to send it as text."
+            )
+        value = self._value(self._parts["name"], self._parts["path"])
+        try:
+            text = _insert(value, self._parts["filter"], self._parts["number"])
+        except PromptError as error:
+            raise self.error(str(error)) from None
+        if leaks(text):
+            raise SecretError(
+                f"{self._shown_briefly} (line {self._line}) holds a configured key. Nothing was sent. Leave it out."
+            )
+        return text
+
+    def _value(self, name: str, path: str) -> object:
+        if name not in self._names:
+            raise self._undefined(name)
+        value = self._names[name]
+        for step in _STEP.finditer(path):
+            self._check(value)
+            value = self._attribute(value, step["attr"]) if step["attr"] else self._entry(value, step)
+        self._check(value)
+        if isinstance(value, type) and self._parts is not None and self._parts["filter"] == "schema":
+            return value
+        if isinstance(value, (*_ROUTINES, type)):
+            raise self.error(f"is a {type(value).__name__}, which is not run. Put what it returns into a variable.")
+        return value
+
+    def _check(self, value: object) -> None:
+        """Refuse what leads out of the notebook's data."""
+        if isinstance(value, ModuleType):
+            raise self.error("is a module. Put what you need of it into a variable.")
+        if type(value).__name__ == "_Environ":
+            raise self.error("is the environment, where keys are. Put what you need of it into a variable.")
+
+    def _attribute(self, value: object, name: str) -> object:
+        if name.startswith("_"):
+            raise self.error("reaches for what starts with an underscore, which is private. Use a public name.")
+        try:
+            return getattr(value, name)
+        except AttributeError:
+            hint = f" Write ['{name}'] for an entry." if _is_mapping(value) else _suggest(name, dir(value))
+            raise self.error(f"fails: a {type(value).__name__} has no {name!r}.{hint}") from None
+
+    def _entry(self, value: object, step: re.Match[str]) -> object:
+        key = int(step["index"]) if step["index"] is not None else step["key"][1:-1]
+        try:
+            return cast("Any", value)[key]
+        except (LookupError, TypeError, ValueError):
+            known = [name for name in cast("Any", value) if isinstance(name, str)] if _is_mapping(value) else []
+            raise self.error(
+                f"fails: this {type(value).__name__} has no [{key!r}].{_suggest(str(key), known)}"
+            ) from None
+
+    def _undefined(self, name: str) -> PromptError:
+        hint = _suggest(name, self._names)
+        return PromptError(
+            f"{name!r} is not defined (line {self._line} of the prompt).{hint} "
+            f"Write \\{self._shown_briefly}{' or --raw' if self._raw else ''} to send it as text."
+        )
+
+    def error(self, fact: str) -> PromptError:
+        """Return an error about this place."""
+        return PromptError(f"{self._shown_briefly} (line {self._line} of the prompt) {fact}")
+
+    @property
+    def _line(self) -> int:
+        return self._match.string.count("\n", 0, self._match.start()) + 1
+
+    @property
+    def _shown_briefly(self) -> str:
+        return self.shown if len(self.shown) <= 60 else self.shown[:57] + "…}}"  # noqa: PLR2004 - part of one line
+
+
+def _suggest(name: str, known: Iterable[str]) -> str:
+    close = did_you_mean(name, own(known))
+    return f" Did you mean {close!r}?" if close else ""
+
+
+# --- filters ---
+
+_ROWS: Final = 20
+"""Rows of a frame that are inserted where no filter says how many."""
+_FEW: Final = 5
+"""What `head` and `sample` take without a number, as in pandas."""
+
+
+class _Frame(Protocol):
+    """What we use of a pandas DataFrame, without importing pandas."""
+
+    shape: tuple[int, int]
+    columns: Iterable[object]
+    dtypes: Iterable[object]
+    index: Any
+
+    def head(self, n: int) -> _Frame: ...
+    def sample(self, *, n: int, random_state: int) -> _Frame: ...
+    def to_csv(self, *, index: bool, lineterminator: str) -> str: ...
+    def to_json(self, *, orient: str, date_format: str, force_ascii: bool) -> str: ...
+    def itertuples(self, *, index: bool, name: None) -> Iterable[tuple[object, ...]]: ...
+
+
+def _insert(value: object, name: str | None, number: str | None) -> str:
+    """Return the text that stands for a value.
+
+    Args:
+        value: Any object of the notebook.
+        name: The filter, if there is one.
+        number: What the filter was given in brackets; None where there were none.
+
+    Raises:
+        PromptError: The value has no text of its own, or the filter does not fit; the message starts with a verb.
+    """
+    if name is None:
+        return _text(value)
+    filter_ = FILTERS.get(name)
+    if filter_ is None:
+        close = did_you_mean(name, FILTERS)
+        hint = f"Did you mean {close!r}?" if close else f"Known: {' '.join(FILTERS)}."
+        raise PromptError(f"names an unknown filter {name!r}. {hint}")
+    return filter_(value, _number(name, number))
+
+
+def _is_mapping(value: object) -> TypeGuard[Mapping[object, object]]:
+    """Tell whether a value is a dict or like one."""
+    return isinstance(value, Mapping)
+
+
+def _number(name: str, number: str | None) -> int | None:
+    if name not in _NUMBERED:
+        if number is not None:
+            raise PromptError(f"gives a number to {name}, which takes none. Write | {name}.")
+        return None
+    if number and int(number):
+        return int(number)
+    if number is None and name != "truncate":
+        return _FEW
+    raise PromptError(f"needs a number of 1 or more, such as | {name}({_NUMBERED[name]}).")
+
+
+# --- without a filter ---
+
+
+def _text(value: object) -> str:
+    """Return a value as itself: text, numbers, dates, data as JSON, tables as CSV."""
+    match _scalar(value):
+        case str(value) | Reply(content=value):
+            return value
+        case dt.date() | dt.time() as moment:
+            return moment.isoformat()
+        case bool() | None | Number() | dt.timedelta() as plain:
+            return str(plain)
+        case other:
+            return _other(other)
+
+
+def _other(value: object) -> str:
+    if (frame := _frame(value)) is not None:
+        return _described(frame, value, frame.head(_ROWS), "the first")
+    if isinstance(value, (list, tuple, dict)) or (hasattr(value, "model_dump_json") and not isinstance(value, type)):
+        return _json(cast("object", value))
+    raise PromptError(f"is a {type(value).__name__}. Say how it reads: | repr, | json or | md.")
+
+
+def _scalar(value: object) -> object:
+    """Unpack a numpy scalar."""
+    numpy = type(value).__module__ == "numpy" and getattr(value, "shape", None) == ()
+    return cast("Any", value).item() if numpy else value
+
+
+# --- tables ---
+
+
+def _frame(value: object) -> _Frame | None:
+    """Return a DataFrame, or a Series as one; None for anything else."""
+    names = {kind.__name__ for kind in type(value).__mro__ if kind.__module__.partition(".")[0] == "pandas"}
+    holder = cast("Any", value)
+    if "DataFrame" in names:
+        return cast("_Frame", holder)
+    if "Series" in names:
+        return cast("_Frame", holder.to_frame(name="value" if holder.name is None else holder.name))
+    return None
+
+
+def _described(frame: _Frame, value: object, shown: _Frame, which: str) -> str:
+    """Return a frame's schema and some of its rows, saying how many of how many."""
+    rows, columns = frame.shape
+    schema = ", ".join(_columns(frame))
+    kind = f"{type(value).__name__} of {rows:,} rows and {columns:,} columns"
+    part = f"{which} {shown.shape[0]:,} of {rows:,} rows" if shown.shape[0] < rows else f"all {rows:,} rows"
+    return f"{kind} ({schema}); {part} as CSV:\n{_csv_of(shown, like=frame)}"
+
+
+def _columns(frame: _Frame) -> list[str]:
+    return [f"{name}: {dtype}" for name, dtype in zip(frame.columns, frame.dtypes, strict=True)]
+
+
+def _csv_of(frame: _Frame, *, like: _Frame) -> str:
+    """Return a frame as CSV, with its index where that says more than the position."""
+    plain = type(like.index).__name__ == "RangeIndex" and like.index.name is None
+    return frame.to_csv(index=not plain, lineterminator="\n").rstrip("\n")
+
+
+def _records(value: object) -> tuple[list[str], list[list[object]]]:
+    """Return the columns and rows of a table-like value."""
+    frame = _frame(value)
+    if frame is not None:
+        return [str(name) for name in frame.columns], [list(row) for row in frame.itertuples(index=False, name=None)]
+    if _is_mapping(value):
+        return ["key", "value"], [[key, entry] for key, entry in value.items()]
+    if isinstance(value, (list, tuple)):
+        rows = cast("Sequence[object]", value)
+        dicts = [row for row in rows if _is_mapping(row)]
+        if rows and len(dicts) == len(rows):
+            names = list(dict.fromkeys(itertools.chain.from_iterable(dicts)))
+            return [str(name) for name in names], [[row.get(name, "") for name in names] for row in dicts]
+        return ["value"], [[row] for row in rows]
+    raise PromptError(f"is a {type(value).__name__}, which is no table. Use | repr or | json.")
+
+
+def _md(value: object, _: int | None) -> str:
+    return markdown_table(*_records(value))
+
+
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a Markdown table; what would break a cell is escaped, and a line break becomes a space."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    cells = ([" ".join(str(cell).replace("|", "\\|").split()) for cell in line] for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def _csv(value: object, _: int | None) -> str:
+    import csv  # noqa: PLC0415 - few prompts need it
+    import io  # noqa: PLC0415
+
+    frame = _frame(value)
+    if frame is not None:
+        return _csv_of(frame, like=frame)
+    columns, rows = _records(value)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([columns, *rows])
+    return text.getvalue().rstrip("\n")
+
+
+# --- the other filters ---
+
+
+def _json(value: object, _: int | None = None) -> str:
+    frame = _frame(value)
+    if frame is not None:
+        return frame.to_json(orient="records", date_format="iso", force_ascii=False)
+    try:
+        return json.dumps(value, ensure_ascii=False, default=_simpler)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise PromptError(f"has no JSON form: {error}. Use | repr.") from None
+
+
+def _simpler(value: object) -> object:
+    """Return what JSON knows instead of a value that it does not know."""
+    for kinds, simplify in _SIMPLER:
+        if isinstance(value, kinds):
+            return simplify(value)
+    frame = _frame(value)
+    if frame is not None:
+        return json.loads(frame.to_json(orient="records", date_format="iso", force_ascii=False))
+    holder = cast("Any", value)
+    if hasattr(value, "model_dump"):
+        return holder.model_dump(mode="json")
+    if hasattr(value, "tolist"):
+        return holder.tolist()
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    raise TypeError(f"it holds a {type(value).__name__}")
+
+
+_SIMPLER: Final[tuple[tuple[tuple[type, ...], Callable[[Any], object]], ...]] = (
+    ((Reply,), str),
+    ((dt.date, dt.time), lambda moment: moment.isoformat()),
+    ((Enum,), lambda member: member.value),
+    ((Decimal, Fraction), float),
+    ((set, frozenset), lambda items: sorted(items, key=repr)),
+)
+
+
+def _repr(value: object, _: int | None) -> str:
+    return repr(value)
+
+
+def _head(value: object, number: int | None) -> str:
+    return _some(value, number or _FEW, "the first")
+
+
+def _sample(value: object, number: int | None) -> str:
+    """Return some rows by chance, the same ones every time: a prompt that changes by itself cannot be replayed."""
+    return _some(value, number or _FEW, "a sample of")
+
+
+def _some(value: object, number: int, which: str) -> str:
+    drawn = which != "the first"
+    frame = _frame(value)
+    if frame is not None:
+        least = min(number, frame.shape[0])
+        shown = frame.sample(n=least, random_state=0) if drawn else frame.head(least)
+        return _described(frame, value, shown, which)
+    if isinstance(value, (list, tuple)):
+        return _json(_pick(cast("Sequence[object]", value), number, drawn=drawn))
+    if isinstance(value, (str, Reply)):
+        return "\n".join(_pick(str(value).splitlines(), number, drawn=drawn))
+    raise PromptError(f"is a {type(value).__name__}, of which there is no part. Use | json or | truncate(4000).")
+
+
+def _pick(items: Sequence[Any], number: int, *, drawn: bool) -> list[Any]:
+    if not drawn or number >= len(items):
+        return list(items[:number])
+    chosen = sorted(random.Random(0).sample(range(len(items)), number))  # noqa: S311 - chance, not secrecy
+    return [items[place] for place in chosen]
+
+
+def _truncate(value: object, number: int | None) -> str:
+    text = _text(value)
+    most = number or len(text)
+    return text if len(text) <= most else f"{text[:most]}… [cut: {most:,} of {len(text):,} characters]"
+
+
+def _schema(value: object, _: int | None) -> str:
+    frame = _frame(value)
+    if frame is not None:
+        return "\n".join(_columns(frame))
+    if hasattr(value, "model_json_schema") or isinstance(value, type):
+        return json.dumps(_type_schema(value if isinstance(value, type) else type(value)), ensure_ascii=False)
+    if _is_mapping(value):
+        return json.dumps({str(key): type(entry).__name__ for key, entry in value.items()}, ensure_ascii=False)
+    raise PromptError(f"is a {type(value).__name__}, which has no schema. Give a table, a dict or a pydantic model.")
+
+
+def _type_schema(kind: type) -> object:
+    from pydantic import TypeAdapter  # noqa: PLC0415 - pydantic is slow to import
+    from pydantic.errors import PydanticUserError  # noqa: PLC0415
+
+    try:
+        return TypeAdapter(kind).json_schema()
+    except PydanticUserError:
+        raise PromptError(f"is the class {kind.__name__}, which has no schema. Give a pydantic model.") from None
+
+
+FILTERS: Final[Mapping[str, Callable[[object, int | None], str]]] = {
+    "md": _md,
+    "csv": _csv,
+    "json": _json,
+    "repr": _repr,
+    "head": _head,
+    "sample": _sample,
+    "truncate": _truncate,
+    "schema": _schema,
+}
+_NUMBERED: Final = {"head": _ROWS, "sample": _ROWS, "truncate": 4000}
