@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from victor_nb.kernel import session
-from victor_nb.notebook.widgets.throttle import pulse
+from victor_nb.notebook.widgets.throttle import throttle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ def write(*rows: Row) -> None:
 
 def lines(view: LedgerView) -> list[str]:
     """Return the rows that are seen, once all that was to be sent is sent."""
-    assert pulse().idle()
+    assert throttle().wait_idle()
     return [" ".join(line.split()) for line in view._list.lines]
 
 
@@ -37,7 +37,7 @@ def profiles(view: LedgerView) -> list[str]:
 
 def click(view: LedgerView, place: int | None) -> None:
     """Choose a line as a page does: it says no more than which it is."""
-    assert pulse().idle()
+    assert throttle().wait_idle()
     view._list.set_state({"index": place})
 
 

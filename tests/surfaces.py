@@ -9,10 +9,11 @@ from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.interactiveshell import InteractiveShell
+from ipywidgets import HTML, Widget
 
 from cells import Shell
-from victor_nb.notebook.widgets.base import HTML, Widget, within
-from victor_nb.notebook.widgets.throttle import pulse
+from victor_nb.notebook.widgets.base import descendants
+from victor_nb.notebook.widgets.throttle import throttle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,8 +33,8 @@ def current_shell() -> Iterator[Shell]:
 
 def seen(widget: Widget) -> str:
     """Return the text of a widget's pages, once all that was to be sent is sent."""
-    assert pulse().idle()
-    return " ".join(text_of(each.value) for each in within(widget) if isinstance(each, HTML))
+    assert throttle().wait_idle()
+    return " ".join(text_of(each.value) for each in descendants(widget) if isinstance(each, HTML))
 
 
 def text_of(page: str) -> str:

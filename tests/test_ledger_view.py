@@ -17,7 +17,7 @@ from victor_nb.accounting.rows import Row
 from victor_nb.errors import ConfigError
 from victor_nb.kernel import session
 from victor_nb.notebook.widgets.ledger_view import LedgerView
-from victor_nb.notebook.widgets.throttle import pulse
+from victor_nb.notebook.widgets.throttle import throttle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,7 @@ BARE = Row(ts=NOON, call_id="bare", profile="fast", provider="openai", model="gp
 def test_when_nothing_was_asked_then_it_says_so(view: Callable[..., LedgerView]) -> None:
     assert lines(empty := view()) == []
     assert "Nothing has been asked yet." in seen(empty)
-    assert "Nothing has been asked yet." in empty.still().plain
+    assert "Nothing has been asked yet." in empty.fallback().plain
 
 
 def test_when_there_are_calls_then_the_newest_comes_first_with_what_it_took(view: Callable[..., LedgerView]) -> None:
@@ -49,7 +49,7 @@ def test_when_columns_are_of_different_width_then_each_begins_where_its_name_doe
 ) -> None:
     write(row("a", profile="日本", model="m"), row("b", profile="premium", model="claude"), row("c", stage="review"))
     page = view()
-    assert pulse().idle()
+    assert throttle().wait_idle()
     head = re.findall(r"calls-head[^>]*>(.*?)</pre>", page._head.value)[0]
     columns = [head.index(name) for name in ("status", "time", "profile", "model", "stage")]
     plain = [line.replace("日本", "日本__") for line in page._list.lines]  # two places each

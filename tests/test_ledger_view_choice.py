@@ -14,7 +14,7 @@ from ledger_views import click, lines, profiles, until, write
 from surfaces import seen
 from victor_nb.kernel import session
 from victor_nb.notebook.widgets.ledger_view import Listbox
-from victor_nb.notebook.widgets.throttle import pulse
+from victor_nb.notebook.widgets.throttle import throttle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +53,7 @@ def test_when_a_failed_call_is_clicked_then_its_error_is_whole_and_without_a_key
     write(row("a", status="error", error_type="AuthenticationError", error=error, tags={"by": KEY}))
     page = view()
     click(page, 0)
-    text, still = seen(page), page.still()
+    text, still = seen(page), page.fallback()
     assert "AuthenticationError: fast: refused [redacted] and [redacted]. Long," in text
     assert "the end." in text
     assert "the end." in still.html
@@ -72,7 +72,7 @@ def test_when_one_of_several_attempts_is_clicked_then_all_of_its_call_are_told(v
     assert "ServerError 503" not in seen(page)
 
 
-def test_when_the_ledger_holds_texts_then_the_chosen_row_has_them_and_the_twin_has_not(
+def test_when_the_ledger_holds_texts_then_the_chosen_row_has_them_and_the_fallback_has_not(
     view: Callable[..., LedgerView],
 ) -> None:
     write(row("a", prompt="Why is it so?", answer="Because."), row("b"))
@@ -80,7 +80,7 @@ def test_when_the_ledger_holds_texts_then_the_chosen_row_has_them_and_the_twin_h
     click(page, 1)
     assert "Why is it so?" in seen(page)
     assert "Because." in seen(page)
-    assert "Why is it so?" not in page.still().html + page.still().plain
+    assert "Why is it so?" not in page.fallback().html + page.fallback().plain
     click(page, 0)
     assert "Why" not in seen(page)
 
@@ -123,7 +123,7 @@ def test_when_a_call_under_way_is_chosen_then_its_end_is_told(view: Callable[...
 def test_when_next_and_previous_are_pressed_then_the_row_beside_is_chosen(view: Callable[..., LedgerView]) -> None:
     write(row("c"), row("b"), row("a"))
     page = view()
-    assert pulse().idle()
+    assert throttle().wait_idle()
     pressed: list[str] = []
     for button in (page._down, page._down, page._down, page._down, page._up, page._up, page._up):
         button.click()
@@ -143,9 +143,9 @@ class Clock:
 def test_when_a_click_comes_just_after_new_rows_then_it_means_the_row_that_was_seen() -> None:
     clock = Clock()
     box = Listbox("Calls", clock=clock)
-    box.show(["b", "a"], "ba", most=9, asked=False)
+    box.show(["b", "a"], "ba", most=9, requested=False)
     clock.now = 10
-    box.show(["d", "c", "b", "a"], "dcba", most=9, asked=False)
+    box.show(["d", "c", "b", "a"], "dcba", most=9, requested=False)
     clock.now = 10.2
     box.set_state({"index": 1})  # aimed at "a", as the page was
     assert (box.chosen, box.index) == ("a", 3)
@@ -158,8 +158,8 @@ def test_when_a_click_comes_just_after_new_rows_then_it_means_the_row_that_was_s
 
 def test_when_the_user_has_asked_for_other_rows_then_a_click_means_those() -> None:
     box = Listbox("Calls", clock=Clock())
-    box.show(["b", "a"], "ba", most=9, asked=False)
-    box.show(["a", "b"], "ab", most=9, asked=True)
+    box.show(["b", "a"], "ba", most=9, requested=False)
+    box.show(["a", "b"], "ab", most=9, requested=True)
     box.set_state({"index": 0})
     assert box.chosen == "a"
 
@@ -167,7 +167,7 @@ def test_when_the_user_has_asked_for_other_rows_then_a_click_means_those() -> No
 @pytest.mark.parametrize("place", [-1, 7, None, "x"])
 def test_when_a_page_chooses_a_line_that_there_is_not_then_none_is_chosen(place: object) -> None:
     box = Listbox("Calls", clock=Clock())
-    box.show(["b", "a"], "ba", most=9, asked=False)
+    box.show(["b", "a"], "ba", most=9, requested=False)
     box.set_state({"index": 1})
     box.set_state({"index": place})
     assert (box.chosen, box.index) == (None, None)
@@ -175,11 +175,11 @@ def test_when_a_page_chooses_a_line_that_there_is_not_then_none_is_chosen(place:
 
 def test_when_lines_change_then_lines_and_choice_are_one_message() -> None:
     box = Listbox("Calls", clock=Clock())
-    box.show(["b", "a"], "ba", most=9, asked=True)
+    box.show(["b", "a"], "ba", most=9, requested=True)
     box.set_state({"index": 1})
     sent: list[Any] = []
     box.send_state = lambda key=None: sent.append(set(key or ()))  # type: ignore[method-assign]
-    box.show(["b", "a"], "ba", most=9, asked=False)
-    box.show(["c", "b", "a"], "cba", most=9, asked=False)
+    box.show(["b", "a"], "ba", most=9, requested=False)
+    box.show(["c", "b", "a"], "cba", most=9, requested=False)
     assert [keys for keys in sent if keys] == [{"_options_labels", "index", "rows"}]
     assert box.index == 2

@@ -15,8 +15,8 @@ from ledger_views import click, lines, profiles, until, write
 from surfaces import HOSTILE, assert_inert, seen, text_of
 from victor_nb.kernel import reset, session
 from victor_nb.money import usd
-from victor_nb.notebook.widgets.ledger_view import Till
-from victor_nb.notebook.widgets.throttle import pulse
+from victor_nb.notebook.widgets.ledger_page import SpendingReader
+from victor_nb.notebook.widgets.throttle import throttle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +45,7 @@ def test_when_calls_have_a_price_then_what_was_spent_is_told_and_what_is_not_kno
     for said in (">= USD 0.3750 list price", "USD 0.3750 billed", "4 in 5 attempts calls", "1 unpriced", "1 failed"):
         assert said in text
     assert "1 under way" in text
-    assert "list price: >= USD 0.3750 · billed: USD 0.3750" in page.still().plain
+    assert "list price: >= USD 0.3750 · billed: USD 0.3750" in page.fallback().plain
 
 
 def test_when_calls_are_simulated_then_it_says_so_and_that_nothing_was_billed(
@@ -56,7 +56,7 @@ def test_when_calls_are_simulated_then_it_says_so_and_that_nothing_was_billed(
     (line,) = lines(page)
     assert line.endswith("simulated")
     assert f"{usd(notebook.names['answer'].cost)} list price" in seen(page)
-    for said in (seen(page), page.still().plain):
+    for said in (seen(page), page.fallback().plain):
         assert re.search(r"USD 0 billed|billed: USD 0 ", said)
         assert "all simulated or replayed" in said
 
@@ -68,7 +68,7 @@ def test_when_there_are_budgets_then_what_is_left_of_each_is_told(view: Callable
     said = "Budget of this notebook: USD 0.4500 spent, USD 0.0500 left of USD 0.5000"
     assert said in seen(page)
     assert "victor-bar-high" in page._money.value
-    assert re.search(r"this notebook +USD 0\.5000 +USD 0\.4500 +USD 0\.0000 +USD 0\.0500 +90 %", page.still().plain)
+    assert re.search(r"this notebook +USD 0\.5000 +USD 0\.4500 +USD 0\.0000 +USD 0\.0500 +90 %", page.fallback().plain)
     session().set_budget("4.50")
     until(lambda: "USD 4.0500 left of USD 4.5000" in seen(page))
     assert "victor-bar-high" not in page._money.value
@@ -82,15 +82,15 @@ def test_when_a_budget_is_nothing_or_spent_then_it_is_told(view: Callable[..., L
     session().set_budget("0")
     page = view()
     assert "USD 2.0000 spent, USD 0.0000 left of USD 0.0000" in seen(page)
-    assert "100 %" in page.still().plain
+    assert "100 %" in page.fallback().plain
 
 
 def test_when_sums_take_long_then_they_are_read_seldom() -> None:
     clock = count(0, 0.1)  # each look at it is a tenth of a second later
-    till = Till(session(), clock=lambda: next(clock))
-    assert till.read().total.calls == 0  # from 0.0 to 0.1: not again before 2.1
+    reader = SpendingReader(session(), clock=lambda: next(clock))
+    assert reader.read().total.calls == 0  # from 0.0 to 0.1: not again before 2.1
     write(row("a"))
-    reads = [till.read().total.calls for _ in range(25)]
+    reads = [reader.read().total.calls for _ in range(25)]
     assert reads == sorted(reads)
     assert 18 <= reads.count(0) <= 21
     assert reads[-1] == 1
@@ -104,7 +104,7 @@ def test_when_it_is_paused_then_the_rows_stay_until_it_goes_on(view: Callable[..
     page, other = view(), view()
     page._pause.click()
     assert page.paused
-    assert pulse().idle()
+    assert throttle().wait_idle()
     assert page._pause.description == "Go on"
     write(row("b", profile="local", ts=NOON + timedelta(minutes=1)))
     until(lambda: profiles(other) == ["local", "fast"])
@@ -119,7 +119,7 @@ def test_when_thousands_of_calls_run_then_the_rows_are_sent_twice_a_second_at_mo
     view: Callable[..., LedgerView],
 ) -> None:
     page = view()
-    assert pulse().idle()
+    assert throttle().wait_idle()
     times: list[float] = []
     page._list.observe(lambda _: times.append(time.monotonic()), "_options_labels")
     end = threading.Event()
@@ -147,15 +147,15 @@ def test_when_nothing_happens_then_nothing_is_sent(view: Callable[..., LedgerVie
     write(row("a"), row("b", status="error", error="x"))
     page = view()
     click(page, 0)
-    assert pulse().idle()
+    assert throttle().wait_idle()
     changes: list[Any] = []
     for part in (page._list, page._head, page._money, page._detail, page._code):
         part.observe(changes.append)
     looks: list[float] = []
-    stop = pulse().look(lambda: looks.append(time.monotonic()), every=0.5)
+    stop = throttle().poll(lambda: looks.append(time.monotonic()), every=0.5)
     until(lambda: len(looks) >= 4)  # the view has looked as often
     stop()
-    assert pulse().idle()
+    assert throttle().wait_idle()
     assert changes == []
 
 
@@ -167,13 +167,13 @@ def test_when_the_session_ends_then_the_rows_stay_and_it_says_so(view: Callable[
     until(lambda: "This session has ended" in seen(page))
     page.sort = "dearest"
     assert len(lines(page)) == 1
-    assert page.still().plain
+    assert page.fallback().plain
 
 
-# --- the twin ---
+# --- the fallback ---
 
 
-def test_when_it_is_saved_then_its_twin_has_the_first_rows_and_their_errors(
+def test_when_it_is_saved_then_its_fallback_has_the_first_rows_and_their_errors(
     notebook: Shell, view: Callable[..., LedgerView]
 ) -> None:
     write(*(row(str(number), profile=f"p{number}") for number in range(24)))
@@ -192,10 +192,10 @@ def test_when_it_is_saved_then_its_twin_has_the_first_rows_and_their_errors(
     assert "p4 " not in plain
 
 
-def test_when_calls_come_then_the_twin_follows(view: Callable[..., LedgerView]) -> None:
+def test_when_calls_come_then_the_fallback_follows(view: Callable[..., LedgerView]) -> None:
     found = view()
     write(row("a", profile="premium"))
-    until(lambda: "premium" in found.still().plain)
+    until(lambda: "premium" in found.fallback().plain)
 
 
 # --- hostile texts ---
@@ -221,11 +221,11 @@ def test_when_names_and_errors_are_hostile_then_they_are_inert_everywhere(view: 
     )
     page = view(filter="script")
     click(page, 1)
-    assert pulse().idle()
+    assert throttle().wait_idle()
     for part in (page._head, page._money, page._detail, page._code):
         assert_inert(part.value)
-    assert_inert(page.still().html)
+    assert_inert(page.fallback().html)
     for line in page._list.lines:
         assert len(line) < 250
         assert not re.search(r"[\x00-\x1f\x7f\u0300-\u036f\u061c\u200e-\u200f\u202a-\u202e]", line)
-    assert not re.search("[\x1b\u202e]", page.still().plain)
+    assert not re.search("[\x1b\u202e]", page.fallback().plain)

@@ -13,9 +13,9 @@ from servers.answers import Answer
 from surfaces import HOSTILE, assert_inert, seen
 from victor_nb import Reply, session
 from victor_nb.errors import ConfigError, MagicError, ProfileNotFoundError, PromptError
-from victor_nb.notebook.widgets.base import within
+from victor_nb.notebook.widgets.base import descendants
 from victor_nb.notebook.widgets.playground import Playground
-from victor_nb.notebook.widgets.throttle import pulse
+from victor_nb.notebook.widgets.throttle import throttle
 from workbench import write_profiles
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def ask(panel: Playground) -> Any:  # noqa: ANN401 - what it brought
     """Press Ask, and wait for the end."""
     panel._ask.click()
     assert panel.wait(60)
-    assert pulse().idle()
+    assert throttle().wait_idle()
     return panel.result
 
 
@@ -68,8 +68,8 @@ def test_when_a_strategy_is_chosen_then_a_board_shows_it() -> None:
     run = ask(panel)
     assert run.strategy == "tiered"
     assert run.complete
-    assert panel._form.who.disabled
-    assert any(type(each).__name__ == "StrategyBoard" for each in within(panel))
+    assert panel._form.profiles.disabled
+    assert any(type(each).__name__ == "StrategyBoard" for each in descendants(panel))
 
 
 def test_when_the_form_is_filled_in_then_the_cell_says_all_of_it() -> None:
@@ -107,7 +107,7 @@ def test_when_all_chosen_models_refuse_a_temperature_then_the_field_is_closed() 
     panel._form.temperature.value = "0.3"
     assert panel._form.temperature.disabled
     assert "temperature" not in panel.code
-    panel._form.who.value = ("premium", "fast")
+    panel._form.profiles.value = ("premium", "fast")
     assert not panel._form.temperature.disabled
     assert "temperature=0.3" in panel.code
     assert panel._form.temperature.placeholder == "not taken by premium"
@@ -150,7 +150,7 @@ def test_when_a_kernel_hears_nothing_while_a_cell_runs_then_the_panel_says_so_un
 
 def test_when_nobody_is_chosen_then_it_says_so() -> None:
     panel = Playground("Hi.")
-    panel._form.who.value = ()
+    panel._form.profiles.value = ()
     ask(panel)
     assert "ConfigError: No profile is chosen" in seen(panel)
 
@@ -194,7 +194,7 @@ def test_when_one_model_is_down_then_its_error_stands_in_its_place(servers: tupl
     assert Answer().text in shown
     assert "AuthenticationError" in shown
     assert list(replies.failed) == ["two"]
-    assert "canary" not in shown + panel.still().plain
+    assert "canary" not in shown + panel.fallback().plain
 
 
 def test_when_all_models_are_down_then_each_error_is_shown(servers: tuple[Server, Server]) -> None:
@@ -275,7 +275,7 @@ def test_when_it_is_asked_again_then_the_new_answer_takes_the_place() -> None:
     third = ask(panel)
     assert first is not second
     assert isinstance(third, Reply)
-    assert not any(type(each).__name__ == "StrategyBoard" for each in within(panel))
+    assert not any(type(each).__name__ == "StrategyBoard" for each in descendants(panel))
 
 
 def test_when_it_is_closed_then_nothing_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,7 +290,7 @@ def test_when_it_is_closed_then_nothing_goes_on(monkeypatch: pytest.MonkeyPatch)
     assert rows() == [("premium", "interrupted")]
 
 
-# --- hostile answers, and the twin ---
+# --- hostile answers, and the fallback ---
 
 
 def test_when_an_answer_is_hostile_then_it_is_text(servers: tuple[Server, Server]) -> None:
@@ -298,16 +298,16 @@ def test_when_an_answer_is_hostile_then_it_is_text(servers: tuple[Server, Server
     panel = Playground("Hi.", profiles=("one", "two"))
     ask(panel)
     assert_inert(panel._page.value)
-    assert_inert(panel.still().html)
+    assert_inert(panel.fallback().html)
     assert "window.pwned=1" in seen(panel)
     assert "characters more are in the reply" in seen(panel)
     assert len(panel._page.value) < 100_000
 
 
-def test_when_it_has_answered_then_the_twin_says_what_was_asked_and_what_came() -> None:
+def test_when_it_has_answered_then_the_fallback_says_what_was_asked_and_what_came() -> None:
     panel = Playground("Name three colours.", profiles=("fast", "local"))
     replies = ask(panel)
-    plain = panel.still().plain
+    plain = panel.fallback().plain
     assert panel.code in plain
     assert replies["fast"].content in plain
     assert "2 answers" in plain
@@ -363,13 +363,13 @@ def test_when_the_result_is_observed_then_the_next_question_may_follow_at_once()
     panel._ask.click()
     assert panel.wait(60)
     assert len(replies) == 2
-    assert pulse().idle()
+    assert throttle().wait_idle()
     assert (panel._ask.disabled, panel._stop.disabled) == (False, True)
 
 
 def test_when_a_key_is_typed_then_it_is_not_shown_nor_kept() -> None:
     panel = Playground("my key is sk-proj-abcdefghijkl0123456789 ok", profiles="fast")
-    assert "sk-proj" not in seen(panel) + panel.still().html + panel.still().plain + repr(panel)
+    assert "sk-proj" not in seen(panel) + panel.fallback().html + panel.fallback().plain + repr(panel)
     assert "sk-proj" in panel.code
 
 
@@ -379,9 +379,9 @@ def test_when_a_chosen_profile_is_gone_then_the_form_says_so_when_asked(notebook
     write_profiles(tmp_path, one={"provider": "ollama", "model": "m"}, three={"provider": "ollama", "model": "m"})
     ask(panel)
     assert "Profile 'two' not found" in seen(panel)
-    panel._form.who.value = ("one", "three")
+    panel._form.profiles.value = ("one", "three")
     assert list(ask(panel)) == ["one", "three"]
-    assert panel._form.who.shown == ("one", "three")
+    assert panel._form.profiles.shown == ("one", "three")
 
 
 def test_when_it_is_closed_then_none_of_its_parts_stays_in_the_front_end() -> None:

@@ -8,15 +8,16 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from ipywidgets import HTML, Button
 
 from ensemble import Asked, Ensemble, by_stage, said
 from servers import faults
 from surfaces import HOSTILE, assert_inert, current_shell, seen, text_of
 from victor_nb import session
 from victor_nb.errors import ConfigError
-from victor_nb.notebook.widgets.base import HTML, Button, within
+from victor_nb.notebook.widgets.base import descendants
 from victor_nb.notebook.widgets.strategy_board import StrategyBoard
-from victor_nb.notebook.widgets.throttle import pulse
+from victor_nb.notebook.widgets.throttle import throttle
 from victor_nb.workflows.stages import Stage
 from victor_nb.workflows.strategies import Cascade, Funnel, Single, Strategy
 
@@ -54,17 +55,17 @@ def until(condition: Callable[[], object]) -> None:
 
 
 def pages(board: StrategyBoard) -> str:
-    assert pulse().idle()
-    return "".join(each.value for each in within(board) if isinstance(each, HTML))
+    assert throttle().wait_idle()
+    return "".join(each.value for each in descendants(board) if isinstance(each, HTML))
 
 
 def stop_of(board: StrategyBoard) -> Button:
-    (button,) = (each for each in within(board) if isinstance(each, Button))
+    (button,) = (each for each in descendants(board) if isinstance(each, Button))
     return button
 
 
 def answer_of(board: StrategyBoard) -> str:
-    assert pulse().idle()
+    assert throttle().wait_idle()
     return board._answer.value
 
 
@@ -197,11 +198,11 @@ def test_when_texts_are_hostile_then_they_are_only_text(ensemble: Ensemble) -> N
     until(lambda: "▶ running" in seen(board) and "pwned" in seen(board))
     until(lambda: any(stage.texts and stage.texts[0] for stage in job.progress.stages[1:]))
 
-    for page in (pages(board), board.still().html):
+    for page in (pages(board), board.fallback().html):
         assert_inert(page.split("</style>")[-1])
     job.cancel()
     assert board.wait(30)
-    for page in (pages(board), board.still().html):
+    for page in (pages(board), board.fallback().html):
         assert_inert(page.split("</style>")[-1])
     assert_inert(answer_of(board))
 
@@ -215,7 +216,7 @@ def test_when_another_baseline_is_chosen_then_both_are_of_that(ensemble: Ensembl
     board._baseline.value = "default"
 
     assert "the same calls at default's prices" in seen(board)
-    assert "one call to default" in text_of(board.still().html)
+    assert "one call to default" in text_of(board.fallback().html)
     same = run.savings("default").baseline_cost
     assert same is not None
     assert f"USD {same:.4f}" in seen(board)
@@ -278,6 +279,6 @@ def test_when_a_run_has_ended_then_its_board_says_nothing_more(ensemble: Ensembl
     board = StrategyBoard(Single("fast").start("x"))
     assert board.wait(30)
     before = pages(board)
-    board.resume()
-    until(lambda: not board._ends)
+    board.start_polling()
+    until(lambda: not board._stops)
     assert pages(board) == before

@@ -31,7 +31,7 @@ BOARD = (
 LIVE = f"%env VICTOR_MODE=live\n%env {OPENAI.key_variable}=a-pretended-key-of-nobody\n{LOAD}"
 SLOW = "%env VICTOR_SIM_SPEED=3"
 WIDGET = ".victor.widget-box"
-TWIN = ".victor-twin"
+FALLBACK = ".victor-fallback"
 ANSWERED = "() => [...document.querySelectorAll('.victor button')].some(e => e.textContent === 'Ask')"
 
 
@@ -58,8 +58,8 @@ def figure(page: Book, cell: int, name: str) -> Locator:
 
 
 def until_kept(page: Book, cell: int, text: str) -> None:
-    """Wait until a cell's twin, which is what is saved, holds a text."""
-    script = "([cell, text]) => cell.querySelector('.victor-twin').textContent.includes(text)"
+    """Wait until a cell's fallback, which is what is saved, holds a text."""
+    script = "([cell, text]) => cell.querySelector('.victor-fallback').textContent.includes(text)"
     page.until(script, [page.cell(cell).element_handle(), text])
 
 
@@ -97,7 +97,7 @@ def test_when_a_question_goes_through_the_widgets_then_it_is_asked_billed_kept_a
     page.save()
     page.reopen()
     for cell, text in ((1, "%victor set profile=fast"), (2, "gpt-6-luna"), (3, "Name three rivers.")):
-        page.cell(cell).locator(TWIN).wait_for()
+        page.cell(cell).locator(FALLBACK).wait_for()
         assert page.cell(cell).locator(WIDGET).count() == 0
         assert text in page.text(cell)
         # What JupyterLab says of a widget whose kernel has ended is not seen, though it is there.
@@ -152,10 +152,10 @@ def test_when_a_strategy_runs_then_its_board_shows_the_stages_and_in_the_end_the
     charts.first.wait_for()
     page.until("count => document.querySelectorAll('.victor.widget-box img').length === count", 3)
     assert all(image.get_attribute("alt") for image in charts.all())
-    page.until("() => document.querySelectorAll('.victor-twin img').length === 3")
+    page.until("() => document.querySelectorAll('.victor-fallback img').length === 3")
     page.save()
     page.reopen()
-    assert page.cell(1).locator(f"{TWIN} img").count() == 3
+    assert page.cell(1).locator(f"{FALLBACK} img").count() == 3
 
 
 FOCUSED = """() => {

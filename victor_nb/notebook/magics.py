@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from victor_nb.kernel import Session
     from victor_nb.notebook.ask import Background
-    from victor_nb.notebook.widgets.base import Surface
+    from victor_nb.notebook.widgets.base import VictorWidget
     from victor_nb.notebook.widgets.playground import Playground
     from victor_nb.values import Reply
 
@@ -86,7 +86,7 @@ class Magics:
 
     def _show_widget(self, word: str, rest: str) -> None:
         """Show a widget; `%victor panel code` instead makes a cell of what the last panel would ask."""
-        widget = cast("type[Surface]", resolve_name(commands.WIDGETS[word]))
+        widget = cast("type[VictorWidget]", resolve_name(commands.WIDGETS[word]))
         if word == "panel" and rest == "code":
             cast("Any", self._shell).set_next_input(cast("type[Playground]", widget).latest_code(), replace=True)
             return

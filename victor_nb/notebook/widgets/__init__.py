@@ -1,1 +1,1 @@
-"""Widgets: built from ipywidgets alone, each with a still twin for wherever no widget can live."""
+"""Widgets, built from ipywidgets alone, each with static HTML as its fallback where no kernel runs."""

@@ -1,36 +1,28 @@
-"""What all widgets of ours share: how they look, where they speak, and the still twin that stands in for them."""
+"""The base class of all widgets, their fallback without a kernel, and typed helpers for ipywidgets.
+
+Private doors, all of ipykernel and ipywidgets, each with the test that notices when it moves:
+
+- `comm._reply_subshell_for` in `receive_on_any_thread`: without it a click waits until the running cell has ended.
+  `tests/browser/test_widgets_in_browser.py`: a panel answers while a cell runs.
+- `kernel.get_parent("shell")` and `metadata.cellId` in `_cell_id`: which cell shows a widget.
+  `tests/test_widgets.py`: a cell that runs again stops what it showed before.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from uuid import uuid4
 
+import ipywidgets as ipw  # pyright: ignore[reportMissingTypeStubs] - it has none
 from IPython.core.getipython import get_ipython
-from ipywidgets import (  # pyright: ignore[reportMissingTypeStubs] - it has none
-    HTML,
-    Box,
-    Button,
-    Checkbox,
-    Dropdown,
-    HBox,
-    Layout,
-    Select,
-    Text,
-    Textarea,
-    ToggleButtons,
-    ValueWidget,
-    VBox,
-    Widget,
-)
 
 from victor_nb.errors import VictorError
 from victor_nb.kernel import Session, session
 from victor_nb.notebook.boundary import redacted
 from victor_nb.notebook.display import publisher
-from victor_nb.notebook.widgets.html import Still, words
-from victor_nb.notebook.widgets.theme import STYLE
-from victor_nb.notebook.widgets.throttle import pulse
+from victor_nb.notebook.widgets.html import LIVE, Content, fallback_style, stylesheet, words
+from victor_nb.notebook.widgets.throttle import throttle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,279 +31,109 @@ if TYPE_CHECKING:
 
     from victor_nb.notebook.display import Bundle
 
-
-_HIDE: Final = "body:not(.jp-Notebook) :is(.jp-OutputArea-child:has(.victor-twin-{0}),.victor-twin-{0}){{display:none}}"
-"""Part of the live widget: while it lives, the twin is not seen. A page by nbconvert holds dead copies at the most."""
-
-_NO_WIDGET: Final = (
-    ".jp-OutputArea-child:has(+ .jp-OutputArea-child .victor-twin):not(:has(> .jp-OutputArea-output > *)),"
-    "body.jp-Notebook .jp-OutputArea-child:has(> .jp-OutputArea-output.jupyter-widgets)"
-    ":has(+ .jp-OutputArea-child .victor-twin){display:none}"
-)
-"""Part of the twin: JupyterLab's lines about a widget that is not there tell nobody anything, nor does a dead copy."""
-
-
-class Twin:
-    """One place under the widget, brought up to date as the widget changes."""
-
-    def __init__(self) -> None:
-        self._id = uuid4().hex[:12]
-        self._publishers: list[Callable[[Bundle], None]] = []
-        self._shown: Still | None = None
-
-    @property
-    def hidden_by(self) -> str:
-        """The style with which a live widget hides its twin."""
-        return _HIDE.format(self._id)
-
-    @property
-    def shown(self) -> bool:
-        """Whether it stands anywhere."""
-        return bool(self._publishers)
-
-    def show(self, publish: Callable[[Bundle], None], still: Still) -> None:
-        """Show it in one more place."""
-        publish(self.frame(still))
-        self._publishers.append(publish)
-
-    def update(self, still: Still) -> None:
-        """Show what it is now, wherever it stands."""
-        if still != self._shown:
-            for publish in self._publishers:
-                publish(self.frame(still))
-
-    def frame(self, still: Still) -> Bundle:
-        """Return what is shown of it, by MIME type."""
-        self._shown = still
-        inner = f"<style>{STYLE}{_NO_WIDGET}</style>{still.html}"
-        return {
-            "text/html": f'<div class="victor victor-twin victor-twin-{self._id}">{inner}</div>',
-            "text/plain": still.plain,
-        }
-
-
-class Resident(Protocol):
-    """What is shown in cells."""
-
-    def rest(self) -> None:
-        """Stop what goes on: it is in no cell any more."""
-        ...
-
-
-_residents: Final[defaultdict[str, dict[int, list[Resident]]]] = defaultdict(dict)
-
-
-def leave_other_runs(shell: InteractiveShell, newcomer: Resident) -> None:
-    """Note that a widget is shown in the cell that runs now, and let those rest that only earlier runs of it showed."""
-    cell = _cell(shell)
-    if cell is None:
-        return
-    run = int(cast("Any", shell).execution_count)
-    before = {count: residents for count, residents in _residents[cell].items() if count != run}
-    _residents[cell] = {run: [*_residents[cell].get(run, []), newcomer]}
-    elsewhere = {id(resident) for runs in _residents.values() for residents in runs.values() for resident in residents}
-    for residents in before.values():
-        for resident in residents:
-            if id(resident) not in elsewhere:
-                resident.rest()
-
-
-def _cell(shell: InteractiveShell) -> str | None:
-    """Return the front end's own name of the cell that runs now, where it gives one."""
-    parent = cast("dict[str, dict[str, str]]", cast("Any", shell).kernel.get_parent("shell") or {})
-    return parent.get("metadata", {}).get("cellId")
-
-
-__all__ = [
-    "HTML",
-    "Box",
-    "Button",
-    "Checkbox",
-    "Dropdown",
-    "HBox",
-    "Layout",
-    "Select",
-    "Text",
-    "Textarea",
-    "ToggleButtons",
-    "VBox",
-    "ValueWidget",
-    "Widget",
-    "close_parts",
-    "hears_while_busy",
-    "on_change",
-    "on_press",
-    "put_inside",
-    "stack",
-    "styled",
-    "take_on_any_thread",
-    "within",
-]
-
-W = TypeVar("W", bound=Widget)
-
-
-def styled(widget: W, *classes: str) -> W:
-    """Give a widget these CSS classes, and return it."""
-    for name in classes:
-        cast("Any", widget).add_class(name)
-    return widget
-
-
-def on_press(button: Button, do: Callable[[], object]) -> None:
-    """Do something whenever a button is pressed, on whatever thread the front end's message arrives."""
-
-    def pressed(_: object) -> None:
-        do()
-
-    cast("Any", button).on_click(pressed)
-
-
-def on_change(widget: Widget, trait: str, do: Callable[[], object]) -> None:
-    """Do something whenever a trait has changed, whoever changed it."""
-
-    def changed(_: object) -> None:
-        do()
-
-    cast("Any", widget).observe(changed, names=trait)
-
-
-def stack(*children: Widget, across: bool = False) -> Box:
-    """Return widgets one below the other, or side by side as far as there is room."""
-    return styled(cast("Any", HBox if across else VBox)(children), *(("victor-row",) if across else ()))
-
-
-def put_inside(box: Box, *children: Widget) -> None:
-    """Give a box other children; the same ones again send nothing."""
-    if cast("Any", box).children != children:
-        box.children = children
-
-
-def within(widget: Widget) -> Iterator[Widget]:
-    """Yield a widget and all that is in it."""
-    yield widget
-    for child in cast("tuple[Widget, ...]", getattr(widget, "children", ())):
-        yield from within(child)
-
-
-def close_parts(widget: Widget) -> None:
-    """Close all that is in a widget, looks and layouts too, which the front end and ipywidgets would keep."""
-    _, *parts = within(widget)
-    for each in [*parts, widget]:
-        for name in ("style", "layout"):
-            look = cast("Any", getattr(each, name, None))
-            if isinstance(look, Widget):
-                look.close()
-    for each in parts:
-        each.close()
-
-
-def take_on_any_thread(widget: Widget) -> None:
-    """Let clicks arrive while a cell runs.
-
-    ipykernel 7.4 sends what a front end says to the thread that last spoke to it, which is the one that runs cells;
-    without that route the front end's own choice holds, a thread beside it. Other kernels have no such route.
-    """
-    for each in within(widget):
-        comm = cast("Any", each).comm
-        if hasattr(comm, "_reply_subshell_for"):
-            comm._reply_subshell_for = None  # noqa: SLF001 - there is no public way
-
-
-def hears_while_busy() -> bool:
-    """Tell whether a click can arrive while a cell runs: it needs a kernel with subshells, ipykernel 7.1 or newer."""
-    info = getattr(getattr(get_ipython(), "kernel", None), "kernel_info", None)
-    return info is None or "kernel subshells" in info.get("supported_features", ())
-
-
 VIEW: Final = "application/vnd.jupyter.widget-view+json"
+W = TypeVar("W", bound=ipw.Widget)
 
 
-class Surface(VBox):
-    """A widget of ours.
+class VictorWidget(ipw.VBox):
+    """A box with a title, controls, and a line for messages; static HTML takes its place where no kernel runs.
 
-    A subclass puts its controls inside with `furnish`, says what it shows with `still`, and starts `look`s for what
-    changes by itself. What it changes on the page goes through `post`.
+    A subclass adds its controls with `add_controls`, returns its static content from `fallback`, and changes what is
+    on the page through `post` and `poll`, which together keep to what a front end can take.
 
     Args:
-        home: The session it is about; None for the kernel's.
+        home: The session; None for the kernel's.
+
+    Attributes:
+        title: What stands over the controls.
     """
 
     title: str = ""
 
     def __init__(self, home: Session | None = None) -> None:
         self.home = home or session()
-        self._twin = Twin()
-        self._ends: list[Callable[[], None]] = []
-        self._looks: list[tuple[Callable[[], object], float]] = []
-        self._told = HTML()
+        self._fallback = Fallback()
+        self._polls: list[tuple[Callable[[], object], float]] = []
+        self._stops: list[Callable[[], None]] = []
+        self._message = ipw.HTML()
         cast("Any", super()).__init__()
-        styled(self, "victor")
+        with_classes(self, "victor")
 
     # --- for subclasses ---
 
-    def furnish(self, *children: Widget) -> None:
-        """Put the controls inside, under the title and over the line in which errors are told."""
-        style = HTML(f"<style>{STYLE}{self._twin.hidden_by}</style>", layout=Layout(display="none"))
-        head = HTML(f'<div class="victor-title">{words(self.title)}</div>')
-        put_inside(self, style, head, *children, self._told)
-        take_on_any_thread(self)
+    def add_controls(self, *children: ipw.Widget) -> None:
+        """Put widgets between the title and the line for messages."""
+        css = f"{stylesheet(*LIVE)}{self._fallback.hiding_style}"
+        style = ipw.HTML(f"<style>{css}</style>", layout=ipw.Layout(display="none"))
+        title = ipw.HTML(f'<div class="victor-title">{words(self.title)}</div>')
+        set_children(self, style, title, *children, self._message)
+        receive_on_any_thread(self)
 
-    def still(self) -> Still:
-        """Return what the twin shows."""
+    def fallback(self) -> Content:
+        """Return what stands in the widget's place where no kernel runs."""
         raise NotImplementedError
 
-    def post(self, widget: Widget, **traits: object) -> None:
-        """Set traits of a widget, soon: never more messages a second than a front end takes."""
-        pulse().send(widget, **traits)
+    def post(self, widget: ipw.Widget, **traits: object) -> None:
+        """Set traits of a widget soon, at the rate that the throttle of all widgets allows."""
+        throttle().send(widget, **traits)
 
-    def look(self, work: Callable[[], object], *, every: float) -> None:
-        """Do something every so many seconds, as long as the widget is on a page; what it raises is told."""
-        self._looks.append((work, every))
-        self._ends.append(pulse().look(lambda: self.tried(work), every=every))
+    def poll(self, work: Callable[[], object], *, every: float) -> None:
+        """Call a function every so many seconds while the widget is on a page; its `VictorError` is shown."""
+        self._polls.append((work, every))
+        self._start_poll(work, every)
 
-    def tried(self, work: Callable[[], object]) -> bool:
-        """Do something, and tell whether it went well: what goes wrong is told, and stands in `%victor errors`."""
+    def _start_poll(self, work: Callable[[], object], every: float) -> None:
+        self._stops.append(throttle().poll(lambda: self.attempt(work), every=every))
+
+    def attempt(self, work: Callable[[], object]) -> bool:
+        """Call a function and return whether it succeeded; a `VictorError` is shown, and kept for `%victor errors`."""
         try:
             work()
         except VictorError as error:
-            # A call that failed has put its error there itself, and a look may find the same again and again.
+            # A call that failed has put its error there itself, and a poll may find the same again and again.
             if not any(type(known) is type(error) and str(known) == str(error) for known in self.home.errors):
                 self.home.errors.append(error)
-            self.tell(error)
+            self.show_message(error)
             return False
         return True
 
-    def tell(self, what: VictorError | str | None) -> None:
-        """Say something in one line under the controls, an error in red; None takes it away."""
-        bad = isinstance(what, VictorError)
-        line = f"{type(what).__name__}: {what}" if bad else what or ""
-        line = redacted(self.home, line)
-        role, look = ("alert", "victor-bad") if bad else ("status", "victor-quiet")
-        self.post(self._told, value=f'<div role="{role}">{words(line, look)}</div>' if line else "")
+    def show_message(self, message: VictorError | str | None) -> None:
+        """Show one line under the controls, an error in red; None removes it."""
+        error = isinstance(message, VictorError)
+        line = redacted(self.home, f"{type(message).__name__}: {message}" if error else message or "")
+        role, look = ("alert", "victor-bad") if error else ("status", "victor-quiet")
+        self.post(self._message, value=f'<div role="{role}">{words(line, look)}</div>' if line else "")
 
-    def changed(self) -> None:
-        """Say that the twin may no longer be true."""
-        if self._twin.shown:
-            pulse().put(self._twin, lambda: self._twin.update(self.still()))
+    def refresh_fallback(self) -> None:
+        """Bring the fallback up to date, soon, wherever it is shown."""
+        if self._fallback.shown:
+            throttle().put(self._fallback, lambda: self._fallback.update(self.fallback()))
 
     # --- life ---
 
-    def resume(self) -> None:
-        """Go on looking, after `rest`."""
-        if not self._ends:
-            self._ends = [pulse().look(lambda work=work: self.tried(work), every=every) for work, every in self._looks]
+    def start_polling(self) -> None:
+        """Poll again, after `stop_polling`."""
+        if not self._stops:
+            for work, every in self._polls:
+                self._start_poll(work, every)
 
-    def rest(self) -> None:
-        """Stop looking: the widget is on no page any more."""
-        for end in self._ends:
-            end()
-        self._ends.clear()
+    def stop_polling(self) -> None:
+        """Stop all polls: the widget is on no page any more."""
+        for stop in self._stops:
+            stop()
+        self._stops.clear()
 
     def close(self) -> None:
-        """End everything, and take the widget from the page."""
-        self.rest()
-        close_parts(self)
+        """Stop all polls, and remove the widget and its parts from the front end and from ipywidgets."""
+        self.stop_polling()
+        _, *parts = descendants(self)
+        for each in [*parts, self]:
+            for name in ("style", "layout"):
+                look = cast("Any", getattr(each, name, None))
+                if isinstance(look, ipw.Widget):
+                    look.close()
+        for each in parts:
+            each.close()
         cast("Any", super()).close()
 
     def __del__(self) -> None:
@@ -320,23 +142,158 @@ class Surface(VBox):
     def _ipython_display_(self, **_: object) -> None:
         shell = get_ipython()
         if shell is None:
-            print(self.still().plain)  # noqa: T201 - plain Python, where displaying is printing
+            print(self.fallback().plain)  # noqa: T201 - plain Python, where displaying is printing
             return
+        publish = publisher(shell)
         if not hasattr(shell, "kernel"):
             # A terminal: what is written there stays as it is.
-            self.rest()
-            publisher(shell)(self._twin.frame(self.still()))
+            self.stop_polling()
+            publish(self._fallback.frame(self.fallback()))
             return
         if self.home.settings.watched:
-            leave_other_runs(shell, self)
-            self.resume()
-            publisher(shell)(cast("Any", self._view()))
-        self._twin.show(publisher(shell), self.still())
-
-    def _view(self) -> dict[str, object]:
-        """Return the live view. Readers that have no widgets show its empty page, and then the twin."""
-        model = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
-        return {VIEW: model, "text/html": "<!-- live -->", "text/plain": repr(self)}
+            _stop_earlier_runs(shell, self)
+            self.start_polling()
+            # Readers that have no widgets show the empty page of the live view, and then the fallback.
+            model = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
+            view = {VIEW: model, "text/html": "<!-- live -->", "text/plain": repr(self)}
+            publisher(shell)(cast("Any", view))
+        self._fallback.show(publish, self.fallback())
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+
+class Fallback:
+    """Static HTML and text below a widget, updated with it: what a saved, exported or headless notebook shows."""
+
+    def __init__(self) -> None:
+        self._id = uuid4().hex[:12]
+        self._publishers: list[Callable[[Bundle], None]] = []
+        self._shown: Content | None = None
+
+    @property
+    def hiding_style(self) -> str:
+        """The CSS rule with which the live widget hides its fallback, but not in a page exported by nbconvert."""
+        name = f".victor-fallback-{self._id}"
+        return f"body:not(.jp-Notebook) :is(.jp-OutputArea-child:has({name}),{name}){{display:none}}"
+
+    @property
+    def shown(self) -> bool:
+        """Whether it is in any cell."""
+        return bool(self._publishers)
+
+    def show(self, publish: Callable[[Bundle], None], content: Content) -> None:
+        """Show it in one more place."""
+        publish(self.frame(content))
+        self._publishers.append(publish)
+
+    def update(self, content: Content) -> None:
+        """Show other content in all its places."""
+        if content != self._shown:
+            for publish in self._publishers:
+                publish(self.frame(content))
+
+    def frame(self, content: Content) -> Bundle:
+        """Return the content as a bundle of MIME types."""
+        self._shown = content
+        html = f"<style>{fallback_style(content.html)}</style>{content.html}"
+        return {
+            "text/html": f'<div class="victor victor-fallback victor-fallback-{self._id}">{html}</div>',
+            "text/plain": content.plain,
+        }
+
+
+# --- which cell shows which widget ---
+
+_shown_in: Final[defaultdict[str, dict[int, list[VictorWidget]]]] = defaultdict(dict)
+"""The widgets of each cell, by the execution count of the run that showed them."""
+
+
+def _stop_earlier_runs(shell: InteractiveShell, widget: VictorWidget) -> None:
+    """Note that the running cell shows a widget, and stop those that only earlier runs of the cell have shown."""
+    cell = _cell_id(shell)
+    if cell is None:
+        return
+    run = int(cast("Any", shell).execution_count)
+    before = {count: widgets for count, widgets in _shown_in[cell].items() if count != run}
+    _shown_in[cell] = {run: [*_shown_in[cell].get(run, []), widget]}
+    still_shown = {id(each) for runs in _shown_in.values() for widgets in runs.values() for each in widgets}
+    for widgets in before.values():
+        for each in widgets:
+            if id(each) not in still_shown:
+                each.stop_polling()
+
+
+def _cell_id(shell: InteractiveShell) -> str | None:
+    """Return the front end's id of the running cell, where it sends one."""
+    parent = cast("dict[str, dict[str, str]]", cast("Any", shell).kernel.get_parent("shell") or {})
+    return parent.get("metadata", {}).get("cellId")
+
+
+# --- ipywidgets, with types ---
+
+
+def with_classes(widget: W, *classes: str) -> W:
+    """Add CSS classes to a widget, and return it."""
+    for name in classes:
+        cast("Any", widget).add_class(name)
+    return widget
+
+
+def on_click(button: ipw.Button, call: Callable[[], object]) -> None:
+    """Call a function whenever a button is pressed, on the thread that takes the front end's message."""
+
+    def clicked(_: object) -> None:
+        call()
+
+    cast("Any", button).on_click(clicked)
+
+
+def on_change(widget: ipw.Widget, trait: str, call: Callable[[], object]) -> None:
+    """Call a function whenever a trait has changed, by a user or by code."""
+
+    def changed(_: object) -> None:
+        call()
+
+    cast("Any", widget).observe(changed, names=trait)
+
+
+def column(*children: ipw.Widget, classes: str = "") -> ipw.Box:
+    """Return widgets one below the other."""
+    return with_classes(cast("Any", ipw.VBox)(children), *classes.split())
+
+
+def row(*children: ipw.Widget, classes: str = "victor-row") -> ipw.Box:
+    """Return widgets side by side, as far as there is room."""
+    return with_classes(cast("Any", ipw.HBox)(children), *classes.split())
+
+
+def set_children(box: ipw.Box, *children: ipw.Widget) -> None:
+    """Replace the children of a box; the same ones again send nothing."""
+    if cast("Any", box).children != children:
+        box.children = children
+
+
+def descendants(widget: ipw.Widget) -> Iterator[ipw.Widget]:
+    """Yield a widget and all widgets in it."""
+    yield widget
+    for child in cast("tuple[ipw.Widget, ...]", getattr(widget, "children", ())):
+        yield from descendants(child)
+
+
+def receive_on_any_thread(widget: ipw.Widget) -> None:
+    """Let clicks arrive while a cell runs.
+
+    ipykernel 7.4 sends what a front end says to the thread that last spoke to it, which is the one that runs cells;
+    without that route the front end's own choice holds, a thread beside it. Other kernels have no such route.
+    """
+    for each in descendants(widget):
+        comm = cast("Any", each).comm
+        if hasattr(comm, "_reply_subshell_for"):
+            comm._reply_subshell_for = None  # noqa: SLF001 - there is no public way
+
+
+def receives_while_busy() -> bool:
+    """Return whether a click can arrive while a cell runs: it needs a kernel with subshells, ipykernel 7.1 or newer."""
+    info = getattr(getattr(get_ipython(), "kernel", None), "kernel_info", None)
+    return info is None or "kernel subshells" in info.get("supported_features", ())

@@ -1,11 +1,13 @@
-"""HTML of ours around texts of others: every text is escaped, and stands where no reader takes it for mathematics."""
+"""HTML and plain text that widgets show: escaped, kept away from mathematics, styled by `theme.css`."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from html import escape
-from typing import TYPE_CHECKING
+from importlib.resources import files
+from typing import TYPE_CHECKING, Final
 
 from markdown_it import MarkdownIt
 
@@ -14,31 +16,86 @@ from victor_nb.notebook.markdown import clean, plain_table, sanitise
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
+LIVE: Final = ("shared", "answers", "board", "live")
+"""Sections of `theme.css` for a live widget."""
+
+_NEEDED_FOR: Final = {"answers": "victor-answer", "board": "victor-board"}
+"""Sections of `theme.css` that a fallback has only where a class of this name is in it."""
+
+
+class Html(str):
+    """Text that is HTML already and must not be escaped again."""
+
+    __slots__ = ()
+
 
 @dataclass(frozen=True, slots=True)
-class Still:
-    """What is seen of a widget where no widget can live: a page, and the same as plain text."""
+class Content:
+    """One piece of content in two forms: HTML, and the same as plain text."""
 
-    html: str
-    plain: str
+    html: str = ""
+    plain: str = ""
 
-    def __add__(self, other: Still) -> Still:
-        return Still(self.html + other.html, "\n\n".join(part for part in (self.plain, other.plain) if part))
+    def __add__(self, other: Content) -> Content:
+        return Content(self.html + other.html, "\n\n".join(part for part in (self.plain, other.plain) if part))
+
+    @classmethod
+    def line(cls, text: str, *classes: str) -> Content:
+        """Return one line of text."""
+        return cls(f"<p>{words(text, *classes)}</p>", clean(text))
+
+    @classmethod
+    def code(cls, text: str) -> Content:
+        """Return lines of code, ready to copy."""
+        return cls(code(text), clean(text))
+
+    @classmethod
+    def table(
+        cls, columns: Sequence[str], rows: Sequence[Sequence[object]], *, caption: str, numbers: Collection[str] = ()
+    ) -> Content:
+        """Return a table; see `table` for the arguments."""
+        html = region(table(columns, rows, caption=caption, numbers=numbers), caption, "victor-wider")
+        return cls(html, clean(plain_table(columns, rows)))
 
 
-def words(text: str, *classes: str) -> str:
-    """Return a text on one line; `code`, since MathJax leaves that alone."""
-    return f'<code class="{" ".join(("victor-words", *classes))}">{escape(" ".join(clean(text).split()))}</code>'
+@cache
+def stylesheet(*sections: str) -> str:
+    """Return the rules of these sections of `theme.css`, without comments and line breaks."""
+    text = files("victor_nb.notebook.widgets").joinpath("theme.css").read_text(encoding="utf-8")
+    _, *parts = re.split(r"/\* section (\w+)", text)
+    found = dict(zip(parts[::2], parts[1::2], strict=True))
+    css = "".join(found[name].partition("*/")[2] for name in sections)
+    return re.sub(r"\s*([{};,>])\s*|(?<=:)\s+", r"\1", css).strip()
 
 
-def block(text: str, *classes: str) -> str:
-    """Return a text with its lines as they are; long ones are broken, whatever they hold."""
-    return f'<pre tabindex="0" class="{" ".join(("victor-block", *classes))}">{escape(clean(text))}</pre>'
+def fallback_style(html: str) -> str:
+    """Return the rules that the HTML of a fallback needs: every notebook that is saved holds them."""
+    needed = (section for section, name in _NEEDED_FOR.items() if name in html)
+    return stylesheet("shared", *needed, "fallback")
 
 
-def code(text: str) -> str:
-    """Return a line or a cell of code, ready to copy: one click selects all of it."""
-    return block(text, "victor-code").replace("<pre ", '<pre aria-label="Code to copy" role="region" ', 1)
+def words(text: str, *classes: str) -> Html:
+    """Return text on one line; a `code` element, since MathJax leaves that alone."""
+    return Html(f'<code class="{" ".join(("victor-words", *classes))}">{escape(" ".join(clean(text).split()))}</code>')
+
+
+def block(text: str, *classes: str) -> Html:
+    """Return text with its line breaks kept; long lines wrap."""
+    return Html(f'<pre tabindex="0" class="{" ".join(("victor-block", *classes))}">{escape(clean(text))}</pre>')
+
+
+def code(text: str) -> Html:
+    """Return a line or a cell of code; one click selects all of it."""
+    label = '<pre aria-label="Code to copy" role="region" '
+    return Html(block(text, "victor-code").replace("<pre ", label, 1))
+
+
+def cut(text: str, most: int, where: str = "") -> str:
+    """Return at most `most` characters of a text, and how many more are where."""
+    more = len(text) - most
+    if more <= 0:
+        return text
+    return f"{text[:most]}\n\n… {more:,} characters more are in the {where}" if where else f"{text[:most]}…"
 
 
 def table(
@@ -47,65 +104,59 @@ def table(
     *,
     caption: str,
     numbers: Collection[str] = (),
-    chosen: Collection[int] = (),
-) -> str:
-    """Return a table.
+    marked: Collection[int] = (),
+    classes: str = "victor-table",
+    head: bool = True,
+    row_heads: bool = False,
+) -> Html:
+    """Return an HTML table.
 
     Args:
         columns: The names over the columns.
-        rows: The cells, as text of anybody.
-        caption: What the table holds, for who cannot see it at a glance.
-        numbers: The columns that are numbers: they stand to the right.
-        chosen: The rows that are marked, by place.
+        rows: The cells: `Html` as it is, anything else as escaped text.
+        caption: What the table holds, for screen readers.
+        numbers: The columns that are aligned to the right.
+        marked: The indices of the rows that are highlighted.
+        classes: CSS classes of the table.
+        head: Whether the names of the columns are shown.
+        row_heads: Whether the first cell of each row is its heading.
     """
     sides = [' class="victor-number"' if name in numbers else "" for name in columns]
-    head = "".join(f'<th scope="col"{side}>{words(name)}</th>' for name, side in zip(columns, sides, strict=True))
-    body = "".join(
-        f"<tr{' class=victor-chosen' if place in chosen else ''}>{_cells(row, sides)}</tr>"
-        for place, row in enumerate(rows)
-    )
+    top = "".join(f'<th scope="col"{side}>{words(name)}</th>' for name, side in zip(columns, sides, strict=True))
+    lines: list[str] = []
+    for index, row in enumerate(rows):
+        cells = [cell if isinstance(cell, Html) else words(str(cell)) for cell in row]
+        parts = [f"<td{side}>{cell}</td>" for cell, side in zip(cells, sides, strict=True)]
+        if row_heads:
+            parts[0] = f'<th scope="row">{cells[0]}</th>'
+        lines.append(f"<tr{' class=victor-chosen' if index in marked else ''}>{''.join(parts)}</tr>")
     title = f'<caption class="victor-unseen">{words(caption)}</caption>'
-    inner = f'<table class="victor-table">{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-    return region(inner, caption, "victor-wider")
+    top = f"<thead><tr>{top}</tr></thead>" if head else ""
+    return Html(f'<table class="{classes}">{title}{top}<tbody>{"".join(lines)}</tbody></table>')
 
 
-def region(html: str, name: str, *classes: str) -> str:
-    """Return a part of a page that scrolls by itself: named, and reached by the keyboard."""
-    looks, label = " ".join(classes), escape(clean(name))
-    return f'<div tabindex="0" role="region" aria-label="{label}" class="{looks}">{html}</div>'
+def region(html: str, name: str, *classes: str) -> Html:
+    """Return a named part of a page that scrolls by itself and is reached by the keyboard."""
+    label = escape(clean(name))
+    return Html(f'<div tabindex="0" role="region" aria-label="{label}" class="{" ".join(classes)}">{html}</div>')
 
 
-def _cells(row: Sequence[object], sides: Sequence[str]) -> str:
-    return "".join(f"<td{side}>{words(str(cell))}</td>" for cell, side in zip(row, sides, strict=True))
+def details(summary: str, body: str, *classes: str) -> Html:
+    """Return a part that is closed until a reader opens it; both arguments are HTML."""
+    looks = f' class="{" ".join(classes)}"' if classes else ""
+    return Html(f"<details{looks}><summary>{summary}</summary>{body}</details>")
 
 
-def still_table(
-    columns: Sequence[str], rows: Sequence[Sequence[object]], *, caption: str, numbers: Collection[str] = ()
-) -> Still:
-    """Return a table for a twin."""
-    return Still(table(columns, rows, caption=caption, numbers=numbers), clean(plain_table(columns, rows)))
+def rendered(text: str, name: str = "Answer") -> Html:
+    """Return a model's Markdown as HTML in which nothing acts, loads, or is taken for mathematics.
 
-
-def still_line(text: str, *classes: str) -> Still:
-    """Return a line for a twin."""
-    return Still(f"<p>{words(text, *classes)}</p>", clean(text))
-
-
-def still_block(text: str, *classes: str) -> Still:
-    """Return a text of several lines for a twin."""
-    return Still(block(text, *classes), clean(text))
-
-
-def rendered(text: str, name: str = "Answer") -> str:
-    """Return the HTML of a model's Markdown: nothing in it acts, loads, or is taken for mathematics.
-
-    The text is made harmless as Markdown first, as in every cell; then no HTML of its own is let through either.
+    The text is sanitised as Markdown first, as in every cell; then none of its own HTML is let through either.
 
     Args:
         text: The Markdown.
-        name: What the part of the page is called for who cannot see it.
+        name: The accessible name of the region.
     """
-    # Both words are read: MathJax 3 goes by the one, MathJax 2 by the other.
+    # Both class names are needed: MathJax 3 reads the one, MathJax 2 the other.
     return region(_reader().render(sanitise(text)), name, "victor-answer-text", "mathjax_ignore", "tex2jax_ignore")
 
 

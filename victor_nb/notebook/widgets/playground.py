@@ -1,15 +1,15 @@
-"""`%victor panel`: a form to ask with, while other cells run; what it did is there as the code of a cell."""
+"""`%victor panel`: a form to ask with while other cells run; the `%%victor` cell that asks the same stands below it."""
 
 from __future__ import annotations
 
 import asyncio
 import shlex
 import threading
-from abc import ABC, abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, cast
 
+import ipywidgets as ipw  # pyright: ignore[reportMissingTypeStubs] - it has none
 from IPython.core.getipython import get_ipython
 from traitlets import Any as AnyTrait
 
@@ -23,25 +23,19 @@ from victor_nb.notebook.doctor import usual_profile
 from victor_nb.notebook.grammar import desk, parse
 from victor_nb.notebook.markdown import clean
 from victor_nb.notebook.widgets.base import (
-    HTML,
-    Button,
-    Dropdown,
-    HBox,
-    Surface,
-    Text,
-    Textarea,
-    Widget,
-    hears_while_busy,
+    VictorWidget,
+    column,
     on_change,
-    on_press,
-    put_inside,
-    stack,
-    styled,
+    on_click,
+    receives_while_busy,
+    row,
+    set_children,
+    with_classes,
 )
-from victor_nb.notebook.widgets.html import Still, code, rendered, still_block, still_line, words
-from victor_nb.notebook.widgets.picker import Choices
+from victor_nb.notebook.widgets.html import Content, code, cut, rendered, words
+from victor_nb.notebook.widgets.picker import CheckboxList
 from victor_nb.notebook.widgets.strategy_board import StrategyBoard
-from victor_nb.notebook.widgets.throttle import pulse
+from victor_nb.notebook.widgets.throttle import throttle
 from victor_nb.providers.spec import takes_temperature
 from victor_nb.values import Reply
 from victor_nb.workflows.fan_out import FanOut
@@ -49,314 +43,25 @@ from victor_nb.workflows.job import StrategyJob
 from victor_nb.workflows.strategies import BUILT_IN, find_strategy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from victor_nb.kernel import Session
     from victor_nb.notebook.ask import Question
     from victor_nb.workflows.fan_out import Replies
     from victor_nb.workflows.runs import StrategyRun
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CellCode:
-    """A form, filled in. What is empty is left out.
-
-    Attributes:
-        profiles: Who is asked; nobody for the default.
-        strategy: The strategy that answers instead.
-    """
-
-    prompt: str
-    profiles: tuple[str, ...] = ()
-    strategy: str = ""
-    system: str = ""
-    max_tokens: str = ""
-    temperature: str = ""
-    budget: str = ""
-
-    @property
-    def line(self) -> str:
-        """What stands after `%%victor`."""
-        given = {
-            "system": self.system,
-            "max_tokens": self.max_tokens,
-            "temperature": self.temperature,
-            "budget": self.budget,
-        }
-        return " ".join([*self._who(), *(f"{key}={shlex.quote(value)}" for key, value in given.items() if value)])
-
-    def _who(self) -> list[str]:
-        if self.strategy:
-            return [f"strategy={shlex.quote(self.strategy)}"]
-        if len(self.profiles) > 1:
-            return [f"profiles={shlex.quote(','.join(self.profiles))}"]
-        return [f"profile={shlex.quote(name)}" for name in self.profiles]
-
-    def __str__(self) -> str:
-        """Return the whole cell."""
-        return f"{f'%%victor {self.line}'.rstrip()}\n{self.prompt}"
-
-
-_NO_STRATEGY: Final = ("none", "")
-_WARM: Final = 0.5  # neither 0 nor 1, which some models take that take no other temperature
-
-
-class Form:
-    """The fields, and the cell that they come to.
-
-    Args:
-        home: Whose profiles and strategies there are.
-        prompt: What stands in the prompt box at first.
-        chosen: Who is asked at first.
-        strategy: The strategy that answers at first; empty for none.
-    """
-
-    def __init__(self, home: Session, prompt: str, chosen: Sequence[str], strategy: str) -> None:
-        self._home = home
-        strategies = dict.fromkeys((*home.settings.strategies, *BUILT_IN))
-        options = [_NO_STRATEGY, *((name, name) for name in strategies)]
-        self.prompt: Any = Textarea(
-            prompt, description="Prompt", rows=4, placeholder="Ask anything; {{ name }} inserts a variable"
-        )
-        self.who = Choices("Profiles", list(home.settings.profiles), chosen)
-        self.strategy: Any = Dropdown(description="Strategy", options=options, value=strategy)
-        self.system: Any = Text(description="System prompt", placeholder="none")
-        self.max_tokens: Any = Text(description="Max tokens", placeholder="the profile's")
-        self.temperature: Any = Text(description="Temperature", placeholder="the profile's")
-        self.budget: Any = Text(description="Budget, USD", placeholder="no limit")
-
-    @property
-    def parts(self) -> tuple[Widget, ...]:
-        """The form as it is laid out."""
-        first, second = stack(self.strategy, self.max_tokens), stack(self.temperature, self.budget)
-        return (
-            styled(self.prompt, "victor-wide"),
-            styled(self.system, "victor-wide"),
-            styled(HBox([self.who, first, second]), "victor-beside"),
-        )
-
-    def on_change(self, do: Callable[[], object]) -> None:
-        """Do something whenever a field has changed."""
-        fields = (self.prompt, self.who, self.strategy, self.system, self.max_tokens, self.temperature, self.budget)
-        for field in fields:
-            on_change(field, "value", do)
-
-    def cell(self) -> CellCode:
-        """Return the `%%victor` cell that asks the same."""
-        strategy = str(self.strategy.value)
-        return CellCode(
-            prompt=self.prompt.value,
-            profiles=() if strategy else self.who.value,
-            strategy=strategy,
-            system=" ".join(self.system.value.splitlines()).strip(),
-            max_tokens=self.max_tokens.value.strip(),
-            temperature="" if self.temperature.disabled else self.temperature.value.strip(),
-            budget=self.budget.value.strip(),
-        )
-
-    def settle(self) -> None:
-        """Close the fields that mean nothing now, and list the profiles that there are."""
-        strategy = bool(self.strategy.value)
-        self.who.show(list(self._home.settings.profiles))
-        cold = [name for name in self.who.value if not self._takes_temperature(name)]
-        without = not strategy and len(cold) == len(self.who.value) > 0
-        self.who.disabled, self.temperature.disabled = strategy, without
-        self.temperature.placeholder = f"not taken by {', '.join(cold)}"[:40] if cold else "the profile's"
-
-    def _takes_temperature(self, name: str) -> bool:
-        profile = self._home.settings.profiles.get(name)
-        if profile is None:
-            return True
-        return takes_temperature(profile.provider, profile.model, _WARM, refused=self._home.runtime.refuses_temperature)
-
-
+_EVERY: Final = 0.25  # seconds between two messages while answers grow
 _TAIL: Final = 2_000  # characters of each answer that are sent while it grows
 _MOST: Final = 20_000  # characters of each answer that are shown in the end; the reply has all
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One answer, or what there is of it.
-
-    Attributes:
-        name: Whose it is.
-        text: Its Markdown.
-        line: What stands under it: its bill, or that it is still arriving.
-        error: What went wrong, on one line.
-    """
-
-    name: str
-    text: str = ""
-    line: str = ""
-    error: str = ""
-
-
-def growing(name: str, text: str, *, ended: bool) -> Answer:
-    """Return an answer that still arrives: the end of it."""
-    return Answer(name, tail(text, _TAIL), "" if ended else "arriving …")
-
-
-def complete(home: Session, name: str, outcome: object) -> Answer:
-    """Return an answer as it is kept, or the error in its place."""
-    if not isinstance(outcome, Reply):
-        return Answer(name, error=redacted(home, f"{type(outcome).__name__}: {outcome}"))
-    text, more = outcome.content[:_MOST], len(outcome.content) - _MOST
-    note = f"\n\n… {more:,} characters more are in the reply" if more > 0 else ""
-    return Answer(name, text + note, bill(outcome))
-
-
-def page(answers: Iterable[Answer]) -> str:
-    """Return answers side by side, as far as there is room."""
-    return f'<div class="victor-answers">{"".join(map(_column, answers))}</div>'
-
-
-def still(answers: Iterable[Answer]) -> Still:
-    """Return answers for a twin."""
-    found = list(answers)
-    plain = [
-        "\n".join(clean(part) for part in (f"[{each.name}]", each.error, each.text, each.line) if part)
-        for each in found
-    ]
-    return Still(page(found), "\n\n".join(plain)) if found else Still("", "")
-
-
-def _column(answer: Answer) -> str:
-    parts = [
-        f'<div class="victor-title">{words(answer.name)}</div>',
-        f'<div role="alert">{words(answer.error, "victor-bad")}</div>' if answer.error else "",
-        rendered(answer.text, f"Answer of {answer.name}") if answer.text else "",
-        f"<p>{words(answer.line, 'victor-quiet')}</p>" if answer.line else "",
-    ]
-    return f'<div class="victor-answer">{"".join(parts)}</div>'
-
-
-Work = TypeVar("Work", Stream, FanOut, StrategyJob)
-
-
-class Inquiry(ABC, Generic[Work]):
-    """Work under way, and what there is to see of it; from any thread."""
-
-    def __init__(self, home: Session, work: Work, name: str) -> None:
-        self._home = home
-        self.work = work
-        self._name = name
-
-    def done(self) -> bool:
-        """Tell whether it has ended, well or not."""
-        return self.work.done()
-
-    def cancel(self) -> None:
-        """Stop it."""
-        self.work.cancel()
-
-    @abstractmethod
-    def result(self) -> Reply | Replies | StrategyRun | None:
-        """Return what came, once it has ended; None where nothing did."""
-
-    @abstractmethod
-    def answers(self) -> list[Answer]:
-        """Return what is to be seen: how far it is, or how it ended."""
-
-    @abstractmethod
-    def summary(self) -> str:
-        """Return the bill of all calls, where there are several."""
-
-    def raise_failure(self) -> None:
-        """Raise what went wrong, once it has ended.
-
-        Raises:
-            VictorError: Nothing came of it.
-        """
-        with suppress(asyncio.CancelledError):
-            self.work.result()
-
-
-class OneAnswer(Inquiry[Stream]):
-    """One profile."""
-
-    def result(self) -> Reply | None:
-        """Return the reply, a partial one where it broke off or was stopped."""
-        with suppress(VictorError):
-            return self.work.reply
-        return None
-
-    def answers(self) -> list[Answer]:
-        """Return the one."""
-        if not self.done():
-            return [growing(self._name, self.work.text, ended=False)]
-        reply = self.result()
-        return [complete(self._home, self._name, reply)] if reply is not None else []
-
-    def summary(self) -> str:
-        """Return nothing: its bill stands under the answer."""
-        return ""
-
-
-class ManyAnswers(Inquiry[FanOut]):
-    """Several profiles, side by side."""
-
-    def result(self) -> Replies:
-        """Return all replies, failures among them."""
-        return self.work.replies
-
-    def answers(self) -> list[Answer]:
-        """Return one for each profile."""
-        if self.done():
-            return [complete(self._home, label(entry), entry.outcome) for entry in self.work.replies.entries]
-        return [growing(label(lane), lane.text, ended=lane.outcome is not None) for lane in self.work.lanes]
-
-    def summary(self) -> str:
-        """Return the bill of all."""
-        return replies_summary(self.work.replies)
-
-    def raise_failure(self) -> None:
-        """Keep what went wrong in the session's errors; it stands in the place of the answers as well."""
-        with suppress(asyncio.CancelledError):
-            try:
-                self.work.result()
-            except FanOutError as error:
-                self._home.errors.append(error)
-
-
-class StrategyAnswer(Inquiry[StrategyJob]):
-    """A strategy; a board shows it."""
-
-    def result(self) -> StrategyRun:
-        """Return the run, as far as it came."""
-        return self.work.run
-
-    def answers(self) -> list[Answer]:
-        """Return nothing: the board shows it."""
-        return []
-
-    def summary(self) -> str:
-        """Return the bill of all calls."""
-        return run_summary(self.work.run)
-
-
-def begin(home: Session, question: Question) -> OneAnswer | ManyAnswers | StrategyAnswer:
-    """Start asking, without waiting.
-
-    Raises:
-        VictorError: It cannot be asked; nothing was sent.
-    """
-    call = question.call
-    if call.strategy is not None:
-        return StrategyAnswer(home, start_strategy(home, question), call.strategy)
-    if call.profiles or call.n is not None:
-        return ManyAnswers(home, start_fan_out(home, question), "")
-    return OneAnswer(home, start(home, question), str(call.profile))
-
-
-_EVERY: Final = 0.25  # seconds between two looks at answers that grow
-_Inquiry: TypeAlias = "OneAnswer | ManyAnswers | StrategyAnswer"
+_WARM: Final = 0.5  # neither 0 nor 1, which some models take that take no other temperature
 _LATE_HINT: Final = (
     "This kernel takes a click only when no cell runs; with ipykernel 7.1 or newer, Ask and Stop answer at any time."
 )
 _CELL_HINT: Final = "The next cell that runs puts it below itself; %victor panel code in an empty cell does so at once."
+_Work: TypeAlias = "Stream | FanOut | StrategyJob"
 
 
-class Playground(Surface):
+class Playground(VictorWidget):
     """A form: prompt, profiles or a strategy, and what is sent with them; Ask, Stop, the answers and their bill.
 
     It asks just as the `%%victor` cell would that stands under it, `{{ names }}` of the notebook included. Answers go
@@ -364,8 +69,8 @@ class Playground(Surface):
 
     Args:
         prompt: What stands in the prompt box at first.
-        profiles: Who is asked at first; None for whom a bare `%%victor` asks.
-        strategy: The strategy that answers at first, by name.
+        profiles: The profiles that are chosen at first; None for those that a bare `%%victor` asks.
+        strategy: The strategy that is chosen at first, by name.
         home: The session; None for the kernel's.
 
     Attributes:
@@ -399,38 +104,38 @@ class Playground(Surface):
         if strategy is not None:
             find_strategy(strategy, settings)
         super().__init__(home)
-        self._form = Form(self.home, prompt, chosen, strategy or "")
-        self._ask: Any = Button(description="Ask", button_style="primary")
-        self._stop: Any = Button(description="Stop", disabled=True)
-        self._insert: Any = Button(description="Insert as cell")
-        self._page, self._bill, self._code = HTML(), HTML(), HTML()
-        self._shown = stack(self._page)
-        self._answers: list[Answer] = []
+        self._form = _Form(home, prompt, chosen, strategy or "")
+        self._ask: Any = ipw.Button(description="Ask", button_style="primary")
+        self._stop: Any = ipw.Button(description="Stop", disabled=True)
+        self._insert: Any = ipw.Button(description="Insert as cell")
+        self._page, self._bill, self._code = ipw.HTML(), ipw.HTML(), ipw.HTML()
+        self._shown = column(self._page)
+        self._answers: list[_Answer] = []
         self._summary = ""
-        self._work: _Inquiry | None = None
+        self._work: _Work | None = None
         self._board: StrategyBoard | None = None
+        self._stopped = False
         self._ended = threading.Event()
         self._ended.set()
-        self._stopped = False
-        self._turn = threading.RLock()
-        self._end_look: Callable[[], None] = _nothing
-        buttons = stack(self._ask, self._stop, self._insert, across=True)
-        self.furnish(*self._form.parts, buttons, self._shown, self._bill, self._code)
-        self._form.on_change(lambda: self.tried(self._describe))
-        on_press(self._ask, self._pressed)
-        on_press(self._stop, self.stop)
-        on_press(self._insert, self._offer_cell)
-        self._describe()
-        if not hears_while_busy():
-            self.tell(_LATE_HINT)
+        self._lock = threading.RLock()  # clicks, code and polls come on several threads
+        self._stop_watching: Callable[[], object] = lambda: None
+        buttons = row(self._ask, self._stop, self._insert)
+        self.add_controls(*self._form.parts, buttons, self._shown, self._bill, self._code)
+        self._form.on_change(lambda: self.attempt(self._show_code))
+        on_click(self._ask, self._pressed)
+        on_click(self._stop, self.stop)
+        on_click(self._insert, self._offer_cell)
+        self._show_code()
+        if not receives_while_busy():
+            self.show_message(_LATE_HINT)
         Playground._latest[:] = [self]
 
-    # --- what it would ask ---
+    # --- the cell that asks the same ---
 
     @property
     def code(self) -> str:
         """The `%%victor` cell that asks the same."""
-        return str(self._form.cell())
+        return self._form.code
 
     @classmethod
     def latest_code(cls) -> str:
@@ -445,17 +150,16 @@ class Playground(Surface):
             )
         return cls._latest[0].code
 
-    def _describe(self) -> None:
-        """Show the cell, and which fields mean anything now."""
-        self._form.settle()
+    def _show_code(self) -> None:
+        self._form.update_fields()
         self.post(self._code, value=code(redacted(self.home, self.code)))
-        self.changed()
+        self.refresh_fallback()
 
     def _offer_cell(self) -> None:
         shell = get_ipython()
         if shell is not None:
             cast("Any", shell).set_next_input(self.code, replace=False)
-        self.tell(_CELL_HINT)
+        self.show_message(_CELL_HINT)
 
     # --- asking ---
 
@@ -465,68 +169,70 @@ class Playground(Surface):
         return self._work is not None
 
     def ask(self) -> None:
-        """Ask, as Ask does: it returns at once.
+        """Ask, as the button Ask does, and return at once.
 
         Raises:
             VictorError: It cannot be asked like that; nothing was sent.
         """
-        with self._turn:
+        with self._lock:
             if self._work is not None:
                 raise PromptError("An answer is still arriving. Stop it first.")
-            self.tell(None)
-            self._work = work = begin(self.home, self._question())
-            self._lock(running=True)
+            self.show_message(None)
+            question = self._question()
+            self._work = work = _start(self.home, question)
+            self._set_running(running=True)
             self._show_board(work)
-            self._end_look = pulse().look(lambda: self.tried(lambda: self._watch(work)), every=_EVERY)
+            name = str(question.call.profile)
+            self._stop_watching = throttle().poll(lambda: self.attempt(lambda: self._watch(work, name)), every=_EVERY)
             if self._stopped:
                 work.cancel()
 
     def _question(self) -> Question:
         self.home.refresh()
-        cell = self._form.cell()
-        if not cell.strategy and not cell.profiles:
+        form = self._form
+        if not form.strategy.value and not form.profiles.value:
             raise ConfigError("No profile is chosen. Choose one, or a strategy.")
         names = cast("dict[str, Any]", getattr(get_ipython(), "user_ns", {}))
-        call = parse(cell.line, names, defaults=self._desk.defaults)
-        return prepare(self.home, call, cell.prompt, names)
+        call = parse(form.line, names, defaults=self._desk.defaults)
+        return prepare(self.home, call, form.prompt.value, names)
 
-    def _show_board(self, work: _Inquiry) -> None:
+    def _show_board(self, work: _Work) -> None:
         """Give a strategy a board of its own; the one before goes."""
-        before, self._board = self._board, StrategyBoard(work.work) if isinstance(work, StrategyAnswer) else None
-        put_inside(self._shown, self._board or self._page)
+        before, self._board = self._board, StrategyBoard(work) if isinstance(work, StrategyJob) else None
+        set_children(self._shown, self._board or self._page)
         if before is not None:
             before.close()
 
     def _pressed(self) -> None:
-        """Ask on a thread beside: the first question of a kernel waits for an SDK to be imported."""
-        with self._turn:
+        """Ask on a thread: the first question of a kernel waits for an SDK to be imported."""
+        with self._lock:
             if not self._ended.is_set():
                 return  # pressed twice
-            self._lock(running=True)
-        threading.Thread(target=self._ask_beside, name="victor-ask", daemon=True).start()
+            self._set_running(running=True)
+        threading.Thread(target=self._ask_in_background, name="victor-ask", daemon=True).start()
 
-    def _ask_beside(self) -> None:
-        asked = told = False
+    def _ask_in_background(self) -> None:
+        asked = shown = False
         try:
-            asked, told = self.tried(self.ask), True
+            asked, shown = self.attempt(self.ask), True
         finally:
-            if not told:
-                self.tell("Not asked: something in the prompt failed; its traceback is in the log console.")
+            if not shown:
+                self.show_message("Not asked: something in the prompt failed; its traceback is in the log console.")
             if not asked and self._work is None:
-                self._lock(running=False)
+                self._set_running(running=False)
                 self._ended.set()
 
     def stop(self) -> None:
-        """Stop what is under way, as Stop does; what came is kept."""
+        """Stop the calls under way, as the button Stop does; what has arrived is kept."""
         self._stopped = True
         if self._work is not None:
             self._work.cancel()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait at most so many seconds until the answer has come and is shown; tell whether it has."""
+        """Wait at most `timeout` seconds until the answer has arrived and is shown; return whether it is."""
         return self._ended.wait(timeout)
 
-    def _lock(self, *, running: bool) -> None:
+    def _set_running(self, *, running: bool) -> None:
         if running:
             self._stopped = self._stopped and not self._ended.is_set()
             self._ended.clear()
@@ -534,45 +240,45 @@ class Playground(Surface):
         self.post(self._ask, disabled=running, description="Asking …" if running else "Ask")
         self.post(self._stop, disabled=not running)
 
-    def _watch(self, work: _Inquiry) -> None:
-        """Show what has come; the last time all of it."""
+    # --- what arrives ---
+
+    def _watch(self, work: _Work, name: str) -> None:
+        """Show what has arrived; the last time all of it."""
         if not work.done():
-            self._answers = work.answers()
-            self.post(self._page, value=page(self._answers))
+            self._answers = _answers(self.home, work, name)
+            self.post(self._page, value=_page(self._answers))
             return
-        with self._turn:
-            self._end_look()
-            result = self._finish(work)
+        with self._lock:
+            self._stop_watching()
+            result = self._finish(work, name)
         try:
-            self.result = result  # whoever observes it may ask again at once
+            self.result = result  # a function that observes it may ask again at once
         finally:
             if self._work is None:
                 self._ended.set()
 
-    def _finish(self, work: _Inquiry) -> Reply | Replies | StrategyRun | None:
+    def _finish(self, work: _Work, name: str) -> Reply | Replies | StrategyRun | None:
         try:
-            self.tried(work.raise_failure)
-            self._answers, self._summary = work.answers(), work.summary()
-            self.post(self._page, value=page(self._answers))
+            self.attempt(lambda: _raise_failure(self.home, work))
+            self._answers, self._summary = _answers(self.home, work, name), _summary(work)
+            self.post(self._page, value=_page(self._answers))
             self.post(self._bill, value=f"<p>{words(self._summary, 'victor-quiet')}</p>" if self._summary else "")
-            return work.result()
+            return _result(work)
         finally:
             self._work, self._stopped = None, False
-            self._lock(running=False)
-            self.changed()
+            self._set_running(running=False)
+            self.refresh_fallback()
 
-    # --- the twin ---
-
-    def still(self) -> Still:
+    def fallback(self) -> Content:
         """Return the cell that asks the same, and what the last question brought."""
-        head = still_line(self.title, "victor-title") + still_block(redacted(self.home, self.code), "victor-code")
-        below = self._board.still() if self._board is not None else still(self._answers)
-        return head + below + (still_line(self._summary, "victor-quiet") if self._summary else Still("", ""))
+        head = Content.line(self.title, "victor-title") + Content.code(redacted(self.home, self.code))
+        below = self._board.fallback() if self._board is not None else _as_content(self._answers)
+        return head + below + (Content.line(self._summary, "victor-quiet") if self._summary else Content())
 
     def close(self) -> None:
-        """Stop what is under way, and take the widget from the page."""
+        """Stop the calls under way, and remove the widget from the page."""
         self.stop()
-        self._end_look()
+        self._stop_watching()
         if self._board is not None:
             self._board.close()
         super().close()
@@ -581,5 +287,180 @@ class Playground(Surface):
         return f"Playground({redacted(self.home, str(self._form.prompt.value))[:40]!r})"
 
 
-def _nothing() -> None:
-    """Do nothing: there is no look to end yet."""
+# --- the form ---
+
+
+class _Form:
+    """The fields of the form, and the `%%victor` cell that they come to."""
+
+    def __init__(self, home: Session, prompt: str, chosen: Sequence[str], strategy: str) -> None:
+        self._home = home
+        strategies = dict.fromkeys((*home.settings.strategies, *BUILT_IN))
+        options = [("none", ""), *((name, name) for name in strategies)]
+        hint = "Ask anything; {{ name }} inserts a variable"
+        self.prompt: Any = with_classes(
+            ipw.Textarea(prompt, description="Prompt", rows=4, placeholder=hint), "victor-wide"
+        )
+        self.profiles = CheckboxList("Profiles", list(home.settings.profiles), chosen)
+        self.strategy: Any = ipw.Dropdown(description="Strategy", options=options, value=strategy)
+        self.system: Any = with_classes(ipw.Text(description="System prompt", placeholder="none"), "victor-wide")
+        self.max_tokens: Any = ipw.Text(description="Max tokens", placeholder="the profile's")
+        self.temperature: Any = ipw.Text(description="Temperature", placeholder="the profile's")
+        self.budget: Any = ipw.Text(description="Budget, USD", placeholder="no limit")
+
+    @property
+    def parts(self) -> tuple[ipw.Widget, ...]:
+        """The fields as they are laid out."""
+        fields = (column(self.strategy, self.max_tokens), column(self.temperature, self.budget))
+        return self.prompt, self.system, row(self.profiles, *fields, classes="victor-beside")
+
+    def on_change(self, call: Callable[[], object]) -> None:
+        """Call a function whenever a field has changed."""
+        texts = (self.prompt, self.system, self.max_tokens, self.temperature, self.budget)
+        for field in (*texts, self.profiles, self.strategy):
+            on_change(field, "value", call)
+
+    @property
+    def line(self) -> str:
+        """The options of the `%%victor` line; a field that is empty is left out."""
+        profiles = self.profiles.value
+        given = {
+            "strategy": self.strategy.value,
+            "profile" if len(profiles) == 1 else "profiles": "" if self.strategy.value else ",".join(profiles),
+            "system": " ".join(self.system.value.splitlines()),
+            "max_tokens": self.max_tokens.value,
+            "temperature": "" if self.temperature.disabled else self.temperature.value,
+            "budget": self.budget.value,
+        }
+        return " ".join(f"{key}={shlex.quote(value.strip())}" for key, value in given.items() if value.strip())
+
+    @property
+    def code(self) -> str:
+        """The whole `%%victor` cell."""
+        return f"{f'%%victor {self.line}'.rstrip()}\n{self.prompt.value}"
+
+    def update_fields(self) -> None:
+        """List the profiles that there are, and disable the fields that have no effect now."""
+        strategy, chosen = bool(self.strategy.value), self.profiles.value
+        self.profiles.show(list(self._home.settings.profiles))
+        refusing = [name for name in chosen if not self._takes_temperature(name)]
+        self.profiles.disabled = strategy
+        self.temperature.disabled = not strategy and len(refusing) == len(chosen) > 0
+        self.temperature.placeholder = f"not taken by {', '.join(refusing)}"[:40] if refusing else "the profile's"
+
+    def _takes_temperature(self, name: str) -> bool:
+        profile = self._home.settings.profiles.get(name)
+        if profile is None:
+            return True
+        return takes_temperature(profile.provider, profile.model, _WARM, refused=self._home.runtime.refuses_temperature)
+
+
+# --- one question, answered by a profile, by several, or by a strategy ---
+
+
+def _start(home: Session, question: Question) -> _Work:
+    """Start asking, without waiting.
+
+    Raises:
+        VictorError: It cannot be asked; nothing was sent.
+    """
+    call = question.call
+    if call.strategy is not None:
+        return start_strategy(home, question)
+    return start_fan_out(home, question) if call.profiles or call.n is not None else start(home, question)
+
+
+def _raise_failure(home: Session, work: _Work) -> None:
+    """Raise the error of work that has ended; that of a fan-out is only kept, since the answers show it."""
+    with suppress(asyncio.CancelledError):
+        try:
+            work.result()
+        except FanOutError as error:
+            home.errors.append(error)
+
+
+def _result(work: _Work) -> Reply | Replies | StrategyRun | None:
+    """Return what work that has ended brought, a partial reply where it broke off; None for nothing."""
+    if isinstance(work, Stream):
+        with suppress(VictorError):
+            return work.reply
+        return None
+    return work.replies if isinstance(work, FanOut) else work.run
+
+
+def _summary(work: _Work) -> str:
+    """Return the bill of all calls; that of a single one stands under its answer."""
+    if isinstance(work, FanOut):
+        return replies_summary(work.replies)
+    return run_summary(work.run) if isinstance(work, StrategyJob) else ""
+
+
+# --- answers ---
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """One answer, or as much of it as has arrived.
+
+    Attributes:
+        name: The profile, and which prompt or sample.
+        text: Its Markdown.
+        line: What stands under it: its bill, or that it is still arriving.
+        error: What went wrong, on one line.
+    """
+
+    name: str
+    text: str = ""
+    line: str = ""
+    error: str = ""
+
+    @classmethod
+    def growing(cls, name: str, text: str, *, ended: bool) -> _Answer:
+        """Return the end of an answer that is still arriving."""
+        return cls(name, tail(text, _TAIL), "" if ended else "arriving …")
+
+    @classmethod
+    def complete(cls, home: Session, name: str, outcome: object) -> _Answer:
+        """Return an answer that has arrived, or the error in its place."""
+        if not isinstance(outcome, Reply):
+            return cls(name, error=redacted(home, f"{type(outcome).__name__}: {outcome}"))
+        return cls(name, cut(outcome.content, _MOST, "reply"), bill(outcome))
+
+    @property
+    def html(self) -> str:
+        """The answer as a column."""
+        parts = [
+            f'<div class="victor-title">{words(self.name)}</div>',
+            f'<div role="alert">{words(self.error, "victor-bad")}</div>' if self.error else "",
+            rendered(self.text, f"Answer of {self.name}") if self.text else "",
+            f"<p>{words(self.line, 'victor-quiet')}</p>" if self.line else "",
+        ]
+        return f'<div class="victor-answer">{"".join(parts)}</div>'
+
+    @property
+    def plain(self) -> str:
+        """The answer as plain text."""
+        return "\n".join(clean(part) for part in (f"[{self.name}]", self.error, self.text, self.line) if part)
+
+
+def _answers(home: Session, work: _Work, name: str) -> list[_Answer]:
+    """Return the answers as far as they have arrived; a strategy has a board instead."""
+    if isinstance(work, StrategyJob):
+        return []
+    if isinstance(work, FanOut):
+        if work.done():
+            return [_Answer.complete(home, label(entry), entry.outcome) for entry in work.replies.entries]
+        return [_Answer.growing(label(lane), lane.text, ended=lane.outcome is not None) for lane in work.lanes]
+    if not work.done():
+        return [_Answer.growing(name, work.text, ended=False)]
+    reply = _result(work)
+    return [] if reply is None else [_Answer.complete(home, name, reply)]
+
+
+def _page(answers: Sequence[_Answer]) -> str:
+    """Return answers side by side, as far as there is room."""
+    return f'<div class="victor-answers">{"".join(answer.html for answer in answers)}</div>'
+
+
+def _as_content(answers: Sequence[_Answer]) -> Content:
+    return Content(_page(answers), "\n\n".join(answer.plain for answer in answers)) if answers else Content()

@@ -1,4 +1,4 @@
-"""How a strategy stands at one moment: of one under way, and of a run that has ended, in the same words."""
+"""A strategy at one moment, under way or ended, and the parts of a `StrategyBoard` that show it."""
 
 from __future__ import annotations
 
@@ -9,148 +9,19 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from victor_nb.money import usd
 from victor_nb.notebook.display import MODES, price
 from victor_nb.notebook.markdown import clean, plain_table
-from victor_nb.notebook.widgets.html import Still, block, words
+from victor_nb.notebook.widgets.html import Content, Html, block, details, table, words
+from victor_nb.workflows.progress import Progress, StageProgress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from victor_nb.workflows.baselines import Savings
     from victor_nb.workflows.job import StrategyJob
-    from victor_nb.workflows.progress import Progress, StageProgress, StageState
     from victor_nb.workflows.runs import StageResult, StrategyRun
-
 
 RunState: TypeAlias = Literal["running", "done", "failed", "refused", "stopped"]
 
-_NEVER_BEGUN: Final = "stopped before anything was sent"
-
-
-@dataclass(frozen=True, slots=True)
-class StageStanding:
-    """One stage.
-
-    Attributes:
-        done: Calls that have ended, of `total`.
-        seconds: How long it has taken so far; None while it waits.
-        cost: List price in USD of the calls that have ended; None when that of any is unknown.
-        result: What it came to; None before it has begun.
-    """
-
-    name: str
-    profile: str
-    state: StageState
-    done: int
-    total: int
-    seconds: float | None
-    cost: Decimal | None
-    result: StageResult | None
-
-    @property
-    def items(self) -> int:
-        """How many items came."""
-        return len(self.result.items) if self.result else 0
-
-    @property
-    def kept(self) -> int:
-        """How many of them went on."""
-        return len(self.result.kept) if self.result else 0
-
-    @property
-    def over(self) -> bool:
-        """Whether nothing of it will change any more."""
-        return self.state not in {"waiting", "running"}
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """A strategy at one moment.
-
-    Attributes:
-        run: What has come; its rows are those of the attempts that have ended.
-        text: The end of what the running stage has said.
-        speaker: Which stage that is.
-        ended: Whether no further call will be made.
-    """
-
-    run: StrategyRun
-    stages: tuple[StageStanding, ...]
-    text: str
-    speaker: str
-    ended: bool
-
-    @property
-    def state(self) -> RunState:
-        """How the whole of it stands."""
-        if not self.ended:
-            return "running"
-        if self.run.complete:
-            return "done"
-        states = {stage.state for stage in self.stages}
-        return "failed" if "failed" in states else "refused" if "refused" in states else "stopped"
-
-    @property
-    def why(self) -> str:
-        """Why it holds less than was asked for."""
-        if not self.ended or self.run.complete:
-            return ""
-        return self.run.stopped or "" if self.run.stages else _NEVER_BEGUN
-
-    @property
-    def done(self) -> int:
-        """Calls that have ended."""
-        return sum(stage.done for stage in self.stages)
-
-    @property
-    def total(self) -> int:
-        """Calls that it takes."""
-        return sum(stage.total for stage in self.stages if stage.state != "skipped")
-
-
-def of_job(job: StrategyJob) -> Standing:
-    """Return how a strategy under way stands. It reads the ledger: not on the background loop."""
-    ended = job.done()  # first: what is read afterwards is then the end
-    progress, run = job.progress, job.run
-    results = {result.name: result for result in run.stages}
-    current = progress.current
-    return Standing(
-        run=_settled(run),
-        stages=tuple(_of_progress(stage, results.get(stage.name), ended=ended) for stage in progress.stages),
-        text=progress.text,
-        speaker=f"{current.name} · {current.profile}" if current else "",
-        ended=ended,
-    )
-
-
-def of_run(run: StrategyRun) -> Standing:
-    """Return how a run that has ended stands."""
-    return Standing(_settled(run), tuple(_of_result(result) for result in run.stages), "", "", ended=True)
-
-
-def pulse_of(progress: Progress, *, ended: bool) -> object:
-    """Return what is different whenever there is anything new to be seen, time apart from whole seconds."""
-    stages = tuple((stage.state, stage.done, stage.kept) for stage in progress.stages)
-    return ended, stages, len(progress.text), int(progress.wall)
-
-
-def _settled(run: StrategyRun) -> StrategyRun:
-    """Leave out what is under way: nobody knows yet what it costs, here or anywhere."""
-    return replace(run, rows=tuple(row for row in run.rows if row.status != "running"))
-
-
-def _of_progress(stage: StageProgress, result: StageResult | None, *, ended: bool) -> StageStanding:
-    state = "skipped" if ended and stage.state == "waiting" else stage.state
-    seconds = None if result is None else result.ended - result.began
-    # What failed has been paid for as well, and only the ledger knows how much.
-    cost = stage.cost if result is None or state == "running" else result.cost
-    return StageStanding(stage.name, stage.profile, state, stage.done, stage.total, seconds, cost, result)
-
-
-def _of_result(result: StageResult) -> StageStanding:
-    calls, seconds = len(result.replies), result.ended - result.began
-    return StageStanding(result.name, result.profile, result.state, calls, calls, seconds, result.cost, result)
-
-
-SIGNS: Final = {
+_SIGNS: Final = {
     "waiting": ("○", "waiting", "quiet"),
     "running": ("▶", "running", "mark"),
     "done": ("✓", "done", "good"),
@@ -161,175 +32,287 @@ SIGNS: Final = {
 }
 """A sign, a word and a colour for each state; never the colour alone."""
 
-_TAIL: Final = 700  # characters of the stage that is running
+_TAIL: Final = 700  # characters of the running stage
 _LONGEST: Final = 2_000  # characters of each item that is shown on demand; the run has them whole
 _MOST: Final = 50  # items of each stage that are shown on demand
 _NOTE: Final = (
     "List prices. Both baselines are estimates: another model would have used other tokens, and one call is taken to "
     "be as long as the answer{}."
 )
-_LEFT_OUT: Final = " What has no known price is left out on both sides."
-_NOTHING_SPENT: Final = "nothing spent yet"
-_ZERO: Final = Decimal(0)
 _COLUMNS: Final = ("stage", "state", "calls", "items", "time", "list price")
+_NUMBERS: Final = ("time", "list price")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A strategy at one moment.
+
+    Attributes:
+        run: What has arrived; its rows are those of the attempts that have ended.
+        progress: All stages, also those that have not begun.
+    """
+
+    run: StrategyRun
+    progress: Progress
+
+    @classmethod
+    def of_job(cls, job: StrategyJob) -> Snapshot:
+        """Return a strategy under way. It reads the ledger: not on the background loop."""
+        ended = job.done()  # first: what is read afterwards is then the end
+        progress, run = job.progress, job.run
+        stages = (
+            replace(each, state="skipped") if ended and each.state == "waiting" else each for each in progress.stages
+        )
+        return cls(_settled(run), replace(progress, stages=tuple(stages), ended=ended))
+
+    @classmethod
+    def of_run(cls, run: StrategyRun) -> Snapshot:
+        """Return a run that has ended."""
+        stages = (
+            StageProgress(
+                name=each.name,
+                profile=each.profile,
+                state=each.state,
+                done=len(each.replies),
+                total=len(each.replies),
+                texts=(),
+                kept=len(each.kept),
+                cost=each.cost,
+            )
+            for each in run.stages
+        )
+        return cls(_settled(run), Progress(run.strategy, run.task, run.run_id, tuple(stages), run.wall, ended=True))
+
+    @property
+    def ended(self) -> bool:
+        """Whether no further call will be made."""
+        return self.progress.ended
+
+    @property
+    def state(self) -> RunState:
+        """The state of the whole run."""
+        if not self.ended:
+            return "running"
+        if self.run.complete:
+            return "done"
+        states = {stage.state for stage in self.progress.stages}
+        return "failed" if "failed" in states else "refused" if "refused" in states else "stopped"
+
+    @property
+    def why(self) -> str:
+        """Why the run holds less than was asked for."""
+        if not self.ended or self.run.complete:
+            return ""
+        return self.run.stopped or "" if self.run.stages else "stopped before anything was sent"
+
+    @property
+    def spent(self) -> str:
+        """What the run has cost so far, by list prices."""
+        return str(self.run.spent) if self.run.rows else "nothing spent yet"
+
+    @property
+    def stages(self) -> list[tuple[StageProgress, StageResult | None]]:
+        """Each stage with its result; None before it has begun."""
+        results = {result.name: result for result in self.run.stages}
+        return [(stage, results.get(stage.name)) for stage in self.progress.stages]
+
+    @property
+    def results(self) -> list[StageResult]:
+        """The results of the stages that have ended."""
+        return [result for stage, result in self.stages if _over(stage) and result is not None]
+
+
+def _settled(run: StrategyRun) -> StrategyRun:
+    """Leave out attempts under way, whose cost is not known yet."""
+    return replace(run, rows=tuple(row for row in run.rows if row.status != "running"))
+
+
+def _over(stage: StageProgress) -> bool:
+    return stage.state not in {"waiting", "running"}
+
+
+def fingerprint(progress: Progress, *, ended: bool) -> object:
+    """Return a value that differs whenever there is something new to show; of time, only whole seconds count."""
+    stages = tuple((stage.state, stage.done, stage.kept) for stage in progress.stages)
+    return ended, stages, len(progress.text), int(progress.wall)
 
 
 # --- the whole ---
 
 
-def head(standing: Standing) -> Still:
-    """Return how the run stands, on one line and as a bar, and why it holds less than was asked for."""
-    done, total = standing.done, standing.total
+def header(snapshot: Snapshot) -> Content:
+    """Return the state on one line and as a bar, and why the run holds less than was asked for."""
+    done, total, run = snapshot.progress.done, snapshot.progress.total, snapshot.run
     facts = " · ".join(
         [
             f"{done} of {total} calls",
-            f"{standing.run.wall:.1f} s" if standing.ended else f"{standing.run.wall:.0f} s",
-            money(standing),
-            *dict.fromkeys(MODES[row.mode] for row in standing.run.rows if row.mode in MODES),
+            f"{run.wall:.1f} s" if snapshot.ended else f"{run.wall:.0f} s",
+            snapshot.spent,
+            *dict.fromkeys(MODES[row.mode] for row in run.rows if row.mode in MODES),
         ]
     )
-    sign, word, _ = SIGNS[standing.state]
-    meter = _meter(done, total, f"{done} of {total} calls have ended", "victor-meter-wide")
-    why = standing.why
+    sign, word, _ = _SIGNS[snapshot.state]
+    meter = _meter(done, total, f"{done} of {total} calls have ended", "victor-meter victor-meter-wide")
+    why = snapshot.why
     lines = [f"{sign} {word} · {facts}", *([why] if why else [])]
-    html = f'<div class="victor-board-head">{state(standing.state, "victor-chip")}{words(facts)}</div>{meter}'
+    html = f'<div class="victor-board-head">{_state(snapshot.state, "victor-chip")}{words(facts)}</div>{meter}'
     html += f'<div role="alert">{words(why, "victor-bad")}</div>' if why else ""
-    return Still(html, "\n".join(clean(line) for line in lines))
+    return Content(html, "\n".join(clean(line) for line in lines))
 
 
-def money(standing: Standing) -> str:
-    """Return what the run has cost so far, by list prices."""
-    return str(standing.run.spent) if standing.run.rows else _NOTHING_SPENT
-
-
-def state(name: str, *classes: str) -> str:
-    """Return a state as its sign and its word."""
-    sign, word, colour = SIGNS[name]
+def _state(name: str, *classes: str) -> str:
+    sign, word, colour = _SIGNS[name]
     shown = f'<span class="victor-sign victor-{colour}" aria-hidden="true">{sign}</span>'
     return f'<span class="{" ".join(("victor-state", *classes))}">{shown} {words(word)}</span>'
 
 
-def _meter(part: int, whole: int, label: str, *classes: str) -> str:
+def _meter(part: int, whole: int, label: str, classes: str = "victor-meter") -> str:
     share = 100 * part / whole if whole else 0
     bounds = f'role="progressbar" aria-valuemin="0" aria-valuemax="{whole}" aria-valuenow="{part}"'
-    name = " ".join(("victor-meter", *classes))
-    return f'<div class="{name}" {bounds} aria-label="{label}"><div style="width:{share:.1f}%"></div></div>'
+    return f'<div class="{classes}" {bounds} aria-label="{label}"><div style="width:{share:.1f}%"></div></div>'
+
+
+def latest_text(snapshot: Snapshot) -> Content:
+    """Return the end of the text of the running stage, in a place that keeps its height."""
+    if snapshot.ended:
+        return Content()
+    text, stage = snapshot.progress.text, snapshot.progress.current
+    tail = f"… {text[-_TAIL:]}" if len(text) > _TAIL else text
+    speaker = f"{stage.name} · {stage.profile}" if stage else "starting"
+    title = f"{speaker} says" if text else speaker
+    html = f'<div class="victor-now-says">{words(title, "victor-quiet")}<div>{block(tail or " ")}</div></div>'
+    return Content(html, clean(f"{title}: {tail}") if tail else "")
 
 
 # --- the stages ---
 
 
-def stages(standing: Standing) -> Still:
+def stage_table(snapshot: Snapshot) -> Content:
     """Return the stages as a table, with a bar for the calls of each and one for how its items narrow."""
-    most = max((stage.items for stage in standing.stages), default=0)
-    body = "".join(_row(stage, most) for stage in standing.stages)
-    top = "".join(f'<th scope="col"{_side(name)}>{words(name)}</th>' for name in _COLUMNS)
-    caption = '<caption class="victor-unseen"><code>The stages of the run</code></caption>'
-    rows = [
-        (f"{each.name} ({each.profile})", _state_of(each), _calls(each), _items(each), _time(each), _cost(each))
-        for each in standing.stages
-    ]
-    return Still(
-        f'<div class="victor-across"><table class="victor-table victor-stages">{caption}<thead><tr>{top}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>",
-        clean(plain_table(_COLUMNS, rows)),
+    stages = snapshot.stages
+    most = max((len(result.items) for _, result in stages if result), default=0)
+    html: list[tuple[object, ...]] = []
+    plain: list[tuple[str, ...]] = []
+    for stage, result in stages:
+        calls, items, measures = (
+            f"{stage.done} of {stage.total}",
+            _items(result),
+            (_time(stage, result), _cost(stage, result)),
+        )
+        sign, word, _ = _SIGNS[stage.state]
+        judged = _judged(stage, result)
+        name = Html(f"{words(stage.name, 'victor-strong')}<br>{words(stage.profile, 'victor-quiet')}")
+        state = Html(_state(stage.state) + (f"<br>{words(judged, 'victor-quiet')}" if judged else ""))
+        bars = Html(words(calls) + _meter(stage.done, stage.total, f"{calls} calls"))
+        html.append((name, state, bars, Html(words(items) + _narrowing(result, most)), *measures))
+        texts = (f"{stage.name} ({stage.profile})", " ".join(filter(None, (sign, word, judged))))
+        plain.append((*texts, calls, items, *measures))
+    found = table(
+        _COLUMNS,
+        html,
+        caption="The stages of the run",
+        numbers=_NUMBERS,
+        marked=[index for index, (stage, _) in enumerate(stages) if stage.state == "running"],
+        classes="victor-table victor-stages",
+        row_heads=True,
     )
+    return Content(f'<div class="victor-across">{found}</div>', clean(plain_table(_COLUMNS, plain)))
 
 
-def _row(stage: StageStanding, most: int) -> str:
-    name = f"{words(stage.name, 'victor-strong')}<br>{words(stage.profile, 'victor-quiet')}"
-    judged = _judged(stage)
-    shown = state(stage.state) + (f"<br>{words(judged, 'victor-quiet')}" if judged else "")
-    label = f"{stage.done} of {stage.total} calls"
-    calls = words(_calls(stage)) + _meter(stage.done, stage.total, label)
-    cells = [shown, calls, words(_items(stage)) + _narrowing(stage, most)]
-    numbers = "".join(f'<td class="victor-number">{words(text)}</td>' for text in (_time(stage), _cost(stage)))
-    chosen = ' class="victor-now"' if stage.state == "running" else ""
-    return f'<tr{chosen}><th scope="row">{name}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}{numbers}</tr>'
-
-
-def _side(name: str) -> str:
-    return ' class="victor-number"' if name in {"time", "list price"} else ""
-
-
-def _narrowing(stage: StageStanding, most: int) -> str:
+def _narrowing(result: StageResult | None, most: int) -> str:
     """Return a bar as long as there are items, of which a part is filled: those that went on."""
-    if not stage.items or not most:
+    if result is None or not result.items:
         return ""
-    came, kept = 100 * stage.items / most, 100 * stage.kept / stage.items
+    length, kept = 100 * len(result.items) / most, 100 * len(result.kept) / len(result.items)
     inner = f'<div style="width:{kept:.1f}%"></div>'
-    return f'<div class="victor-narrow" aria-hidden="true"><div style="width:{came:.1f}%">{inner}</div></div>'
+    return f'<div class="victor-narrow" aria-hidden="true"><div style="width:{length:.1f}%">{inner}</div></div>'
 
 
-def _state_of(stage: StageStanding) -> str:
-    sign, word, _ = SIGNS[stage.state]
-    return " ".join(filter(None, (sign, word, _judged(stage))))
-
-
-def _judged(stage: StageStanding) -> str:
-    accepted = stage.result.accepted if stage.result else None
+def _judged(stage: StageProgress, result: StageResult | None) -> str:
+    accepted = result.accepted if result else None
     return "" if accepted is None or stage.state != "done" else "accepted" if accepted else "not accepted"
 
 
-def _calls(stage: StageStanding) -> str:
-    return f"{stage.done} of {stage.total}"
-
-
-def _items(stage: StageStanding) -> str:
-    if not stage.items:
+def _items(result: StageResult | None) -> str:
+    if result is None or not result.items:
         return ""
-    return f"{stage.items} → {stage.kept}" if stage.items > 1 else "1"
+    return f"{len(result.items)} → {len(result.kept)}" if len(result.items) > 1 else "1"
 
 
-def _time(stage: StageStanding) -> str:
-    if stage.seconds is None:
+def _time(stage: StageProgress, result: StageResult | None) -> str:
+    if result is None:
         return ""
-    return f"{stage.seconds:.1f} s" if stage.over else f"{stage.seconds:.0f} s"
+    seconds = result.ended - result.began
+    return f"{seconds:.1f} s" if _over(stage) else f"{seconds:.0f} s"
 
 
-def _cost(stage: StageStanding) -> str:
-    return "" if stage.result is None or (not stage.done and not stage.over) else price(stage.cost)
+def _cost(stage: StageProgress, result: StageResult | None) -> str:
+    if result is None or not (stage.done or _over(stage)):
+        return ""
+    # Failed attempts cost money as well, and only the ledger knows how much.
+    return price(stage.cost if stage.state == "running" else result.cost)
 
 
-def now(standing: Standing) -> Still:
-    """Return what the running stage says: the end of it, as text, in a place that keeps its height."""
-    if standing.ended:
-        return Still("", "")
-    tail = standing.text[-_TAIL:]
-    said = f"… {tail}" if len(standing.text) > _TAIL else tail
-    who = f"{standing.speaker} says" if standing.text else standing.speaker or "starting"
-    html = f'<div class="victor-now-says">{words(who, "victor-quiet")}<div>{block(said or " ")}</div></div>'
-    return Still(html, clean(f"{who}: {said}") if said else "")
+def stage_details(result: StageResult) -> str:
+    """Return what a stage gave, closed until a reader opens it; empty where it gave nothing."""
+    parts = [_listed("kept", result.kept), _listed("dropped", result.dropped), *(words(note) for note in result.notes)]
+    if not any(parts):
+        return ""
+    count = f"{len(result.kept)} of {len(result.items)} kept" if len(result.items) > 1 else "what it gave"
+    noted = f" · {len(result.notes)} note{'s'[: len(result.notes) > 1]}" if result.notes else ""
+    body = "".join(f"<div>{part}</div>" for part in parts if part)
+    return details(words(f"{result.name}: {count}{noted}"), body, "victor-details")
+
+
+def _listed(word: str, items: Sequence[str]) -> str:
+    if not items:
+        return ""
+    shown = [_shortened(item) for item in items[:_MOST]]
+    more = [f"… {len(items) - _MOST} more are in the run"] if len(items) > _MOST else []
+    if len(items) == 1:
+        return words(word, "victor-quiet") + block(shown[0])
+    rows = "".join(f"<li>{block(item)}</li>" for item in shown + more)
+    return f"{words(word, 'victor-quiet')}<ol>{rows}</ol>"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… {len(text) - _LONGEST:,} characters more"
 
 
 # --- the money ---
 
 
-def costs(standing: Standing, both: Sequence[Savings]) -> Still:
-    """Return what the run costs beside both baselines, as a table with a bar for each amount."""
-    if not both or not standing.run.rows:
-        return Still("", "")
-    own = both[0].cost
-    so_far = "" if standing.ended else " so far"
-    known = [cost for cost in (own, *(each.baseline_cost for each in both)) if cost is not None]
-    most = max(known, default=_ZERO)
+def cost_table(snapshot: Snapshot, both: Sequence[Savings]) -> Content:
+    """Return the cost of the run beside both baselines, with a bar for each amount."""
+    if not both or not snapshot.run.rows:
+        return Content()
+    so_far = "" if snapshot.ended else " so far"
     rows = [
-        (f"this run{so_far}", own, money(standing), ""),
-        *((each.baseline, each.baseline_cost, _said(each.baseline_cost), _beside(each)) for each in both),
+        (f"this run{so_far}", both[0].cost, snapshot.spent, ""),
+        *((each.baseline, each.baseline_cost, _usd(each.baseline_cost), _beside(each)) for each in both),
     ]
-    body = "".join(
-        f'<tr><th scope="row">{words(name)}</th><td>{_amount(cost, most, own=place == 0)}</td>'
-        f'<td class="victor-number">{words(amount)}</td><td>{words(said)}</td></tr>'
-        for place, (name, cost, amount, said) in enumerate(rows)
+    most = max((cost for _, cost, _, _ in rows if cost is not None), default=Decimal(0))
+    html = [
+        (name, _amount(cost, most, own=index == 0), amount, text)
+        for index, (name, cost, amount, text) in enumerate(rows)
+    ]
+    found = table(
+        ("name", "bar", "USD", "comparison"),
+        html,
+        caption=f"Cost{so_far} beside two baselines",
+        numbers=("USD",),
+        classes="victor-table victor-costs",
+        head=False,
+        row_heads=True,
     )
-    caption = f'<caption class="victor-unseen"><code>Cost{so_far} beside two baselines</code></caption>'
-    note = _NOTE.format(so_far) + (_LEFT_OUT if standing.run.spent.unpriced else "")
-    table = f'<div class="victor-across"><table class="victor-table victor-costs">{caption}{body}</table></div>'
-    plain = plain_table(("", "USD", ""), [(name, amount, said) for name, _, amount, said in rows])
-    return Still(f"{table}<div>{words(note, 'victor-quiet')}</div>", clean(f"{plain}\n{note}"))
+    unpriced = " What has no known price is left out on both sides." if snapshot.run.spent.unpriced else ""
+    note = _NOTE.format(so_far) + unpriced
+    plain = plain_table(("", "USD", ""), [(name, amount, text) for name, _, amount, text in rows])
+    html_note = f'<div class="victor-across">{found}</div><div>{words(note, "victor-quiet")}</div>'
+    return Content(html_note, clean(f"{plain}\n{note}"))
 
 
-def _said(cost: Decimal | None) -> str:
+def _usd(cost: Decimal | None) -> str:
     return "not known" if cost is None else usd(cost)
 
 
@@ -339,43 +322,7 @@ def _beside(savings: Savings) -> str:
     return f"estimate: this run is {savings.change}"
 
 
-def _amount(cost: Decimal | None, most: Decimal, *, own: bool) -> str:
+def _amount(cost: Decimal | None, most: Decimal, *, own: bool) -> Html:
     share = float(100 * cost / most) if cost is not None and most else 0
     name = "victor-amount victor-own" if own else "victor-amount"
-    return f'<div class="{name}" aria-hidden="true"><div style="width:{share:.1f}%"></div></div>'
-
-
-# --- on demand ---
-
-
-def details(result: StageResult) -> str:
-    """Return what a stage gave, closed until somebody wants to read it; empty where it gave nothing."""
-    parts = [_listed("kept", result.kept), _listed("dropped", result.dropped), *(words(note) for note in result.notes)]
-    if not any(parts):
-        return ""
-    count = f"{len(result.kept)} of {len(result.items)} kept" if len(result.items) > 1 else "what it gave"
-    noted = f" · {len(result.notes)} note{'s'[: len(result.notes) > 1]}" if result.notes else ""
-    summary = f"<summary>{words(f'{result.name}: {count}{noted}')}</summary>"
-    return (
-        f'<details class="victor-details">{summary}{"".join(f"<div>{part}</div>" for part in parts if part)}</details>'
-    )
-
-
-def _listed(word: str, items: Sequence[str]) -> str:
-    if not items:
-        return ""
-    shown = [*(_cut(item) for item in items[:_MOST])]
-    more = [f"… {len(items) - _MOST} more are in the run"] if len(items) > _MOST else []
-    if len(items) == 1:
-        return words(word, "victor-quiet") + block(shown[0])
-    rows = "".join(f"<li>{block(item)}</li>" for item in shown + more)
-    return f"{words(word, 'victor-quiet')}<ol>{rows}</ol>"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… {len(text) - _LONGEST:,} characters more"
-
-
-def all_details(results: Iterable[StageResult]) -> Still:
-    """Return what all stages gave, for a twin; the plain text has only the answer."""
-    return Still("".join(details(result) for result in results), "")
+    return Html(f'<div class="{name}" aria-hidden="true"><div style="width:{share:.1f}%"></div></div>')

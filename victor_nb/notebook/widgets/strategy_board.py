@@ -1,4 +1,4 @@
-"""A board for a strategy: its stages as they happen, what it costs beside what; in the end the answer and charts."""
+"""`StrategyBoard(job)`: a strategy's stages as they happen, its cost beside two baselines, its answer and charts."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+import ipywidgets as ipw  # pyright: ignore[reportMissingTypeStubs] - it has none
 from IPython.core.getipython import get_ipython
 
 from victor_nb.errors import ConfigError, VictorError
@@ -16,9 +17,17 @@ from victor_nb.notebook.ask import Background
 from victor_nb.notebook.boundary import redacted
 from victor_nb.notebook.commands import picture
 from victor_nb.notebook.markdown import clean
-from victor_nb.notebook.widgets.base import HTML, Button, Dropdown, Surface, on_change, on_press, stack, styled
-from victor_nb.notebook.widgets.html import Still, code, rendered, still_line, words
-from victor_nb.notebook.widgets.snapshot import all_details, costs, details, head, now, of_job, of_run, pulse_of, stages
+from victor_nb.notebook.widgets.base import VictorWidget, column, on_change, on_click, row
+from victor_nb.notebook.widgets.html import Content, cut, rendered, words
+from victor_nb.notebook.widgets.snapshot import (
+    Snapshot,
+    cost_table,
+    fingerprint,
+    header,
+    latest_text,
+    stage_details,
+    stage_table,
+)
 from victor_nb.workflows.job import StrategyJob
 from victor_nb.workflows.runs import StrategyRun
 from victor_nb.workflows.strategies import BUILT_IN, Single, Strategy, find_strategy
@@ -29,138 +38,21 @@ if TYPE_CHECKING:
 
     from victor_nb.config.settings import Settings
     from victor_nb.kernel import Session
-    from victor_nb.notebook.widgets.snapshot import Standing
     from victor_nb.workflows.baselines import Savings
 
-
-_pencil: Final = threading.Lock()
-"""Matplotlib draws one figure at a time; ours are figures that pyplot, and so the user's own code, does not know of."""
-
-
-class RunCharts:
-    """The charts of one run.
-
-    Attributes:
-        page: All of them, once they are drawn.
-        error: What was wrong with one that could not be.
-    """
-
-    def __init__(self) -> None:
-        self.page: Still | None = None
-        self.error: VictorError | None = None
-
-    def begin(self, run: StrategyRun, then: Callable[[], object]) -> None:
-        """Draw on a thread of its own, and then do something there."""
-
-        def draw() -> None:
-            self.draw(run)
-            then()
-
-        # No daemon: Python waits for it at its end, since matplotlib's C++ cannot be left in the middle.
-        threading.Thread(target=draw, name="victor-charts").start()
-
-    def draw(self, run: StrategyRun) -> None:
-        """Draw here and now, unless that was done."""
-        with _pencil:
-            if self.page is None:
-                self.page = self._drawn(run)
-
-    def _drawn(self, run: StrategyRun) -> Still:
-        pictures: list[Still] = []
-        for kind in kinds(run):
-            try:
-                frame = picture(run.plot(kind))
-            except VictorError as error:
-                self.error = error
-            else:
-                pictures.append(Still(f"<figure>{frame['text/html']}</figure>", frame["text/plain"]))
-        html = "".join(each.html for each in pictures)
-        plain = "\n".join(each.plain for each in pictures)
-        return Still(f'<div class="victor-charts">{html}</div>' if html else "", plain)
-
-
-def kinds(run: StrategyRun) -> tuple[str, ...]:
-    """Return what is worth a chart: nothing of a run that sent nothing, a funnel only where something narrowed."""
-    if not any(row.status != "refused" for row in run.rows):
-        return ()
-    narrowed = any(len(stage.items) > len(stage.kept) > 0 for stage in run.stages)
-    return ("cost_by_stage", *(("funnel",) if narrowed else ()), "gantt")
-
-
-_SINGLE: Final = "single "
-_OURS: Final = ("this block", "this cell")
-"""Names of the budgets that a line of code has set, not profiles.yaml."""
-_LONGEST: Final = 300  # characters of a task; a longer one is for a variable
-
-
-def code_of(source: StrategyJob | StrategyRun, settings: Settings, baseline: str | None) -> str:
-    """Return the code that starts the same, or runs it, and shows its board; empty where nobody can tell what that is.
-
-    Args:
-        source: What the board is of.
-        settings: Where named strategies are.
-        baseline: What the board compares with, where that was chosen.
-    """
-    about = source if isinstance(source, StrategyRun) else source.progress
-    task = repr(about.task) if len(about.task) <= _LONGEST else "task"
-    known = _known(about.strategy, settings)
-    more = f", baseline={baseline!r}" if baseline else ""
-    if known is None or not _is_same(known[1], source):
-        return ""
-    if isinstance(source, StrategyRun):
-        return f"run = await {known[0]}.run({task})\nStrategyBoard(run{more})"
-    return _of_job(source, known[0], task, more)
-
-
-def _of_job(job: StrategyJob, strategy: str, task: str, more: str) -> str:
-    options = _options(job.options)
-    if options is None:
-        return ""
-    line = f"StrategyBoard({strategy}.start({task}{options}){more})"
-    budget = next((limit.amount for limit in reversed(job.limits) if limit.name in _OURS), None)
-    return line if budget is None else f'with session().budget.limit("{budget}"):\n    board = {line}\nboard'
-
-
-def _known(name: str, settings: Settings) -> tuple[str, Strategy] | None:
-    """Return how a strategy is written, and the strategy that this gives."""
-    if name.startswith(_SINGLE):
-        profile = name.removeprefix(_SINGLE)
-        return f"Single({profile!r})", Single(profile)
-    try:
-        found = find_strategy(name, settings)
-    except ConfigError:
-        return None
-    maker = BUILT_IN.get(name) if name not in settings.strategies else None
-    return (f"{maker.__name__}()" if isinstance(maker, type) else f"find_strategy({name!r})"), found
-
-
-def _is_same(strategy: Strategy, source: StrategyJob | StrategyRun) -> bool:
-    """Tell whether a strategy would do what was done; of a run, only the stages that began are known."""
-    if not isinstance(source, StrategyRun):
-        return strategy.stages == source.stages
-    begun = {(stage.name, stage.profile): len(stage.replies) for stage in source.stages}
-    meant = {(stage.name, stage.profile): stage.n for stage in strategy.stages}
-    return bool(begun) and all(meant.get(stage) == calls for stage, calls in begun.items())
-
-
-def _options(options: Mapping[str, object]) -> str | None:
-    """Return options as code; None where one of them cannot be written down."""
-    given = {name: value for name, value in options.items() if value is not None and name != "run_id"}
-    if not all(isinstance(value, (str, int, float)) for value in given.values()):
-        return None
-    return "".join(f", {name}={value!r}" for name, value in given.items())
-
-
-_EVERY: Final = 0.4  # seconds between two looks, each of which sends one message
-_TWIN_EVERY: Final = 2.0  # seconds between two pictures for who saves while it runs
+_EVERY: Final = 0.4  # seconds between two polls, each of which sends one message
+_FALLBACK_EVERY: Final = 2.0  # seconds between two fallbacks, for a notebook that is saved while it runs
 _WAIT: Final = 0.1  # seconds; a wait that Stop breaks off is short
-_LONGEST_TASK: Final = 240  # characters
+_LONGEST_TASK: Final = 240  # characters that are shown
+_LONGEST_LITERAL: Final = 300  # characters of a task in code; a longer one is for a variable
 _MOST: Final = 20_000  # characters of the answer that are shown; the run has all
 _PREMIUM: Final = "premium"
-_START: Final = 'Start one with StrategyBoard(Funnel().start("..."))'
+_SINGLE: Final = "single "
+_IN_CODE: Final = ("this block", "this cell")
+"""Names of the budgets that a line of code has set, not profiles.yaml."""
 
 
-class StrategyBoard(Surface):
+class StrategyBoard(VictorWidget):
     """A strategy at work, to be watched and stopped.
 
     Each stage shows its state, calls, items that came and were kept, seconds and list price (USD); below stands what
@@ -175,7 +67,7 @@ class StrategyBoard(Surface):
         home: The session; None for the run's own.
 
     Raises:
-        ConfigError: It is something else, or nobody knows the baseline.
+        ConfigError: It is something else, or the baseline is neither a profile nor a model with a known price.
     """
 
     def __init__(
@@ -187,182 +79,165 @@ class StrategyBoard(Surface):
     ) -> None:
         self._source = source = _checked(run)
         self._job = source if isinstance(source, StrategyJob) else None
-        first = of_job(source) if isinstance(source, StrategyJob) else of_run(source)
+        first = Snapshot.of_job(source) if isinstance(source, StrategyJob) else Snapshot.of_run(source)
         self._pool = first.run.pool
         self._chosen = baseline
         if baseline is not None:
             find_tariff(baseline, self._pool)
         super().__init__(home or session_of(self._pool.runtime))
         self.title = f"strategy · {first.run.strategy}"
-        self._charts = RunCharts()
+        self._charts = _RunCharts()
         self._seen: object = None
-        self._turn = threading.RLock()  # looks and clicks come on two threads
-        self._twinned = 0.0
+        self._lock = threading.RLock()  # polls and clicks come on two threads
+        self._fallback_at = 0.0
         self._finished = False
         self._complete = threading.Event()
-        self._arrange(first, self._names(baseline))
+        self._arrange(first)
         self._show(first)
         if not first.ended:
-            self.look(self._look, every=_EVERY)
+            self.poll(self._follow, every=_EVERY)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait at most `timeout` seconds until the run has ended, and its charts are drawn; tell whether that came."""
+        """Wait at most `timeout` seconds until the run has ended and its charts are drawn; return whether they are."""
         return self._complete.wait(timeout)
 
-    # --- what it is made of ---
+    # --- controls ---
 
-    def _arrange(self, first: Standing, names: list[str]) -> None:
-        self._stop = Button(description="Stop", disabled=self._job is None)
-        self._baseline: Any = Dropdown(description="Baseline", options=names, value=next(iter(names), None))
-        self._page, self._answer, self._images, self._code = (HTML() for _ in range(4))
-        self._details = {stage.name: HTML() for stage in first.stages}
-        task = " ".join(first.run.task.split())
-        cut = task if len(task) <= _LONGEST_TASK else f"{task[:_LONGEST_TASK]}…"
-        self.furnish(
-            HTML(f"<div>{words(cut, 'victor-quiet')}</div>"),
-            styled(stack(self._stop, self._baseline, across=True), "victor-row"),
+    def _arrange(self, first: Snapshot) -> None:
+        profiles = list(self._pool.settings.profiles)
+        front = [self._chosen] if self._chosen else [_PREMIUM] if _PREMIUM in profiles else []
+        names = list(dict.fromkeys([*front, *profiles]))
+        self._stop = ipw.Button(description="Stop", disabled=self._job is None)
+        self._baseline: Any = ipw.Dropdown(description="Baseline", options=names, value=next(iter(names), None))
+        self._page, self._answer, self._images, self._code = (ipw.HTML() for _ in range(4))
+        self._details = {stage.name: ipw.HTML() for stage, _ in first.stages}
+        task = cut(" ".join(first.run.task.split()), _LONGEST_TASK)
+        self.add_controls(
+            ipw.HTML(f"<div>{words(task, 'victor-quiet')}</div>"),
+            row(self._stop, self._baseline),
             self._page,
-            styled(stack(self._answer), "victor-board-answer"),
-            styled(stack(*self._details.values()), "victor-gave"),
+            column(self._answer, classes="victor-board-answer"),
+            column(*self._details.values(), classes="victor-gave"),
             self._images,
             self._code,
         )
-        on_press(self._stop, self._press_stop)
-        on_change(self._baseline, "value", lambda: self.tried(self._rebase))
+        on_click(self._stop, self._stop_pressed)
+        on_change(self._baseline, "value", lambda: self.attempt(self._baseline_chosen))
 
-    def _names(self, baseline: str | None) -> list[str]:
-        """Return what may be compared with, what is at first in front."""
-        profiles = list(self._pool.settings.profiles)
-        front = [baseline] if baseline else [_PREMIUM] if _PREMIUM in profiles else []
-        return list(dict.fromkeys([*front, *profiles]))
-
-    def _press_stop(self) -> None:
+    def _stop_pressed(self) -> None:
         if self._job is not None:
             self._job.cancel()
             self.post(self._stop, disabled=True, description="Stopping…")
 
-    def _rebase(self) -> None:
-        with self._turn:
+    def _baseline_chosen(self) -> None:
+        with self._lock:
             self._chosen = str(self._baseline.value)
-            self._show(self._standing)
-        self.changed()
+            self._show(self._snapshot)
+        self.refresh_fallback()
 
     # --- what changes ---
 
-    def _look(self) -> None:
-        """See whether anything is new, and show it; once the run has ended, look no more."""
+    def _follow(self) -> None:
+        """Show what is new; once the run has ended, poll no more."""
         job = self._job
         if job is None or self._finished:
-            self.rest()
+            self.stop_polling()
             return
         if self.home.closed:
-            self.rest()
-            self.tell("This session has ended, and the run with it; victor_nb.session() is a new one.")
+            self.stop_polling()
+            self.show_message("This session has ended, and the run with it; victor_nb.session() is a new one.")
             self._complete.set()
             return
         ended = job.done()
-        seen = pulse_of(job.progress, ended=ended)
+        seen = fingerprint(job.progress, ended=ended)
         if seen == self._seen:
             return
-        with self._turn:
-            self._show(of_job(job))
+        with self._lock:
+            self._show(Snapshot.of_job(job))
         self._seen = seen
         if ended:
-            self.rest()
-        if ended or time.monotonic() - self._twinned > _TWIN_EVERY:
-            self._twinned = time.monotonic()
-            self.changed()
+            self.stop_polling()
+        if ended or time.monotonic() - self._fallback_at > _FALLBACK_EVERY:
+            self._fallback_at = time.monotonic()
+            self.refresh_fallback()
 
-    def _show(self, standing: Standing) -> None:
-        self._standing = standing
-        self._live = self._pages(standing)
+    def _show(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        top = header(snapshot)
+        top = Content(redacted(self.home, top.html), redacted(self.home, top.plain))
+        money = cost_table(snapshot, self._savings(snapshot))
+        self._live = top + stage_table(snapshot) + latest_text(snapshot) + money
         self.post(self._page, value=self._live.html)
-        for stage in standing.stages:
-            if stage.over and stage.result is not None:
-                self.post(self._details[stage.name], value=details(stage.result))
-        self.post(self._code, value=self._code_page().html)
-        if standing.ended and not self._finished:
-            self._finish(standing)
+        for result in snapshot.results:
+            self.post(self._details[result.name], value=stage_details(result))
+        self.post(self._code, value=self._code_content().html)
+        if snapshot.ended and not self._finished:
+            self._finished = True
+            self.post(self._stop, disabled=True, description="Stop")
+            self.post(self._answer, value=_answer(snapshot).html)
+            self._charts.draw_later(snapshot.run, self._show_charts)
 
-    def _finish(self, standing: Standing) -> None:
-        self._finished = True
-        self.post(self._stop, disabled=True, description="Stop")
-        self.post(self._answer, value=_answer(standing).html)
-        self._charts.begin(standing.run, self._hang)
-
-    def _hang(self) -> None:
-        """Show the charts, drawn by now."""
-        self.post(self._images, value=self._charts.page.html if self._charts.page else "")
-        self.changed()
+    def _show_charts(self) -> None:
+        self.post(self._images, value=self._charts.content.html if self._charts.content else "")
+        self.refresh_fallback()
         if self._charts.error is not None:
-            self.tell(self._charts.error)
+            self.show_message(self._charts.error)
         self._complete.set()
 
-    # --- as pages ---
-
-    def _pages(self, standing: Standing) -> Still:
-        top = head(standing)
-        parts = (
-            stages(standing),
-            now(standing),
-            costs(standing, self._savings(standing)),
-        )
-        return sum(parts, start=Still(redacted(self.home, top.html), redacted(self.home, top.plain)))
-
-    def _savings(self, standing: Standing) -> tuple[Savings, ...]:
+    def _savings(self, snapshot: Snapshot) -> tuple[Savings, ...]:
         """Return the run beside both baselines, on what has come so far and has a price."""
         name = self._chosen or self._baseline.value
-        priced = tuple(row for row in standing.run.rows if row.cost is not None)
+        priced = tuple(row for row in snapshot.run.rows if row.cost is not None)
         if name is None or not priced:
             return ()
-        run = replace(standing.run, rows=priced)
+        run = replace(snapshot.run, rows=priced)
         return run.savings(name, "same_calls"), run.savings(name, "one_call")
 
-    def _code_page(self) -> Still:
-        text = code_of(self._source, self.home.settings, self._chosen)
-        return Still(code(text), clean(text)) if text else Still("", "")
+    def _code_content(self) -> Content:
+        text = _code(self._source, self.home.settings, self._chosen)
+        return Content.code(text) if text else Content()
 
-    def still(self) -> Still:
-        """Return the same as a page that stays: the stages, the money, the answer as text, and the charts."""
-        standing = self._standing
-        top = still_line(self.title, "victor-title") + still_line(standing.run.task[:_LONGEST_TASK], "victor-quiet")
-        rest = all_details(stage.result for stage in standing.stages if stage.over and stage.result)
-        return top + self._live + _answer(standing) + rest + (self._charts.page or Still("", "")) + self._code_page()
+    def fallback(self) -> Content:
+        """Return the stages, the money, the answer as text, and the charts."""
+        snapshot = self._snapshot
+        task = Content.line(snapshot.run.task[:_LONGEST_TASK], "victor-quiet")
+        details = Content("".join(map(stage_details, snapshot.results)))
+        parts = (task, self._live, _answer(snapshot), details, self._charts.content or Content(), self._code_content())
+        return sum(parts, start=Content.line(self.title, "victor-title"))
 
     # --- where it is shown ---
 
     def _ipython_display_(self, **more: object) -> None:
         shell = get_ipython()
         if not (hasattr(shell, "kernel") and self.home.settings.watched):
-            self._wait()
+            self._wait_for_job()
         if self._finished:
-            # Who saves or exports this cell at once has the charts in it.
-            self._charts.draw(self._standing.run)
-            self._hang()
+            # A notebook that is saved or exported at once has the charts in it.
+            self._charts.draw(self._snapshot.run)
+            self._show_charts()
         super()._ipython_display_(**more)
 
-    def _wait(self) -> None:
+    def _wait_for_job(self) -> None:
         """Wait for the end of the run.
 
         Raises:
             VictorInterrupted: Stop was pressed; the run was stopped.
         """
-        job = self._job
-        if job is None:
+        if self._job is None:
             return
         try:
-            while not job.wait(_WAIT):
+            while not self._job.wait(_WAIT):
                 pass
         except KeyboardInterrupt:
-            raise job.interrupted() from None
-        self._look()
+            raise self._job.interrupted() from None
+        self._follow()
 
     def __repr__(self) -> str:
-        return f"StrategyBoard({self._standing.run.strategy}, {self._standing.state})"
+        return f"StrategyBoard({self._snapshot.run.strategy}, {self._snapshot.state})"
 
 
 def _checked(given: object) -> StrategyJob | StrategyRun:
-    """Return what a board can show.
+    """Return the job or run to show.
 
     Raises:
         ConfigError: It is something else.
@@ -376,22 +251,125 @@ def _checked(given: object) -> StrategyJob | StrategyRun:
             f"This cell asks no strategy (it is a {kind}). Write %%victor strategy=funnel bg=true out=job."
         )
     if inspect.iscoroutine(work):
-        work.close()  # nobody will await it any more
+        work.close()  # else Python warns that it was never awaited
         raise ConfigError(
             "This run was not awaited. Write StrategyBoard(await Funnel().run(task)), or use .start(task)."
         )
     if isinstance(work, Strategy):
         raise ConfigError(f"{work.name} has not started. Write StrategyBoard(strategy.start(task)).")
-    raise ConfigError(f"A StrategyBoard shows a strategy's job or run, not a {kind}. {_START}.")
+    raise ConfigError(
+        f"A StrategyBoard shows a strategy's job or run, not a {kind}. "
+        'Start one with StrategyBoard(Funnel().start("...")).'
+    )
 
 
-def _answer(standing: Standing) -> Still:
+def _answer(snapshot: Snapshot) -> Content:
     """Return the final answer, once there is one."""
-    if not standing.ended or not standing.run.content:
-        return Still("", "")
-    text = _cut(standing.run.content)
-    return Still(rendered(text), clean(text))
+    if not snapshot.ended or not snapshot.run.content:
+        return Content()
+    text = cut(snapshot.run.content, _MOST, "run")
+    return Content(rendered(text), clean(text))
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _MOST else f"{text[:_MOST]}\n\n… {len(text) - _MOST:,} characters more are in the run"
+# --- charts ---
+
+_drawing: Final = threading.Lock()
+"""Matplotlib draws one figure at a time; ours are figures that pyplot, and so the user's own code, does not know of."""
+
+
+class _RunCharts:
+    """The charts of a run that has ended, drawn once, since each takes half a second.
+
+    Attributes:
+        content: All of them, once they are drawn.
+        error: What was wrong with one that could not be drawn.
+    """
+
+    def __init__(self) -> None:
+        self.content: Content | None = None
+        self.error: VictorError | None = None
+
+    def draw_later(self, run: StrategyRun, then: Callable[[], object]) -> None:
+        """Draw on a thread of its own, and call a function there afterwards."""
+
+        def work() -> None:
+            self.draw(run)
+            then()
+
+        # No daemon: Python waits for it at its end, since matplotlib's C++ cannot be left in the middle.
+        threading.Thread(target=work, name="victor-charts").start()
+
+    def draw(self, run: StrategyRun) -> None:
+        """Draw now, unless that was done."""
+        with _drawing:
+            if self.content is not None:
+                return
+            html = plain = ""
+            for kind in _kinds(run):
+                try:
+                    frame = picture(run.plot(kind))
+                except VictorError as error:
+                    self.error = error
+                else:
+                    html += f"<figure>{frame['text/html']}</figure>"
+                    plain += f"\n{frame['text/plain']}"
+            self.content = Content(f'<div class="victor-charts">{html}</div>' if html else "", plain.strip("\n"))
+
+
+def _kinds(run: StrategyRun) -> tuple[str, ...]:
+    """Return what is worth a chart: nothing of a run that sent nothing, a funnel only where something narrowed."""
+    if not any(row.status != "refused" for row in run.rows):
+        return ()
+    narrowed = any(len(stage.items) > len(stage.kept) > 0 for stage in run.stages)
+    return ("cost_by_stage", *(("funnel",) if narrowed else ()), "gantt")
+
+
+# --- the code that shows the same ---
+
+
+def _code(source: StrategyJob | StrategyRun, settings: Settings, baseline: str | None) -> str:
+    """Return the code that starts or runs the same strategy and shows its board; empty where that is not known."""
+    about = source if isinstance(source, StrategyRun) else source.progress
+    task = repr(about.task) if len(about.task) <= _LONGEST_LITERAL else "task"
+    more = f", baseline={baseline!r}" if baseline else ""
+    written, strategy = _written(about.strategy, settings)
+    if strategy is None or not _is_same(strategy, source):
+        return ""
+    if isinstance(source, StrategyRun):
+        return f"run = await {written}.run({task})\nStrategyBoard(run{more})"
+    options = _options(source.options)
+    if options is None:
+        return ""
+    line = f"StrategyBoard({written}.start({task}{options}){more})"
+    budget = next((limit.amount for limit in reversed(source.limits) if limit.name in _IN_CODE), None)
+    return line if budget is None else f'with session().budget.limit("{budget}"):\n    board = {line}\nboard'
+
+
+def _written(name: str, settings: Settings) -> tuple[str, Strategy | None]:
+    """Return how a strategy is written, and the strategy that this gives; None for one that is not known."""
+    if name.startswith(_SINGLE):
+        profile = name.removeprefix(_SINGLE)
+        return f"Single({profile!r})", Single(profile)
+    try:
+        found = find_strategy(name, settings)
+    except ConfigError:
+        return "", None
+    maker = BUILT_IN.get(name) if name not in settings.strategies else None
+    return (f"{maker.__name__}()" if isinstance(maker, type) else f"find_strategy({name!r})"), found
+
+
+def _is_same(strategy: Strategy, source: StrategyJob | StrategyRun) -> bool:
+    """Return whether a strategy would do what was done; of a run, only the stages that began are known."""
+    if not isinstance(source, StrategyRun):
+        return strategy.stages == source.stages
+    begun = {(stage.name, stage.profile): len(stage.replies) for stage in source.stages}
+    meant = {(stage.name, stage.profile): stage.n for stage in strategy.stages}
+    return bool(begun) and all(meant.get(stage) == calls for stage, calls in begun.items())
+
+
+def _options(options: Mapping[str, object]) -> str | None:
+    """Return options as code; None where one of them cannot be written down."""
+    given = {name: value for name, value in options.items() if value is not None and name != "run_id"}
+    if not all(isinstance(value, (str, int, float)) for value in given.values()):
+        return None
+    return "".join(f", {name}={value!r}" for name, value in given.items())

@@ -1,4 +1,4 @@
-"""The pulse of all widgets: what goes to the front end, in turn, and never more than so many messages a second."""
+"""Messages of all widgets to the front end: the newest of each, in turn, at a limited rate."""
 
 from __future__ import annotations
 
@@ -10,29 +10,28 @@ from typing import TYPE_CHECKING, Any, Final, cast
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    from victor_nb.notebook.widgets.base import Widget
-
+    from traitlets import HasTraits
 
 PER_SECOND: Final = 12
-"""Messages for all widgets of a kernel together, where they go on without a pause."""
+"""Messages of all widgets of a kernel together, while they go on without a pause: a page draws 20 with ease."""
 
 BURST: Final = 4
 """Messages that go out at once after a pause, so that a click is answered without a wait."""
 
 
 @dataclass(slots=True, eq=False)
-class _Look:
+class _Poll:
     every: float
     due: float
     work: Callable[[], object]
     ended: bool = False
 
 
-class Pulse:
+class Throttle:
     """One thread that sends what has changed, the newest of it only.
 
-    It starts with the first thing to do, and ends when nothing is left to do. Work that fails is reported as the
-    failure of any thread is, and is not done again; all other work goes on.
+    The thread starts with the first thing to do, and ends when nothing is left. Work that raises is reported by
+    `threading.excepthook` and is not done again; all other work goes on.
 
     Args:
         per_second: Messages that go out in a second without a pause.
@@ -47,39 +46,45 @@ class Pulse:
         self._changed = threading.Condition(threading.RLock())
         self._pending: dict[Hashable, Callable[[], object]] = {}
         self._traits: dict[int, dict[str, object]] = {}
-        self._looks: list[_Look] = []
+        self._polls: list[_Poll] = []
         self._thread: threading.Thread | None = None
         self._busy = False
 
-    def send(self, widget: Widget, **traits: object) -> None:
-        """Set traits of a widget, soon and in one message; what was to be set and was not sent yet is replaced."""
+    def send(self, widget: HasTraits, **traits: object) -> None:
+        """Set traits of a widget soon, in one message, if that changes anything; it replaces values not sent yet."""
         with self._changed:
-            self._traits.setdefault(id(widget), {}).update(traits)
-            self.put(id(widget), lambda: self._set(widget))
+            waiting = self._traits.setdefault(id(widget), {})
+            waiting.update(traits)
+            if self._busy or any(getattr(widget, name) != value for name, value in waiting.items()):
+                self.put(id(widget), lambda: self._set(widget))
+            else:
+                del self._traits[id(widget)]
+                self._pending.pop(id(widget), None)
+                self._changed.notify_all()
 
     def put(self, key: Hashable, work: Callable[[], object]) -> None:
-        """Do what sends one message, soon, in place of what waits under the same key."""
+        """Call a function that sends one message, soon, in place of what waits under the same key."""
         with self._changed:
             self._pending[key] = work
             self._wake()
 
-    def look(self, work: Callable[[], object], *, every: float) -> Callable[[], None]:
-        """Do something on the pulse's thread every so many seconds; return what ends that."""
-        look = _Look(every, time.monotonic(), work)
+    def poll(self, work: Callable[[], object], *, every: float) -> Callable[[], None]:
+        """Call a function every so many seconds; return what stops that."""
+        poll = _Poll(every, time.monotonic(), work)
         with self._changed:
-            self._looks.append(look)
+            self._polls.append(poll)
             self._wake()
 
-        def end() -> None:
+        def stop() -> None:
             with self._changed:
-                look.ended = True
-                self._looks = [each for each in self._looks if each is not look]
+                poll.ended = True
+                self._polls = [each for each in self._polls if each is not poll]
                 self._changed.notify_all()
 
-        return end
+        return stop
 
-    def idle(self, timeout: float = 10.0) -> bool:
-        """Wait until all that was put here is sent; tell whether that came within `timeout` seconds."""
+    def wait_idle(self, timeout: float = 10.0) -> bool:
+        """Wait at most `timeout` seconds until everything is sent; return whether it is."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._pending and not self._busy, timeout)
 
@@ -89,7 +94,7 @@ class Pulse:
             self._thread.start()
         self._changed.notify_all()
 
-    def _set(self, widget: Widget) -> None:
+    def _set(self, widget: HasTraits) -> None:
         with self._changed:
             traits = self._traits.pop(id(widget), {})
         changed = {name: value for name, value in traits.items() if getattr(widget, name) != value}
@@ -100,34 +105,46 @@ class Pulse:
 
     def _run(self) -> None:
         try:
-            while self._beat():
+            while self._step():
                 pass
         finally:
             with self._changed:
                 self._thread, self._busy = None, False
                 self._changed.notify_all()
-                if self._pending or self._looks:
+                if self._pending or self._polls:
                     self._wake()
 
-    def _beat(self) -> bool:
-        """Look around as often as is due, then send the next thing in its turn; tell whether to go on."""
-        for _ in range(len(self._looks)):
-            look = self._next_due()
-            if look is None:
+    def _step(self) -> bool:
+        """Do all polls that are due, then send the next message; return whether anything is left."""
+        for _ in range(len(self._polls)):
+            poll = self._take_due()
+            if poll is None:
                 break
-            look.work()
-            self._look_again(look)
-        self._wait_for_turn()
-        work = self._next()
+            poll.work()
+            with self._changed:
+                poll.due = time.monotonic() + poll.every
+                if not poll.ended:
+                    self._polls.append(poll)
+        self._wait_for_token()
+        work = self._take_message()
         if work is not None:
             work()
             with self._changed:
                 self._busy = False
                 self._changed.notify_all()
         with self._changed:
-            return bool(self._pending or self._looks)
+            return bool(self._pending or self._polls)
 
-    def _wait_for_turn(self) -> None:
+    def _take_due(self) -> _Poll | None:
+        """Take out a poll that is due; one that raises does not come back."""
+        now = time.monotonic()
+        with self._changed:
+            due = next((poll for poll in self._polls if poll.due <= now), None)
+            if due is not None:
+                self._polls.remove(due)
+            return due
+
+    def _wait_for_token(self) -> None:
         """Wait until one more message may go out, if any waits: a bucket of tokens that fills at the rate."""
         if not self._pending:
             return
@@ -137,36 +154,21 @@ class Pulse:
         if self._tokens < 1:
             time.sleep((1 - self._tokens) / self._rate)
 
-    def _next(self) -> Callable[[], object] | None:
-        """Return what is to be sent next, once there is something; None when it is time to look around, or to end."""
+    def _take_message(self) -> Callable[[], object] | None:
+        """Return the next message, waiting for one; None when a poll is due, or nothing is left to do."""
         with self._changed:
-            if not self._pending and self._looks:
-                self._changed.wait(max(0.0, min(look.due for look in self._looks) - time.monotonic()))
+            if not self._pending and self._polls:
+                self._changed.wait(max(0.0, min(poll.due for poll in self._polls) - time.monotonic()))
             if not self._pending:
                 return None
             self._busy = True
             self._tokens -= 1
             return self._pending.pop(next(iter(self._pending)))
 
-    def _next_due(self) -> _Look | None:
-        """Take out a look that is due, if any is: one that fails does not come back."""
-        now = time.monotonic()
-        with self._changed:
-            for place, look in enumerate(self._looks):
-                if look.due <= now:
-                    return self._looks.pop(place)
-            return None
 
-    def _look_again(self, look: _Look) -> None:
-        with self._changed:
-            look.due = time.monotonic() + look.every
-            if not look.ended:
-                self._looks.append(look)
+_throttle: Final = Throttle()
 
 
-_pulse: Final = Pulse()
-
-
-def pulse() -> Pulse:
-    """Return the pulse of this kernel."""
-    return _pulse
+def throttle() -> Throttle:
+    """Return the throttle of this kernel's widgets."""
+    return _throttle

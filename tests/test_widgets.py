@@ -1,22 +1,24 @@
-"""What all widgets share: the live view, its still twin, and what a kernel says for them."""
+"""What all widgets share: the live view, its fallback, and what a kernel says for them."""
 
 from __future__ import annotations
 
 import gc
+import re
 import sys
 import threading
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from ipywidgets import HTML
 from ipywidgets.widgets import widget as registry
 
 from cells import Kernel, ran
 from surfaces import Tags, seen, text_of
 from victor_nb import LedgerView, Playground, ProfilePicker, StrategyBoard, session
 from victor_nb.errors import PromptError, VictorError
-from victor_nb.notebook.widgets.base import HTML, VIEW, Surface, within
-from victor_nb.notebook.widgets.html import Still, still_line
-from victor_nb.notebook.widgets.throttle import BURST, PER_SECOND, pulse
+from victor_nb.notebook.widgets.base import VIEW, VictorWidget, descendants
+from victor_nb.notebook.widgets.html import Content
+from victor_nb.notebook.widgets.throttle import BURST, PER_SECOND, throttle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,10 +27,10 @@ if TYPE_CHECKING:
     from cells import Message, Shell
 
 pytest_plugins = ["surface_fixtures"]
-TWIN = "victor-twin"
+FALLBACK = "victor-fallback"
 
 
-class Note(Surface):
+class Note(VictorWidget):
     """The least that a widget can be."""
 
     title = "note"
@@ -37,10 +39,10 @@ class Note(Surface):
         super().__init__()
         self.page = HTML()
         self.looks = 0
-        self.furnish(self.page)
+        self.add_controls(self.page)
 
-    def still(self) -> Still:
-        return still_line(self.page.value or "empty")
+    def fallback(self) -> Content:
+        return Content.line(self.page.value or "empty")
 
 
 @pytest.fixture
@@ -85,7 +87,7 @@ def test_when_arguments_are_refused_then_nothing_is_made_and_nothing_complains(
     assert complaints == []
 
 
-def test_when_nobody_can_see_a_widget_then_its_twin_alone_is_shown(notebook: Shell) -> None:
+def test_when_nobody_can_see_a_widget_then_its_fallback_alone_is_shown(notebook: Shell) -> None:
     notebook.names["note"] = Note()
     (frame,) = notebook.run("note").frames
     assert VIEW not in frame
@@ -97,8 +99,8 @@ def test_when_a_widget_changes_in_a_terminal_then_nothing_is_written_over_the_pr
     note = notebook.names["note"] = Note()
     notebook.run("note")
     note.post(note.page, value="full")
-    note.changed()
-    assert pulse().idle()
+    note.refresh_fallback()
+    assert throttle().wait_idle()
     assert [text_of(each["data"]["text/html"]) for each in notebook._screen.outputs] == ["empty"]
 
 
@@ -108,28 +110,41 @@ def test_when_work_fails_then_one_line_says_so_and_the_session_keeps_it(notebook
     def fail() -> None:
         raise PromptError("The prompt is empty <b>. sk-0123456789abcdefghijklmnop")
 
-    assert not note.tried(fail)
+    assert not note.attempt(fail)
     assert "PromptError: The prompt is empty <b>." in seen(note)
     assert "sk-0123" not in seen(note)
     assert [type(error) for error in note.home.errors] == [PromptError]
-    note.tell(None)
+    note.show_message(None)
     assert "PromptError" not in seen(note)
 
 
 def test_when_it_rests_then_it_looks_no_more_until_it_is_shown_again(notebook: Shell) -> None:
     note, looked = Note(), threading.Event()
-    note.look(looked.set, every=0.001)
+    note.poll(looked.set, every=0.001)
     assert looked.wait(10)
-    note.rest()
-    assert pulse().idle()
+    note.stop_polling()
+    assert throttle().wait_idle()
     looked.clear()
-    note.resume()
+    note.start_polling()
     assert looked.wait(10)
     note.close()
 
 
+@pytest.mark.parametrize(("make", "most"), [(ProfilePicker, 4_200), (LedgerView, 5_000), (Playground, 5_000)])
+def test_when_a_fallback_is_saved_then_it_holds_no_rules_that_it_does_not_need(
+    notebook: Shell, make: Callable[[], VictorWidget], most: int
+) -> None:
+    notebook.names["widget"] = make()
+    (frame,) = notebook.run("widget").frames
+    html = frame["text/html"]
+    assert len(html) < most
+    style = html[html.index("<style>") : html.index("</style>")]
+    assert ".victor-fallback" in style
+    assert not re.search(r"widget-|victor-(?!fallback)(choices|stages|answer|figure)", style)
+
+
 def test_when_a_page_is_made_then_every_input_in_it_has_a_label(notebook: Shell) -> None:
-    for each in within(ProfilePicker()):
+    for each in descendants(ProfilePicker()):
         if hasattr(each, "description") and not isinstance(each, HTML):
             assert cast("Any", each).description
 
@@ -137,14 +152,14 @@ def test_when_a_page_is_made_then_every_input_in_it_has_a_label(notebook: Shell)
 # --- in a kernel ---
 
 
-def test_when_a_widget_is_shown_then_the_live_view_comes_first_and_the_twin_after_it(kernel: Kernel) -> None:
-    live, twin = ran(kernel.messages("%victor pick")).frames
+def test_when_a_widget_is_shown_then_the_live_view_comes_first_and_the_fallback_after_it(kernel: Kernel) -> None:
+    live, fallback = ran(kernel.messages("%victor pick")).frames
     assert "model_id" in live[VIEW]
     assert text_of(live["text/html"].replace("<!-- live -->", "")) == ""
     assert live["text/plain"] == "ProfilePicker('default')"
-    assert TWIN in twin["text/html"]
-    assert "%victor set profile=default" in twin["text/plain"]
-    assert Tags(twin["text/html"]).harm == []
+    assert FALLBACK in fallback["text/html"]
+    assert "%victor set profile=default" in fallback["text/plain"]
+    assert Tags(fallback["text/html"]).harm == []
 
 
 def test_when_a_widget_is_the_value_of_a_cell_then_it_is_shown_the_same(kernel: Kernel) -> None:
@@ -152,10 +167,11 @@ def test_when_a_widget_is_the_value_of_a_cell_then_it_is_shown_the_same(kernel: 
     assert [VIEW in frame for frame in frames] == [True, False]
 
 
-def test_when_a_choice_is_made_then_the_saved_twin_says_so(kernel: Kernel) -> None:
+def test_when_a_choice_is_made_then_the_saved_fallback_says_so(kernel: Kernel) -> None:
     kernel.run("from victor_nb import ProfilePicker\npicker = ProfilePicker()\npicker")
     messages = kernel.messages(
-        "from victor_nb.notebook.widgets.throttle import pulse\npicker.value = 'premium'\nassert pulse().idle()"
+        "from victor_nb.notebook.widgets.throttle import throttle\n"
+        "picker.value = 'premium'\nassert throttle().wait_idle()"
     )
     updates = [each.content["data"] for each in messages if each.kind == "update_display_data"]
     assert "%victor set profile=premium" in updates[-1]["text/plain"]
@@ -164,15 +180,15 @@ def test_when_a_choice_is_made_then_the_saved_twin_says_so(kernel: Kernel) -> No
 def test_when_widgets_change_all_the_time_then_few_messages_are_sent(kernel: Kernel) -> None:
     kernel.run(
         "import time\nfrom victor_nb import Playground, ProfilePicker\n"
-        "from victor_nb.notebook.widgets.throttle import pulse\nwidgets = [ProfilePicker(), Playground()]"
+        "from victor_nb.notebook.widgets.throttle import throttle\nwidgets = [ProfilePicker(), Playground()]"
     )
     messages = kernel.messages(
-        "assert pulse().idle()\nend = time.monotonic() + 2\nnumber = 0\n"
+        "assert throttle().wait_idle()\nend = time.monotonic() + 2\nnumber = 0\n"
         "while time.monotonic() < end:\n"
         "    number += 1\n"
         "    for widget in widgets:\n"
-        "        widget.tell(str(number))\n"
-        "        widget.changed()\n"
+        "        widget.show_message(str(number))\n"
+        "        widget.refresh_fallback()\n"
         "    time.sleep(0.001)\n"
         "print(number)"
     )
@@ -195,22 +211,23 @@ def run_as(kernel: Kernel, cell: str, code: str) -> None:
 
 def test_when_a_cell_runs_again_then_what_it_showed_before_rests(kernel: Kernel) -> None:
     kernel.run(
-        "from victor_nb.notebook.widgets.base import Surface\nfrom victor_nb.notebook.widgets.html import Still\n"
-        "class Clock(Surface):\n"
+        "from victor_nb.notebook.widgets.base import VictorWidget\n"
+        "from victor_nb.notebook.widgets.html import Content\n"
+        "class Clock(VictorWidget):\n"
         "    def __init__(self):\n"
         "        super().__init__()\n"
-        "        self.look(lambda: None, every=0.1)\n"
-        "    def still(self):\n"
-        "        return Still('', '')"
+        "        self.poll(lambda: None, every=0.1)\n"
+        "    def fallback(self):\n"
+        "        return Content('', '')"
     )
     run_as(kernel, "a", "first = Clock()\nfirst")
     run_as(kernel, "b", "first")
     run_as(kernel, "a", "second = Clock()\nsecond")
-    assert ran(kernel.messages("print(len(first._ends), len(second._ends))")).said == "1 1\n"
+    assert ran(kernel.messages("print(len(first._stops), len(second._stops))")).said == "1 1\n"
     run_as(kernel, "b", "third = Clock()\nthird")
-    assert ran(kernel.messages("print(len(first._ends), len(second._ends))")).said == "0 1\n"
+    assert ran(kernel.messages("print(len(first._stops), len(second._stops))")).said == "0 1\n"
     run_as(kernel, "b", "first")
-    assert ran(kernel.messages("print(len(first._ends), len(third._ends))")).said == "1 0\n"
+    assert ran(kernel.messages("print(len(first._stops), len(third._stops))")).said == "1 0\n"
 
 
 def test_when_nobody_watches_then_no_widget_is_sent(tmp_path: Path) -> None:

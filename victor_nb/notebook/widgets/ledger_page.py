@@ -1,0 +1,445 @@
+"""What a `LedgerView` shows: attempts as lines, as a table and in full, and what was spent, as HTML and plain text."""
+
+from __future__ import annotations
+
+import time
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from wcwidth import wcswidth
+
+from victor_nb.accounting.rows import SCHEMA
+from victor_nb.errors import ConfigError, did_you_mean
+from victor_nb.money import usd
+from victor_nb.notebook.display import MODES, price
+from victor_nb.notebook.markdown import clean, plain_table
+from victor_nb.notebook.widgets.html import Content, Html, block, cut, details, region, table, words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from victor_nb.accounting.budget import Limit
+    from victor_nb.accounting.ledger import Total
+    from victor_nb.accounting.rows import Row
+    from victor_nb.kernel import Session
+
+Key: TypeAlias = "tuple[str, int]"
+"""What identifies an attempt: its call, and which attempt of it."""
+
+ORDERS: Final[Mapping[str, str]] = {
+    "newest": "newest first",
+    "dearest": "dearest first",
+    "slowest": "slowest first",
+    "tokens": "most tokens first",
+    "failed": "failed first",
+}
+"""What rows may be sorted by, and the words for it."""
+
+_FAILED: Final = ("error", "refused", "partial", "interrupted")
+_RANKS: Final[Mapping[str, Callable[[Row, datetime], float]]] = {
+    "newest": lambda _, __: 0.0,  # as they come
+    "dearest": lambda row, _: 1.0 if row.cost is None else -float(row.cost),
+    "slowest": lambda row, now: 1.0 if (taken := seconds(row, now)) is None else -taken,
+    "tokens": lambda row, _: -((row.input_tokens or 0) + (row.output_tokens or 0)),
+    "failed": lambda row, _: _FAILED.index(row.status) if row.status in _FAILED else len(_FAILED),
+}
+_SEARCHED: Final = "profile provider model model_served mode status strategy stage error_type".split()
+
+SIGNS: Final[Mapping[str, str]] = {
+    "ok": "●",
+    "running": "○",
+    "error": "×",
+    "refused": "!",
+    "interrupted": "■",
+    "partial": "◐",
+}
+"""The sign beside the word of each status; `theme.css` colours a line by the sign that it begins with."""
+
+_COLUMNS: Final = ("  status", "time", "profile", "list USD", "took", "in", "out", "model", "note", "stage")
+"""The most important columns first: a narrow page shows no more of a line."""
+
+_NOTE: Final = _COLUMNS.index("note")
+_NUMBERS: Final = ("list USD", "took", "in", "out")
+_OPTIONAL: Final = ("stage", "note")
+_WIDEST: Final[Mapping[str, int]] = {"profile": 16, "model": 24, "stage": 18, "note": 48}
+_WIDEST_TITLE: Final = 60
+_ERROR_SHOWN: Final = 200  # characters of an error in plain text
+_MINUTE: Final = 60
+_EXACT: Final = 10  # seconds below which tenths are shown
+_COARSE: Final = 10 * _MINUTE  # seconds from which only minutes are shown
+
+
+# --- which rows ---
+
+
+@dataclass(frozen=True, slots=True)
+class RowQuery:
+    """Which rows of the ledger are shown, and in what order.
+
+    Attributes:
+        n: How many of the last attempts are looked at.
+        sort: One of `ORDERS`.
+        filter: Words that must all be found in a row.
+
+    Raises:
+        ConfigError: One of these cannot be used.
+    """
+
+    n: int = 200
+    sort: str = "newest"
+    filter: str = ""
+
+    MOST = 2_000
+    """Rows that a page takes without becoming slow."""
+
+    def __post_init__(self) -> None:
+        if type(self.n) is not int or not 1 <= self.n <= self.MOST:
+            raise ConfigError(f"n is a number of rows from 1 to {self.MOST:,}, not {self.n!r}.")
+        if type(self.sort) is not str or self.sort not in ORDERS:
+            close = did_you_mean(str(self.sort), ORDERS)
+            hint = f"Did you mean sort={close!r}?" if close else f"Known: {', '.join(ORDERS)}."
+            raise ConfigError(f"Rows cannot be sorted by {str(self.sort)[:40]!r}. {hint}")
+        if not isinstance(self.filter, str):  # pyright: ignore[reportUnnecessaryIsInstance] - notebooks have no types
+            raise ConfigError(f"filter is words to look for, such as filter='error fast', not {self.filter!r:.40}.")
+
+    def select(self, rows: Sequence[Row], now: datetime) -> list[Row]:
+        """Return the matching ones of rows that come oldest first; among equals the newest is first."""
+        wanted = self.filter.casefold().split()
+        found = [row for row in reversed(rows) if all(word in _text(row) for word in wanted)]
+        return sorted(found, key=lambda row: _RANKS[self.sort](row, now))
+
+
+def _text(row: Row) -> str:
+    return " ".join(getattr(row, name) or "" for name in _SEARCHED).casefold()
+
+
+def key(row: Row) -> Key:
+    """Return what identifies an attempt."""
+    return row.call_id, row.attempt
+
+
+def seconds(row: Row, now: datetime) -> float | None:
+    """Return how many seconds an attempt took, or takes so far; None where that is unknown."""
+    if row.status == "running":
+        return max(0.0, (now - row.ts).total_seconds())
+    return row.latency
+
+
+# --- rows as text ---
+
+
+def lines(rows: Sequence[Row], known: Sequence[Row], now: datetime) -> tuple[str, tuple[str, ...]]:
+    """Return a heading, and an aligned line of text for each row.
+
+    Args:
+        rows: The rows that are shown.
+        known: All rows at hand, from which it is known how often a call was tried.
+        now: The time that calls under way are measured by.
+    """
+    cells = _cells(rows, known, now)
+    kept = [index for index, name in enumerate(_COLUMNS) if name not in _OPTIONAL or any(row[index] for row in cells)]
+    table = [[row[index] for index in kept] for row in (_COLUMNS, *cells)]
+    widths = [max(map(_width, column)) for column in zip(*table, strict=True)]
+    head, *body = (_aligned(row, table[0], widths) for row in table)
+    return head, tuple(body)
+
+
+def _cells(rows: Sequence[Row], known: Sequence[Row], now: datetime) -> list[tuple[str, ...]]:
+    """Return the text of each of `_COLUMNS`, for each row."""
+    attempts = Counter(row.call_id for row in known)
+    return [
+        tuple(
+            _short(text, _WIDEST.get(name))
+            for name, text in zip(_COLUMNS, _texts(row, attempts[row.call_id], now), strict=True)
+        )
+        for row in rows
+    ]
+
+
+def _texts(row: Row, attempts: int, now: datetime) -> tuple[str, ...]:
+    notes = [row.error_type] if row.error_type else []
+    if attempts > 1 or row.attempt > 1:
+        notes.append(f"attempt {row.attempt}/{max(attempts, row.attempt)}")
+    if row.mode in MODES:
+        notes.append(MODES[row.mode])
+    status, at, cost, took, into, out = _measures(row, now)
+    return status, at, row.profile, cost, took, into, out, row.model, " · ".join(notes), row.stage or row.strategy or ""
+
+
+def _measures(row: Row, now: datetime) -> tuple[str, ...]:
+    """Return status, time of day, list price in USD, duration, and tokens in and out."""
+    counts = ("" if count is None else f"{count:,}" for count in (row.input_tokens, row.output_tokens))
+    status = f"{SIGNS.get(row.status, '?')} {row.status}"
+    return (status, f"{row.ts.astimezone():%H:%M:%S}", _cost(row), _duration(seconds(row, now)), *counts)
+
+
+def _cost(row: Row) -> str:
+    """Return an attempt's list price; nothing while it runs or if it was not answered."""
+    unanswered = row.status == "running" or (row.status in {"error", "refused"} and row.input_tokens is None)
+    return "" if unanswered and not row.cost else price(row.cost).removeprefix("USD ")
+
+
+def _duration(taken: float | None) -> str:
+    if taken is None:
+        return ""
+    if taken < _MINUTE:
+        return f"{taken:.1f} s" if taken < _EXACT else f"{taken:.0f} s"
+    minutes, rest = divmod(round(taken), _MINUTE)
+    return f"{minutes} min" if taken >= _COARSE else f"{minutes} min {rest:02} s"
+
+
+def _aligned(cells: Sequence[str], names: Sequence[str], widths: Sequence[int]) -> str:
+    padded: list[str] = []
+    for cell, name, width in zip(cells, names, widths, strict=True):
+        space = " " * (width - _width(cell))
+        padded.append(space + cell if name in _NUMBERS else cell + space)
+    return "  ".join(padded).rstrip()
+
+
+@lru_cache(maxsize=4_096)
+def _flat(text: str) -> str:
+    """Return a text on one line, without combining and control characters: each character has its own place."""
+    if text.isascii() and text.isprintable():
+        return text
+    flat = unicodedata.normalize("NFC", " ".join(clean(text).split()))
+    return flat if flat.isascii() else "".join(letter for letter in flat if unicodedata.category(letter)[0] not in "CM")
+
+
+def _width(text: str) -> int:
+    """Return how many columns a text takes: characters of East Asia take two."""
+    return len(text) if text.isascii() else max(0, wcswidth(text))
+
+
+def _short(text: str, widest: int | None) -> str:
+    """Return a text on one line, cut to a number of columns."""
+    text = _flat(text)
+    if widest is None or _width(text) <= widest:
+        return text
+    text = text[: widest - 1]
+    while _width(text) >= widest:
+        text = text[:-1]
+    return f"{text}…"
+
+
+# --- rows as HTML ---
+
+
+def call_table(rows: Sequence[Row], known: Sequence[Row], now: datetime, redact: Callable[[str], str]) -> Content:
+    """Return a table of attempts, with each error folded into its row.
+
+    Args:
+        rows: The attempts, in order.
+        known: All rows at hand, from which it is known how often a call was tried.
+        now: The time that calls under way are measured by.
+        redact: Takes keys out of a text.
+    """
+    cells = _cells(rows, known, now)
+    errors = [_error(row, redact) for row in rows]
+    html = [_folded(line, error) for line, error in zip(cells, errors, strict=True)]
+    names = tuple(name.strip() for name in _COLUMNS)
+    # Errors come last in plain text, where they widen no other column.
+    plain = [(*line, cut(error, _ERROR_SHOWN)) for line, error in zip(cells, errors, strict=True)]
+    found = region(table(names, html, caption="Attempts", numbers=_NUMBERS), "Attempts", "victor-wider")
+    return Content(found, clean(plain_table((*names, "error"), plain)))
+
+
+def _folded(cells: tuple[str, ...], error: str) -> tuple[object, ...]:
+    if not error:
+        return cells
+    note = details(words(cells[_NOTE]), block(error, "victor-bad", "victor-error"))
+    return (*cells[:_NOTE], note, *cells[_NOTE + 1 :])
+
+
+def row_details(row: Row, known: Sequence[Row], now: datetime, redact: Callable[[str], str]) -> str:
+    """Return all that is known of an attempt, in HTML.
+
+    Args:
+        row: The attempt.
+        known: All rows at hand; those of the same call are shown beside it.
+        now: The time that calls under way are measured by.
+        redact: Takes keys out of a text.
+    """
+    names = " · ".join(_short(name, _WIDEST_TITLE) for name in (row.profile, row.model))
+    title = words(redact(f"{SIGNS.get(row.status, '?')} {row.status} · {names}"))
+    parts = [f'<div class="victor-title">{title}</div>']
+    if error := _error(row, redact):
+        parts.append(block(error, "victor-bad", "victor-error"))
+    facts = "".join(f"<div>{words(name)}{words(redact(value))}</div>" for name, value in _facts(row))
+    parts.append(f'<div class="victor-facts">{facts}</div>')
+    same = sorted((each for each in known if each.call_id == row.call_id), key=lambda each: each.attempt)
+    if len(same) > 1:
+        parts.append(_attempts(same, now))
+    texts = (("prompt", row.prompt), ("answer", row.answer))
+    parts += [details(words(name), block(redact(text))) for name, text in texts if text]
+    return f'<div class="victor-detail" role="region" aria-label="The chosen call">{"".join(parts)}</div>'
+
+
+def _error(row: Row, redact: Callable[[str], str]) -> str:
+    return redact(": ".join(filter(None, (row.error_type, row.error))))
+
+
+def _facts(row: Row) -> Iterator[tuple[str, str]]:
+    """Yield each column that has a value, by its name in the frame, but for what is shown elsewhere."""
+    yield "ts", f"{row.ts.astimezone():%Y-%m-%d %H:%M:%S %Z}"
+    elsewhere = {"ts", "error", "error_type", "prompt", "answer", "status", "input_bytes"}
+    for name in SCHEMA:
+        value = getattr(row, name)
+        if name not in elsewhere and value is not None and value != {}:
+            yield name, _fact(name, value)
+
+
+def _fact(name: str, value: Any) -> str:  # noqa: ANN401 - what a column holds
+    match SCHEMA[name].name:
+        case "money":
+            return _usd(value)
+        case "seconds":
+            return f"{value:.3f} s"
+        case "tags":
+            return ", ".join(f"{key}={word}" for key, word in value.items())
+        case _:
+            return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _attempts(rows: Sequence[Row], now: datetime) -> Html:
+    """Return all attempts of one call as a table."""
+    cells: list[tuple[object, ...]] = []
+    for row in rows:
+        status, at, cost, took, into, out = _measures(row, now)
+        failure = " ".join(str(part) for part in (row.error_type, row.http_status) if part)
+        cells.append((row.attempt, at, status, took, into, out, cost, failure))
+    columns = ("attempt", "time", "status", "took", "in", "out", "list USD", "error")
+    caption = "All attempts of this call"
+    return region(table(columns, cells, caption=caption, numbers=_NUMBERS), caption, "victor-wider")
+
+
+# --- what was spent ---
+
+_HIGH: Final = 80  # per cent of a budget from which it is marked
+_REST: Final = 20
+"""The sums are read at most once in so many times as it takes to read them: at 100,000 rows that is a tenth second."""
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetState:
+    """A budget at one moment, in USD; what other kernels have spent counts as spent."""
+
+    name: str
+    amount: Decimal
+    spent: Decimal
+    held: Decimal
+
+    COLUMNS = ("budget of", "limit", "spent", "held", "left", "used")
+
+    @classmethod
+    def of(cls, limit: Limit) -> BudgetState:
+        """Return the state of a limit now."""
+        return cls(limit.name, limit.amount, limit.spent + limit.elsewhere, limit.held)
+
+    @property
+    def left(self) -> Decimal:
+        """USD that a further call may cost at most."""
+        return max(Decimal(0), self.amount - self.spent - self.held)
+
+    def share(self, part: Decimal) -> int:
+        """Return how many per cent of the budget a part is: at most 100, and 1 where it is anything at all."""
+        if self.amount <= 0 or part <= 0:
+            return 100 if part > 0 else 0
+        return min(100, max(1, int(100 * part / self.amount)))
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The text of each of `COLUMNS`."""
+        used = f"{self.share(self.spent + self.held)} %"
+        return (self.name, *map(usd, (self.amount, self.spent, self.held, self.left)), used)
+
+    @property
+    def html(self) -> str:
+        """A sentence and a bar."""
+        spent = self.share(self.spent)
+        held = min(100 - spent, self.share(self.held))
+        waiting = f", {usd(self.held)} held for calls under way" if self.held else ""
+        text = f"Budget of {self.name}: {usd(self.spent)} spent{waiting}, {usd(self.left)} left of {usd(self.amount)}"
+        high = " victor-bar-high" if spent + held >= _HIGH else ""
+        inner = f'<span style="width:{spent}%"></span><span class="victor-bar-held" style="width:{held}%"></span>'
+        bar = f'<div class="victor-bar{high}" aria-hidden="true">{inner}</div>'
+        return f'<div class="victor-budget">{words(text)}{bar}</div>'
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What a kernel has spent at one moment, and the state of its budgets."""
+
+    total: Total
+    budgets: tuple[BudgetState, ...]
+
+    @property
+    def figures(self) -> list[tuple[str, str]]:
+        """Names and values: list price, what was paid, calls, and counts that are not zero."""
+        total = self.total
+        unpriced = max(0, total.unpriced - total.running)  # what runs has no price yet; that is no lack
+        tried = f" in {total.attempts:,} attempts" if total.calls != total.attempts else ""
+        simulated = "simulated or replayed" if total.simulated < total.attempts else "all simulated or replayed"
+        counts = {"unpriced": unpriced, "under way": total.running, "failed": total.failed, simulated: total.simulated}
+        return [
+            ("list price", f"{'>= ' if unpriced else ''}{_usd(total.cost)}"),
+            ("billed", _usd(total.billed)),
+            ("calls", f"{total.calls:,}{tried}"),
+            *((name, f"{number:,}") for name, number in counts.items() if number),
+        ]
+
+    @property
+    def html(self) -> str:
+        """The figures, and a bar for each budget."""
+        figures = "".join(
+            f'<div class="victor-figure{" victor-bad" if name == "failed" else ""}">'
+            f"{words(value, 'victor-figure-said')}{words(name)}</div>"
+            for name, value in self.figures
+        )
+        return f'<div class="victor-figures">{figures}</div>{"".join(budget.html for budget in self.budgets)}'
+
+    @property
+    def content(self) -> Content:
+        """The figures on one line, and a table of the budgets."""
+        line = Content.line(" · ".join(f"{name}: {value}" for name, value in self.figures))
+        if not self.budgets:
+            return line
+        cells = [budget.cells for budget in self.budgets]
+        columns = BudgetState.COLUMNS
+        return line + Content.table(columns, cells, caption="Budgets", numbers=columns[1:])
+
+
+class SpendingReader:
+    """Reads what a kernel has spent, less often the longer it takes: the sums are over all rows.
+
+    Args:
+        home: The session.
+        clock: Seconds since any fixed time.
+    """
+
+    def __init__(self, home: Session, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._home = home
+        self._clock = clock
+        self._due = float("-inf")
+        self._version = -1
+        self._total: Total | None = None
+
+    def read(self) -> Spending:
+        """Return what was spent; the sums may be those of a moment ago."""
+        ledger, limits = self._home.ledger, self._home.budget.limits
+        began = self._clock()
+        if self._total is None or (ledger.version != self._version and began >= self._due):
+            self._version, self._total = ledger.version, ledger.total()
+            for limit in limits:
+                limit.refresh()
+            ended = self._clock()
+            self._due = ended + _REST * (ended - began)
+        return Spending(self._total, tuple(map(BudgetState.of, limits)))
+
+
+def _usd(amount: Decimal) -> str:
+    return usd(amount) if amount else "USD 0"
