@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Unpack
 from victor_nb.calls.call import Route
 from victor_nb.calls.request import CallOptions, Plan, make_request
 from victor_nb.calls.stream import Stream
-from victor_nb.errors import ClosedError, ProviderOpenError, SecretError
+from victor_nb.errors import ClosedError, SecretError
 from victor_nb.providers.spec import spec_of
 
 if TYPE_CHECKING:
@@ -222,22 +222,4 @@ def _open(profile: Profile, settings: Settings, runtime: Runtime) -> Provider:
     if key is not None and not _KEY.fullmatch(key.reveal()):
         variables = " or ".join(settings.key_variables(profile))
         raise SecretError(f"{failed}: what {variables} holds has characters that no key has. Copy the key again.")
-    base_url = settings.base_url(profile)
-    transport = runtime.wire.open(
-        runtime.mode, base_url=base_url, proxy=settings.proxy(base_url), sim_speed=settings.sim_speed
-    )
-    endpoint = Endpoint(
-        profile=profile.name,
-        spec=spec_of(profile.provider),
-        model=profile.model,
-        base_url=base_url,
-        key=key,
-        variables=settings.key_variables(profile),
-        timeouts=profile.timeout,
-        transport=transport,
-        redactor=settings.redactor(),
-    )
-    try:
-        return open_provider(endpoint)
-    except (ImportError, ValueError, TypeError) as error:
-        raise ProviderOpenError(f"{failed}: {endpoint.redactor.clean(str(error))}") from None
+    return open_provider(Endpoint.of(profile, settings, runtime.wire, mode=runtime.mode, key=key))

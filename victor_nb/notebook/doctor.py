@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from victor_nb.errors import VictorError
 from victor_nb.notebook.markdown import frame
 from victor_nb.providers.spec import spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import httpx2
-
     from victor_nb.config.profiles import Profile
     from victor_nb.kernel import Session
     from victor_nb.notebook.display import Bundle
+    from victor_nb.providers.base import Ping, Provider
+
+_OFFLINE: Final = frozenset(("simulate", "replay"))
+"""The modes in which no address is asked."""
 
 
 def profile_table(home: Session) -> Bundle:
@@ -96,17 +98,6 @@ def ending(home: Session, profile: Profile) -> str:
     return "model is deprecated" if outdated else ""
 
 
-_PATIENCE: Final = 4.0  # seconds for one address
-
-
-@dataclass(frozen=True, slots=True)
-class _Finding:
-    """What an address said."""
-
-    reachable: str
-    advice: str = ""
-
-
 def examine(home: Session) -> Bundle:
     """Return a row for each profile. In simulate mode the network is left alone.
 
@@ -114,19 +105,15 @@ def examine(home: Session) -> Bundle:
         KeyboardInterrupt: Stop was pressed; the look-ups were cancelled.
     """
     profiles = list(home.settings.profiles.values())
-    if home.mode in {"simulate", "replay"}:
-        findings = [_Finding(f"not asked: {home.mode}")] * len(profiles)
-    else:
-        findings = home.loop.start(lambda: _visit_all(home, profiles)).result()
-    rows = [_row(home, profile, finding) for profile, finding in zip(profiles, findings, strict=True)]
-    below = f"mode {home.mode}: no network was used." if home.mode in {"simulate", "replay"} else ""
+    rows = [_row(home, profile, ping) for profile, ping in zip(profiles, _ping_all(home, profiles), strict=True)]
+    below = f"mode {home.mode}: no network was used." if home.mode in _OFFLINE else ""
     return frame(["profile", "model", "key", "reachable", "USD per M in / out", "advice"], rows, below=below)
 
 
-def _row(home: Session, profile: Profile, finding: _Finding) -> tuple[str, ...]:
+def _row(home: Session, profile: Profile, ping: Ping) -> tuple[str, ...]:
     key = key_state(home, profile)
     rates = prices(home, profile)
-    advice = [finding.advice] if finding.advice else []
+    advice = [ping.advice] if ping.advice else []
     if end := ending(home, profile):
         advice.append(f"{end}: choose a newer one")
     if rates[0] == "unpriced":
@@ -137,39 +124,42 @@ def _row(home: Session, profile: Profile, finding: _Finding) -> tuple[str, ...]:
         profile.name,
         profile.model,
         key,
-        finding.reachable,
+        ping.reachable,
         " / ".join(dict.fromkeys(rates)),
         "; ".join(advice) or "ok",
     )
 
 
-async def _visit_all(home: Session, profiles: Sequence[Profile]) -> list[_Finding]:
-    return list(await asyncio.gather(*(_visit(home, profile) for profile in profiles)))
+def _ping_all(home: Session, profiles: Sequence[Profile]) -> list[Ping]:
+    """Ask the address of every profile for its models, all at once."""
+    from victor_nb.providers.base import Ping  # noqa: PLC0415 - httpx2 is slow to import
+
+    if home.mode in _OFFLINE:
+        return [Ping(f"not asked: {home.mode}")] * len(profiles)
+    clients = [_client(home, profile) for profile in profiles]  # here: the import of an SDK would stop the loop
+
+    async def ask() -> list[Ping]:
+        return await asyncio.gather(*(_ping(client) for client in clients))
+
+    return home.loop.start(ask).result()
 
 
-async def _visit(home: Session, profile: Profile) -> _Finding:
-    """Ask an address for its list of models: that costs nothing."""
-    import httpx2  # noqa: PLC0415 - slow to import
+def _client(home: Session, profile: Profile) -> Provider | Ping:
+    """Return a client without a key (a refusal shows that a server is there), or why there is none."""
+    from victor_nb.providers.base import Endpoint, Ping, open_provider  # noqa: PLC0415 - httpx2 is slow to import
 
-    spec = spec_of(profile.provider)
-    base_url = home.settings.base_url(profile)
-    transport = home.wire.open("live", base_url=base_url, proxy=home.settings.proxy(base_url), sim_speed=0.0)
     try:
-        async with asyncio.timeout(_PATIENCE), httpx2.AsyncClient(transport=transport, trust_env=False) as client:
-            answer = await client.get(base_url + spec.models_path)
-    except TimeoutError:
-        return _Finding(f"no answer in {_PATIENCE:g} s", f"check {base_url}")
-    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        return _Finding(f"no: {type(error).__name__}", spec.unreachable.format(base_url=base_url))
-    return _pulled(profile, answer) if profile.provider == "ollama" else _Finding("yes")
+        return open_provider(Endpoint.of(profile, home.settings, home.wire, mode="live", key=None))
+    except VictorError as error:
+        return Ping(f"no: {type(error).__name__}", str(error))
 
 
-def _pulled(profile: Profile, answer: httpx2.Response) -> _Finding:
-    """Tell whether ollama has the model; `qwen3` stands for `qwen3:latest`."""
+async def _ping(client: Provider | Ping) -> Ping:
+    from victor_nb.providers.base import Ping  # noqa: PLC0415 - httpx2 is slow to import
+
+    if isinstance(client, Ping):
+        return client
     try:
-        listing: Any = answer.json()
-        names = {str(model["name"]) for model in listing["models"]}
-    except (ValueError, KeyError, TypeError):
-        return _Finding("yes, but it is not ollama", "check base_url")
-    wanted = {profile.model, f"{profile.model}:latest"}
-    return _Finding("yes") if wanted & names else _Finding("yes", f"ollama pull {profile.model}")
+        return await client.ping()
+    finally:
+        await client.aclose()

@@ -14,13 +14,15 @@ from victor_nb.providers.http import finish, items, number, read, text
 from victor_nb.values import Delta, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from anthropic import AsyncStream
 
     from victor_nb.providers.base import Endpoint
     from victor_nb.values import ChatRequest
 
+_VERSION: Final = "2026-10-21"
+"""Of the API. A newer one would change what is taken and what is answered."""
 _LONGEST_PLAIN: Final = 21_333
 """Above it the SDK demands a stream: an hour for 128,000 tokens, ten minutes at the most."""
 _RETIRING: Final = re.compile("The model .* is deprecated", re.IGNORECASE)
@@ -50,8 +52,17 @@ class Anthropic(Provider):
             max_retries=0,
             timeout=self.http.timeout,
         )
-        # What the SDK picks up from the environment would replace a profile's key, or go to whatever server it names.
-        self._sdk._custom_headers = {}  # pyright: ignore[reportPrivateUsage] # noqa: SLF001 - there is no other door
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What the SDK sends when the environment adds nothing."""
+        return {
+            "accept": "application/json",
+            "anthropic-version": _VERSION,
+            "content-type": "application/json",
+            "user-agent": self._sdk.user_agent,
+            **self._sdk.auth_headers,
+        }
 
     def must_stream(self, request: ChatRequest) -> bool:
         """A large `max_tokens` is answered only as a stream."""

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 import httpx2
 
-from victor_nb.providers.translate import Border, guard_logs
+from victor_nb.errors import ProviderOpenError
+from victor_nb.providers.spec import spec_of
+from victor_nb.providers.translate import Translator, guard_logs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
-    from victor_nb.config.profiles import Timeouts
+    from victor_nb.config.profiles import Profile, Timeouts
     from victor_nb.config.secret import Redactor, Secret
+    from victor_nb.config.settings import Settings
     from victor_nb.providers.spec import Spec
-    from victor_nb.values import ChatRequest, Delta
+    from victor_nb.values import ChatRequest, Delta, Mode
+    from victor_nb.wire.transport import Wire
 
 # What a broken or foreign answer makes of a parser that trusted it.
 PARSE_FAILURES: Final = (
@@ -28,6 +33,12 @@ PARSE_FAILURES: Final = (
     AssertionError,
     RecursionError,
 )
+_PING_SECONDS: Final = 4.0  # a server that takes longer to list its models is no help in a notebook
+_OF_HTTP: Final = frozenset(
+    "accept accept-encoding connection content-length content-type host transfer-encoding user-agent".split()
+)
+_OF_THE_SDKS: Final = "x-stainless-"
+"""What the names of the headers begin with in which the SDKs describe themselves and the machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +55,40 @@ class Endpoint:
     transport: httpx2.AsyncBaseTransport
     redactor: Redactor
 
+    @classmethod
+    def of(cls, profile: Profile, settings: Settings, wire: Wire, *, mode: Mode, key: Secret | None) -> Endpoint:
+        """Return the endpoint of a profile, with a transport of its own.
+
+        Raises:
+            ConfigError: The mode has no transport.
+        """
+        base_url = settings.base_url(profile)
+        transport = wire.open(mode, base_url=base_url, proxy=settings.proxy(base_url), sim_speed=settings.sim_speed)
+        return cls(
+            profile=profile.name,
+            spec=spec_of(profile.provider),
+            model=profile.model,
+            base_url=base_url,
+            key=key,
+            variables=settings.key_variables(profile),
+            timeouts=profile.timeout,
+            transport=transport,
+            redactor=settings.redactor(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """What an address answered when it was asked for its models.
+
+    Attributes:
+        reachable: `yes`, or why not.
+        advice: What to do about it; "" for nothing.
+    """
+
+    reachable: str = "yes"
+    advice: str = ""
+
 
 class Provider(ABC):
     """A client of one provider for one profile."""
@@ -59,9 +104,26 @@ class Provider(ABC):
             timeout=httpx2.Timeout(None, connect=wait.connect),
             follow_redirects=False,  # a key is for the address it was given for
             trust_env=False,
+            event_hooks={"request": [self._set_headers]},
         )
-        self._border = Border(endpoint)
+        self._translator = Translator(endpoint)
         guard_logs(endpoint.redactor, endpoint.spec.loggers)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What is sent with every request, the key above all."""
+        return {}
+
+    async def _set_headers(self, request: httpx2.Request) -> None:
+        """Send our own headers and those of HTTP, and no others.
+
+        An SDK adds what the environment says (ANTHROPIC_CUSTOM_HEADERS, OPENAI_CUSTOM_HEADERS): it would replace a
+        profile's key, or go to whatever server the profile names.
+        """
+        kept = {
+            name: value for name, value in request.headers.items() if name in _OF_HTTP or name.startswith(_OF_THE_SDKS)
+        }
+        request.headers = httpx2.Headers({**kept, **self.headers})
 
     def must_stream(self, request: ChatRequest) -> bool:
         """Tell whether the provider answers this request only as a stream."""
@@ -93,7 +155,24 @@ class Provider(ABC):
             failure = error
         if failure is not None:
             # Outside the handler, so that a cause which holds a key does not hang on as the context either.
-            raise self._border.translate(failure) from self._border.cause(failure)
+            raise self._translator.translate(failure) from self._translator.cause(failure)
+
+    async def ping(self) -> Ping:
+        """Ask for the list of models, which is free, and tell whether the address answers. Never raises."""
+        base_url, spec = self.endpoint.base_url, self.endpoint.spec
+        try:
+            async with asyncio.timeout(_PING_SECONDS):
+                answer = await self.http.get(base_url + spec.models_path)
+        except TimeoutError:
+            return Ping(f"no answer in {_PING_SECONDS:g} s", f"check {base_url}")
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            return Ping(f"no: {type(error).__name__}", spec.unreachable.format(base_url=base_url))
+        return self.read_models(answer)
+
+    def read_models(self, answer: httpx2.Response) -> Ping:
+        """Read what a ping was answered with; any status shows that a server is there."""
+        del answer
+        return Ping()
 
     @property
     def read_timeout(self) -> httpx2.Timeout:
@@ -107,5 +186,13 @@ class Provider(ABC):
 
 
 def open_provider(endpoint: Endpoint) -> Provider:
-    """Return a client for an endpoint; the first one of a provider imports its SDK, which takes up to a second."""
-    return cast("type[Provider]", endpoint.spec.load_client())(endpoint)
+    """Return a client for an endpoint; the first one of a provider imports its SDK, which takes up to a second.
+
+    Raises:
+        ProviderOpenError: It cannot be made.
+    """
+    try:
+        return cast("type[Provider]", endpoint.spec.load_client())(endpoint)
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        words = endpoint.redactor.clean(str(error))
+    raise ProviderOpenError(f"Failed to create provider for profile {endpoint.profile!r}: {words}")

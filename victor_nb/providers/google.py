@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import quote
 
-from victor_nb.providers.http import PlainProvider, finish, items, lines, number, parse, read, text
-from victor_nb.providers.translate import StatusError
+from victor_nb.providers.http import PlainProvider, events, finish, items, number, read, text
 from victor_nb.values import Delta, Usage
 
 if TYPE_CHECKING:
@@ -49,12 +48,7 @@ class Google(PlainProvider):
         path = self._path(request.model, "streamGenerateContent?alt=sse")
         async with self.open(path, _body(request)) as response:
             request_id = response.headers.get("x-request-id")
-            async for line in lines(response):
-                if not line.startswith(b"data:"):
-                    continue
-                event = parse(line.removeprefix(b"data:"))
-                if "error" in event:
-                    raise StatusError(response.status_code, response.headers, event)
+            async for event in events(response, prefix=b"data:"):
                 yield _delta(event, request_id)
 
     def _path(self, model: str, verb: str) -> str:

@@ -1,10 +1,10 @@
-"""Providers without an SDK of ours: plain httpx2, JSON out and JSON in."""
+"""Clients without an SDK: JSON out and in over plain httpx2; and readers that take whatever shape an answer has."""
 
 from __future__ import annotations
 
 import json
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 from victor_nb.providers.base import Provider
 from victor_nb.providers.translate import StatusError
@@ -17,42 +17,51 @@ if TYPE_CHECKING:
     from victor_nb.values import FinishReason
 
 
+_JSON: Final = {"content-type": "application/json"}
+
+
 class PlainProvider(Provider):
     """Posts JSON to a path below the base URL."""
 
     failures: ClassVar[tuple[type[Exception], ...]] = (StatusError,)
 
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """What is sent with every request."""
-        return {}
-
     async def post(self, path: str, body: Mapping[str, object]) -> tuple[dict[str, object], httpx2.Headers]:
         """Return the JSON object that a plain request is answered with, and its headers."""
-        response = await self.http.post(self.endpoint.base_url + path, content=encode(body), headers=self._all_headers)
+        response = await self.http.post(self.endpoint.base_url + path, content=encode(body), headers=_JSON)
         _check(response, response.content)
         return parse(response.content), response.headers
 
     @asynccontextmanager
     async def open(self, path: str, body: Mapping[str, object]) -> AsyncGenerator[httpx2.Response]:
-        """Open a streamed answer; `lines` reads it."""
+        """Open a streamed answer; `events` reads it."""
         async with self.http.stream(
             "POST",
             self.endpoint.base_url + path,
             content=encode(body),
-            headers=self._all_headers,
+            headers=_JSON,
             timeout=self.read_timeout,
         ) as response:
             if not response.is_success:
                 _check(response, await response.aread())
             yield response
 
-    @property
-    def _all_headers(self) -> dict[str, str]:
-        return {"content-type": "application/json", **self.headers}
+
+async def events(response: httpx2.Response, *, prefix: bytes = b"") -> AsyncGenerator[dict[str, object]]:
+    """Yield the JSON objects of a stream, one a line (NDJSON), or after `data:` on its line (server-sent events).
+
+    Raises:
+        StatusError: One of them says that the answer is an error.
+        ValueError: One of them is no JSON object.
+    """
+    async for line in _lines(response):
+        if line and line.startswith(prefix):
+            event = parse(line.removeprefix(prefix))
+            if "error" in event:
+                raise StatusError(response.status_code, response.headers, event)
+            yield event
 
 
-async def lines(response: httpx2.Response) -> AsyncGenerator[bytes]:
+async def _lines(response: httpx2.Response) -> AsyncGenerator[bytes]:
     """Yield the lines of a stream. They end at a line feed only: other separators are part of a text."""
     rest = b""
     async for piece in response.aiter_bytes():

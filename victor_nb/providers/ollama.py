@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, cast
 
-from victor_nb.providers.http import PlainProvider, finish, lines, number, parse, read, text
+from victor_nb.providers.base import Ping
+from victor_nb.providers.http import PlainProvider, events, finish, items, number, parse, read, text
 from victor_nb.providers.translate import StatusError
 from victor_nb.values import Delta, Usage
 
@@ -40,13 +41,20 @@ class Ollama(PlainProvider):
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         """Ask for a stream."""
         async with self.open("/api/chat", _body(request, stream=True)) as response:
-            async for line in lines(response):
-                if not line:
-                    continue
-                event = parse(line)
-                if "error" in event:
-                    raise StatusError(response.status_code, response.headers, event)
+            async for event in events(response):
                 yield _delta(event, response.headers)
+
+    def read_models(self, answer: httpx2.Response) -> Ping:
+        """Tell whether the model has been pulled; `qwen3` stands for `qwen3:latest`."""
+        model = self.endpoint.model
+        try:
+            listing = parse(answer.content)
+        except ValueError:
+            listing = {}
+        if not isinstance(listing.get("models"), list):
+            return Ping("yes, but it is not ollama", "check base_url")
+        names = {text(read(each, "name")) for each in items(listing, "models")}
+        return Ping() if names & {model, f"{model}:latest"} else Ping("yes", f"ollama pull {model}")
 
 
 def _body(request: ChatRequest, *, stream: bool) -> dict[str, object]:

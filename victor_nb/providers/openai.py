@@ -14,7 +14,7 @@ from victor_nb.providers.http import finish, items, number, parse, read, text
 from victor_nb.values import Delta, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from victor_nb.providers.base import Endpoint
     from victor_nb.values import ChatRequest
@@ -35,17 +35,27 @@ class OpenAI(Provider):
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(endpoint)
-        key = endpoint.key.reveal() if endpoint.key else "none"
         self._sdk = AsyncOpenAI(
-            api_key=key,
+            api_key=self._key,
             base_url=endpoint.base_url,
             http_client=self.http,
             max_retries=0,
             timeout=self.http.timeout,
         )
-        # What the SDK picks up from the environment would replace a profile's key, or go to whatever server it names.
-        self._sdk._custom_headers = {}  # pyright: ignore[reportPrivateUsage] # noqa: SLF001 - there is no other door
-        self._sdk.organization = self._sdk.project = None
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What the SDK sends when the environment adds nothing."""
+        return {
+            "accept": "application/json",
+            "authorization": f"Bearer {self._key}",
+            "content-type": "application/json",
+            "user-agent": self._sdk.user_agent,
+        }
+
+    @property
+    def _key(self) -> str:
+        return self.endpoint.key.reveal() if self.endpoint.key else "none"
 
     async def ask(self, request: ChatRequest) -> Delta:
         """Ask plainly."""

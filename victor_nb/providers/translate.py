@@ -1,7 +1,4 @@
-"""The border: what SDKs and sockets raise becomes one family of errors, with every key taken out.
-
-No layer above knows an SDK's exception.
-"""
+"""What SDKs and sockets raise becomes one family of errors, with every key taken out; no layer above knows theirs."""
 
 from __future__ import annotations
 
@@ -18,72 +15,10 @@ import httpx2
 from victor_nb import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from victor_nb.config.secret import Redactor
     from victor_nb.providers.base import Endpoint
-
-
-_RETRY_INFO: Final = "type.googleapis.com/google.rpc.RetryInfo"
-_DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s", re.ASCII)
-
-
-def asked_wait(headers: httpx2.Headers, body: object) -> float | None:
-    """Return how many seconds a refusal asks to wait; None where it says nothing usable.
-
-    Args:
-        headers: `retry-after-ms` of OpenAI and Azure, else `retry-after` (RFC 9110, 10.2.3).
-        body: Google sends no header, but a `google.rpc.RetryInfo` among the error's details.
-    """
-    milliseconds = _number(headers.get("retry-after-ms", ""))
-    if milliseconds:  # 0 would be no wait at all, and the other header knows better
-        return milliseconds / 1000
-    given = headers.get("retry-after", "").strip()
-    found = (read(given) for read in (_number, _until) if given)
-    return next((seconds for seconds in found if seconds is not None), _delay(body))
-
-
-def _number(given: str) -> float | None:
-    try:
-        number = float(given)
-    except ValueError:
-        return None
-    return max(0.0, number) if math.isfinite(number) else None
-
-
-def _until(given: str) -> float | None:
-    try:
-        when = parsedate_to_datetime(given)
-    except (ValueError, OverflowError):
-        return None
-    return max(0.0, (when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
-
-
-def _delay(body: object) -> float | None:
-    """Read the `retryDelay` of google's error details, a duration such as `39s`; a list may be around the error."""
-    if isinstance(body, (str, bytes)):
-        try:
-            body = json.loads(body)
-        except (ValueError, RecursionError):
-            return None
-    if isinstance(body, list):
-        body = next(iter(cast("list[object]", body)), None)
-    outer = _mapping(body)
-    error = _mapping(outer.get("error")) or outer  # an SDK may have unwrapped it
-    for told in map(_mapping, _list(error.get("details"))):
-        delay = told.get("retryDelay")
-        if told.get("@type") == _RETRY_INFO and isinstance(delay, str) and (found := _DURATION.fullmatch(delay)):
-            return float(found[1]) or None
-    return None
-
-
-def _mapping(value: object) -> dict[str, object]:
-    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[object]:
-    return cast("list[object]", value) if isinstance(value, list) else []
-
 
 _LONGEST: Final = 300  # characters of a provider's own words
 _BY_STATUS: Final[dict[int, type[errors.ProviderError]]] = {
@@ -130,6 +65,11 @@ _NEXT: Final[dict[type[errors.ProviderError], str]] = {
     errors.OverloadedError: "Try again later, or ask another profile.",
     errors.RequestTimeoutError: "Raise timeout, or ask another profile.",
 }
+"""The next step after an error, unless the provider's spec has a better one."""
+_RETRY_INFO: Final = "type.googleapis.com/google.rpc.RetryInfo"
+_DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s", re.ASCII)
+_LOGGERS: Final = ("httpx2", "httpcore2", "aiohttp")
+"""What logs below every client; the loggers of an SDK are in its provider's spec."""
 
 
 class StatusError(Exception):
@@ -142,38 +82,30 @@ class StatusError(Exception):
         self.body = body
 
 
-class Border:
-    """Translates for one endpoint."""
+class Translator:
+    """Translates what one endpoint's client raises."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
+        self._who = endpoint.spec.name
 
     def cause(self, failure: Exception) -> Exception | None:
         """Return the failure as a cause, unless a traceback of it would print a key."""
-        link: BaseException | None = failure
-        while link is not None:
+        for link in _chain(failure, contexts=True):
             text = f"{link!r} {link}"
             if self._endpoint.redactor.clean(text) != text:
                 return None
-            link = link.__cause__ or link.__context__
         return failure
 
     def translate(self, failure: Exception) -> errors.ProviderError:
         """Return the error of ours that says what the failure means."""
-        link: BaseException | None = failure
-        while link is not None:
+        for link in _chain(failure):
             if isinstance(link, errors.ProviderError):
                 return link
             if (found := self._of_status(link)) or (found := self._of_transport(link)):
                 return found
-            link = link.__cause__
-        return self._make(
-            errors.MalformedAnswerError, f"the answer is not one of {self._who}'s protocol: {_words(failure)}"
-        )
-
-    @property
-    def _who(self) -> str:
-        return self._endpoint.spec.name
+        fact = f"the answer is not one of {self._who}'s protocol: {_words(failure)}"
+        return self._make(errors.MalformedAnswerError, fact)
 
     def _of_status(self, failure: BaseException) -> errors.ProviderError | None:
         """Translate an answer that says it is an error."""
@@ -181,9 +113,10 @@ class Border:
         status = cast("int | None", getattr(failure, "status_code", None))
         if status is None and not _is_mapping(body):
             return None
-        names = _names(body)
         if status is None or status < _FIRST_REDIRECT:
             # An error inside an answer that began well: only its name tells what it is.
+            inner = _details(body)
+            names = [str(inner[key]).lower() for key in ("type", "code", "status") if inner.get(key) is not None]
             status = next((_BY_NAME[name] for name in names if name in _BY_NAME), _FIRST_SERVER_ERROR)
         words = _message(body) or _words(failure)
         kind = _BY_STATUS.get(status) or (
@@ -203,84 +136,88 @@ class Border:
 
     def _of_transport(self, failure: BaseException) -> errors.ProviderError | None:
         """Translate a failure on the way."""
+        address, wait = self._endpoint.base_url, self._endpoint.timeouts
+        kind: type[errors.ProviderError] = errors.ConnectError
         match failure:
             case httpx2.ConnectTimeout():
-                wait = self._endpoint.timeouts.connect
-                return self._make(
-                    errors.RequestTimeoutError, f"{self._who} did not accept a connection within {wait:g} s"
-                )
+                kind, fact = errors.RequestTimeoutError, f"did not accept a connection within {wait.connect:g} s"
             case httpx2.TimeoutException():
-                wait = self._endpoint.timeouts.read
-                return self._make(errors.RequestTimeoutError, f"{self._who} sent nothing for {wait:g} s")
+                kind, fact = errors.RequestTimeoutError, f"sent nothing for {wait.read:g} s"
             case httpx2.ConnectError() | httpx2.ProxyError():
                 why = " (its certificate is not trusted)" if "certificate" in str(failure).lower() else ""
-                return self._make(errors.ConnectError, f"{self._who} cannot be reached at {self._address}{why}")
+                fact = f"cannot be reached at {address}{why}"
             case httpx2.UnsupportedProtocol() | httpx2.InvalidURL():
-                return self._make(errors.BadRequestError, f"{self._address} is not an address. Check base_url")
+                return self._make(errors.BadRequestError, f"{address} is not an address. Check base_url")
             case httpx2.DecodingError():
                 return self._make(errors.MalformedAnswerError, f"{self._who}'s answer cannot be decompressed")
             case httpx2.TransportError():
-                return self._make(errors.ConnectError, f"{self._who} hung up before the answer was complete")
+                fact = "hung up before the answer was complete"
             case _:
                 return None
-
-    @property
-    def _address(self) -> str:
-        return self._endpoint.base_url
+        return self._make(kind, f"{self._who} {fact}")
 
     def _make(self, kind: type[errors.ProviderError], fact: str, **more: Any) -> errors.ProviderError:
         """Make one error: fact, then next step, keys taken out."""
-        variables = " or ".join(self._endpoint.variables) or "the profile's api_key_env"
-        step = self._endpoint.spec.hints.get(kind) or _NEXT.get(kind, "")
-        step = step.format(variables=variables, model=self._endpoint.model)
-        clean = self._endpoint.redactor.clean(fact).rstrip(".")
-        return kind(
-            f"{self._endpoint.profile}: {clean}. {step}".rstrip(),
-            profile=self._endpoint.profile,
-            provider=self._who,
-            model=self._endpoint.model,
-            **more,
-        )
+        endpoint = self._endpoint
+        variables = " or ".join(endpoint.variables) or "the profile's api_key_env"
+        step = endpoint.spec.hints.get(kind) or _NEXT.get(kind, "")
+        step = step.format(variables=variables, model=endpoint.model)
+        clean = endpoint.redactor.clean(fact).rstrip(".")
+        text = f"{endpoint.profile}: {clean}. {step}".rstrip()
+        return kind(text, profile=endpoint.profile, provider=self._who, model=endpoint.model, **more)
+
+
+def _chain(failure: BaseException, *, contexts: bool = False) -> Iterator[BaseException]:
+    """Yield a failure, its cause, and so on."""
+    link: BaseException | None = failure
+    while link is not None:
+        yield link
+        link = link.__cause__ or (link.__context__ if contexts else None)
+
+
+# --- what an answer says of its error ---
+
+
+def _details(body: object) -> dict[str, object]:
+    """Return the object that describes an error: some providers wrap it in `error`, google in a list as well."""
+    if isinstance(body, list):
+        body = next(iter(cast("list[object]", body)), None)
+    outer = _mapping(body)
+    return _mapping(outer.get("error")) or outer  # an SDK may have unwrapped it
 
 
 def _is_mapping(value: object) -> bool:
     return isinstance(value, dict)
 
 
-def _words(failure: BaseException) -> str:
-    """Return what an exception says, on one line, shortened."""
-    text = " ".join(str(failure).split()) or type(failure).__name__
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-
-
-def _inner(body: object) -> dict[str, object]:
-    """Return the mapping that describes the error: some providers wrap it in `error`, google in a list as well."""
-    if isinstance(body, list) and body:
-        body = cast("list[object]", body)[0]
-    if not isinstance(body, dict):
-        return {}
-    mapping = cast("dict[str, object]", body)
-    inner = mapping.get("error")
-    return cast("dict[str, object]", inner) if isinstance(inner, dict) else mapping
-
-
-def _names(body: object) -> list[str]:
-    inner = _inner(body)
-    return [str(inner[key]).lower() for key in ("type", "code", "status") if inner.get(key) is not None]
+def _mapping(value: object) -> dict[str, object]:
+    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
 
 
 def _message(body: object) -> str:
     """Return the provider's own words from an error body."""
     if isinstance(body, (str, bytes)):
+        value = _parsed(body)
+        if value is not None:
+            return _message(value)
         text = body if isinstance(body, str) else body.decode("utf-8", "replace")
-        try:
-            return _message(json.loads(text))
-        except (ValueError, RecursionError):
-            stripped = re.sub(r"<[^>]*>", " ", text)
-            return _shorten(stripped)
-    inner = _inner(body)
+        return _shorten(re.sub(r"<[^>]*>", " ", text))
+    inner = _details(body)
     message = inner.get("message") or inner.get("error") or inner.get("detail")
     return _shorten(str(message)) if message else ""
+
+
+def _parsed(body: str | bytes) -> object:
+    """Return what JSON says; None where it is none."""
+    try:
+        return cast("object", json.loads(body))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _words(failure: BaseException) -> str:
+    """Return what an exception says, on one line, shortened."""
+    return _shorten(str(failure)) or type(failure).__name__
 
 
 def _shorten(text: str) -> str:
@@ -294,7 +231,51 @@ def _headers(failure: BaseException) -> httpx2.Headers:
     return headers if isinstance(headers, httpx2.Headers) else httpx2.Headers()
 
 
-_LOGGERS: Final = ("httpx2", "httpcore2", "aiohttp")
+# --- how long a refusal asks to wait ---
+
+
+def asked_wait(headers: httpx2.Headers, body: object) -> float | None:
+    """Return how many seconds a refusal asks to wait; None where it says nothing usable.
+
+    Args:
+        headers: `retry-after-ms` of OpenAI and Azure, else `retry-after` (RFC 9110, 10.2.3).
+        body: Google sends no header, but a `google.rpc.RetryInfo` among the error's details.
+    """
+    milliseconds = _number(headers.get("retry-after-ms", ""))
+    if milliseconds:  # 0 would be no wait at all, and the other header knows better
+        return milliseconds / 1000
+    given = headers.get("retry-after", "").strip()
+    found = (read(given) for read in (_number, _until) if given)
+    return next((seconds for seconds in found if seconds is not None), _delay(body))
+
+
+def _number(given: str) -> float | None:
+    try:
+        number = float(given)
+    except ValueError:
+        return None
+    return max(0.0, number) if math.isfinite(number) else None
+
+
+def _until(given: str) -> float | None:
+    try:
+        when = parsedate_to_datetime(given)
+    except (ValueError, OverflowError):
+        return None
+    return max(0.0, (when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+
+
+def _delay(body: object) -> float | None:
+    """Read the `retryDelay` of google's error details, a duration such as `39s`."""
+    listed = _details(_parsed(body) if isinstance(body, (str, bytes)) else body).get("details")
+    for detail in map(_mapping, cast("list[object]", listed) if isinstance(listed, list) else []):
+        delay = detail.get("retryDelay")
+        if detail.get("@type") == _RETRY_INFO and isinstance(delay, str) and (found := _DURATION.fullmatch(delay)):
+            return float(found[1]) or None
+    return None
+
+
+# --- keys in the logs of SDKs ---
 
 
 class _Guard(logging.Filter):
@@ -305,10 +286,10 @@ class _Guard(logging.Filter):
         self.redactors: set[Redactor] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        said = text = record.getMessage()
+        text = original = record.getMessage()
         for redactor in self.redactors:
             text = redactor.clean(text)
-        if text != said:
+        if text != original:
             record.msg, record.args = text, ()
         return True
 
@@ -317,9 +298,9 @@ _guard: Final = _Guard()
 
 
 def guard_logs(redactor: Redactor, loggers: Iterable[str]) -> None:
-    """Clean what the SDKs log from now on. A filter is not inherited, so each of their loggers gets it."""
+    """Clean what these loggers and those of the connections log from now on, their children's records included."""
     _guard.redactors.add(redactor)
     names = {*_LOGGERS, *loggers}
     for name in list(logging.root.manager.loggerDict):
-        if name.split(".")[0] in names:
+        if name.split(".")[0] in names:  # a filter is not inherited, so each logger gets it
             logging.getLogger(name).addFilter(_guard)
