@@ -35,17 +35,13 @@ STRAYS = {
     "OLLAMA_MODEL": "llama99",
     "GEMINI_MODEL": "gemini-99",
 }
-STRAY_HEADERS = "\n".join(
-    (
-        "X-Stray: stray",
-        "authorization: Bearer stray-key-stray-key",
-        "X-API-Key: stray-key-stray-key",
-        "Anthropic-Version: 2023-06-01",
-        "OpenAI-Organization: org-stray",
-        "User-Agent: stray",
-        "Accept: text/stray",
-    )
-)
+STRAY_HEADERS = """X-Stray: stray
+authorization: Bearer stray-key-stray-key
+X-API-Key: stray-key-stray-key
+Anthropic-Version: 2023-06-01
+OpenAI-Organization: org-stray
+User-Agent: stray
+Accept: text/stray"""
 OF_THE_SDKS = {
     "ANTHROPIC_AUTH_TOKEN": "stray-token-stray-token",
     "ANTHROPIC_CUSTOM_HEADERS": STRAY_HEADERS,

@@ -212,7 +212,8 @@ def _open(profile: Profile, settings: Settings, runtime: Runtime) -> Provider:
         SecretError: There is no key; the message names the variable to set.
         ConfigError: The client cannot be made.
     """
-    from victor_nb.providers.base import Endpoint, open_provider  # noqa: PLC0415 - httpx2 is not needed to import us
+    from victor_nb.providers.base import open_provider  # noqa: PLC0415 - httpx2 is not needed to import us
+    from victor_nb.providers.translate import Endpoint  # noqa: PLC0415 - with it
 
     key = settings.api_key(profile) if runtime.mode in {"live", "record"} else None
     failed = f"Failed to create provider for profile {profile.name!r}"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from anthropic import AsyncStream
 
-    from victor_nb.providers.base import Endpoint
+    from victor_nb.providers.translate import Endpoint
     from victor_nb.values import ChatRequest
 
 _VERSION: Final = "2026-10-21"

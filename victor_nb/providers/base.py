@@ -10,18 +10,13 @@ from typing import TYPE_CHECKING, ClassVar, Final, cast
 import httpx2
 
 from victor_nb.errors import ProviderOpenError
-from victor_nb.providers.spec import spec_of
 from victor_nb.providers.translate import Translator, guard_logs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
-    from victor_nb.config.profiles import Profile, Timeouts
-    from victor_nb.config.secret import Redactor, Secret
-    from victor_nb.config.settings import Settings
-    from victor_nb.providers.spec import Spec
-    from victor_nb.values import ChatRequest, Delta, Mode
-    from victor_nb.wire.transport import Wire
+    from victor_nb.providers.translate import Endpoint
+    from victor_nb.values import ChatRequest, Delta
 
 # What a broken or foreign answer makes of a parser that trusted it.
 PARSE_FAILURES: Final = (
@@ -39,42 +34,6 @@ _OF_HTTP: Final = frozenset(
 )
 _OF_THE_SDKS: Final = "x-stainless-"
 """What the names of the headers begin with in which the SDKs describe themselves and the machine."""
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where a profile's requests go, and with what."""
-
-    profile: str
-    spec: Spec
-    model: str
-    base_url: str
-    key: Secret | None
-    variables: tuple[str, ...]
-    timeouts: Timeouts
-    transport: httpx2.AsyncBaseTransport
-    redactor: Redactor
-
-    @classmethod
-    def of(cls, profile: Profile, settings: Settings, wire: Wire, *, mode: Mode, key: Secret | None) -> Endpoint:
-        """Return the endpoint of a profile, with a transport of its own.
-
-        Raises:
-            ConfigError: The mode has no transport.
-        """
-        base_url = settings.base_url(profile)
-        transport = wire.open(mode, base_url=base_url, proxy=settings.proxy(base_url), sim_speed=settings.sim_speed)
-        return cls(
-            profile=profile.name,
-            spec=spec_of(profile.provider),
-            model=profile.model,
-            base_url=base_url,
-            key=key,
-            variables=settings.key_variables(profile),
-            timeouts=profile.timeout,
-            transport=transport,
-            redactor=settings.redactor(),
-        )
 
 
 @dataclass(frozen=True, slots=True)

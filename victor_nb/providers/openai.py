@@ -16,7 +16,7 @@ from victor_nb.values import Delta, Usage
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from victor_nb.providers.base import Endpoint
+    from victor_nb.providers.translate import Endpoint
     from victor_nb.values import ChatRequest
 
 _FINISH: Final = {

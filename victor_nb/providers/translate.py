@@ -1,4 +1,7 @@
-"""What SDKs and sockets raise becomes one family of errors, with every key taken out; no layer above knows theirs."""
+"""Where requests go, and what it means when they fail.
+
+What SDKs and sockets raise becomes one family of errors, with every key taken out; no layer above knows theirs.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import json
 import logging
 import math
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -13,12 +17,17 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import httpx2
 
 from victor_nb import errors
+from victor_nb.providers.spec import spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from victor_nb.config.secret import Redactor
-    from victor_nb.providers.base import Endpoint
+    from victor_nb.config.profiles import Profile, Timeouts
+    from victor_nb.config.secret import Redactor, Secret
+    from victor_nb.config.settings import Settings
+    from victor_nb.providers.spec import Spec
+    from victor_nb.values import Mode
+    from victor_nb.wire.transport import Wire
 
 _LONGEST: Final = 300  # characters of a provider's own words
 _BY_STATUS: Final[dict[int, type[errors.ProviderError]]] = {
@@ -70,6 +79,42 @@ _RETRY_INFO: Final = "type.googleapis.com/google.rpc.RetryInfo"
 _DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s", re.ASCII)
 _LOGGERS: Final = ("httpx2", "httpcore2", "aiohttp")
 """What logs below every client; the loggers of an SDK are in its provider's spec."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a profile's requests go, and with what."""
+
+    profile: str
+    spec: Spec
+    model: str
+    base_url: str
+    key: Secret | None
+    variables: tuple[str, ...]
+    timeouts: Timeouts
+    transport: httpx2.AsyncBaseTransport
+    redactor: Redactor
+
+    @classmethod
+    def of(cls, profile: Profile, settings: Settings, wire: Wire, *, mode: Mode, key: Secret | None) -> Endpoint:
+        """Return the endpoint of a profile, with a transport of its own.
+
+        Raises:
+            ConfigError: The mode has no transport.
+        """
+        base_url = settings.base_url(profile)
+        transport = wire.open(mode, base_url=base_url, proxy=settings.proxy(base_url), sim_speed=settings.sim_speed)
+        return cls(
+            profile=profile.name,
+            spec=spec_of(profile.provider),
+            model=profile.model,
+            base_url=base_url,
+            key=key,
+            variables=settings.key_variables(profile),
+            timeouts=profile.timeout,
+            transport=transport,
+            redactor=settings.redactor(),
+        )
 
 
 class StatusError(Exception):
