@@ -14,6 +14,7 @@ import pytest
 from ledger_rows import NOON, row, running
 from victor_nb.accounting.ledger import Ledger, Row
 from victor_nb.errors import ClosedError, ConfigError
+from victor_nb.money import Total
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -207,6 +208,14 @@ def test_when_costs_are_summed_then_the_total_is_exact_and_admits_the_unknown(le
     assert (total.cost, total.billed) == (Decimal("0.012300001"), Decimal("0.000027"))
     assert (total.unpriced, total.calls, total.attempts) == (2, 1_002, 1_003)
     assert str(total) == ">= USD 0.0123 (2 unpriced)"
+
+
+def test_when_only_the_price_is_unknown_then_the_bill_is_not(ledger: Ledger) -> None:
+    ledger.finish(row("simulated", mode="simulate", cost=None, billed=Decimal(0)))
+    ledger.finish(row("paid"))
+    total = ledger.total()
+    assert (total.unpriced, total.unbilled, total.exact_cost, total.exact_billed) == (1, 0, None, total.billed)
+    assert Total.of(ledger.rows()) == Total(total.cost, total.billed, total.unpriced, total.unbilled)
 
 
 def test_when_attempts_ended_in_different_ways_then_the_total_counts_them(ledger: Ledger) -> None:

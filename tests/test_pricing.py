@@ -6,13 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal, localcontext
+from typing import Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from victor_nb.accounting.pricing import PriceBook, Rates
-from victor_nb.money import from_nanos, quantise, to_nanos, usd
+from victor_nb.money import Total, add, at_least, exact_sum, from_nanos, quantise, to_nanos, usd
 from victor_nb.providers.spec import ANTHROPIC
 from victor_nb.values import Usage
 
@@ -261,3 +262,49 @@ def test_when_money_is_said_then_it_has_four_places_or_two_digits(amount: str, t
 )
 def test_when_money_is_quantised_then_it_has_no_idle_zeros(amount: str, text: str) -> None:
     assert str(quantise(Decimal(amount))) == text
+
+
+# --- sums ---
+
+
+@dataclass(frozen=True)
+class Part:
+    """What money was asked for."""
+
+    cost: Decimal | None
+    billed: Decimal | None
+
+
+CENT: Final = Decimal("0.01")
+
+
+def test_when_parts_are_unknown_then_the_total_counts_them_for_cost_and_bill_each() -> None:
+    total = Total.of([Part(CENT, CENT), Part(None, Decimal(0)), Part(CENT, None), Part(None, None)])
+    assert total == Total(Decimal("0.02"), CENT, unpriced=2, unbilled=2)
+    assert (total.exact_cost, total.exact_billed) == (None, None)
+    assert str(total) == ">= USD 0.0200 (2 unpriced)"
+    simulated = Total.of([Part(None, Decimal(0)), Part(CENT, Decimal(0))])
+    assert (simulated.exact_cost, simulated.exact_billed) == (None, 0)
+    assert at_least(simulated.billed, simulated.unbilled) == "USD 0.0000"
+    assert str(Total.of([])) == str(Total()) == "USD 0.0000"
+
+
+def test_when_totals_are_added_then_they_are_as_of_all_their_parts() -> None:
+    parts = [Part(CENT, Decimal(0)), Part(None, CENT), Part(CENT, None)]
+    assert sum((Total.of([part]) for part in parts), Total()) == Total.of(parts)
+    assert sum(Total.of([part]) for part in parts) == Total.of(parts)
+    assert str(Total(unpriced=12_345)) == ">= USD 0.0000 (12,345 unpriced)"
+
+
+def test_when_a_notebook_lowers_its_precision_then_sums_stay_exact() -> None:
+    amounts = [Decimal("12345.678901234"), Decimal("0.000000001")]
+    with localcontext(prec=3):
+        total = Total.of(Part(amount, amount) for amount in amounts) + Total(CENT, CENT)
+        assert exact_sum(amounts) == Decimal("12345.678901235")
+    assert total == Total(Decimal("12345.688901235"), Decimal("12345.688901235"))
+
+
+def test_when_any_amount_is_unknown_then_there_is_no_exact_sum() -> None:
+    assert (exact_sum([CENT, None]), exact_sum([]), exact_sum([CENT, CENT])) == (None, 0, Decimal("0.02"))
+    assert add([CENT, None, None]) == (CENT, 2)
+    assert usd(None) == "unpriced"

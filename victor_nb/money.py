@@ -1,9 +1,14 @@
-"""USD as exact decimals in the program and as integer nano-dollars on disk."""
+"""USD: exact decimals in the program, integer nano-dollars on disk, sums that admit what is unknown, and their text."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal
-from typing import Final
+from functools import reduce
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 NANOS_PER_USD: Final = 1_000_000_000
 """The smallest amount that is kept: a thousandth of what one token of the cheapest hosted model costs."""
@@ -11,6 +16,7 @@ NANOS_PER_USD: Final = 1_000_000_000
 EXACT: Final = Context(prec=60, rounding=ROUND_HALF_EVEN)
 """Our own arithmetic: a notebook that lowers the precision of its own decimals must not round its bill."""
 
+_ZERO: Final = Decimal(0)
 _NANO: Final = Decimal("1e-9")
 _LARGEST: Final = Decimal((1 << 63) - 1).scaleb(-9)
 
@@ -33,11 +39,92 @@ def from_nanos(nanos: int) -> Decimal:
     return _plain(Decimal(nanos).scaleb(-9, context=EXACT))
 
 
-def usd(amount: Decimal) -> str:
-    """Say an amount of money: `USD 0.0041`, and two digits of what is smaller. Never a bare dollar sign: it is math."""
+def usd(amount: Decimal | None) -> str:
+    """Write an amount: `USD 0.0041`, two digits of what is smaller, `unpriced` for None; no dollar sign: it is math."""
+    if amount is None:
+        return "unpriced"
     if amount == 0 or abs(amount) >= Decimal("0.0001"):
         return f"USD {amount:.4f}"
     return f"USD {amount.quantize(Decimal(1).scaleb(amount.adjusted() - 1), context=EXACT):f}"
+
+
+def at_least(known: Decimal, unknown: int) -> str:
+    """Write a sum of which parts may be unknown: `USD 0.0123`, or `>= USD 0.0123 (2 unpriced)`."""
+    return f">= {usd(known)} ({unknown:,} unpriced)" if unknown else usd(known)
+
+
+class Paid(Protocol):
+    """What money was asked for: a row of the ledger, a reply, or another total's parts."""
+
+    @property
+    def cost(self) -> Decimal | None:
+        """List price in USD; None when unknown."""
+        ...
+
+    @property
+    def billed(self) -> Decimal | None:
+        """What was really paid, in USD; None when unknown."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """List price and bill of several attempts or replies, in USD: the sums of what is known, and how many are not.
+
+    Attributes:
+        cost: List price of all whose price is known; a lower bound where `unpriced` is not 0.
+        billed: What was really paid, as far as it is known.
+        unpriced: How many have no known list price; attempts under way are among them.
+        unbilled: For how many it is not known what was paid.
+    """
+
+    cost: Decimal = _ZERO
+    billed: Decimal = _ZERO
+    unpriced: int = 0
+    unbilled: int = 0
+
+    @classmethod
+    def of(cls, parts: Iterable[Paid]) -> Total:
+        """Add rows or replies up."""
+        seen = list(parts)
+        cost, unpriced = add(part.cost for part in seen)
+        billed, unbilled = add(part.billed for part in seen)
+        return Total(cost, billed, unpriced, unbilled)
+
+    @property
+    def exact_cost(self) -> Decimal | None:
+        """The list price; None when that of any part is unknown."""
+        return None if self.unpriced else self.cost
+
+    @property
+    def exact_billed(self) -> Decimal | None:
+        """What was really paid; None when that is unknown for any part."""
+        return None if self.unbilled else self.billed
+
+    def __add__(self, other: Total) -> Total:
+        cost, billed = EXACT.add(self.cost, other.cost), EXACT.add(self.billed, other.billed)
+        return Total(cost, billed, self.unpriced + other.unpriced, self.unbilled + other.unbilled)
+
+    def __radd__(self, other: int) -> Total:
+        """Let `sum(totals)` start at its 0."""
+        return self if other == 0 else NotImplemented
+
+    def __str__(self) -> str:
+        """Write the list price."""
+        return at_least(self.cost, self.unpriced)
+
+
+def add(amounts: Iterable[Decimal | None]) -> tuple[Decimal, int]:
+    """Return the sum of the known amounts, and how many are unknown."""
+    seen = list(amounts)
+    known = [amount for amount in seen if amount is not None]
+    return reduce(EXACT.add, known, _ZERO), len(seen) - len(known)
+
+
+def exact_sum(amounts: Iterable[Decimal | None]) -> Decimal | None:
+    """Return the sum of the amounts; None when any is unknown."""
+    known, unknown = add(amounts)
+    return None if unknown else known
 
 
 def _plain(amount: Decimal) -> Decimal:

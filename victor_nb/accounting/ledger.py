@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
 from victor_nb.accounting.rows import MOMENT, SCHEMA, SELECTION, Row, decode, encode, fetch
 from victor_nb.accounting.store import Writer
 from victor_nb.errors import ConfigError
-from victor_nb.money import NANOS_PER_USD, from_nanos, usd
+from victor_nb.money import NANOS_PER_USD, Total, from_nanos
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
-    from decimal import Decimal
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from victor_nb.accounting.rows import Cell
     from victor_nb.values import Mode
 
-__all__ = ["Ledger", "Row", "Scope", "Total"]
+__all__ = ["Ledger", "LedgerTotal", "Row", "Scope"]
 
 Result = TypeVar("Result")
 Scope: TypeAlias = Literal["kernel", "all"]
@@ -37,7 +36,7 @@ _CLAUSES: Final = {"kernel": "kernel = :kernel", "all": "TRUE"}
 _SUMS: Final = f"""
     COALESCE(SUM(cost / {NANOS_PER_USD}), 0), COALESCE(SUM(cost % {NANOS_PER_USD}), 0),
     COALESCE(SUM(billed / {NANOS_PER_USD}), 0), COALESCE(SUM(billed % {NANOS_PER_USD}), 0),
-    COUNT(*) - COUNT(cost), COUNT(*), COUNT(*) FILTER (WHERE status = 'running'),
+    COUNT(*) - COUNT(cost), COUNT(*) - COUNT(billed), COUNT(*), COUNT(*) FILTER (WHERE status = 'running'),
     COUNT(*) FILTER (WHERE status IN ('error', 'refused')), COUNT(*) FILTER (WHERE mode IN ('simulate', 'replay'))"""
 """Dollars and the nanos beyond them apart: the sum of the nanos alone would overflow at nine billion dollars."""
 _CALLS: Final = "(SELECT COUNT(*) FROM (SELECT DISTINCT kernel, call_id FROM attempts WHERE {}))"
@@ -45,13 +44,10 @@ _CALLS: Final = "(SELECT COUNT(*) FROM (SELECT DISTINCT kernel, call_id FROM att
 
 
 @dataclass(frozen=True, slots=True)
-class Total:
-    """What the attempts of a ledger cost together.
+class LedgerTotal(Total):
+    """What the attempts of a ledger cost together, and how many they are.
 
     Attributes:
-        cost: List price in USD of all whose price is known; a lower bound where `unpriced` is not 0.
-        billed: What was really paid in USD, as far as it is known.
-        unpriced: Attempts whose cost is not known, or not yet: those under way are among them.
         calls: Calls, however often each was tried.
         attempts: Rows.
         running: Attempts that are under way, or whose kernel ended before they did.
@@ -59,17 +55,11 @@ class Total:
         simulated: Attempts that were simulated or replayed; nobody was paid for them.
     """
 
-    cost: Decimal
-    billed: Decimal
-    unpriced: int
-    calls: int
-    attempts: int
-    running: int
-    failed: int
-    simulated: int
-
-    def __str__(self) -> str:
-        return f">= {usd(self.cost)} ({self.unpriced} unpriced)" if self.unpriced else usd(self.cost)
+    calls: int = 0
+    attempts: int = 0
+    running: int = 0
+    failed: int = 0
+    simulated: int = 0
 
 
 class Ledger:
@@ -149,7 +139,7 @@ class Ledger:
         frame: pd.DataFrame = resolve_name(_FRAME)(self._ask(query, values, fetch))
         return frame
 
-    def total(self, scope: Scope = "kernel", *, since: datetime | None = None) -> Total:
+    def total(self, scope: Scope = "kernel", *, since: datetime | None = None) -> LedgerTotal:
         """Return the exact sums over the attempts that started at `since` or later.
 
         They are read from the rows: 100,000 take about a tenth of a second.
@@ -199,22 +189,19 @@ def _clause(scope: Scope) -> str:
     return _CLAUSES[scope]
 
 
-def _total(sums: Sequence[int]) -> Total:
-    dollars, rest, billed_dollars, billed_rest, unpriced, attempts, running, failed, simulated, calls = sums
-    return Total(
-        cost=_joined(dollars, rest),
-        billed=_joined(billed_dollars, billed_rest),
+def _total(sums: Sequence[int]) -> LedgerTotal:
+    dollars, nanos, billed_dollars, billed_nanos, unpriced, unbilled, attempts, running, failed, simulated, calls = sums
+    return LedgerTotal(
+        cost=from_nanos(dollars * NANOS_PER_USD + nanos),
+        billed=from_nanos(billed_dollars * NANOS_PER_USD + billed_nanos),
         unpriced=unpriced,
+        unbilled=unbilled,
         calls=calls,
         attempts=attempts,
         running=running,
         failed=failed,
         simulated=simulated,
     )
-
-
-def _joined(dollars: int, nanos: int) -> Decimal:
-    return from_nanos(dollars * NANOS_PER_USD + nanos)
 
 
 def _nothing(_db: sqlite3.Connection) -> None:

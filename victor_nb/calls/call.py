@@ -26,6 +26,7 @@ from victor_nb.errors import (
     VictorError,
     VictorWarning,
 )
+from victor_nb.money import Total
 from victor_nb.providers.spec import takes_temperature
 from victor_nb.values import ORIGIN, Origin, Reply
 
@@ -112,7 +113,7 @@ class Call:
         finally:
             self.plan.running.discard(self)
             self._ended = time.perf_counter()
-            hold.settle(self._record.cost)
+            hold.settle(self._record.spent.exact_cost)
         reply = self.reply("ok" if self._attempt and self._attempt.draft.finish_reason else "partial")
         self.plan.runtime.last = reply
         return reply
@@ -134,13 +135,14 @@ class Call:
     def reply(self, status: ReplyStatus) -> Reply:
         """Return what has arrived, as a reply of that status."""
         profile, draft, record = self.plan.profile, self._attempt and self._attempt.draft, self._record
+        spent = record.spent
         first = self._attempt.first if self._attempt else None
         notes = [*self._notes, *(["tokens estimated: the provider reported none"] if record.estimated else [])]
         return Reply(
             content=draft.text if draft else "",
             usage=record.usage,
-            cost=record.cost,
-            billed=record.billed,
+            cost=spent.exact_cost,
+            billed=spent.exact_billed,
             profile=profile.name,
             provider=profile.provider,
             model=profile.model,
@@ -366,13 +368,12 @@ class Route:
         """Add what the profiles that failed have used: a reply is what all of it took."""
         for call, error in self._failed:
             lost = call.reply("interrupted")
-            cost = None if reply.cost is None or lost.cost is None else reply.cost + lost.cost
-            billed = None if reply.billed is None or lost.billed is None else reply.billed + lost.billed
+            spent = Total.of((reply, lost))
             reply = replace(
                 reply,
                 usage=reply.usage + lost.usage,
-                cost=cost,
-                billed=billed,
+                cost=spent.exact_cost,
+                billed=spent.exact_billed,
                 attempts=reply.attempts + lost.attempts,
                 latency=reply.latency + lost.latency,
                 notes=(*reply.notes, f"{lost.profile} failed ({type(error).__name__})"),

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from victor_nb.accounting.rows import Row
 from victor_nb.errors import ConnectError
+from victor_nb.money import Total
 from victor_nb.providers.spec import spec_of
 from victor_nb.values import BYTES_PER_TOKEN, Price, Usage, estimate_tokens
 
@@ -165,14 +166,9 @@ class Record:
         return sum((usage for _, usage in self._finished), Usage())
 
     @property
-    def cost(self) -> Decimal | None:
-        """List price of all attempts together; None when that of any is unknown."""
-        return _total([row.cost for row, _ in self._finished])
-
-    @property
-    def billed(self) -> Decimal | None:
-        """What all attempts together were really paid for; None when that is unknown for any."""
-        return _total([row.billed for row, _ in self._finished])
+    def spent(self) -> Total:
+        """Cost and bill of all attempts together."""
+        return Total.of(row for row, _ in self._finished)
 
     @property
     def estimated(self) -> bool:
@@ -251,8 +247,3 @@ def _with_tokens(row: Row, usage: Usage) -> Row:
         reasoning_tokens=usage.reasoning_tokens,
         cache_write_1h_tokens=usage.cache_write_1h_tokens,
     )
-
-
-def _total(amounts: list[Decimal | None]) -> Decimal | None:
-    known = [amount for amount in amounts if amount is not None]
-    return sum(known, Decimal(0)) if len(known) == len(amounts) else None

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from victor_nb.errors import ConfigError
-from victor_nb.money import usd
+from victor_nb.money import exact_sum, usd
 from victor_nb.values import Usage
 from victor_nb.workflows.stages import Stage
 from victor_nb.workflows.strategies import Strategy
@@ -86,7 +86,7 @@ def savings(run: StrategyRun, baseline: str, kind: Baseline, *, measure: bool = 
     tariff = find_tariff(baseline, run.pool)
     if kind == "same_calls":
         costs = same_calls(run.rows, tariff)
-        words, cost, estimated = f"the same calls at {baseline}'s prices", _sum(costs), False
+        words, cost, estimated = f"the same calls at {baseline}'s prices", exact_sum(costs), False
     elif kind == "one_call":
         costs = [Decimal(0) for _ in run.rows]
         words, estimated = f"one call to {baseline}", not measure
@@ -141,8 +141,3 @@ def measured(run: StrategyRun, profile: str) -> Decimal | None:
         raise ConfigError(f"{profile!r} is a model. To measure it, name a profile that asks it.")
     direct = Strategy("baseline", [Stage("one_call", profile, "{{ task }}")])
     return direct.run_sync(run.task, pool=run.pool).cost
-
-
-def _sum(costs: list[Decimal | None]) -> Decimal | None:
-    known = [cost for cost in costs if cost is not None]
-    return sum(known, Decimal(0)) if len(known) == len(costs) else None

@@ -6,23 +6,23 @@ import asyncio
 import pkgutil
 import warnings
 from dataclasses import dataclass, field
-from decimal import Decimal
 from math import nan
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, Unpack, cast
 from uuid import uuid4
 
 from victor_nb.errors import ConfigError, VictorError, VictorInterrupted, VictorWarning
+from victor_nb.money import Total, exact_sum
 from victor_nb.workflows.baselines import one_call, same_calls
 from victor_nb.workflows.checks import FAULTS, as_check
 from victor_nb.workflows.judge import Score, judge, scores
 from victor_nb.workflows.orchestrator_pool import kernel_pool
-from victor_nb.workflows.progress import total
 from victor_nb.workflows.progress_bar import Bar, Tally
 from victor_nb.workflows.strategies import Single, find_strategy
 from victor_nb.workflows.what_if import find_tariff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from decimal import Decimal
 
     import pandas as pd
 
@@ -90,13 +90,11 @@ class Contest:
 
     def _tally(self) -> Tally:
         ended, total = list(self.entries), len(self.tasks) * len(self.strategies)
-        spent = [entry.run.spent for entry in ended if entry.run is not None]
         return Tally(
             done=len(ended),
             total=total,
             failed=sum(entry.error is not None for entry in ended),
-            cost=sum((each.cost for each in spent), Decimal(0)),
-            unpriced=sum(each.unpriced for each in spent),
+            spent=sum((entry.run.spent for entry in ended if entry.run is not None), Total()),
             now="judging" if len(ended) == total else "",
         )
 
@@ -195,7 +193,7 @@ class Contest:
         measured: Decimal | None = direct.run.cost if direct is not None and direct.run is not None else None
         return {
             "baseline": tariff.name,
-            "same_calls": total(same_calls(run.rows, tariff)),
+            "same_calls": exact_sum(same_calls(run.rows, tariff)),
             "one_call": one_call(run, tariff) if measured is None else measured,
             "estimated": measured is None,
         }

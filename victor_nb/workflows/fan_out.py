@@ -7,18 +7,18 @@ import pkgutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, cast, get_args
 from uuid import uuid4
 
 from victor_nb.errors import ConfigError, FanOutError, VictorError, VictorInterrupted
-from victor_nb.money import usd
+from victor_nb.money import Total, usd
 from victor_nb.values import Reply, Usage
 from victor_nb.workflows.progress_bar import Bar, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from decimal import Decimal
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -112,10 +112,14 @@ class Replies(Mapping[str, "Outcome | tuple[Outcome, ...]"]):
         return sum((reply.usage for reply in self.ok), Usage())
 
     @property
+    def spent(self) -> Total:
+        """What the answers cost as far as it is known, and how many are not priced."""
+        return Total.of(self.ok)
+
+    @property
     def cost(self) -> Decimal | None:
         """List price of all answers together in USD; None when that of any is unknown."""
-        costs = [reply.cost for reply in self.ok]
-        return None if None in costs else sum((cost for cost in costs if cost is not None), Decimal(0))
+        return self.spent.exact_cost
 
     @property
     def serial(self) -> float:
@@ -143,8 +147,7 @@ def _short(value: Outcome | tuple[Outcome, ...]) -> str:
     if isinstance(value, tuple):
         return f"{sum(isinstance(each, Reply) for each in value)} of {len(value)} ok"
     if isinstance(value, Reply):
-        cost = "unpriced" if value.cost is None else usd(value.cost)
-        return f"{value.status}, {cost}"
+        return f"{value.status}, {usd(value.cost)}"
     return type(value).__name__
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from victor_nb.errors import PartialAnswerError
+from victor_nb.money import exact_sum
 from victor_nb.values import Reply
 from victor_nb.workflows.lists import numbered, spoken
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from victor_nb.workflows.fan_out import Lane
     from victor_nb.workflows.stages import Stage
 
@@ -108,7 +110,7 @@ class StageProgress:
             total=stage.n,
             texts=tuple(_text(lane) for lane in lanes),
             kept=len(work.kept),
-            cost=total(costs),
+            cost=exact_sum(costs),
         )
 
 
@@ -152,19 +154,13 @@ class Progress:
     @property
     def cost(self) -> Decimal | None:
         """List price in USD of the calls that have ended; None when that of any is unknown."""
-        return total([stage.cost for stage in self.stages])
+        return exact_sum(stage.cost for stage in self.stages)
 
     def __str__(self) -> str:
         """Say it on one line: `funnel · select (fast) · 11 of 13 calls · 4.2 s`."""
         stage = self.current
         where = f"{stage.name} ({stage.profile})" if stage else "ended" if self.ended else "starting"
         return f"{self.strategy} · {where} · {self.done} of {self.total} calls · {self.wall:.1f} s"
-
-
-def total(costs: list[Decimal | None]) -> Decimal | None:
-    """Return the sum, None when any part of it is unknown."""
-    known = [cost for cost in costs if cost is not None]
-    return sum(known, Decimal(0)) if len(known) == len(costs) else None
 
 
 def _text(lane: Lane) -> str:

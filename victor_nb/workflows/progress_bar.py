@@ -7,12 +7,11 @@ import pkgutil
 import sys
 import threading
 import time
-from dataclasses import dataclass
-from decimal import Decimal
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from victor_nb.errors import VictorError
-from victor_nb.money import usd
+from victor_nb.money import Total
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -44,16 +43,14 @@ class Tally:
     Attributes:
         done: Parts that have ended, well or not.
         failed: Those of them that failed.
-        cost: List price in USD of what has ended, as far as it is known.
-        unpriced: Parts of which it is not.
+        spent: What has ended cost, as far as it is known.
         now: What goes on now, where that says more.
     """
 
     done: int
     total: int
     failed: int = 0
-    cost: Decimal = Decimal(0)
-    unpriced: int = 0
+    spent: Total = field(default_factory=Total)
     now: str = ""
 
     @classmethod
@@ -63,15 +60,12 @@ class Tally:
         failed = sum(isinstance(outcome, VictorError) for outcome in ended)
         # An error without a reply brought nothing that is paid for, as far as anybody knows.
         replies = [getattr(each, "reply", None) if isinstance(each, VictorError) else each for each in ended]
-        costs = [reply.cost for reply in replies if reply is not None]
-        known = [cost for cost in costs if cost is not None]
-        return cls(len(ended), total, failed, sum(known, Decimal(0)), len(costs) - len(known), now)
+        return cls(len(ended), total, failed, Total.of(reply for reply in replies if reply is not None), now)
 
     def __str__(self) -> str:
         """Say it: `120/200 · 2 failed · USD 0.0123`."""
-        spent = f">= {usd(self.cost)} ({self.unpriced} unpriced)" if self.unpriced else usd(self.cost)
         failed = f"{self.failed} failed" if self.failed else ""
-        return " · ".join(filter(None, (f"{self.done}/{self.total}", self.now, failed, spent)))
+        return " · ".join(filter(None, (f"{self.done}/{self.total}", self.now, failed, str(self.spent))))
 
 
 class Meter(Protocol):

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import pkgutil
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import TYPE_CHECKING, Final, Literal
 
-from victor_nb.accounting.ledger import Total
+from victor_nb.money import Total, exact_sum
 from victor_nb.values import Usage
-from victor_nb.workflows.progress import total
 from victor_nb.workflows.what_if import usage_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from decimal import Decimal
 
     import pandas as pd
     from matplotlib.axes import Axes
@@ -127,27 +126,17 @@ class StrategyRun:
     @property
     def spent(self) -> Total:
         """What its attempts cost as far as it is known, and how many are not priced."""
-        known = [row for row in self.rows if row.cost is not None]
-        return Total(
-            cost=sum((row.cost for row in known if row.cost is not None), Decimal(0)),
-            billed=sum((row.billed for row in self.rows if row.billed is not None), Decimal(0)),
-            unpriced=len(self.rows) - len(known),
-            calls=self.calls,
-            attempts=len(self.rows),
-            running=sum(row.status == "running" for row in self.rows),
-            failed=sum(row.status in {"error", "refused"} for row in self.rows),
-            simulated=sum(row.mode in {"simulate", "replay"} for row in self.rows),
-        )
+        return Total.of(self.rows)
 
     @property
     def cost(self) -> Decimal | None:
         """List price in USD of all attempts, failed ones too; None when that of any is unknown."""
-        return total([row.cost for row in self.rows])
+        return self.spent.exact_cost
 
     @property
     def billed(self) -> Decimal | None:
         """What was really paid, in USD; None when that is unknown for any attempt."""
-        return total([row.billed for row in self.rows])
+        return self.spent.exact_billed
 
     @property
     def usage(self) -> Usage:
@@ -260,7 +249,7 @@ def _result(work: Work, rows: Iterable[Row], now: float) -> StageResult:
         notes=tuple(work.notes),
         began=work.began or 0.0,
         ended=now if work.ended is None else work.ended,
-        cost=total([row.cost for row in own]),
+        cost=exact_sum(row.cost for row in own),
         state=work.state,
         accepted=work.accepted,
     )

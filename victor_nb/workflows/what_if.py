@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from victor_nb.accounting.ledger import Ledger
 from victor_nb.accounting.rows import Row
 from victor_nb.errors import ConfigError, did_you_mean
+from victor_nb.money import add
 from victor_nb.values import Usage
 from victor_nb.workflows.orchestrator_pool import kernel_pool
 
@@ -151,7 +152,7 @@ def _summed(records: Sequence[Mapping[str, Any]]) -> list[dict[str, object]]:
 
 def _group(profile: str, what_if: str, records: Sequence[Mapping[str, Any]]) -> dict[str, object]:
     priced = [record for record in records if record["saved"] is not None]
-    cost, other = (sum((record[name] for record in priced), Decimal(0)) for name in ("cost", "what_if_cost"))
+    cost, other = (add(record[name] for record in priced)[0] for name in ("cost", "what_if_cost"))
     return {
         "profile": profile,
         "what_if": what_if,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from victor_nb.accounting.budget import Limit
-    from victor_nb.accounting.ledger import Total
+    from victor_nb.accounting.ledger import LedgerTotal
     from victor_nb.accounting.rows import Row
     from victor_nb.kernel import Session
 
@@ -374,7 +374,7 @@ class BudgetState:
 class Spending:
     """What a kernel has spent at one moment, and the state of its budgets."""
 
-    total: Total
+    total: LedgerTotal
     budgets: tuple[BudgetState, ...]
 
     @property
@@ -426,7 +426,7 @@ class SpendingReader:
         self._clock = clock
         self._due = float("-inf")
         self._version = -1
-        self._total: Total | None = None
+        self._total: LedgerTotal | None = None
 
     def read(self) -> Spending:
         """Return what was spent; the sums may be those of a moment ago."""
