@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
 from cells import MARKDOWN, PLAIN, PROFILES, Shell, prompt, sent, write
+from ledger_rows import row
 from servers import Answer, Server, faults
 from victor_nb.errors import ConfigError, ProfileNotFoundError
 from victor_nb.kernel import session
@@ -42,7 +44,7 @@ def test_when_the_state_is_asked_for_then_it_is_told(shell: Shell) -> None:
     status = shell.run("%victor").plain
     assert "simulate (VICTOR_MODE fixes it)" in status
     assert "fast, local (default: fast)" in status
-    assert "USD 0, 0 calls" in status
+    assert "USD 0.0000, 0 calls" in status
 
 
 def test_when_profiles_are_listed_then_prices_and_keys_are_told_but_no_key(live: Shell) -> None:
@@ -52,6 +54,17 @@ def test_when_profiles_are_listed_then_prices_and_keys_are_told_but_no_key(live:
     assert "Be other." in live.run("%victor profiles other").plain
     assert CANARY not in shown + live.run("%victor profiles other").plain
     assert isinstance(live.fail("%victor profiles fst"), ProfileNotFoundError)
+
+
+def test_when_a_price_is_unknown_then_list_price_and_bill_each_say_how_much_is(live: Shell) -> None:
+    ledger = session().ledger
+    ledger.finish(row("simulated", mode="simulate", cost=None, billed=Decimal(0)))
+    ledger.finish(row("paid", cost=Decimal("0.5"), billed=Decimal("0.5")))
+    ledger.finish(row("late", status="error", error_type="RequestTimeoutError", cost=None, billed=None))
+    shown = live.run("%victor cost").plain
+    assert "Paid: >= USD 0.5000 (1 unpriced); list price: >= USD 0.5000 (2 unpriced)." in shown
+    assert re.search(r"^total .* >= USD 0\.5000 \(2 unpriced\)$", shown, re.MULTILINE)
+    assert ">= USD 0.5000 (1 unpriced), 3 calls, 3 attempts" in live.run("%victor status").plain
 
 
 def test_when_costs_are_asked_for_then_groups_add_up_to_the_total(live: Shell, server: Server) -> None:

@@ -8,9 +8,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from victor_nb.errors import MagicError, did_you_mean
-from victor_nb.money import usd
+from victor_nb.money import Total, at_least, usd
 from victor_nb.notebook.boundary import redacted
-from victor_nb.notebook.display import price, reply_frame
+from victor_nb.notebook.display import reply_frame
 from victor_nb.notebook.doctor import examine, keys_missing, one_profile, profile_table
 from victor_nb.notebook.grammar import SETTABLE, read, refuse_both, split
 from victor_nb.notebook.help import LINE
@@ -74,8 +74,6 @@ def _source(home: Session, kind: str) -> object:
 GROUPS: Final = ("profile", "model", "provider", "strategy", "stage", "mode", "status", "notebook", "day")
 """What `%victor cost by=` takes."""
 
-_UNANSWERED: Final = frozenset({"error", "refused"})
-
 
 def by(home: Session, group: str) -> Bundle:
     """Return what this kernel has spent, by a column of the ledger, dearest first."""
@@ -85,12 +83,12 @@ def by(home: Session, group: str) -> Bundle:
         groups.setdefault(str(name), []).append(row)
     if not groups:
         return frame([], [], above="Nothing has been asked yet.")
-    ordered = sorted(groups.items(), key=lambda item: _cost(item[1]), reverse=True)
+    ordered = sorted(groups.items(), key=lambda item: Total.of(item[1]).cost, reverse=True)
     rows = [(name, *_line(found)) for name, found in ordered]
-    total = home.ledger.total()
     everything = [row for found in groups.values() for row in found]
     rows.append(("total", *_line(everything)))
-    paid = f"Paid: {amount(total.billed, total.unpriced)}; list price: {amount(total.cost, total.unpriced)}."
+    total = Total.of(everything)
+    paid = f"Paid: {at_least(total.billed, total.unbilled)}; list price: {total}."
     return frame([group, "calls", "attempts", "tokens in", "tokens out", "list price"], rows, below=paid)
 
 
@@ -106,7 +104,7 @@ def last_rows(home: Session, number: int) -> Bundle:
             row.status,
             _count(row.input_tokens),
             _count(row.output_tokens),
-            price(row.cost),
+            usd(row.cost),
             "" if row.latency is None else f"{row.latency:.2f} s",
             row.error_type or "",
         )
@@ -117,29 +115,14 @@ def last_rows(home: Session, number: int) -> Bundle:
     return frame(columns, cells, below=below if rows else "Nothing has been asked yet.")
 
 
-def amount(cost: Decimal, unpriced: int) -> str:
-    """Say a sum of which some parts may be unknown."""
-    known = usd(cost) if cost else "USD 0"
-    return f">= {known} ({unpriced} unpriced)" if unpriced else known
-
-
 def _line(rows: list[Row]) -> tuple[str, str, str, str, str]:
     return (
         f"{len({row.call_id for row in rows}):,}",
         f"{len(rows):,}",
         _count(_sum(row.input_tokens for row in rows)),
         _count(_sum(row.output_tokens for row in rows)),
-        amount(_cost(rows), sum(_unpriced(row) for row in rows)),
+        str(Total.of(rows)),
     )
-
-
-def _cost(rows: Iterable[Row]) -> Decimal:
-    return sum((row.cost for row in rows if row.cost is not None), Decimal(0))
-
-
-def _unpriced(row: Row) -> bool:
-    """Tell whether a row used tokens at an unknown price: one that was never answered did not."""
-    return row.cost is None and not (row.status in _UNANSWERED and row.input_tokens is None)
 
 
 def _sum(counts: Iterable[int | None]) -> int:
@@ -201,7 +184,7 @@ def _status(desk: Desk, home: Session) -> Bundle:
         ("profiles", f"{', '.join(settings.profiles)} (default: {settings.default})"),
         ("settings", "built in" if settings.built_in else settings.source),
         ("keys", f"not set: {', '.join(missing)}" if missing else "all that this mode needs are set"),
-        ("spent here", f"{amount(total.billed, total.unpriced)}, {total.calls} calls, {total.attempts} attempts"),
+        ("spent here", f"{at_least(total.billed, total.unbilled)}, {total.calls} calls, {total.attempts} attempts"),
     ]
     if home.chats:
         rows.append(("chats", ", ".join(home.chats)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import json
 import time
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 from uuid import uuid4
 
@@ -90,17 +89,12 @@ def bill(reply: Reply) -> str:
     return " · ".join(_parts(reply))
 
 
-def price(cost: Decimal | None) -> str:
-    """Say a cost in USD; an unknown one is not 0."""
-    return "unpriced" if cost is None else usd(cost)
-
-
 def _parts(reply: Reply) -> Iterator[str]:
     yield reply.profile
     if reply.model != reply.profile:
         yield reply.model
     yield f"{reply.usage.input_tokens:,} -> {reply.usage.output_tokens:,} tok"
-    yield price(reply.cost)
+    yield usd(reply.cost)
     yield f"{reply.latency:.1f} s"
     if reply.mode in MODES:
         yield MODES[reply.mode]
@@ -321,13 +315,10 @@ def label(lane: Lane | Entry) -> str:
 def replies_summary(replies: Replies) -> str:
     """Return the bill of all: tokens, list price, wall and serial seconds, and who failed."""
     usage, ok, failed = replies.usage, replies.ok, replies.failed
-    unpriced = sum(reply.cost is None for reply in ok)
-    known = sum((reply.cost for reply in ok if reply.cost is not None), Decimal(0))
-    money = f">= {usd(known)} ({unpriced} unpriced)" if unpriced else usd(known)
     parts = [
         f"{len(ok)} answers",
         f"{usage.input_tokens:,} -> {usage.output_tokens:,} tok",
-        money,
+        str(replies.spent),
         f"{replies.wall:.1f} s wall, {replies.serial:.1f} s serial",
         *dict.fromkeys(MODES[reply.mode] for reply in ok if reply.mode in MODES),
     ]
@@ -394,7 +385,7 @@ class LiveStages:
         self._last = now
         progress = job.progress
         rows = [
-            (stage.name, stage.profile, stage.state, f"{stage.done} of {stage.total}", stage.kept, price(stage.cost))
+            (stage.name, stage.profile, stage.state, f"{stage.done} of {stage.total}", stage.kept, usd(stage.cost))
             for stage in progress.stages
         ]
         tail = " ".join(progress.text[-_TAIL_staging:].split())
@@ -411,7 +402,7 @@ class LiveStages:
                 f"{stage.ended - stage.began:.1f} s",
                 len(stage.replies),
                 f"{len(stage.kept)} of {len(stage.items)}" if len(stage.items) > 1 else "",
-                price(stage.cost),
+                usd(stage.cost),
             )
             for stage in run.stages
         ]
@@ -430,13 +421,12 @@ class LiveStages:
 
 def run_summary(run: StrategyRun) -> str:
     """Return the bill of a run: `funnel · 13 calls · 5,300 -> 2,100 tok · USD 0.0316 · 8.1 s wall, 21.4 s serial`."""
-    spent, usage = run.spent, run.usage
-    money = f">= {usd(spent.cost)} ({spent.unpriced} unpriced)" if spent.unpriced else usd(spent.cost)
+    usage = run.usage
     parts = [
         run.strategy,
         f"{run.calls} calls",
         f"{usage.input_tokens:,} -> {usage.output_tokens:,} tok",
-        money,
+        str(run.spent),
         f"{run.wall:.1f} s wall, {run.serial:.1f} s serial",
         *dict.fromkeys(MODES[row.mode] for row in run.rows if row.mode in MODES),
     ]

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Final
 from victor_nb.calls.record import input_bytes
 from victor_nb.calls.request import make_request
 from victor_nb.ceiling import worst_case
-from victor_nb.money import EXACT, usd
-from victor_nb.notebook.display import price
+from victor_nb.money import EXACT, add, usd
 from victor_nb.notebook.markdown import clean, fence, frame, shorten
 from victor_nb.providers.spec import spec_of, takes_temperature
 from victor_nb.values import Usage
@@ -115,10 +114,10 @@ class Estimate:
         if self.least is None:
             return "unpriced"
         if self.most is None:
-            return f"{price(self.least)} for the input; what an answer costs is unknown"
+            return f"{usd(self.least)} for the input; what an answer costs is unknown"
         if self.endless:
-            return f"{price(self.least)} and more: without max_tokens a budget holds {price(self.most)}"
-        return price(self.least) if self.least == self.most else f"{price(self.least)} to {price(self.most)}"
+            return f"{usd(self.least)} and more: without max_tokens a budget holds {usd(self.most)}"
+        return usd(self.least) if self.least == self.most else f"{usd(self.least)} to {usd(self.most)}"
 
     @property
     def settings(self) -> list[tuple[str, str]]:
@@ -202,10 +201,8 @@ def _sum(estimates: Sequence[Estimate]) -> str:
     priced = [each for each in estimates if each.least is not None]
     unknown = [each.profile.name for each in estimates if each.least is None or each.most is None]
     endless = [each.profile.name for each in priced if each.endless and each.most is not None]
-    with localcontext(EXACT):
-        least = sum((each.least or Decimal(0) for each in priced), Decimal(0))
-        most = sum((each.most or Decimal(0) for each in priced), Decimal(0))
-    said = [f"{price(least)} to {price(most)}" if not endless else f"{price(least)} and more"] if priced else []
+    (least, _), (most, _) = add(each.least for each in priced), add(each.most for each in priced)
+    said = [f"{usd(least)} to {usd(most)}" if not endless else f"{usd(least)} and more"] if priced else []
     said += [f"no limit for {', '.join(endless)} as max_tokens is not set"] if endless else []
     said += [f"what {', '.join(unknown)} costs is unknown"] if unknown else []
     return ", ".join(said)
@@ -229,8 +226,7 @@ def _budgets(home: Session, estimates: Sequence[Estimate], question: Question) -
     for limit in home.budget.limits:
         limit.refresh()
         left.append((limit.name, limit.left))
-    with localcontext(EXACT):
-        worst = sum((each.most or Decimal(0) for each in estimates), Decimal(0))
+    worst, _ = add(each.most for each in estimates)
     return [
         [
             "budget",

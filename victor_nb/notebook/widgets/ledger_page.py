@@ -14,8 +14,8 @@ from wcwidth import wcswidth
 
 from victor_nb.accounting.rows import SCHEMA
 from victor_nb.errors import ConfigError, did_you_mean
-from victor_nb.money import usd
-from victor_nb.notebook.display import MODES, price
+from victor_nb.money import at_least, usd
+from victor_nb.notebook.display import MODES
 from victor_nb.notebook.markdown import clean, plain_table
 from victor_nb.notebook.widgets.html import Content, Html, block, cut, details, region, table, words
 
@@ -181,7 +181,7 @@ def _measures(row: Row, now: datetime) -> tuple[str, ...]:
 def _cost(row: Row) -> str:
     """Return an attempt's list price; nothing while it runs or if it was not answered."""
     unanswered = row.status == "running" or (row.status in {"error", "refused"} and row.input_tokens is None)
-    return "" if unanswered and not row.cost else price(row.cost).removeprefix("USD ")
+    return "" if unanswered and not row.cost else usd(row.cost).removeprefix("USD ")
 
 
 def _duration(taken: float | None) -> str:
@@ -296,7 +296,7 @@ def _facts(row: Row) -> Iterator[tuple[str, str]]:
 def _fact(name: str, value: Any) -> str:  # noqa: ANN401 - what a column holds
     match SCHEMA[name].name:
         case "money":
-            return _usd(value)
+            return usd(value)
         case "seconds":
             return f"{value:.3f} s"
         case "tags":
@@ -381,13 +381,14 @@ class Spending:
     def figures(self) -> list[tuple[str, str]]:
         """Names and values: list price, what was paid, calls, and counts that are not zero."""
         total = self.total
-        unpriced = max(0, total.unpriced - total.running)  # what runs has no price yet; that is no lack
+        # What runs has no price yet; that is no lack.
+        unpriced, unbilled = (max(0, count - total.running) for count in (total.unpriced, total.unbilled))
         tried = f" in {total.attempts:,} attempts" if total.calls != total.attempts else ""
         simulated = "simulated or replayed" if total.simulated < total.attempts else "all simulated or replayed"
-        counts = {"unpriced": unpriced, "under way": total.running, "failed": total.failed, simulated: total.simulated}
+        counts = {"under way": total.running, "failed": total.failed, simulated: total.simulated}
         return [
-            ("list price", f"{'>= ' if unpriced else ''}{_usd(total.cost)}"),
-            ("billed", _usd(total.billed)),
+            ("list price", at_least(total.cost, unpriced)),
+            ("billed", at_least(total.billed, unbilled)),
             ("calls", f"{total.calls:,}{tried}"),
             *((name, f"{number:,}") for name, number in counts.items() if number),
         ]
@@ -439,7 +440,3 @@ class SpendingReader:
             ended = self._clock()
             self._due = ended + _REST * (ended - began)
         return Spending(self._total, tuple(map(BudgetState.of, limits)))
-
-
-def _usd(amount: Decimal) -> str:
-    return usd(amount) if amount else "USD 0"

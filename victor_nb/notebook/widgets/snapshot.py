@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from victor_nb.money import usd
-from victor_nb.notebook.display import MODES, price
+from victor_nb.notebook.display import MODES
 from victor_nb.notebook.markdown import clean, plain_table
 from victor_nb.notebook.widgets.html import Content, Html, block, details, table, words
 from victor_nb.workflows.progress import Progress, StageProgress
@@ -250,7 +250,7 @@ def _cost(stage: StageProgress, result: StageResult | None) -> str:
     if result is None or not (stage.done or _over(stage)):
         return ""
     # Failed attempts cost money as well, and only the ledger knows how much.
-    return price(stage.cost if stage.state == "running" else result.cost)
+    return usd(stage.cost if stage.state == "running" else result.cost)
 
 
 def stage_details(result: StageResult) -> str:
