@@ -21,7 +21,7 @@ from victor_nb.notebook.widgets.throttle import throttle
 from victor_nb.providers.spec import spec_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from victor_nb.config.profiles import Profile
     from victor_nb.kernel import Session
@@ -169,9 +169,10 @@ class ProfilePicker(VictorWidget, ipw.ValueWidget):
         on_change(self._mode, "value", self._switch)
         on_change(self._list, "value", self._picked)
         on_change(self, "value", lambda: self.attempt(self._chosen))
-        self._watch_desk()
         if value is not None:
             self._set_default()
+        if self._desk is not None:
+            self.while_shown(partial(self._watch_desk, self._desk.watchers))
 
     @property
     def profiles(self) -> tuple[str, ...]:
@@ -234,9 +235,11 @@ class ProfilePicker(VictorWidget, ipw.ValueWidget):
 
     # --- `%victor set` elsewhere ---
 
-    def _watch_desk(self) -> None:
-        if self._desk is not None and self._follow not in self._desk.watchers:
-            self._desk.watchers.append(self._follow)
+    def _watch_desk(self, watchers: list[Callable[[], object]]) -> Callable[[], object]:
+        """Follow `%victor set`; return what ends that."""
+        watchers.append(self._follow)
+        self._follow()
+        return lambda: watchers.remove(self._follow)
 
     def _follow(self) -> None:
         """Show what `%victor set` has chosen."""
@@ -244,18 +247,6 @@ class ProfilePicker(VictorWidget, ipw.ValueWidget):
         if names != self.profiles:
             with suppress(VictorError):  # `%victor set` itself has refused what is no profile
                 self.value = names[0] if len(names) == 1 else names
-
-    def start_polling(self) -> None:
-        """Follow `%victor set` again, after `stop_polling`."""
-        super().start_polling()
-        self._watch_desk()
-        self._follow()
-
-    def stop_polling(self) -> None:
-        """Follow nothing any more: the widget is on no page."""
-        super().stop_polling()
-        if self._desk is not None and self._follow in self._desk.watchers:
-            self._desk.watchers.remove(self._follow)
 
     # --- what is shown ---
 

@@ -6,7 +6,6 @@ import asyncio
 import shlex
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, cast
 
 import ipywidgets as ipw  # pyright: ignore[reportMissingTypeStubs] - it has none
@@ -110,7 +109,7 @@ class Playground(VictorWidget):
         self._insert: Any = ipw.Button(description="Insert as cell")
         self._page, self._bill, self._code = ipw.HTML(), ipw.HTML(), ipw.HTML()
         self._shown = column(self._page)
-        self._answers: list[_Answer] = []
+        self._answers = Content()
         self._summary = ""
         self._work: _Work | None = None
         self._board: StrategyBoard | None = None
@@ -246,7 +245,7 @@ class Playground(VictorWidget):
         """Show what has arrived; the last time all of it."""
         if not work.done():
             self._answers = _answers(self.home, work, name)
-            self.post(self._page, value=_page(self._answers))
+            self.post(self._page, value=self._answers.html)
             return
         with self._lock:
             self._stop_watching()
@@ -261,7 +260,7 @@ class Playground(VictorWidget):
         try:
             self.attempt(lambda: _raise_failure(self.home, work))
             self._answers, self._summary = _answers(self.home, work, name), _summary(work)
-            self.post(self._page, value=_page(self._answers))
+            self.post(self._page, value=self._answers.html)
             self.post(self._bill, value=f"<p>{words(self._summary, 'victor-quiet')}</p>" if self._summary else "")
             return _result(work)
         finally:
@@ -272,7 +271,7 @@ class Playground(VictorWidget):
     def fallback(self) -> Content:
         """Return the cell that asks the same, and what the last question brought."""
         head = Content.line(self.title, "victor-title") + Content.code(redacted(self.home, self.code))
-        below = self._board.fallback() if self._board is not None else _as_content(self._answers)
+        below = self._board.fallback() if self._board is not None else self._answers
         return head + below + (Content.line(self._summary, "victor-quiet") if self._summary else Content())
 
     def close(self) -> None:
@@ -398,69 +397,42 @@ def _summary(work: _Work) -> str:
 # --- answers ---
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """One answer, or as much of it as has arrived.
-
-    Attributes:
-        name: The profile, and which prompt or sample.
-        text: Its Markdown.
-        line: What stands under it: its bill, or that it is still arriving.
-        error: What went wrong, on one line.
-    """
-
-    name: str
-    text: str = ""
-    line: str = ""
-    error: str = ""
-
-    @classmethod
-    def growing(cls, name: str, text: str, *, ended: bool) -> _Answer:
-        """Return the end of an answer that is still arriving."""
-        return cls(name, tail(text, _TAIL), "" if ended else "arriving …")
-
-    @classmethod
-    def complete(cls, home: Session, name: str, outcome: object) -> _Answer:
-        """Return an answer that has arrived, or the error in its place."""
-        if not isinstance(outcome, Reply):
-            return cls(name, error=redacted(home, f"{type(outcome).__name__}: {outcome}"))
-        return cls(name, cut(outcome.content, _MOST, "reply"), bill(outcome))
-
-    @property
-    def html(self) -> str:
-        """The answer as a column."""
-        parts = [
-            f'<div class="victor-title">{words(self.name)}</div>',
-            f'<div role="alert">{words(self.error, "victor-bad")}</div>' if self.error else "",
-            rendered(self.text, f"Answer of {self.name}") if self.text else "",
-            f"<p>{words(self.line, 'victor-quiet')}</p>" if self.line else "",
-        ]
-        return f'<div class="victor-answer">{"".join(parts)}</div>'
-
-    @property
-    def plain(self) -> str:
-        """The answer as plain text."""
-        return "\n".join(clean(part) for part in (f"[{self.name}]", self.error, self.text, self.line) if part)
+def _column(name: str, text: str = "", line: str = "", error: str = "") -> Content:
+    """Return one answer: its name, its error or its Markdown, and a line under it."""
+    parts = [
+        f'<div class="victor-title">{words(name)}</div>',
+        f'<div role="alert">{words(error, "victor-bad")}</div>' if error else "",
+        rendered(text, f"Answer of {name}") if text else "",
+        f"<p>{words(line, 'victor-quiet')}</p>" if line else "",
+    ]
+    plain = "\n".join(clean(part) for part in (f"[{name}]", error, text, line) if part)
+    return Content(f'<div class="victor-answer">{"".join(parts)}</div>', plain)
 
 
-def _answers(home: Session, work: _Work, name: str) -> list[_Answer]:
-    """Return the answers as far as they have arrived; a strategy has a board instead."""
-    if isinstance(work, StrategyJob):
-        return []
-    if isinstance(work, FanOut):
-        if work.done():
-            return [_Answer.complete(home, label(entry), entry.outcome) for entry in work.replies.entries]
-        return [_Answer.growing(label(lane), lane.text, ended=lane.outcome is not None) for lane in work.lanes]
-    if not work.done():
-        return [_Answer.growing(name, work.text, ended=False)]
-    reply = _result(work)
-    return [] if reply is None else [_Answer.complete(home, name, reply)]
+def _growing(name: str, text: str, *, ended: bool = False) -> Content:
+    """Return the end of an answer that is still arriving."""
+    return _column(name, tail(text, _TAIL), "" if ended else "arriving …")
 
 
-def _page(answers: Sequence[_Answer]) -> str:
-    """Return answers side by side, as far as there is room."""
-    return f'<div class="victor-answers">{"".join(answer.html for answer in answers)}</div>'
+def _complete(home: Session, name: str, outcome: object) -> Content:
+    """Return an answer that has arrived, or the error in its place."""
+    if not isinstance(outcome, Reply):
+        return _column(name, error=redacted(home, f"{type(outcome).__name__}: {outcome}"))
+    return _column(name, cut(outcome.content, _MOST, "reply"), bill(outcome))
 
 
-def _as_content(answers: Sequence[_Answer]) -> Content:
-    return Content(_page(answers), "\n\n".join(answer.plain for answer in answers)) if answers else Content()
+def _answers(home: Session, work: _Work, name: str) -> Content:
+    """Return the answers side by side, as far as they have arrived; a strategy has a board instead."""
+    if isinstance(work, FanOut) and work.done():
+        columns = [_complete(home, label(entry), entry.outcome) for entry in work.replies.entries]
+    elif isinstance(work, FanOut):
+        columns = [_growing(label(lane), lane.text, ended=lane.outcome is not None) for lane in work.lanes]
+    elif isinstance(work, StrategyJob):
+        columns = []
+    elif work.done():
+        reply = _result(work)
+        columns = [] if reply is None else [_complete(home, name, reply)]
+    else:
+        columns = [_growing(name, work.text)]
+    found = sum(columns, start=Content())
+    return Content(f'<div class="victor-answers">{found.html}</div>', found.plain)
