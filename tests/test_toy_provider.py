@@ -9,7 +9,6 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 import pytest
-from surfaces import seen
 
 from cells import Shell, write
 from victor_nb import Agent, Settings
@@ -17,6 +16,7 @@ from victor_nb.errors import ConfigError, ConnectError, NotFoundError, VictorWar
 from victor_nb.notebook.widgets.picker import ProfilePicker
 from victor_nb.providers import spec as specs
 from victor_nb.providers.spec import OPENAI, Spec, find_spec, register, spec_of, unregister
+from widget_pages import seen
 from workbench import CANARY, rows
 
 if TYPE_CHECKING:
