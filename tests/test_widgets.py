@@ -113,7 +113,7 @@ def test_when_work_fails_then_one_line_says_so_and_the_session_keeps_it(notebook
     assert not note.attempt(fail)
     assert "PromptError: The prompt is empty <b>." in seen(note)
     assert "sk-0123" not in seen(note)
-    assert [type(error) for error in note.home.errors] == [PromptError]
+    assert [type(error) for error in note.session.errors] == [PromptError]
     note.show_message(None)
     assert "PromptError" not in seen(note)
 

@@ -17,8 +17,8 @@ from uuid import uuid4
 import ipywidgets as ipw  # pyright: ignore[reportMissingTypeStubs] - it has none
 from IPython.core.getipython import get_ipython
 
+from victor_nb import kernel
 from victor_nb.errors import VictorError
-from victor_nb.kernel import Session, session
 from victor_nb.notebook.boundary import redacted
 from victor_nb.notebook.display import publisher
 from victor_nb.notebook.widgets.html import LIVE, Content, fallback_style, stylesheet, words
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
+    from victor_nb.kernel import Session
     from victor_nb.notebook.display import Bundle
 
 VIEW: Final = "application/vnd.jupyter.widget-view+json"
@@ -42,7 +43,7 @@ class VictorWidget(ipw.VBox):
     on the page through `post` and `poll`, which together keep to what a front end can take.
 
     Args:
-        home: The session; None for the kernel's.
+        session: The session; None for the kernel's.
 
     Attributes:
         title: What stands over the controls.
@@ -50,8 +51,8 @@ class VictorWidget(ipw.VBox):
 
     title: str = ""
 
-    def __init__(self, home: Session | None = None) -> None:
-        self.home = home or session()
+    def __init__(self, session: Session | None = None) -> None:
+        self.session = session or kernel.session()
         self._fallback = Fallback()
         self._starts: list[Callable[[], Callable[[], object]]] = []
         self._stops: list[Callable[[], object]] = []
@@ -92,8 +93,8 @@ class VictorWidget(ipw.VBox):
             work()
         except VictorError as error:
             # A call that failed has put its error there itself, and a poll may find the same again and again.
-            if not any(type(known) is type(error) and str(known) == str(error) for known in self.home.errors):
-                self.home.errors.append(error)
+            if not any(type(known) is type(error) and str(known) == str(error) for known in self.session.errors):
+                self.session.errors.append(error)
             self.show_message(error)
             return False
         return True
@@ -101,7 +102,7 @@ class VictorWidget(ipw.VBox):
     def show_message(self, message: VictorError | str | None) -> None:
         """Show one line under the controls, an error in red; None removes it."""
         error = isinstance(message, VictorError)
-        line = redacted(self.home, f"{type(message).__name__}: {message}" if error else message or "")
+        line = redacted(self.session, f"{type(message).__name__}: {message}" if error else message or "")
         role, look = ("alert", "victor-bad") if error else ("status", "victor-quiet")
         self.post(self._message, value=f'<div role="{role}">{words(line, look)}</div>' if line else "")
 
@@ -149,7 +150,7 @@ class VictorWidget(ipw.VBox):
             self.suspend()
             publish(self._fallback.frame(self.fallback()))
             return
-        if self.home.settings.watched:
+        if self.session.settings.watched:
             _stop_earlier_runs(shell, self)
             self.resume()
             # Readers that have no widgets show the empty page of the live view, and then the fallback.

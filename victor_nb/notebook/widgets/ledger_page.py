@@ -368,7 +368,7 @@ class Spending:
         """The figures, and a bar for each budget."""
         figures = "".join(
             f'<div class="victor-figure{" victor-bad" if name == "failed" else ""}">'
-            f"{words(value, 'victor-figure-said')}{words(name)}</div>"
+            f"{words(value, 'victor-figure-value')}{words(name)}</div>"
             for name, value in self.figures
         )
         return f'<div class="victor-figures">{figures}</div>{"".join(budget.html for budget in self.budgets)}'
@@ -388,12 +388,12 @@ class SpendingReader:
     """Reads what a kernel has spent, less often the longer it takes: the sums are over all rows.
 
     Args:
-        home: The session.
+        session: The session.
         clock: Seconds since any fixed time.
     """
 
-    def __init__(self, home: Session, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._home = home
+    def __init__(self, session: Session, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._session = session
         self._clock = clock
         self._due = float("-inf")
         self._version = -1
@@ -401,7 +401,7 @@ class SpendingReader:
 
     def read(self) -> Spending:
         """Return what was spent; the sums may be those of a moment ago."""
-        ledger, limits = self._home.ledger, self._home.budget.limits
+        ledger, limits = self._session.ledger, self._session.budget.limits
         began = self._clock()
         if self._total is None or (ledger.version != self._version and began >= self._due):
             self._version, self._total = ledger.version, ledger.total()

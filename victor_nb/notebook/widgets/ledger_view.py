@@ -47,7 +47,7 @@ class LedgerView(VictorWidget):
         sort: `newest`, `dearest`, `slowest`, `tokens` or `failed`: what comes first.
         filter: Words that must all be found in a row: in its profile, provider, model, mode, status, strategy, stage
             or the type of its error.
-        home: The session; None for the kernel's.
+        session: The session; None for the kernel's.
 
     Raises:
         ConfigError: One of these cannot be used.
@@ -61,14 +61,14 @@ class LedgerView(VictorWidget):
         *,
         sort: str = "newest",
         filter: str = "",  # noqa: A002 - what the box on the page is called
-        home: Session | None = None,
+        session: Session | None = None,
     ) -> None:
         self._query = RowQuery(n, sort, filter)
-        super().__init__(home)
+        super().__init__(session)
         self._begun = False
         self._listed: tuple[object, ...] = ()
         self._lock = threading.RLock()  # polls and clicks come on two threads
-        self._reader = SpendingReader(self.home)
+        self._reader = SpendingReader(self.session)
         self._spending: Spending | None = None
         self._version = -1
         self._due = float("-inf")
@@ -169,7 +169,7 @@ class LedgerView(VictorWidget):
 
     def _follow(self) -> None:
         """Show what has changed since the last look; where nothing has, that is known at once."""
-        if self.home.closed:
+        if self.session.closed:
             self.suspend()
             self.show_message("This session has ended; the rows are those of its end.")
             return
@@ -181,7 +181,7 @@ class LedgerView(VictorWidget):
             self.refresh_fallback()
 
     def _read(self) -> None:
-        began, ledger = time.monotonic(), self.home.ledger
+        began, ledger = time.monotonic(), self.session.ledger
         version = ledger.version
         rested = began >= self._due
         moved = rested and version != self._version
@@ -242,7 +242,7 @@ class LedgerView(VictorWidget):
         return f"{found[0].upper()}{found[1:]}, {ORDERS[self.sort]}{held}"
 
     def _attempts(self, now: datetime) -> Attempts:
-        return Attempts(self._rows, now, partial(redacted, self.home))
+        return Attempts(self._rows, now, partial(redacted, self.session))
 
     def fallback(self) -> Content:
         """Return what was spent, the first rows, and the line that shows them."""

@@ -64,7 +64,7 @@ class StrategyBoard(VictorWidget):
         run: A strategy under way (`Funnel().start(task)`, or `out=job` of a `%%victor strategy=... bg=true` cell), or
             one that has ended (`await Funnel().run(task)`).
         baseline: The profile or model to compare with; None for `premium`, where there is one.
-        home: The session; None for the run's own.
+        session: The session; None for the run's own.
 
     Raises:
         ConfigError: It is something else, or the baseline is neither a profile nor a model with a known price.
@@ -75,7 +75,7 @@ class StrategyBoard(VictorWidget):
         run: StrategyJob | Background[StrategyRun] | StrategyRun,
         *,
         baseline: str | None = None,
-        home: Session | None = None,
+        session: Session | None = None,
     ) -> None:
         self._source = source = _checked(run)
         self._job = source if isinstance(source, StrategyJob) else None
@@ -84,7 +84,7 @@ class StrategyBoard(VictorWidget):
         self._chosen = baseline
         if baseline is not None:
             find_tariff(baseline, self._pool)
-        super().__init__(home or session_of(self._pool.runtime))
+        super().__init__(session or session_of(self._pool.runtime))
         self.title = f"strategy · {first.run.strategy}"
         self._charts: Content | None = None
         self._failure: VictorError | None = None
@@ -144,7 +144,7 @@ class StrategyBoard(VictorWidget):
         if job is None or self._finished:
             self.suspend()
             return
-        if self.home.closed:
+        if self.session.closed:
             self.suspend()
             self.show_message("This session has ended, and the run with it; victor_nb.session() is a new one.")
             self._complete.set()
@@ -165,7 +165,7 @@ class StrategyBoard(VictorWidget):
     def _show(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         top = header(snapshot)
-        top = Content(redacted(self.home, top.html), redacted(self.home, top.plain))
+        top = Content(redacted(self.session, top.html), redacted(self.session, top.plain))
         money = cost_table(snapshot, self._savings(snapshot))
         self._live = top + stage_table(snapshot) + latest_text(snapshot) + money
         self.post(self._page, value=self._live.html)
@@ -200,7 +200,7 @@ class StrategyBoard(VictorWidget):
         return run.savings(name, "same_calls"), run.savings(name, "one_call")
 
     def _code_content(self) -> Content:
-        text = _code(self._source, self.home.settings, self._chosen)
+        text = _code(self._source, self.session.settings, self._chosen)
         return Content.code(text) if text else Content()
 
     def fallback(self) -> Content:
@@ -215,7 +215,7 @@ class StrategyBoard(VictorWidget):
 
     def _ipython_display_(self, **more: object) -> None:
         shell = get_ipython()
-        if not (hasattr(shell, "kernel") and self.home.settings.watched):
+        if not (hasattr(shell, "kernel") and self.session.settings.watched):
             self._wait_for_job()
         if self._finished:
             self._show_charts()  # a notebook that is saved or exported at once has them in it
