@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 
-from victor_nb.accounting.rows import MOMENT, SCHEMA, SELECTION, Row, decode, encode, fetch
+from victor_nb.accounting.rows import COLUMNS, MOMENT, REPEATED, SCHEMA, SELECTION, Row, decode, encode, fetch
 from victor_nb.accounting.store import Writer
 from victor_nb.errors import ConfigError
 from victor_nb.money import NANOS_PER_USD, Total, from_nanos
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
     from types import TracebackType
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from victor_nb.accounting.rows import Cell
+    from victor_nb.accounting.rows import Cell, Coded, Columns
     from victor_nb.values import Mode
 
 __all__ = ["Ledger", "LedgerTotal", "Row", "Scope"]
@@ -30,7 +30,6 @@ Result = TypeVar("Result")
 Scope: TypeAlias = Literal["kernel", "all"]
 """The rows of this kernel, or of the whole file."""
 
-_FRAME: Final = "victor_nb.reports.frames:ledger_frame"
 _MOST: Final = (1 << 63) - 1
 _CLAUSES: Final = {"kernel": "kernel = :kernel", "all": "TRUE"}
 _SUMS: Final = f"""
@@ -136,8 +135,7 @@ class Ledger:
         """
         where, values = self._where(scope)
         query = f"SELECT {SELECTION} FROM attempts WHERE {where} ORDER BY ts, rowid"  # noqa: S608 - our own names
-        frame: pd.DataFrame = resolve_name(_FRAME)(self._ask(query, values, fetch))
-        return frame
+        return _frame(self._ask(query, values, fetch))
 
     def total(self, scope: Scope = "kernel", *, since: datetime | None = None) -> LedgerTotal:
         """Return the exact sums over the attempts that started at `since` or later.
@@ -206,3 +204,50 @@ def _total(sums: Sequence[int]) -> LedgerTotal:
 
 def _nothing(_db: sqlite3.Connection) -> None:
     """Do nothing, after all that was appended before."""
+
+
+# --- the ledger as a frame: pandas is imported when one is asked for ---
+
+
+def _frame(columns: Columns) -> pd.DataFrame:
+    """Return the cells as they are on disk as a frame with the dtypes of the contract, also where there are no rows."""
+    import pandas as pd  # noqa: PLC0415
+
+    series = {name: _series(SCHEMA[name].name, cells) for name, cells in columns.plain.items()}
+    series |= dict(_categories(columns.repeated))
+    known: list[dict[str, str]] = [json.loads(text) for text in columns.tags.texts]
+    tags = [known[code].copy() for code in columns.tags.codes]  # no two rows share a dict
+    series["tags"] = pd.Series(tags, dtype="object")
+    return pd.DataFrame({name: series[name] for name in COLUMNS}, copy=False)
+
+
+def _series(kind: str, cells: Sequence[Any]) -> Any:  # noqa: ANN401 - pandas has no one word for what a column is made of
+    """Return a column of moments, texts, USD, counts or seconds."""
+    import numpy as np  # noqa: PLC0415
+    import pandas as pd  # noqa: PLC0415
+
+    if kind == "moment":
+        return pd.DatetimeIndex(np.array(cells, dtype=np.int64).view("datetime64[us]")).tz_localize("UTC")
+    if kind == "text":
+        return pd.array(np.array(cells, dtype=object), dtype="string")
+    numbers = np.array(cells, dtype=np.float64)  # None becomes NaN
+    if kind == "count":
+        unknown = np.isnan(numbers)
+        return pd.arrays.IntegerArray(np.where(unknown, 0, numbers).astype(np.int64), unknown)
+    return numbers / NANOS_PER_USD if kind == "money" else numbers
+
+
+def _categories(repeated: Coded) -> Iterator[tuple[str, pd.Categorical[str]]]:
+    """Give each of the columns that were read as one, its words in alphabetical order."""
+    import numpy as np  # noqa: PLC0415
+    import pandas as pd  # noqa: PLC0415
+
+    codes = np.array(repeated.codes, dtype=np.int64)
+    rows: list[list[str | None]] = [json.loads(text) for text in repeated.texts]
+    for position, name in enumerate(REPEATED):
+        column = [row[position] for row in rows]
+        words = sorted({word for word in column if word is not None})
+        number = {word: place for place, word in enumerate(words)}
+        numbers = np.array([-1 if word is None else number[word] for word in column], dtype=np.int64)
+        categories: pd.Index[str] = pd.Index(words, dtype="str")
+        yield name, pd.Categorical.from_codes(numbers[codes], categories=categories)
