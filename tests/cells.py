@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import yaml
+from IPython.core.completer import provisionalcompleter
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 from jupyter_client.manager import KernelManager
@@ -79,6 +80,11 @@ class Shell:
         result = self.ip.run_cell(cell, silent=False)
         error = result.error_before_exec or result.error_in_exec
         return Ran([output["data"] for output in self._screen.outputs], result.result, error)
+
+    def complete(self, text: str) -> set[str]:
+        """Return what Tab offers at the end of a text."""
+        with provisionalcompleter():
+            return {item.text for item in self.ip.Completer.completions(text, len(text))}
 
     def fail(self, cell: str) -> BaseException:
         """Run a cell that must fail, and hold that its error is short."""

@@ -35,7 +35,7 @@ from chart_frames import (
 )
 from victor_nb.errors import ConfigError
 from victor_nb.reports.charts import KINDS, Chart, html_image, plot, png
-from victor_nb.reports.charts.drawing import MINUS
+from victor_nb.reports.charts.text import MINUS
 
 kinds = pytest.mark.parametrize("kind", sorted(FRAMES))
 Frame = pd.DataFrame

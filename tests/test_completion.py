@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from IPython.core.completer import provisionalcompleter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -13,12 +12,6 @@ if TYPE_CHECKING:
     from cells import Shell
 
 pytest_plugins = ["cells_fixtures"]
-
-
-def complete(shell: Shell, text: str) -> set[str]:
-    """Return what Tab offers at the end of a text."""
-    with provisionalcompleter():
-        return {item.text for item in shell.ip.Completer.completions(text, len(text))}
 
 
 @pytest.mark.parametrize(
@@ -60,11 +53,11 @@ def test_when_tab_is_pressed_then_what_fits_is_offered(
 ) -> None:
     shell.run("from types import SimpleNamespace\nfruit = 'fig'\nfunc = len\nimport os")
     shell.run("class Point:\n    def __init__(self): self.x = 1\n    def move(self): pass\npoint = Point()")
-    found = complete(shell, text)
+    found = shell.complete(text)
     assert offered <= found
     assert not missing & found
 
 
 def test_when_settings_are_broken_then_tab_still_works(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "profiles.yaml").write_text("profiles: [", encoding="utf-8")
-    assert "profile=" in complete(shell, "%%victor ")
+    assert "profile=" in shell.complete("%%victor ")

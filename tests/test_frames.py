@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
@@ -14,34 +13,19 @@ import pytest
 from ledger_rows import NOON, row, running
 from victor_nb.accounting.ledger import Ledger
 from victor_nb.errors import BudgetError, ConfigError, PartialAnswerError, RateLimitError
-from victor_nb.reports.frames import (
-    COMPARE,
-    REPLIES,
-    RUN,
-    STAGES,
-    WHAT_IF,
-    call_records,
-    compare_frame,
-    records_frame,
-    replies_frame,
-    run_frame,
-    spend,
-    stages_frame,
-    styled,
-    summary,
-    what_if_frame,
-)
+from victor_nb.reports.frames import records_frame
+from victor_nb.reports.summaries import spend, styled, summary
 from victor_nb.values import Reply, Usage
-from victor_nb.workflows.fan_out import Entry
-from victor_nb.workflows.runs import StageResult
+from victor_nb.workflows.compare import COMPARE
+from victor_nb.workflows.fan_out import REPLIES, Entry, Replies
+from victor_nb.workflows.runs import RUN, STAGES, StageResult, StrategyRun, call_records
 from victor_nb.workflows.strategies import Funnel
+from victor_nb.workflows.what_if import WHAT_IF
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from victor_nb.accounting.rows import Row
     from victor_nb.reports.summaries import By, Every
-    from victor_nb.workflows.runs import StrategyRun
+    from victor_nb.workflows.orchestrator_pool import OrchestratorPool
 
 
 def frame(*rows: Row) -> pd.DataFrame:
@@ -79,8 +63,14 @@ def stage(name: str, *replies: Reply, items: int, kept: int, **changes: Any) -> 
 
 
 def run(rows: tuple[Row, ...], *stages: StageResult) -> StrategyRun:
-    """Return as much of a strategy run as its frame is made from."""
-    return cast("StrategyRun", SimpleNamespace(rows=rows, stages=stages))
+    """Return a strategy run of these attempts and stages; of the rest as little as there can be."""
+    nothing: dict[str, Any] = {"task": "", "run_id": "", "content": "", "answer": "", "path": (), "stopped": None}
+    pool = cast("OrchestratorPool", None)
+    return StrategyRun("funnel", **nothing, stages=stages, complete=True, wall=0.0, final=None, rows=rows, pool=pool)
+
+
+def replies(*entries: Entry) -> pd.DataFrame:
+    return Replies(entries, wall=0.0, run_id="", single=False).to_frame()
 
 
 # --- any rows ---
@@ -106,13 +96,12 @@ def test_when_kinds_are_given_then_they_count_and_other_columns_come_last() -> N
     assert made.to_dict("list") == {"delta": [-0.5], "x": ["1"], "more": [[1]]}
 
 
-@pytest.mark.parametrize(("make", "columns"), [(compare_frame, COMPARE), (what_if_frame, WHAT_IF)])
-def test_when_a_frame_has_a_shape_then_it_has_it_without_rows_too(
-    make: Callable[[list[dict[str, object]]], pd.DataFrame], columns: list[str]
-) -> None:
-    assert list(make([]).columns) == columns
-    assert list(make([{"mode": "live", "cost": None}]).columns) == columns
-    assert make([]).dtypes.equals(make([{"mode": "live"}]).dtypes)
+@pytest.mark.parametrize("columns", [COMPARE, REPLIES, RUN, STAGES, WHAT_IF])
+def test_when_a_frame_has_a_shape_then_it_has_it_without_rows_too(columns: list[str]) -> None:
+    empty = records_frame([], columns)
+    assert list(empty.columns) == columns
+    assert list(records_frame([{"mode": "live", "cost": None}], columns).columns) == columns
+    assert empty.dtypes.equals(records_frame([{"mode": "live"}], columns).dtypes)
 
 
 # --- summaries ---
@@ -310,7 +299,7 @@ def test_when_a_fan_out_becomes_a_frame_then_errors_are_rows_too() -> None:
         Entry("dear", 1, 0, BudgetError("too dear")),
         Entry("cut", 1, 0, broken),
     ]
-    found = replies_frame(entries)
+    found = replies(*entries)
     assert list(found.columns) == REPLIES
     assert found.status.tolist() == ["ok", "ok", "error", "refused", "partial"]
     assert found.profile.tolist() == ["fast", "fast", "slow", "dear", "cut"]
@@ -324,7 +313,7 @@ def test_when_a_fan_out_becomes_a_frame_then_errors_are_rows_too() -> None:
         "PartialAnswerError: broke off",
     ]
     assert found.prompt.tolist() == [0, 0, 0, 1, 1]
-    assert replies_frame([]).dtypes.equals(found.dtypes)
+    assert replies().dtypes.equals(found.dtypes)
 
 
 def test_when_calls_were_retried_then_a_run_s_frame_has_one_row_for_each_call() -> None:
@@ -337,7 +326,7 @@ def test_when_calls_were_retried_then_a_run_s_frame_has_one_row_for_each_call() 
     )
     first = reply("1. idea 0\n2. other", call_id="a")
     second = reply("1. another", call_id="b")
-    found = run_frame(run(rows, stage("explore", first, second, items=3, kept=1)))
+    found = run(rows, stage("explore", first, second, items=3, kept=1)).to_frame()
     assert list(found.columns) == RUN
     assert found.call_id.tolist() == ["a", "b", "c"]
     assert found.attempts.tolist() == [1, 2, 1]
@@ -355,14 +344,13 @@ def test_when_a_stage_keeps_all_or_its_reply_names_nothing_then_kept_says_so() -
     rows = (row("a", stage="one"), row("b", ts=NOON + timedelta(seconds=1), stage="two"))
     whole = stage("one", reply(call_id="a"), items=2, kept=2)
     ranking = stage("two", reply("2, 1, 3", call_id="b"), items=3, kept=1)
-    assert run_frame(run(rows, whole, ranking)).kept.tolist() == [True, pd.NA]
+    assert run(rows, whole, ranking).to_frame().kept.tolist() == [True, pd.NA]
 
 
 def test_when_stages_become_a_frame_then_items_money_and_times_are_there() -> None:
     unknown = reply(cost=None)
-    found = stages_frame(
-        [stage("explore", reply(), unknown, items=3, kept=1, cost=None), stage("review", reply(), items=1, kept=1)]
-    )
+    explore = stage("explore", reply(), unknown, items=3, kept=1, cost=None)
+    found = run((), explore, stage("review", reply(), items=1, kept=1)).stages_frame()
     assert list(found.columns) == STAGES
     assert found["items"].tolist() == [3, 1]
     assert (found.kept_items.tolist(), found.dropped_items.tolist()) == ([1, 1], [2, 0])
@@ -384,4 +372,4 @@ def test_when_a_strategy_has_run_then_its_frame_agrees_with_the_ledger(monkeypat
     assert found.cost.sum() == pytest.approx(float(ran.cost or 0))
     assert set(found["mode"]) == {"simulate"}
     assert found.start.min() >= 0
-    assert stages_frame(ran.stages).stage.tolist() == [each.name for each in ran.stages]
+    assert ran.stages_frame().stage.tolist() == [each.name for each in ran.stages]

@@ -11,14 +11,19 @@ from cells import MARKDOWN, PLAIN, Kernel, Shell
 from servers import OPENAI, Server, faults
 from servers.answers import Answer
 from victor_nb import Replies, StrategyRun, session
-from victor_nb.errors import BudgetError, FanOutError, VictorInterrupted
-from victor_nb.notebook.commands import KINDS
+from victor_nb.errors import BudgetError, ConfigError, FanOutError, VictorInterrupted
+from victor_nb.notebook.commands import plot_kinds
 from victor_nb.reports import charts
+from victor_nb.reports.charts.drawing import finish, paper
 from workbench import rows, write_profiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 HTML = "text/html"
 HOSTILE = "<script>window.hit=1</script><img src=x onerror=hit()> $x$ </pre></td></table>\u202e\x1b[31mred"
@@ -189,12 +194,42 @@ def test_when_it_is_cancelled_behind_then_what_had_come_is_kept(desk: tuple[Shel
 
 
 def test_when_a_chart_is_asked_for_then_it_is_of_what_was_asked_last(shell: Shell) -> None:
-    assert set(KINDS) <= set(charts.KINDS)
+    assert set(plot_kinds()) <= set(charts.KINDS)
     shell.run("%%victor profiles=fast,local\nHi.")
     assert "<img alt" in shell.run("%victor plot replies").frames[0][HTML]
     shell.run("%%victor strategy=funnel\nHi.")
     for kind in ("cost_by_stage", "funnel", "gantt", "spend_over_time", "tokens_vs_cost"):
         assert "<img alt" in shell.run(f"%victor plot {kind}").frames[0][HTML], kind
+
+
+@pytest.fixture
+def toy() -> Iterator[str]:
+    """Add a chart by one function, and take it away again."""
+
+    @charts.chart("calls", "ledger")
+    def heads(frame: pd.DataFrame, *, ax: Axes | None = None, word: str = "rows") -> Figure:
+        return finish(paper(ax), f"{len(frame)} {word}")
+
+    yield heads.__name__
+    del charts.KINDS[heads.__name__]
+
+
+def test_when_a_chart_is_added_by_one_function_then_it_is_drawn_offered_and_suggested(shell: Shell, toy: str) -> None:
+    assert charts.heads is charts.KINDS[toy].draw
+    assert list(charts.KINDS) == sorted(charts.KINDS)
+    assert shell.complete("%victor plot he") == {"heads"}
+    shell.run("%%victor fast\nHi.")
+    assert shell.run("%victor plot heads").frames[0][PLAIN] == "1 rows."
+    shell.run("%%victor strategy=funnel out=run\nHi.")
+    run = shell.names["run"]
+    assert shell.run("%victor plot heads").frames[0][PLAIN] == f"{run.calls} rows."
+    assert repr(run.plot("heads", word="calls")) == f"<Chart: {run.calls} calls.>"
+    assert "Did you mean heads?" in str(shell.fail("%victor plot haeds"))
+    assert "heads" in str(shell.fail("%victor plot xyz"))
+    with pytest.raises(ConfigError, match="Did you mean 'heads'"):
+        run.plot("haeds")
+    with pytest.raises(ConfigError, match=r"Use one of: .*\bheads\b"):
+        run.plot("xyz")
 
 
 def test_when_strategies_are_listed_then_each_stage_has_its_profile(shell: Shell) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import pkgutil
 import traceback
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from victor_nb.errors import MagicError, did_you_mean
 from victor_nb.money import Total, at_least, usd
@@ -15,6 +14,7 @@ from victor_nb.notebook.doctor import examine, keys_missing, one_profile, profil
 from victor_nb.notebook.grammar import SETTABLE, read, refuse_both, split
 from victor_nb.notebook.help import LINE
 from victor_nb.notebook.markdown import clean, frame
+from victor_nb.reports import charts
 from victor_nb.values import Reply
 from victor_nb.workflows.fan_out import Replies
 from victor_nb.workflows.runs import StrategyRun
@@ -23,48 +23,55 @@ from victor_nb.workflows.strategies import BUILT_IN, find_strategy
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from matplotlib.figure import Figure
+
     from victor_nb.accounting.rows import Row
     from victor_nb.kernel import Session
     from victor_nb.notebook.display import Bundle
     from victor_nb.notebook.grammar import Desk
 
 
-_OF_A_RUN: Final = ("cost_by_stage", "funnel", "gantt")
-_OF_REPLIES: Final = ("replies",)
-_OF_THE_LEDGER: Final = ("spend_over_time", "tokens_vs_cost")
-KINDS: Final = (*_OF_A_RUN, *_OF_REPLIES, *_OF_THE_LEDGER)
-"""What can be charted without naming a frame; `victor_nb.reports.charts` has those that compare."""
+_STRATEGY: Final = "a strategy. Run one first: %%victor strategy=funnel."
+_SOURCES: Final = {
+    "replies": "a fan-out. Ask several first: %%victor profiles=fast,local.",
+    "calls": _STRATEGY,
+    "stages": _STRATEGY,
+}
+
+
+def plot_kinds() -> list[str]:
+    """Return the charts that can be drawn without naming a frame: all but those that compare."""
+    return [name for name, kind in charts.KINDS.items() if set(kind.sources) - {"comparison"}]
 
 
 def plot(home: Session, words: list[str]) -> Bundle:
-    """Return a chart as a frame: a picture, and a sentence that says what is on it.
+    """Return a chart as a frame: a picture, and a sentence that describes it.
 
     Raises:
         MagicError: There is no such chart, or nothing to draw.
     """
-    if len(words) != 1 or words[0] not in KINDS:
-        close = did_you_mean(words[0], KINDS) if words else None
-        hint = f"Did you mean {close}?" if close else f"Known: {' '.join(KINDS)}."
+    kinds = plot_kinds()
+    if len(words) != 1 or words[0] not in kinds:
+        close = did_you_mean(words[0], kinds) if words else None
+        hint = f"Did you mean {close}?" if close else f"Known: {' '.join(kinds)}."
         raise MagicError(f"%victor plot takes one kind, such as %victor plot spend_over_time. {hint}")
-    return picture(pkgutil.resolve_name("victor_nb.reports.charts:plot")(words[0], _source(home, words[0])))
+    return picture(charts.plot(words[0], _source(home, words[0])))
 
 
-def picture(figure: Any) -> Bundle:  # noqa: ANN401 - a matplotlib figure, which only reports knows
+def picture(figure: Figure) -> Bundle:
     """Return a figure as a frame; the alt text of a plain PNG is lost in a notebook."""
-    html: str = pkgutil.resolve_name("victor_nb.reports.charts:html_image")(figure)
-    return {"text/html": html, "text/plain": str(getattr(figure, "alt", ""))}
+    return {"text/html": charts.html_image(figure), "text/plain": str(getattr(figure, "alt", ""))}
 
 
 def _source(home: Session, kind: str) -> object:
-    if kind in _OF_REPLIES:
-        if not isinstance(home.last, Replies):
-            raise MagicError(f"%victor plot {kind} charts a fan-out. Ask several first: %%victor profiles=fast,local.")
+    """Return what was asked last, if the chart can be drawn from it; else the ledger's frame."""
+    sources = charts.KINDS[kind].sources
+    if "replies" in sources and isinstance(home.last, Replies):
         return home.last
-    if kind in _OF_A_RUN:
-        if isinstance(home.last, StrategyRun):
-            return home.last
-        if kind != "gantt":
-            raise MagicError(f"%victor plot {kind} charts a strategy. Run one first: %%victor strategy=funnel.")
+    if {"calls", "stages"} & set(sources) and isinstance(home.last, StrategyRun):
+        return home.last
+    if "ledger" not in sources:
+        raise MagicError(f"%victor plot {kind} charts {_SOURCES[sources[0]]}")
     frame = home.ledger.to_frame()
     if not len(frame):
         raise MagicError(f"%victor plot {kind} has nothing to draw: nothing has been asked yet.")

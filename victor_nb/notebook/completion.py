@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, cast, get_args
 from victor_nb.errors import VictorError
 from victor_nb.kernel import session
 from victor_nb.notebook import options
-from victor_nb.notebook.commands import GROUPS, KINDS, known
+from victor_nb.notebook.commands import GROUPS, known, plot_kinds
 from victor_nb.notebook.grammar import SETTABLE
 from victor_nb.templates import FILTERS, own
 from victor_nb.values import Mode
@@ -116,7 +116,7 @@ def _command(typed: str, names: Mapping[str, object]) -> Offer:
         "profiles": _profiles,
         "cost": lambda: (f"by={group}" for group in GROUPS),
         "chats": lambda: ("clear", *session().chats),
-        "plot": lambda: KINDS,
+        "plot": plot_kinds,
         "strategy": _strategies,
         "budget": lambda: ("off",),
         "panel": lambda: ("code",),

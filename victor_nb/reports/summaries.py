@@ -1,15 +1,23 @@
-"""A ledger frame summed up: by profile, by day, over time."""
+"""A ledger frame summed up by profile, by day or over time, and any frame as a table that a notebook shows.
+
+pandas is imported when something is summed up.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from decimal import Decimal
+from html import escape
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-import pandas as pd
-
 from victor_nb.errors import ConfigError, did_you_mean
+from victor_nb.money import usd
+from victor_nb.reports.frames import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    import pandas as pd
 
 By = Literal["profile", "provider", "model", "stage", "strategy", "notebook", "day", "run_id", "status", "mode"]
 Every = Literal["minute", "hour", "day", "week", "month"]
@@ -22,7 +30,7 @@ _SUMS: Final = {
     **dict.fromkeys("input_tokens output_tokens cache_read_tokens cache_write_tokens reasoning_tokens".split(), 0),
     **dict.fromkeys(("cost", "billed"), 1),
 }
-"""The columns that are summed, with the known values that it takes at least: money that nobody knows is not 0."""
+"""The columns that are summed, with the known values that it takes at least: unknown money is not 0."""
 _ENDED: Final = ("ok", "error", "interrupted", "partial")
 _FAILED: Final = ("error", "partial")
 
@@ -51,6 +59,8 @@ def summary(frame: pd.DataFrame, by: By | Sequence[By] = "profile") -> pd.DataFr
     Raises:
         ConfigError: There is no such group.
     """
+    import pandas as pd
+
     rows = _prepared(frame)
     keys = _keys(rows, [by] if isinstance(by, str) else list(by))
     groups = rows.groupby(keys, sort=False, observed=True, dropna=False)
@@ -91,6 +101,8 @@ def _prepared(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _keys(rows: pd.DataFrame, by: Sequence[str]) -> list[Any]:
+    import pandas as pd
+
     for name in by:
         if name not in GROUPS:
             close = did_you_mean(name, GROUPS)
@@ -109,6 +121,8 @@ def _percentiles(groups: Any) -> list[pd.Series[float]]:  # noqa: ANN401 - panda
 
 def _ratio(part: pd.Series[Any], whole: pd.Series[Any]) -> pd.Series[float]:
     """Divide; what is divided by nothing is NaN."""
+    import pandas as pd
+
     numbers = pd.to_numeric(whole).astype("float64")
     return part.astype("float64") / numbers.where(numbers > 0)
 
@@ -123,6 +137,8 @@ def spend(frame: pd.DataFrame, every: Every = "day") -> pd.DataFrame:
     Raises:
         ConfigError: There is no such period.
     """
+    import pandas as pd
+
     if every not in _FREQUENCIES:
         raise ConfigError(f"Money is not summed up every {every!r}. Use one of: {', '.join(_FREQUENCIES)}.")
     grouper = pd.Grouper(key="ts", freq=_FREQUENCIES[every], closed="left", label="left")
@@ -135,3 +151,139 @@ def spend(frame: pd.DataFrame, every: Every = "day") -> pd.DataFrame:
         "unpriced": groups["unpriced"].sum().astype("Int64"),
     }
     return pd.DataFrame(columns).assign(cumulative_cost=lambda found: found["cost"].fillna(0.0).cumsum())
+
+
+# --- a frame as a table ---
+
+_UNKNOWN: Final = "–"
+_SHARES: Final = frozenset({"error_rate", "cache_share", "ratio"})
+_LONGEST: Final = 80
+_SLOW: Final = 10.0
+"""Seconds from which on milliseconds say too much."""
+_FORMATS: Final[Mapping[str, Callable[[Any], str]]] = {
+    "money": lambda cell: usd(Decimal(repr(float(cell)))),
+    "count": lambda cell: f"{int(cell):,}",
+    "number": lambda cell: f"{cell:,.1f}" if abs(cell) >= 10 else f"{cell:.3g}",  # noqa: PLR2004
+    "share": lambda cell: f"{cell:.1%}",
+    "ms": lambda cell: f"{cell * 1000:,.0f} ms",
+    "seconds": lambda cell: f"{cell:,.1f} s",
+    "moment": lambda cell: f"{cell:%Y-%m-%d %H:%M:%S}",
+}
+_CSS: Final = """\
+.victor-frame caption {caption-side: top; text-align: left; font-weight: bold; padding: 0.3em 0}
+.victor-frame td, .victor-frame th {padding: 0.2em 0.6em; vertical-align: top; text-align: left}
+.victor-frame .victor-number {text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap}"""
+_NUMBER: Final = ' class="victor-number"'
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Table:
+    """A frame as a notebook shows it: HTML whose headers a screen reader can follow, and plain text.
+
+    Attributes:
+        caption: What stands above it.
+        texts: Every cell as its text, under an index of texts where rows have keys.
+        wordy: The columns that hold words, and are not aligned as numbers.
+    """
+
+    caption: str
+    texts: pd.DataFrame
+    wordy: frozenset[str]
+
+    def _repr_html_(self) -> str:
+        keys = [_header(name) for name in self.texts.index.names if name is not None]
+        wordy = [name in self.wordy for name in self.texts.columns]
+        heads = "".join(f'<th scope="col">{_safe(name)}</th>' for name in keys)
+        for name, words in zip(self.texts.columns, wordy, strict=True):
+            heads += f'<th scope="col"{"" if words else _NUMBER}>{_safe(name)}</th>'
+        rows = ""
+        for key, cells in zip(self.texts.index, self.texts.itertuples(index=False, name=None), strict=True):
+            own: tuple[str, ...] = () if not keys else key if keys[1:] else (key,)
+            named = "".join(f'<th scope="row">{_safe(part)}</th>' for part in own)
+            filled = "".join(
+                f"<td{'' if words else _NUMBER}>{_safe(cell)}</td>" for words, cell in zip(wordy, cells, strict=True)
+            )
+            rows += f"<tr>{named}{filled}</tr>\n"
+        return (
+            f"<style>{_CSS}</style>\n"
+            '<table class="dataframe victor-frame tex2jax_ignore mathjax_ignore">'
+            f"<caption>{_safe(self.caption)}</caption>\n"
+            f"<thead><tr>{heads}</tr></thead>\n<tbody>{rows}</tbody></table>"
+        )
+
+    def __repr__(self) -> str:
+        return self.texts.to_string(index=self.texts.index.names[0] is not None, max_colwidth=_LONGEST)
+
+
+def styled(frame: pd.DataFrame, caption: str | None = None, *, rows: int = 100) -> Table:
+    """Return a frame of ours as a notebook shows it.
+
+    Money is `USD 0.0041`, and `unpriced` where it is unknown; what is a sum of fewer prices than attempts is `≥`.
+    Times are in ms, in a column that holds 10 s or more in s; counts have thousands separators, shares are in percent.
+    Text is escaped, on one line, and cut at 80 characters.
+
+    Args:
+        frame: Columns go by their names (`frames.KINDS`), others by their dtypes.
+        caption: What stands above the table; else how many rows there are.
+        rows: The most that are shown, from the first on; the caption counts the others.
+    """
+    import pandas as pd
+
+    data = frame.head(rows)
+    kinds = {str(name): _kind(str(name), data[name]) for name in data.columns}
+    texts = {name: [_text(cell, kind) for cell in data[name]] for name, kind in kinds.items()}
+    if {"cost", "unpriced"} <= kinds.keys():
+        bounds = data["cost"].notna() & data["unpriced"].fillna(0).gt(0)
+        texts["cost"] = [f"≥ {text}" if bound else text for text, bound in zip(texts["cost"], bounds, strict=True)]
+    shown = pd.DataFrame({_header(name): cells for name, cells in texts.items()}, dtype="object")
+    keys = [str(name) for name in data.index.names if name is not None]
+    if keys:
+        levels = [[_key(key) for key in data.index.get_level_values(level)] for level in range(len(keys))]
+        shown.index = pd.MultiIndex.from_arrays(levels, names=keys) if keys[1:] else pd.Index(levels[0], name=keys[0])
+    count = f"{len(frame):,} row{'' if len(frame) == 1 else 's'}"
+    cut = f"first {len(data):,} of {count}" if len(data) < len(frame) else "" if caption else count
+    wordy = frozenset(_header(name) for name, kind in kinds.items() if kind == "text")
+    return Table(" · ".join(filter(None, [caption, cut])), shown, wordy)
+
+
+def _kind(name: str, column: pd.Series[Any]) -> str:
+    """Return how a column is written: by its name, else by its dtype."""
+    import pandas as pd
+    from pandas.api import types
+
+    if name in _SHARES:
+        return "share"
+    if name in KINDS:
+        fast = KINDS[name] == "seconds" and not pd.to_numeric(column).max() >= _SLOW
+        return "ms" if fast else KINDS[name]
+    if types.is_bool_dtype(column.dtype) or not types.is_numeric_dtype(column.dtype):
+        return "text"
+    return "count" if types.is_integer_dtype(column.dtype) else "number"
+
+
+def _text(cell: Any, kind: str) -> str:  # noqa: ANN401 - a cell is what its column holds
+    import pandas as pd
+
+    if pd.api.types.is_scalar(cell) and pd.isna(cell):
+        return "unpriced" if kind == "money" else _UNKNOWN
+    if kind in _FORMATS:
+        return _FORMATS[kind](cell)
+    words = " ".join(str(cell).split())
+    return words if len(words) <= _LONGEST else f"{words[: _LONGEST - 1]}…"
+
+
+def _key(cell: Any) -> str:  # noqa: ANN401
+    """Return the key of a row as text; a moment at midnight is a day."""
+    import pandas as pd
+
+    if isinstance(cell, pd.Timestamp):
+        return f"{cell:%Y-%m-%d}" if cell == cell.normalize() else _FORMATS["moment"](cell)
+    return _text(cell, "text")
+
+
+def _header(name: object) -> str:
+    return str(name).replace("_", " ")
+
+
+def _safe(text: str) -> str:
+    return escape(text).replace("$", "<span>$</span>")  # a pair of bare dollar signs is mathematics

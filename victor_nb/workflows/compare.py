@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import pkgutil
 import warnings
 from dataclasses import dataclass, field
 from math import nan
@@ -12,6 +11,7 @@ from uuid import uuid4
 
 from victor_nb.errors import ConfigError, VictorError, VictorInterrupted, VictorWarning
 from victor_nb.money import Total, exact_sum
+from victor_nb.reports.frames import records_frame
 from victor_nb.workflows.baselines import one_call, same_calls
 from victor_nb.workflows.checks import FAULTS, as_check
 from victor_nb.workflows.judge import Score, judge, scores
@@ -36,6 +36,13 @@ if TYPE_CHECKING:
 
 Judge: TypeAlias = "str | Check | Callable[[str, str], float | bool]"
 """Who scores answers: a profile, a rule, or a function of the task and the answer."""
+
+COMPARE: Final = (
+    "strategy task cost billed unpriced calls tokens wall serial score score_se baseline same_calls one_call estimated "
+    "complete mode run_id error"
+).split()
+"""One row for each strategy and task. `same_calls` and `one_call` (USD) are what the two baselines would have cost at
+the profile that `baseline` names; `estimated` tells whether `one_call` is a guess."""
 
 
 @dataclass(slots=True)
@@ -153,9 +160,7 @@ class Contest:
 
     def frame(self) -> pd.DataFrame:
         """Return what has come so far."""
-        records = [self._record(entry) for entry in self.entries]
-        frame: pd.DataFrame = pkgutil.resolve_name("victor_nb.reports.frames:compare_frame")(records)
-        return frame
+        return records_frame([self._record(entry) for entry in self.entries], COMPARE)
 
     def _record(self, entry: Entry) -> dict[str, object]:
         run, score = entry.run, entry.score

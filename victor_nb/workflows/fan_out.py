@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import pkgutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,8 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, cast, get_args
 from uuid import uuid4
 
-from victor_nb.errors import ConfigError, FanOutError, VictorError, VictorInterrupted
+from victor_nb.errors import BudgetError, ConfigError, FanOutError, VictorError, VictorInterrupted
 from victor_nb.money import Total, usd
+from victor_nb.reports.charts import plot
+from victor_nb.reports.frames import records_frame
 from victor_nb.values import Reply, Usage
 from victor_nb.workflows.progress_bar import Bar, Tally
 
@@ -32,6 +33,12 @@ if TYPE_CHECKING:
 
 
 Outcome = Reply | VictorError
+
+REPLIES: Final = (
+    "profile prompt sample status served model input_tokens cache_read_tokens output_tokens reasoning_tokens cost "
+    "billed latency ttft attempts mode finish_reason content error"
+).split()
+"""One row for each entry of a fan-out. `served` is the profile that answered: a fallback may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +135,11 @@ class Replies(Mapping[str, "Outcome | tuple[Outcome, ...]"]):
 
     def to_frame(self) -> DataFrame:
         """Return one row for each entry: who, status, tokens, cost and billed (USD), latency, ttft (s), text, error."""
-        return pkgutil.resolve_name("victor_nb.reports.frames:replies_frame")(self.entries)
+        return records_frame([_record(entry) for entry in self.entries], REPLIES)
 
     def plot(self, *, ax: Axes | None = None) -> Figure:
         """Chart latency and cost by profile."""
-        return pkgutil.resolve_name("victor_nb.reports.charts:replies")(self.to_frame(), ax=ax)
+        return plot("replies", self, ax=ax)
 
     def __repr__(self) -> str:
         parts = [f"{name}: {_short(self[name])}" for name in self]
@@ -141,6 +148,25 @@ class Replies(Mapping[str, "Outcome | tuple[Outcome, ...]"]):
     def __str__(self) -> str:
         """Show each answer under the name of its profile."""
         return "\n\n".join(f"[{entry.profile}]\n{entry.outcome}" for entry in self.entries)
+
+
+def _record(entry: Entry) -> dict[str, object]:
+    """Return an entry as a row of a frame; tokens and cost of an error are those of what had arrived by then."""
+    place = {"profile": entry.profile, "prompt": entry.prompt, "sample": entry.sample}
+    if isinstance(entry.outcome, Reply):
+        return {**_answer(entry.outcome), **place}
+    error = entry.outcome
+    reply: Reply | None = getattr(error, "reply", None)
+    status = "refused" if isinstance(error, BudgetError) else "partial" if reply else "error"
+    known = _answer(reply) if reply else {"model": getattr(error, "model", None) or None}
+    return {**known, **place, "status": status, "error": f"{type(error).__name__}: {error}"}
+
+
+def _answer(reply: Reply) -> dict[str, object]:
+    alike = "status model cost billed latency ttft attempts mode finish_reason content".split()
+    counts = "input_tokens cache_read_tokens output_tokens reasoning_tokens".split()
+    own = {name: getattr(reply, name) for name in alike}
+    return {**own, **{name: getattr(reply.usage, name) for name in counts}, "served": reply.profile}
 
 
 def _short(value: Outcome | tuple[Outcome, ...]) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import pkgutil
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Literal
 
 from victor_nb.money import Total, exact_sum
+from victor_nb.reports.charts import plot
+from victor_nb.reports.frames import records_frame
 from victor_nb.values import Usage
 from victor_nb.workflows.what_if import usage_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
     from decimal import Decimal
 
     import pandas as pd
@@ -154,9 +157,18 @@ class StrategyRun:
         return sum(_latencies(self.rows))
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row for each call: stage, profile, sample, kept, tokens, cost (USD), latency and start (s), ..."""
-        frame: pd.DataFrame = pkgutil.resolve_name("victor_nb.reports.frames:run_frame")(self)
-        return frame
+        """Return one row for each call, failed ones too: stage, profile, tokens, cost (USD), latency, start (s), ...
+
+        A row sums up the attempts of a call: tokens as far as they are known; cost NaN where that of any attempt is
+        unknown; `latency` from the first request to the last answer, waits between them included.
+        """
+        places = {place["call_id"]: place for stage in self.stages for place in _places(stage)}
+        records = [{**call, **places.get(call["call_id"], {})} for call in call_records(self.rows)]
+        return records_frame(records, RUN)
+
+    def stages_frame(self) -> pd.DataFrame:
+        """Return one row for each stage: profile, items, tokens, cost (USD, NaN where any is unknown), times (s)."""
+        return records_frame([_stage(stage) for stage in self.stages], STAGES)
 
     def savings(self, baseline: str = "premium", kind: Baseline = "same_calls", *, measure: bool = False) -> Savings:
         """Compare what the run cost with a baseline: `same_calls` at another profile's prices, or `one_call` to it.
@@ -189,8 +201,7 @@ class StrategyRun:
         from victor_nb.workflows.what_if import what_if  # noqa: PLC0415 - it compares runs
 
         source = self if baseline is None else what_if(self.rows, {"*": baseline}, by=None, pool=self.pool)
-        figure: Figure = pkgutil.resolve_name("victor_nb.reports.charts:plot")(kind, source, ax=ax, **options)
-        return figure
+        return plot(kind, source, ax=ax, **options)
 
 
 def collect(engine: Engine) -> StrategyRun:
@@ -265,3 +276,79 @@ def _latencies(rows: Iterable[Row]) -> list[float]:
         first, last = min(attempts, key=lambda row: row.attempt), max(attempts, key=lambda row: row.attempt)
         spans.append((last.ts - first.ts).total_seconds() + (last.latency or 0.0))
     return spans
+
+
+# --- a run as frames ---
+
+RUN: Final = (
+    "call_id strategy stage profile model sample status kept attempts mode input_tokens cache_read_tokens "
+    "output_tokens reasoning_tokens cost billed latency ttft start queue error"
+).split()
+"""One row for each call of a strategy run. `start` is in seconds from the run's first call to this one's request; it
+waited `queue` seconds before that."""
+
+STAGES: Final = "stage profile calls items kept_items dropped_items tokens cost unpriced began ended mode".split()
+"""One row for each stage of a strategy run: how many items it came to, and how many of them went on."""
+
+
+def call_records(rows: Iterable[Row]) -> list[dict[str, object]]:
+    """Return a mapping for each call, of the rows of its attempts, by the time at which they were first sent."""
+    calls: dict[str, list[Row]] = {}
+    for row in sorted(rows, key=lambda row: (row.ts, row.attempt)):
+        calls.setdefault(row.call_id, []).append(row)
+    asked = [attempts[0].ts - timedelta(seconds=attempts[0].queue or 0) for attempts in calls.values()]
+    return [_call(attempts, began=min(asked)) for attempts in calls.values()]
+
+
+def _call(attempts: Sequence[Row], *, began: datetime) -> dict[str, object]:
+    first, last = attempts[0], attempts[-1]
+    waited = (last.ts - first.ts).total_seconds()
+    same = "call_id strategy stage profile model status mode error".split()
+    counts = "input_tokens cache_read_tokens output_tokens reasoning_tokens".split()
+    return {
+        **{name: getattr(last, name) for name in same},
+        **{name: _known([getattr(row, name) for row in attempts]) for name in counts},
+        "attempts": len(attempts),
+        "cost": exact_sum(row.cost for row in attempts),
+        "billed": exact_sum(row.billed for row in attempts),
+        "latency": None if last.latency is None else waited + last.latency,
+        "ttft": None if last.ttft is None else waited + last.ttft,
+        "start": (first.ts - began).total_seconds(),
+        "queue": first.queue,
+    }
+
+
+def _known(counts: Iterable[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
+
+
+def _places(stage: StageResult) -> Iterator[Mapping[str, object]]:
+    """Give each reply of a stage its sample, and whether anything of it went on (None: its text does not show it)."""
+    kept = [_words(item) for item in stage.kept]
+    within = [any(item in _words(reply.content) for item in kept) for reply in stage.replies]
+    whole = not stage.dropped
+    for sample, (reply, found) in enumerate(zip(stage.replies, within, strict=True)):
+        yield {"call_id": reply.call_id, "sample": sample, "kept": whole or (found if any(within) else None)}
+
+
+def _words(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _stage(stage: StageResult) -> dict[str, object]:
+    modes = {reply.mode for reply in stage.replies}
+    return {
+        "stage": stage.name,
+        "profile": stage.profile,
+        "calls": len(stage.replies),
+        "items": len(stage.items),
+        "kept_items": len(stage.kept),
+        "dropped_items": len(stage.dropped),
+        "tokens": sum(reply.usage.total_tokens for reply in stage.replies),
+        "cost": stage.cost,
+        "unpriced": sum(reply.cost is None for reply in stage.replies),
+        "began": stage.began,
+        "ended": stage.ended,
+        "mode": " ".join(sorted(modes)) or None,
+    }

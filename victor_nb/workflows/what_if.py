@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pkgutil
 from collections import defaultdict
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from victor_nb.accounting.ledger import Ledger
 from victor_nb.accounting.rows import Row
 from victor_nb.errors import ConfigError, did_you_mean
 from victor_nb.money import add
+from victor_nb.reports.frames import records_frame
 from victor_nb.values import Usage
 from victor_nb.workflows.orchestrator_pool import kernel_pool
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from victor_nb.accounting.pricing import PriceBook, Prices
+    from victor_nb.reports.frames import Kind
     from victor_nb.workflows.orchestrator_pool import OrchestratorPool
 
 
@@ -82,9 +83,15 @@ def reprice(row: Row, tariff: Tariff) -> Decimal | None:
     return tariff.price(usage_of(row))
 
 
+WHAT_IF: Final = (
+    "call_id run_id strategy stage profile model what_if input_tokens cache_read_tokens output_tokens cost "
+    "what_if_cost saved mode"
+).split()
+"""One row for each attempt, priced again: `what_if` is the profile or model whose prices `what_if_cost` (USD) takes."""
+
 _EVERYBODY: Final = "*"
 _NEEDED: Final = ("profile", "input_tokens", "output_tokens", "cost")
-_SUMMED: Final = {
+_SUMMED: Final[Mapping[str, Kind]] = {
     "profile": "text",
     "what_if": "text",
     "calls": "count",
@@ -139,8 +146,8 @@ def what_if(
         named = row.profile if tariff is None else tariff.name
         records.append({**alike, "what_if": named, "what_if_cost": cost, "saved": saved})
     if by is None:
-        return _frame("what_if_frame", [_short(record) for record in records])
-    return _frame("records_frame", _summed(records), _SUMMED)
+        return records_frame([_short(record) for record in records], WHAT_IF)
+    return records_frame(_summed(records), _SUMMED)
 
 
 def _summed(records: Sequence[Mapping[str, Any]]) -> list[dict[str, object]]:
@@ -170,11 +177,6 @@ def _short(record: Mapping[str, Any]) -> dict[str, object]:
         *("input_tokens", "cache_read_tokens", "output_tokens", "cost"),
     }
     return {name: value for name, value in record.items() if name not in left_out}
-
-
-def _frame(function: str, *arguments: object) -> pd.DataFrame:
-    frame: pd.DataFrame = pkgutil.resolve_name(f"victor_nb.reports.frames:{function}")(*arguments)
-    return frame
 
 
 # --- rows of whatever was given ---

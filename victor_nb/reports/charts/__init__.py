@@ -1,64 +1,40 @@
 """Charts: one function for each question, each of a frame, each a figure that a notebook shows by itself.
 
-| kind | its question | its frame |
-|---|---|---|
-| `cost_by_stage` | where did the money go, and against which baseline? | `run.to_frame()`, `what_if(...)` |
-| `funnel` | how many items went on, and for how much? | `stages_frame(run.stages)` |
-| `strategy_comparison` | which strategy is the cheapest, against both baselines? | `compare(...)` |
-| `pareto` | which is worth its money? | `compare(..., judge=...)` |
-| `gantt` | what ran in parallel, and what waited? | `run.to_frame()`, the ledger's |
-| `spend_over_time` | how much by when? | the ledger's |
-| `tokens_vs_cost` | who takes the tokens, and who the money? | the ledger's, `run.to_frame()` |
-| `replies` | who answers fast, and who cheaply? | `replies.to_frame()` |
+`KINDS` has them by name, and where their frames come from; `plot(kind, source)` draws one. To add a chart, write one
+function in `runs`, `comparisons` or `spending` and mark it with `drawing.chart(source)`: it can then be drawn by its
+name, here and by `run.plot` and `%victor plot`, and completion offers it.
 
-All of them take `ax=` and return the figure; `figure.alt` says in words what it shows, and `html_image(figure)` puts
-both into a page. Money is in USD. What nobody knows the price of is hatched and called unpriced: never drawn as 0.
+All of them take `ax=` and return the figure; `figure.alt` describes in words what it shows, and `html_image(figure)`
+puts both into a page. Money is in USD. Unknown prices are hatched and called unpriced: never drawn as 0.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from victor_nb.errors import ConfigError, did_you_mean
-from victor_nb.reports.charts.comparisons import pareto, replies, strategy_comparison
-from victor_nb.reports.charts.drawing import Chart, html_image, png
-from victor_nb.reports.charts.runs import cost_by_stage, funnel, gantt
-from victor_nb.reports.charts.spending import spend_over_time, tokens_vs_cost
-from victor_nb.reports.frames import run_frame, stages_frame
+from victor_nb.reports.charts import comparisons, runs, spending  # noqa: F401  # pyright: ignore[reportUnusedImport] - they register
+from victor_nb.reports.charts.drawing import KINDS, Kind, chart, html_image, png
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "KINDS",
-    "Chart",
-    "cost_by_stage",
-    "funnel",
-    "gantt",
-    "html_image",
-    "pareto",
-    "plot",
-    "png",
-    "replies",
-    "spend_over_time",
-    "strategy_comparison",
-    "tokens_vs_cost",
-]
+    from victor_nb.reports.charts.figure import Chart
 
-KINDS: Final[Mapping[str, Callable[..., Figure]]] = {
-    "cost_by_stage": cost_by_stage,
-    "funnel": funnel,
-    "gantt": gantt,
-    "pareto": pareto,
-    "replies": replies,
-    "spend_over_time": spend_over_time,
-    "strategy_comparison": strategy_comparison,
-    "tokens_vs_cost": tokens_vs_cost,
-}
-"""Every chart by its name."""
+__all__ = ["KINDS", "Chart", "Kind", "chart", "html_image", "plot", "png"]
+__all__ += list(KINDS)  # pyright: ignore[reportUnsupportedDunderAll] - registered when their modules are imported
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - a chart, or the class of its figure
+    """Return a chart by its name, or `Chart`, the figure on which it is drawn."""
+    if name == "Chart":
+        from victor_nb.reports.charts import figure
+
+        return figure.Chart
+    if name in KINDS:
+        return KINDS[name].draw
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def plot(kind: str, source: Any, *, ax: Axes | None = None, **options: Any) -> Figure:  # noqa: ANN401
@@ -66,7 +42,7 @@ def plot(kind: str, source: Any, *, ax: Axes | None = None, **options: Any) -> F
 
     Args:
         kind: One of `KINDS`.
-        source: A frame; a strategy run, of which the chart gets the frame that it needs; or whatever has `.to_frame()`.
+        source: A frame, or what has `.to_frame()`; of a strategy run, the chart gets the frame that it needs.
         ax: Where to draw, if not on a new figure.
         options: What the chart takes beside its frame.
 
@@ -77,10 +53,8 @@ def plot(kind: str, source: Any, *, ax: Axes | None = None, **options: Any) -> F
         close = did_you_mean(kind, KINDS)
         hint = f"Did you mean {close!r}?" if close else f"Use one of: {', '.join(KINDS)}."
         raise ConfigError(f"There is no chart {kind!r}. {hint}")
-    return KINDS[kind](_frame(kind, source), ax=ax, **options)
-
-
-def _frame(kind: str, source: Any) -> Any:  # noqa: ANN401 - a frame, or what one is made from
-    if hasattr(source, "stages"):
-        return stages_frame(source.stages) if kind == "funnel" else run_frame(source)
-    return source.to_frame() if hasattr(source, "to_frame") and not hasattr(source, "columns") else source
+    draw, sources = KINDS[kind]
+    if "stages" in sources and hasattr(source, "stages_frame"):
+        return draw(source.stages_frame(), ax=ax, **options)
+    frame = source.to_frame() if hasattr(source, "to_frame") and not hasattr(source, "columns") else source
+    return draw(frame, ax=ax, **options)

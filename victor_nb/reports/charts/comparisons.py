@@ -1,62 +1,30 @@
-"""Which strategies are worth their money: cost against quality."""
+"""Charts that compare: strategies by cost and by quality, and the profiles of a fan-out by time and cost."""
+
+# pyright: reportUnknownMemberType=false
+# (matplotlib's types leave the keywords of most methods open.)
 
 from __future__ import annotations
 
 import math
 from itertools import pairwise
+from statistics import stdev
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import numpy as np
-
-from victor_nb.reports.charts.drawing import (
-    BLUE,
-    EDGE,
+from victor_nb.reports.charts import drawing as draw
+from victor_nb.reports.charts.text import (
     GREY,
-    NOTHING,
-    ORANGE,
-    SKY,
-    VERMILION,
+    MINUS,
     Label,
     Segment,
     amount,
-    bar,
     bounded,
-    change,
-    figures,
-    finish,
-    groups,
-    header,
-    height,
-    line,
     listing,
-    log_money_axis,
-    log_scale,
-    mean,
-    money,
-    money_axis,
-    money_scale,
-    name_axis,
-    name_rows,
-    need,
-    no_scale,
-    numbers,
-    panels,
-    paper,
+    percent,
     place,
-    plain,
-    points,
-    provenance,
     seconds,
-    seconds_scale,
-    sentences,
     short,
-    swatch,
-    symbol,
-    unknown,
-    unpriced_swatch,
-    whiskers,
-    words,
 )
+from victor_nb.reports.frames import NOTHING, groups, known, mean, money, need, numbers, provenance, words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,11 +33,9 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
-
 
 _WIDE: Final = 50.0
-"""Dearest over cheapest, from which on the axis is logarithmic."""
+"""Highest cost over lowest, from which on the axis is logarithmic."""
 
 
 class _Point(NamedTuple):
@@ -82,6 +48,7 @@ class _Point(NamedTuple):
     front: bool = False
 
 
+@draw.chart("comparison")
 def pareto(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
     """Show cost against quality, with the front: the strategies than which none is both cheaper and better.
 
@@ -95,100 +62,73 @@ def pareto(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
         ConfigError: The frame lacks one of these columns.
     """
     need(frame, "pareto", ("strategy", "cost", "score"), source="the frame of compare(..., judge=...)")
-    all_points = [_point(name, rows) for name, rows in groups(frame, "strategy", missing="(no strategy)")]
-    known = _with_front([point for point in all_points if not math.isnan(point.cost) and not math.isnan(point.score)])
-    ax = paper(ax)
-    plain(ax, grid="both")
-    _draw(ax, known)
-    _scale(ax, known)
-    front = [point for point in sorted(known, key=lambda point: (point.cost, point.score)) if point.front]
-    title = _title(known, front)
-    beaten = [symbol("beaten by another", GREY, "o")] if len(front) < len(known) else []
-    legend = [symbol("on the front", BLUE, "o", linestyle="-"), *beaten]
-    notes = [_missing(all_points), "Means over tasks; bars are one standard error." if _barred(known) else ""]
-    note = provenance(frame)
-    header(ax, title, [*notes, note], legend=legend if known else [])
-    place(ax, [Label(point.name, point.cost, point.score) for point in known], _lines(known, front))
-    said = (f"{point.name} USD {amount(point.cost)}, score {point.score:.3g}{_beaten(point)}" for point in known)
-    return finish(ax, sentences("Cost in USD against score", title, listing(said), _missing(all_points), note))
+    every = [_point(name, rows) for name, rows in groups(frame, "strategy", missing="(no strategy)")]
+    drawn = [each for each in every if not math.isnan(each.cost) and not math.isnan(each.score)]
+    drawn = [each._replace(front=not any(_beats(other, each) for other in drawn)) for each in drawn]
+    front = sorted((each for each in drawn if each.front), key=lambda each: (each.cost, each.score))
+    barred = [each for each in drawn if not math.isnan(each.error)]
+    ax = draw.paper(ax)
+    draw.plain(ax, grid="both")
+    steps: dict[str, str] = {"drawstyle": "steps-post", "label": "front"}
+    draw.line(ax, [each.cost for each in front], [each.score for each in front], draw.BLUE, linewidth=1.2, **steps)
+    for each in barred:
+        ax.errorbar(each.cost, each.score, each.error, color=draw.EDGE, elinewidth=0.8, capsize=2, label=each.name)
+    for each in drawn:
+        colour = draw.BLUE if each.front else GREY
+        draw.points(ax, [each.cost], [each.score], colour, "o", markersize=7, label=each.name, clip_on=True)
+    _scale(ax, [each.cost for each in drawn])
+    title, missing, note = _pareto_title(drawn, front), _missing(every), provenance(frame)
+    legend = [draw.symbol("on the front", draw.BLUE, "o", linestyle="-")]
+    legend += [draw.symbol("beaten by another", GREY, "o")] if len(front) < len(drawn) else []
+    notes = [missing, "Means over tasks; bars are one standard error." if barred else "", note]
+    draw.header(ax, title, notes, legend=legend if drawn else [])
+    place(ax, [Label(each.name, each.cost, each.score) for each in drawn], _lines(front, barred))
+    beaten = {True: "", False: " (beaten by another)"}
+    rows = listing(f"{each.name} USD {amount(each.cost)}, score {each.score:.3g}{beaten[each.front]}" for each in drawn)
+    return draw.finish(ax, "Cost in USD against score", title, rows, missing, note)
 
 
 def _point(name: str, rows: pd.DataFrame) -> _Point:
-    known, unpriced = money(rows)
-    scores = numbers(rows, "score")
-    scores = scores[~np.isnan(scores)]
-    spread = (
-        float(np.std(scores, ddof=1) / math.sqrt(len(scores))) if len(scores) > 1 else mean(numbers(rows, "score_se"))
-    )
-    return _Point(name, float("nan") if unpriced else known / max(len(rows), 1), mean(scores), spread)
-
-
-def _with_front(points: Sequence[_Point]) -> list[_Point]:
-    """Mark the points that no other one beats: at most as dear, at least as good, and better in one of the two."""
-    return [point._replace(front=not any(_beats(other, point) for other in points)) for point in points]
+    cost, unpriced = money(rows)
+    scores = known(numbers(rows, "score"))
+    error = stdev(scores) / math.sqrt(len(scores)) if len(scores) > 1 else mean(numbers(rows, "score_se"))
+    return _Point(name, math.nan if unpriced else cost / max(len(rows), 1), mean(scores), error)
 
 
 def _beats(one: _Point, other: _Point) -> bool:
+    """Tell whether one is at most as expensive, at least as good, and better in one of the two."""
     at_least = one.cost <= other.cost and one.score >= other.score
     return at_least and (one.cost < other.cost or one.score > other.score)
 
 
-def _draw(ax: Axes, known: Sequence[_Point]) -> None:
-    front = sorted((point for point in known if point.front), key=lambda point: (point.cost, point.score))
-    costs, scores = [point.cost for point in front], [point.score for point in front]
-    line(ax, costs, scores, BLUE, linewidth=1.2, drawstyle="steps-post", label="front")
-    for point in known:
-        if not math.isnan(point.error):
-            whiskers(ax, point.cost, point.score, point.error, point.name)
-        colour = BLUE if point.front else GREY
-        points(ax, [point.cost], [point.score], colour, "o", markersize=7, label=point.name, clip_on=True)
-
-
-def _lines(known: Sequence[_Point], front: Sequence[_Point]) -> list[Segment]:
+def _lines(front: Sequence[_Point], barred: Sequence[_Point]) -> list[Segment]:
     """Return what is drawn beside the points: the front's steps, and the error bars."""
-    steps = [
-        step
-        for one, other in pairwise(front)
-        for step in (
-            Segment(one.cost, one.score, other.cost, one.score),
-            Segment(other.cost, one.score, other.cost, other.score),
-        )
-    ]
-    bars = [
-        Segment(point.cost, point.score - point.error, point.cost, point.score + point.error)
-        for point in known
-        if not math.isnan(point.error)
-    ]
-    return steps + bars
+    lines: list[Segment] = []
+    for one, other in pairwise(front):
+        corner = (other.cost, one.score)
+        lines += [((one.cost, one.score), corner), (corner, (other.cost, other.score))]
+    bars = [((each.cost, each.score - each.error), (each.cost, each.score + each.error)) for each in barred]
+    return lines + bars
 
 
-def _scale(ax: Axes, known: Sequence[_Point]) -> None:
-    costs, unit = [point.cost for point in known], "USD for each task"
-    name_axis(ax.yaxis, "score (higher is better)")
+def _scale(ax: Axes, costs: Sequence[float]) -> None:
+    draw.name_axis(ax.yaxis, "score (higher is better)")
     ax.margins(y=0.15)
     low, high = min(costs, default=0.0), max(costs, default=0.0)
-    if low > 0 and high / low >= _WIDE:
-        log_scale(ax)
-        log_money_axis(ax.xaxis, unit)
+    logarithmic = low > 0 and high / low >= _WIDE
+    if logarithmic:
+        ax.set_xscale("log")
         ax.set_xlim(low / 2, high * 2)
-        return
-    spare = 0.12 * (high - low) or 0.12 * high
-    begin = -0.03 * high if low < (high - low) else low - spare
-    ax.set_xlim(begin if high else -0.05, high + spare or 1.0)
-    money_axis(ax.xaxis, unit)
+    else:
+        spare = 0.12 * (high - low) or 0.12 * high
+        begin = -0.03 * high if low < (high - low) else low - spare
+        ax.set_xlim(begin if high else -0.05, high + spare or 1.0)
+    draw.money_axis(ax.xaxis, "USD for each task", logarithmic=logarithmic)
     if not high:
-        no_scale(ax.xaxis, 0)
+        draw.no_scale(ax.xaxis, 0)
 
 
-def _barred(points: Sequence[_Point]) -> bool:
-    return any(not math.isnan(point.error) for point in points)
-
-
-def _beaten(point: _Point) -> str:
-    return "" if point.front else " (beaten by another)"
-
-
-def _title(points: Sequence[_Point], front: Sequence[_Point]) -> str:
+def _pareto_title(points: Sequence[_Point], front: Sequence[_Point]) -> str:
     if not points:
         return f"Cost and quality: {NOTHING}"
     if len(front) == 1:
@@ -199,18 +139,17 @@ def _title(points: Sequence[_Point], front: Sequence[_Point]) -> str:
 
 def _missing(points: Sequence[_Point]) -> str:
     """Name what cannot be drawn, and why: never at 0."""
-    unpriced = [point.name for point in points if math.isnan(point.cost)]
-    unscored = [point.name for point in points if math.isnan(point.score) and not math.isnan(point.cost)]
-    parts = [
-        f"{what}, so not drawn: {', '.join(names)}."
-        for what, names in (("Unpriced", unpriced), ("Without a score", unscored))
-        if names
-    ]
-    return " ".join(parts)
+    unpriced = [each.name for each in points if math.isnan(each.cost)]
+    unscored = [each.name for each in points if math.isnan(each.score) and not math.isnan(each.cost)]
+    reasons = ("Unpriced", unpriced), ("Without a score", unscored)
+    return " ".join(f"{reason}, so not drawn: {', '.join(names)}." for reason, names in reasons if names)
 
 
-class _Bar(NamedTuple):
-    """A strategy: USD for each task, and what the baselines would have cost; NaN where nobody knows."""
+# --- strategies beside their baselines ---
+
+
+class _Strategy(NamedTuple):
+    """A strategy: USD for each task, and what the baselines would have cost; NaN where that is unknown."""
 
     name: str
     cost: float
@@ -219,6 +158,7 @@ class _Bar(NamedTuple):
     one_call: float
 
 
+@draw.chart("comparison")
 def strategy_comparison(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
     """Show what each strategy costs for a task, with both baselines: the same calls, and one call, to one profile.
 
@@ -232,51 +172,52 @@ def strategy_comparison(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figur
         ConfigError: The frame has no `strategy` or no `cost`.
     """
     need(frame, "strategy_comparison", ("strategy", "cost"), source="the frame of compare(...)")
-    bars = [_bar(name, rows) for name, rows in groups(frame, "strategy", missing="(no strategy)")]
-    ax = paper(ax, height=height(len(bars)))
-    indent = name_rows(ax, [each.name for each in bars])
-    money_scale(
-        ax, [amount for each in bars for amount in (each.cost, each.same_calls, each.one_call)], "USD for each task"
-    )
-    for row, each in enumerate(bars):
-        _draw_strategy_comparison(ax, row, each)
-    figures(ax, [_figures(each) for each in bars])
-    title, note = _title_strategy_comparison(bars), provenance(frame)
-    same, one = _names(frame)
-    header(ax, title, [_tasks(frame), note], legend=_legend(bars, same, one), indent=indent)
-    told = listing(_told(each, same, one) for each in bars)
-    return finish(ax, sentences(f"{title}, in USD for each task", told, note))
-
-
-def _bar(name: str, rows: pd.DataFrame) -> _Bar:
-    tasks = max(len(rows), 1)
-    known, unpriced = money(rows)
-    return _Bar(name, known / tasks, unpriced, mean(numbers(rows, "same_calls")), mean(numbers(rows, "one_call")))
-
-
-def _draw_strategy_comparison(ax: Axes, row: int, each: _Bar) -> None:
-    known = 0.0 if math.isnan(each.cost) else each.cost
-    if not math.isnan(each.same_calls):
-        bar(ax, row, 0, each.same_calls, "none", height=0.78, linestyle="--", linewidth=1, label="same calls")
-    bar(ax, row, 0, known, BLUE, height=0.5, label=each.name)
-    if each.unpriced:
-        unknown(ax, row, known)
-    if not math.isnan(each.one_call):
-        points(ax, [each.one_call], [row], VERMILION, "D", label="one call")
-
-
-def _figures(each: _Bar) -> str:
-    """Say the cost and, of what is known for certain, how it compares with the same calls and with one call."""
-    said = bounded(each.cost, each.unpriced)
-    compared = [change(each.cost, other) for other in (each.same_calls, each.one_call) if not math.isnan(other)]
-    return said if each.unpriced or not compared else f"{said} ({' / '.join(filter(None, compared))})"
-
-
-def _names(frame: pd.DataFrame) -> tuple[str, str]:
-    """Return the baselines in words."""
+    strategies = [_strategy(name, rows) for name, rows in groups(frame, "strategy", missing="(no strategy)")]
+    ax = draw.paper(ax, rows=len(strategies))
+    indent = draw.name_rows(ax, [each.name for each in strategies])
+    ends = (end for each in strategies for end in (each.cost, each.same_calls, each.one_call))
+    draw.scale(ax, ends, "USD for each task")
+    for row, each in enumerate(strategies):
+        _draw_strategy(ax, row, each)
+    draw.row_values(ax, [_differences(each) for each in strategies])
     profiles = " and ".join(sorted({name for name in words(frame, "baseline") if name})) or "the baseline"
     guessed = any(cell in {"True", "1", "1.0"} for cell in words(frame, "estimated"))
-    return f"same calls at {profiles}'s prices", f"one call to {profiles}{' (estimated)' if guessed else ''}"
+    same = f"same calls at {profiles}'s prices"
+    one = f"one call to {profiles}{' (estimated)' if guessed else ''}"
+    title, note = _strategies_title(strategies), provenance(frame)
+    draw.header(ax, title, [_tasks(frame), note], legend=_strategies_legend(strategies, same, one), indent=indent)
+    return draw.finish(
+        ax, f"{title}, in USD for each task", listing(_describe(each, same, one) for each in strategies), note
+    )
+
+
+def _strategy(name: str, rows: pd.DataFrame) -> _Strategy:
+    cost, unpriced = money(rows)
+    baselines = (mean(numbers(rows, kind)) for kind in ("same_calls", "one_call"))
+    return _Strategy(name, cost / max(len(rows), 1), unpriced, *baselines)
+
+
+def _draw_strategy(ax: Axes, row: int, each: _Strategy) -> None:
+    length = 0.0 if math.isnan(each.cost) else each.cost
+    if not math.isnan(each.same_calls):
+        draw.bar(ax, row, 0, each.same_calls, "none", height=0.78, linestyle="--", linewidth=1, label="same calls")
+    draw.bar(ax, row, 0, length, draw.BLUE, height=0.5, label=each.name)
+    if each.unpriced:
+        draw.unknown(ax, row, length)
+    if not math.isnan(each.one_call):
+        draw.points(ax, [each.one_call], [row], draw.VERMILION, "D", label="one call")
+
+
+def _differences(each: _Strategy) -> str:
+    """Write the cost and, where it is fully known, its difference from the same calls and from one call."""
+    text = bounded(each.cost, each.unpriced)
+    changes = [_change(each.cost, other) for other in known([each.same_calls, each.one_call]) if other > 0]
+    return text if each.unpriced or not changes else f"{text} ({' / '.join(changes)})"
+
+
+def _change(cost: float, other: float) -> str:
+    share = percent(cost / other - 1)
+    return "as much" if share == "0 %" else f"{MINUS if cost < other else '+'}{share}"
 
 
 def _tasks(frame: pd.DataFrame) -> str:
@@ -286,30 +227,32 @@ def _tasks(frame: pd.DataFrame) -> str:
     return f"{per}On the right: cost (its difference from the same calls / from one call)." if both else per
 
 
-def _title_strategy_comparison(bars: Sequence[_Bar]) -> str:
-    priced = [each for each in bars if not each.unpriced and not math.isnan(each.cost)]
-    if len(priced) < 2:  # noqa: PLR2004 - one is no comparison
-        return "Cost of strategies" if bars else f"Cost of strategies: {NOTHING}"
-    cheapest = min(priced, key=lambda each: each.cost)
-    return f"Cost of strategies: {short(cheapest.name)} is the cheapest"
+def _strategies_title(strategies: Sequence[_Strategy]) -> str:
+    priced = [each for each in strategies if not each.unpriced and not math.isnan(each.cost)]
+    if len(priced) > 1:
+        return f"Cost of strategies: {short(min(priced, key=lambda each: each.cost).name)} is the cheapest"
+    return "Cost of strategies" if strategies else f"Cost of strategies: {NOTHING}"
 
 
-def _legend(bars: Sequence[_Bar], same: str, one: str) -> list[Artist]:
-    handles: list[Artist] = [swatch("actual cost", BLUE)]
-    if any(not math.isnan(each.same_calls) for each in bars):
-        handles.append(swatch(same, "none", linestyle="--", linewidth=1))
-    if any(not math.isnan(each.one_call) for each in bars):
-        handles.append(symbol(one, VERMILION, "D", markeredgecolor=EDGE))
-    return [*handles, *unpriced_swatch(shown=any(each.unpriced for each in bars))]
+def _strategies_legend(strategies: Sequence[_Strategy], same: str, one: str) -> list[Artist]:
+    entries: list[Artist] = [draw.swatch("actual cost", draw.BLUE)]
+    if known(each.same_calls for each in strategies):
+        entries.append(draw.swatch(same, "none", linestyle="--", linewidth=1))
+    if known(each.one_call for each in strategies):
+        entries.append(draw.symbol(one, draw.VERMILION, "D", markeredgecolor=draw.EDGE))
+    return [*entries, *draw.unpriced_swatch(shown=any(each.unpriced for each in strategies))]
 
 
-def _told(each: _Bar, same: str, one: str) -> str:
+def _describe(each: _Strategy, same: str, one: str) -> str:
     others = [(same, each.same_calls), (one, each.one_call)]
-    known = [f"{name} {bounded(amount, 0)}" for name, amount in others if not math.isnan(amount)]
-    return ", ".join([f"{each.name} {bounded(each.cost, each.unpriced)}", *known])
+    baselines = [f"{name} {bounded(cost, 0)}" for name, cost in others if not math.isnan(cost)]
+    return ", ".join([f"{each.name} {bounded(each.cost, each.unpriced)}", *baselines])
 
+
+# --- the profiles of a fan-out ---
 
 _ANSWERED: Final = frozenset({"ok", "partial", "interrupted"})
+_DOT: Final = {"markersize": 3.5, "markeredgecolor": "white", "markeredgewidth": 0.6, "label": "an answer"}
 
 
 class _Profile(NamedTuple):
@@ -318,7 +261,7 @@ class _Profile(NamedTuple):
     name: str
     answers: int
     asked: int
-    latencies: NDArray[np.float64]
+    latencies: list[float]
     ttft: float
     cost: float
     unpriced: int
@@ -328,7 +271,15 @@ class _Profile(NamedTuple):
     def latency(self) -> float:
         return mean(self.latencies)
 
+    @property
+    def took(self) -> str:
+        if not self.answers:
+            return self.error or "failed"
+        failed = self.asked - self.answers
+        return f"{seconds(self.latency)}{f' ({failed} failed)' if failed else ''}"
 
+
+@draw.chart("replies")
 def replies(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
     """Show how long each profile of a fan-out took, to its first text and to the end, and what an answer cost.
 
@@ -343,88 +294,69 @@ def replies(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
     """
     need(frame, "replies", ("profile", "status", "latency", "ttft", "cost"), source="replies.to_frame()")
     profiles = [_profile(name, rows) for name, rows in groups(frame, "profile", missing="(no profile)")]
-    names = [profile.name for profile in profiles]
-    ax = paper(ax, height=height(len(names)))
-    left, right = panels(ax, (0.0, 0.34), (0.62, 0.9))
-    indent = name_rows(left, names, most=22)
-    name_rows(right, names, most=0)
+    names = [each.name for each in profiles]
+    ax = draw.paper(ax, rows=len(names))
+    left, right = draw.panels(ax, (0.0, 0.34), (0.62, 0.9))
+    indent = draw.name_rows(left, names, most=22)
+    draw.name_rows(right, names, most=0)
     _time(left, profiles)
-    _cost(right, profiles)
-    title, note = _title_replies(profiles), provenance(frame)
-    several = max((profile.asked for profile in profiles), default=0) > 1
+    draw.costs(
+        right,
+        [each.name if each.answers else "" for each in profiles],
+        [(each.cost, each.unpriced) for each in profiles],
+    )
+    several = any(each.asked > 1 for each in profiles)
+    title, note = _replies_title(profiles), provenance(frame)
     notes = ["Means of the answers of each profile; dots are single answers." if several else "", note]
-    header(ax, title, notes, legend=_legend_replies(profiles, several=several), indent=indent)
-    return finish(ax, sentences(title, listing(map(_told_replies, profiles)), note))
+    draw.header(ax, title, notes, legend=_replies_legend(profiles, several=several), indent=indent)
+    rows = (
+        f"{each.name} {each.took}, USD {bounded(each.cost, each.unpriced)}"
+        if each.answers
+        else f"{each.name} failed ({each.error})"
+        for each in profiles
+    )
+    return draw.finish(ax, title, listing(rows), note)
 
 
 def _profile(name: str, rows: pd.DataFrame) -> _Profile:
-    answered = np.array([status in _ANSWERED for status in words(rows, "status")], dtype=bool)
-    good, bad = rows[answered], rows[~answered]
-    known, unpriced = money(good) if len(good) else (float("nan"), 0)
+    answered = [status in _ANSWERED for status in words(rows, "status")]
+    good, bad = rows[answered], rows[[not each for each in answered]]
+    cost, unpriced = money(good)
     error = next((text.split(":")[0] for text in words(bad, "error", missing="failed")), "")
-    latencies = numbers(good, "latency")
-    return _Profile(
-        name, len(good), len(rows), latencies, mean(numbers(good, "ttft")), known / max(len(good), 1), unpriced, error
-    )
+    latencies, ttft = numbers(good, "latency"), mean(numbers(good, "ttft"))
+    return _Profile(name, len(good), len(rows), latencies, ttft, cost / max(len(good), 1), unpriced, error)
 
 
 def _time(ax: Axes, profiles: Sequence[_Profile]) -> None:
-    seconds_scale(ax, [float(value) for profile in profiles for value in profile.latencies])
-    for row, profile in enumerate(profiles):
-        if math.isnan(profile.latency):
+    draw.scale(ax, [latency for each in profiles for latency in each.latencies], "seconds")
+    for row, each in enumerate(profiles):
+        if math.isnan(each.latency):
             continue
-        first = 0.0 if math.isnan(profile.ttft) else profile.ttft
-        bar(ax, row, 0, first, SKY, label="to the first text")
-        bar(ax, row, first, profile.latency - first, BLUE, label="to the end")
-        if len(profile.latencies) > 1:
-            points(ax, profile.latencies, [row] * len(profile.latencies), EDGE, "o", **_DOT)
-    figures(ax, [_took(profile) for profile in profiles])
+        first = 0.0 if math.isnan(each.ttft) else each.ttft
+        draw.bar(ax, row, 0, first, draw.SKY, label="to the first text")
+        draw.bar(ax, row, first, each.latency - first, draw.BLUE, label="to the end")
+        if len(each.latencies) > 1:
+            draw.points(ax, each.latencies, [row] * len(each.latencies), draw.EDGE, "o", **_DOT)
+    draw.row_values(ax, [each.took for each in profiles])
 
 
-_DOT: Final = {"markersize": 3.5, "markeredgecolor": "white", "markeredgewidth": 0.6, "label": "an answer"}
-
-
-def _took(profile: _Profile) -> str:
-    if not profile.answers:
-        return profile.error or "failed"
-    failed = profile.asked - profile.answers
-    return f"{seconds(profile.latency)}{f' ({failed} failed)' if failed else ''}"
-
-
-def _cost(ax: Axes, profiles: Sequence[_Profile]) -> None:
-    money_scale(ax, [profile.cost for profile in profiles])
-    for row, profile in enumerate(profiles):
-        known = float(np.nan_to_num(profile.cost))
-        if profile.answers:
-            bar(ax, row, 0, known, ORANGE, label=profile.name)
-        if profile.unpriced:
-            unknown(ax, row, known)
-    figures(ax, [bounded(profile.cost, profile.unpriced) if profile.answers else "–" for profile in profiles])
-
-
-def _title_replies(profiles: Sequence[_Profile]) -> str:
-    answered = [profile for profile in profiles if profile.answers and not math.isnan(profile.latency)]
+def _replies_title(profiles: Sequence[_Profile]) -> str:
+    answered = [each for each in profiles if each.answers and not math.isnan(each.latency)]
     if not answered:
         return f"Latency and cost of the answers: {'none came' if profiles else NOTHING}"
-    fastest = min(answered, key=lambda profile: profile.latency)
-    priced = [profile for profile in answered if not profile.unpriced]
+    fastest = min(answered, key=lambda each: each.latency)
+    priced = [each for each in answered if not each.unpriced]
     if len(answered) == 1 or not priced:
         return f"{short(fastest.name)} answered in {seconds(fastest.latency)}"
-    cheapest = min(priced, key=lambda profile: profile.cost)
+    cheapest = min(priced, key=lambda each: each.cost)
     if cheapest.name == fastest.name:
         return f"{short(fastest.name)} is the fastest and the cheapest"
     return f"{short(fastest.name)} is the fastest, {short(cheapest.name)} the cheapest"
 
 
-def _legend_replies(profiles: Sequence[_Profile], *, several: bool) -> list[Artist]:
-    streamed = any(not math.isnan(profile.ttft) for profile in profiles)
-    handles: list[Artist] = [swatch("to the first text", SKY)] if streamed else []
-    handles += [swatch("to the end", BLUE), swatch("USD for an answer", ORANGE)]
-    handles += [symbol("an answer", EDGE, "o", markersize=4)] if several else []
-    return [*handles, *unpriced_swatch(shown=any(profile.unpriced for profile in profiles))]
-
-
-def _told_replies(profile: _Profile) -> str:
-    if not profile.answers:
-        return f"{profile.name} failed ({profile.error})"
-    return f"{profile.name} {_took(profile)}, USD {bounded(profile.cost, profile.unpriced)}"
+def _replies_legend(profiles: Sequence[_Profile], *, several: bool) -> list[Artist]:
+    streamed = bool(known(each.ttft for each in profiles))
+    entries: list[Artist] = [draw.swatch("to the first text", draw.SKY)] if streamed else []
+    entries += [draw.swatch("to the end", draw.BLUE), draw.swatch("USD for an answer", draw.ORANGE)]
+    entries += [draw.symbol("an answer", draw.EDGE, "o", markersize=4)] if several else []
+    return [*entries, *draw.unpriced_swatch(shown=any(each.unpriced for each in profiles))]

@@ -1,86 +1,69 @@
-"""Where the money of a run went, and what it would have cost otherwise."""
+"""Charts of a strategy run: where its money went, how items became fewer, and what ran in parallel."""
+
+# pyright: reportUnknownMemberType=false
+# (matplotlib's types leave the keywords of most methods open.)
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-import numpy as np
-import pandas as pd
-
-from victor_nb.reports.charts.drawing import (
-    BLUE,
-    EDGE,
-    GREEN,
-    GREY,
-    MINUS,
-    NOTHING,
-    ORANGE,
-    PALETTE,
-    SKY,
-    VERMILION,
-    WAITING,
-    amount,
-    band,
-    bar,
-    bounded,
-    colours,
-    difference,
-    figures,
-    finish,
-    groups,
-    header,
-    height,
-    line,
-    listing,
-    money,
-    money_scale,
-    name_axis,
-    name_rows,
-    need,
-    no_scale,
-    numbers,
-    panels,
-    paper,
-    points,
-    provenance,
-    rule,
-    seconds,
-    seconds_scale,
-    sentences,
-    swatch,
-    symbol,
-    total,
-    unknown,
-    unpriced_swatch,
-    words,
-)
+from victor_nb.reports.charts import drawing as draw
+from victor_nb.reports.charts.text import GREY, MINUS, amount, bounded, listing, percent, seconds, total
+from victor_nb.reports.frames import NOTHING, groups, known, money, need, numbers, provenance, words
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from decimal import Decimal
 
+    import pandas as pd
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
-    from victor_nb.reports.charts.drawing import Money
-    from victor_nb.workflows.baselines import Savings
+    from victor_nb.reports.frames import Money
 
 
-_ACTUAL: Final = "actual cost"
+class Savings(Protocol):
+    """A baseline, as `run.savings(...)` returns it."""
+
+    @property
+    def baseline(self) -> str:
+        """What the cost is compared with, in words."""
+        ...
+
+    @property
+    def baseline_cost(self) -> Decimal | None:
+        """What that costs in USD; None when it is unknown."""
+        ...
+
+    @property
+    def estimated(self) -> bool:
+        """Whether that is an estimate."""
+        ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """One row of the chart: a bar from `left`, `length` long, then a hatched band where more is unknown."""
+class _Baseline(NamedTuple):
+    """What the cost is compared with: in words, and in USD as a whole or by stage."""
+
+    words: str
+    cost: float
+    by_stage: Mapping[str, float] | None
+
+    @property
+    def name(self) -> str:
+        """The words as they go into a sentence."""
+        return f"the {self.words}" if self.words.startswith("same") else self.words
+
+
+class _Step(NamedTuple):
+    """One row of a waterfall: a bar from `left`, `length` long, then a hatched band where more is unknown."""
 
     name: str
     left: float
     length: float
-    said: str
+    text: str
     colour: str
     unpriced: int = 0
 
@@ -89,25 +72,17 @@ class _Step:
         return self.left + self.length
 
 
-@dataclass(frozen=True, slots=True)
-class _Baseline:
-    """What the cost is compared with: in words, and in USD as a whole or by stage."""
-
-    words: str
-    cost: float
-    by_stage: dict[str, float] | None
-
-
+@draw.chart("calls")
 def cost_by_stage(frame: pd.DataFrame, *, savings: Savings | None = None, ax: Axes | None = None) -> Figure:
     """Show where the money went, stage by stage: a waterfall from the baseline down to what was paid.
 
-    Where the price of any call is unknown, nothing is compared: known costs are added up, and hatched bands say that
+    Where the price of any call is unknown, nothing is compared: known costs are added up, and hatched bands show that
     there is more.
 
     Args:
         frame: One row for each attempt, call or stage: `stage` and `cost` (USD), and `mode`, `unpriced` where there
-            are such. With `what_if_cost` (USD) and `what_if` (the profile whose prices these are; `what_if_frame` has
-            both), the first bar is the baseline, and each stage takes off what it saved.
+            are such. With `what_if_cost` (USD) and `what_if` (the profile whose prices these are), as the frame of
+            `what_if(..., by=None)` has them, the first bar is the baseline, and each stage takes off what it saved.
         savings: The baseline in words and in USD, such as `run.savings("premium", kind="one_call")`. Without
             `what_if_cost`, the stages add up to the actual cost, and a line marks the baseline.
         ax: Where to draw, if not on a new figure.
@@ -118,195 +93,169 @@ def cost_by_stage(frame: pd.DataFrame, *, savings: Savings | None = None, ax: Ax
     need(frame, "cost_by_stage", ("stage", "cost"), source="run.to_frame(), or the ledger's frame")
     stages = {name: money(rows) for name, rows in groups(frame, "stage", missing="(no stage)")}
     unpriced = sum(part.unpriced for part in stages.values())
-    actual = sum(part.known for part in stages.values() if not math.isnan(part.known))
+    actual = sum(known(part.known for part in stages.values()))
     baseline = None if unpriced else _baseline(frame, savings)
-    if baseline is not None and baseline.by_stage is not None:
-        steps = _down(baseline, {name: part.known for name, part in stages.items()}, actual)
-    else:
-        steps = _up({name: (part.known, part.unpriced) for name, part in stages.items()}, actual, unpriced, baseline)
-    return _draw(paper(ax, height=height(len(steps))), steps, actual, unpriced, baseline, provenance(frame))
+    steps = [
+        *_steps(stages, baseline),
+        _Step("actual cost", 0.0, actual, bounded(actual, unpriced), draw.BLUE, unpriced),
+    ]
+    ax = draw.paper(ax, rows=len(steps))
+    indent = draw.name_rows(ax, [step.name for step in steps])
+    draw.scale(ax, [step.end for step in steps])
+    _waterfall(ax, steps)
+    if baseline is not None and baseline.by_stage is None:
+        draw.rule(ax, baseline.cost, linestyle="--")
+    title, note = _compared(actual, unpriced, baseline), provenance(frame)
+    draw.header(ax, title, [_how(baseline, unpriced), note], legend=_step_legend(steps), indent=indent)
+    rows = listing(f"{step.name} {step.text}" for step in steps)
+    return draw.finish(ax, "Cost by stage in USD", title, f"From top to bottom: {rows}", note)
 
 
 def _baseline(frame: pd.DataFrame, savings: Savings | None) -> _Baseline | None:
     """Return what there is to compare with; None where its price is unknown in part."""
+    bare = savings.baseline.removeprefix("the ") if savings else ""
     costs = numbers(frame, "what_if_cost")
-    if len(costs) and not any(map(math.isnan, costs)):
-        said = _bare(savings.baseline) if savings else f"same calls at {_other(frame)}'s prices"
-        by_stage = {
-            name: float(numbers(rows, "what_if_cost").sum())
-            for name, rows in groups(frame, "stage", missing="(no stage)")
-        }
-        return _Baseline(said, sum(by_stage.values()), by_stage)
+    if costs and len(known(costs)) == len(costs):
+        parts = groups(frame, "stage", missing="(no stage)")
+        by_stage = {name: sum(numbers(rows, "what_if_cost")) for name, rows in parts}
+        return _Baseline(bare or f"same calls at {_others(frame)}'s prices", sum(by_stage.values()), by_stage)
     if savings is None or savings.baseline_cost is None:
         return None
-    said = f"{_bare(savings.baseline)}{' (estimated)' if savings.estimated else ''}"
-    return _Baseline(said, float(savings.baseline_cost), None)
+    return _Baseline(f"{bare}{' (estimated)' if savings.estimated else ''}", float(savings.baseline_cost), None)
 
 
-def _other(frame: pd.DataFrame) -> str:
+def _others(frame: pd.DataFrame) -> str:
     """Name the profiles whose prices were taken instead of what was paid."""
     names = words(frame, "what_if")
     others = {name for name, own in zip(names, words(frame, "profile"), strict=True) if name and name != own}
     return " and ".join(sorted(others or set(filter(None, names)))) or "other"
 
 
-def _down(baseline: _Baseline, stages: dict[str, float], actual: float) -> list[_Step]:
-    """From the baseline, take off what each stage saved."""
-    steps = [_Step(baseline.words, 0.0, baseline.cost, amount(baseline.cost), GREY)]
-    level = baseline.cost
-    for name, cost in stages.items():
-        saved = (baseline.by_stage or {})[name] - cost
-        sign, colour = (MINUS, GREEN) if saved >= 0 else ("+", VERMILION)
-        said = f"{sign if saved else ''}{amount(abs(saved))} (cost {amount(cost)})"
-        steps.append(_Step(name, level - max(saved, 0.0), abs(saved), said, colour))
-        level -= saved
-    return [*steps, _Step(_ACTUAL, 0.0, actual, amount(actual), BLUE)]
-
-
-def _up(stages: dict[str, tuple[float, int]], actual: float, unpriced: int, baseline: _Baseline | None) -> list[_Step]:
-    """Add up what each stage cost."""
+def _steps(stages: Mapping[str, Money], baseline: _Baseline | None) -> list[_Step]:
+    """Take what each stage saved off the baseline, where that is known by stage; else add up what each stage cost."""
     steps: list[_Step] = []
     if baseline is not None:
         steps.append(_Step(baseline.words, 0.0, baseline.cost, amount(baseline.cost), GREY))
-    level = 0.0
-    for name, (known, missing) in stages.items():
-        length = 0.0 if math.isnan(known) else known
-        steps.append(_Step(name, level, length, bounded(known, missing), SKY, missing))
-        level += length
-    return [*steps, _Step(_ACTUAL, 0.0, actual, bounded(actual, unpriced), BLUE, unpriced)]
+    down = baseline.by_stage if baseline else None
+    level = baseline.cost if baseline and down else 0.0
+    for name, (cost, missing) in stages.items():
+        if down is None:
+            length = 0.0 if math.isnan(cost) else cost
+            steps.append(_Step(name, level, length, bounded(cost, missing), draw.SKY, missing))
+            level += length
+            continue
+        saved = down[name] - cost
+        sign, colour = (MINUS, draw.GREEN) if saved >= 0 else ("+", draw.VERMILION)
+        text = f"{sign if saved else ''}{amount(abs(saved))} (cost {amount(cost)})"
+        steps.append(_Step(name, level - max(saved, 0.0), abs(saved), text, colour))
+        level -= saved
+    return steps
 
 
-def _draw(ax: Axes, steps: list[_Step], actual: float, unpriced: int, baseline: _Baseline | None, note: str) -> Figure:
-    indent = name_rows(ax, [step.name for step in steps])
-    money_scale(ax, [step.end for step in steps])
+def _waterfall(ax: Axes, steps: Sequence[_Step]) -> None:
+    """Draw the steps, and join the end of each to the beginning of the next."""
     for row, step in enumerate(steps):
-        bar(ax, row, step.left, step.length, step.colour, label=step.name)
+        draw.bar(ax, row, step.left, step.length, step.colour, label=step.name)
         if step.unpriced:
-            unknown(ax, row, step.end)
-    _connect(ax, steps)
-    if baseline is not None and baseline.by_stage is None:
-        rule(ax, baseline.cost, linestyle="--")
-    figures(ax, [step.said for step in steps])
-    title = _title(actual, unpriced, baseline)
-    header(ax, title, [_how(baseline, unpriced), note], legend=_legend(steps), indent=indent)
-    shown = listing(f"{step.name} {step.said}" for step in steps)
-    return finish(ax, sentences("Cost by stage in USD", title, f"From top to bottom: {shown}", note))
+            draw.unknown(ax, row, step.end)
+    for row, (one, other) in enumerate(pairwise(steps)):
+        end = one.left if one.colour == draw.GREEN else one.end
+        if other.left <= end <= other.end * (1 + 1e-9) and not other.unpriced:
+            draw.line(ax, [end, end], [row, row + 1], draw.EDGE, linewidth=0.6, linestyle=":")
+    draw.row_values(ax, [step.text for step in steps])
 
 
-def _connect(ax: Axes, steps: list[_Step]) -> None:
-    """Join the end of each step to the beginning of the next, as waterfalls do."""
-    ends = [step.left if step.colour == GREEN else step.end for step in steps]
-    for row, (end, step) in enumerate(zip(ends, steps[1:], strict=False)):
-        if step.left <= end <= step.end * (1 + 1e-9) and not step.unpriced:
-            line(ax, [end, end], [row, row + 1], EDGE, linewidth=0.6, linestyle=":")
-
-
-def _title(actual: float, unpriced: int, baseline: _Baseline | None) -> str:
+def _compared(actual: float, unpriced: int, baseline: _Baseline | None) -> str:
     if baseline is None:
         return f"Cost by stage: {total(actual, unpriced)}"
-    compared = difference(actual, baseline.cost)
-    return f"{total(actual, unpriced)}: {compared} {'as' if compared == 'as much' else 'than'} {_the(baseline.words)}"
+    if baseline.cost <= 0:
+        how = "more than" if actual > 0 else "as much as"
+    else:
+        share = percent(actual / baseline.cost - 1)
+        how = "as much as" if share == "0 %" else f"{share} {'less' if actual < baseline.cost else 'more'} than"
+    return f"{total(actual, unpriced)}: {how} {baseline.name}"
 
 
 def _how(baseline: _Baseline | None, unpriced: int) -> str:
     if baseline is None:
         return "Not compared with a baseline: prices are missing." if unpriced else ""
     if baseline.by_stage is None:
-        return f"What each stage cost, up to the actual sum; the dashed line is {_the(baseline.words)}."
-    return f"From {_the(baseline.words)} down to the actual cost: what each stage saved."
+        return f"What each stage cost, up to the actual sum; the dashed line is {baseline.name}."
+    return f"From {baseline.name} down to the actual cost: what each stage saved."
 
 
-def _bare(words: str) -> str:
-    """Return the words as the label of a row."""
-    return words.removeprefix("the ")
-
-
-def _the(words: str) -> str:
-    """Return the words as they go into a sentence."""
-    return f"the {words}" if words.startswith("same") else words
-
-
-def _legend(steps: list[_Step]) -> list[Artist]:
-    named = {GREY: "baseline", SKY: "stage", GREEN: "saved", VERMILION: "dearer than the baseline", BLUE: "actual"}
+def _step_legend(steps: Sequence[_Step]) -> list[Artist]:
+    texts = "baseline", "stage", "saved", "dearer than the baseline", "actual"
+    colours = GREY, draw.SKY, draw.GREEN, draw.VERMILION, draw.BLUE
     used = {step.colour for step in steps}
-    known: list[Artist] = [swatch(said, colour) for colour, said in named.items() if colour in used]
-    return [*known, *unpriced_swatch(shown=any(step.unpriced for step in steps))]
+    entries = [draw.swatch(text, colour) for text, colour in zip(texts, colours, strict=True) if colour in used]
+    return [*entries, *draw.unpriced_swatch(shown=any(step.unpriced for step in steps))]
 
 
+# --- funnel ---
+
+
+@draw.chart("stages")
 def funnel(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
-    """Show the narrowing of a run: on the left the items of each stage and those that went on, on the right its USD.
+    """Show how a run narrows: on the left the items of each stage and those that went on, on the right its USD.
 
     Args:
-        frame: One row for each stage, in order (`stages_frame(run.stages)`): `stage`, `items` (what it came to),
+        frame: One row for each stage, in order (`run.stages_frame()`): `stage`, `items` (what it came to),
             `kept_items` (what went on), `cost` (USD), and `unpriced`, `mode` where there are such.
         ax: Where to draw, if not on a new figure.
 
     Raises:
         ConfigError: The frame lacks one of these columns.
     """
-    need(frame, "funnel", ("stage", "items", "kept_items", "cost"), source="a strategy run, or stages_frame(stages)")
-    stages = [name for name, _ in groups(frame, "stage", missing="(no stage)")]
-    parts = [rows for _, rows in groups(frame, "stage", missing="(no stage)")]
-    items = [(_sum(rows, "items"), _sum(rows, "kept_items")) for rows in parts]
-    costs = [money(rows) for rows in parts]
-    ax = paper(ax, height=height(len(stages)))
-    left, right = panels(ax, (0.0, 0.36), (0.62, 0.9))
-    indent = name_rows(left, stages, most=22)
+    need(frame, "funnel", ("stage", "items", "kept_items", "cost"), source="a strategy run, or run.stages_frame()")
+    stages = dict(groups(frame, "stage", missing="(no stage)"))
+    items = [(sum(known(numbers(rows, "items"))), sum(known(numbers(rows, "kept_items")))) for rows in stages.values()]
+    amounts = [money(rows) for rows in stages.values()]
+    ax = draw.paper(ax, rows=len(stages))
+    left, right = draw.panels(ax, (0.0, 0.36), (0.62, 0.9))
+    indent = draw.name_rows(left, list(stages), most=22)
     _narrow(left, items)
-    _spend(right, stages, costs)
-    known, unpriced = sum(np.nan_to_num(part.known) for part in costs), sum(part.unpriced for part in costs)
-    title = _title_funnel(items, total(float(known), unpriced))
-    note = provenance(frame)
-    legend = [swatch("items", SKY), swatch("kept", BLUE), *unpriced_swatch(shown=bool(unpriced))]
-    header(ax, title, [note], legend=legend, indent=indent)
-    said = (
+    draw.name_rows(right, list(stages), most=0)
+    draw.costs(right, list(stages), amounts)
+    draw.rule(right, 0.0)
+    unpriced = sum(part.unpriced for part in amounts)
+    title, note = f"Items and money: {NOTHING}", provenance(frame)
+    if items:
+        spent = total(sum(known(part.known for part in amounts)), unpriced)
+        title = f"From {items[0][0]:,.0f} items to {items[-1][1]:,.0f} for {spent}"
+    legend = [draw.swatch("items", draw.SKY), draw.swatch("kept", draw.BLUE)]
+    draw.header(ax, title, [note], legend=[*legend, *draw.unpriced_swatch(shown=bool(unpriced))], indent=indent)
+    rows = (
         f"{name} {came:,.0f} to {kept:,.0f}, USD {bounded(*cost)}"
-        for name, (came, kept), cost in zip(stages, items, costs, strict=True)
+        for name, (came, kept), cost in zip(stages, items, amounts, strict=True)
     )
-    return finish(ax, sentences("Funnel by stage: items that came and went on, and USD", title, listing(said), note))
-
-
-def _sum(rows: pd.DataFrame, name: str) -> float:
-    return float(np.nansum(numbers(rows, name)))
+    return draw.finish(ax, "Funnel by stage: items that came and went on, and USD", title, listing(rows), note)
 
 
 def _narrow(ax: Axes, items: Sequence[tuple[float, float]]) -> None:
     """Draw items and what was kept of them as centred bars, joined as a funnel is."""
     for row, (came, kept) in enumerate(items):
-        bar(ax, row, -came / 2, came, SKY, label="items")
-        bar(ax, row, -kept / 2, kept, BLUE, label="kept", height=0.3)
+        draw.bar(ax, row, -came / 2, came, draw.SKY, label="items")
+        draw.bar(ax, row, -kept / 2, kept, draw.BLUE, label="kept", height=0.3)
     for row, ((_, kept), (came, _)) in enumerate(pairwise(items)):
-        band(ax, [row + 0.31, row + 0.69], [kept / 2, min(kept, came) / 2])
+        sides = [kept / 2, min(kept, came) / 2]
+        ax.fill_betweenx(
+            [row + 0.31, row + 0.69], [-side for side in sides], sides, color=GREY, alpha=0.35, linewidth=0
+        )
     widest = max((came for came, _ in items), default=0) or 1
     ax.set_xlim(-widest / 2 * 1.05, widest / 2 * 1.05)
-    no_scale(ax.xaxis)  # a centred bar has no place on one: its numbers stand beside it
-    name_axis(ax.xaxis, "items → kept")
-    figures(ax, [f"{came:,.0f} → {kept:,.0f}" for came, kept in items])
+    draw.no_scale(ax.xaxis)  # a centred bar has no place on one: its numbers stand beside it
+    draw.name_axis(ax.xaxis, "items → kept")
+    draw.row_values(ax, [f"{came:,.0f} → {kept:,.0f}" for came, kept in items])
 
 
-def _spend(ax: Axes, stages: Sequence[str], costs: Sequence[Money]) -> None:
-    name_rows(ax, stages, most=0)
-    money_scale(ax, [cost.known for cost in costs])
-    for row, cost in enumerate(costs):
-        known = float(np.nan_to_num(cost.known))
-        bar(ax, row, 0, known, ORANGE, label=stages[row])
-        if cost.unpriced:
-            unknown(ax, row, known)
-    rule(ax, 0.0)
-    figures(ax, [bounded(*cost) for cost in costs])
-
-
-def _title_funnel(items: Sequence[tuple[float, float]], spent: str) -> str:
-    if not items:
-        return f"Items and money: {NOTHING}"
-    return f"From {items[0][0]:,.0f} items to {items[-1][1]:,.0f} for {spent}"
-
+# --- gantt ---
 
 _MOST_ROWS: Final = 30
 """Rows that can be named; of a longer run they are thinner, and the page is not longer."""
 _MOST_CALLS: Final = 300
-_AXIS_NAME: Final = 14.0
-_WELL: Final = frozenset({"ok", "running"})
+_WELL: Final = frozenset({"", "ok", "running"})
+_WAITING: Final[Mapping[str, Any]] = {"hatch": "....", "edgecolor": GREY, "linewidth": 0.6}
 
 
 class _Span(NamedTuple):
@@ -325,6 +274,7 @@ class _Span(NamedTuple):
         return self.start + self.latency
 
 
+@draw.chart("calls", "ledger")
 def gantt(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
     """Show the calls of a run over time, one row each: waiting for a place, then the provider's own time.
 
@@ -342,29 +292,22 @@ def gantt(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
     need(frame, "gantt", ("profile", "latency", clock), source="run.to_frame(), or the ledger's frame")
     frame, which = _latest(frame)
     spans = _spans(frame, clock)
-    drawn, part = _first(spans)
-    rows = {call: row for row, call in enumerate(dict.fromkeys(span.call for span in drawn))}
-    ax = paper(ax, height=height(min(len(rows), _MOST_ROWS)))
-    names = _names(drawn, rows)
-    indent = name_rows(ax, names) + (0 if any(names) else _AXIS_NAME)
-    seconds_scale(ax, [span.end for span in drawn])
-    name_axis(ax.yaxis, "" if any(names) else "calls")
-    colour = _colours(drawn)
-    for span in drawn:
-        _draw_gantt(ax, rows[span.call], span, colour[span.profile])
-    title, note = _title_gantt(spans), provenance(frame, "not a provider's timings")
-    header(ax, title, [which, part, note], legend=_legend_gantt(drawn, colour), indent=indent)
-    told = listing(f"{span.name} from {span.start:.2f} to {span.end:.2f} s" for span in drawn)
-    return finish(ax, sentences(title, told, part, note))
-
-
-def _first(spans: Sequence[_Span]) -> tuple[list[_Span], str]:
-    """Return as many calls as can be drawn, and what to say if these are not all."""
     calls = list(dict.fromkeys(span.call for span in spans))
-    if len(calls) <= _MOST_CALLS:
-        return list(spans), ""
-    first = set(calls[:_MOST_CALLS])
-    return [span for span in spans if span.call in first], f"Drawn are the first {_MOST_CALLS:,} calls."
+    part = f"Drawn are the first {_MOST_CALLS:,} calls." if len(calls) > _MOST_CALLS else ""
+    rows = {call: row for row, call in enumerate(calls[:_MOST_CALLS])}
+    drawn = [span for span in spans if span.call in rows]
+    names = _row_names(drawn, len(rows))
+    ax = draw.paper(ax, rows=min(len(rows), _MOST_ROWS))
+    indent = draw.name_rows(ax, names) + (0 if any(names) else 14.0)
+    draw.scale(ax, [span.end for span in drawn], "seconds")
+    draw.name_axis(ax.yaxis, "" if any(names) else "calls")
+    colours = _colours(drawn)
+    for span in drawn:
+        _draw_span(ax, rows[span.call], span, colours[span.profile])
+    title, note = _title(spans), provenance(frame, "not a provider's timings")
+    draw.header(ax, title, [which, part, note], legend=_span_legend(drawn, colours), indent=indent)
+    times = listing(f"{span.name} from {span.start:.2f} to {span.end:.2f} s" for span in drawn)
+    return draw.finish(ax, title, times, part, note)
 
 
 def _latest(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
@@ -377,76 +320,72 @@ def _latest(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 
 
 def _spans(frame: pd.DataFrame, clock: str) -> list[_Span]:
-    latency, queue = numbers(frame, "latency"), np.nan_to_num(numbers(frame, "queue"))
-    start = numbers(frame, "start") if clock == "start" else _offsets(frame, queue)
-    calls = words(frame, "call_id")
+    queues = [0.0 if math.isnan(queue) else queue for queue in numbers(frame, "queue")]
+    starts = numbers(frame, "start") if clock == "start" else _offsets(frame, queues)
     stages, profiles = words(frame, "stage"), words(frame, "profile", missing="(no profile)")
     names = [f"{stage} · {profile}" if stage else profile for stage, profile in zip(stages, profiles, strict=True)]
-    found = [
-        _Span(call or f"row {row}", *rest)
-        for row, (call, *rest) in enumerate(
-            zip(calls, names, profiles, words(frame, "status"), start, queue, latency, strict=True)
-        )
-    ]
-    known = [span for span in found if not math.isnan(span.latency) and not math.isnan(span.start)]
-    return sorted(known, key=lambda span: (span.start, span.end))
+    calls = [call or f"row {row}" for row, call in enumerate(words(frame, "call_id"))]
+    cells = zip(calls, names, profiles, words(frame, "status"), starts, queues, numbers(frame, "latency"), strict=True)
+    spans = [_Span(*each) for each in cells]
+    return sorted((span for span in spans if not math.isnan(span.end)), key=lambda span: (span.start, span.end))
 
 
-def _offsets(frame: pd.DataFrame, queue: NDArray[np.float64]) -> NDArray[np.float64]:
+def _offsets(frame: pd.DataFrame, queues: Sequence[float]) -> list[float]:
     """Return when each attempt was sent, in seconds from when the first was asked for."""
-    moments = pd.to_datetime(frame["ts"], utc=True)
-    if not len(moments):
-        return np.array([], dtype=np.float64)
-    asked = moments - pd.to_timedelta(queue, unit="s")
-    return np.array((moments - asked.min()).dt.total_seconds(), dtype=np.float64)
+    import pandas as pd
+
+    moments = [moment.timestamp() for moment in pd.to_datetime(frame["ts"], utc=True)]
+    began = min((moment - queue for moment, queue in zip(moments, queues, strict=True)), default=0.0)
+    return [round(moment - began, 6) for moment in moments]  # to the microseconds that the ledger has
 
 
-def _names(spans: Sequence[_Span], rows: dict[str, int]) -> list[str]:
+def _row_names(spans: Sequence[_Span], rows: int) -> list[str]:
     """Name every row; of many, the first of each kind, or none where these stand too close."""
     first: dict[str, str] = {}
     for span in spans:
         first.setdefault(span.call, span.name)
-    names = [first[call] for call in rows]
-    if len(names) <= _MOST_ROWS:
+    names = list(first.values())
+    if rows <= _MOST_ROWS:
         return names
     changes = ["" if row and names[row - 1] == name else name for row, name in enumerate(names)]
-    apart = len(names) / _MOST_ROWS
     named = [row for row, name in enumerate(changes) if name]
-    crowded = any(later - earlier < apart for earlier, later in pairwise(named))
-    return [""] * len(names) if crowded else changes
+    crowded = any(later - earlier < rows / _MOST_ROWS for earlier, later in pairwise(named))
+    return [""] * rows if crowded else changes
 
 
-def _draw_gantt(ax: Axes, row: int, span: _Span, colour: str) -> None:
+def _draw_span(ax: Axes, row: int, span: _Span, colour: str) -> None:
     if span.queue > 0:
-        bar(ax, row, span.start - span.queue, span.queue, "none", label="queue", **WAITING)
-    bar(ax, row, span.start, span.latency, colour, label=span.profile)
-    if span.status and span.status not in _WELL:
-        points(ax, [span.end], [row], VERMILION, "X", label=span.status)
+        draw.bar(ax, row, span.start - span.queue, span.queue, "none", label="queue", **_WAITING)
+    draw.bar(ax, row, span.start, span.latency, colour, label=span.profile)
+    if span.status not in _WELL:
+        draw.points(ax, [span.end], [row], draw.VERMILION, "X", label=span.status)
 
 
 def _colours(spans: Sequence[_Span]) -> dict[str, str]:
     """Return a colour for each profile; for more of them than there are colours, one for all."""
-    found = colours(span.profile for span in spans)
-    return found if len(found) <= len(PALETTE) else dict.fromkeys(found, PALETTE[0])
+    profiles = list(dict.fromkeys(span.profile for span in spans))
+    if len(profiles) > len(draw.PALETTE):
+        return dict.fromkeys(profiles, draw.PALETTE[0])
+    return dict(zip(profiles, draw.PALETTE, strict=False))
 
 
-def _title_gantt(spans: Sequence[_Span]) -> str:
+def _title(spans: Sequence[_Span]) -> str:
     if not spans:
         return f"Calls over time: {NOTHING}"
     wall = max(span.end for span in spans) - min(span.start - span.queue for span in spans)
-    serial = sum(span.latency for span in spans)
     calls = len({span.call for span in spans})
     if calls == 1:
         return f"1 call in {seconds(wall)}"
+    serial = sum(span.latency for span in spans)
     return f"{calls:,} calls in {seconds(wall)}; one after the other they take {seconds(serial)}"
 
 
-def _legend_gantt(spans: Sequence[_Span], colour: dict[str, str]) -> list[Artist]:
-    told_apart = len(set(colour.values())) == len(colour)
-    handles: list[Artist] = [swatch(profile, each) for profile, each in colour.items() if told_apart]
-    handles = handles or [swatch("answering", PALETTE[0])]
+def _span_legend(spans: Sequence[_Span], colours: Mapping[str, str]) -> list[Artist]:
+    distinct = len(set(colours.values())) == len(colours)
+    entries: list[Artist] = [draw.swatch(profile, colour) for profile, colour in colours.items() if distinct]
+    entries = entries or [draw.swatch("answering", draw.PALETTE[0])]
     if any(span.queue > 0 for span in spans):
-        handles.append(swatch("waiting for a place", "none", **WAITING))
-    if any(span.status and span.status not in _WELL for span in spans):
-        handles.append(symbol("failed or stopped", VERMILION, "X", markeredgecolor=EDGE))
-    return handles
+        entries.append(draw.swatch("waiting for a place", "none", **_WAITING))
+    if any(span.status not in _WELL for span in spans):
+        entries.append(draw.symbol("failed or stopped", draw.VERMILION, "X", markeredgecolor=draw.EDGE))
+    return entries

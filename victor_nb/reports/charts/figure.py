@@ -1,0 +1,99 @@
+"""What is made from classes of matplotlib's: the figure of a chart, and the ticks of an axis of money.
+
+The only module that imports matplotlib when it is imported itself: a subclass has to. Others import it when they draw.
+"""
+
+# pyright: reportUnknownMemberType=false
+# (matplotlib's types leave the keywords of most methods open.)
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import Formatter, MaxNLocator
+
+from victor_nb.reports.charts.drawing import INCHES, html_image, png
+from victor_nb.reports.charts.text import POINTS, width
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_MOST_TICKS: Final = 6
+_APART: Final = 5.0  # points between the labels of two ticks, at least
+
+
+class Chart(Figure):
+    """A figure that pyplot does not know of, so that a notebook shows it once, where it is looked at.
+
+    Attributes:
+        alt: What it shows, in words.
+    """
+
+    def __init__(self, *, height: float = INCHES[1]) -> None:
+        super().__init__(figsize=(INCHES[0], height), layout="constrained")
+        FigureCanvasAgg(self)
+        self.alt = ""
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
+        """Return the picture with its alt text, and without for readers that know no HTML."""
+        data = png(self)
+        return {"text/html": html_image(self, data), "image/png": data, "text/plain": repr(self)}
+
+    def __repr__(self) -> str:
+        return f"<Chart: {self.alt}>"
+
+
+class Dollars(Formatter):
+    """Write amounts with as many decimals as tell the ticks apart: no `1e-7`, and no offset in a corner.
+
+    Args:
+        each: Choose the decimals for each tick by itself, as a logarithmic axis needs it.
+    """
+
+    def __init__(self, *, each: bool = False) -> None:
+        self._each = each
+
+    def __call__(self, x: float, pos: int | None = None) -> str:  # noqa: ARG002 - as matplotlib calls it
+        """Return the text of one tick by itself."""
+        return _amounts([x])[0]
+
+    def format_ticks(self, values: Any) -> list[str]:  # noqa: ANN401 - numbers, in whatever matplotlib holds them
+        """Return the texts of the ticks."""
+        ticks = [float(value) for value in values]
+        return [text for tick in ticks for text in _amounts([tick])] if self._each else _amounts(ticks)
+
+
+def _amounts(ticks: Sequence[float]) -> list[str]:
+    near = max(map(abs, ticks), default=0.0) * 1e-6
+    exact = (d for d in range(13) if all(math.isclose(tick, round(tick, d), abs_tol=near) for tick in ticks))
+    decimals = next(exact, 12)
+    return [f"{tick:,.{2 if decimals == 1 else decimals}f}" if tick else "0" for tick in ticks]
+
+
+class Fitting(MaxNLocator):
+    """Set as many ticks as there is room for their labels along a horizontal axis."""
+
+    def __init__(self, form: Formatter) -> None:
+        super().__init__(nbins=_MOST_TICKS, steps=[1, 2, 2.5, 5, 10])
+        self._form = form
+
+    def tick_values(self, vmin: float, vmax: float) -> Any:  # noqa: ANN401 - as matplotlib has it
+        """Return the ticks for a range of values."""
+        ticks: Any = [0.0]
+        for most in range(_MOST_TICKS, 0, -1):
+            self.set_params(nbins=most)
+            ticks = super().tick_values(vmin, vmax)
+            shown = [float(tick) for tick in ticks if vmin <= tick <= vmax]
+            if sum(width(text) + _APART for text in self._form.format_ticks(shown)) <= self._length():
+                return ticks
+        return ticks[ticks == 0]
+
+    def _length(self) -> float:
+        """Return the points that the axis is long, as far as it is known where it will be."""
+        axes = self.axis.axes if isinstance(self.axis, Axis) else None
+        figure = axes.get_figure(root=True) if axes else None
+        return axes.bbox.width / figure.dpi * POINTS if axes and figure else 0.0
