@@ -11,12 +11,11 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from ledger_rows import NOON, row, running
-from ledger_views import click, lines, profiles, until, write
-from surfaces import HOSTILE, assert_inert, seen, text_of
 from victor_nb.kernel import reset, session
 from victor_nb.money import usd
 from victor_nb.notebook.widgets.ledger_page import SpendingReader
 from victor_nb.notebook.widgets.throttle import throttle
+from widget_pages import HOSTILE, assert_inert, click, lines, profiles, seen, text_of, until, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from cells import Shell
     from victor_nb.notebook.widgets.ledger_view import LedgerView
 
-pytest_plugins = ["ledger_view_fixtures", "surface_fixtures"]
+pytest_plugins = ["widget_fixtures"]
 
 
 # --- what was spent ---

@@ -9,9 +9,9 @@ import pytest
 from ipywidgets import HBox, interactive
 from traitlets import TraitError
 
-from surfaces import HOSTILE, assert_inert, seen
 from victor_nb.errors import ConfigError, ProfileNotFoundError
 from victor_nb.notebook.widgets.picker import ProfilePicker
+from widget_pages import HOSTILE, assert_inert, seen
 from workbench import write_profiles
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from cells import Shell
 
-pytest_plugins = ["surface_fixtures"]
+pytest_plugins = ["widget_fixtures"]
 pytestmark = pytest.mark.usefixtures("notebook")
 
 

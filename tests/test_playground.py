@@ -10,12 +10,12 @@ import pytest
 
 from servers import OPENAI, Server, faults
 from servers.answers import Answer
-from surfaces import HOSTILE, assert_inert, seen
 from victor_nb import Reply, session
 from victor_nb.errors import ConfigError, MagicError, ProfileNotFoundError, PromptError
 from victor_nb.notebook.widgets.base import descendants
 from victor_nb.notebook.widgets.playground import Playground
 from victor_nb.notebook.widgets.throttle import throttle
+from widget_pages import HOSTILE, assert_inert, seen
 from workbench import write_profiles
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from cells import Shell
 
-pytest_plugins = ["surface_fixtures"]
+pytest_plugins = ["widget_fixtures"]
 pytestmark = pytest.mark.usefixtures("notebook")
 
 

@@ -16,11 +16,11 @@ import pytest
 from cells import PLAIN, Kernel, Shell
 from ensemble import Asked, Ensemble, by_stage, said
 from servers import faults
-from surfaces import HOSTILE, assert_inert
 from victor_nb import Funnel, Single, compare, compare_sync, session
 from victor_nb.errors import FanOutError, VictorInterrupted
 from victor_nb.notebook.display import LiveColumns
 from victor_nb.notebook.grammar import MagicCall
+from widget_pages import HOSTILE, assert_inert
 
 if TYPE_CHECKING:
     from collections.abc import Callable

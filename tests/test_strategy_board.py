@@ -12,7 +12,6 @@ from ipywidgets import HTML, Button
 
 from ensemble import Asked, Ensemble, by_stage, said
 from servers import faults
-from surfaces import HOSTILE, assert_inert, current_shell, seen, text_of
 from victor_nb import session
 from victor_nb.errors import ConfigError
 from victor_nb.notebook.widgets.base import descendants
@@ -20,6 +19,7 @@ from victor_nb.notebook.widgets.strategy_board import StrategyBoard
 from victor_nb.notebook.widgets.throttle import throttle
 from victor_nb.workflows.stages import Stage
 from victor_nb.workflows.strategies import Cascade, Funnel, Single, Strategy
+from widget_pages import HOSTILE, assert_inert, current_shell, seen, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -279,6 +279,6 @@ def test_when_a_run_has_ended_then_its_board_says_nothing_more(ensemble: Ensembl
     board = StrategyBoard(Single("fast").start("x"))
     assert board.wait(30)
     before = pages(board)
-    board.start_polling()
+    board.resume()
     until(lambda: not board._stops)
     assert pages(board) == before

@@ -13,12 +13,12 @@ from ipywidgets import HTML
 from ipywidgets.widgets import widget as registry
 
 from cells import Kernel, ran
-from surfaces import Tags, seen, text_of
 from victor_nb import LedgerView, Playground, ProfilePicker, StrategyBoard, session
 from victor_nb.errors import PromptError, VictorError
 from victor_nb.notebook.widgets.base import VIEW, VictorWidget, descendants
 from victor_nb.notebook.widgets.html import Content
 from victor_nb.notebook.widgets.throttle import BURST, PER_SECOND, throttle
+from widget_pages import Tags, seen, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from cells import Message, Shell
 
-pytest_plugins = ["surface_fixtures"]
+pytest_plugins = ["widget_fixtures"]
 FALLBACK = "victor-fallback"
 
 
@@ -113,7 +113,7 @@ def test_when_work_fails_then_one_line_says_so_and_the_session_keeps_it(notebook
     assert not note.attempt(fail)
     assert "PromptError: The prompt is empty <b>." in seen(note)
     assert "sk-0123" not in seen(note)
-    assert [type(error) for error in note.home.errors] == [PromptError]
+    assert [type(error) for error in note.session.errors] == [PromptError]
     note.show_message(None)
     assert "PromptError" not in seen(note)
 
@@ -122,10 +122,10 @@ def test_when_it_rests_then_it_looks_no_more_until_it_is_shown_again(notebook: S
     note, looked = Note(), threading.Event()
     note.poll(looked.set, every=0.001)
     assert looked.wait(10)
-    note.stop_polling()
+    note.suspend()
     assert throttle().wait_idle()
     looked.clear()
-    note.start_polling()
+    note.resume()
     assert looked.wait(10)
     note.close()
 

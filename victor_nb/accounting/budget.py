@@ -7,16 +7,19 @@ import time
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Final
+from decimal import Decimal, InvalidOperation, localcontext
+from typing import TYPE_CHECKING, Final, Protocol
 
 from victor_nb.errors import BudgetError, ConfigError
+from victor_nb.money import EXACT
+from victor_nb.providers.spec import spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from victor_nb.accounting.ledger import Ledger
-    from victor_nb.values import Mode
+    from victor_nb.accounting.pricing import PriceBook, Prices
+    from victor_nb.values import ChatRequest, Mode
 
 
 _ZERO: Final = Decimal(0)
@@ -188,3 +191,48 @@ class Calibration:
         """Return how many tokens a request with so many bytes of text may be: what a budget has to hold."""
         known = self.bytes_per_token(model, mode)
         return _OVERHEAD + round(size * _MARGIN / known if known else size / DEFAULT_BYTES)
+
+
+_ASSUMED_OUTPUT: Final = 8192
+"""Tokens that an answer may take at worst where nothing limits it."""
+
+
+class Asked(Protocol):
+    """Whose price is wanted: a profile."""
+
+    @property
+    def provider(self) -> str:
+        """The provider's name."""
+        ...
+
+    @property
+    def model(self) -> str:
+        """The model that is asked for."""
+        ...
+
+    @property
+    def prices(self) -> Prices | None:
+        """Prices of its own."""
+        ...
+
+    @property
+    def allow_unpriced(self) -> bool:
+        """Whether a model of unknown price counts as free."""
+        ...
+
+
+def worst_case(
+    request: ChatRequest, profile: Asked, *, mode: Mode, base_url: str, book: PriceBook, calibration: Calibration
+) -> Decimal | None:
+    """Return what a request costs at most, in USD: every token of input, and as much output as is allowed.
+
+    None is a model whose price is unknown, unless its profile says `allow_unpriced`.
+    """
+    rates = book.rates(provider=profile.provider, model=profile.model, base_url=base_url, override=profile.prices)
+    if rates is None:
+        return Decimal(0) if profile.allow_unpriced else None
+    spec = spec_of(profile.provider)
+    tokens_in = calibration.at_worst(profile.model, mode, size=request.input_bytes)
+    tokens_out = (spec.max_output(request) or _ASSUMED_OUTPUT) * spec.answers(request)
+    with localcontext(EXACT):
+        return (tokens_in * rates.input + tokens_out * rates.output) / 1_000_000

@@ -9,8 +9,8 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
+from victor_nb.accounting.budget import worst_case
 from victor_nb.calls.record import Record
-from victor_nb.ceiling import worst_case
 from victor_nb.errors import (
     BadRequestError,
     BudgetError,
@@ -162,8 +162,10 @@ class Call:
         plan = self.plan
         worst: Decimal | None = None
         if plan.limits:
-            request = self._request
-            worst = worst_case(plan.runtime, plan.profile, request, mode=plan.mode, base_url=plan.base_url)
+            book, calibration = plan.runtime.prices, plan.runtime.calibration
+            worst = worst_case(
+                self._request, plan.profile, mode=plan.mode, base_url=plan.base_url, book=book, calibration=calibration
+            )
         try:
             return plan.runtime.budget.hold(worst, limits=plan.limits, who=plan.profile.name)
         except BudgetError as error:

@@ -213,7 +213,6 @@ def _open(profile: Profile, settings: Settings, runtime: Runtime) -> Provider:
         ConfigError: The client cannot be made.
     """
     from victor_nb.providers.base import open_provider  # noqa: PLC0415 - httpx2 is not needed to import us
-    from victor_nb.providers.translate import Endpoint  # noqa: PLC0415 - with it
 
     key = settings.api_key(profile) if runtime.mode in {"live", "record"} else None
     failed = f"Failed to create provider for profile {profile.name!r}"
@@ -223,4 +222,4 @@ def _open(profile: Profile, settings: Settings, runtime: Runtime) -> Provider:
     if key is not None and not _KEY.fullmatch(key.reveal()):
         variables = " or ".join(settings.key_variables(profile))
         raise SecretError(f"{failed}: what {variables} holds has characters that no key has. Copy the key again.")
-    return open_provider(Endpoint.of(profile, settings, runtime.wire, mode=runtime.mode, key=key))
+    return open_provider(profile, settings, runtime.wire, mode=runtime.mode, key=key)

@@ -198,7 +198,7 @@ class Record:
             notebook=settings.notebook,
             tags=tags,
             host=urlsplit(plan.base_url).netloc.rpartition("@")[2],
-            input_bytes=input_bytes(request),
+            input_bytes=request.input_bytes,
             prompt=request.messages[-1].content if settings.log_text else None,
         )
 
@@ -209,7 +209,7 @@ class Record:
             return draft.usage, "reported" if draft.finish_reason else "partial"
         if not draft.started:
             return None
-        return Usage(-(-input_bytes(self._plan.request) // BYTES_PER_TOKEN), estimate_tokens(draft.text)), "estimated"
+        return Usage(-(-self._plan.request.input_bytes // BYTES_PER_TOKEN), estimate_tokens(draft.text)), "estimated"
 
     def _price(
         self, attempt: Attempt, usage: Usage | None, source: UsageSource | None, error: VictorError | None
@@ -230,11 +230,6 @@ class Record:
             override=plan.profile.prices,
             reported=draft.reported_cost,
         )
-
-
-def input_bytes(request: ChatRequest) -> int:
-    """Return the UTF-8 bytes of a request's texts."""
-    return len((request.system or "").encode()) + sum(len(turn.content.encode()) for turn in request.messages)
 
 
 def _with_tokens(row: Row, usage: Usage) -> Row:

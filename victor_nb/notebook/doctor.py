@@ -147,10 +147,9 @@ def _ping_all(home: Session, profiles: Sequence[Profile]) -> list[Ping]:
 def _client(home: Session, profile: Profile) -> Provider | Ping:
     """Return a client without a key (a refusal shows that a server is there), or why there is none."""
     from victor_nb.providers.base import Ping, open_provider  # noqa: PLC0415 - httpx2 is slow to import
-    from victor_nb.providers.translate import Endpoint  # noqa: PLC0415 - with it
 
     try:
-        return open_provider(Endpoint.of(profile, home.settings, home.wire, mode="live", key=None))
+        return open_provider(profile, home.settings, home.wire, mode="live", key=None)
     except VictorError as error:
         return Ping(f"no: {type(error).__name__}", str(error))
 

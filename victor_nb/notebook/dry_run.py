@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING, Final
 
-from victor_nb.calls.record import input_bytes
+from victor_nb.accounting.budget import worst_case
 from victor_nb.calls.request import make_request
-from victor_nb.ceiling import worst_case
 from victor_nb.money import EXACT, add, usd
 from victor_nb.notebook.markdown import clean, fence, frame, shorten
 from victor_nb.providers.spec import spec_of, takes_temperature
@@ -61,7 +60,7 @@ class Estimate:
         warm = request.temperature
         base_url, calls = home.settings.base_url(profile), question.call.n or 1
         home.calibration.load(profile.model, home.mode)
-        tokens = max(1, home.calibration.expected(profile.model, home.mode, size=input_bytes(request)))
+        tokens = max(1, home.calibration.expected(profile.model, home.mode, size=request.input_bytes))
 
         def cost(usage: Usage) -> Decimal | None:
             provider, model = profile.provider, profile.model
@@ -69,7 +68,10 @@ class Estimate:
             return found.cost
 
         least, longer = cost(Usage(input_tokens=tokens)), cost(Usage(input_tokens=tokens, output_tokens=1_000))
-        most = None if longer is None else worst_case(home.runtime, profile, request, mode=home.mode, base_url=base_url)
+        most = None
+        if longer is not None:
+            book, calibration = home.prices, home.calibration
+            most = worst_case(request, profile, mode=home.mode, base_url=base_url, book=book, calibration=calibration)
         with localcontext(EXACT):
             return cls(
                 profile=profile,

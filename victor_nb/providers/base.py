@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 import httpx2
 
-from victor_nb.errors import ProviderOpenError
-from victor_nb.providers.translate import Translator, guard_logs
+from victor_nb.errors import ProviderOpenError, VictorError
+from victor_nb.providers.translate import Endpoint, Translator, guard_logs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
-    from victor_nb.providers.translate import Endpoint
-    from victor_nb.values import ChatRequest, Delta
+    from victor_nb.config.profiles import Profile
+    from victor_nb.config.secret import Secret
+    from victor_nb.config.settings import Settings
+    from victor_nb.values import ChatRequest, Delta, Mode
+    from victor_nb.wire.transport import Wire
 
 # What a broken or foreign answer makes of a parser that trusted it.
 PARSE_FAILURES: Final = (
@@ -144,14 +147,18 @@ class Provider(ABC):
         await self.http.aclose()
 
 
-def open_provider(endpoint: Endpoint) -> Provider:
-    """Return a client for an endpoint; the first one of a provider imports its SDK, which takes up to a second.
+def open_provider(profile: Profile, settings: Settings, wire: Wire, *, mode: Mode, key: Secret | None) -> Provider:
+    """Return a client for a profile; the first one of a provider imports its SDK, which takes up to a second.
 
     Raises:
-        ProviderOpenError: It cannot be made.
+        ConfigError: The mode has no transport.
+        ProviderOpenError: The client cannot be made.
     """
     try:
+        endpoint = Endpoint.of(profile, settings, wire, mode=mode, key=key)
         return cast("type[Provider]", endpoint.spec.load_client())(endpoint)
+    except VictorError:
+        raise
     except (ImportError, AttributeError, ValueError, TypeError) as error:
-        words = endpoint.redactor.clean(str(error))
-    raise ProviderOpenError(f"Failed to create provider for profile {endpoint.profile!r}: {words}")
+        words = settings.redactor().clean(str(error))
+    raise ProviderOpenError(f"Failed to create provider for profile {profile.name!r}: {words}")

@@ -102,11 +102,13 @@ class Endpoint:
         Raises:
             ConfigError: The mode has no transport.
         """
-        base_url = settings.base_url(profile)
-        transport = wire.open(mode, base_url=base_url, proxy=settings.proxy(base_url), sim_speed=settings.sim_speed)
+        spec, base_url = spec_of(profile.provider), settings.base_url(profile)
+        transport = wire.open(
+            mode, spec=spec, base_url=base_url, proxy=settings.proxy(base_url), sim_speed=settings.sim_speed
+        )
         return cls(
             profile=profile.name,
-            spec=spec_of(profile.provider),
+            spec=spec,
             model=profile.model,
             base_url=base_url,
             key=key,

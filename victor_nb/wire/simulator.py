@@ -1,53 +1,43 @@
-"""A transport that answers in-process, as the four providers would: no socket, no key, no bill."""
+"""A transport that answers in-process, as a provider would: no socket, no key, no bill."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import httpx2
 
+from victor_nb.providers.spec import BUILT_IN
 from victor_nb.values import ORIGIN
 from victor_nb.wire.answers import write
-from victor_nb.wire.dialects.anthropic import Anthropic
 from victor_nb.wire.dialects.base import Asked, Call, Event, Json, JsonObject, RefusedError, answer, dumps
-from victor_nb.wire.dialects.google import PATH, Google
-from victor_nb.wire.dialects.ollama import Ollama
-from victor_nb.wire.dialects.openai import OpenAI
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
+    from victor_nb.providers.spec import Spec
     from victor_nb.wire.dialects.base import Dialect
     from victor_nb.wire.pace import Pace
 
 _EXTENSIONS: Final = {"http_version": b"HTTP/1.1"}
 
-# Where questions go. Whatever stands before is a base URL's business.
-_QUESTIONS: Final[tuple[tuple[re.Pattern[str], Dialect], ...]] = (
-    (re.compile(r"/v1/messages$"), Anthropic()),
-    (re.compile(r"/chat/completions$"), OpenAI()),
-    (PATH, Google()),
-    (re.compile(r"/api/chat$"), Ollama()),
-)
-_GOOGLE: Final = re.compile(r"/v1(alpha|beta)/")
-
 
 class Simulator(httpx2.AsyncBaseTransport):
-    """Answers the requests of Anthropic, OpenAI, Google and Ollama clients, plain and streamed.
+    """Answers the requests of a provider's clients, plain and streamed.
 
     The same request gets the same bytes. What a model says is shaped by the prompt and the model's name, and is
     no model's: whoever shows it says that it is simulated.
 
     Args:
+        specs: Whose protocols it speaks; a path tells them apart, and none is all that are built in.
         speed: Factor on every wait: 1 is the pace of a model of that kind, 0 answers at once.
         author: Who writes the text of an answer.
     """
 
-    def __init__(self, *, speed: float = 1.0, author: Callable[[Asked], str] = write) -> None:
+    def __init__(self, *specs: Spec, speed: float = 1.0, author: Callable[[Asked], str] = write) -> None:
+        self._dialects: list[Dialect] = [spec.load_dialect()() for spec in specs or BUILT_IN]
         self._speed = speed
         self._author = author
 
@@ -58,9 +48,10 @@ class Simulator(httpx2.AsyncBaseTransport):
             httpx2.ReadTimeout: The answer takes longer than the request waits for it.
         """
         call = _call(request, await request.aread())
-        dialect = _dialect_of(call)
+        known = next((dialect for dialect in self._dialects if dialect.path.search(call.path)), None)
+        dialect = known or self._dialects[0]
         try:
-            if not _is_question(call):
+            if known is None or call.method != "POST":
                 raise dialect.refuse(f"Invalid URL ({call.method} {call.path})", call, status=404)
             return await self._answer(call, dialect, request)
         except RefusedError as refused:
@@ -135,25 +126,6 @@ class _Stream(httpx2.AsyncByteStream):
         """End the answer where it is, and the wait for its next piece."""
         self._closed = True
         self._clock.wake()
-
-
-def _dialect_of(call: Call) -> Dialect:
-    """Return the protocol of a request; OpenAI's, which most servers speak, for one that no provider knows."""
-    for path, dialect in _QUESTIONS:
-        if path.search(call.path):
-            return dialect
-    if "anthropic-version" in call.headers:
-        return Anthropic()
-    if "/api/" in call.path:
-        return Ollama()
-    if _GOOGLE.search(call.path) or "x-goog-api-key" in call.headers:
-        return Google()
-    return OpenAI()
-
-
-def _is_question(call: Call) -> bool:
-    """Say whether the request asks a model something."""
-    return call.method == "POST" and any(path.search(call.path) for path, _ in _QUESTIONS)
 
 
 def _call(request: httpx2.Request, body: bytes) -> Call:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
+    from victor_nb.providers.spec import Spec
     from victor_nb.values import Mode
 
 # How long an idle connection is kept: below the shortest keep-alive that servers are known to announce (5 s).
@@ -50,8 +51,10 @@ class Wire:
         pkgutil.resolve_name("httpx_aiohttp.httpx2")
         self.context("https:")
 
-    def open(self, mode: Mode, *, base_url: str, proxy: str | None, sim_speed: float) -> httpx2.AsyncBaseTransport:
-        """Return a transport of its own for one client.
+    def open(
+        self, mode: Mode, *, spec: Spec, base_url: str, proxy: str | None, sim_speed: float
+    ) -> httpx2.AsyncBaseTransport:
+        """Return a transport of its own for one client of this provider.
 
         Raises:
             ConfigError: The mode has no transport.
@@ -59,7 +62,7 @@ class Wire:
         if mode == "simulate":
             from victor_nb.wire.simulator import Simulator  # noqa: PLC0415 - only this mode needs it
 
-            return Simulator(speed=sim_speed)
+            return Simulator(spec, speed=sim_speed)
         if mode == "live":
             return Real(context=partial(self.context, base_url), proxy=proxy)
         raise ConfigError(f"Mode {mode!r} is not available yet. Use live or simulate (%victor mode simulate).")

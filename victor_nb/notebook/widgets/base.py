@@ -17,8 +17,8 @@ from uuid import uuid4
 import ipywidgets as ipw  # pyright: ignore[reportMissingTypeStubs] - it has none
 from IPython.core.getipython import get_ipython
 
+from victor_nb import kernel
 from victor_nb.errors import VictorError
-from victor_nb.kernel import Session, session
 from victor_nb.notebook.boundary import redacted
 from victor_nb.notebook.display import publisher
 from victor_nb.notebook.widgets.html import LIVE, Content, fallback_style, stylesheet, words
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
+    from victor_nb.kernel import Session
     from victor_nb.notebook.display import Bundle
 
 VIEW: Final = "application/vnd.jupyter.widget-view+json"
@@ -42,7 +43,7 @@ class VictorWidget(ipw.VBox):
     on the page through `post` and `poll`, which together keep to what a front end can take.
 
     Args:
-        home: The session; None for the kernel's.
+        session: The session; None for the kernel's.
 
     Attributes:
         title: What stands over the controls.
@@ -50,11 +51,11 @@ class VictorWidget(ipw.VBox):
 
     title: str = ""
 
-    def __init__(self, home: Session | None = None) -> None:
-        self.home = home or session()
+    def __init__(self, session: Session | None = None) -> None:
+        self.session = session or kernel.session()
         self._fallback = Fallback()
-        self._polls: list[tuple[Callable[[], object], float]] = []
-        self._stops: list[Callable[[], None]] = []
+        self._starts: list[Callable[[], Callable[[], object]]] = []
+        self._stops: list[Callable[[], object]] = []
         self._message = ipw.HTML()
         cast("Any", super()).__init__()
         with_classes(self, "victor")
@@ -77,13 +78,14 @@ class VictorWidget(ipw.VBox):
         """Set traits of a widget soon, at the rate that the throttle of all widgets allows."""
         throttle().send(widget, **traits)
 
+    def while_shown(self, start: Callable[[], Callable[[], object]]) -> None:
+        """Do something as long as the widget is on a page: call `start`, and in the end what it returned."""
+        self._starts.append(start)
+        self._stops.append(start())
+
     def poll(self, work: Callable[[], object], *, every: float) -> None:
         """Call a function every so many seconds while the widget is on a page; its `VictorError` is shown."""
-        self._polls.append((work, every))
-        self._start_poll(work, every)
-
-    def _start_poll(self, work: Callable[[], object], every: float) -> None:
-        self._stops.append(throttle().poll(lambda: self.attempt(work), every=every))
+        self.while_shown(lambda: throttle().poll(lambda: self.attempt(work), every=every))
 
     def attempt(self, work: Callable[[], object]) -> bool:
         """Call a function and return whether it succeeded; a `VictorError` is shown, and kept for `%victor errors`."""
@@ -91,8 +93,8 @@ class VictorWidget(ipw.VBox):
             work()
         except VictorError as error:
             # A call that failed has put its error there itself, and a poll may find the same again and again.
-            if not any(type(known) is type(error) and str(known) == str(error) for known in self.home.errors):
-                self.home.errors.append(error)
+            if not any(type(known) is type(error) and str(known) == str(error) for known in self.session.errors):
+                self.session.errors.append(error)
             self.show_message(error)
             return False
         return True
@@ -100,7 +102,7 @@ class VictorWidget(ipw.VBox):
     def show_message(self, message: VictorError | str | None) -> None:
         """Show one line under the controls, an error in red; None removes it."""
         error = isinstance(message, VictorError)
-        line = redacted(self.home, f"{type(message).__name__}: {message}" if error else message or "")
+        line = redacted(self.session, f"{type(message).__name__}: {message}" if error else message or "")
         role, look = ("alert", "victor-bad") if error else ("status", "victor-quiet")
         self.post(self._message, value=f'<div role="{role}">{words(line, look)}</div>' if line else "")
 
@@ -111,21 +113,19 @@ class VictorWidget(ipw.VBox):
 
     # --- life ---
 
-    def start_polling(self) -> None:
-        """Poll again, after `stop_polling`."""
+    def resume(self) -> None:
+        """Go on with all that runs while the widget is shown, after `suspend`."""
         if not self._stops:
-            for work, every in self._polls:
-                self._start_poll(work, every)
+            self._stops = [start() for start in self._starts]
 
-    def stop_polling(self) -> None:
-        """Stop all polls: the widget is on no page any more."""
-        for stop in self._stops:
-            stop()
-        self._stops.clear()
+    def suspend(self) -> None:
+        """End all that runs while the widget is shown: it is on no page any more."""
+        while self._stops:
+            self._stops.pop()()
 
     def close(self) -> None:
         """Stop all polls, and remove the widget and its parts from the front end and from ipywidgets."""
-        self.stop_polling()
+        self.suspend()
         _, *parts = descendants(self)
         for each in [*parts, self]:
             for name in ("style", "layout"):
@@ -147,12 +147,12 @@ class VictorWidget(ipw.VBox):
         publish = publisher(shell)
         if not hasattr(shell, "kernel"):
             # A terminal: what is written there stays as it is.
-            self.stop_polling()
+            self.suspend()
             publish(self._fallback.frame(self.fallback()))
             return
-        if self.home.settings.watched:
+        if self.session.settings.watched:
             _stop_earlier_runs(shell, self)
-            self.start_polling()
+            self.resume()
             # Readers that have no widgets show the empty page of the live view, and then the fallback.
             model = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
             view = {VIEW: model, "text/html": "<!-- live -->", "text/plain": repr(self)}
@@ -221,7 +221,7 @@ def _stop_earlier_runs(shell: InteractiveShell, widget: VictorWidget) -> None:
     for widgets in before.values():
         for each in widgets:
             if id(each) not in still_shown:
-                each.stop_polling()
+                each.suspend()
 
 
 def _cell_id(shell: InteractiveShell) -> str | None:

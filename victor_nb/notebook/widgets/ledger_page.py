@@ -17,7 +17,7 @@ from victor_nb.errors import ConfigError, did_you_mean
 from victor_nb.money import at_least, usd
 from victor_nb.notebook.display import MODES
 from victor_nb.notebook.markdown import clean, plain_table
-from victor_nb.notebook.widgets.html import Content, Html, block, cut, details, region, table, words
+from victor_nb.notebook.widgets.html import Content, block, cut, details, region, table, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,7 +44,7 @@ _FAILED: Final = ("error", "refused", "partial", "interrupted")
 _RANKS: Final[Mapping[str, Callable[[Row, datetime], float]]] = {
     "newest": lambda _, __: 0.0,  # as they come
     "dearest": lambda row, _: 1.0 if row.cost is None else -float(row.cost),
-    "slowest": lambda row, now: 1.0 if (taken := seconds(row, now)) is None else -taken,
+    "slowest": lambda row, now: 1.0 if (taken := _seconds(row, now)) is None else -taken,
     "tokens": lambda row, _: -((row.input_tokens or 0) + (row.output_tokens or 0)),
     "failed": lambda row, _: _FAILED.index(row.status) if row.status in _FAILED else len(_FAILED),
 }
@@ -123,65 +123,22 @@ def key(row: Row) -> Key:
     return row.call_id, row.attempt
 
 
-def seconds(row: Row, now: datetime) -> float | None:
-    """Return how many seconds an attempt took, or takes so far; None where that is unknown."""
-    if row.status == "running":
-        return max(0.0, (now - row.ts).total_seconds())
-    return row.latency
-
-
 # --- rows as text ---
 
 
-def lines(rows: Sequence[Row], known: Sequence[Row], now: datetime) -> tuple[str, tuple[str, ...]]:
-    """Return a heading, and an aligned line of text for each row.
-
-    Args:
-        rows: The rows that are shown.
-        known: All rows at hand, from which it is known how often a call was tried.
-        now: The time that calls under way are measured by.
-    """
-    cells = _cells(rows, known, now)
-    kept = [index for index, name in enumerate(_COLUMNS) if name not in _OPTIONAL or any(row[index] for row in cells)]
-    table = [[row[index] for index in kept] for row in (_COLUMNS, *cells)]
-    widths = [max(map(_width, column)) for column in zip(*table, strict=True)]
-    head, *body = (_aligned(row, table[0], widths) for row in table)
-    return head, tuple(body)
-
-
-def _cells(rows: Sequence[Row], known: Sequence[Row], now: datetime) -> list[tuple[str, ...]]:
-    """Return the text of each of `_COLUMNS`, for each row."""
-    attempts = Counter(row.call_id for row in known)
-    return [
-        tuple(
-            _short(text, _WIDEST.get(name))
-            for name, text in zip(_COLUMNS, _texts(row, attempts[row.call_id], now), strict=True)
-        )
-        for row in rows
-    ]
-
-
-def _texts(row: Row, attempts: int, now: datetime) -> tuple[str, ...]:
-    notes = [row.error_type] if row.error_type else []
-    if attempts > 1 or row.attempt > 1:
-        notes.append(f"attempt {row.attempt}/{max(attempts, row.attempt)}")
-    if row.mode in MODES:
-        notes.append(MODES[row.mode])
-    status, at, cost, took, into, out = _measures(row, now)
-    return status, at, row.profile, cost, took, into, out, row.model, " · ".join(notes), row.stage or row.strategy or ""
-
-
-def _measures(row: Row, now: datetime) -> tuple[str, ...]:
+def _texts(row: Row, now: datetime) -> tuple[str, ...]:
     """Return status, time of day, list price in USD, duration, and tokens in and out."""
+    # A call that runs, or was not answered, has no price; that is no lack.
+    unanswered = row.status == "running" or (row.status in {"error", "refused"} and row.input_tokens is None)
+    cost = "" if unanswered and not row.cost else usd(row.cost).removeprefix("USD ")
     counts = ("" if count is None else f"{count:,}" for count in (row.input_tokens, row.output_tokens))
     status = f"{SIGNS.get(row.status, '?')} {row.status}"
-    return (status, f"{row.ts.astimezone():%H:%M:%S}", _cost(row), _duration(seconds(row, now)), *counts)
+    return (status, f"{row.ts.astimezone():%H:%M:%S}", cost, _duration(_seconds(row, now)), *counts)
 
 
-def _cost(row: Row) -> str:
-    """Return an attempt's list price; nothing while it runs or if it was not answered."""
-    unanswered = row.status == "running" or (row.status in {"error", "refused"} and row.input_tokens is None)
-    return "" if unanswered and not row.cost else usd(row.cost).removeprefix("USD ")
+def _seconds(row: Row, now: datetime) -> float | None:
+    """Return how many seconds an attempt took, or takes so far; None where that is unknown."""
+    return max(0.0, (now - row.ts).total_seconds()) if row.status == "running" else row.latency
 
 
 def _duration(taken: float | None) -> str:
@@ -191,14 +148,6 @@ def _duration(taken: float | None) -> str:
         return f"{taken:.1f} s" if taken < _EXACT else f"{taken:.0f} s"
     minutes, rest = divmod(round(taken), _MINUTE)
     return f"{minutes} min" if taken >= _COARSE else f"{minutes} min {rest:02} s"
-
-
-def _aligned(cells: Sequence[str], names: Sequence[str], widths: Sequence[int]) -> str:
-    padded: list[str] = []
-    for cell, name, width in zip(cells, names, widths, strict=True):
-        space = " " * (width - _width(cell))
-        padded.append(space + cell if name in _NUMBERS else cell + space)
-    return "  ".join(padded).rstrip()
 
 
 @lru_cache(maxsize=4_096)
@@ -226,26 +175,87 @@ def _short(text: str, widest: int | None) -> str:
     return f"{text}…"
 
 
-# --- rows as HTML ---
+# --- rows on the page ---
 
 
-def call_table(rows: Sequence[Row], known: Sequence[Row], now: datetime, redact: Callable[[str], str]) -> Content:
-    """Return a table of attempts, with each error folded into its row.
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """Rows of the ledger as they are shown.
 
-    Args:
-        rows: The attempts, in order.
+    Attributes:
         known: All rows at hand, from which it is known how often a call was tried.
         now: The time that calls under way are measured by.
         redact: Takes keys out of a text.
     """
-    cells = _cells(rows, known, now)
-    errors = [_error(row, redact) for row in rows]
-    html = [_folded(line, error) for line, error in zip(cells, errors, strict=True)]
-    names = tuple(name.strip() for name in _COLUMNS)
-    # Errors come last in plain text, where they widen no other column.
-    plain = [(*line, cut(error, _ERROR_SHOWN)) for line, error in zip(cells, errors, strict=True)]
-    found = region(table(names, html, caption="Attempts", numbers=_NUMBERS), "Attempts", "victor-wider")
-    return Content(found, clean(plain_table((*names, "error"), plain)))
+
+    known: Sequence[Row]
+    now: datetime
+    redact: Callable[[str], str]
+
+    def lines(self, rows: Sequence[Row]) -> tuple[str, tuple[str, ...]]:
+        """Return a heading and a line of text for each row, all in columns."""
+        cells = self._cells(rows)
+        kept = [
+            place for place, name in enumerate(_COLUMNS) if name not in _OPTIONAL or any(row[place] for row in cells)
+        ]
+        columns = [[row[place] for row in (_COLUMNS, *cells)] for place in kept]
+        padded: list[list[str]] = []
+        for column in columns:
+            width, right = max(map(_width, column)), column[0] in _NUMBERS
+            spaces = [" " * (width - _width(cell)) for cell in column]
+            padded.append(
+                [f"{space}{cell}" if right else f"{cell}{space}" for cell, space in zip(column, spaces, strict=True)]
+            )
+        head, *body = ("  ".join(row).rstrip() for row in zip(*padded, strict=True))
+        return head, tuple(body)
+
+    def table(self, rows: Sequence[Row]) -> Content:
+        """Return rows as a table, with each error folded into its row."""
+        cells, errors = self._cells(rows), [self._error(row) for row in rows]
+        html = [_folded(line, error) for line, error in zip(cells, errors, strict=True)]
+        names = tuple(name.strip() for name in _COLUMNS)
+        found = region(table(names, html, caption="Attempts", numbers=_NUMBERS), "Attempts", "victor-wider")
+        # Errors come last in plain text, where they widen no other column.
+        plain = [(*line, cut(error, _ERROR_SHOWN)) for line, error in zip(cells, errors, strict=True)]
+        return Content(found, clean(plain_table((*names, "error"), plain)))
+
+    def details(self, row: Row) -> str:
+        """Return all that is known of an attempt, and the other attempts of its call, in HTML."""
+        names = " · ".join(_short(name, _WIDEST_TITLE) for name in (row.profile, row.model))
+        parts = [f'<div class="victor-title">{words(self.redact(f"{_texts(row, self.now)[0]} · {names}"))}</div>']
+        if error := self._error(row):
+            parts.append(block(error, "victor-bad", "victor-error"))
+        facts = "".join(f"<div>{words(name)}{words(self.redact(value))}</div>" for name, value in _facts(row))
+        parts.append(f'<div class="victor-facts">{facts}</div>')
+        same = sorted((each for each in self.known if each.call_id == row.call_id), key=lambda each: each.attempt)
+        parts += [self._attempts(same)] if len(same) > 1 else []
+        texts = (("prompt", row.prompt), ("answer", row.answer))
+        parts += [details(words(name), block(self.redact(text))) for name, text in texts if text]
+        return f'<div class="victor-detail" role="region" aria-label="The chosen call">{"".join(parts)}</div>'
+
+    def _cells(self, rows: Sequence[Row]) -> list[tuple[str, ...]]:
+        """Return the text of each of `_COLUMNS`, for each row."""
+        tried = Counter(row.call_id for row in self.known)
+        found: list[tuple[str, ...]] = []
+        for row in rows:
+            attempts = max(tried[row.call_id], row.attempt)
+            notes = (row.error_type, f"attempt {row.attempt}/{attempts}" if attempts > 1 else "", MODES.get(row.mode))
+            status, at, *numbers = _texts(row, self.now)
+            more = (row.model, " · ".join(filter(None, notes)), row.stage or row.strategy or "")
+            texts = (status, at, row.profile, *numbers, *more)
+            found.append(tuple(_short(text, _WIDEST.get(name)) for name, text in zip(_COLUMNS, texts, strict=True)))
+        return found
+
+    def _attempts(self, rows: Sequence[Row]) -> str:
+        """Return all attempts of one call as a table."""
+        columns = ("attempt", "status", "time", "list USD", "took", "in", "out", "error")
+        failures = [" ".join(str(part) for part in (row.error_type, row.http_status) if part) for row in rows]
+        cells = [(row.attempt, *_texts(row, self.now), failure) for row, failure in zip(rows, failures, strict=True)]
+        caption = "All attempts of this call"
+        return region(table(columns, cells, caption=caption, numbers=_NUMBERS), caption, "victor-wider")
+
+    def _error(self, row: Row) -> str:
+        return self.redact(": ".join(filter(None, (row.error_type, row.error))))
 
 
 def _folded(cells: tuple[str, ...], error: str) -> tuple[object, ...]:
@@ -253,34 +263,6 @@ def _folded(cells: tuple[str, ...], error: str) -> tuple[object, ...]:
         return cells
     note = details(words(cells[_NOTE]), block(error, "victor-bad", "victor-error"))
     return (*cells[:_NOTE], note, *cells[_NOTE + 1 :])
-
-
-def row_details(row: Row, known: Sequence[Row], now: datetime, redact: Callable[[str], str]) -> str:
-    """Return all that is known of an attempt, in HTML.
-
-    Args:
-        row: The attempt.
-        known: All rows at hand; those of the same call are shown beside it.
-        now: The time that calls under way are measured by.
-        redact: Takes keys out of a text.
-    """
-    names = " · ".join(_short(name, _WIDEST_TITLE) for name in (row.profile, row.model))
-    title = words(redact(f"{SIGNS.get(row.status, '?')} {row.status} · {names}"))
-    parts = [f'<div class="victor-title">{title}</div>']
-    if error := _error(row, redact):
-        parts.append(block(error, "victor-bad", "victor-error"))
-    facts = "".join(f"<div>{words(name)}{words(redact(value))}</div>" for name, value in _facts(row))
-    parts.append(f'<div class="victor-facts">{facts}</div>')
-    same = sorted((each for each in known if each.call_id == row.call_id), key=lambda each: each.attempt)
-    if len(same) > 1:
-        parts.append(_attempts(same, now))
-    texts = (("prompt", row.prompt), ("answer", row.answer))
-    parts += [details(words(name), block(redact(text))) for name, text in texts if text]
-    return f'<div class="victor-detail" role="region" aria-label="The chosen call">{"".join(parts)}</div>'
-
-
-def _error(row: Row, redact: Callable[[str], str]) -> str:
-    return redact(": ".join(filter(None, (row.error_type, row.error))))
 
 
 def _facts(row: Row) -> Iterator[tuple[str, str]]:
@@ -303,18 +285,6 @@ def _fact(name: str, value: Any) -> str:  # noqa: ANN401 - what a column holds
             return ", ".join(f"{key}={word}" for key, word in value.items())
         case _:
             return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _attempts(rows: Sequence[Row], now: datetime) -> Html:
-    """Return all attempts of one call as a table."""
-    cells: list[tuple[object, ...]] = []
-    for row in rows:
-        status, at, cost, took, into, out = _measures(row, now)
-        failure = " ".join(str(part) for part in (row.error_type, row.http_status) if part)
-        cells.append((row.attempt, at, status, took, into, out, cost, failure))
-    columns = ("attempt", "time", "status", "took", "in", "out", "list USD", "error")
-    caption = "All attempts of this call"
-    return region(table(columns, cells, caption=caption, numbers=_NUMBERS), caption, "victor-wider")
 
 
 # --- what was spent ---
@@ -398,7 +368,7 @@ class Spending:
         """The figures, and a bar for each budget."""
         figures = "".join(
             f'<div class="victor-figure{" victor-bad" if name == "failed" else ""}">'
-            f"{words(value, 'victor-figure-said')}{words(name)}</div>"
+            f"{words(value, 'victor-figure-value')}{words(name)}</div>"
             for name, value in self.figures
         )
         return f'<div class="victor-figures">{figures}</div>{"".join(budget.html for budget in self.budgets)}'
@@ -418,12 +388,12 @@ class SpendingReader:
     """Reads what a kernel has spent, less often the longer it takes: the sums are over all rows.
 
     Args:
-        home: The session.
+        session: The session.
         clock: Seconds since any fixed time.
     """
 
-    def __init__(self, home: Session, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._home = home
+    def __init__(self, session: Session, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._session = session
         self._clock = clock
         self._due = float("-inf")
         self._version = -1
@@ -431,7 +401,7 @@ class SpendingReader:
 
     def read(self) -> Spending:
         """Return what was spent; the sums may be those of a moment ago."""
-        ledger, limits = self._home.ledger, self._home.budget.limits
+        ledger, limits = self._session.ledger, self._session.budget.limits
         began = self._clock()
         if self._total is None or (ledger.version != self._version and began >= self._due):
             self._version, self._total = ledger.version, ledger.total()

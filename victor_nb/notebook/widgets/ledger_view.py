@@ -11,20 +11,12 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import ipywidgets as ipw  # pyright: ignore[reportMissingTypeStubs] - it has none
+from traitlets import Any as AnyTrait
 
 from victor_nb.notebook.boundary import redacted
 from victor_nb.notebook.widgets.base import VictorWidget, column, on_change, on_click, row, with_classes
 from victor_nb.notebook.widgets.html import Content, code, words
-from victor_nb.notebook.widgets.ledger_page import (
-    ORDERS,
-    RowQuery,
-    Spending,
-    SpendingReader,
-    call_table,
-    key,
-    lines,
-    row_details,
-)
+from victor_nb.notebook.widgets.ledger_page import ORDERS, Attempts, RowQuery, Spending, SpendingReader, key
 from victor_nb.notebook.widgets.throttle import throttle
 
 if TYPE_CHECKING:
@@ -55,7 +47,7 @@ class LedgerView(VictorWidget):
         sort: `newest`, `dearest`, `slowest`, `tokens` or `failed`: what comes first.
         filter: Words that must all be found in a row: in its profile, provider, model, mode, status, strategy, stage
             or the type of its error.
-        home: The session; None for the kernel's.
+        session: The session; None for the kernel's.
 
     Raises:
         ConfigError: One of these cannot be used.
@@ -69,14 +61,14 @@ class LedgerView(VictorWidget):
         *,
         sort: str = "newest",
         filter: str = "",  # noqa: A002 - what the box on the page is called
-        home: Session | None = None,
+        session: Session | None = None,
     ) -> None:
         self._query = RowQuery(n, sort, filter)
-        super().__init__(home)
+        super().__init__(session)
         self._begun = False
         self._listed: tuple[object, ...] = ()
         self._lock = threading.RLock()  # polls and clicks come on two threads
-        self._reader = SpendingReader(self.home)
+        self._reader = SpendingReader(self.session)
         self._spending: Spending | None = None
         self._version = -1
         self._due = float("-inf")
@@ -112,7 +104,7 @@ class LedgerView(VictorWidget):
         on_click(self._pause, self._pause_pressed)
         on_click(self._up, lambda: self._list.step(-1))
         on_click(self._down, lambda: self._list.step(1))
-        self._list.on_choose(lambda: self.attempt(self._row_chosen))
+        on_change(self._list, "chosen", lambda: self.attempt(self._row_chosen))
 
     # --- settings ---
 
@@ -177,8 +169,8 @@ class LedgerView(VictorWidget):
 
     def _follow(self) -> None:
         """Show what has changed since the last look; where nothing has, that is known at once."""
-        if self.home.closed:
-            self.stop_polling()
+        if self.session.closed:
+            self.suspend()
             self.show_message("This session has ended; the rows are those of its end.")
             return
         with self._lock:
@@ -189,7 +181,7 @@ class LedgerView(VictorWidget):
             self.refresh_fallback()
 
     def _read(self) -> None:
-        began, ledger = time.monotonic(), self.home.ledger
+        began, ledger = time.monotonic(), self.session.ledger
         version = ledger.version
         rested = began >= self._due
         moved = rested and version != self._version
@@ -209,7 +201,7 @@ class LedgerView(VictorWidget):
         """Show the rows at hand as the query wants them; `requested` if the user has just changed it."""
         now = datetime.now(UTC)
         self._shown = self._query.select(self._rows, now)
-        head, body = lines(self._shown, self._rows, now)
+        head, body = self._attempts(now).lines(self._shown)
         keys = [key(row) for row in self._shown]
         if self._listed != (body, keys):
             self._listed = (body, keys)
@@ -228,7 +220,7 @@ class LedgerView(VictorWidget):
         hint = f"<div>{words('Choose a row to see all of it.', 'victor-quiet')}</div>" if self._shown else ""
         value = hint if chosen is None else ""
         if self._chosen is not None:
-            value = row_details(self._chosen, self._rows, now, self._redact)
+            value = self._attempts(now).details(self._chosen)
         self.post(self._detail, value=value)
 
     def post(self, widget: ipw.Widget, **traits: object) -> None:
@@ -249,18 +241,18 @@ class LedgerView(VictorWidget):
         found = f"{shown:,} of {last} match {self.filter.strip()!r}" if self.filter.strip() else last
         return f"{found[0].upper()}{found[1:]}, {ORDERS[self.sort]}{held}"
 
-    def _redact(self, text: str) -> str:
-        return redacted(self.home, text)
+    def _attempts(self, now: datetime) -> Attempts:
+        return Attempts(self._rows, now, partial(redacted, self.session))
 
     def fallback(self) -> Content:
         """Return what was spent, the first rows, and the line that shows them."""
         with self._lock:
-            rows, known, spending = self._shown[:_KEPT], self._rows, self._spending
+            rows, attempts, spending = self._shown[:_KEPT], self._attempts(datetime.now(UTC)), self._spending
             summary = f"{self._summary}; the first {_KEPT}" if len(self._shown) > _KEPT else self._summary
         found = Content.line(self.title, "victor-title") + (spending.content if spending else Content())
         found += Content.line(summary, "victor-quiet")
         if rows:
-            found += call_table(rows, known, datetime.now(UTC), self._redact)
+            found += attempts.table(rows)
         return found + Content.code(f"{self.code}\n{_FRAME}")
 
     def __repr__(self) -> str:
@@ -275,7 +267,12 @@ class Listbox(ipw.Select):
     Args:
         description: Its accessible label.
         clock: Seconds since any fixed time.
+
+    Attributes:
+        chosen: The key of the chosen line; None for none. Observable.
     """
+
+    chosen: Any = AnyTrait(None)
 
     def __init__(self, description: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._lock = threading.RLock()  # a click and new lines come on two threads
@@ -283,14 +280,8 @@ class Listbox(ipw.Select):
         self._keys: tuple[Hashable, ...] = ()
         self._keys_before: tuple[Hashable, ...] = ()
         self._changed_at = float("-inf")
-        self._listeners: list[Callable[[], object]] = []
         self.lines: tuple[str, ...] = ()
-        self.chosen: Hashable | None = None
         cast("Any", super()).__init__(description=description, options=(), rows=2)
-
-    def on_choose(self, call: Callable[[], object]) -> None:
-        """Call a function whenever the user has chosen a line, or none."""
-        self._listeners.append(call)
 
     def show(self, lines: Sequence[str], keys: Sequence[Hashable], *, most: int, requested: bool) -> None:
         """Replace the lines, in one message; nothing is sent where all is as it was.
@@ -320,7 +311,6 @@ class Listbox(ipw.Select):
                 index = 0 if index is None else max(0, min(index + by, len(self._keys) - 1))
                 self.chosen = self._keys[index]
                 self.index = index
-        self._notify()
 
     def set_state(self, sync_data: Mapping[str, Any]) -> None:
         """Take the state that the page sends."""
@@ -334,7 +324,6 @@ class Listbox(ipw.Select):
             cast("Any", super()).set_state({**sync_data, "index": index})
             if index != clicked:
                 cast("Any", self).send_state("index")
-        self._notify()
 
     def _index(self) -> int | None:
         return self._keys.index(self.chosen) if self.chosen in self._keys else None
@@ -344,7 +333,3 @@ class Listbox(ipw.Select):
         fresh = self._clock() - self._changed_at < _REACTION
         seen = self._keys_before if fresh and clicked < len(self._keys_before) else self._keys
         return seen[clicked] if clicked < len(seen) else None
-
-    def _notify(self) -> None:
-        for listener in self._listeners:
-            listener()

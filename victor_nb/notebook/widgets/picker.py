@@ -11,8 +11,8 @@ from IPython.core.getipython import get_ipython
 from traitlets import Any as AnyTrait
 from traitlets import Tuple, validate
 
+from victor_nb import kernel
 from victor_nb.errors import ConfigError, VictorError
-from victor_nb.kernel import session
 from victor_nb.notebook.doctor import ending, key_state, prices, usual_profile
 from victor_nb.notebook.grammar import desk
 from victor_nb.notebook.widgets.base import VictorWidget, column, on_change, receive_on_any_thread, row, set_children
@@ -21,7 +21,7 @@ from victor_nb.notebook.widgets.throttle import throttle
 from victor_nb.providers.spec import spec_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from victor_nb.config.profiles import Profile
     from victor_nb.kernel import Session
@@ -126,7 +126,7 @@ class ProfilePicker(VictorWidget, ipw.ValueWidget):
         value: The profile that is chosen at first, or several; None for the one that is asked now.
         several: Whether several may be chosen, which a `%%victor` cell then asks side by side.
         sets_default: Whether a choice becomes the default of `%%victor`.
-        home: The session; None for the kernel's.
+        session: The session; None for the kernel's.
 
     Attributes:
         value: The name that is chosen; a tuple of names where several may be.
@@ -145,20 +145,20 @@ class ProfilePicker(VictorWidget, ipw.ValueWidget):
         *,
         several: bool | None = None,
         sets_default: bool = True,
-        home: Session | None = None,
+        session: Session | None = None,
     ) -> None:
-        self.home = home or session()
+        self.session = session or kernel.session()
         self._desk = desk(get_ipython()) if sets_default else None
         chosen = self._known((value,) if isinstance(value, str) else tuple(value or self._default()))
         many = len(chosen) > 1 if several is None else several
         if len(chosen) > 1 and not many:
             raise ConfigError(f"One profile may be chosen, not {len(chosen)}. Write ProfilePicker(several=True).")
-        super().__init__(self.home)
+        super().__init__(self.session)
         self._filter = ipw.Text(description="Filter", placeholder="name, provider or model", continuous_update=True)
         self._mode: Any = ipw.ToggleButtons(
             description="Ask", options=[_ONE, _SEVERAL], value=_SEVERAL if many else _ONE
         )
-        self._list = CheckboxList("Profiles", list(self.home.settings.profiles), chosen, several=many)
+        self._list = CheckboxList("Profiles", list(self.session.settings.profiles), chosen, several=many)
         self._table, self._line = ipw.HTML(), ipw.HTML()
         self.value = chosen if many else next(iter(chosen))
         self._show()
@@ -169,9 +169,10 @@ class ProfilePicker(VictorWidget, ipw.ValueWidget):
         on_change(self._mode, "value", self._switch)
         on_change(self._list, "value", self._picked)
         on_change(self, "value", lambda: self.attempt(self._chosen))
-        self._watch_desk()
         if value is not None:
             self._set_default()
+        if self._desk is not None:
+            self.while_shown(partial(self._watch_desk, self._desk.watchers))
 
     @property
     def profiles(self) -> tuple[str, ...]:
@@ -198,13 +199,13 @@ class ProfilePicker(VictorWidget, ipw.ValueWidget):
     def _known(self, names: tuple[str, ...]) -> tuple[str, ...]:
         if not names:
             raise ConfigError("No profile is chosen. Name one, such as ProfilePicker('fast').")
-        return tuple(self.home.settings.profile(name).name for name in dict.fromkeys(names))
+        return tuple(self.session.settings.profile(name).name for name in dict.fromkeys(names))
 
     def _default(self) -> tuple[str, ...]:
         """Return the profiles that a bare `%%victor` asks, without those that the settings no longer have."""
         names = self._desk.profiles if self._desk is not None else ()
-        chosen = tuple(name for name in names if name in self.home.settings.profiles)
-        return chosen or (usual_profile(self.home),)
+        chosen = tuple(name for name in names if name in self.session.settings.profiles)
+        return chosen or (usual_profile(self.session),)
 
     def _picked(self) -> None:
         """Take over what was ticked; ticking none is no choice, and the boxes show that."""
@@ -234,9 +235,11 @@ class ProfilePicker(VictorWidget, ipw.ValueWidget):
 
     # --- `%victor set` elsewhere ---
 
-    def _watch_desk(self) -> None:
-        if self._desk is not None and self._follow not in self._desk.watchers:
-            self._desk.watchers.append(self._follow)
+    def _watch_desk(self, watchers: list[Callable[[], object]]) -> Callable[[], object]:
+        """Follow `%victor set`; return what ends that."""
+        watchers.append(self._follow)
+        self._follow()
+        return lambda: watchers.remove(self._follow)
 
     def _follow(self) -> None:
         """Show what `%victor set` has chosen."""
@@ -245,18 +248,6 @@ class ProfilePicker(VictorWidget, ipw.ValueWidget):
             with suppress(VictorError):  # `%victor set` itself has refused what is no profile
                 self.value = names[0] if len(names) == 1 else names
 
-    def start_polling(self) -> None:
-        """Follow `%victor set` again, after `stop_polling`."""
-        super().start_polling()
-        self._watch_desk()
-        self._follow()
-
-    def stop_polling(self) -> None:
-        """Follow nothing any more: the widget is on no page."""
-        super().stop_polling()
-        if self._desk is not None and self._follow in self._desk.watchers:
-            self._desk.watchers.remove(self._follow)
-
     # --- what is shown ---
 
     def _names(self) -> list[str]:
@@ -264,7 +255,7 @@ class ProfilePicker(VictorWidget, ipw.ValueWidget):
         wanted = str(self._filter.value).lower().split()
         return [
             profile.name
-            for profile in self.home.settings.profiles.values()
+            for profile in self.session.settings.profiles.values()
             if all(word in f"{profile.name} {profile.provider} {profile.model}".lower() for word in wanted)
         ]
 
@@ -279,21 +270,21 @@ class ProfilePicker(VictorWidget, ipw.ValueWidget):
         columns, rows = self._cells(names)
         chosen = [index for index, name in enumerate(names) if name in self.profiles]
         found = table(columns, rows, caption="Profiles", numbers=_NUMBERS, marked=chosen)
-        none = f"<p>No profile of {len(self.home.settings.profiles)} matches the filter.</p>"
+        none = f"<p>No profile of {len(self.session.settings.profiles)} matches the filter.</p>"
         self.post(self._table, value=region(found, "Profiles", "victor-wider") if rows else none)
         self.post(self._line, value=code(self.line))
 
     def _cells(self, names: Sequence[str]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         """Return a table's columns and rows, with one column more where a model is about to retire."""
-        profiles = self.home.settings.profiles
+        profiles = self.session.settings.profiles
         rows = [self._row(profiles[name]) for name in names if name in profiles]
         return (_COLUMNS, rows) if any(row[-1] for row in rows) else (_COLUMNS[:-1], [row[:-1] for row in rows])
 
     def _row(self, profile: Profile) -> tuple[str, ...]:
         limit = profile.concurrency or spec_of(profile.provider).concurrency or "no limit"
-        name = f"{profile.name} (default)" if profile.name == self.home.settings.default else profile.name
-        cost, key = prices(self.home, profile), key_state(self.home, profile)
-        return (name, profile.provider, profile.model, *cost, key, str(limit), ending(self.home, profile))
+        name = f"{profile.name} (default)" if profile.name == self.session.settings.default else profile.name
+        cost, key = prices(self.session, profile), key_state(self.session, profile)
+        return (name, profile.provider, profile.model, *cost, key, str(limit), ending(self.session, profile))
 
     def fallback(self) -> Content:
         """Return the chosen profiles as a table, and the line that chooses them."""

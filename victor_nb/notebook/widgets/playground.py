@@ -6,16 +6,15 @@ import asyncio
 import shlex
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, cast
 
 import ipywidgets as ipw  # pyright: ignore[reportMissingTypeStubs] - it has none
 from IPython.core.getipython import get_ipython
 from traitlets import Any as AnyTrait
 
+from victor_nb import kernel
 from victor_nb.calls.stream import Stream
 from victor_nb.errors import ConfigError, FanOutError, MagicError, PromptError, VictorError
-from victor_nb.kernel import session
 from victor_nb.notebook.ask import prepare, start, start_fan_out, start_strategy
 from victor_nb.notebook.boundary import redacted
 from victor_nb.notebook.display import bill, label, replies_summary, run_summary, tail
@@ -71,7 +70,7 @@ class Playground(VictorWidget):
         prompt: What stands in the prompt box at first.
         profiles: The profiles that are chosen at first; None for those that a bare `%%victor` asks.
         strategy: The strategy that is chosen at first, by name.
-        home: The session; None for the kernel's.
+        session: The session; None for the kernel's.
 
     Attributes:
         result: What the last question brought: a `Reply`, `Replies` or a `StrategyRun`; None before. Observable.
@@ -91,26 +90,26 @@ class Playground(VictorWidget):
         *,
         profiles: Sequence[str] | str | None = None,
         strategy: str | None = None,
-        home: Session | None = None,
+        session: Session | None = None,
     ) -> None:
-        home = home or session()
-        settings = home.settings
+        session = session or kernel.session()
+        settings = session.settings
         self._desk = desk(get_ipython())
         if not isinstance(prompt, str):  # pyright: ignore[reportUnnecessaryIsInstance] - notebooks have no types
             raise ConfigError(f"The prompt is a text, not a value of type {type(prompt).__name__}.")
-        usual = tuple(name for name in self._desk.profiles if name in settings.profiles) or (usual_profile(home),)
+        usual = tuple(name for name in self._desk.profiles if name in settings.profiles) or (usual_profile(session),)
         names = (profiles,) if isinstance(profiles, str) else profiles or usual
         chosen = tuple(settings.profile(name).name for name in names)
         if strategy is not None:
             find_strategy(strategy, settings)
-        super().__init__(home)
-        self._form = _Form(home, prompt, chosen, strategy or "")
+        super().__init__(session)
+        self._form = _Form(session, prompt, chosen, strategy or "")
         self._ask: Any = ipw.Button(description="Ask", button_style="primary")
         self._stop: Any = ipw.Button(description="Stop", disabled=True)
         self._insert: Any = ipw.Button(description="Insert as cell")
         self._page, self._bill, self._code = ipw.HTML(), ipw.HTML(), ipw.HTML()
         self._shown = column(self._page)
-        self._answers: list[_Answer] = []
+        self._answers = Content()
         self._summary = ""
         self._work: _Work | None = None
         self._board: StrategyBoard | None = None
@@ -152,7 +151,7 @@ class Playground(VictorWidget):
 
     def _show_code(self) -> None:
         self._form.update_fields()
-        self.post(self._code, value=code(redacted(self.home, self.code)))
+        self.post(self._code, value=code(redacted(self.session, self.code)))
         self.refresh_fallback()
 
     def _offer_cell(self) -> None:
@@ -179,7 +178,7 @@ class Playground(VictorWidget):
                 raise PromptError("An answer is still arriving. Stop it first.")
             self.show_message(None)
             question = self._question()
-            self._work = work = _start(self.home, question)
+            self._work = work = _start(self.session, question)
             self._set_running(running=True)
             self._show_board(work)
             name = str(question.call.profile)
@@ -188,13 +187,13 @@ class Playground(VictorWidget):
                 work.cancel()
 
     def _question(self) -> Question:
-        self.home.refresh()
+        self.session.refresh()
         form = self._form
         if not form.strategy.value and not form.profiles.value:
             raise ConfigError("No profile is chosen. Choose one, or a strategy.")
         names = cast("dict[str, Any]", getattr(get_ipython(), "user_ns", {}))
         call = parse(form.line, names, defaults=self._desk.defaults)
-        return prepare(self.home, call, form.prompt.value, names)
+        return prepare(self.session, call, form.prompt.value, names)
 
     def _show_board(self, work: _Work) -> None:
         """Give a strategy a board of its own; the one before goes."""
@@ -245,8 +244,8 @@ class Playground(VictorWidget):
     def _watch(self, work: _Work, name: str) -> None:
         """Show what has arrived; the last time all of it."""
         if not work.done():
-            self._answers = _answers(self.home, work, name)
-            self.post(self._page, value=_page(self._answers))
+            self._answers = _answers(self.session, work, name)
+            self.post(self._page, value=self._answers.html)
             return
         with self._lock:
             self._stop_watching()
@@ -259,9 +258,9 @@ class Playground(VictorWidget):
 
     def _finish(self, work: _Work, name: str) -> Reply | Replies | StrategyRun | None:
         try:
-            self.attempt(lambda: _raise_failure(self.home, work))
-            self._answers, self._summary = _answers(self.home, work, name), _summary(work)
-            self.post(self._page, value=_page(self._answers))
+            self.attempt(lambda: _raise_failure(self.session, work))
+            self._answers, self._summary = _answers(self.session, work, name), _summary(work)
+            self.post(self._page, value=self._answers.html)
             self.post(self._bill, value=f"<p>{words(self._summary, 'victor-quiet')}</p>" if self._summary else "")
             return _result(work)
         finally:
@@ -271,8 +270,8 @@ class Playground(VictorWidget):
 
     def fallback(self) -> Content:
         """Return the cell that asks the same, and what the last question brought."""
-        head = Content.line(self.title, "victor-title") + Content.code(redacted(self.home, self.code))
-        below = self._board.fallback() if self._board is not None else _as_content(self._answers)
+        head = Content.line(self.title, "victor-title") + Content.code(redacted(self.session, self.code))
+        below = self._board.fallback() if self._board is not None else self._answers
         return head + below + (Content.line(self._summary, "victor-quiet") if self._summary else Content())
 
     def close(self) -> None:
@@ -284,7 +283,7 @@ class Playground(VictorWidget):
         super().close()
 
     def __repr__(self) -> str:
-        return f"Playground({redacted(self.home, str(self._form.prompt.value))[:40]!r})"
+        return f"Playground({redacted(self.session, str(self._form.prompt.value))[:40]!r})"
 
 
 # --- the form ---
@@ -293,15 +292,15 @@ class Playground(VictorWidget):
 class _Form:
     """The fields of the form, and the `%%victor` cell that they come to."""
 
-    def __init__(self, home: Session, prompt: str, chosen: Sequence[str], strategy: str) -> None:
-        self._home = home
-        strategies = dict.fromkeys((*home.settings.strategies, *BUILT_IN))
+    def __init__(self, session: Session, prompt: str, chosen: Sequence[str], strategy: str) -> None:
+        self._session = session
+        strategies = dict.fromkeys((*session.settings.strategies, *BUILT_IN))
         options = [("none", ""), *((name, name) for name in strategies)]
         hint = "Ask anything; {{ name }} inserts a variable"
         self.prompt: Any = with_classes(
             ipw.Textarea(prompt, description="Prompt", rows=4, placeholder=hint), "victor-wide"
         )
-        self.profiles = CheckboxList("Profiles", list(home.settings.profiles), chosen)
+        self.profiles = CheckboxList("Profiles", list(session.settings.profiles), chosen)
         self.strategy: Any = ipw.Dropdown(description="Strategy", options=options, value=strategy)
         self.system: Any = with_classes(ipw.Text(description="System prompt", placeholder="none"), "victor-wide")
         self.max_tokens: Any = ipw.Text(description="Max tokens", placeholder="the profile's")
@@ -342,23 +341,25 @@ class _Form:
     def update_fields(self) -> None:
         """List the profiles that there are, and disable the fields that have no effect now."""
         strategy, chosen = bool(self.strategy.value), self.profiles.value
-        self.profiles.show(list(self._home.settings.profiles))
+        self.profiles.show(list(self._session.settings.profiles))
         refusing = [name for name in chosen if not self._takes_temperature(name)]
         self.profiles.disabled = strategy
         self.temperature.disabled = not strategy and len(refusing) == len(chosen) > 0
         self.temperature.placeholder = f"not taken by {', '.join(refusing)}"[:40] if refusing else "the profile's"
 
     def _takes_temperature(self, name: str) -> bool:
-        profile = self._home.settings.profiles.get(name)
+        profile = self._session.settings.profiles.get(name)
         if profile is None:
             return True
-        return takes_temperature(profile.provider, profile.model, _WARM, refused=self._home.runtime.refuses_temperature)
+        return takes_temperature(
+            profile.provider, profile.model, _WARM, refused=self._session.runtime.refuses_temperature
+        )
 
 
 # --- one question, answered by a profile, by several, or by a strategy ---
 
 
-def _start(home: Session, question: Question) -> _Work:
+def _start(session: Session, question: Question) -> _Work:
     """Start asking, without waiting.
 
     Raises:
@@ -366,17 +367,17 @@ def _start(home: Session, question: Question) -> _Work:
     """
     call = question.call
     if call.strategy is not None:
-        return start_strategy(home, question)
-    return start_fan_out(home, question) if call.profiles or call.n is not None else start(home, question)
+        return start_strategy(session, question)
+    return start_fan_out(session, question) if call.profiles or call.n is not None else start(session, question)
 
 
-def _raise_failure(home: Session, work: _Work) -> None:
+def _raise_failure(session: Session, work: _Work) -> None:
     """Raise the error of work that has ended; that of a fan-out is only kept, since the answers show it."""
     with suppress(asyncio.CancelledError):
         try:
             work.result()
         except FanOutError as error:
-            home.errors.append(error)
+            session.errors.append(error)
 
 
 def _result(work: _Work) -> Reply | Replies | StrategyRun | None:
@@ -398,69 +399,42 @@ def _summary(work: _Work) -> str:
 # --- answers ---
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """One answer, or as much of it as has arrived.
-
-    Attributes:
-        name: The profile, and which prompt or sample.
-        text: Its Markdown.
-        line: What stands under it: its bill, or that it is still arriving.
-        error: What went wrong, on one line.
-    """
-
-    name: str
-    text: str = ""
-    line: str = ""
-    error: str = ""
-
-    @classmethod
-    def growing(cls, name: str, text: str, *, ended: bool) -> _Answer:
-        """Return the end of an answer that is still arriving."""
-        return cls(name, tail(text, _TAIL), "" if ended else "arriving …")
-
-    @classmethod
-    def complete(cls, home: Session, name: str, outcome: object) -> _Answer:
-        """Return an answer that has arrived, or the error in its place."""
-        if not isinstance(outcome, Reply):
-            return cls(name, error=redacted(home, f"{type(outcome).__name__}: {outcome}"))
-        return cls(name, cut(outcome.content, _MOST, "reply"), bill(outcome))
-
-    @property
-    def html(self) -> str:
-        """The answer as a column."""
-        parts = [
-            f'<div class="victor-title">{words(self.name)}</div>',
-            f'<div role="alert">{words(self.error, "victor-bad")}</div>' if self.error else "",
-            rendered(self.text, f"Answer of {self.name}") if self.text else "",
-            f"<p>{words(self.line, 'victor-quiet')}</p>" if self.line else "",
-        ]
-        return f'<div class="victor-answer">{"".join(parts)}</div>'
-
-    @property
-    def plain(self) -> str:
-        """The answer as plain text."""
-        return "\n".join(clean(part) for part in (f"[{self.name}]", self.error, self.text, self.line) if part)
+def _column(name: str, text: str = "", line: str = "", error: str = "") -> Content:
+    """Return one answer: its name, its error or its Markdown, and a line under it."""
+    parts = [
+        f'<div class="victor-title">{words(name)}</div>',
+        f'<div role="alert">{words(error, "victor-bad")}</div>' if error else "",
+        rendered(text, f"Answer of {name}") if text else "",
+        f"<p>{words(line, 'victor-quiet')}</p>" if line else "",
+    ]
+    plain = "\n".join(clean(part) for part in (f"[{name}]", error, text, line) if part)
+    return Content(f'<div class="victor-answer">{"".join(parts)}</div>', plain)
 
 
-def _answers(home: Session, work: _Work, name: str) -> list[_Answer]:
-    """Return the answers as far as they have arrived; a strategy has a board instead."""
-    if isinstance(work, StrategyJob):
-        return []
-    if isinstance(work, FanOut):
-        if work.done():
-            return [_Answer.complete(home, label(entry), entry.outcome) for entry in work.replies.entries]
-        return [_Answer.growing(label(lane), lane.text, ended=lane.outcome is not None) for lane in work.lanes]
-    if not work.done():
-        return [_Answer.growing(name, work.text, ended=False)]
-    reply = _result(work)
-    return [] if reply is None else [_Answer.complete(home, name, reply)]
+def _growing(name: str, text: str, *, ended: bool = False) -> Content:
+    """Return the end of an answer that is still arriving."""
+    return _column(name, tail(text, _TAIL), "" if ended else "arriving …")
 
 
-def _page(answers: Sequence[_Answer]) -> str:
-    """Return answers side by side, as far as there is room."""
-    return f'<div class="victor-answers">{"".join(answer.html for answer in answers)}</div>'
+def _complete(session: Session, name: str, outcome: object) -> Content:
+    """Return an answer that has arrived, or the error in its place."""
+    if not isinstance(outcome, Reply):
+        return _column(name, error=redacted(session, f"{type(outcome).__name__}: {outcome}"))
+    return _column(name, cut(outcome.content, _MOST, "reply"), bill(outcome))
 
 
-def _as_content(answers: Sequence[_Answer]) -> Content:
-    return Content(_page(answers), "\n\n".join(answer.plain for answer in answers)) if answers else Content()
+def _answers(session: Session, work: _Work, name: str) -> Content:
+    """Return the answers side by side, as far as they have arrived; a strategy has a board instead."""
+    if isinstance(work, FanOut) and work.done():
+        columns = [_complete(session, label(entry), entry.outcome) for entry in work.replies.entries]
+    elif isinstance(work, FanOut):
+        columns = [_growing(label(lane), lane.text, ended=lane.outcome is not None) for lane in work.lanes]
+    elif isinstance(work, StrategyJob):
+        columns = []
+    elif work.done():
+        reply = _result(work)
+        columns = [] if reply is None else [_complete(session, name, reply)]
+    else:
+        columns = [_growing(name, work.text)]
+    found = sum(columns, start=Content())
+    return Content(f'<div class="victor-answers">{found.html}</div>', found.plain)

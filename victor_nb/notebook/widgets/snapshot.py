@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from victor_nb.money import usd
 from victor_nb.notebook.display import MODES
 from victor_nb.notebook.markdown import clean, plain_table
-from victor_nb.notebook.widgets.html import Content, Html, block, details, table, words
+from victor_nb.notebook.widgets.html import Content, Html, block, cut, details, table, words
 from victor_nb.workflows.progress import Progress, StageProgress
 
 if TYPE_CHECKING:
@@ -194,13 +194,9 @@ def stage_table(snapshot: Snapshot) -> Content:
     html: list[tuple[object, ...]] = []
     plain: list[tuple[str, ...]] = []
     for stage, result in stages:
-        calls, items, measures = (
-            f"{stage.done} of {stage.total}",
-            _items(result),
-            (_time(stage, result), _cost(stage, result)),
-        )
         sign, word, _ = _SIGNS[stage.state]
-        judged = _judged(stage, result)
+        calls = f"{stage.done} of {stage.total}"
+        judged, items, *measures = _texts(stage, result)
         name = Html(f"{words(stage.name, 'victor-strong')}<br>{words(stage.profile, 'victor-quiet')}")
         state = Html(_state(stage.state) + (f"<br>{words(judged, 'victor-quiet')}" if judged else ""))
         bars = Html(words(calls) + _meter(stage.done, stage.total, f"{calls} calls"))
@@ -228,29 +224,18 @@ def _narrowing(result: StageResult | None, most: int) -> str:
     return f'<div class="victor-narrow" aria-hidden="true"><div style="width:{length:.1f}%">{inner}</div></div>'
 
 
-def _judged(stage: StageProgress, result: StageResult | None) -> str:
-    accepted = result.accepted if result else None
-    return "" if accepted is None or stage.state != "done" else "accepted" if accepted else "not accepted"
-
-
-def _items(result: StageResult | None) -> str:
-    if result is None or not result.items:
-        return ""
-    return f"{len(result.items)} → {len(result.kept)}" if len(result.items) > 1 else "1"
-
-
-def _time(stage: StageProgress, result: StageResult | None) -> str:
+def _texts(stage: StageProgress, result: StageResult | None) -> tuple[str, str, str, str]:
+    """Return what `accept` has said, the number of items, the time, and the list price; each empty where unknown."""
     if result is None:
-        return ""
-    seconds = result.ended - result.began
-    return f"{seconds:.1f} s" if _over(stage) else f"{seconds:.0f} s"
-
-
-def _cost(stage: StageProgress, result: StageResult | None) -> str:
-    if result is None or not (stage.done or _over(stage)):
-        return ""
+        return "", "", "", ""
+    over, seconds, came = _over(stage), result.ended - result.began, len(result.items)
+    judged = (
+        "" if result.accepted is None or stage.state != "done" else "accepted" if result.accepted else "not accepted"
+    )
+    items = f"{came} → {len(result.kept)}" if came > 1 else "1" if came else ""
     # Failed attempts cost money as well, and only the ledger knows how much.
-    return usd(stage.cost if stage.state == "running" else result.cost)
+    cost = usd(stage.cost if stage.state == "running" else result.cost) if stage.done or over else ""
+    return judged, items, f"{seconds:.1f} s" if over else f"{seconds:.0f} s", cost
 
 
 def stage_details(result: StageResult) -> str:
@@ -267,16 +252,12 @@ def stage_details(result: StageResult) -> str:
 def _listed(word: str, items: Sequence[str]) -> str:
     if not items:
         return ""
-    shown = [_shortened(item) for item in items[:_MOST]]
+    shown = [cut(item, _LONGEST, "run") for item in items[:_MOST]]
     more = [f"… {len(items) - _MOST} more are in the run"] if len(items) > _MOST else []
     if len(items) == 1:
         return words(word, "victor-quiet") + block(shown[0])
     rows = "".join(f"<li>{block(item)}</li>" for item in shown + more)
     return f"{words(word, 'victor-quiet')}<ol>{rows}</ol>"
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… {len(text) - _LONGEST:,} characters more"
 
 
 # --- the money ---
@@ -289,7 +270,7 @@ def cost_table(snapshot: Snapshot, both: Sequence[Savings]) -> Content:
     so_far = "" if snapshot.ended else " so far"
     rows = [
         (f"this run{so_far}", both[0].cost, snapshot.spent, ""),
-        *((each.baseline, each.baseline_cost, _usd(each.baseline_cost), _beside(each)) for each in both),
+        *((each.baseline, each.baseline_cost, *_beside(each)) for each in both),
     ]
     most = max((cost for _, cost, _, _ in rows if cost is not None), default=Decimal(0))
     html = [
@@ -312,14 +293,13 @@ def cost_table(snapshot: Snapshot, both: Sequence[Savings]) -> Content:
     return Content(html_note, clean(f"{plain}\n{note}"))
 
 
-def _usd(cost: Decimal | None) -> str:
-    return "not known" if cost is None else usd(cost)
-
-
-def _beside(savings: Savings) -> str:
-    if savings.saved is None:
-        return "estimate: nobody knows" if savings.baseline_cost is None else "estimate"
-    return f"estimate: this run is {savings.change}"
+def _beside(savings: Savings) -> tuple[str, str]:
+    """Return the cost of a baseline, and how the run compares with it."""
+    if savings.baseline_cost is None:
+        return "not known", "estimate"
+    return usd(
+        savings.baseline_cost
+    ), "estimate" if savings.saved is None else f"estimate: this run is {savings.change}"
 
 
 def _amount(cost: Decimal | None, most: Decimal, *, own: bool) -> Html:

@@ -34,7 +34,7 @@ from victor_nb.workflows.strategies import BUILT_IN, Single, Strategy, find_stra
 from victor_nb.workflows.what_if import find_tariff
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from victor_nb.config.settings import Settings
     from victor_nb.kernel import Session
@@ -64,7 +64,7 @@ class StrategyBoard(VictorWidget):
         run: A strategy under way (`Funnel().start(task)`, or `out=job` of a `%%victor strategy=... bg=true` cell), or
             one that has ended (`await Funnel().run(task)`).
         baseline: The profile or model to compare with; None for `premium`, where there is one.
-        home: The session; None for the run's own.
+        session: The session; None for the run's own.
 
     Raises:
         ConfigError: It is something else, or the baseline is neither a profile nor a model with a known price.
@@ -75,7 +75,7 @@ class StrategyBoard(VictorWidget):
         run: StrategyJob | Background[StrategyRun] | StrategyRun,
         *,
         baseline: str | None = None,
-        home: Session | None = None,
+        session: Session | None = None,
     ) -> None:
         self._source = source = _checked(run)
         self._job = source if isinstance(source, StrategyJob) else None
@@ -84,9 +84,10 @@ class StrategyBoard(VictorWidget):
         self._chosen = baseline
         if baseline is not None:
             find_tariff(baseline, self._pool)
-        super().__init__(home or session_of(self._pool.runtime))
+        super().__init__(session or session_of(self._pool.runtime))
         self.title = f"strategy · {first.run.strategy}"
-        self._charts = _RunCharts()
+        self._charts: Content | None = None
+        self._failure: VictorError | None = None
         self._seen: object = None
         self._lock = threading.RLock()  # polls and clicks come on two threads
         self._fallback_at = 0.0
@@ -141,10 +142,10 @@ class StrategyBoard(VictorWidget):
         """Show what is new; once the run has ended, poll no more."""
         job = self._job
         if job is None or self._finished:
-            self.stop_polling()
+            self.suspend()
             return
-        if self.home.closed:
-            self.stop_polling()
+        if self.session.closed:
+            self.suspend()
             self.show_message("This session has ended, and the run with it; victor_nb.session() is a new one.")
             self._complete.set()
             return
@@ -156,7 +157,7 @@ class StrategyBoard(VictorWidget):
             self._show(Snapshot.of_job(job))
         self._seen = seen
         if ended:
-            self.stop_polling()
+            self.suspend()
         if ended or time.monotonic() - self._fallback_at > _FALLBACK_EVERY:
             self._fallback_at = time.monotonic()
             self.refresh_fallback()
@@ -164,7 +165,7 @@ class StrategyBoard(VictorWidget):
     def _show(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         top = header(snapshot)
-        top = Content(redacted(self.home, top.html), redacted(self.home, top.plain))
+        top = Content(redacted(self.session, top.html), redacted(self.session, top.plain))
         money = cost_table(snapshot, self._savings(snapshot))
         self._live = top + stage_table(snapshot) + latest_text(snapshot) + money
         self.post(self._page, value=self._live.html)
@@ -175,13 +176,18 @@ class StrategyBoard(VictorWidget):
             self._finished = True
             self.post(self._stop, disabled=True, description="Stop")
             self.post(self._answer, value=_answer(snapshot).html)
-            self._charts.draw_later(snapshot.run, self._show_charts)
+            # No daemon: Python waits for it at its end, since matplotlib's C++ cannot be left in the middle.
+            threading.Thread(target=self._show_charts, name="victor-charts").start()
 
     def _show_charts(self) -> None:
-        self.post(self._images, value=self._charts.content.html if self._charts.content else "")
+        """Draw the charts, unless that was done, and show them."""
+        with _drawing:
+            if self._charts is None:
+                self._charts, self._failure = _draw(self._snapshot.run)
+        self.post(self._images, value=self._charts.html)
         self.refresh_fallback()
-        if self._charts.error is not None:
-            self.show_message(self._charts.error)
+        if self._failure is not None:
+            self.show_message(self._failure)
         self._complete.set()
 
     def _savings(self, snapshot: Snapshot) -> tuple[Savings, ...]:
@@ -194,7 +200,7 @@ class StrategyBoard(VictorWidget):
         return run.savings(name, "same_calls"), run.savings(name, "one_call")
 
     def _code_content(self) -> Content:
-        text = _code(self._source, self.home.settings, self._chosen)
+        text = _code(self._source, self.session.settings, self._chosen)
         return Content.code(text) if text else Content()
 
     def fallback(self) -> Content:
@@ -202,19 +208,17 @@ class StrategyBoard(VictorWidget):
         snapshot = self._snapshot
         task = Content.line(snapshot.run.task[:_LONGEST_TASK], "victor-quiet")
         details = Content("".join(map(stage_details, snapshot.results)))
-        parts = (task, self._live, _answer(snapshot), details, self._charts.content or Content(), self._code_content())
+        parts = (task, self._live, _answer(snapshot), details, self._charts or Content(), self._code_content())
         return sum(parts, start=Content.line(self.title, "victor-title"))
 
     # --- where it is shown ---
 
     def _ipython_display_(self, **more: object) -> None:
         shell = get_ipython()
-        if not (hasattr(shell, "kernel") and self.home.settings.watched):
+        if not (hasattr(shell, "kernel") and self.session.settings.watched):
             self._wait_for_job()
         if self._finished:
-            # A notebook that is saved or exported at once has the charts in it.
-            self._charts.draw(self._snapshot.run)
-            self._show_charts()
+            self._show_charts()  # a notebook that is saved or exported at once has them in it
         super()._ipython_display_(**more)
 
     def _wait_for_job(self) -> None:
@@ -277,43 +281,19 @@ _drawing: Final = threading.Lock()
 """Matplotlib draws one figure at a time; ours are figures that pyplot, and so the user's own code, does not know of."""
 
 
-class _RunCharts:
-    """The charts of a run that has ended, drawn once, since each takes half a second.
-
-    Attributes:
-        content: All of them, once they are drawn.
-        error: What was wrong with one that could not be drawn.
-    """
-
-    def __init__(self) -> None:
-        self.content: Content | None = None
-        self.error: VictorError | None = None
-
-    def draw_later(self, run: StrategyRun, then: Callable[[], object]) -> None:
-        """Draw on a thread of its own, and call a function there afterwards."""
-
-        def work() -> None:
-            self.draw(run)
-            then()
-
-        # No daemon: Python waits for it at its end, since matplotlib's C++ cannot be left in the middle.
-        threading.Thread(target=work, name="victor-charts").start()
-
-    def draw(self, run: StrategyRun) -> None:
-        """Draw now, unless that was done."""
-        with _drawing:
-            if self.content is not None:
-                return
-            html = plain = ""
-            for kind in _kinds(run):
-                try:
-                    frame = picture(run.plot(kind))
-                except VictorError as error:
-                    self.error = error
-                else:
-                    html += f"<figure>{frame['text/html']}</figure>"
-                    plain += f"\n{frame['text/plain']}"
-            self.content = Content(f'<div class="victor-charts">{html}</div>' if html else "", plain.strip("\n"))
+def _draw(run: StrategyRun) -> tuple[Content, VictorError | None]:
+    """Return the charts of a run, and what was wrong with one that could not be drawn; each takes half a second."""
+    html, failure = "", None
+    plain: list[str] = []
+    for kind in _kinds(run):
+        try:
+            frame = picture(run.plot(kind))
+        except VictorError as error:
+            failure = error
+        else:
+            html += f"<figure>{frame['text/html']}</figure>"
+            plain.append(frame["text/plain"])
+    return Content(f'<div class="victor-charts">{html}</div>' if html else "", "\n".join(plain)), failure
 
 
 def _kinds(run: StrategyRun) -> tuple[str, ...]:

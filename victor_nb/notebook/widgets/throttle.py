@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any, Final, cast
 
 if TYPE_CHECKING:
@@ -22,9 +24,8 @@ BURST: Final = 4
 @dataclass(slots=True, eq=False)
 class _Poll:
     every: float
-    due: float
     work: Callable[[], object]
-    ended: bool = False
+    due: float  # infinite while it runs
 
 
 class Throttle:
@@ -70,15 +71,14 @@ class Throttle:
 
     def poll(self, work: Callable[[], object], *, every: float) -> Callable[[], None]:
         """Call a function every so many seconds; return what stops that."""
-        poll = _Poll(every, time.monotonic(), work)
+        poll = _Poll(every, work, due=time.monotonic())
         with self._changed:
             self._polls.append(poll)
             self._wake()
 
         def stop() -> None:
-            with self._changed:
-                poll.ended = True
-                self._polls = [each for each in self._polls if each is not poll]
+            with self._changed, suppress(ValueError):
+                self._polls.remove(poll)
                 self._changed.notify_all()
 
         return stop
@@ -110,6 +110,7 @@ class Throttle:
         finally:
             with self._changed:
                 self._thread, self._busy = None, False
+                self._polls = [poll for poll in self._polls if poll.due < inf]  # without one that has raised
                 self._changed.notify_all()
                 if self._pending or self._polls:
                     self._wake()
@@ -121,10 +122,7 @@ class Throttle:
             if poll is None:
                 break
             poll.work()
-            with self._changed:
-                poll.due = time.monotonic() + poll.every
-                if not poll.ended:
-                    self._polls.append(poll)
+            poll.due = time.monotonic() + poll.every
         self._wait_for_token()
         work = self._take_message()
         if work is not None:
@@ -136,13 +134,12 @@ class Throttle:
             return bool(self._pending or self._polls)
 
     def _take_due(self) -> _Poll | None:
-        """Take out a poll that is due; one that raises does not come back."""
         now = time.monotonic()
         with self._changed:
-            due = next((poll for poll in self._polls if poll.due <= now), None)
-            if due is not None:
-                self._polls.remove(due)
-            return due
+            poll = next((poll for poll in self._polls if poll.due <= now), None)
+            if poll is not None:
+                poll.due = inf
+            return poll
 
     def _wait_for_token(self) -> None:
         """Wait until one more message may go out, if any waits: a bucket of tokens that fills at the rate."""

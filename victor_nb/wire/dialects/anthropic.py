@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from victor_nb.values import Message
@@ -33,6 +34,8 @@ _ERROR_TYPES: Final = {400: "invalid_request_error", 404: "not_found_error"}
 
 class Anthropic(Dialect):
     """`POST .../v1/messages`."""
+
+    path = re.compile(r"/v1/messages$")
 
     def read(self, call: Call) -> Asked:
         """Return what is asked."""

@@ -7,11 +7,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias
 
 from victor_nb.wire.pace import Chance, Pace, input_tokens, pace_of, split_tokens
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from victor_nb.values import Message
@@ -157,8 +158,13 @@ class Event:
 
 
 class Dialect(ABC):
-    """One provider's protocol: reads its requests, and says answers and refusals as it does."""
+    """One provider's protocol: reads its requests, and says answers and refusals as it does.
 
+    Attributes:
+        path: Where questions go; whatever stands before is a base URL's business.
+    """
+
+    path: ClassVar[re.Pattern[str]]
     stream_type = "text/event-stream; charset=utf-8"
     plain_type = "application/json"
 

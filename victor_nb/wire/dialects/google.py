@@ -26,7 +26,7 @@ from victor_nb.wire.dialects.base import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PATH: Final = re.compile(r"/models/(?P<model>.+):(?P<verb>generateContent|streamGenerateContent)$")
+_PATH: Final = re.compile(r"/models/(?P<model>.+):(?P<verb>generateContent|streamGenerateContent)$")
 _THINKS: Final = re.compile(r"gemini-(?:2\.5|[3-9])(?!.*lite)")
 _TOKENS_PER_CHUNK: Final = 24
 _STATUSES: Final = {400: "INVALID_ARGUMENT", 404: "NOT_FOUND"}
@@ -35,6 +35,7 @@ _STATUSES: Final = {400: "INVALID_ARGUMENT", 404: "NOT_FOUND"}
 class Google(Dialect):
     """`POST .../models/MODEL:generateContent` and `MODEL:streamGenerateContent`."""
 
+    path = _PATH
     plain_type = "application/json; charset=UTF-8"
     stream_type = "text/event-stream"
 
@@ -106,7 +107,7 @@ def _shaping(body: JsonObject, settings: Json) -> JsonObject:
 
 
 def _model_name(call: Call) -> str:
-    found = PATH.search(call.path)
+    found = _PATH.search(call.path)
     return found["model"] if found else ""
 
 

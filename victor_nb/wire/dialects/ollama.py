@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -33,6 +34,7 @@ _VERSION: Final = "0.13.0"
 class Ollama(Dialect):
     """`POST /api/chat`."""
 
+    path = re.compile(r"/api/chat$")
     plain_type = "application/json; charset=utf-8"
     stream_type = "application/x-ndjson"
 

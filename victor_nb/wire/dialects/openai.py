@@ -40,6 +40,8 @@ _PADDING: Final = 16  # characters to which a chunk's text is padded, against gu
 class OpenAI(Dialect):
     """`POST .../chat/completions`."""
 
+    path = re.compile(r"/chat/completions$")
+
     def read(self, call: Call) -> Asked:
         """Return what is asked."""
         body = call.body

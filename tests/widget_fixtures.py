@@ -1,4 +1,4 @@
-"""The fixture of ledger views: `pytest_plugins = ["ledger_view_fixtures"]` brings it."""
+"""The fixtures of widgets: `pytest_plugins = ["widget_fixtures"]` brings them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from victor_nb.notebook.widgets.ledger_view import LedgerView
+from widget_pages import current_shell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from cells import Shell
+
+
+@pytest.fixture
+def notebook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
+    """Return a notebook in which everything is simulated, at once."""
+    monkeypatch.setenv("VICTOR_MODE", "simulate")
+    monkeypatch.setenv("VICTOR_SIM_SPEED", "0")
+    with current_shell() as found:
+        yield found
 
 
 @pytest.fixture

@@ -1,0 +1,258 @@
+"""A provider in one module (`toy_provider`) and one row (`TOY`), used wherever the four of our own are."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from decimal import Decimal
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cells import Shell, write
+from victor_nb import Agent, Settings
+from victor_nb.errors import ConfigError, ConnectError, NotFoundError, VictorWarning
+from victor_nb.notebook.widgets.picker import ProfilePicker
+from victor_nb.providers import spec as specs
+from victor_nb.providers.spec import OPENAI, Spec, find_spec, register, spec_of, unregister
+from widget_pages import seen
+from workbench import CANARY, rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from servers import Exchange, Server
+
+pytest_plugins = ["workbench_fixtures"]
+
+TOY = Spec(
+    name="toy",
+    client="toy_provider:Toy",
+    dialect="toy_provider:ToyDialect",
+    price_id="toy",
+    base_url="https://toy.example/api",
+    base_url_variable="TOY_URL",
+    key_variables=("TOY_API_KEY",),
+    models_path="/list",
+    concurrency=7,
+    output_names=("length",),
+    hints={NotFoundError: "Carve it: toy carve {model}"},
+)
+PROFILE = {
+    "provider": "toy",
+    "model": "blocks-1",
+    "retries": 0,
+    "prices": {"input": 1, "output": 2},
+}
+
+
+@pytest.fixture
+def toy() -> Iterator[None]:
+    """Register the toy for one test."""
+    register(TOY)
+    yield
+    unregister("toy")
+
+
+@pytest.fixture
+def played(toy: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    """Open a notebook in simulate mode whose default is a toy."""
+    monkeypatch.setenv("VICTOR_MODE", "simulate")
+    monkeypatch.setenv("VICTOR_SIM_SPEED", "0")
+    write(tmp_path, {"fast": PROFILE, "unpriced": {"provider": "toy", "model": "blocks-2"}})
+    return Shell()
+
+
+@pytest.fixture
+def lived(toy: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server) -> Shell:
+    """Open a notebook whose default is a toy at a server of ours."""
+    monkeypatch.setenv("TOY_API_KEY", CANARY)
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setenv("TOY_URL", server.url)
+    write(tmp_path, {"fast": PROFILE})
+    server.play(say)
+    return Shell()
+
+
+async def say(exchange: Exchange) -> None:
+    """Answer as a toy does, the list of models included."""
+    kind = {"content-type": "application/json"}
+    if exchange.request.path == "/list":
+        await exchange.whole(200, kind, b"[]")
+        return
+    counts = {"in": 1000, "out": 500}
+    if exchange.request.json["model"] == "gone":
+        await exchange.whole(404, kind, b'{"error": "no such blocks"}')
+    elif exchange.request.json["stream"]:
+        await exchange.head(200, kind)
+        for line in ({"said": "Forty"}, {"said": "-two."}, counts):
+            await exchange.send(json.dumps(line).encode() + b"\n")
+        await exchange.end()
+    else:
+        await exchange.whole(200, kind, json.dumps({"said": "Forty-two.", **counts}).encode())
+
+
+def test_when_a_cell_asks_a_toy_then_it_is_simulated_priced_and_recorded(played: Shell) -> None:
+    played.run("%%victor out=answer max_tokens=20\nHow many?")
+    reply = played.names["answer"]
+    assert reply.content
+    assert reply.usage.output_tokens == 20
+    assert reply.cost == Decimal(reply.usage.input_tokens + 2 * reply.usage.output_tokens) / 1_000_000
+    [row] = rows()
+    assert (row["provider"], row["model"], row["mode"], row["status"]) == ("toy", "blocks-1", "simulate", "ok")
+    assert (row["cost_source"], row["billed"]) == ("override", 0)
+    played.run("%%victor profile=unpriced out=answer\nHow many?")
+    assert played.names["answer"].cost is None
+    assert rows()[-1]["cost_source"] == "unknown"
+
+
+def test_when_a_cell_asks_a_toy_live_then_its_server_is_sent_the_key_and_no_more(lived: Shell, server: Server) -> None:
+    lived.run("%%victor out=answer max_tokens=20\nHow many?")
+    assert lived.names["answer"].content == "Forty-two."
+    assert lived.names["answer"].cost == Decimal("0.002")
+    [request] = server.requests
+    assert (request.method, request.path) == ("POST", "/say")
+    assert request.headers["x-toy-key"] == CANARY
+    body = {"model": "blocks-1", "prompt": "How many?", "length": 20}
+    assert {key: value for key, value in request.json.items() if key != "stream"} == body
+    [row] = rows()
+    tokens = row["input_tokens"], row["output_tokens"]
+    assert (row["provider"], row["usage_source"], *tokens) == ("toy", "reported", 1000, 500)
+
+
+async def test_when_a_toy_is_asked_from_python_then_plain_and_stream_agree(
+    lived: Shell, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = await Agent.create(provider="toy", model="blocks-1")
+    stream = agent.stream("How many?")
+    pieces = [piece async for piece in stream]
+    assert pieces == ["Forty", "-two."]
+    assert (await agent.run("How many?")).usage == stream.reply.usage
+    with pytest.raises(NotFoundError, match=r"toy answered 404: no such blocks. Carve it: toy carve gone"):
+        await (await Agent.create(provider="toy", model="gone")).run("How many?")
+    monkeypatch.setenv("TOY_URL", "http://127.0.0.1:9")
+    with pytest.raises(ConnectError, match=r"toy cannot be reached at http://127[.]0[.]0[.]1:9[.] Check base_url"):
+        await (await Agent.create(provider="toy", model="blocks-1", retries=0)).run("How many?")
+
+
+def test_when_profiles_and_the_doctor_are_asked_then_the_toy_is_in_their_tables(lived: Shell, server: Server) -> None:
+    examined = lived.run("%victor doctor").plain.splitlines()[1]
+    assert examined.split() == ["fast", "blocks-1", "set", "yes", "1", "/", "2", "ok"]
+    assert [request.path for request in server.requests] == ["/list"]
+    assert CANARY not in server.requests[0].text
+    assert "toy" in lived.run("%victor profiles").plain
+    dry = lived.run("%%victor --dry max_tokens=20\nHow many?").plain
+    assert "toy: blocks-1" in dry
+
+
+def test_when_a_toys_key_is_missing_then_the_doctor_names_its_variable(
+    lived: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TOY_API_KEY")
+    assert "not set: TOY_API_KEY" in lived.run("%victor doctor").plain
+    assert "Set TOY_API_KEY" in str(lived.fail("%%victor\nHow many?"))
+
+
+def test_when_profiles_are_picked_then_a_toy_shows_its_price_and_its_limit(played: Shell) -> None:
+    picker = ProfilePicker()
+    shown = seen(picker)
+    assert "fast (default) toy blocks-1 1 2 not set: TOY_API_KEY 7" in shown
+
+
+def test_when_a_row_is_derived_then_one_line_makes_a_provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    register(replace(OPENAI, name="house", base_url="https://house.example/v1", key_variables=("HOUSE_KEY",)))
+    try:
+        write(tmp_path, {"fast": {"provider": "house", "model": "gpt-4o-mini"}})
+        monkeypatch.setenv("VICTOR_MODE", "simulate")
+        monkeypatch.setenv("VICTOR_SIM_SPEED", "0")
+        settings = Settings()
+        assert settings.base_url(settings.profile()) == "https://house.example/v1"
+        assert settings.key_variables(settings.profile()) == ("HOUSE_KEY",)
+        shell = Shell()
+        shell.run("%%victor out=answer\nHow many?")
+        assert shell.names["answer"].cost > 0
+        assert rows()[0]["provider"] == "house"
+        with pytest.raises(ConfigError, match="Did you mean 'house'"):
+            spec_of("hause")
+    finally:
+        unregister("house")
+    with pytest.raises(ConfigError, match="built in"):
+        register(OPENAI)
+
+
+class Entry:
+    """An entry point of an installed package."""
+
+    def __init__(self, package: str, found: object) -> None:
+        self.name = self.value = package
+        self.dist = self
+        self._found = found
+
+    def load(self) -> object:
+        """Return what it names."""
+        if isinstance(self._found, BaseException):
+            raise self._found
+        return self._found
+
+
+@pytest.fixture
+def plugins(monkeypatch: pytest.MonkeyPatch) -> list[Entry]:
+    """Pretend that packages are installed: those in the list, which the test fills."""
+    entries: list[Entry] = []
+    monkeypatch.setattr(metadata, "entry_points", lambda *, group: entries if group == specs.GROUP else [])
+    monkeypatch.setattr(specs, "_plugins_read", type(specs._plugins_read)())
+    monkeypatch.setattr(specs, "_specs", dict(specs._specs))
+    return entries
+
+
+def test_when_a_package_brings_a_provider_then_it_is_found_by_its_name(plugins: list[Entry]) -> None:
+    plugins += [Entry("toy-plain", TOY), Entry("toy-made", lambda: replace(TOY, name="made"))]
+    assert find_spec("openai") is OPENAI
+    assert find_spec("toy") == TOY
+    assert spec_of("made").client == TOY.client
+    assert find_spec("none") is None
+
+
+def test_when_no_unknown_name_is_met_then_no_package_is_looked_for(
+    plugins: list[Entry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(metadata, "entry_points")
+    assert [find_spec(name) for name in ("anthropic", "openai", "google", "ollama")] == list(specs.BUILT_IN)
+
+
+@pytest.mark.parametrize(
+    ("found", "fact"),
+    [
+        (ImportError("no module\nnamed x"), "ImportError: no module named x"),
+        (ZeroDivisionError("at import"), "ZeroDivisionError"),
+        (lambda: 3, "type int, not a Spec"),
+        (3, "TypeError"),
+        (replace(OPENAI, base_url="https://evil.example"), "'openai' already"),
+    ],
+)
+def test_when_a_package_is_broken_then_one_line_names_it_and_others_work(
+    plugins: list[Entry], found: object, fact: str
+) -> None:
+    plugins += [Entry("broken-toy", found), Entry("good-toy", TOY)]
+    with pytest.warns(VictorWarning, match="package broken-toy adds no provider") as warned:
+        assert find_spec("toy") == TOY
+    [warning] = warned
+    assert fact in str(warning.message)
+    assert "\n" not in str(warning.message)
+    assert find_spec("openai") is OPENAI
+
+
+def test_when_a_client_cannot_be_imported_then_its_profile_alone_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(replace(TOY, client="no_such_module:Toy", dialect="toy_provider:ToyDialect"))
+    try:
+        monkeypatch.setenv("TOY_API_KEY", CANARY)
+        write(tmp_path, {"fast": PROFILE})
+        shell = Shell()
+        assert "no_such_module" in str(shell.fail("%%victor\nHow many?"))
+        assert "no: ProviderOpenError" in shell.run("%victor doctor").plain
+    finally:
+        unregister("toy")

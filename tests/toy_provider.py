@@ -1,0 +1,85 @@
+"""A provider of somebody else's: all that a module for one must hold. Its row is in `test_toy_provider`."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from victor_nb.providers.http import PlainProvider, events, number, read, text
+from victor_nb.values import Delta, Message, Usage
+from victor_nb.wire.dialects.base import Asked as Question
+from victor_nb.wire.dialects.base import Dialect, Event, RefusedError, dumps, fingerprint, text_of, whole
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping
+
+    from victor_nb.values import ChatRequest
+    from victor_nb.wire.dialects.base import Answered, Call, JsonObject
+
+
+class Toy(PlainProvider):
+    """Asks `POST /say`, whose stream is one JSON object a line."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The key."""
+        return {"x-toy-key": self.endpoint.key.reveal() if self.endpoint.key else ""}
+
+    async def ask(self, request: ChatRequest) -> Delta:
+        """Ask plainly."""
+        answer, _ = await self.post("/say", _body(request, stream=False))
+        return _delta(answer)
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
+        """Ask for a stream."""
+        async with self.open("/say", _body(request, stream=True)) as response:
+            async for event in events(response):
+                yield _delta(event)
+
+
+def _body(request: ChatRequest, *, stream: bool) -> dict[str, object]:
+    body: dict[str, object] = {"model": request.model, "prompt": request.messages[-1].content, "stream": stream}
+    if request.max_tokens is not None:
+        body["length"] = request.max_tokens
+    return {**body, **request.params}
+
+
+def _delta(event: Mapping[str, object]) -> Delta:
+    usage = Usage(input_tokens=number(event, "in"), output_tokens=number(event, "out")) if "out" in event else None
+    return Delta(text=text(read(event, "said")) or "", usage=usage, finish_reason="stop" if usage else None)
+
+
+class ToyDialect(Dialect):
+    """Speaks the same protocol from the other side, for the simulator."""
+
+    path = re.compile(r"/say$")
+    stream_type = "application/x-ndjson"
+
+    def read(self, call: Call) -> Question:
+        """Return what is asked."""
+        prompt = text_of(call.body.get("prompt"))
+        if not prompt:
+            raise RefusedError(400, self.error(400, "no prompt", call))
+        seed = fingerprint(["toy", call.body.get("model"), prompt])
+        limit = whole(call.body.get("length"))
+        return Question(text_of(call.body.get("model")), (Message("user", prompt),), max_tokens=limit, seed=seed)
+
+    def streams(self, call: Call) -> bool:
+        """Say whether the request asks for a stream."""
+        return call.body.get("stream") is True
+
+    def plain(self, answered: Answered, call: Call) -> JsonObject:
+        """Return a whole answer."""
+        del call
+        return {"said": answered.text, "in": answered.input_tokens, "out": answered.output_tokens}
+
+    def events(self, answered: Answered, call: Call) -> Iterator[Event]:
+        """Yield a line for each token, and a last one with the counts."""
+        for tokens, piece in answered.chunks(1):
+            yield Event(dumps({"said": piece}) + b"\n", tokens)
+        yield Event(dumps({**self.plain(answered, call), "said": ""}) + b"\n", answered.text_tokens)
+
+    def error(self, status: int, message: str, call: Call) -> JsonObject:
+        """Return the body of an error."""
+        del status, call
+        return {"error": message}
