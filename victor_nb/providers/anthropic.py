@@ -44,9 +44,8 @@ class Anthropic(Provider):
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(endpoint)
-        key = endpoint.key.reveal() if endpoint.key else "none"
         self._sdk = AsyncAnthropic(
-            api_key=key,
+            api_key=self.key,
             base_url=endpoint.base_url,
             http_client=self.http,
             max_retries=0,
@@ -59,7 +58,6 @@ class Anthropic(Provider):
         return {
             "accept": "application/json",
             "anthropic-version": _VERSION,
-            "content-type": "application/json",
             "user-agent": self._sdk.user_agent,
             **self._sdk.auth_headers,
         }

@@ -22,15 +22,7 @@ if TYPE_CHECKING:
     from victor_nb.wire.transport import Wire
 
 # What a broken or foreign answer makes of a parser that trusted it.
-PARSE_FAILURES: Final = (
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    IndexError,
-    AssertionError,
-    RecursionError,
-)
+PARSE_FAILURES: Final = (ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError, RecursionError)
 _PING_SECONDS: Final = 4.0  # a server that takes longer to list its models is no help in a notebook
 _OF_HTTP: Final = frozenset(
     "accept accept-encoding connection content-length content-type host transfer-encoding user-agent".split()
@@ -72,8 +64,13 @@ class Provider(ABC):
         guard_logs(endpoint.redactor, endpoint.spec.loggers)
 
     @property
+    def key(self) -> str:
+        """The key to send; `none` stands for none, since the SDKs demand one."""
+        return self.endpoint.key.reveal() if self.endpoint.key else "none"
+
+    @property
     def headers(self) -> Mapping[str, str]:
-        """What is sent with every request, the key above all."""
+        """What is sent with every request beside HTTP's own headers: the key above all."""
         return {}
 
     async def _set_headers(self, request: httpx2.Request) -> None:
@@ -85,7 +82,8 @@ class Provider(ABC):
         kept = {
             name: value for name, value in request.headers.items() if name in _OF_HTTP or name.startswith(_OF_THE_SDKS)
         }
-        request.headers = httpx2.Headers({**kept, **self.headers})
+        kind = {"content-type": "application/json"} if request.method == "POST" else {}
+        request.headers = httpx2.Headers({**kept, **kind, **self.headers})
 
     def must_stream(self, request: ChatRequest) -> bool:
         """Tell whether the provider answers this request only as a stream."""

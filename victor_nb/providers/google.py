@@ -34,7 +34,7 @@ class Google(PlainProvider):
     @property
     def headers(self) -> Mapping[str, str]:
         """The key."""
-        return {"x-goog-api-key": self.endpoint.key.reveal() if self.endpoint.key else "none"}
+        return {"x-goog-api-key": self.key}
 
     async def ask(self, request: ChatRequest) -> Delta:
         """Ask plainly."""

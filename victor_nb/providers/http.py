@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, ClassVar, Final, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from victor_nb.providers.base import Provider
 from victor_nb.providers.translate import StatusError
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from victor_nb.values import FinishReason
 
 
-_JSON: Final = {"content-type": "application/json"}
-
-
 class PlainProvider(Provider):
     """Posts JSON to a path below the base URL."""
 
@@ -27,20 +24,15 @@ class PlainProvider(Provider):
 
     async def post(self, path: str, body: Mapping[str, object]) -> tuple[dict[str, object], httpx2.Headers]:
         """Return the JSON object that a plain request is answered with, and its headers."""
-        response = await self.http.post(self.endpoint.base_url + path, content=encode(body), headers=_JSON)
+        response = await self.http.post(self.endpoint.base_url + path, content=encode(body))
         _check(response, response.content)
         return parse(response.content), response.headers
 
     @asynccontextmanager
     async def open(self, path: str, body: Mapping[str, object]) -> AsyncGenerator[httpx2.Response]:
         """Open a streamed answer; `events` reads it."""
-        async with self.http.stream(
-            "POST",
-            self.endpoint.base_url + path,
-            content=encode(body),
-            headers=_JSON,
-            timeout=self.read_timeout,
-        ) as response:
+        url = self.endpoint.base_url + path
+        async with self.http.stream("POST", url, content=encode(body), timeout=self.read_timeout) as response:
             if not response.is_success:
                 _check(response, await response.aread())
             yield response

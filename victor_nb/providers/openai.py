@@ -36,7 +36,7 @@ class OpenAI(Provider):
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(endpoint)
         self._sdk = AsyncOpenAI(
-            api_key=self._key,
+            api_key=self.key,
             base_url=endpoint.base_url,
             http_client=self.http,
             max_retries=0,
@@ -48,14 +48,9 @@ class OpenAI(Provider):
         """What the SDK sends when the environment adds nothing."""
         return {
             "accept": "application/json",
-            "authorization": f"Bearer {self._key}",
-            "content-type": "application/json",
+            "authorization": f"Bearer {self.key}",
             "user-agent": self._sdk.user_agent,
         }
-
-    @property
-    def _key(self) -> str:
-        return self.endpoint.key.reveal() if self.endpoint.key else "none"
 
     async def ask(self, request: ChatRequest) -> Delta:
         """Ask plainly."""

@@ -158,7 +158,7 @@ class Translator:
         """Translate an answer that says it is an error."""
         body: object = getattr(failure, "body", None)
         status = cast("int | None", getattr(failure, "status_code", None))
-        if status is None and not _is_mapping(body):
+        if status is None and not _mapping(body):
             return None
         if status is None or status < _FIRST_REDIRECT:
             # An error inside an answer that began well: only its name tells what it is.
@@ -231,10 +231,6 @@ def _details(body: object) -> dict[str, object]:
         body = next(iter(cast("list[object]", body)), None)
     outer = _mapping(body)
     return _mapping(outer.get("error")) or outer  # an SDK may have unwrapped it
-
-
-def _is_mapping(value: object) -> bool:
-    return isinstance(value, dict)
 
 
 def _mapping(value: object) -> dict[str, object]:
