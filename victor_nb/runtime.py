@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from victor_nb.accounting.budget import Calibration
     from victor_nb.accounting.ledger import Ledger
-    from victor_nb.accounting.pricing import PriceBook
+    from victor_nb.accounting.pricing import PriceBook, Tariff
+    from victor_nb.config.profiles import Profile
     from victor_nb.values import Mode
     from victor_nb.wire.transport import Wire
 
@@ -166,6 +167,31 @@ class Runtime:
         everywhere, here = (self.ledger.total(scope=scope, since=midnight).billed for scope in ("all", "kernel"))
         return everywhere - here
 
+    # --- prices ---
+
+    def tariff(self, profile: Profile, base_url: str) -> Tariff:
+        """Return what a profile that is asked at an address pays for its tokens."""
+        from victor_nb.accounting.pricing import Tariff  # noqa: PLC0415 - with the prices
+
+        return Tariff(
+            profile.name,
+            profile.provider,
+            profile.model,
+            self.prices,
+            base_url=base_url,
+            override=profile.prices,
+            allow_unpriced=profile.allow_unpriced,
+        )
+
+    def find_tariff(self, name: str, settings: Settings) -> Tariff | None:
+        """Return what a profile, else a model, of that name pays; None when it is neither."""
+        from victor_nb.accounting.pricing import Tariff  # noqa: PLC0415 - with the prices
+
+        if (profile := settings.profiles.get(name)) is not None:
+            return self.tariff(profile, settings.base_url(profile))
+        provider = self.prices.find(name)
+        return None if provider is None else Tariff(name, provider, name, self.prices)
+
     # --- the mode ---
 
     @property
@@ -292,15 +318,9 @@ def estimate_cost(profile_or_model: str, usage: Usage) -> Decimal | None:
     if type(profile_or_model) is not str or type(usage) is not Usage:
         raise ConfigError("estimate_cost takes the name of a profile or a model, and a Usage such as reply.usage.")
     runtime = current()
-    profile = runtime.settings.profiles.get(profile_or_model)
-    if profile is not None:
-        base_url = runtime.settings.base_url(profile)
-        return runtime.prices.price(
-            usage, provider=profile.provider, model=profile.model, base_url=base_url, override=profile.prices
-        ).cost
-    provider = runtime.prices.find(profile_or_model)
-    if provider is None:
+    tariff = runtime.find_tariff(profile_or_model, runtime.settings)
+    if tariff is None:
         text = f"{profile_or_model!r} is neither a profile nor a model with a known price; its cost is None."
         warnings.warn(text, VictorWarning, stacklevel=2)
         return None
-    return runtime.prices.price(usage, provider=provider, model=profile_or_model).cost
+    return tariff.price(usage).cost

@@ -1,4 +1,4 @@
-"""Limits in USD: the worst case of a call is held before it is sent, and settled with what it really cost."""
+"""Limits in USD: the worst case of a call is held before it is sent, and replaced by its real cost afterwards."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation, localcontext
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from victor_nb.errors import BudgetError, ConfigError
 from victor_nb.money import EXACT
@@ -18,12 +18,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from victor_nb.accounting.ledger import Ledger
-    from victor_nb.accounting.pricing import PriceBook, Prices
+    from victor_nb.accounting.pricing import Tariff
     from victor_nb.values import ChatRequest, Mode
 
 
 _ZERO: Final = Decimal(0)
-_FRESH: Final = 2.0  # seconds
+_FRESH: Final = 2.0
+"""Seconds for which what other kernels have spent is not read again."""
+_ASSUMED_OUTPUT: Final = 8192
+"""Tokens that an answer may take at worst where nothing limits it."""
+DEFAULT_BYTES: Final = 2.0
+"""Bytes per token where a model has no history. English prose has about four; code and Chinese come near two."""
+_MARGIN: Final = 1.25
+"""How far a single text may lie above its model's mean."""
+_OVERHEAD: Final = 16
+"""Tokens that a request takes beside its texts: roles, separators."""
 
 
 @dataclass(slots=True)
@@ -114,7 +123,7 @@ class Budget:
             who: The profile that asks, for the message.
 
         Raises:
-            BudgetError: It does not fit, or nobody knows whether it does.
+            BudgetError: It does not fit, or its price is unknown.
         """
         if worst is None and limits:
             raise BudgetError(
@@ -150,12 +159,19 @@ def to_usd(amount: Decimal | str | float) -> Decimal:
     return usd
 
 
-DEFAULT_BYTES: Final = 2.0
-"""Bytes per token where a model has no history. English prose has about four; code and Chinese come near two."""
-_MARGIN: Final = 1.25
-"""How far a single text may lie above its model's mean."""
-_OVERHEAD: Final = 16
-"""Tokens that a request takes beside its texts: roles, separators."""
+def worst_case(request: ChatRequest, tariff: Tariff, *, mode: Mode, calibration: Calibration) -> Decimal | None:
+    """Return what a request costs at most, in USD: every token of input, and as much output as is allowed.
+
+    None is a model whose price is unknown, unless its profile says `allow_unpriced`.
+    """
+    rates = tariff.rates()
+    if rates is None:
+        return _ZERO if tariff.allow_unpriced else None
+    spec = spec_of(tariff.provider)
+    tokens_in = calibration.at_worst(tariff.model, mode, size=request.input_bytes)
+    tokens_out = (spec.max_output(request) or _ASSUMED_OUTPUT) * spec.answers(request)
+    with localcontext(EXACT):
+        return (tokens_in * rates.input + tokens_out * rates.output) / 1_000_000
 
 
 class Calibration:
@@ -191,48 +207,3 @@ class Calibration:
         """Return how many tokens a request with so many bytes of text may be: what a budget has to hold."""
         known = self.bytes_per_token(model, mode)
         return _OVERHEAD + round(size * _MARGIN / known if known else size / DEFAULT_BYTES)
-
-
-_ASSUMED_OUTPUT: Final = 8192
-"""Tokens that an answer may take at worst where nothing limits it."""
-
-
-class Asked(Protocol):
-    """Whose price is wanted: a profile."""
-
-    @property
-    def provider(self) -> str:
-        """The provider's name."""
-        ...
-
-    @property
-    def model(self) -> str:
-        """The model that is asked for."""
-        ...
-
-    @property
-    def prices(self) -> Prices | None:
-        """Prices of its own."""
-        ...
-
-    @property
-    def allow_unpriced(self) -> bool:
-        """Whether a model of unknown price counts as free."""
-        ...
-
-
-def worst_case(
-    request: ChatRequest, profile: Asked, *, mode: Mode, base_url: str, book: PriceBook, calibration: Calibration
-) -> Decimal | None:
-    """Return what a request costs at most, in USD: every token of input, and as much output as is allowed.
-
-    None is a model whose price is unknown, unless its profile says `allow_unpriced`.
-    """
-    rates = book.rates(provider=profile.provider, model=profile.model, base_url=base_url, override=profile.prices)
-    if rates is None:
-        return Decimal(0) if profile.allow_unpriced else None
-    spec = spec_of(profile.provider)
-    tokens_in = calibration.at_worst(profile.model, mode, size=request.input_bytes)
-    tokens_out = (spec.max_output(request) or _ASSUMED_OUTPUT) * spec.answers(request)
-    with localcontext(EXACT):
-        return (tokens_in * rates.input + tokens_out * rates.output) / 1_000_000

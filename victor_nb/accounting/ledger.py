@@ -51,7 +51,7 @@ class LedgerTotal(Total):
         attempts: Rows.
         running: Attempts that are under way, or whose kernel ended before they did.
         failed: Attempts that ended in an error, and those that were refused before they were sent.
-        simulated: Attempts that were simulated or replayed; nobody was paid for them.
+        simulated: Attempts that were simulated or replayed, and so not paid for.
     """
 
     calls: int = 0

@@ -59,6 +59,41 @@ class Rates:
 
 
 @dataclass(frozen=True, slots=True)
+class Tariff:
+    """What a profile, or a model by itself, pays for its tokens.
+
+    Attributes:
+        name: The profile, or the model.
+        override: The profile's own prices.
+        allow_unpriced: Whether a budget counts an unknown price as 0.
+    """
+
+    name: str
+    provider: str
+    model: str
+    book: PriceBook
+    base_url: str | None = None
+    override: Prices | None = None
+    allow_unpriced: bool = False
+
+    def price(self, usage: Usage, *, model_served: str | None = None, reported: Decimal | None = None) -> Price:
+        """Return what the usage of one attempt costs; `PriceBook.price` has the rules."""
+        return self.book.price(
+            usage,
+            provider=self.provider,
+            model=self.model,
+            model_served=model_served,
+            base_url=self.base_url,
+            override=self.override,
+            reported=reported,
+        )
+
+    def rates(self) -> Rates | None:
+        """Return what a million tokens of a short request cost; None when the model's price is unknown."""
+        return self.book.rates(provider=self.provider, model=self.model, base_url=self.base_url, override=self.override)
+
+
+@dataclass(frozen=True, slots=True)
 class _Asked:
     """Whose price is wanted: by the URL's provider first, and by the model that served first."""
 
@@ -103,7 +138,7 @@ class PriceBook:
         override: Prices | None = None,
         reported: Decimal | None = None,
     ) -> Price:
-        """Say what the usage of one attempt costs, in USD rounded to nano-dollars, and how that is known.
+        """Return what the usage of one attempt costs, in USD rounded to nano-dollars, and how that is known.
 
         Price each attempt, never a sum of several: a tier reprices the whole request. Never raises: what cannot be
         priced has a cost of None.
@@ -179,7 +214,7 @@ def _priced(cost: Decimal | None, source: CostSource, book: str) -> Price:
 
 
 def _amount(cost: Decimal | None) -> Decimal | None:
-    """Return the cost in nano-dollars; None for what nobody can owe: less than nothing, NaN, billions."""
+    """Return the cost in nano-dollars; None for what cannot be owed: less than nothing, NaN, billions."""
     return None if cost is None or cost.is_nan() or cost < 0 else quantise(cost)
 
 

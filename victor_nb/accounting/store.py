@@ -1,4 +1,4 @@
-"""The ledger's file: SQLite that several kernels write at once, and memory where there is no file to be had."""
+"""The ledger's store: an SQLite file that several kernels write at once, or memory where no file can be used."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     from victor_nb.accounting.rows import Cell
 
-
 Result = TypeVar("Result")
+Record: TypeAlias = "tuple[Cell, ...]"
+"""A row as it is written: the kernel's id, then a cell for each column."""
 
 _APPLICATION: Final = 0x56696374
 """`Vict`, by which we know our own files (PRAGMA application_id)."""
@@ -32,6 +33,8 @@ _CHANGES: Final[Mapping[int, Sequence[str]]] = {}
 _VERSION: Final = 1 + len(_CHANGES)
 _PATIENCE: Final = 30.0
 """Seconds that other kernels may keep us waiting for the file."""
+_GROUP: Final = 5_000
+"""Items that are served together at most, so that a flood of records keeps no reader waiting."""
 
 _NAMES: Final = ", ".join(SCHEMA)
 _TABLE: Final = f"""
@@ -53,19 +56,126 @@ _UPSERT: Final = f"""
 _OWN: Final = f"SELECT kernel, {_NAMES} FROM attempts WHERE kernel = ? ORDER BY rowid"  # noqa: S608 - our own names
 
 
+class Writer:
+    """Takes records from any thread without waiting, and writes all that have come in one transaction.
+
+    The thread starts, and the file is opened, with the first record or question.
+    """
+
+    def __init__(self, path: Path | None, *, kernel: str) -> None:
+        self._path = path
+        self._kernel = kernel
+        self._store: Store | None = None
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self._appended = 0
+        self._lock = threading.RLock()  # a finaliser may append a row while its thread is appending one
+        self._inbox: SimpleQueue[Record | _Question | None] = SimpleQueue()
+
+    @property
+    def path(self) -> Path | None:
+        """The file, or None when the rows are in memory."""
+        return self._path if self._store is None else self._store.path
+
+    @property
+    def started(self) -> bool:
+        """Whether there was anything to do yet."""
+        return self._thread is not None
+
+    @property
+    def appended(self) -> int:
+        """How many records were appended so far; all of them are seen by what is asked from now on."""
+        return self._appended
+
+    def append(self, record: Record) -> None:
+        """Queue a record for writing."""
+        with self._lock:
+            self._post(record)
+            self._appended += 1
+
+    def ask(self, work: Callable[[sqlite3.Connection], Result]) -> Future[Result]:
+        """Queue work on the table, to be done after all that was appended until now."""
+        question = _Question(work)
+        self._post(question)
+        return question.answer
+
+    def close(self, *, timeout: float) -> None:
+        """Write what was appended, then end the thread; wait at most `timeout` seconds. Twice is fine."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._inbox.put(None)
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+    def _post(self, item: Record | _Question) -> None:
+        with self._lock:
+            if self._closed:
+                raise ClosedError("The ledger is closed. Use session().ledger of an open session.")
+            self._inbox.put(item)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="victor-ledger", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        with closing(Store(self._path, kernel=self._kernel)) as self._store:
+            while self._serve(self._store, self._waiting()):
+                pass
+
+    def _waiting(self) -> list[Record | _Question | None]:
+        """Return all that waits, in the order in which it came; wait for the first."""
+        waiting = [self._inbox.get()]
+        with suppress(Empty):
+            while len(waiting) < _GROUP:
+                waiting.append(self._inbox.get_nowait())
+        return waiting
+
+    def _serve(self, store: Store, items: Sequence[Record | _Question | None]) -> bool:
+        """Write, then answer; return whether there is more to come."""
+        if records := [item for item in items if isinstance(item, tuple)]:
+            try:
+                store.write(records)
+            except sqlite3.Error as error:  # not even memory takes them
+                store.warn(f"{len(records)} ledger rows are lost: {error}.")
+        for item in items:
+            if isinstance(item, _Question):
+                item.ask(store)
+        return None not in items
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """Work on the table, and the future that a reader waits for."""
+
+    work: Callable[[sqlite3.Connection], Any]
+    answer: Future[Any] = field(default_factory=Future[Any])
+
+    def ask(self, store: Store) -> None:
+        """Set the answer, or raise in the reader: a failure, or a warning that the user's filter made an error."""
+        try:
+            found = store.run(self.work)
+            failure, store.unraised = store.unraised, None
+        except (sqlite3.Error, ArithmeticError, TypeError, ValueError) as error:  # the thread serves others as well
+            found, failure = None, error
+        if failure is None:
+            self.answer.set_result(found)
+        else:
+            self.answer.set_exception(failure)
+
+
 class Store:
     """One connection to the ledger's table, for one thread.
 
-    What goes wrong with the file is said once, as a `VictorWarning`; this kernel's rows then move to memory.
+    A file that fails gives one `VictorWarning`; this kernel's rows then move to memory.
 
     Attributes:
         path: The file, or None when the rows are in memory.
-        unsaid: The warning, where the user's filter made an error of it: someone has to raise it to the user.
+        unraised: The warning, where the user's filter made an error of it: the next reader raises it.
     """
 
     def __init__(self, path: Path | None, *, kernel: str) -> None:
         self.path = path
-        self.unsaid: VictorWarning | None = None
+        self.unraised: VictorWarning | None = None
         self._kernel = kernel
         self._db = self._open()
 
@@ -74,7 +184,7 @@ class Store:
         self.run(lambda db: _insert(db, records))
 
     def run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Do `work` on the table; once more, in memory, where the file does not let us."""
+        """Do `work` on the table; if the file fails, once more on the table in memory."""
         try:
             return _patiently(lambda db: _with_columns(work, db), self._db)
         except (sqlite3.Error, OSError) as cause:
@@ -84,8 +194,15 @@ class Store:
             return work(self._db)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the connection."""
         self._db.close()
+
+    def warn(self, text: str) -> None:
+        """Warn; keep the warning if it became an exception, which on this thread no user would see."""
+        try:
+            warnings.warn(text, VictorWarning, stacklevel=2)
+        except VictorWarning as warning:
+            self.unraised = warning
 
     def _open(self) -> sqlite3.Connection:
         if self.path is None:
@@ -107,12 +224,8 @@ class Store:
         )
         return memory
 
-    def warn(self, text: str) -> None:
-        """Warn, from a thread in which an exception would reach nobody."""
-        try:
-            warnings.warn(text, VictorWarning, stacklevel=2)
-        except VictorWarning as warning:
-            self.unsaid = warning
+
+# --- opening, creating, migrating ---
 
 
 def _in_memory() -> sqlite3.Connection:
@@ -240,116 +353,3 @@ def _patiently(work: Callable[[sqlite3.Connection], Result], db: sqlite3.Connect
 
 def _is_busy(error: sqlite3.OperationalError) -> bool:
     return error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-
-
-Record: TypeAlias = "tuple[Cell, ...]"
-
-_GROUP: Final = 5_000
-"""Items that are served together at most, so that a flood of records keeps no reader waiting."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """Work on the table that someone waits for."""
-
-    work: Callable[[sqlite3.Connection], Any]
-    answer: Future[Any] = field(default_factory=Future[Any])
-
-    def ask(self, store: Store) -> None:
-        """Answer, or raise to the one who waits: a failure, or the warning that the user wants to be raised."""
-        try:
-            found = store.run(self.work)
-            failure, store.unsaid = store.unsaid, None
-        except (sqlite3.Error, ArithmeticError, TypeError, ValueError) as error:  # the thread serves others as well
-            found, failure = None, error
-        if failure is None:
-            self.answer.set_result(found)
-        else:
-            self.answer.set_exception(failure)
-
-
-class Writer:
-    """Takes records from any thread without waiting, and puts all that are there into one transaction.
-
-    The thread starts, and the file is opened, with the first record or question.
-    """
-
-    def __init__(self, path: Path | None, *, kernel: str) -> None:
-        self._path = path
-        self._kernel = kernel
-        self._store: Store | None = None
-        self._thread: threading.Thread | None = None
-        self._closed = False
-        self._appended = 0
-        self._lock = threading.RLock()  # a finaliser may append a row while its thread is appending one
-        self._inbox: SimpleQueue[Record | _Question | None] = SimpleQueue()
-
-    @property
-    def path(self) -> Path | None:
-        """The file, or None when the rows are in memory."""
-        return self._path if self._store is None else self._store.path
-
-    @property
-    def started(self) -> bool:
-        """Whether there was anything to do yet."""
-        return self._thread is not None
-
-    @property
-    def appended(self) -> int:
-        """How many records were appended so far; all of them are seen by what is asked from now on."""
-        return self._appended
-
-    def append(self, record: Record) -> None:
-        """Have a record written, soon."""
-        with self._lock:
-            self._post(record)
-            self._appended += 1
-
-    def ask(self, work: Callable[[sqlite3.Connection], Result]) -> Future[Result]:
-        """Have `work` done on the table, after all that was appended until now."""
-        question = _Question(work)
-        self._post(question)
-        return question.answer
-
-    def close(self, *, timeout: float) -> None:
-        """Write what was appended, then end; at most `timeout` seconds are waited for it. Twice is fine."""
-        with self._lock:
-            if not self._closed:
-                self._closed = True
-                self._inbox.put(None)
-        if self._thread is not None:
-            self._thread.join(timeout)
-
-    def _post(self, item: Record | _Question) -> None:
-        with self._lock:
-            if self._closed:
-                raise ClosedError("The ledger is closed. Use session().ledger of an open session.")
-            self._inbox.put(item)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="victor-ledger", daemon=True)
-                self._thread.start()
-
-    def _run(self) -> None:
-        with closing(Store(self._path, kernel=self._kernel)) as self._store:
-            while self._serve(self._store, self._waiting()):
-                pass
-
-    def _waiting(self) -> list[Record | _Question | None]:
-        """Return all that waits, in the order in which it came; wait for the first."""
-        waiting = [self._inbox.get()]
-        with suppress(Empty):
-            while len(waiting) < _GROUP:
-                waiting.append(self._inbox.get_nowait())
-        return waiting
-
-    def _serve(self, store: Store, items: Sequence[Record | _Question | None]) -> bool:
-        """Write, then answer; return whether there is more to come."""
-        if records := [item for item in items if isinstance(item, tuple)]:
-            try:
-                store.write(records)
-            except sqlite3.Error as error:  # not even memory takes them
-                store.warn(f"{len(records)} ledger rows are lost: {error}.")
-        for item in items:
-            if isinstance(item, _Question):
-                item.ask(store)
-        return None not in items

@@ -162,10 +162,8 @@ class Call:
         plan = self.plan
         worst: Decimal | None = None
         if plan.limits:
-            book, calibration = plan.runtime.prices, plan.runtime.calibration
-            worst = worst_case(
-                self._request, plan.profile, mode=plan.mode, base_url=plan.base_url, book=book, calibration=calibration
-            )
+            tariff = plan.runtime.tariff(plan.profile, plan.base_url)
+            worst = worst_case(self._request, tariff, mode=plan.mode, calibration=plan.runtime.calibration)
         try:
             return plan.runtime.budget.hold(worst, limits=plan.limits, who=plan.profile.name)
         except BudgetError as error:

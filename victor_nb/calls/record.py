@@ -221,15 +221,8 @@ class Record:
             return _NOTHING
         if source != "reported" and not spec_of(plan.profile.provider).local:
             return _UNKNOWN
-        return plan.runtime.prices.price(
-            usage or Usage(),
-            provider=plan.profile.provider,
-            model=plan.profile.model,
-            model_served=draft.model_served,
-            base_url=plan.base_url,
-            override=plan.profile.prices,
-            reported=draft.reported_cost,
-        )
+        tariff = plan.runtime.tariff(plan.profile, plan.base_url)
+        return tariff.price(usage or Usage(), model_served=draft.model_served, reported=draft.reported_cost)
 
 
 def _with_tokens(row: Row, usage: Usage) -> Row:

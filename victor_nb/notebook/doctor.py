@@ -80,12 +80,7 @@ def keys_missing(home: Session) -> list[str]:
 
 def prices(home: Session, profile: Profile) -> tuple[str, str]:
     """Return what a million tokens in and out cost, in USD."""
-    rates = home.prices.rates(
-        provider=profile.provider,
-        model=profile.model,
-        base_url=home.settings.base_url(profile),
-        override=profile.prices,
-    )
+    rates = home.runtime.tariff(profile, home.settings.base_url(profile)).rates()
     return ("unpriced", "unpriced") if rates is None else (f"{rates.input:f}", f"{rates.output:f}")
 
 

@@ -58,20 +58,14 @@ class Estimate:
         profile = home.settings.profile(name)
         request = make_request(profile, question.prompt, question.options)
         warm = request.temperature
-        base_url, calls = home.settings.base_url(profile), question.call.n or 1
+        tariff, calls = home.runtime.tariff(profile, home.settings.base_url(profile)), question.call.n or 1
         home.calibration.load(profile.model, home.mode)
         tokens = max(1, home.calibration.expected(profile.model, home.mode, size=request.input_bytes))
-
-        def cost(usage: Usage) -> Decimal | None:
-            provider, model = profile.provider, profile.model
-            found = home.prices.price(usage, provider=provider, model=model, base_url=base_url, override=profile.prices)
-            return found.cost
-
-        least, longer = cost(Usage(input_tokens=tokens)), cost(Usage(input_tokens=tokens, output_tokens=1_000))
+        short, long = Usage(input_tokens=tokens), Usage(input_tokens=tokens, output_tokens=1_000)
+        least, longer = tariff.price(short).cost, tariff.price(long).cost
         most = None
         if longer is not None:
-            book, calibration = home.prices, home.calibration
-            most = worst_case(request, profile, mode=home.mode, base_url=base_url, book=book, calibration=calibration)
+            most = worst_case(request, tariff, mode=home.mode, calibration=home.calibration)
         with localcontext(EXACT):
             return cls(
                 profile=profile,

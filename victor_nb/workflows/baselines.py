@@ -11,11 +11,12 @@ from victor_nb.money import exact_sum, usd
 from victor_nb.values import Usage
 from victor_nb.workflows.stages import Stage
 from victor_nb.workflows.strategies import Strategy
-from victor_nb.workflows.what_if import Tariff, find_tariff, reprice
+from victor_nb.workflows.what_if import find_tariff, reprice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from victor_nb.accounting.pricing import Tariff
     from victor_nb.accounting.rows import Row
     from victor_nb.workflows.runs import Baseline, StrategyRun
 
@@ -127,7 +128,7 @@ def one_call(run: StrategyRun, tariff: Tariff) -> Decimal | None:
     if not final:
         return None
     shortest = min(row.input_tokens or 0 for row in answered)
-    return tariff.price(Usage(input_tokens=shortest, output_tokens=round(sum(final) / len(final))))
+    return tariff.price(Usage(input_tokens=shortest, output_tokens=round(sum(final) / len(final)))).cost
 
 
 def measured(run: StrategyRun, profile: str) -> Decimal | None:

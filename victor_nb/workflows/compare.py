@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from victor_nb.accounting.pricing import Tariff
     from victor_nb.calls.request import CallOptions
     from victor_nb.workflows.checks import Check
     from victor_nb.workflows.orchestrator_pool import OrchestratorPool
     from victor_nb.workflows.runs import StrategyRun
     from victor_nb.workflows.strategies import Strategy
-    from victor_nb.workflows.what_if import Tariff
 
 
 Judge: TypeAlias = "str | Check | Callable[[str, str], float | bool]"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
@@ -21,27 +21,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from victor_nb.accounting.pricing import PriceBook, Prices
+    from victor_nb.accounting.pricing import Tariff
     from victor_nb.reports.frames import Kind
     from victor_nb.workflows.orchestrator_pool import OrchestratorPool
-
-
-@dataclass(frozen=True, slots=True)
-class Tariff:
-    """What a profile, or a model by itself, takes for its tokens."""
-
-    name: str
-    provider: str
-    model: str
-    base_url: str | None
-    override: Prices | None
-    book: PriceBook
-
-    def price(self, usage: Usage) -> Decimal | None:
-        """Return the list price in USD of the tokens of one attempt; None when it is unknown."""
-        return self.book.price(
-            usage, provider=self.provider, model=self.model, base_url=self.base_url, override=self.override
-        ).cost
 
 
 def find_tariff(name: str, pool: OrchestratorPool) -> Tariff:
@@ -50,17 +32,12 @@ def find_tariff(name: str, pool: OrchestratorPool) -> Tariff:
     Raises:
         ConfigError: The name is neither a profile nor a model with a known price.
     """
-    settings, book = pool.settings, pool.runtime.prices
-    profile = settings.profiles.get(name)
-    if profile is not None:
-        base_url = settings.base_url(profile)
-        return Tariff(name, profile.provider, profile.model, base_url, profile.prices, book)
-    provider = book.find(name)
-    if provider is None:
-        close = did_you_mean(name, settings.profiles)
-        hint = f"Did you mean {close!r}?" if close else f"Profiles: {', '.join(settings.profiles)}."
+    tariff = pool.runtime.find_tariff(name, pool.settings)
+    if tariff is None:
+        close = did_you_mean(name, pool.settings.profiles)
+        hint = f"Did you mean {close!r}?" if close else f"Profiles: {', '.join(pool.settings.profiles)}."
         raise ConfigError(f"{name!r} is neither a profile nor a model with a known price. {hint}")
-    return Tariff(name, provider, name, None, None, book)
+    return tariff
 
 
 def usage_of(row: Row) -> Usage:
@@ -80,7 +57,7 @@ def reprice(row: Row, tariff: Tariff) -> Decimal | None:
     if row.input_tokens is None and row.output_tokens is None:
         # Nothing was answered: it cost nothing anywhere; unless it was under way, when nobody knows.
         return row.cost if row.cost == 0 else None
-    return tariff.price(usage_of(row))
+    return tariff.price(usage_of(row)).cost
 
 
 WHAT_IF: Final = (
