@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from servers import faults
+from victor_nb.config.strategies import Stage
 from victor_nb.errors import ConfigError, ServerError
 from victor_nb.workflows.checks import Agreement, Exact, JsonSchema, Regex
-from victor_nb.workflows.stages import Stage
 from victor_nb.workflows.strategies import Cascade, Strategy, find_strategy
 
 if TYPE_CHECKING:
@@ -168,9 +168,11 @@ def test_when_a_cascade_cannot_be_then_it_is_refused() -> None:
         Cascade("local")
     with pytest.raises(ConfigError, match="5 samples cannot agree where n=3"):
         Cascade(["local", "fast"], accept=5, n=3)
-    with pytest.raises(ConfigError, match="is no regular expression"):
+    with pytest.raises(ConfigError, match=r"accept takes a regular expression, which '\(' is not"):
         Cascade(["local", "fast"], accept="(")
-    with pytest.raises(ConfigError, match="no JSON schema: 'objct' is not valid"):
+    with pytest.raises(
+        ConfigError, match="accept takes a JSON schema, which this mapping is not: 'objct' is not valid"
+    ):
         Cascade(["local", "fast"], accept={"type": "objct"})
 
 

@@ -13,11 +13,11 @@ import pytest
 from ensemble import Asked, Ensemble, said
 from planted import CONTEST, planted
 from servers import faults
+from victor_nb.config.strategies import Stage
 from victor_nb.errors import ConfigError, ServerError, VictorInterrupted
 from victor_nb.kernel import session
 from victor_nb.workflows.checks import Exact, JsonSchema, Regex
 from victor_nb.workflows.compare import compare, compare_sync
-from victor_nb.workflows.stages import Stage
 from victor_nb.workflows.strategies import Funnel, Single, Specialized, Strategy, Tiered
 
 if TYPE_CHECKING:

@@ -124,7 +124,8 @@ def test_when_several_samples_or_prompts_are_asked_then_each_has_its_place(four:
         (["openai", "openai"], 1, "'openai' is named twice"),
         ([], 1, "at least one profile"),
         ("openai", 1, "profiles is a list"),
-        (["openai"], 0, "n=0"),
+        (["openai"], 0, "n= takes a whole number from 1 to 1000, not 0"),
+        (["openai"], 5000, "n= takes a whole number from 1 to 1000, not 5000"),
     ],
 )
 async def test_when_it_is_asked_wrongly_then_nothing_is_sent(

@@ -9,9 +9,9 @@ import pytest
 
 from ensemble import Asked, Ensemble, by_stage, said
 from victor_nb import OrchestratorPool, Settings
+from victor_nb.config.strategies import Stage
 from victor_nb.errors import ConfigError
 from victor_nb.kernel import session
-from victor_nb.workflows.stages import Stage
 from victor_nb.workflows.strategies import Funnel, Single, Specialized, Strategy, Tiered
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ensemble import Asked, Ensemble, said
+from victor_nb.config.strategies import Stage
 from victor_nb.errors import BudgetError
 from victor_nb.kernel import session
-from victor_nb.workflows.stages import Stage
 from victor_nb.workflows.strategies import Cascade, Funnel, Single, Strategy
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import pytest
 from ensemble import Ensemble, by_stage, said
 from servers import Answer, faults
 from victor_nb import VictorError
+from victor_nb.config.strategies import Stage
 from victor_nb.errors import MalformedAnswerError, PartialAnswerError, PromptError, ServerError
 from victor_nb.kernel import session
-from victor_nb.workflows.stages import Stage
 from victor_nb.workflows.strategies import Funnel, Single, Strategy
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from victor_nb.config.strategies import Stage
 from victor_nb.errors import ConfigError
-from victor_nb.workflows.stages import Stage
 from victor_nb.workflows.strategies import Funnel, Strategy, Tiered, find_strategy
 
 if TYPE_CHECKING:
@@ -148,14 +148,18 @@ FAULTY = {
         [{**ONE, "select": "rank"}],
         "select: there is nothing to rank. Put {{ items }} or an earlier stage's name in braces into the prompt",
     ),
-    "a count": ([{**ONE, "n": 0}], "strategies.mine.0.n: should be greater than or equal to 1, not 0"),
+    "a count": ([{**ONE, "n": 0}], "strategies.mine.0.n: takes a whole number from 1 to 1000, not 0"),
     "a pattern": (
         [{**ONE, "accept": "("}],
-        "accept: must be a regular expression (missing ), unterminated subpattern at position 0), not '('",
+        "accept: takes a regular expression, which '(' is not: missing ), unterminated subpattern at position 0",
     ),
     "an acceptance": (
         [{**ONE, "accept": True}],
-        "accept: must be a regular expression, a JSON schema, or how many samples must agree, not True",
+        "accept: takes a regular expression, a JSON schema, a count of samples or a function, not True",
+    ),
+    "a schema": (
+        [{**ONE, "accept": {"type": "objct"}}],
+        "is not valid under any of the given schemas",
     ),
 }
 
@@ -180,9 +184,12 @@ def test_when_a_strategy_is_wrong_in_python_then_the_same_is_said() -> None:
         Strategy("mine", [])
     with pytest.raises(ConfigError, match=r"'voet' is unknown\. Did you mean 'vote'"):
         Strategy("mine", [Stage("one", "fast", "{{ task }}", select="voet")])  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="keep: 0 is not a number of 1 or more"):
+    with pytest.raises(ConfigError, match=r"^Stage 'one': keep takes a whole number of 1 or more, not 0\.$"):
         Strategy("mine", [Stage("one", "fast", "{{ task }}", keep=0)])
-    with pytest.raises(ConfigError, match="n is a whole number, not 'x'"):
+    with pytest.raises(ConfigError, match="n takes a whole number from 1 to 1000, not 'x'"):
         Stage("one", "fast", "{{ task }}", n="x")  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="accept=True decides nothing"):
+    with pytest.raises(
+        ConfigError,
+        match=r"accept takes .* or a function, not True",
+    ):
         Stage("one", "fast", "{{ task }}", accept=True)

@@ -13,11 +13,11 @@ from ipywidgets import HTML, Button
 from ensemble import Asked, Ensemble, by_stage, said
 from servers import faults
 from victor_nb import session
+from victor_nb.config.strategies import Stage
 from victor_nb.errors import ConfigError
 from victor_nb.notebook.widgets.base import descendants
 from victor_nb.notebook.widgets.strategy_board import StrategyBoard
 from victor_nb.notebook.widgets.throttle import throttle
-from victor_nb.workflows.stages import Stage
 from victor_nb.workflows.strategies import Cascade, Funnel, Single, Strategy
 from widget_pages import HOSTILE, assert_inert, current_shell, seen, text_of
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from victor_nb.calls.agent import Agent, Chat
     from victor_nb.calls.stream import Stream
     from victor_nb.config.settings import Settings
+    from victor_nb.config.strategies import Stage
     from victor_nb.errors import VictorError, VictorInterrupted, VictorWarning
     from victor_nb.kernel import Session, session
     from victor_nb.notebook.widgets.ledger_view import LedgerView
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from victor_nb.workflows.fan_out import Replies
     from victor_nb.workflows.orchestrator_pool import OrchestratorPool
     from victor_nb.workflows.runs import StrategyRun
-    from victor_nb.workflows.stages import Stage
     from victor_nb.workflows.strategies import Cascade, Funnel, Single, Specialized, Strategy, Tiered
     from victor_nb.workflows.what_if import what_if
 
@@ -85,7 +85,7 @@ _HOMES: Final = {
     "Settings": "victor_nb.config.settings",
     "Single": "victor_nb.workflows.strategies",
     "Specialized": "victor_nb.workflows.strategies",
-    "Stage": "victor_nb.workflows.stages",
+    "Stage": "victor_nb.config.strategies",
     "Strategy": "victor_nb.workflows.strategies",
     "StrategyBoard": "victor_nb.notebook.widgets.strategy_board",
     "StrategyRun": "victor_nb.workflows.runs",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from victor_nb.calls.orchestrator import AgentOrchestrator
+from victor_nb.config.request_options import RequestKeywords
 from victor_nb.errors import ConfigError
 from victor_nb.runtime import runtime_of
 from victor_nb.values import Message, Reply
@@ -20,18 +21,14 @@ if TYPE_CHECKING:
     from victor_nb.runtime import Owner, Runtime
 
 
-class AgentOptions(TypedDict, total=False):
-    """What a profile may say, said in Python; see `profiles.yaml`."""
+class AgentOptions(RequestKeywords, total=False):
+    """What a profile may say, in Python; see `profiles.yaml`."""
 
-    temperature: float
-    max_tokens: int
-    system: str
     base_url: str
     api_key_env: str
     timeout: float | Mapping[str, float]
     retries: int
     concurrency: int
-    params: Mapping[str, object]
     prices: Mapping[str, object]
 
 

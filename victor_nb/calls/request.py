@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from math import inf
-from typing import TYPE_CHECKING, Final, Protocol, TypedDict, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol, cast
 
-from victor_nb.errors import ConfigError, PromptError, did_you_mean
+from victor_nb.config.request_options import (
+    TEXT,
+    CallSettings,
+    Kind,
+    Option,
+    RequestKeywords,
+    RequestOptions,
+    near,
+    rows,
+    whole,
+)
+from victor_nb.errors import BadRequestError, ConfigError, PromptError
+from victor_nb.providers.spec import spec_of
 from victor_nb.values import ChatRequest, Message, Reply
 
 if TYPE_CHECKING:
@@ -27,36 +37,34 @@ _OURS: Final = {"model", "messages", "contents", "stream", "stream_options", "pr
 """Params that would change what is asked, or how the answer is read."""
 
 
-class CallOptions(TypedDict, total=False):
+def _is_history(value: object) -> bool:
+    turns = cast("Sequence[object]", value) if isinstance(value, Sequence) and not isinstance(value, str) else None
+    return turns is not None and all(isinstance(turn, Message) for turn in turns)
+
+
+_HISTORY: Final = Kind("a list of Message", _is_history)
+
+
+class CallOptions(RequestKeywords, total=False):
     """What one call may set otherwise than its profile. Nothing is sent that neither of them gives.
 
-    Attributes:
-        system: The system prompt.
-        history: Earlier turns, oldest first.
-        max_tokens: The longest answer, in tokens.
-        temperature: A request: it is not sent to a model that refuses one.
-        timeout: Seconds for the whole call, retries included.
-        retries: Further attempts after a failure that may pass.
-        params: Anything else that the provider takes.
-        tags: Words of one's own for the ledger.
-        run_id: The fan-out, strategy run or bulk job that the call belongs to, for the ledger.
-        strategy: The strategy's name, for the ledger.
-        stage: The stage's name, for the ledger.
-        sample: Which of the samples of one prompt this is, from 0: simulated samples differ by it. It is not sent.
+    `RequestOptions` and `CallSettings` say what each is; those with a row here are for calls only.
     """
 
-    system: str | None
-    history: Sequence[Message]
-    max_tokens: int | None
-    temperature: float | None
     timeout: float | None
     retries: int | None
-    params: Mapping[str, object]
-    tags: Mapping[str, str]
-    run_id: str | None
-    strategy: str | None
-    stage: str | None
-    sample: int | None
+    tags: Mapping[str, str] | None
+    history: Annotated[Sequence[Message] | None, Option(_HISTORY, "earlier turns, oldest first")]
+    run_id: Annotated[str | None, Option(TEXT, "the fan-out, strategy run or bulk job it belongs to, for the ledger")]
+    strategy: Annotated[str | None, Option(TEXT, "the strategy's name, for the ledger")]
+    stage: Annotated[str | None, Option(TEXT, "the stage's name, for the ledger")]
+    sample: Annotated[int | None, Option(whole(0), "which sample of the prompt it is, from 0; it is not sent")]
+
+
+SENT: Final = rows(RequestOptions)
+"""The options of every request, by name: profiles, stages, calls and cells take them."""
+OPTIONS: Final = {**rows(CallSettings), **rows(CallOptions)}
+"""The options of a call, by name."""
 
 
 class Owner(Protocol):
@@ -96,79 +104,54 @@ def make_request(profile: Profile, prompt: str | Reply, options: CallOptions) ->
     Raises:
         PromptError: The prompt cannot be sent.
         ConfigError: An option cannot be sent.
+        BadRequestError: The profile's model takes no such option.
     """
-    check_options(options)
     text = prompt.content if isinstance(prompt, Reply) else prompt
-    system = options.get("system", profile.system)
     _check_text("prompt", text)
-    if system is not None:
-        _check_text("system prompt", system)
     if not text.strip():
         raise PromptError("The prompt is empty. Write what you want to ask.")
-    params = {**profile.params, **(options.get("params") or {})}
-    _check_params(params)
-    return ChatRequest(
-        model=profile.model,
-        messages=(*(options.get("history") or ()), Message("user", text)),
-        system=system,
-        max_tokens=options.get("max_tokens", profile.max_tokens),
-        temperature=options.get("temperature", profile.temperature),
-        params=params,
-    )
+    messages = (*(options.get("history") or ()), Message("user", text))
+    return ChatRequest(model=profile.model, messages=messages, **settle(profile, options))
+
+
+def settle(profile: Profile, options: CallOptions) -> dict[str, Any]:
+    """Return what is sent beside the prompt: the options of a call over those of its profile.
+
+    Raises:
+        PromptError: The system prompt cannot be sent.
+        ConfigError: An option cannot be sent.
+        BadRequestError: The profile's model takes no such option.
+    """
+    check_options(options)
+    sent: dict[str, Any] = {name: options.get(name, getattr(profile, name)) for name in SENT}
+    sent["params"] = {**profile.params, **(options.get("params") or {})}
+    if sent["system"] is not None:
+        _check_text("system prompt", sent["system"])
+    _check_params(sent["params"])
+    spec = spec_of(profile.provider)
+    for name, value in sent.items():
+        if value is not None and not SENT[name].droppable and not spec.takes(name, value, model=profile.model):
+            raise BadRequestError(
+                f"{profile.name}: {spec.name} takes no {name}. Leave {name}= out, or ask another profile.",
+                profile=profile.name,
+                provider=spec.name,
+                model=profile.model,
+            )
+    return sent
 
 
 def check_options(options: CallOptions) -> None:
-    """Refuse an option that nobody knows, or whose value means nothing.
+    """Refuse an option that there is not, or whose value is not of its kind.
 
     Raises:
         ConfigError: There is one; None counts as not given.
     """
     for name, value in cast("dict[str, object]", options).items():
-        if name not in _CHECKS:
-            close = did_you_mean(name, _CHECKS)
-            hint = f"Did you mean {close}=?" if close else f"Known: {', '.join(_CHECKS)}."
-            raise ConfigError(f"A call takes no {name}=. {hint}")
-        fits, wanted = _CHECKS[name]
-        if value is not None and not fits(value):
-            shown = repr(value) if isinstance(value, (str, int, float)) else f"a {type(value).__name__}"
-            raise ConfigError(f"{name}= takes {wanted}, not {shown}.")
-
-
-def _is_number(value: object, *, least: float, most: float = inf) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= most and value < inf
-
-
-def _is_whole(value: object, *, least: int, most: float = inf) -> bool:
-    return isinstance(value, int) and _is_number(value, least=least, most=most)
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_history(value: object) -> bool:
-    turns = cast("Sequence[object]", value) if isinstance(value, Sequence) and not isinstance(value, str) else None
-    return turns is not None and all(isinstance(turn, Message) for turn in turns)
-
-
-def _is_mapping(value: object) -> bool:
-    return isinstance(value, Mapping)
-
-
-_CHECKS: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
-    "system": (_is_text, "text"),
-    "history": (_is_history, "a list of Message"),
-    "max_tokens": (partial(_is_whole, least=1), "a whole number of 1 or more"),
-    "temperature": (partial(_is_number, least=0, most=2), "a number from 0 to 2"),
-    "timeout": (partial(_is_number, least=1e-9), "seconds above 0"),
-    "retries": (partial(_is_whole, least=0, most=10), "a whole number from 0 to 10"),
-    "params": (_is_mapping, "a mapping"),
-    "tags": (_is_mapping, "a mapping"),
-    "run_id": (_is_text, "text"),
-    "strategy": (_is_text, "text"),
-    "stage": (_is_text, "text"),
-    "sample": (partial(_is_whole, least=0), "a whole number of 0 or more"),
-}
+        if name not in OPTIONS:
+            raise ConfigError(f"A call takes no {name}=. {near(name, list(OPTIONS))}")
+        fault = None if value is None else OPTIONS[name].kind.fault(value)
+        if fault is not None:
+            raise ConfigError(f"{name}= {fault}.")
 
 
 def _check_text(name: str, text: object) -> None:

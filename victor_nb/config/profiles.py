@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
+from dataclasses import fields
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, cast
@@ -23,8 +23,9 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from victor_nb.config.document import Document
-from victor_nb.config.strategies import StageSpec, fault
-from victor_nb.errors import ConfigError, did_you_mean
+from victor_nb.config.request_options import RETRIES, SECONDS, TEXT, Params, RequestOptions, near, shown, whole
+from victor_nb.config.strategies import Stage, fault
+from victor_nb.errors import ConfigError
 from victor_nb.providers.spec import BUILT_IN, find_spec, unknown_provider
 
 if TYPE_CHECKING:
@@ -54,7 +55,10 @@ def _web_address(value: str) -> str:
 _BUILT_IN: Final[list[JsonValue]] = [*sorted(spec.name for spec in BUILT_IN)]
 Usd = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[\w.\-:/]+$")]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, SECONDS]
+
+
+_UNKNOWN_KEY: Final = {"extra_forbidden", "unexpected_keyword_argument"}  # of a model, of a dataclass
 
 
 class _Schema(BaseModel):
@@ -98,20 +102,17 @@ class Budgets(_Schema):
         return {"notebook": value} if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
-class ProfileSpec(_Schema):
+class ProfileSpec(_Schema, RequestOptions):  # pyright: ignore[reportGeneralTypeIssues] - it is frozen by its config
     """A provider, a model, and what to send with every prompt. Nothing is sent that is not given here."""
 
     provider: Annotated[str, AfterValidator(_provider), Field(json_schema_extra={"enum": _BUILT_IN})]
     model: Annotated[str, Field(min_length=1)]
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    system: str | None = None
     base_url: Annotated[str, AfterValidator(_web_address)] | None = None
     api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")] | None = None
     timeout: Timeouts = Timeouts()
-    retries: Annotated[int, Field(ge=0, le=10)] = 2
-    concurrency: Annotated[int, Field(ge=1)] | None = None
-    params: dict[str, Any] = Field(default_factory=dict[str, Any])
+    retries: Annotated[int, RETRIES] = 2
+    concurrency: Annotated[int | None, whole(1)] = None
+    params: Params = Field(default_factory=dict[str, object])  # a model does not inherit a dataclass's default factory
     prices: Prices | None = None
     fallback: tuple[str, ...] = ()
     allow_unpriced: bool = False
@@ -137,7 +138,7 @@ class ProfilesFile(_Schema):
     budget: Budgets = Budgets()
     ledger: str | None = None
     log_text: bool = False
-    strategies: dict[Name, list[StageSpec]] = Field(default_factory=dict[Name, list[StageSpec]])
+    strategies: dict[Name, list[Stage]] = Field(default_factory=dict[Name, list[Stage]])
 
 
 def read_profiles(path: Path) -> ProfilesFile:
@@ -165,9 +166,7 @@ def _check_names(document: Document, file: ProfilesFile) -> None:
         named += [(("strategies", name, number, "profile"), stage.profile) for number, stage in enumerate(stages)]
     for place, name in named:
         if name not in file.profiles:
-            close = did_you_mean(name, file.profiles)
-            hint = f"Did you mean {close!r}?" if close else f"Known: {', '.join(file.profiles)}."
-            raise ConfigError(document.at(place, f"no profile is called {name!r}. {hint}"))
+            raise ConfigError(document.at(place, f"no profile is called {name!r}. {near(name, list(file.profiles))}"))
 
 
 def _check_strategies(document: Document, file: ProfilesFile) -> None:
@@ -195,47 +194,47 @@ def make_profile(name: str, spec: dict[str, Any]) -> Profile:
 def _most_telling(error: ValidationError) -> ErrorDetails:
     """Return the finding to show: a misspelt key explains a missing one."""
     found = error.errors(include_url=False)
-    return next((detail for detail in found if detail["type"] == "extra_forbidden"), found[0])
+    return next((detail for detail in found if detail["type"] in _UNKNOWN_KEY), found[0])
 
 
 def _known_words(place: tuple[int | str, ...]) -> list[str]:
     """Return the keys that may stand beside the last part of a place in the file."""
     models: dict[str, type[BaseModel]] = {"timeout": Timeouts, "prices": Prices, "budget": Budgets}
     parents = place[:-1]
-    within: type[BaseModel] = StageSpec if parents[:1] == ("strategies",) else ProfileSpec
-    model = models.get(str(parents[-1]), within) if parents else ProfilesFile
+    if parents[:1] == ("strategies",):
+        return [each.name for each in fields(Stage)]
+    model = models.get(str(parents[-1]), ProfileSpec) if parents else ProfilesFile
     return list(model.model_fields)
 
 
+_FACTS: Final = {
+    "missing": "is missing",
+    "missing_argument": "is missing",  # of a dataclass
+    "too_short": "holds nothing. Add a profile: a name, and below it provider and model",
+}
+
+
 def _explain(document: Document, detail: ErrorDetails) -> str:
-    """Say in one line what pydantic found first."""
-    place, given, kind = detail["loc"], detail["input"], _kind(cast("object", detail["input"]))
-    match detail["type"]:
-        case "extra_forbidden":
-            words = _known_words(place)
-            close = did_you_mean(str(place[-1]), words)
-            fact = f"unknown key. {f'Did you mean {close!r}?' if close else 'Known: ' + ', '.join(words) + '.'}"
-        case "string_type" | "unknown_provider" if place and place[-1] == "provider":
-            fact = unknown_provider(given)
-        case "literal_error":
-            words = re.findall(r"'([^']*)'", str(detail.get("ctx", {}).get("expected", "")))
-            close = did_you_mean(str(given), words)
-            hint = f"Did you mean {close!r}?" if close else f"Known: {', '.join(words)}."
-            fact = f"{given!r} is unknown. {hint}"
-        case "missing":
-            fact = "is missing"
-        case "string_type" if given is not None and not isinstance(given, (list, dict)):
+    """Return what pydantic found first, in one line."""
+    place, given, found = detail["loc"], cast("object", detail["input"]), detail["type"]
+    if place[-1:] == ("provider",) and found in {"string_type", "unknown_provider"}:
+        return document.at(place, unknown_provider(given))
+    match found:
+        case "extra_forbidden" | "unexpected_keyword_argument":
+            fact = f"unknown key. {near(place[-1], _known_words(place))}"
+        case "option":
+            fact = detail["msg"]
+            if fact.startswith(f"takes {TEXT.words},") and isinstance(given, (int, float)):
+                fact += f'; write it in quotes: "{given}"'
+        case "string_type" if isinstance(given, (int, float)):
             fact = f'{given!r} is not text; write it in quotes: "{given}"'
-        case "too_short":
-            fact = "holds nothing. Add a profile: a name, and below it provider and model"
-        case "model_type" | "dict_type" if place and place[-1] in {"timeout", "budget"}:
-            fact = f"expected a number or a mapping, not {kind}"
-        case "model_type" | "dict_type":
-            fact = f"expected a mapping (key: value), not {kind}"
+        case "model_type" | "dict_type" | "dataclass_type":
+            either = "a number or a mapping" if place[-1:] in {("timeout",), ("budget",)} else "a mapping (key: value)"
+            fact = f"expected {either}, not {shown(given)}"
         case "string_pattern_mismatch":
             fact = f"{given!r} has a character that a name cannot have; use letters, digits, and . _ - : /"
         case _:
-            fact = f"{_sentence(detail['msg'])}, not {kind}"
+            fact = _FACTS.get(found) or f"{_sentence(detail['msg'])}, not {shown(given)}"
     return document.at(place, fact)
 
 
@@ -245,22 +244,11 @@ def _sentence(message: str) -> str:
     return message[:1].lower() + message[1:]
 
 
-def _kind(value: object) -> str:
-    """Name a value the way a YAML file shows it."""
-    match value:
-        case None:
-            return "nothing"
-        case list():
-            return "a list"
-        case dict():
-            return "a mapping"
-        case _:
-            return repr(value)
-
-
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of `profiles.yaml`, for editors."""
     schema = ProfilesFile.model_json_schema()
+    for part in schema["$defs"].values():
+        part["description"] = part["description"].partition("\n\n")[0]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "victor_nb profiles.yaml"}
 
 

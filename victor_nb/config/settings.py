@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from victor_nb.config.profiles import Budgets, Profile, ProfilesFile
-    from victor_nb.config.strategies import StageSpec
+    from victor_nb.config.strategies import Stage
 
 FILE_NAME: Final = "profiles.yaml"
 _SECRET_NAME: Final = re.compile(r"(API_KEY|_TOKEN|_SECRET|_PASSWORD)$")
@@ -61,7 +61,7 @@ class Settings:
         return self._file.budget
 
     @property
-    def strategies(self) -> Mapping[str, Sequence[StageSpec]]:
+    def strategies(self) -> Mapping[str, Sequence[Stage]]:
         """The strategies that the file describes, by name, each a list of stages."""
         return self._file.strategies
 

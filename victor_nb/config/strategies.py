@@ -1,18 +1,37 @@
-"""The schema of `strategies:` in `profiles.yaml`: a list of stages for each name."""
+"""A stage of a strategy as data, for YAML and for Python, and the rules by which stages fit together."""
 
 from __future__ import annotations
 
+import inspect
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Protocol, cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, ValidationError
+from pydantic.dataclasses import dataclass
 
-from victor_nb.errors import PromptError, did_you_mean
+from victor_nb.config.request_options import (
+    SAMPLES,
+    TEXT,
+    Kind,
+    Option,
+    RequestOptions,
+    near,
+    sentence,
+    shown,
+    whole,
+    word,
+)
+from victor_nb.errors import ConfigError, PromptError
 from victor_nb.templates import fill, places
+from victor_nb.values import Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator
 
+T = TypeVar("T")
 BEFORE: Final = ("items", "best", "previous")
 """What stands for the stage before: all that it kept as a numbered list, the first of it, its answer word for word."""
 RESERVED: Final = ("task", *BEFORE, "sample", "n", "keep")
@@ -23,73 +42,175 @@ _OLD: Final = re.compile(rf"(?<![{{\\]){{({_NAME})}}")  # how places were writte
 _OLD_ESCAPE: Final = re.compile(rf"(?<!{{)\\({{({_NAME})}})")
 
 
-def _acceptance(value: object) -> object:
-    """Let through what decides whether an answer will do: a regular expression, a JSON schema, a count of votes."""
-    match value:
-        case str():
-            return _pattern(value)
-        case None | dict():
-            return cast("object", value)
-        case int() if not isinstance(value, bool) and value >= 1:
-            return value
-        case _:
-            msg = "must be a regular expression, a JSON schema, or how many samples must agree"
-            raise ValueError(msg)
+class Check(Protocol):
+    """A rule that an answer passes or not."""
+
+    def passes(self, answer: str, *, task: str = "") -> bool:
+        """Tell whether an answer to a task passes."""
+        ...
 
 
-def _pattern(value: str) -> str:
+class Vote(Protocol):
+    """A rule that looks at all samples of a stage."""
+
+    @property
+    def at_least(self) -> int:
+        """How many samples must agree."""
+        ...
+
+    def winner(self, answers: Sequence[str]) -> int | None:
+        """Return which of the answers is accepted; None for none."""
+        ...
+
+
+Choice: TypeAlias = str | int | Iterable[str | int]
+Select: TypeAlias = Literal["rank", "vote"] | Callable[[tuple[str, ...]], Choice]
+Parse: TypeAlias = Literal["text", "item", "list", "code", "json"] | Callable[[str], str | Iterable[str]]
+Acceptance: TypeAlias = Callable[[Reply], object] | Mapping[str, Any] | str | re.Pattern[str] | int | Check | Vote
+"""What a stage's `accept` may be."""
+
+
+class _WordOrFunction(Kind):
+    """One of a few words, or, in Python, a function."""
+
+    def fault(self, value: object) -> str | None:
+        if callable(value) or self.fits(value):
+            return None
+        return f"{value!r} is unknown. {near(value, self.choices)}" if isinstance(value, str) else super().fault(value)
+
+
+class _Acceptance(Kind):
+    """A rule by which an answer is accepted."""
+
+    def fault(self, value: object) -> str | None:
+        if inspect.iscoroutinefunction(value):
+            return "takes a plain function: what an async one returns is always true. Leave async out"
+        if isinstance(value, bool) or not self.fits(value):
+            return f"takes {self.words}, not {shown(value)}"
+        if isinstance(value, int) and value < 1:
+            return f"takes {self.words}: at least one sample must agree, not {value}"
+        return pattern_fault(value) if isinstance(value, str) else schema_fault(value)
+
+
+def pattern_fault(value: str) -> str | None:
+    """Return what is wrong with a regular expression; None if it is one."""
     try:
         re.compile(value)
     except re.error as error:
-        msg = f"must be a regular expression ({error})"
-        raise ValueError(msg) from None
-    return value
+        return f"takes a regular expression, which {shown(value)} is not: {error}"
+    return None
 
 
-class StageSpec(BaseModel):
-    """One stage: which profile does what, how many times, and what is kept. See `victor_nb.workflows.stages.Stage`."""
+def schema_fault(value: object) -> str | None:
+    """Return what is wrong with a mapping that is to be a JSON schema; None if it is one, or no mapping."""
+    if not isinstance(value, Mapping):
+        return None
+    from jsonschema.exceptions import SchemaError  # noqa: PLC0415 - 40 ms that few need
+    from jsonschema.validators import Draft202012Validator, validator_for  # noqa: PLC0415
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    name: str
-    profile: str
-    prompt: str
-    n: Annotated[int, Field(ge=1, le=1000)] = 1
-    keep: Annotated[int, Field(ge=1)] | None = None
-    select: Literal["rank", "vote"] | None = None
-    parse: Literal["text", "item", "list", "code", "json"] = "text"
-    needs: list[str] = Field(default_factory=list[str])
-    adds_to: str | None = None
-    accept: Annotated[Any, AfterValidator(_acceptance)] = None
-    system: str | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    params: dict[str, Any] = Field(default_factory=dict[str, Any])
+    schema = dict(cast("Mapping[str, Any]", value))
+    try:
+        validator_for(schema, default=Draft202012Validator).check_schema(schema)
+    except SchemaError as error:
+        return f"takes a JSON schema, which this mapping is not: {error.message}"
+    return None
 
 
-SELECTIONS: Final = ("rank", "vote")
-PARSERS: Final = ("text", "item", "list", "code", "json")
+def _decides(value: object) -> bool:
+    plain = isinstance(value, (str, int, Mapping, re.Pattern))
+    return plain or callable(value) or hasattr(value, "passes") or hasattr(value, "winner")
 
 
-class Blueprint(Protocol):
-    """A stage, as far as it is to be checked."""
+_SELECT: Final = _WordOrFunction(**vars(word("rank", "vote")))
+_PARSE: Final = _WordOrFunction(**vars(word("text", "item", "list", "code", "json")))
+_ACCEPT: Final = _Acceptance("a regular expression, a JSON schema, a count of samples or a function", _decides)
+
+
+def _names(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+def _in_one_line(made: type[T]) -> type[T]:
+    """Have a pydantic dataclass refuse its arguments in one line, with an error of ours."""
+    make = made.__init__
+
+    @wraps(make)
+    def __init__(self: T, *args: object, **kwargs: object) -> None:  # noqa: N807 - it stands in its place
+        try:
+            make(self, *args, **kwargs)
+        except ValidationError as error:
+            raise ConfigError(_refusal(error, kwargs.get("name", args[0] if args else None))) from None
+
+    setattr(made, "__init__", __init__)  # noqa: B010 - pyright knows no constructor that is set
+    return made
+
+
+def _refusal(error: ValidationError, name: object) -> str:
+    detail = error.errors(include_url=False)[0]
+    what, of = str(detail["loc"][-1]), f"Stage {name!r}" if isinstance(name, str) else "Stage"
+    match detail["type"]:
+        case "missing_argument":
+            return f"{of}: {what} is missing."
+        case "unexpected_keyword_argument":
+            return f"{of} takes no {what}=. {near(what, [each.name for each in fields(Stage)])}"
+        case "option":
+            return sentence(f"{of}: {what} {detail['msg']}")
+        case _:
+            return f"{of}: {what} takes names of stages, not {shown(cast('object', detail['input']))}."
+
+
+@_in_one_line
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Stage(RequestOptions):
+    r"""One stage of a strategy: which profile does what, how many times, and what is kept.
+
+    A prompt is a template, as in cells: `{{ task }}`; the name of an earlier stage, such as `{{ draft }}`, for what it
+    kept (one item as it is, several as a numbered list); and for the stage just before, `{{ items }}` (what it kept, as
+    a numbered list), `{{ best }}` (the first of that) and `{{ previous }}` (its answer, word for word). `{{ sample }}`,
+    `{{ n }}` and `{{ keep }}` are this stage's numbers. All take filters: `{{ draft | truncate(4000) }}`.
+
+    A stage starts when the stages that its prompt has places for have ended, so stages that do not need each other run
+    at once. The fields of `RequestOptions` are sent with its calls; what is None is the profile's.
+
+    Attributes:
+        name: What it is called in prompts, in the ledger and in charts.
+        profile: Who is asked.
+        prompt: What is asked.
+        n: How many times; samples of one stage run at once.
+        keep: How many items go on, at the most. None: one where something selects, else all.
+        select: `rank` reads this stage's answer as a ranking of the items that its prompt shows, and keeps the best of
+            these (several samples: by Borda count). `vote` keeps the answers that most samples gave. A function gets
+            this stage's items and returns those to keep, as texts or as positions from 0, best first. None keeps the
+            first.
+        parse: What an item is: `text` a whole answer, `item` the same without the number or bullet that it may begin
+            with, `list` an entry of the list that an answer is, `code` what stands in its code fences, `json` its JSON
+            value; or a function of the text that returns one item or several.
+        needs: Stages to wait for beyond those in the prompt.
+        adds_to: The stage whose text this one's is about (a review, tests): the final answer is that text, then this
+            one under a heading; unless this one begins with the word APPROVED, which adds nothing.
+        accept: Ends the strategy here when it says yes: a function of the best reply, a regular expression that its
+            text must contain, a JSON schema that it must match, or how many samples must agree. A stage with `accept`
+            that fails hands on to the next.
+
+    Raises:
+        ConfigError: A field is not of its kind; one line says which.
+    """
+
+    name: Annotated[str, Option(TEXT, "what it is called in prompts, in the ledger and in charts")]
+    profile: Annotated[str, Option(TEXT, "who is asked")]
+    prompt: Annotated[str, Option(TEXT, "what is asked: a template with {{ task }} and the names of earlier stages")]
+    n: Annotated[int, Option(SAMPLES, "samples, all at once")] = 1
+    keep: Annotated[int | None, Option(whole(1), "items that go on, at the most")] = None
+    select: Annotated[Select | None, Option(_SELECT, "how the items that go on are chosen")] = None
+    parse: Annotated[Parse, Option(_PARSE, "what an item of an answer is")] = "text"
+    needs: Annotated[tuple[str, ...], BeforeValidator(_names)] = ()
+    adds_to: Annotated[str | None, Option(TEXT, "the stage whose answer this one's is added to")] = None
+    accept: Annotated[Acceptance | None, Option(_ACCEPT, "ends the strategy here if an answer satisfies it")] = None
 
     @property
-    def name(self) -> str: ...  # noqa: D102 - what they are is said in `workflows.stages.Stage`
-    @property
-    def prompt(self) -> str: ...  # noqa: D102
-    @property
-    def n(self) -> int: ...  # noqa: D102
-    @property
-    def keep(self) -> int | None: ...  # noqa: D102
-    @property
-    def select(self) -> object: ...  # noqa: D102
-    @property
-    def parse(self) -> object: ...  # noqa: D102
-    @property
-    def needs(self) -> Sequence[str]: ...  # noqa: D102
-    @property
-    def adds_to(self) -> str | None: ...  # noqa: D102
+    def wanted(self) -> int | None:
+        """How many items go on at the most; None: all."""
+        return 1 if self.keep is None and self.select is not None else self.keep
 
 
 class Fault(NamedTuple):
@@ -100,7 +221,7 @@ class Fault(NamedTuple):
     fact: str
 
 
-def fault(stages: Sequence[Blueprint]) -> Fault | None:
+def fault(stages: Sequence[Stage]) -> Fault | None:
     """Return the first thing that is wrong with a list of stages, or None."""
     if not stages:
         return Fault(None, "", "has no stage. Give it one at least: a name, a profile and a prompt")
@@ -115,7 +236,7 @@ def fault(stages: Sequence[Blueprint]) -> Fault | None:
     return first
 
 
-def needed(stage: Blueprint, earlier: Sequence[str]) -> tuple[str, ...]:
+def needed(stage: Stage, earlier: Sequence[str]) -> tuple[str, ...]:
     """Return the earlier stages that a stage waits for: those that its prompt has places for, and those it names."""
     named = _places(stage, earlier)
     last = earlier[-1:] if any(name in BEFORE for name in named) else ()
@@ -123,7 +244,7 @@ def needed(stage: Blueprint, earlier: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in earlier if name in last or name in listed)
 
 
-def ranked(stage: Blueprint, earlier: Sequence[str]) -> str | None:
+def ranked(stage: Stage, earlier: Sequence[str]) -> str | None:
     """Return the stage whose items a stage ranks: the one that its prompt shows."""
     named = next((name for name in _places(stage, earlier) if name in (*BEFORE, *earlier)), None)
     return earlier[-1] if named in BEFORE and earlier else named
@@ -134,23 +255,17 @@ def plain(prompt: str, known: Collection[str]) -> str:
     return _OLD_ESCAPE.sub(lambda found: found[1] if found[2] in known else found[0], prompt)
 
 
-def _places(stage: Blueprint, earlier: Sequence[str]) -> tuple[str, ...]:
+def _places(stage: Stage, earlier: Sequence[str]) -> tuple[str, ...]:
     return places(stage.prompt, dict.fromkeys((*RESERVED, *earlier)))
 
 
-def _faults(stage: Blueprint, earlier: Sequence[str], stages: Sequence[Blueprint]) -> Iterator[tuple[str, str]]:
+def _faults(stage: Stage, earlier: Sequence[str], stages: Sequence[Stage]) -> Iterator[tuple[str, str]]:
     yield from (("name", fact) for fact in _about_name(stage.name, earlier))
     yield from (("prompt", fact) for fact in _about_prompt(stage, earlier, [each.name for each in stages]))
     named = [("needs", name) for name in stage.needs] + ([("adds_to", stage.adds_to)] if stage.adds_to else [])
-    for field, name in named:
+    for where, name in named:
         if name not in earlier:
-            yield field, f"no earlier stage is called {name!r}. {_hint(name, earlier)}"
-    for field, number in (("n", stage.n), ("keep", stage.keep)):
-        if number is not None and number < 1:
-            yield field, f"{number} is not a number of 1 or more"
-    for field, word, known in (("select", stage.select, SELECTIONS), ("parse", stage.parse, PARSERS)):
-        if isinstance(word, str) and word not in known:
-            yield field, f"{word!r} is unknown. {_hint(word, known)}"
+            yield where, f"no earlier stage is called {name!r}. {near(name, earlier)}"
     if stage.select == "rank" and ranked(stage, earlier) is None:
         yield "select", "there is nothing to rank. Put {{ items }} or an earlier stage's name in braces into the prompt"
 
@@ -164,7 +279,7 @@ def _about_name(name: str, earlier: Sequence[str]) -> Iterator[str]:
         yield f"two stages are called {name!r}. Rename one"
 
 
-def _about_prompt(stage: Blueprint, earlier: Sequence[str], names: Sequence[str]) -> Iterator[str]:
+def _about_prompt(stage: Stage, earlier: Sequence[str], names: Sequence[str]) -> Iterator[str]:
     if not stage.prompt.strip():
         yield "is empty"
     known = dict.fromkeys((*RESERVED, *names), "")
@@ -182,8 +297,3 @@ def _about_prompt(stage: Blueprint, earlier: Sequence[str], names: Sequence[str]
         fill(stage.prompt, known)
     except PromptError as error:
         yield str(error)
-
-
-def _hint(word: str, known: Sequence[str]) -> str:
-    close = did_you_mean(word, known)
-    return f"Did you mean {close!r}?" if close else f"Known: {', '.join(known) or 'none'}."

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from victor_nb.config.strategies import Stage
 from victor_nb.errors import ConfigError
 from victor_nb.money import exact_sum, usd
 from victor_nb.values import Usage
-from victor_nb.workflows.stages import Stage
 from victor_nb.workflows.strategies import Strategy
 from victor_nb.workflows.what_if import find_tariff, reprice
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
+from victor_nb.config.strategies import pattern_fault, schema_fault
 from victor_nb.errors import ConfigError
 from victor_nb.workflows.lists import find_json, key, spoken
 
@@ -18,24 +18,11 @@ if TYPE_CHECKING:
 
     from jsonschema.protocols import Validator
 
+    from victor_nb.config.strategies import Acceptance, Check
     from victor_nb.values import Reply
-
-Acceptance: TypeAlias = (
-    "Callable[[Reply], object] | Mapping[str, Any] | str | re.Pattern[str] | int | Check | Agreement"
-)
-"""What a stage's `accept` may be."""
-
 
 FAULTS: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError)
 """What a function of the user's makes of an answer that it did not expect."""
-
-
-class Check(Protocol):
-    """A rule that an answer passes or not."""
-
-    def passes(self, answer: str, *, task: str = "") -> bool:
-        """Tell whether an answer to a task passes."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -73,10 +60,9 @@ class Regex:
         Raises:
             ConfigError: Where it goes wrong.
         """
-        try:
-            re.compile(self.pattern)
-        except re.error as error:
-            raise ConfigError(f"{self.pattern!r} is no regular expression: {error}.") from None
+        fault = pattern_fault(self.pattern) if isinstance(self.pattern, str) else None
+        if fault is not None:
+            raise ConfigError(f"Regex {fault}.")
 
     def passes(self, answer: str, *, task: str = "") -> bool:  # noqa: ARG002 - the same for all tasks
         """Tell whether an answer contains the pattern."""
@@ -96,12 +82,9 @@ class JsonSchema:
         Raises:
             ConfigError: Where it goes wrong.
         """
-        from jsonschema.exceptions import SchemaError  # noqa: PLC0415 - with the next
-
-        try:
-            type(self._validator).check_schema(dict(self.schema))
-        except SchemaError as error:
-            raise ConfigError(f"That is no JSON schema: {error.message}.") from None
+        fault = schema_fault(self.schema)
+        if fault is not None:
+            raise ConfigError(f"JsonSchema {fault}.")
 
     @cached_property
     def _validator(self) -> Validator:
@@ -180,22 +163,3 @@ def as_check(rule: object) -> Check | None:
     if isinstance(rule, Mapping):
         return JsonSchema(cast("Mapping[str, Any]", rule))
     return cast("Check", rule) if hasattr(rule, "passes") else None
-
-
-def check_rule(rule: object) -> None:
-    """Refuse what no stage can be accepted by.
-
-    Raises:
-        ConfigError: It is none of the things that `accept` may be.
-    """
-    if inspect.iscoroutinefunction(rule):
-        raise ConfigError("accept= takes a plain function: what an async one returns is always true. Leave async out.")
-    if isinstance(rule, int) and not isinstance(rule, bool) and rule < 1:
-        raise ConfigError(f"accept={rule}: at least one sample must agree.")
-    if isinstance(rule, bool) or not (
-        rule is None or callable(rule) or isinstance(rule, (int, Agreement)) or as_check(rule) is not None
-    ):
-        raise ConfigError(
-            f"accept={rule!r} decides nothing. Give a function of the reply, a regular expression, a JSON schema, "
-            "or how many samples must agree."
-        )

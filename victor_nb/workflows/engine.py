@@ -8,6 +8,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Final, cast
 from uuid import uuid4
 
+from victor_nb.calls.request import SENT, settle
 from victor_nb.config.strategies import needed, plain
 from victor_nb.errors import BudgetError, PromptError, VictorError
 from victor_nb.templates import fill
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from victor_nb.calls.request import CallOptions
+    from victor_nb.config.strategies import Stage
     from victor_nb.workflows.orchestrator_pool import OrchestratorPool
-    from victor_nb.workflows.stages import Stage
 
 
 def prompt_for(stage: Stage, task: str, earlier: Sequence[Work], sample: int) -> str:
@@ -41,24 +42,11 @@ def prompt_for(stage: Stage, task: str, earlier: Sequence[Work], sample: int) ->
     return fill(plain(stage.prompt, values), values)
 
 
-def options_for(stage: Stage, options: CallOptions, *, run_id: str, strategy: str, sample: int) -> CallOptions:
-    """Return what a stage's calls are sent with: its own settings, else those of the run."""
-    settled: CallOptions = {
-        **options,
-        "run_id": run_id,
-        "strategy": strategy,
-        "stage": stage.name,
-        "sample": sample,
-    }
-    if stage.system is not None:
-        settled["system"] = stage.system
-    if stage.max_tokens is not None:
-        settled["max_tokens"] = stage.max_tokens
-    if stage.temperature is not None:
-        settled["temperature"] = stage.temperature
-    if stage.params:
-        settled["params"] = {**options.get("params", {}), **stage.params}
-    return settled
+def options_for(stage: Stage, options: CallOptions, **origin: object) -> CallOptions:
+    """Return what a stage's calls are sent with: its own settings, else those of the run; and where they belong."""
+    own = {name: value for name in SENT if (value := getattr(stage, name)) is not None}
+    params = {**(options.get("params") or {}), **stage.params}
+    return cast("CallOptions", {**options, **own, "params": params, "stage": stage.name, **origin})
 
 
 _GRACE: Final = 1.0  # seconds that stopped calls have to close their sockets and write their rows
@@ -83,7 +71,7 @@ class Engine:
 
     Raises:
         PromptError: The task is empty.
-        VictorError: A profile cannot be asked.
+        VictorError: A profile cannot be asked, or not with these options.
     """
 
     def __init__(
@@ -111,6 +99,8 @@ class Engine:
         self.accepted: Work | None = None
         self.clock = Clock()
         self._orchestrators = {stage.profile: pool.get_orchestrator(_meant(stage.profile, pool)) for stage in stages}
+        for stage in stages:
+            settle(self._orchestrators[stage.profile].profile, options_for(stage, options))
         self.options = options
         self._stream = stream
         self._refused: BudgetError | None = None

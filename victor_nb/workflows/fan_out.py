@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, cast, get_args
 from uuid import uuid4
 
+from victor_nb.config.request_options import SAMPLES
 from victor_nb.errors import BudgetError, ConfigError, FanOutError, VictorError, VictorInterrupted
 from victor_nb.money import Total, usd
 from victor_nb.reports.charts import plot
@@ -368,5 +369,6 @@ def check_fan_out(prompts: Sequence[object], profiles: Sequence[str], n: int) ->
     twice = next((name for index, name in enumerate(profiles) if name in profiles[:index]), None)
     if twice is not None:
         raise ConfigError(f"{twice!r} is named twice. For several samples of it, use n=2.")
-    if n < 1:
-        raise ConfigError(f"n={n}: a fan-out takes at least one sample of each.")
+    fault = SAMPLES.fault(n)
+    if fault is not None:
+        raise ConfigError(f"n= {fault}.")

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from victor_nb.accounting.budget import Limit
     from victor_nb.calls.request import CallOptions
+    from victor_nb.config.strategies import Stage
     from victor_nb.loop import Job
     from victor_nb.workflows.engine import Engine
     from victor_nb.workflows.progress import Progress
     from victor_nb.workflows.runs import StrategyRun
-    from victor_nb.workflows.stages import Stage
 
 _GRACE: Final = 1.5  # seconds that a stopped run has to close its sockets and write its rows
 

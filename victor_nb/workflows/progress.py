@@ -14,8 +14,8 @@ from victor_nb.workflows.lists import numbered, spoken
 if TYPE_CHECKING:
     from decimal import Decimal
 
+    from victor_nb.config.strategies import Stage
     from victor_nb.workflows.fan_out import Lane
-    from victor_nb.workflows.stages import Stage
 
 StageState: TypeAlias = Literal["waiting", "running", "done", "failed", "refused", "stopped", "skipped"]
 

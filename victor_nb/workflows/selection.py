@@ -14,8 +14,8 @@ from victor_nb.workflows.ranking import choose
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from victor_nb.config.strategies import Choice, Stage
     from victor_nb.workflows.progress import Work
-    from victor_nb.workflows.stages import Choice, Stage
 
 
 class Read(NamedTuple):

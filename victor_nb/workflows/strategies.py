@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, Unpack
 
-from victor_nb.config.strategies import fault
+from victor_nb.config.request_options import sentence
+from victor_nb.config.strategies import Stage, fault
 from victor_nb.errors import ConfigError, did_you_mean
 from victor_nb.runtime import current
 from victor_nb.workflows.checks import Agreement
@@ -19,15 +20,14 @@ from victor_nb.workflows.engine import Engine
 from victor_nb.workflows.job import Keeping, StrategyJob, bar
 from victor_nb.workflows.orchestrator_pool import kernel_pool
 from victor_nb.workflows.runs import collect
-from victor_nb.workflows.stages import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from victor_nb.calls.request import CallOptions
     from victor_nb.config.settings import Settings
+    from victor_nb.config.strategies import Acceptance
     from victor_nb.values import Reply
-    from victor_nb.workflows.checks import Acceptance
     from victor_nb.workflows.orchestrator_pool import OrchestratorPool
     from victor_nb.workflows.runs import StrategyRun
 
@@ -132,7 +132,7 @@ class Strategy:
         if wrong is not None:
             number, field, fact = wrong
             where = "" if number is None else f" stage {self.stages[number].name!r}, {field}:"
-            raise ConfigError(f"Strategy {name!r}:{where} {fact}{'' if fact.endswith(('?', '.')) else '.'}")
+            raise ConfigError(sentence(f"Strategy {name!r}:{where} {fact}"))
 
     async def run(
         self,
@@ -352,7 +352,7 @@ def find_strategy(name: str, settings: Settings | None = None) -> Strategy:
     """
     written = (settings or current().settings).strategies
     if name in written:
-        return Strategy(name, [Stage.from_spec(spec) for spec in written[name]])
+        return Strategy(name, written[name])
     if name in BUILT_IN:
         return BUILT_IN[name]()
     known = [*written, *BUILT_IN]

@@ -1,0 +1,269 @@
+"""The table of request options: what a profile, a stage, a call and a cell may send beside the prompt.
+
+An option is one field of `RequestOptions`, and the annotation of the field is its row: which values it takes, what it
+is for, and an example. Profiles and stages inherit the fields; calls, the magic's grammar, help, completion, the panel
+and the JSON schema read the rows. To add an option: its field and, for type checkers, its key in `RequestKeywords`;
+where it changes the body of a request, a field of `values.ChatRequest` and a line in each provider that sends it. A
+provider that does not take it says so in the `refuses` of its Spec.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict, TypeVar, cast, get_args, get_type_hints
+
+from victor_nb.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+    from pydantic_core import CoreSchema
+
+T = TypeVar("T")
+_LARGEST: Final = 1 << 53  # the last whole number that every JSON reader keeps exact
+_LONGEST: Final = 40  # characters of a value that fit into a line beside what is wrong with it
+
+
+def _as_given(value: T) -> T:
+    return value
+
+
+@dataclass(frozen=True)
+class Kind:
+    """The values that an option takes: one check in one wording, for YAML, Python and a magic line.
+
+    Attributes:
+        words: What it takes, such as "a number from 0 to 2".
+        fits: Tells whether a value is one.
+        schema: The same as a JSON schema.
+        read: Turns what a magic line gives into a value; what cannot be one is returned as it is.
+        convert: Turns a fitting value into the type that is kept.
+        choices: The words that it takes, where these are few.
+    """
+
+    words: str
+    fits: Callable[[object], bool]
+    schema: Mapping[str, object] = field(default_factory=dict[str, object])
+    read: Callable[[object], object] = _as_given
+    convert: Callable[[Any], object] = _as_given
+    choices: tuple[str, ...] = ()
+
+    def fault(self, value: object) -> str | None:
+        """Return what is wrong with a value, as the end of a sentence that begins with the option; None if it fits."""
+        return None if self.fits(value) else f"takes {self.words}, not {shown(value)}"
+
+    def __get_pydantic_core_schema__(self, source: object, _: GetCoreSchemaHandler) -> CoreSchema:
+        from pydantic_core import PydanticCustomError, core_schema  # noqa: PLC0415 - calls need no pydantic
+
+        def check(value: object) -> object:
+            fault = self.fault(value)
+            if fault is not None:
+                raise PydanticCustomError("option", "{fault}", {"fault": fault})
+            return self.convert(value)
+
+        schema = core_schema.no_info_plain_validator_function(check)
+        return core_schema.nullable_schema(schema) if type(None) in get_args(source) else schema
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, _: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [dict(self.schema), {"type": "null"}]} if core["type"] == "nullable" else dict(self.schema)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One row of a table of options.
+
+    Attributes:
+        kind: The values that it takes.
+        help: What it is for, briefly.
+        example: A value, as a magic line says it.
+        settable: Whether `%victor set` takes it as a default.
+        label: What the panel's field for it is called; empty where the panel has none.
+        droppable: Whether it is left out, with a note, where a model does not take it, instead of being refused.
+    """
+
+    kind: Kind
+    help: str
+    example: str = ""
+    settable: bool = False
+    label: str = ""
+    droppable: bool = False
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return self.kind.__get_pydantic_core_schema__(source, handler)
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"description": self.help, **self.kind.__get_pydantic_json_schema__(core, handler)}
+
+
+def rows(table: type) -> dict[str, Option]:
+    """Return the options that a class declares by its annotations, its own before those that it inherits."""
+    hints = get_type_hints(table, include_extras=True)
+    names = dict.fromkeys(name for each in table.__mro__ for name in inspect.get_annotations(each))
+    found = ((name, getattr(hints[name], "__metadata__", (None,))[0]) for name in names)
+    return {name: row for name, row in found if isinstance(row, Option)}
+
+
+def shown(value: object) -> str:
+    """Return a value in a few words; of an object only its type, since it may hold anything."""
+    match value:
+        case None:
+            return "nothing"
+        case str() | int() | float():
+            text = repr(value)
+            return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+        case list():
+            return "a list"
+        case Mapping():
+            return "a mapping" if _is_mapping(cast("object", value)) else "a mapping with other keys"
+        case _:
+            return f"a value of type {type(value).__name__}"
+
+
+def sentence(text: str) -> str:
+    """Return a text with the full stop that it may lack."""
+    return text if text.endswith((".", "?")) else f"{text}."
+
+
+# --- kinds of values ---
+
+
+def whole(least: int, most: int = _LARGEST) -> Kind:
+    """Return the kind of whole numbers in a range."""
+    limited = most < _LARGEST
+
+    def fits(value: object) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+    def read(value: object) -> object:
+        plain = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= len(str(_LARGEST))
+        return int(value) if isinstance(value, str) and plain else value
+
+    words = f"a whole number from {least} to {most}" if limited else f"a whole number of {least} or more"
+    return Kind(words, fits, {"type": "integer", "minimum": least, **({"maximum": most} if limited else {})}, read)
+
+
+def _is_number(value: object, least: float, most: float = _LARGEST) -> bool:
+    """Tell whether a value is a number in a range; NaN is in none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= most
+
+
+def _read_number(value: object) -> object:
+    """Read a number as Python does, but for underscores; `nan` and `inf` are read, and then do not fit."""
+    try:
+        return float(value) if isinstance(value, str) and value.isascii() and "_" not in value else value
+    except ValueError:
+        return value
+
+
+def number(least: float, most: float) -> Kind:
+    """Return the kind of numbers in a range."""
+    return Kind(
+        f"a number from {least:g} to {most:g}",
+        lambda value: _is_number(value, least, most),
+        {"type": "number", "minimum": least, "maximum": most},
+        _read_number,
+        float,
+    )
+
+
+def word(*choices: str) -> Kind:
+    """Return the kind of a few words."""
+    listed = ", ".join(choices[:-1])
+    return Kind(
+        f"{listed} or {choices[-1]}",
+        lambda value: isinstance(value, str) and value in choices,
+        {"enum": list(choices), "type": "string"},
+        choices=choices,
+    )
+
+
+def near(value: object, known: Sequence[str]) -> str:
+    """Return a hint at the right word, as a sentence."""
+    close = did_you_mean(value, known) if isinstance(value, str) else None
+    return f"Did you mean {close!r}?" if close else f"Known: {', '.join(known) or 'none'}."
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(name, str) for name in cast("Mapping[object, object]", value))
+
+
+def _read_tags(value: object) -> object:
+    """Read `name:value` pairs that commas separate; those of a dict become text."""
+    if isinstance(value, Mapping):
+        return {str(name): str(each) for name, each in cast("Mapping[object, object]", value).items()}
+    parts = [part.partition(":") for part in value.split(",")] if isinstance(value, str) else []
+    right = all(name.strip() and colon and each.strip() for name, colon, each in parts)
+    return {name.strip(): each.strip() for name, _, each in parts} if parts and right else value
+
+
+TEXT: Final = Kind("text", _is_text, {"type": "string"})
+SECONDS: Final = Kind(
+    "seconds above 0",
+    lambda value: _is_number(value, 1e-9),
+    {"type": "number", "exclusiveMinimum": 0},
+    _read_number,
+    float,
+)
+MAPPING: Final = Kind("a mapping with text as keys", _is_mapping, {"type": "object", "additionalProperties": True})
+TAGS: Final = Kind("a mapping, such as name:value", _is_mapping, {"type": "object"}, _read_tags)
+RETRIES: Final = whole(0, 10)
+SAMPLES: Final = whole(1, 1000)
+
+
+# --- the table ---
+
+
+Params = Annotated[Mapping[str, object], Option(MAPPING, "anything else that the provider takes", "$settings")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestOptions:
+    """What a profile, a stage, a call and a cell may send beside the prompt; nothing is sent that is None."""
+
+    system: Annotated[
+        str | None,
+        Option(TEXT, "the system prompt", "$instructions", settable=True, label="System prompt"),
+    ] = None
+    max_tokens: Annotated[
+        int | None,
+        Option(whole(1), "the longest answer, in tokens", "500", settable=True, label="Max tokens"),
+    ] = None
+    temperature: Annotated[
+        float | None,
+        Option(
+            number(0, 2),
+            "a request: it is left out where a model takes none",
+            "0.2",
+            settable=True,
+            label="Temperature",
+            droppable=True,
+        ),
+    ] = None
+    params: Params = field(default_factory=dict[str, object])
+
+
+class RequestKeywords(TypedDict, total=False):
+    """The fields of `RequestOptions`, as keywords of a call; None overrides what the profile says."""
+
+    system: str | None
+    max_tokens: int | None
+    temperature: float | None
+    params: Mapping[str, object] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallSettings(RequestOptions):
+    """What a call and a cell may set beyond that."""
+
+    timeout: Annotated[
+        float | None, Option(SECONDS, "seconds for the whole call, retries included", "60", settable=True)
+    ] = None
+    retries: Annotated[int | None, Option(RETRIES, "further attempts after a failure that may pass", "2")] = None
+    tags: Annotated[Mapping[str, str], Option(TAGS, "words of your own for the ledger", "team:search")] = field(
+        default_factory=dict[str, str]
+    )
