@@ -80,16 +80,20 @@ class Real(httpx2.AsyncBaseTransport):
     """
 
     def __init__(self, *, context: Callable[[], ssl.SSLContext], proxy: str | None = None) -> None:
+        # Now and not at the first request, and by this form of the statement, which waits for a package that another
+        # thread is importing (`from package.part import` does not): it brings the older httpx, which openai's SDK looks
+        # up in `sys.modules` at every step, and takes for whole while it is half imported.
+        import httpx_aiohttp.httpx2  # noqa: PLC0415 - aiohttp is slow to import
+
+        self._make = httpx_aiohttp.httpx2.AiohttpTransport
         self._context = context
         self._proxy = proxy
         self._inner: httpx2.AsyncBaseTransport | None = None
 
     def _open(self) -> httpx2.AsyncBaseTransport:
-        from httpx_aiohttp.httpx2 import AiohttpTransport  # noqa: PLC0415 - aiohttp is slow to import
-
         context = self._context()
         proxy = httpx2.Proxy(self._proxy) if self._proxy else None
-        return AiohttpTransport(verify=context, proxy=proxy, client=partial(_session, context))
+        return self._make(verify=context, proxy=proxy, client=partial(_session, context))
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send one request.

@@ -1,0 +1,93 @@
+"""The first call of a kernel, while a thread still imports what it needs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from servers import OPENAI, Answer, Server
+from workbench import CANARY, write_profiles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# The warm-up stands still in the middle of the older httpx, which is then in sys.modules and half of it.
+STANDING = """
+import os, signal, sys, threading, time
+from importlib.abc import MetaPathFinder
+from importlib.machinery import PathFinder
+
+reached, opened = threading.Event(), threading.Event()
+
+class Gate(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if reached.is_set() or not name.startswith("httpx."):
+            return None
+        spec = PathFinder.find_spec(name, path)
+        go_on = spec.loader.exec_module
+
+        def exec_module(module):
+            reached.set()
+            opened.wait(60)
+            go_on(module)
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+sys.meta_path.insert(0, Gate())
+from victor_nb import Agent, session
+threading.Thread(target=session().warm_up, daemon=True).start()
+assert reached.wait(60), "nothing imports the older httpx any more: this test is no longer needed"
+assert not hasattr(sys.modules["httpx"], "Timeout")
+"""
+ASKED = """
+threading.Timer(0.3, opened.set).start()
+print(Agent.create_sync(profile="default").run_sync("How many?").content)
+"""
+STOPPED = """
+pressed = []
+
+def stop():
+    pressed.append(time.monotonic())
+    os.kill(os.getpid(), signal.SIGINT)
+
+threading.Timer(0.3, stop).start()
+try:
+    Agent.create_sync(profile="default").run_sync("How many?")
+except KeyboardInterrupt:
+    print("stopped", time.monotonic() - pressed[0] < 1)
+opened.set()
+print(Agent.create_sync(profile="default").run_sync("How many?").content)
+"""
+
+
+@pytest.fixture
+def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """Serve the profile `fast`."""
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setenv("OPENAI_API_KEY", CANARY)
+    with Server(Answer()) as server:
+        base_url = OPENAI.base_url(server.url)
+        write_profiles(tmp_path, default={"provider": "openai", "model": OPENAI.model, "base_url": base_url})
+        yield server
+
+
+def run(code: str) -> list[str]:
+    """Run code in an interpreter of its own, which has imported nothing yet."""
+    done = subprocess.run([sys.executable, "-c", STANDING + code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_when_a_call_comes_while_its_imports_are_under_way_then_it_waits_for_them(live: Server) -> None:
+    assert run(ASKED) == [Answer().text]
+    assert len(live.requests) == 1
+
+
+def test_when_stop_is_pressed_while_a_call_waits_for_imports_then_it_answers_at_once(live: Server) -> None:
+    assert run(STOPPED) == ["stopped True", Answer().text]
+    assert len(live.requests) == 1
