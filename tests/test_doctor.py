@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cells import Shell, write
-from servers import OLLAMA, Server, closed_port, model_list
+from servers import OLLAMA, Exchange, Server, closed_port, model_list
+from victor_nb.providers import base
 from workbench import CANARY, rows
 
 if TYPE_CHECKING:
@@ -47,6 +48,34 @@ def test_when_the_doctor_looks_then_each_profile_is_told_apart(
     assert CANARY not in server.requests[0].text
     assert "ollama pull qwen3" in shell.run("%victor doctor").plain
     assert rows() == []
+
+
+async def silent(exchange: Exchange) -> None:
+    """Take the request, and say nothing."""
+    await exchange.forever()
+
+
+async def page(exchange: Exchange) -> None:
+    """Answer as some other server would."""
+    await exchange.whole(200, {"content-type": "text/html"}, b"<p>It works</p>")
+
+
+def test_when_a_server_is_silent_or_another_then_the_doctor_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setattr(base, "_PING_SECONDS", 0.05)
+    write(tmp_path, {"fast": {"provider": "ollama", "model": "qwen3", "base_url": server.url}})
+    shell = Shell()
+    server.play(silent)
+    late = shell.run("%victor doctor").plain
+    assert "no answer in 0.05 s  0 " in late
+    assert late.endswith(f"check {server.url}")
+    monkeypatch.setattr(base, "_PING_SECONDS", 30)
+    server.play(page)
+    other = shell.run("%victor doctor").plain
+    assert "yes, but it is not ollama  0 " in other
+    assert other.endswith("check base_url")
 
 
 def test_when_the_doctor_looks_in_simulate_mode_then_the_network_is_left_alone(shell: Shell) -> None:

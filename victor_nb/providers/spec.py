@@ -265,7 +265,7 @@ def spec_of(name: str) -> Spec:
     Raises:
         ConfigError: There is none of that name.
     """
-    found = find_spec(name)
+    found = _specs.get(name) or find_spec(name)
     if found is None:
         raise ConfigError(f"U{unknown_provider(name)[1:]}")
     return found
