@@ -51,13 +51,18 @@ class Redactor:
     """Takes known keys, and what looks like a key, out of a text."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        known = {secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}
         # The longest first: one key may be the beginning of another.
-        self._known = tuple(sorted(known, key=len, reverse=True))
+        known = sorted(set(secrets), key=len, reverse=True)
+        while known and len(known[-1]) < _SHORTEST_SECRET:
+            known.pop()
+        self._known = tuple(known)
 
     def leaks(self, text: str) -> bool:
         """Tell whether the text contains a configured key."""
-        return any(secret in text for secret in self._known)
+        for secret in self._known:  # noqa: SIM110 - asked for every prompt
+            if secret in text:
+                return True
+        return False
 
     def clean(self, text: str) -> str:
         """Return the text with every known key and key-like string masked."""

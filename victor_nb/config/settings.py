@@ -147,16 +147,20 @@ class Settings:
         found = proxies.get(address.scheme) or proxies.get("all")
         return None if not found or proxy_bypass(address.netloc) else found
 
+    @cached_property
+    def _key_names(self) -> frozenset[str]:
+        """The variables that hold the keys of the profiles."""
+        return frozenset(variable for profile in self.profiles.values() for variable in self.key_variables(profile))
+
     def redactor(self) -> Redactor:
         """Return what takes every key that could be known here out of a text."""
-        named = {variable for profile in self.profiles.values() for variable in self.key_variables(profile)}
-        named.update(variable for spec in known_specs() for variable in spec.key_variables)
-        places = {**{name: value.reveal() for name, value in self._dotenv.items()}, **os.environ}
-        return Redactor(
-            value
-            for name, value in places.items()
-            if name in named or (_SECRET_NAME.search(name) and len(value) >= _LONG_ENOUGH)
-        )
+        named = self._key_names.union(*(spec.key_variables for spec in known_specs()))
+        places = {name: value.reveal() for name, value in self._dotenv.items()} if self._dotenv else {}
+        found: list[str] = []
+        for name, value in (places | os.environ).items():
+            if name in named or (len(value) >= _LONG_ENOUGH and _SECRET_NAME.search(name)):
+                found.append(value)
+        return Redactor(found)
 
     @property
     def mode_forced(self) -> bool:
