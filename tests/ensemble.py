@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from servers import ANTHROPIC, OLLAMA, OPENAI, Answer, Tokens, dialect_of
-from victor_nb import Settings
+from victor_nb import Settings, StrategyRun
+from victor_nb.errors import VictorError, VictorInterrupted
 from victor_nb.kernel import session
 
 if TYPE_CHECKING:
@@ -99,3 +100,11 @@ def by_stage(asked: Asked) -> str:
         "gpt-4o": "```python\nprint(1)\n```",
         "claude-sonnet-4-5": "The 1 is wrong: print 2.",
     }[asked.model]
+
+
+def run_of(error: BaseException) -> StrategyRun:
+    """Return what had come of the run that an error ended; it is what the session has last, if anything was sent."""
+    run = error.partial if isinstance(error, (VictorError, VictorInterrupted)) else session().last
+    assert isinstance(run, StrategyRun)
+    assert session().last is run or not run.calls
+    return run

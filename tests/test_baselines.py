@@ -206,7 +206,9 @@ def test_when_a_cache_was_written_for_an_hour_then_it_is_priced_as_such() -> Non
 
     costs = [what_if([each], {"a": "claude-sonnet-4-5"}).loc[0, "what_if_cost"] for each in (written, for_an_hour)]
 
-    assert costs[1] == pytest.approx(costs[0] * 2 / 1.25)  # Anthropic: 1.25 x the input's price, and 2 x for an hour
+    assert float(str(costs[1])) == pytest.approx(
+        float(str(costs[0])) * 2 / 1.25
+    )  # Anthropic: 1.25 x the input's price, and 2 x for an hour
 
 
 def test_when_what_if_is_asked_wrongly_then_one_line_says_so(seed_run: StrategyRun) -> None:

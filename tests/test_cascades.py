@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ensemble import run_of
 from servers import faults
 from victor_nb.config.strategies import Stage
 from victor_nb.errors import ConfigError, ServerError
@@ -92,7 +93,7 @@ def test_when_the_last_profile_fails_then_it_is_an_error_that_has_the_rest(ensem
     with pytest.raises(ServerError) as caught:
         Cascade(["local", "fast"], accept="never").run_sync("How many?")
 
-    assert getattr(caught.value, "run").content == ANSWERS["qwen2.5-coder:7b"]  # noqa: B009 - it is put there
+    assert run_of(caught.value).content == ANSWERS["qwen2.5-coder:7b"]
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ensemble import Asked, Ensemble, said
+from ensemble import Asked, Ensemble, run_of, said
 from planted import CONTEST, planted
 from servers import faults
 from victor_nb.config.strategies import Stage
 from victor_nb.errors import ConfigError, ServerError, VictorInterrupted
 from victor_nb.kernel import session
 from victor_nb.workflows.checks import Exact, JsonSchema, Regex
-from victor_nb.workflows.compare import compare, compare_sync
+from victor_nb.workflows.compare import Comparison, compare, compare_sync
 from victor_nb.workflows.strategies import Funnel, Single, Specialized, Strategy, Tiered
 
 if TYPE_CHECKING:
@@ -176,7 +176,10 @@ def test_when_stop_is_pressed_then_what_had_come_is_in_the_error(ensemble: Ensem
     with pytest.raises(VictorInterrupted, match="stopped after 1 of 2 runs") as caught:
         compare_sync([Single("fast"), Single("default")], "task")
 
-    assert list(getattr(caught.value, "frame")["strategy"]) == ["single fast"]  # noqa: B009 - it is put there
+    comparison = caught.value.partial
+    assert isinstance(comparison, Comparison)
+    assert list(comparison.to_frame()["strategy"]) == ["single fast"]
+    assert session().last is comparison
     assert session().ledger.rows()[-1].status == "interrupted"
 
 
@@ -192,7 +195,7 @@ def test_when_stop_is_pressed_in_a_run_then_its_error_has_it(ensemble: Ensemble)
     with pytest.raises(VictorInterrupted) as caught:
         Strategy("two", [Stage("a", "fast", "{{ task }}"), Stage("b", "default", "{{ a }}")]).run_sync("x")
 
-    assert getattr(caught.value, "run").content == "first"  # noqa: B009 - it is put there
+    assert run_of(caught.value).content == "first"
 
 
 async def test_when_a_comparison_is_cancelled_then_its_calls_end(ensemble: Ensemble, server: Server) -> None:

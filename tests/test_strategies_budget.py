@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ensemble import Asked, Ensemble, said
+from ensemble import Asked, Ensemble, run_of, said
 from victor_nb.config.strategies import Stage
 from victor_nb.errors import BudgetError
 from victor_nb.kernel import session
@@ -84,7 +84,7 @@ def test_when_nothing_at_all_fits_then_it_is_an_error(ensemble: Ensemble) -> Non
     with session().budget.limit("0.001"), pytest.raises(BudgetError) as caught:
         Single("premium").run_sync("x")
 
-    run = getattr(caught.value, "run")  # noqa: B009 - it is put there
+    run = run_of(caught.value)
     assert (run.content, run.calls, run.cost, run.complete) == ("", 0, 0, False)
     assert not ensemble.server.requests
 

@@ -23,7 +23,7 @@ VictorError
     ├── ConnectError (ConnectionError)   nothing, or no answer, at the other end
     ├── ContentFilterError               an answer that the provider withheld
     ├── MalformedAnswerError             an answer that is not one
-    └── PartialAnswerError               an answer that broke off; `.reply` has what came
+    └── PartialAnswerError               an answer that broke off; `.partial` has what came
 
 VictorInterrupted (KeyboardInterrupt)    Stop was pressed; no `except Exception` swallows it
 VictorWarning (UserWarning)
@@ -32,12 +32,11 @@ VictorWarning (UserWarning)
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from victor_nb.values import Reply
+    from decimal import Decimal
 
 
 _REASONS_SHOWN = 2
@@ -48,8 +47,37 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     return next(iter(get_close_matches(word, list(known), n=1, cutoff=0.6)), None)
 
 
+class Result(Protocol):
+    """What a call, a fan-out, a strategy or a comparison gives: `Reply`, `Replies`, `StrategyRun` or `Comparison`."""
+
+    @property
+    def cost(self) -> Decimal | None:
+        """List price in USD; None when that of any part is unknown."""
+        ...
+
+
+class Answer(Result, Protocol):
+    """What one call gives: a `Reply`."""
+
+    @property
+    def content(self) -> str:
+        """The text."""
+        ...
+
+    @property
+    def status(self) -> str:
+        """How it ended."""
+        ...
+
+
 class VictorError(Exception):
-    """The root: `except VictorError` catches every failure of ours."""
+    """The root: `except VictorError` catches every failure of ours.
+
+    Attributes:
+        partial: What had come of the call, fan-out or strategy that failed; None where nothing had.
+    """
+
+    partial: Result | None = None
 
     def _render_traceback_(self) -> list[str]:
         """Return the lines, three at the most, that IPython prints instead of a traceback."""
@@ -100,15 +128,15 @@ class FanOutError(VictorError, RuntimeError):
     """All calls of a fan-out failed, or one did where none may.
 
     Attributes:
-        replies: All entries, with the answers that came.
+        replies: All entries, with the answers that came; `partial` is the same.
     """
 
-    def __init__(self, replies: object, failed: Sequence[tuple[str, object]], asked: int) -> None:
+    def __init__(self, replies: Result, failed: Sequence[tuple[str, object]], asked: int) -> None:
         shown = failed[:_REASONS_SHOWN]
         reasons = "; ".join(f"{type(error).__name__}: {error}" for _, error in shown)
         more = f"; and {len(failed) - len(shown)} more" if len(failed) > len(shown) else ""
         super().__init__(f"{len(failed)} of {asked} calls failed: {reasons}{more}")
-        self.replies = replies
+        self.replies = self.partial = replies
 
 
 class TapeMissError(VictorError, LookupError):
@@ -126,7 +154,7 @@ class ProviderError(VictorError, RuntimeError):
         request_id: The provider's id of the exchange, for its support desk.
         retryable: Whether the same request may succeed later.
         retry_after: Seconds that the provider asked us to wait.
-        reply: What had arrived by then, where anything had.
+        reply: What had arrived of this call's answer; of a single call, `partial` is the same.
     """
 
     retryable = False
@@ -151,7 +179,7 @@ class ProviderError(VictorError, RuntimeError):
         self.request_id = request_id
         self.retryable = type(self).retryable if retryable is None else retryable
         self.retry_after = retry_after
-        self.reply: Reply | None = None
+        self.reply: Answer | None = None
 
 
 class BadRequestError(ProviderError):
@@ -207,11 +235,19 @@ class MalformedAnswerError(ProviderError):
 
 
 class PartialAnswerError(ProviderError):
-    """The answer broke off; `reply` holds what had arrived. Never retried: the text was already shown."""
+    """The answer broke off; `reply` is what had arrived. Never retried: the text was already shown."""
 
 
 class VictorInterrupted(KeyboardInterrupt):
-    """Stop was pressed. The calls were cancelled; what had arrived is in `session().last`."""
+    """Stop was pressed. The calls were cancelled; what had come is `session().last`, and `partial` of this error.
+
+    Attributes:
+        partial: What had come of the call, fan-out, strategy or comparison; None where nothing had begun.
+    """
+
+    def __init__(self, message: str, partial: Result | None = None) -> None:
+        super().__init__(message)
+        self.partial = partial
 
     def _render_traceback_(self) -> list[str]:
         """Return the one line that IPython prints instead of a traceback."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from victor_nb.runtime import Client
     from victor_nb.values import Mode, Reply
     from victor_nb.wire.transport import Wire
+    from victor_nb.workflows.compare import Comparison
     from victor_nb.workflows.fan_out import Replies
     from victor_nb.workflows.orchestrator_pool import OrchestratorPool
     from victor_nb.workflows.runs import StrategyRun
@@ -73,12 +74,12 @@ class Session:
         return kernel_pool(self.runtime)
 
     @property
-    def last(self) -> Reply | Replies | StrategyRun | None:
+    def last(self) -> Reply | Replies | StrategyRun | Comparison | None:
         """The result of the last call, fan-out or strategy, or what had come of one that was stopped or failed."""
-        return cast("Reply | Replies | StrategyRun | None", self.runtime.last)
+        return cast("Reply | Replies | StrategyRun | Comparison | None", self.runtime.last)
 
     @last.setter
-    def last(self, result: Reply | Replies | StrategyRun | None) -> None:
+    def last(self, result: Reply | Replies | StrategyRun | Comparison | None) -> None:
         self.runtime.last = result
 
     @property

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from victor_nb.accounting.ledger import Ledger
     from victor_nb.accounting.pricing import PriceBook, Tariff
     from victor_nb.config.profiles import Profile
+    from victor_nb.errors import Result
     from victor_nb.values import Mode
     from victor_nb.wire.transport import Wire
 
@@ -85,7 +86,7 @@ class Runtime:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.kernel = uuid4().hex
-        self.last: object = None
+        self.last: Result | None = None
         self.errors: deque[BaseException] = deque(maxlen=_ERRORS_KEPT)
         self.clients: WeakSet[Client] = WeakSet()
         self.pool: Pool | None = None

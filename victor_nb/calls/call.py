@@ -114,9 +114,7 @@ class Call:
             self.plan.running.discard(self)
             self._ended = time.perf_counter()
             hold.settle(self._record.spent.exact_cost)
-        reply = self.reply("ok" if self._attempt and self._attempt.draft.finish_reason else "partial")
-        self.plan.runtime.last = reply
-        return reply
+        return self.reply("ok" if self._attempt and self._attempt.draft.finish_reason else "partial")
 
     def _check_open(self) -> None:
         if self.plan.owner.closed:
@@ -241,7 +239,7 @@ class Call:
         self._record.close(attempt, status, failure)
         self._ended = time.perf_counter()
         if isinstance(failure, PartialAnswerError):
-            failure.reply = self.reply("partial")
+            failure.reply = failure.partial = self.reply("partial")
 
     async def _receive(self, attempt: Attempt) -> None:
         async with aclosing(self.plan.provider.send(self._request, stream=self.plan.stream)) as deltas:
@@ -349,16 +347,27 @@ class Route:
                 first.add_note(f"Fallback: {error}")
         raise first
 
+    async def run_outermost(self) -> Reply:
+        """Ask for a user's own call: what comes is `session().last`, also where it broke off or was stopped."""
+        runtime = self.plan.runtime
+        try:
+            runtime.last = reply = await self.run()
+        except PartialAnswerError as error:
+            runtime.last = error.partial
+            raise
+        except asyncio.CancelledError:
+            runtime.last = self.reply("interrupted")
+            raise
+        return reply
+
     async def _ask(self, detour: Detour) -> Reply:
         plan = await asyncio.to_thread(detour)
         self._call = call = Call(plan, on_text=self._on_text)
         try:
-            reply = self._with_failed(await call.run())
+            return self._with_failed(await call.run())
         except ProviderError as error:
             self._failed.append((call, error))
             raise
-        plan.runtime.last = reply
-        return reply
 
     def reply(self, status: ReplyStatus) -> Reply:
         """Return what has arrived so far, as a reply of that status."""

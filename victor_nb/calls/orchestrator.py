@@ -54,7 +54,7 @@ class AgentOrchestrator:
         self.profile = profile
         self._find = find
         self.mode: Mode = runtime.mode
-        self._runtime = runtime
+        self.runtime = runtime
         self._base_url = settings.base_url(profile)
         self._provider = _open(profile, settings, runtime)
         places = profile.concurrency or spec_of(profile.provider).concurrency
@@ -75,7 +75,7 @@ class AgentOrchestrator:
         Raises:
             VictorError: The prompt cannot be sent, or no answer came. Every attempt is in the ledger.
         """
-        return await self._runtime.loop.call(self.route(prompt, options, stream=False).run)
+        return await self.runtime.loop.call(self.route(prompt, options, stream=False).run_outermost)
 
     def run_sync(self, prompt: str | Reply, **options: Unpack[CallOptions]) -> Reply:
         """Ask, and block until the whole answer is there; `run` says the rest.
@@ -84,7 +84,7 @@ class AgentOrchestrator:
             VictorInterrupted: Stop was pressed; the call was cancelled.
         """
         plan, detours = self._plan(prompt, options, stream=False), self._detours(prompt, options, stream=False)
-        return Stream(plan, self._runtime.loop, detours=detours).result()
+        return Stream(plan, self.runtime.loop, detours=detours).result()
 
     def stream(
         self,
@@ -101,7 +101,7 @@ class AgentOrchestrator:
             **options: See `CallOptions`.
         """
         plan, detours = self._plan(prompt, options, stream=True), self._detours(prompt, options, stream=True)
-        return Stream(plan, self._runtime.loop, detours=detours, on_reply=on_reply)
+        return Stream(plan, self.runtime.loop, detours=detours, on_reply=on_reply)
 
     def route(
         self,
@@ -111,14 +111,17 @@ class AgentOrchestrator:
         stream: bool,
         on_text: Callable[[str], None] | None = None,
     ) -> Route:
-        """Return a question that is ready to go, for whoever runs many at once on the background loop."""
+        """Return a call that is ready to run on the background loop, as a part of a fan-out, strategy or comparison.
+
+        Only what a user calls becomes `session().last`: its reply does not.
+        """
         plan = self._plan(prompt, options, stream=stream)
         return Route(plan, self._detours(prompt, options, stream=stream), on_text=on_text)
 
     def _detours(self, prompt: str | Reply, options: CallOptions, *, stream: bool) -> list[Detour]:
         if self._find is None:
             return []
-        find, limits = self._find, self._runtime.budget.limits
+        find, limits = self._find, self.runtime.budget.limits
 
         def detour(name: str) -> Plan:
             return replace(find(name)._plan(prompt, options, stream=stream), limits=limits)  # noqa: SLF001 - our own kind
@@ -132,7 +135,7 @@ class AgentOrchestrator:
         limits = self._prepared_limits()
         timeout, retries = options.get("timeout"), options.get("retries")
         return Plan(
-            runtime=self._runtime,
+            runtime=self.runtime,
             profile=self.profile,
             provider=self._provider,
             mode=self.mode,
@@ -154,36 +157,36 @@ class AgentOrchestrator:
 
     def _prepared_limits(self) -> tuple[Limit, ...]:
         """Return the limits that apply here, with all that must be read from the ledger before a call can be held."""
-        limits = self._runtime.budget.limits
+        limits = self.runtime.budget.limits
         for limit in limits:
             limit.refresh()
         if limits:
-            self._runtime.calibration.load(self.profile.model, self.mode)
+            self.runtime.calibration.load(self.profile.model, self.mode)
         return limits
 
     async def aclose(self) -> None:
         """Close the connections; a call under way ends with a `ClosedError`. Twice is fine."""
         if not self.closed:
             self.closed = True
-            if not self._runtime.loop.ended:
-                await self._runtime.loop.call(self._end)
+            if not self.runtime.loop.ended:
+                await self.runtime.loop.call(self._end)
 
     def close(self) -> None:
         """Close the connections from any thread, waiting at most two seconds for it. Twice is fine."""
         if self.closed:
             return
         self.closed = True
-        if self._runtime.loop.ended:
+        if self.runtime.loop.ended:
             return
-        job = self._runtime.loop.start(self._end)
-        if not self._runtime.loop.running_here:
+        job = self.runtime.loop.start(self._end)
+        if not self.runtime.loop.running_here:
             job.wait(_CLOSING)
 
     def cancel(self) -> int:
         """Stop every call under way, from any thread, and return how many there were."""
         running = list(self._running)
         if running:
-            self._runtime.loop.start(partial(_stop, running))
+            self.runtime.loop.start(partial(_stop, running))
         return len(running)
 
     async def _end(self) -> None:

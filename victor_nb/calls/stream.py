@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from victor_nb.calls.call import Route
 from victor_nb.errors import PartialAnswerError, VictorError, VictorInterrupted
 from victor_nb.loop import awake
+from victor_nb.values import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from victor_nb.calls.call import Detour
     from victor_nb.calls.request import Plan
     from victor_nb.loop import BackgroundLoop, Job
-    from victor_nb.values import Reply
 
 
 _TICK: Final = 0.1  # seconds
@@ -50,7 +50,7 @@ class Stream:
 
     async def _run(self) -> Reply:
         try:
-            reply = await self.call.run()
+            reply = await self.call.run_outermost()
             if self._on_reply is not None:
                 self._on_reply(reply)
             return reply
@@ -100,10 +100,8 @@ class Stream:
             raise VictorError("The answer is still arriving. Finish the loop over the stream first, or cancel() it.")
         error = self._job.error
         if isinstance(error, asyncio.CancelledError) or (self._cancelled and error is None and not self._job.done()):
-            reply = self.call.reply("interrupted")
-            self.call.plan.runtime.last = reply
-            return reply
-        if isinstance(error, PartialAnswerError) and error.reply is not None:
+            return self._interrupted()
+        if isinstance(error, PartialAnswerError) and isinstance(error.reply, Reply):
             return error.reply
         return self._job.result()
 
@@ -125,10 +123,14 @@ class Stream:
         """Stop the answer, keep what came as `session().last`, and return the error to raise."""
         self.cancel()
         self._job.wait(_GRACE)
-        reply = self.call.reply("interrupted")
-        self.call.plan.runtime.last = reply
+        reply = self._interrupted()
         kept = f"{len(reply.content):,} characters are kept in session().last" if reply.content else "no text had come"
-        return VictorInterrupted(f"stopped {reply.profile}; {kept}.")
+        return VictorInterrupted(f"stopped {reply.profile}; {kept}.", reply)
+
+    def _interrupted(self) -> Reply:
+        """Return what had come, and keep it as `session().last`; a call that has yet to close its socket has not."""
+        self.call.plan.runtime.last = reply = self.call.reply("interrupted")
+        return reply
 
     def __iter__(self) -> Iterator[str]:
         taken = 0

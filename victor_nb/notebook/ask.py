@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from victor_nb.kernel import Session
     from victor_nb.notebook.display import LiveAnswer, LiveColumns, LiveStages
     from victor_nb.notebook.grammar import MagicCall
+    from victor_nb.workflows.engine import StrategyJob
     from victor_nb.workflows.fan_out import FanOut
-    from victor_nb.workflows.job import StrategyJob
 
 
 @contextmanager
@@ -272,13 +272,12 @@ def ask(home: Session, question: Question, live: LiveAnswer | None, *, watched: 
             with limited(home, question.call):
                 reply = _asker(home, question).run_sync(question.prompt, **question.options)
     except PartialAnswerError as error:
-        if error.reply is not None:
-            home.last = error.reply
-            _show(live, error.reply)
+        if isinstance(error.partial, Reply):
+            _show(live, error.partial)
         raise
-    except VictorInterrupted:
-        if isinstance(home.last, Reply) and home.last.status == "interrupted" and home.last.content:
-            _show(live, home.last)
+    except VictorInterrupted as stop:
+        if isinstance(stop.partial, Reply) and stop.partial.content:
+            _show(live, stop.partial)
         raise
     _show(live, reply)
     return reply
@@ -345,9 +344,8 @@ def ask_many(home: Session, question: Question, live: LiveColumns) -> Replies:
         fan = watch(partial(start_fan_out, home, question), live.grow)
         replies = fan.result(on_error=question.call.on_error)
     except (FanOutError, VictorInterrupted) as error:
-        seen = error.replies if isinstance(error, FanOutError) else home.last
-        if isinstance(seen, Replies):
-            live.end(seen)
+        if isinstance(error.partial, Replies):
+            live.end(error.partial)
         raise
     live.end(replies)
     return replies
@@ -392,12 +390,10 @@ def run_strategy(home: Session, question: Question, live: LiveStages) -> Strateg
         job = watch(partial(start_strategy, home, question), live.grow)
         run = job.result()
     except (VictorError, VictorInterrupted) as error:
-        seen = getattr(error, "run", None)
+        seen = error.partial
         if isinstance(seen, StrategyRun) and seen.stages and not isinstance(error, BudgetError):
-            home.last = seen
             live.end(seen)
         raise
-    home.last = run
     live.end(run)
     return run
 
@@ -407,7 +403,6 @@ def strategy_behind(home: Session, question: Question, live: LiveStages) -> Back
     job = start_strategy(home, question)
 
     def end(_: StrategyRun | VictorError | None) -> None:
-        home.last = run = job.run
-        live.end(run)
+        live.end(job.run)
 
     return Background(cast("str", question.call.strategy), job, finish=job.result, look=lambda: live.grow(job), end=end)

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from victor_nb.errors import VictorError
+    from victor_nb.workflows.engine import StrategyJob
     from victor_nb.workflows.fan_out import Entry, FanOut, Lane, Replies
-    from victor_nb.workflows.job import StrategyJob
     from victor_nb.workflows.runs import StrategyRun
 
 

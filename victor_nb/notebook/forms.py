@@ -57,7 +57,7 @@ def present(reply: Reply, form: Form, schema: object | None = None) -> Shown:
             model=reply.model,
             request_id=reply.request_id,
         )
-        failure.reply = reply
+        failure.reply = failure.partial = reply
         raise failure from None
 
 

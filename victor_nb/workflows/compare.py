@@ -12,11 +12,12 @@ from uuid import uuid4
 from victor_nb.errors import ConfigError, VictorError, VictorInterrupted, VictorWarning
 from victor_nb.money import Total, exact_sum
 from victor_nb.reports.frames import records_frame
-from victor_nb.workflows.baselines import one_call, same_calls
 from victor_nb.workflows.checks import FAULTS, as_check
+from victor_nb.workflows.engine import collect
 from victor_nb.workflows.judge import Score, judge, scores
 from victor_nb.workflows.orchestrator_pool import kernel_pool
 from victor_nb.workflows.progress_bar import Bar, Tally
+from victor_nb.workflows.runs import one_call, same_calls
 from victor_nb.workflows.strategies import Single, find_strategy
 from victor_nb.workflows.what_if import find_tariff
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from victor_nb.accounting.pricing import Tariff
     from victor_nb.calls.request import CallOptions
     from victor_nb.workflows.checks import Check
+    from victor_nb.workflows.engine import Engine
     from victor_nb.workflows.orchestrator_pool import OrchestratorPool
     from victor_nb.workflows.runs import StrategyRun
     from victor_nb.workflows.strategies import Strategy
@@ -62,8 +64,13 @@ class Entry:
 
 
 @dataclass(slots=True)
-class Contest:
-    """All strategies on all tasks, as they go."""
+class Comparison:
+    """Strategies on the same tasks: what has come of it so far, which `compare` returns as a frame.
+
+    Attributes:
+        entries: One for each run that has ended, in the order in which they did; at the end, task by task.
+        warnings: What became of judgements that could not be had or read.
+    """
 
     strategies: list[Strategy]
     tasks: list[str]
@@ -95,8 +102,21 @@ class Contest:
         calls = len(self.tasks) * sum(stage.n for each in self.strategies for stage in each.stages)
         return Bar("compare", self._tally, calls=calls, progress=progress, runtime=self.pool.runtime)
 
+    @property
+    def size(self) -> int:
+        """Runs in all."""
+        return len(self.tasks) * len(self.strategies)
+
+    @property
+    def cost(self) -> Decimal | None:
+        """List price in USD of the runs that have ended, without the judge's; None when that of any is unknown."""
+        return exact_sum([entry.run.cost for entry in self.entries if entry.run is not None])
+
+    def __str__(self) -> str:
+        return f"{len(self.entries)} of {self.size} runs have ended; .to_frame() of this has them."
+
     def _tally(self) -> Tally:
-        ended, total = list(self.entries), len(self.tasks) * len(self.strategies)
+        ended, total = list(self.entries), self.size
         return Tally(
             done=len(ended),
             total=total,
@@ -111,6 +131,7 @@ class Contest:
         Raises:
             VictorError: All runs failed.
         """
+        self.pool.runtime.last = self
         places = asyncio.Semaphore(self.at_once)
         planned = [Entry(strategy, task) for task in self.tasks for strategy in self.strategies]
         await asyncio.gather(*(self._run(entry, places) for entry in planned))
@@ -124,10 +145,24 @@ class Contest:
     async def _run(self, entry: Entry, places: asyncio.Semaphore) -> None:
         async with places:
             try:
-                entry.run = await entry.strategy.run(entry.task, pool=self.pool, progress=False, **self.options)
+                options: CallOptions = {**self.options}
+                engine = await asyncio.to_thread(
+                    entry.strategy.prepare, entry.task, pool=self.pool, stream=False, options=options
+                )
             except VictorError as error:
-                entry.error, entry.run = error, error.__dict__.get("run")
+                entry.error = error
+            else:
+                await self._finish(entry, engine)
         self.entries.append(entry)
+
+    async def _finish(self, entry: Entry, engine: Engine) -> None:
+        try:
+            await self.pool.runtime.loop.call(engine.run)
+        except VictorError as error:
+            entry.error = error
+        entry.run = await asyncio.to_thread(collect, engine)
+        if entry.error is not None:
+            entry.error.partial = entry.run
 
     async def _judge(self, entries: list[Entry]) -> None:
         if self.judge is None or not entries:
@@ -158,7 +193,7 @@ class Contest:
         for entry, score in zip(entries, scores(found, len(entries)), strict=True):
             entry.score = score
 
-    def frame(self) -> pd.DataFrame:
+    def to_frame(self) -> pd.DataFrame:
         """Return what has come so far."""
         return records_frame([self._record(entry) for entry in self.entries], COMPARE)
 
@@ -257,13 +292,13 @@ async def compare(  # noqa: PLR0913 - each is a choice of its own
         ConfigError: Something does not fit; nothing was asked.
         VictorError: All runs failed.
     """
-    contest = await asyncio.to_thread(_prepare, strategies, tasks, judge, baseline, pool)
-    contest.settle(samples, at_once, seed, options)
-    async with contest.bar(progress):
-        await contest.hold()
-    for text in contest.warnings:
+    comparison = await asyncio.to_thread(_prepare, strategies, tasks, judge, baseline, pool)
+    comparison.settle(samples, at_once, seed, options)
+    async with comparison.bar(progress):
+        await comparison.hold()
+    for text in comparison.warnings:
         warnings.warn(text, VictorWarning, stacklevel=2)
-    return await asyncio.to_thread(contest.frame)
+    return await asyncio.to_thread(comparison.to_frame)
 
 
 def compare_sync(  # noqa: PLR0913 - each is a choice of its own
@@ -282,23 +317,19 @@ def compare_sync(  # noqa: PLR0913 - each is a choice of its own
     """Run strategies on the same tasks, and block until all have ended; `compare` says the rest.
 
     Raises:
-        VictorInterrupted: Stop was pressed; its `frame` is what had come.
+        VictorInterrupted: Stop was pressed; `partial.to_frame()` is what had come, and so is `session().last`.
     """
-    contest = _prepare(strategies, tasks, judge, baseline, pool)
-    contest.settle(samples, at_once, seed, options)
+    comparison = _prepare(strategies, tasks, judge, baseline, pool)
+    comparison.settle(samples, at_once, seed, options)
     try:
-        with contest.bar(progress) as bar:
-            bar.result(contest.pool.runtime.loop.start(contest.hold))
+        with comparison.bar(progress) as bar:
+            bar.result(comparison.pool.runtime.loop.start(comparison.hold))
     except KeyboardInterrupt:
-        error = VictorInterrupted(
-            f"stopped after {len(contest.entries)} of {len(contest.strategies) * len(contest.tasks)} runs; "
-            "what had come is in .frame of this error."
-        )
-        error.__dict__["frame"] = contest.frame()
-        raise error from None
-    for text in contest.warnings:
+        text = f"stopped after {len(comparison.entries)} of {comparison.size} runs; session().last.to_frame() has them."
+        raise VictorInterrupted(text, comparison) from None
+    for text in comparison.warnings:
         warnings.warn(text, VictorWarning, stacklevel=2)
-    return contest.frame()
+    return comparison.to_frame()
 
 
 def _prepare(
@@ -307,7 +338,7 @@ def _prepare(
     judge: Judge | None,
     baseline: str | None,
     pool: OrchestratorPool | None,
-) -> Contest:
+) -> Comparison:
     """Refuse what would fail after money was spent.
 
     Raises:
@@ -328,7 +359,7 @@ def _prepare(
         pool.get_orchestrator(judge)
     elif judge is not None and as_check(judge) is None and not callable(judge):
         raise ConfigError(f"judge={judge!r} scores nothing. Give a profile, a function of task and answer, or a check.")
-    return Contest(asked, given, judge, _tariff(baseline, asked, pool), pool)
+    return Comparison(asked, given, judge, _tariff(baseline, asked, pool), pool)
 
 
 def _tariff(baseline: str | None, strategies: Sequence[Strategy], pool: OrchestratorPool) -> Tariff | None:

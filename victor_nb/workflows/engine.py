@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+from contextlib import suppress
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, Self, cast
 from uuid import uuid4
 
 from victor_nb.calls.request import SENT, settle
 from victor_nb.config.strategies import needed, plain
-from victor_nb.errors import BudgetError, PromptError, VictorError
+from victor_nb.errors import BudgetError, ClosedError, PromptError, VictorError, VictorInterrupted
+from victor_nb.money import exact_sum
 from victor_nb.templates import fill
 from victor_nb.values import Reply
 from victor_nb.workflows.fan_out import Lane
 from victor_nb.workflows.lists import numbered
 from victor_nb.workflows.progress import Clock, Progress, StageProgress, Work
+from victor_nb.workflows.progress_bar import Bar, Tally
+from victor_nb.workflows.runs import StageResult, StrategyRun
 from victor_nb.workflows.selection import conclude
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from types import TracebackType
 
+    from victor_nb.accounting.budget import Limit
+    from victor_nb.accounting.rows import Row
     from victor_nb.calls.request import CallOptions
     from victor_nb.config.strategies import Stage
+    from victor_nb.loop import Job
     from victor_nb.workflows.orchestrator_pool import OrchestratorPool
 
 
@@ -50,6 +57,8 @@ def options_for(stage: Stage, options: CallOptions, **origin: object) -> CallOpt
 
 
 _GRACE: Final = 1.0  # seconds that stopped calls have to close their sockets and write their rows
+_GRACE_OF_ALL: Final = 1.5  # seconds that a stopped run has: its calls, and its own end
+_APPROVED: Final = "approved"
 
 
 class Engine:
@@ -237,14 +246,188 @@ class Engine:
                 work.state = "skipped"
 
 
+def collect(engine: Engine) -> StrategyRun:
+    """Return what a run has come to so far. It reads the ledger: not on the background loop."""
+    rows = tuple(engine.runtime.ledger.rows(run_id=engine.run_id))
+    begun = [work for work in engine.works if work.began is not None]
+    last = engine.accepted or next((work for work in reversed(begun) if work.text.strip()), None)
+    base = _base(last, begun)
+    answer = base.text if base else ""
+    added = [work for work in begun if base is not None and work.stage.adds_to == base.stage.name]
+    parts = [answer, *(_under_heading(work) for work in added if _adds(work.text))]
+    return StrategyRun(
+        strategy=engine.name,
+        task=engine.task,
+        run_id=engine.run_id,
+        content="\n\n".join(parts),
+        answer=answer,
+        stages=tuple(_stage_result(work, rows, engine.clock.now) for work in begun),
+        path=tuple(work.stage.profile for work in begun),
+        complete=engine.stopped is None and engine.clock.stopped,
+        stopped=engine.stopped or (None if engine.clock.stopped else "it has not ended"),
+        wall=engine.clock.now,
+        final=base.stage.name if base else None,
+        rows=rows,
+        pool=engine.pool,
+    )
+
+
+def _base(last: Work | None, begun: Iterable[Work]) -> Work | None:
+    """Return the stage that wrote the answer: the last one, or what that one is about."""
+    works = {work.stage.name: work for work in begun}
+    while last is not None and last.stage.adds_to is not None:
+        last = works.get(last.stage.adds_to)
+    return last
+
+
+def _adds(text: str) -> bool:
+    """Tell whether a stage has something to add: `APPROVED`, in whatever markup, adds nothing."""
+    words = text.strip(" \n\t*_#`>-").casefold()
+    return bool(words) and not words.startswith(_APPROVED)
+
+
+def _under_heading(work: Work) -> str:
+    return f"## {work.stage.name.replace('_', ' ').replace('-', ' ').capitalize()}\n\n{work.text}"
+
+
+def _stage_result(work: Work, rows: Iterable[Row], now: float) -> StageResult:
+    own = [row for row in rows if row.stage == work.stage.name]
+    return StageResult(
+        name=work.stage.name,
+        profile=work.stage.profile,
+        replies=work.replies,
+        items=work.items,
+        kept=work.kept,
+        dropped=work.dropped,
+        notes=tuple(work.notes),
+        began=work.began or 0.0,
+        ended=now if work.ended is None else work.ended,
+        cost=exact_sum(row.cost for row in own),
+        state=work.state,
+        accepted=work.accepted,
+    )
+
+
 async def _settled(task: asyncio.Task[None]) -> None:
     """Wait until a stopped run has closed its sockets and written its rows."""
     from anyio import CancelScope  # noqa: PLC0415 - only after a Stop
 
-    with CancelScope(shield=True), contextlib.suppress(asyncio.CancelledError):
+    with CancelScope(shield=True), suppress(asyncio.CancelledError):
         await asyncio.wait({task}, timeout=_GRACE)
 
 
 def _meant(profile: str, pool: OrchestratorPool) -> str | None:
     """Return the profile's name; `default` is the default profile, whatever that is called."""
     return None if profile == "default" and profile not in pool.settings.profiles else profile
+
+
+class StrategyJob:
+    """A strategy that has started. Made by `Strategy.start`; `run` and `run_sync` wait for it.
+
+    Attributes:
+        limits: The budgets that hold for it, the widest first.
+        options: What every call is sent with.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.limits: tuple[Limit, ...] = engine.runtime.budget.limits
+        self.options: CallOptions = engine.options
+        self._job: Job[None] = engine.runtime.loop.start(engine.run)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """What is to be done, also what has not begun."""
+        return tuple(work.stage for work in self._engine.works)
+
+    @property
+    def run_id(self) -> str:
+        """What its rows in the ledger share."""
+        return self._engine.run_id
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is: a snapshot, from any thread, as often as you like."""
+        return self._engine.progress
+
+    @property
+    def run(self) -> StrategyRun:
+        """What has come so far, as a run; the whole one once the job has ended."""
+        return collect(self._engine)
+
+    def done(self) -> bool:
+        """Tell whether it has ended, well or not."""
+        return self._job.done()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait at most `timeout` seconds for the end; tell whether it came."""
+        return self._job.wait(timeout)
+
+    def cancel(self) -> None:
+        """Stop every call that is under way, and make no further one."""
+        self._job.cancel()
+
+    def result(self, *, progress: bool | None = False) -> StrategyRun:
+        """Wait for the run. Stop cancels it; of a job that was cancelled, it is what had come by then.
+
+        Args:
+            progress: Whether to show a bar meanwhile, as in `Strategy.run`.
+
+        Raises:
+            VictorError: A stage failed, or a budget refused the very first call; `partial` is what had come.
+            VictorInterrupted: Stop was pressed; `partial` is what had come, and so is `session().last`.
+        """
+        with Keeping(self._engine):
+            try:
+                with bar(self._engine, progress) as shown:
+                    shown.result(self._job)
+            except KeyboardInterrupt:
+                raise self.interrupted() from None
+            except asyncio.CancelledError:
+                pass  # somebody else's `cancel`: what had come is what was asked for
+        return keep(self._engine, self.run)
+
+    def interrupted(self) -> VictorInterrupted:
+        """Stop everything, keep what had come as `session().last`, and return the error to raise."""
+        self.cancel()
+        self.wait(_GRACE_OF_ALL)
+        run = keep(self._engine, self.run)
+        text = f"stopped {run.strategy} after {run.calls} calls ({run.spent}); what had come is session().last."
+        return VictorInterrupted(text, run)
+
+
+def bar(engine: Engine, progress: bool | None) -> Bar:  # noqa: FBT001 - as callers give it
+    """Return the bar to wait for a run with."""
+
+    def look() -> Tally:
+        stage, lanes = engine.progress.current, [lane for work in engine.works for lane in list(work.lanes)]
+        return Tally.of(lanes, total=engine.progress.total, now=stage.name if stage else "")
+
+    calls = sum(work.stage.n for work in engine.works)
+    return Bar(engine.name, look, calls=calls, progress=progress, runtime=engine.runtime)
+
+
+class Keeping:
+    """Keeps what had come of a user's own run when an error leaves the block: `session().last`, and its `partial`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if error is None or isinstance(error, VictorInterrupted):
+            return  # there is nothing to keep, or it is kept
+        with suppress(ClosedError):  # the session has ended as well, and its ledger with it
+            run = collect(self._engine)
+            if run.calls:  # a run that a budget refused before its first call takes nobody's place
+                keep(self._engine, run)
+            if isinstance(error, VictorError):
+                error.partial = run
+
+
+def keep(engine: Engine, run: StrategyRun) -> StrategyRun:
+    """Return a run, kept as `session().last`."""
+    engine.runtime.last = run
+    return run

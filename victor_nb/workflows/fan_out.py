@@ -277,7 +277,7 @@ class FanOut:
             await asyncio.gather(*(lane.run() for lane in self.lanes))
         finally:
             self._ended = time.perf_counter()
-        self.runtime.last = replies = self.replies
+            self.runtime.last = replies = self.replies
         return replies
 
     @property
@@ -332,9 +332,8 @@ class FanOut:
         self._ended = time.perf_counter()
         self.runtime.last = replies = self.replies
         kept = sum(bool(reply.content) for reply in replies.ok)
-        return VictorInterrupted(
-            f"stopped; {kept} of {len(self.lanes)} answers, whole or partial, are in session().last."
-        )
+        text = f"stopped; {kept} of {len(self.lanes)} answers, whole or partial, are in session().last."
+        return VictorInterrupted(text, replies)
 
 
 def judged(replies: Replies, on_error: OnError) -> Replies:

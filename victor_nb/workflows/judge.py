@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from victor_nb.calls.orchestrator import AgentOrchestrator
-    from victor_nb.values import Reply
+    from victor_nb.calls.request import CallOptions
 
 
 HIGHEST: Final = 10.0
@@ -215,7 +215,7 @@ def orders(count: int, samples: int | None, seed: str) -> list[tuple[int, ...]]:
 async def judge(
     judging: AgentOrchestrator, task: str, answers: Sequence[str], *, samples: int | None, seed: str, run_id: str
 ) -> tuple[list[Judgement], list[str]]:
-    """Have answers judged, in several orders at once.
+    """Have answers judged by a profile, in several orders at once.
 
     Returns:
         The judgements, and what became of those that could not be had or read.
@@ -227,8 +227,9 @@ async def judge(
 
     async def read(sample: int, order: tuple[int, ...]) -> Judgement | str:
         prompt = prompt_of(task, [answers[number] for number in order])
+        options: CallOptions = {"run_id": run_id, "strategy": JUDGE, "stage": JUDGE, "sample": sample}
         try:
-            reply: Reply = await judging.run(prompt, run_id=run_id, strategy=JUDGE, stage=JUDGE, sample=sample)
+            reply = await judging.runtime.loop.call(judging.route(prompt, options, stream=False).run)
         except VictorError as error:
             return str(error)
         scores = read_scores(reply.content, labels)

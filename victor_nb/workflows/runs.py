@@ -4,32 +4,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final, Literal
 
-from victor_nb.money import Total, exact_sum
+from victor_nb.errors import ConfigError, VictorInterrupted
+from victor_nb.money import Total, exact_sum, usd
 from victor_nb.reports.charts import plot
 from victor_nb.reports.frames import records_frame
 from victor_nb.values import Usage
-from victor_nb.workflows.what_if import usage_of
+from victor_nb.workflows.progress import in_place
+from victor_nb.workflows.what_if import find_tariff, reprice, usage_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
-    from decimal import Decimal
 
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from victor_nb.accounting.pricing import Tariff
     from victor_nb.accounting.rows import Row
+    from victor_nb.calls.request import CallOptions
     from victor_nb.values import Reply
-    from victor_nb.workflows.baselines import Savings
-    from victor_nb.workflows.engine import Engine
     from victor_nb.workflows.orchestrator_pool import OrchestratorPool
-    from victor_nb.workflows.progress import StageState, Work
+    from victor_nb.workflows.progress import StageState
+
 
 Baseline = Literal["same_calls", "one_call"]
-_APPROVED: Final = "approved"
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,6 @@ class StageResult:
     @property
     def content(self) -> str:
         """What it has to give: what it kept, several items as a numbered list; else what had come."""
-        from victor_nb.workflows.progress import in_place  # noqa: PLC0415 - shared with the live run
-
         return in_place(self.kept) if self.kept else "\n\n".join(reply.content for reply in self.replies)
 
     def __str__(self) -> str:
@@ -178,13 +178,11 @@ class StrategyRun:
             kind: `same_calls` prices every attempt of the run at the baseline's rates, from its own tokens. `one_call`
                 prices one direct answer.
             measure: Ask for the one direct answer really, which costs what it costs and blocks. Else it is estimated
-                (see `victor_nb.workflows.baselines.one_call`).
+                (see `victor_nb.workflows.runs.one_call`).
 
         Raises:
             ConfigError: The baseline is neither a profile nor a model with a known price.
         """
-        from victor_nb.workflows.baselines import savings  # noqa: PLC0415 - it compares runs
-
         return savings(self, baseline, kind, measure=measure)
 
     def plot(
@@ -202,68 +200,6 @@ class StrategyRun:
 
         source = self if baseline is None else what_if(self.rows, {"*": baseline}, by=None, pool=self.pool)
         return plot(kind, source, ax=ax, **options)
-
-
-def collect(engine: Engine) -> StrategyRun:
-    """Return what a run has come to so far. It reads the ledger: not on the background loop."""
-    rows = tuple(engine.runtime.ledger.rows(run_id=engine.run_id))
-    begun = [work for work in engine.works if work.began is not None]
-    last = engine.accepted or next((work for work in reversed(begun) if work.text.strip()), None)
-    base = _base(last, begun)
-    answer = base.text if base else ""
-    added = [work for work in begun if base is not None and work.stage.adds_to == base.stage.name]
-    parts = [answer, *(_under_heading(work) for work in added if _adds(work.text))]
-    return StrategyRun(
-        strategy=engine.name,
-        task=engine.task,
-        run_id=engine.run_id,
-        content="\n\n".join(parts),
-        answer=answer,
-        stages=tuple(_result(work, rows, engine.clock.now) for work in begun),
-        path=tuple(work.stage.profile for work in begun),
-        complete=engine.stopped is None and engine.clock.stopped,
-        stopped=engine.stopped or (None if engine.clock.stopped else "it has not ended"),
-        wall=engine.clock.now,
-        final=base.stage.name if base else None,
-        rows=rows,
-        pool=engine.pool,
-    )
-
-
-def _base(last: Work | None, begun: Iterable[Work]) -> Work | None:
-    """Return the stage that wrote the answer: the last one, or what that one is about."""
-    works = {work.stage.name: work for work in begun}
-    while last is not None and last.stage.adds_to is not None:
-        last = works.get(last.stage.adds_to)
-    return last
-
-
-def _adds(text: str) -> bool:
-    """Tell whether a stage has something to add: `APPROVED`, in whatever markup, adds nothing."""
-    words = text.strip(" \n\t*_#`>-").casefold()
-    return bool(words) and not words.startswith(_APPROVED)
-
-
-def _under_heading(work: Work) -> str:
-    return f"## {work.stage.name.replace('_', ' ').replace('-', ' ').capitalize()}\n\n{work.text}"
-
-
-def _result(work: Work, rows: Iterable[Row], now: float) -> StageResult:
-    own = [row for row in rows if row.stage == work.stage.name]
-    return StageResult(
-        name=work.stage.name,
-        profile=work.stage.profile,
-        replies=work.replies,
-        items=work.items,
-        kept=work.kept,
-        dropped=work.dropped,
-        notes=tuple(work.notes),
-        began=work.began or 0.0,
-        ended=now if work.ended is None else work.ended,
-        cost=exact_sum(row.cost for row in own),
-        state=work.state,
-        accepted=work.accepted,
-    )
 
 
 def _latencies(rows: Iterable[Row]) -> list[float]:
@@ -352,3 +288,131 @@ def _stage(stage: StageResult) -> dict[str, object]:
         "ended": stage.ended,
         "mode": " ".join(sorted(modes)) or None,
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Savings:
+    """A run's cost beside a baseline's, by list prices in USD; None where a part of either is unknown.
+
+    Attributes:
+        baseline: What is compared with, in words.
+        profile: The profile, or the model, that the baseline asks.
+        saved: `baseline_cost - cost`; negative where the run was dearer.
+        ratio: `1 - cost / baseline_cost`: 0.74 is 74 % cheaper, -0.35 is 35 % dearer.
+        estimated: Whether the baseline's tokens are a guess.
+        unpriced: Attempts whose cost, here or there, is not known.
+        attempts: Attempts of the run.
+        complete: Whether the run came to its end.
+    """
+
+    baseline: str
+    kind: Baseline
+    profile: str
+    cost: Decimal | None
+    baseline_cost: Decimal | None
+    estimated: bool
+    unpriced: int
+    attempts: int
+    complete: bool
+
+    @property
+    def saved(self) -> Decimal | None:
+        """USD that the run was cheaper by."""
+        if self.cost is None or self.baseline_cost is None:
+            return None
+        return self.baseline_cost - self.cost
+
+    @property
+    def ratio(self) -> float | None:
+        """The share of the baseline's cost that the run saved."""
+        if self.saved is None or not self.baseline_cost:
+            return None
+        return float(self.saved / self.baseline_cost)
+
+    @property
+    def change(self) -> str:
+        """What the run is beside the baseline: `74 % cheaper`, `35 % dearer`, `as dear`."""
+        if self.ratio is None:
+            return "the baseline is free"
+        if round(self.ratio, 2) == 0:
+            return "as dear"
+        return f"{abs(self.ratio):.0%} {'cheaper' if self.ratio > 0 else 'dearer'}".replace("%", " %")
+
+    def __str__(self) -> str:
+        """Say it in one honest sentence."""
+        if self.cost is None or self.baseline_cost is None:
+            unknown = f"{self.unpriced} of {self.attempts} attempts have no known price"
+            why = unknown if self.unpriced else "the baseline's cost is not known"
+            return f"How the run compares with {self.baseline} cannot be said: {why}."
+        how = "estimated from this run's tokens" if self.estimated else "measured"
+        how = "with this run's own tokens" if self.kind == "same_calls" else how
+        stopped = "" if self.complete else "; the run was stopped before its end"
+        compared = f"{usd(self.cost)}, against {usd(self.baseline_cost)} for {self.baseline} ({how})"
+        return f"{compared}: {self.change}{stopped}."
+
+
+def savings(run: StrategyRun, baseline: str, kind: Baseline, *, measure: bool = False) -> Savings:
+    """Compare a run with a baseline; `StrategyRun.savings` says the rest."""
+    tariff = find_tariff(baseline, run.pool)
+    if kind == "same_calls":
+        costs = same_calls(run.rows, tariff)
+        words, cost, estimated = f"the same calls at {baseline}'s prices", exact_sum(costs), False
+    elif kind == "one_call":
+        costs = [Decimal(0) for _ in run.rows]
+        words, estimated = f"one call to {baseline}", not measure
+        cost = measured(run, baseline) if measure else one_call(run, tariff)
+    else:
+        raise ConfigError(f"There is no baseline {kind!r}. Use 'same_calls' or 'one_call'.")
+    return Savings(
+        baseline=words,
+        kind=kind,
+        profile=baseline,
+        cost=run.cost,
+        baseline_cost=cost,
+        estimated=estimated,
+        unpriced=sum(row.cost is None or other is None for row, other in zip(run.rows, costs, strict=True)),
+        attempts=len(run.rows),
+        complete=run.complete,
+    )
+
+
+def same_calls(rows: Iterable[Row], tariff: Tariff) -> list[Decimal | None]:
+    """Return what each attempt would have cost at other prices, from its own tokens, in USD; None where unknown.
+
+    Attempt by attempt, since a tier reprices a whole request. Another model would have used other tokens: its tokeniser
+    and its manner differ.
+    """
+    return [reprice(row, tariff) for row in rows]
+
+
+def one_call(run: StrategyRun, tariff: Tariff) -> Decimal | None:
+    """Estimate what one direct answer would have cost, in USD; None when no stage has known tokens.
+
+    Its output is as long as the answer that the run came to (the mean of that stage's samples); its input is the
+    shortest that any of the run's calls had, which is the task and an instruction. What stages say to each other, one
+    call does not have to read.
+    """
+    answered = [row for row in run.rows if row.status in {"ok", "partial"} and row.output_tokens is not None]
+    final = [row.output_tokens or 0 for row in answered if row.stage == run.final]
+    if not final:
+        return None
+    shortest = min(row.input_tokens or 0 for row in answered)
+    return tariff.price(Usage(input_tokens=shortest, output_tokens=round(sum(final) / len(final)))).cost
+
+
+def measured(run: StrategyRun, profile: str) -> Decimal | None:
+    """Ask a profile the task directly, and return what that cost, in USD. Its rows are of strategy `baseline`.
+
+    Raises:
+        ConfigError: It is a model, which nobody can ask without a profile.
+        VictorError: No answer came.
+        VictorInterrupted: Stop was pressed; `partial` is the run that was to be compared.
+    """
+    if profile not in run.pool.settings.profiles:
+        raise ConfigError(f"{profile!r} is a model. To measure it, name a profile that asks it.")
+    options: CallOptions = {"strategy": "baseline", "stage": "one_call"}
+    direct = run.pool.get_orchestrator(profile).route(run.task, options, stream=False)
+    try:
+        return run.pool.runtime.loop.start(direct.run).result().cost
+    except KeyboardInterrupt:
+        raise VictorInterrupted(f"stopped {profile} before it had answered.", run) from None

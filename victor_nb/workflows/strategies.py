@@ -16,10 +16,8 @@ from victor_nb.config.strategies import Stage, fault
 from victor_nb.errors import ConfigError, did_you_mean
 from victor_nb.runtime import current
 from victor_nb.workflows.checks import Agreement
-from victor_nb.workflows.engine import Engine
-from victor_nb.workflows.job import Keeping, StrategyJob, bar
+from victor_nb.workflows.engine import Engine, Keeping, StrategyJob, bar, collect, keep
 from victor_nb.workflows.orchestrator_pool import kernel_pool
-from victor_nb.workflows.runs import collect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -155,16 +153,14 @@ class Strategy:
             The run. Where a budget refused a call it is not complete, and holds what there is.
 
         Raises:
-            VictorError: A stage failed, or a budget refused the very first call; `error.run` is what had come.
+            VictorError: A stage failed, or a budget refused the very first call; `partial` is what had come.
         """
         # The first client of a provider imports its SDK: a second that must not stop the caller's loop.
-        engine = await asyncio.to_thread(self._engine, task, pool, options, stream=False)
+        engine = await asyncio.to_thread(self.prepare, task, pool=pool, stream=False, options=options)
         with Keeping(engine):
             async with bar(engine, progress):
                 await engine.runtime.loop.call(engine.run)
-        run = await asyncio.to_thread(collect, engine)
-        engine.runtime.last = run
-        return run
+        return keep(engine, await asyncio.to_thread(collect, engine))
 
     def run_sync(
         self,
@@ -177,9 +173,9 @@ class Strategy:
         """Run it, and block until the final answer is there; `run` says the rest.
 
         Raises:
-            VictorInterrupted: Stop was pressed; its `run` is what had come.
+            VictorInterrupted: Stop was pressed; `partial` is what had come.
         """
-        return StrategyJob(self._engine(task, pool, options, stream=False)).result(progress=progress)
+        return StrategyJob(self.prepare(task, pool=pool, stream=False, options=options)).result(progress=progress)
 
     def start(
         self,
@@ -202,11 +198,16 @@ class Strategy:
         Raises:
             VictorError: The task is empty, or a profile cannot be asked; nothing was sent.
         """
-        return StrategyJob(self._engine(task, pool, options, stream=stream))
+        return StrategyJob(self.prepare(task, pool=pool, stream=stream, options=options))
 
-    def _engine(
-        self, task: str | Reply, pool: OrchestratorPool | None, options: CallOptions, *, stream: bool
+    def prepare(
+        self, task: str | Reply, *, pool: OrchestratorPool | None, stream: bool, options: CallOptions
     ) -> Engine:
+        """Return a run that is ready to go, as a part of a comparison: it does not become `session().last`.
+
+        Raises:
+            VictorError: The task is empty, or a profile cannot be asked; nothing was sent.
+        """
         return Engine(self.name, self.stages, task, pool=pool or kernel_pool(), stream=stream, options=options)
 
     def __eq__(self, other: object) -> bool:

@@ -37,8 +37,8 @@ from victor_nb.notebook.widgets.strategy_board import StrategyBoard
 from victor_nb.notebook.widgets.throttle import throttle
 from victor_nb.providers.spec import takes_temperature
 from victor_nb.values import Reply
+from victor_nb.workflows.engine import StrategyJob
 from victor_nb.workflows.fan_out import FanOut
-from victor_nb.workflows.job import StrategyJob
 from victor_nb.workflows.strategies import BUILT_IN, find_strategy
 
 if TYPE_CHECKING:

@@ -15,9 +15,8 @@ from victor_nb.workflows.progress import Progress, StageProgress
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from victor_nb.workflows.baselines import Savings
-    from victor_nb.workflows.job import StrategyJob
-    from victor_nb.workflows.runs import StageResult, StrategyRun
+    from victor_nb.workflows.engine import StrategyJob
+    from victor_nb.workflows.runs import Savings, StageResult, StrategyRun
 
 RunState: TypeAlias = Literal["running", "done", "failed", "refused", "stopped"]
 

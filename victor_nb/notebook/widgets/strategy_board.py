@@ -28,7 +28,7 @@ from victor_nb.notebook.widgets.snapshot import (
     stage_details,
     stage_table,
 )
-from victor_nb.workflows.job import StrategyJob
+from victor_nb.workflows.engine import StrategyJob
 from victor_nb.workflows.runs import StrategyRun
 from victor_nb.workflows.strategies import BUILT_IN, Single, Strategy, find_strategy
 from victor_nb.workflows.what_if import find_tariff
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from victor_nb.config.settings import Settings
     from victor_nb.kernel import Session
-    from victor_nb.workflows.baselines import Savings
+    from victor_nb.workflows.runs import Savings
 
 _EVERY: Final = 0.4  # seconds between two polls, each of which sends one message
 _FALLBACK_EVERY: Final = 2.0  # seconds between two fallbacks, for a notebook that is saved while it runs
