@@ -162,7 +162,10 @@ def test_when_profiles_are_picked_then_a_toy_shows_its_price_and_its_limit(playe
 
 
 def test_when_a_row_is_derived_then_one_line_makes_a_provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    register(replace(OPENAI, name="house", base_url="https://house.example/v1", key_variables=("HOUSE_KEY",)))
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://elsewhere.example/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", CANARY)
+    house = {"base_url": "https://house.example/v1", "base_url_variable": "", "key_variables": ("HOUSE_KEY",)}
+    register(replace(OPENAI, name="house", **house))
     try:
         write(tmp_path, {"fast": {"provider": "house", "model": "gpt-4o-mini"}})
         monkeypatch.setenv("VICTOR_MODE", "simulate")
@@ -170,6 +173,7 @@ def test_when_a_row_is_derived_then_one_line_makes_a_provider(tmp_path: Path, mo
         settings = Settings()
         assert settings.base_url(settings.profile()) == "https://house.example/v1"
         assert settings.key_variables(settings.profile()) == ("HOUSE_KEY",)
+        assert settings.api_key(settings.profile()) is None
         shell = Shell()
         shell.run("%%victor out=answer\nHow many?")
         assert shell.names["answer"].cost > 0

@@ -1,8 +1,9 @@
 """All that is known of each provider, in one value each.
 
 To add one: a module with a `victor_nb.providers.base.Provider`, and a `Spec` that names it. A server that speaks a
-protocol we have needs only the second: `replace(OPENAI, name="house", base_url=..., key_variables=..., price_id=...)`.
-A package of its own offers its specs as entry points of the group `victor_nb.providers`.
+protocol we have needs only the second: `replace(OPENAI, name="house", price_id=..., base_url=..., base_url_variable="",
+key_variables=...)`; what is left out is OpenAI's, the variable that sends requests elsewhere included. A package of its
+own offers its specs, or functions that return them, as entry points of the group `victor_nb.providers`.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class Spec:
         nested: The one of its params that holds others.
         refuses: The request options that it does not take, and from which models.
         retires: The day on which a model is switched off, as the provider announced it.
-        hints: The next step after an error of that class, where it is not the usual one; may hold `{model}`.
+        hints: The next step after an error of that class, if not the usual one; may hold `{model}` and `{variables}`.
         unreachable: What to do if the address does not answer; may hold `{base_url}`.
         dialect: The class by which the simulator speaks its protocol, or where it is.
         loggers: The loggers whose records may hold a key.
