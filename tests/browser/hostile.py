@@ -32,7 +32,7 @@ LONG: Final = tuple("0123456789abcdef" * 4096 for _ in range(MEGABYTE // 65536))
 # What could act, and what shows mathematics, in the outputs of a page.
 LIVE: Final = """() => [...document.querySelectorAll('.jp-OutputArea-output')].flatMap(output => [
     ...output.querySelectorAll('script, img, svg, iframe, object, embed'),
-    ...[...output.querySelectorAll('style')].filter(style => !style.textContent.trim().startsWith('.victor {')),
+    ...[...output.querySelectorAll('style')].filter(style => !style.textContent.trim().startsWith('.victor{')),
     ...output.querySelectorAll('.MathJax, .MathJax_Display, .katex, mjx-container'),
     ...[...output.querySelectorAll('*')].filter(node => [...node.attributes].some(attribute =>
         attribute.name.startsWith('on') || /^\\s*(javascript|data|vbscript):/i.test(attribute.value))),
