@@ -118,7 +118,7 @@ def test_when_work_fails_then_one_line_says_so_and_the_session_keeps_it(notebook
     assert "PromptError" not in seen(note)
 
 
-def test_when_it_rests_then_it_looks_no_more_until_it_is_shown_again(notebook: Shell) -> None:
+def test_when_it_is_suspended_then_it_polls_no_more_until_it_is_shown_again(notebook: Shell) -> None:
     note, looked = Note(), threading.Event()
     note.poll(looked.set, every=0.001)
     assert looked.wait(10)
@@ -209,7 +209,7 @@ def run_as(kernel: Kernel, cell: str, code: str) -> None:
     assert reply["content"]["status"] == "ok", reply["content"]
 
 
-def test_when_a_cell_runs_again_then_what_it_showed_before_rests(kernel: Kernel) -> None:
+def test_when_a_cell_runs_again_then_what_it_showed_before_is_suspended(kernel: Kernel) -> None:
     kernel.run(
         "from victor_nb.notebook.widgets.base import VictorWidget\n"
         "from victor_nb.notebook.widgets.html import Content\n"

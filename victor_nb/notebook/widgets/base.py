@@ -1,11 +1,11 @@
 """The base class of all widgets, their fallback without a kernel, and typed helpers for ipywidgets.
 
-Private doors, all of ipykernel and ipywidgets, each with the test that notices when it moves:
+Private doors of ipykernel that are used here, each with the test that notices when it moves:
 
-- `comm._reply_subshell_for` in `receive_on_any_thread`: without it a click waits until the running cell has ended.
-  `tests/browser/test_widgets_in_browser.py`: a panel answers while a cell runs.
-- `kernel.get_parent("shell")` and `metadata.cellId` in `_cell_id`: which cell shows a widget.
-  `tests/test_widgets.py`: a cell that runs again stops what it showed before.
+- `comm._reply_subshell_for` in `receive_on_any_thread`: else a click waits until the running cell has ended.
+  `tests/browser/test_widgets_in_browser.py::test_when_a_cell_is_running_then_the_panel_answers_and_its_text_becomes_a_cell`
+- `kernel.get_parent("shell")` and its `metadata.cellId` in `_stop_earlier_runs`: which cell shows a widget.
+  `tests/test_widgets.py::test_when_a_cell_runs_again_then_what_it_showed_before_is_suspended`
 """
 
 from __future__ import annotations
@@ -211,7 +211,8 @@ _shown_in: Final[defaultdict[str, dict[int, list[VictorWidget]]]] = defaultdict(
 
 def _stop_earlier_runs(shell: InteractiveShell, widget: VictorWidget) -> None:
     """Note that the running cell shows a widget, and stop those that only earlier runs of the cell have shown."""
-    cell = _cell_id(shell)
+    parent = cast("dict[str, dict[str, str]]", cast("Any", shell).kernel.get_parent("shell") or {})
+    cell = parent.get("metadata", {}).get("cellId")  # where the front end sends one
     if cell is None:
         return
     run = int(cast("Any", shell).execution_count)
@@ -222,12 +223,6 @@ def _stop_earlier_runs(shell: InteractiveShell, widget: VictorWidget) -> None:
         for each in widgets:
             if id(each) not in still_shown:
                 each.suspend()
-
-
-def _cell_id(shell: InteractiveShell) -> str | None:
-    """Return the front end's id of the running cell, where it sends one."""
-    parent = cast("dict[str, dict[str, str]]", cast("Any", shell).kernel.get_parent("shell") or {})
-    return parent.get("metadata", {}).get("cellId")
 
 
 # --- ipywidgets, with types ---

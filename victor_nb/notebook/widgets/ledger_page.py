@@ -31,23 +31,17 @@ if TYPE_CHECKING:
 Key: TypeAlias = "tuple[str, int]"
 """What identifies an attempt: its call, and which attempt of it."""
 
-ORDERS: Final[Mapping[str, str]] = {
-    "newest": "newest first",
-    "dearest": "dearest first",
-    "slowest": "slowest first",
-    "tokens": "most tokens first",
-    "failed": "failed first",
-}
-"""What rows may be sorted by, and the words for it."""
-
 _FAILED: Final = ("error", "refused", "partial", "interrupted")
-_RANKS: Final[Mapping[str, Callable[[Row, datetime], float]]] = {
-    "newest": lambda _, __: 0.0,  # as they come
-    "dearest": lambda row, _: 1.0 if row.cost is None else -float(row.cost),
-    "slowest": lambda row, now: 1.0 if (taken := _seconds(row, now)) is None else -taken,
-    "tokens": lambda row, _: -((row.input_tokens or 0) + (row.output_tokens or 0)),
-    "failed": lambda row, _: _FAILED.index(row.status) if row.status in _FAILED else len(_FAILED),
+
+ORDERS: Final[Mapping[str, tuple[str, Callable[[Row, datetime], float]]]] = {
+    "newest": ("newest first", lambda _, __: 0.0),  # as they come
+    "dearest": ("dearest first", lambda row, _: 1.0 if row.cost is None else -float(row.cost)),
+    "slowest": ("slowest first", lambda row, now: 1.0 if (taken := _seconds(row, now)) is None else -taken),
+    "tokens": ("most tokens first", lambda row, _: -((row.input_tokens or 0) + (row.output_tokens or 0))),
+    "failed": ("failed first", lambda row, _: (*_FAILED, row.status).index(row.status)),
 }
+"""What rows may be sorted by: the words for it, and what the first row has least of."""
+
 _SEARCHED: Final = "profile provider model model_served mode status strategy stage error_type".split()
 
 SIGNS: Final[Mapping[str, str]] = {
@@ -111,7 +105,7 @@ class RowQuery:
         """Return the matching ones of rows that come oldest first; among equals the newest is first."""
         wanted = self.filter.casefold().split()
         found = [row for row in reversed(rows) if all(word in _text(row) for word in wanted)]
-        return sorted(found, key=lambda row: _RANKS[self.sort](row, now))
+        return sorted(found, key=lambda row: ORDERS[self.sort][1](row, now))
 
 
 def _text(row: Row) -> str:

@@ -79,7 +79,7 @@ class LedgerView(VictorWidget):
         self._fallback_due = float("-inf")
         self._fallback_late = False
         self._filter: Any = ipw.Text(filter, description="Filter", placeholder="fast, error, a model, a stage …")
-        options = [(text, name) for name, text in ORDERS.items()]
+        options = [(text, name) for name, (text, _) in ORDERS.items()]
         self._sort: Any = ipw.Dropdown(description="Sort", options=options, value=sort)
         self._pause: Any = ipw.Button(description="Pause", tooltip="Hold the rows as they are")
         self._up: Any = ipw.Button(description="Previous", tooltip="Choose the row above")
@@ -239,7 +239,7 @@ class LedgerView(VictorWidget):
             return f"Nothing has been asked yet.{held}"
         last = f"the last {rows:,} attempts" if rows > 1 else "1 attempt"
         found = f"{shown:,} of {last} match {self.filter.strip()!r}" if self.filter.strip() else last
-        return f"{found[0].upper()}{found[1:]}, {ORDERS[self.sort]}{held}"
+        return f"{found[0].upper()}{found[1:]}, {ORDERS[self.sort][0]}{held}"
 
     def _attempts(self, now: datetime) -> Attempts:
         return Attempts(self._rows, now, partial(redacted, self.session))
