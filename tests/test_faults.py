@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
+from types import ModuleType
 from typing import TYPE_CHECKING
 
+import httpx2
 import pytest
 
+import victor_nb
 from servers import (
     ANTHROPIC,
     GOOGLE,
@@ -195,6 +199,45 @@ async def test_when_a_stream_turns_to_nonsense_after_text_then_what_came_is_kept
     assert error.reply is not None
     assert error.reply.content == "Tokens are "
     assert [row["status"] for row in rows()] == ["partial"]
+
+
+@pytest.mark.parametrize("dialect", [GOOGLE, OLLAMA], ids=repr)
+async def test_when_params_make_no_request_then_no_answer_is_blamed(bench: Bench) -> None:
+    agent = await bench.agent()
+    error = bench.check(await bench.fail(agent, params={"generationConfig": 5, "options": 5}), errors.BadRequestError)
+    assert "desk: the request cannot be written: " in str(error)
+    assert bench.server.requests == []
+
+
+@pytest.mark.parametrize("dialect", [OPENAI], ids=repr)
+async def test_when_an_sdk_meets_a_half_imported_package_then_no_answer_is_blamed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = await bench.agent()
+    monkeypatch.setitem(sys.modules, "httpx", ModuleType("httpx"))  # as another thread leaves it for a moment
+    error = bench.check(await bench.fail(agent), errors.InternalError)
+    assert "openai's client failed, not the answer: AttributeError: module 'httpx' has no attribute" in str(error)
+    assert not error.retryable
+    assert bench.server.requests == []
+
+
+@pytest.mark.parametrize(
+    "fault",
+    ["import no_such_module", "victor_nb.no_such_name", "no_such_name", "Text().no_such_name"],
+)
+async def test_when_code_of_this_side_fails_then_no_answer_is_blamed(bench: Bench, fault: str) -> None:
+    names = {"__name__": "victor_nb.providers.broken", "victor_nb": victor_nb, "Text": str}
+
+    class Broken(httpx2.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            exec(fault, names)
+            raise AssertionError("it did not fail")
+
+    agent = await bench.agent()
+    agent._orchestrator._provider.http._transport = Broken()
+    error = bench.check(await bench.fail(agent), errors.InternalError)
+    assert f"{bench.dialect.name}'s client failed, not the answer" in str(error)
+    assert "no_such" in str(error)
 
 
 async def test_when_a_text_has_half_a_surrogate_pair_then_the_reply_can_be_written_down(bench: Bench) -> None:

@@ -23,6 +23,7 @@ VictorError
     ├── ConnectError (ConnectionError)   nothing, or no answer, at the other end
     ├── ContentFilterError               an answer that the provider withheld
     ├── MalformedAnswerError             an answer that is not one
+    ├── InternalError                    not the other side: a fault of ours, of an SDK, of an import
     └── PartialAnswerError               an answer that broke off; `.partial` has what came
 
 VictorInterrupted (KeyboardInterrupt)    Stop was pressed; no `except Exception` swallows it
@@ -232,6 +233,10 @@ class ContentFilterError(ProviderError):
 
 class MalformedAnswerError(ProviderError):
     """What came back is not an answer of this provider's protocol."""
+
+
+class InternalError(ProviderError):
+    """The client failed, not the answer: code of victor_nb or of an SDK, or a package that is only half imported."""
 
 
 class PartialAnswerError(ProviderError):

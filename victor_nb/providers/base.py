@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final, cast
 
@@ -22,7 +23,17 @@ if TYPE_CHECKING:
     from victor_nb.wire.transport import Wire
 
 # What a broken or foreign answer makes of a parser that trusted it.
-PARSE_FAILURES: Final = (ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError, RecursionError)
+_FAILURES: Final = (
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    AssertionError,
+    RecursionError,
+    ImportError,
+    NameError,
+)
 _PING_SECONDS: Final = 4.0  # a server that takes longer to list its models is no help in a notebook
 _OF_HTTP: Final = frozenset(
     "accept accept-encoding connection content-length content-type host transfer-encoding user-agent".split()
@@ -42,6 +53,16 @@ class Ping:
 
     reachable: str = "yes"
     advice: str = ""
+
+
+@dataclass(slots=True)
+class _Exchange:
+    """How far one request has come."""
+
+    sent: bool = False
+
+
+_exchange: Final[ContextVar[_Exchange | None]] = ContextVar("victor_nb_exchange", default=None)
 
 
 class Provider(ABC):
@@ -79,6 +100,8 @@ class Provider(ABC):
         An SDK adds what the environment says (ANTHROPIC_CUSTOM_HEADERS, OPENAI_CUSTOM_HEADERS): it would replace a
         profile's key, or go to whatever server the profile names.
         """
+        if exchange := _exchange.get():
+            exchange.sent = True
         kept = {
             name: value for name, value in request.headers.items() if name in _OF_HTTP or name.startswith(_OF_THE_SDKS)
         }
@@ -105,17 +128,19 @@ class Provider(ABC):
             ProviderError: The one family, whoever failed and however.
         """
         failure: Exception | None = None
+        exchange = _Exchange()
+        _exchange.set(exchange)
         try:
             if stream:
                 async for delta in self.stream(request):
                     yield delta
             else:
                 yield await self.ask(request)
-        except (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, *self.failures, *PARSE_FAILURES) as error:
+        except (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, *self.failures, *_FAILURES) as error:
             failure = error
         if failure is not None:
             # Outside the handler, so that a cause which holds a key does not hang on as the context either.
-            raise self._translator.translate(failure) from self._translator.cause(failure)
+            raise self._translator.translate(failure, sent=exchange.sent) from self._translator.cause(failure)
 
     async def ping(self) -> Ping:
         """Ask for the list of models, which is free, and tell whether the address answers. Never raises."""

@@ -12,6 +12,8 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from traceback import walk_tb
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import httpx2
@@ -73,8 +75,11 @@ _NEXT: Final[dict[type[errors.ProviderError], str]] = {
     errors.RateLimitError: "Wait, or lower the profile's concurrency.",
     errors.OverloadedError: "Try again later, or ask another profile.",
     errors.RequestTimeoutError: "Raise timeout, or ask another profile.",
+    errors.InternalError: "Ask again; if it fails again, restart the kernel, and report it.",
 }
 """The next step after an error, unless the provider's spec has a better one."""
+_UNWRITABLE: Final = (TypeError, ValueError, RecursionError)
+"""What `params` that are no JSON, and limits that an SDK checks by itself, end in before anything is sent."""
 _RETRY_INFO: Final = "type.googleapis.com/google.rpc.RetryInfo"
 _DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s", re.ASCII)
 _LOGGERS: Final = ("httpx2", "httpcore2", "aiohttp")
@@ -144,13 +149,19 @@ class Translator:
                 return None
         return failure
 
-    def translate(self, failure: Exception) -> errors.ProviderError:
-        """Return the error of ours that says what the failure means."""
+    def translate(self, failure: Exception, *, sent: bool) -> errors.ProviderError:
+        """Return the error of ours that says what the failure means; an answer is blamed only for a request sent."""
         for link in _chain(failure):
             if isinstance(link, errors.ProviderError):
                 return link
             if (found := self._of_status(link)) or (found := self._of_transport(link)):
                 return found
+        *_, first = _chain(failure)
+        if _is_internal(first) or not (sent or isinstance(first, _UNWRITABLE)):
+            fact = f"{self._who}'s client failed, not the answer: {type(first).__name__}: {_words(first)}"
+            return self._make(errors.InternalError, fact)
+        if not sent:
+            return self._make(errors.BadRequestError, f"the request cannot be written: {_words(first)}")
         fact = f"the answer is not one of {self._who}'s protocol: {_words(failure)}"
         return self._make(errors.MalformedAnswerError, fact)
 
@@ -220,6 +231,16 @@ def _chain(failure: BaseException, *, contexts: bool = False) -> Iterator[BaseEx
     while link is not None:
         yield link
         link = link.__cause__ or (link.__context__ if contexts else None)
+
+
+def _is_internal(failure: BaseException) -> bool:
+    """Tell whether code failed that no answer can make fail: an import, or an attribute that our code counts on."""
+    if not isinstance(failure, AttributeError):
+        return isinstance(failure, (ImportError, NameError))
+    if isinstance(failure.obj, ModuleType):
+        return True
+    frames = list(walk_tb(failure.__traceback__))
+    return bool(frames) and str(frames[-1][0].f_globals.get("__name__")).startswith("victor_nb.")
 
 
 # --- what an answer says of its error ---
