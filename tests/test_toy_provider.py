@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import threading
 from dataclasses import replace
 from decimal import Decimal
 from importlib import metadata
@@ -206,12 +208,33 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> list[Entry]:
     """Pretend that packages are installed: those in the list, which the test fills."""
     entries: list[Entry] = []
     monkeypatch.setattr(metadata, "entry_points", lambda *, group: entries if group == specs.GROUP else [])
-    monkeypatch.setattr(specs, "_plugins_read", type(specs._plugins_read)())
-    monkeypatch.setattr(specs, "_specs", dict(specs._specs))
+    forget_packages(monkeypatch)
     return entries
 
 
-def test_when_a_package_brings_a_provider_then_it_is_found_by_its_name(plugins: list[Entry]) -> None:
+def forget_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have packages looked for again, and the specs that they bring forgotten after the test."""
+    monkeypatch.setattr(specs, "_plugins_read", threading.Event())
+    monkeypatch.setattr(specs, "_specs", dict(specs._specs))
+
+
+def test_when_a_package_is_installed_then_profiles_may_name_its_provider(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = tmp_path / "site" / "toy_pack-1.0.dist-info"
+    installed.mkdir(parents=True)
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-pack\nVersion: 1.0\n", encoding="utf-8")
+    lines = ["[victor_nb.providers]", "toy = test_toy_provider:TOY", "gone = no_such_module:ROW"]
+    (installed / "entry_points.txt").write_text("\n".join(lines), encoding="utf-8")
+    monkeypatch.syspath_prepend(installed.parent)
+    monkeypatch.setitem(sys.modules, "test_toy_provider", sys.modules[__name__])
+    forget_packages(monkeypatch)
+    with pytest.warns(VictorWarning, match=r"The package toy-pack adds no provider \(gone\): ModuleNotFoundError"):
+        write(tmp_path, {"fast": PROFILE})
+    assert Settings().base_url(Settings().profile()) == TOY.base_url
+
+
+def test_when_packages_bring_providers_then_each_is_found_by_its_name(plugins: list[Entry]) -> None:
     plugins += [Entry("toy-plain", TOY), Entry("toy-made", lambda: replace(TOY, name="made"))]
     assert find_spec("openai") is OPENAI
     assert find_spec("toy") == TOY
