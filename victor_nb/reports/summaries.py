@@ -218,7 +218,7 @@ class Table:
 def styled(frame: pd.DataFrame, caption: str | None = None, *, rows: int = 100) -> Table:
     """Return a frame of ours as a notebook shows it.
 
-    Money is `USD 0.0041`, and `unpriced` where it is unknown; what is a sum of fewer prices than attempts is `≥`.
+    Money is `USD 0.0041`, and `unpriced` where it is unknown; what is a sum of fewer prices than attempts is `>=`.
     Times are in ms, in a column that holds 10 s or more in s; counts have thousands separators, shares are in percent.
     Text is escaped, on one line, and cut at 80 characters.
 
@@ -234,7 +234,7 @@ def styled(frame: pd.DataFrame, caption: str | None = None, *, rows: int = 100) 
     texts = {name: [_text(cell, kind) for cell in data[name]] for name, kind in kinds.items()}
     if {"cost", "unpriced"} <= kinds.keys():
         bounds = data["cost"].notna() & data["unpriced"].fillna(0).gt(0)
-        texts["cost"] = [f"≥ {text}" if bound else text for text, bound in zip(texts["cost"], bounds, strict=True)]
+        texts["cost"] = [f">= {text}" if bound else text for text, bound in zip(texts["cost"], bounds, strict=True)]
     shown = pd.DataFrame({_header(name): cells for name, cells in texts.items()}, dtype="object")
     keys = [str(name) for name in data.index.names if name is not None]
     if keys:

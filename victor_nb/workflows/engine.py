@@ -11,7 +11,7 @@ from uuid import uuid4
 from victor_nb.calls.request import SENT, settle
 from victor_nb.config.strategies import needed, plain
 from victor_nb.errors import BudgetError, ClosedError, PromptError, VictorError, VictorInterrupted
-from victor_nb.money import exact_sum
+from victor_nb.money import Total
 from victor_nb.templates import fill
 from victor_nb.values import Reply
 from victor_nb.workflows.fan_out import Lane
@@ -302,7 +302,7 @@ def _stage_result(work: Work, rows: Iterable[Row], now: float) -> StageResult:
         notes=tuple(work.notes),
         began=work.began or 0.0,
         ended=now if work.ended is None else work.ended,
-        cost=exact_sum(row.cost for row in own),
+        spent=Total.of(own),
         state=work.state,
         accepted=work.accepted,
     )

@@ -45,7 +45,7 @@ class StageResult:
         dropped: What did not.
         notes: What could not be read, which samples were lost, why the stage failed.
         began: Seconds from the run's start; so is `ended`.
-        cost: List price in USD of all its attempts; None when that of any is unknown.
+        spent: What all its attempts cost as far as it is known, and how many are not priced.
         state: How it ended.
         accepted: What its `accept` said; None where it has none.
     """
@@ -59,9 +59,14 @@ class StageResult:
     notes: tuple[str, ...]
     began: float
     ended: float
-    cost: Decimal | None
+    spent: Total
     state: StageState = "done"
     accepted: bool | None = None
+
+    @property
+    def cost(self) -> Decimal | None:
+        """List price in USD of all its attempts; None when that of any is unknown."""
+        return self.spent.exact_cost
 
     @property
     def content(self) -> str:
@@ -238,15 +243,15 @@ def call_records(rows: Iterable[Row]) -> list[dict[str, object]]:
 
 def _call(attempts: Sequence[Row], *, began: datetime) -> dict[str, object]:
     first, last = attempts[0], attempts[-1]
-    waited = (last.ts - first.ts).total_seconds()
+    waited, spent = (last.ts - first.ts).total_seconds(), Total.of(attempts)
     same = "call_id strategy stage profile model status mode error".split()
     counts = "input_tokens cache_read_tokens output_tokens reasoning_tokens".split()
     return {
         **{name: getattr(last, name) for name in same},
         **{name: _known([getattr(row, name) for row in attempts]) for name in counts},
         "attempts": len(attempts),
-        "cost": exact_sum(row.cost for row in attempts),
-        "billed": exact_sum(row.billed for row in attempts),
+        "cost": spent.exact_cost,
+        "billed": spent.exact_billed,
         "latency": None if last.latency is None else waited + last.latency,
         "ttft": None if last.ttft is None else waited + last.ttft,
         "start": (first.ts - began).total_seconds(),
@@ -283,7 +288,7 @@ def _stage(stage: StageResult) -> dict[str, object]:
         "dropped_items": len(stage.dropped),
         "tokens": sum(reply.usage.total_tokens for reply in stage.replies),
         "cost": stage.cost,
-        "unpriced": sum(reply.cost is None for reply in stage.replies),
+        "unpriced": stage.spent.unpriced,
         "began": stage.began,
         "ended": stage.ended,
         "mode": " ".join(sorted(modes)) or None,

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
+from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+from victor_nb.money import at_least
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -40,15 +43,15 @@ def amount(usd: float) -> str:
 
 
 def bounded(known: float, unpriced: int) -> str:
-    """Write what something costs as far as it is known: `0.0041`, `≥ 0.0041`, or `unpriced`."""
+    """Write what something costs as far as it is known: `0.0041`, `>= 0.0041`, or `unpriced`."""
     if math.isnan(known) or (unpriced and known == 0):
         return "unpriced"
-    return f"≥ {amount(known)}" if unpriced else amount(known)
+    return f">= {amount(known)}" if unpriced else amount(known)
 
 
 def total(known: float, unpriced: int) -> str:
     """Write a sum of money with its unit, and how much of it is unknown."""
-    return f">= USD {amount(known)} ({unpriced:,} unpriced)" if unpriced else f"USD {amount(known)}"
+    return at_least(Decimal(repr(float(known))), unpriced)
 
 
 def percent(part: float) -> str:
