@@ -10,6 +10,7 @@ import warnings
 from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
@@ -87,16 +88,21 @@ class Writer:
         """How many records were appended so far; all of them are seen by what is asked from now on."""
         return self._appended
 
-    def append(self, record: Record) -> None:
+    def append(self, item: Record | _Question) -> None:
         """Queue a record for writing."""
         with self._lock:
-            self._post(record)
-            self._appended += 1
+            if self._closed:
+                raise ClosedError("The ledger is closed. Use session().ledger of an open session.")
+            self._inbox.put(item)
+            self._appended += isinstance(item, tuple)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="victor-ledger", daemon=True)
+                self._thread.start()
 
     def ask(self, work: Callable[[sqlite3.Connection], Result]) -> Future[Result]:
         """Queue work on the table, to be done after all that was appended until now."""
         question = _Question(work)
-        self._post(question)
+        self.append(question)
         return question.answer
 
     def close(self, *, timeout: float) -> None:
@@ -107,15 +113,6 @@ class Writer:
                 self._inbox.put(None)
         if self._thread is not None:
             self._thread.join(timeout)
-
-    def _post(self, item: Record | _Question) -> None:
-        with self._lock:
-            if self._closed:
-                raise ClosedError("The ledger is closed. Use session().ledger of an open session.")
-            self._inbox.put(item)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="victor-ledger", daemon=True)
-                self._thread.start()
 
     def _run(self) -> None:
         with closing(Store(self._path, kernel=self._kernel)) as self._store:
@@ -132,14 +129,20 @@ class Writer:
 
     def _serve(self, store: Store, items: Sequence[Record | _Question | None]) -> bool:
         """Write, then answer; return whether there is more to come."""
-        if records := [item for item in items if isinstance(item, tuple)]:
+        records: list[Record] = []
+        questions: list[_Question] = []
+        for item in items:
+            if isinstance(item, tuple):
+                records.append(item)
+            elif item is not None:
+                questions.append(item)
+        if records:
             try:
-                store.write(records)
+                store.run(partial(_insert, records))
             except sqlite3.Error as error:  # not even memory takes them
                 store.warn(f"{len(records)} ledger rows are lost: {error}.")
-        for item in items:
-            if isinstance(item, _Question):
-                item.ask(store)
+        for question in questions:
+            question.ask(store)
         return None not in items
 
 
@@ -179,14 +182,10 @@ class Store:
         self._kernel = kernel
         self._db = self._open()
 
-    def write(self, records: Sequence[Sequence[Cell]]) -> None:
-        """Add the records, or complete those of the same kernel, call and attempt, in one transaction."""
-        self.run(lambda db: _insert(db, records))
-
     def run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         """Do `work` on the table; if the file fails, once more on the table in memory."""
         try:
-            return _patiently(lambda db: _with_columns(work, db), self._db)
+            return _patiently(work, self._db)
         except (sqlite3.Error, OSError) as cause:
             if self.path is None:
                 raise
@@ -306,22 +305,13 @@ def _missing(db: sqlite3.Connection) -> list[str]:
     return [name for name in SCHEMA if name not in there]
 
 
-def _with_columns(work: Callable[[sqlite3.Connection], Result], db: sqlite3.Connection) -> Result:
-    """Do `work`; once more if it failed because an older victor_nb has created the table anew, with fewer columns."""
-    try:
-        return work(db)
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode != sqlite3.SQLITE_ERROR or not _migrate(db):
-            raise
-        return work(db)
-
-
 def _mark(db: sqlite3.Connection) -> tuple[int, int]:
     """Return whose file it is and of which version; zeros for an empty one."""
     return db.execute("PRAGMA application_id").fetchone()[0], db.execute("PRAGMA user_version").fetchone()[0]
 
 
-def _insert(db: sqlite3.Connection, records: Sequence[Sequence[Cell]]) -> None:
+def _insert(records: Sequence[Record], db: sqlite3.Connection) -> None:
+    """Add the records, or complete those of the same kernel, call and attempt, in one transaction."""
     with _transaction(db):
         db.executemany(_UPSERT, records)
 
@@ -340,13 +330,17 @@ def _transaction(db: sqlite3.Connection) -> Generator[None]:
 
 
 def _patiently(work: Callable[[sqlite3.Connection], Result], db: sqlite3.Connection) -> Result:
-    """Do `work` again while other kernels hold the file: SQLite's own timeout does not cover the switch to WAL."""
+    """Do `work` again while other kernels hold the file: SQLite's own timeout does not cover the switch to WAL.
+
+    Once more also if an older victor_nb has created the table anew meanwhile, with fewer columns.
+    """
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
             return work(db)
         except sqlite3.OperationalError as error:
-            if not _is_busy(error) or time.monotonic() > deadline:
+            lacks_columns = error.sqlite_errorcode == sqlite3.SQLITE_ERROR and _migrate(db)
+            if not lacks_columns and (not _is_busy(error) or time.monotonic() > deadline):
                 raise
         time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - two kernels must not wait in step
 

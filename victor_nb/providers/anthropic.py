@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 import anthropic
@@ -52,7 +53,7 @@ class Anthropic(Provider):
             timeout=self.http.timeout,
         )
 
-    @property
+    @cached_property
     def headers(self) -> Mapping[str, str]:
         """What the SDK sends when the environment adds nothing."""
         return {

@@ -6,6 +6,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 import httpx2
@@ -89,7 +90,7 @@ class Provider(ABC):
         """The key to send; `none` stands for none, since the SDKs demand one."""
         return self.endpoint.key.reveal() if self.endpoint.key else "none"
 
-    @property
+    @cached_property
     def headers(self) -> Mapping[str, str]:
         """What is sent with every request beside HTTP's own headers: the key above all."""
         return {}
@@ -102,11 +103,11 @@ class Provider(ABC):
         """
         if exchange := _exchange.get():
             exchange.sent = True
-        kept = {
-            name: value for name, value in request.headers.items() if name in _OF_HTTP or name.startswith(_OF_THE_SDKS)
-        }
-        kind = {"content-type": "application/json"} if request.method == "POST" else {}
-        request.headers = httpx2.Headers({**kept, **kind, **self.headers})
+        headers = {"content-type": "application/json"} if request.method == "POST" else {}
+        for name, value in request.headers.items():
+            if name in _OF_HTTP or name.startswith(_OF_THE_SDKS):
+                headers.setdefault(name, value)
+        request.headers = httpx2.Headers(headers | dict(self.headers))
 
     def must_stream(self, request: ChatRequest) -> bool:
         """Tell whether the provider answers this request only as a stream."""

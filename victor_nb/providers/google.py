@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import quote
 
@@ -31,7 +32,7 @@ _TOP_LEVEL: Final = {"tools", "toolConfig", "safetySettings", "cachedContent", "
 class Google(PlainProvider):
     """The Gemini API; the key travels in a header, never in the address."""
 
-    @property
+    @cached_property
     def headers(self) -> Mapping[str, str]:
         """The key."""
         return {"x-goog-api-key": self.key}

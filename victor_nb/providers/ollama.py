@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, cast
 
 from victor_nb.providers.base import Ping
@@ -24,7 +25,7 @@ _TOP_LEVEL: Final = {"format", "keep_alive", "think", "tools", "template", "logp
 class Ollama(PlainProvider):
     """A server of one's own: no key, no price."""
 
-    @property
+    @cached_property
     def headers(self) -> Mapping[str, str]:
         """A key only where a profile names one, for a server behind a gateway."""
         return {"authorization": f"Bearer {self.endpoint.key.reveal()}"} if self.endpoint.key else {}

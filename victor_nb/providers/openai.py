@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import httpx2
@@ -35,6 +36,7 @@ class OpenAI(Provider):
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(endpoint)
+        self._states_cost = "openrouter.ai" in endpoint.base_url  # other servers' `cost` may be anything
         self._sdk = AsyncOpenAI(
             api_key=self.key,
             base_url=endpoint.base_url,
@@ -43,7 +45,7 @@ class OpenAI(Provider):
             timeout=self.http.timeout,
         )
 
-    @property
+    @cached_property
     def headers(self) -> Mapping[str, str]:
         """What the SDK sends when the environment adds nothing."""
         return {
@@ -69,7 +71,7 @@ class OpenAI(Provider):
             finish_reason="content_filter" if refusal else finish(_FINISH, read(choices[0], "finish_reason")),
             model_served=text(read(completion, "model")),
             request_id=raw.headers.get("x-request-id"),
-            reported_cost=self._reported(read(completion, "usage")),
+            reported_cost=_stated_cost(completion) if self._states_cost else None,
         )
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
@@ -94,29 +96,31 @@ class OpenAI(Provider):
                     finish_reason="content_filter" if refusal else finish(_FINISH, read(choice, "finish_reason")),
                     model_served=text(read(chunk, "model")) or None,
                     request_id=request_id,
-                    reported_cost=self._reported(usage),
+                    reported_cost=_stated_cost(chunk) if self._states_cost else None,
                 )
 
     def _body(self, request: ChatRequest) -> dict[str, object]:
-        system = [{"role": "system", "content": request.system}] if request.system is not None else []
-        turns = [{"role": turn.role, "content": turn.content} for turn in request.messages]
-        body: dict[str, object] = {"model": request.model, "messages": [*system, *turns]}
+        turns = [{"role": "system", "content": request.system}] if request.system is not None else []
+        for turn in request.messages:
+            turns.append({"role": turn.role, "content": turn.content})  # noqa: PERF401 - the system prompt is there
+        body: dict[str, object] = {"model": request.model, "messages": turns}
         if request.max_tokens is not None:
             body[self.endpoint.spec.output_names[0]] = request.max_tokens
         if request.temperature is not None:
             body["temperature"] = request.temperature
         return body | dict(request.params)
 
-    def _reported(self, usage: object) -> Decimal | None:
-        """Return the cost that OpenRouter puts into every answer, in USD; other servers' `cost` may be anything."""
-        cost = read(usage, "cost") if "openrouter.ai" in self.endpoint.base_url else None
-        if not isinstance(cost, (int, float, str)) or isinstance(cost, bool):
-            return None
-        try:
-            found = Decimal(str(cost))
-        except InvalidOperation:
-            return None
-        return found if found.is_finite() and found >= 0 else None
+
+def _stated_cost(answer: object) -> Decimal | None:
+    """Return the cost that OpenRouter puts into the usage of every answer, in USD."""
+    cost = read(answer, "usage", "cost")
+    if not isinstance(cost, (int, float, str)) or isinstance(cost, bool):
+        return None
+    try:
+        found = Decimal(str(cost))
+    except InvalidOperation:
+        return None
+    return found if found.is_finite() and found >= 0 else None
 
 
 def _usage(raw: object) -> Usage | None:
