@@ -18,7 +18,6 @@ from cells import MARKDOWN, PLAIN
 from victor_nb.errors import MalformedAnswerError
 from victor_nb.notebook.display import LiveAnswer, Pace, bill, reply_frame, tail
 from victor_nb.notebook.forms import present
-from victor_nb.notebook.grammar import MagicCall
 from victor_nb.notebook.markdown import (
     MOST_SHOWN,
     clean,
@@ -29,6 +28,7 @@ from victor_nb.notebook.markdown import (
     sanitise,
     shorten,
 )
+from victor_nb.notebook.options import MagicCall
 from victor_nb.templates import markdown_table
 from victor_nb.values import Reply, Usage
 

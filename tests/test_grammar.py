@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from victor_nb.errors import MagicError, VictorError
-from victor_nb.notebook import options
-from victor_nb.notebook.grammar import MagicCall, apply, parse, read, split_prompt
+from victor_nb.notebook.grammar import parse, read, split_prompt
+from victor_nb.notebook.options import KEYS, MagicCall, apply
 
 
 def refusal(line: str, **names: object) -> str:
@@ -178,15 +178,17 @@ def test_when_a_line_holds_its_prompt_then_it_is_split_at_the_dashes(line: str, 
         ("-o", "-o needs a value, such as -o reply."),
         ("--timeout", "--timeout needs a value, such as --timeout 60."),
         ("--timeout --raw", "--timeout needs a value"),
-        ("timeout=soon", "timeout=soon is not right: it takes seconds above 0, such as timeout=60."),
-        ("timeout=30s", "timeout=30s is not right"),
+        ("timeout=soon", "timeout= takes seconds above 0, not 'soon'. Write timeout=60."),
+        ("timeout=30s", "timeout= takes seconds above 0, not '30s'."),
         ("timeout=0", "seconds above 0"),
         ("timeout=-1", "seconds above 0"),
         ("timeout=nan", "seconds above 0"),
         ("timeout=1_0", "seconds above 0"),
-        ("temperature=hot", "a number of 0 or more"),
-        ("temperature=inf", "a number of 0 or more"),
-        ("temperature=-1", "a number of 0 or more"),
+        ("temperature=hot", "temperature= takes a number from 0 to 2, not 'hot'."),
+        ("temperature=inf", "temperature= takes a number from 0 to 2, not inf."),
+        ("temperature=-1", "temperature= takes a number from 0 to 2, not -1."),
+        ("temperature=9", "temperature= takes a number from 0 to 2, not 9. Write temperature=0.2."),
+        ("n=5000", "n= takes a whole number from 1 to 1000, not 5000."),
         ("max_tokens=1.5", "a whole number of 1 or more"),
         ("max_tokens=0", "a whole number of 1 or more"),
         ("max_tokens=1e3", "a whole number of 1 or more"),
@@ -195,15 +197,16 @@ def test_when_a_line_holds_its_prompt_then_it_is_split_at_the_dashes(line: str, 
         ("out=2x", "a variable name"),
         ("out=class", "a variable name"),
         ("out=a.b", "a variable name"),
-        ("out=list", "would hide Python's"),
-        ("out=_", "would hide Python's"),
-        ("as=markdwn", "as=markdwn is unknown. Known: text md json code table."),
+        ("out=list", "a variable name that hides none of Python's, not 'list'"),
+        ("out=_", "hides none of Python's"),
+        ("out=In", "hides none of Python's"),
+        ("as=markdwn", "as= takes text, md, json, code or table, not 'markdwn'. Write as=json."),
         ("as=jsn", "Did you mean as=json?"),
-        ("show=everything", "Known: answer quiet none."),
+        ("show=everything", "show= takes answer, quiet or none, not 'everything'."),
         ("raw=maybe", "true or false"),
-        ("cost=maybe", "true or false"),
-        ("params={}", "a dict with text as keys"),
-        ("vars=row", "a dict with text as keys"),
+        ("cost=maybe", "on or off"),
+        ("params={}", "a mapping with text as keys"),
+        ("vars=row", "a mapping with text as keys"),
         ("schema=Model", "a pydantic model or a type"),
         ("tags=draft", "name:value"),
         ("system=$nope", "'nope' is not defined. Run the cell that defines it first."),
@@ -296,9 +299,8 @@ def test_when_several_are_asked_then_the_line_is_read() -> None:
 def test_when_a_key_has_an_example_then_the_example_is_right() -> None:
     model = type("Model", (), {})
     names = {"instructions": "x", "Model": model, "row": {}, "settings": {}}
-    assert options.EXAMPLES.keys() == options.KEYS.keys()
-    for key, example in options.EXAMPLES.items():
-        assert read(f"{key}={example}", names).keys() == {key}
+    for key, row in KEYS.items():
+        assert read(f"{key}={row.example}", names).keys() == {key}
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\n"), max_size=60))

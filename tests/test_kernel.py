@@ -61,9 +61,9 @@ def test_when_the_extension_is_loaded_then_it_is_quick_and_quiet(tmp_path: Path)
         assert answer.plain.endswith("simulated")
         client = cast("Any", fresh.client)
         text = client.inspect("%%victor", 8, reply=True, timeout=20)["content"]["data"][PLAIN]
-        assert text.index("x = %victor ask") < text.index("%%victor fast out=reply") < text.index("profile=NAME")
+        assert text.index("x = %victor ask") < text.index("%%victor fast out=reply") < text.index("profile=fast  ")
         asked = client.execute("%%victor?", reply=True, timeout=20)["content"]["payload"][0]["data"][PLAIN]
-        assert asked.index("%%victor fast out=reply") < asked.index("profile=NAME")
+        assert asked.index("%%victor fast out=reply") < asked.index("profile=fast  ")
         assert "%victor doctor" not in asked
         offered = client.complete("%%victor prof", 13, reply=True, timeout=20)["content"]["matches"]
         assert offered == ["profile=", "profiles="]

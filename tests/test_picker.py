@@ -236,6 +236,6 @@ def test_when_pickers_are_closed_then_nothing_follows_the_defaults_for_them() ->
     for _ in range(5):
         picker = ProfilePicker()
         picker.close()
-    current = picker._desk
+    current = picker._defaults
     assert current is not None
     assert current.watchers == []

@@ -74,8 +74,9 @@ def test_when_a_strategy_is_chosen_then_a_board_shows_it() -> None:
 
 def test_when_the_form_is_filled_in_then_the_cell_says_all_of_it() -> None:
     panel = Playground("Hello {{ name }}", profiles=("fast", "local"))
-    panel._form.system.value = "Be brief, it's late."
-    panel._form.max_tokens.value, panel._form.temperature.value, panel._form.budget.value = " 200 ", "0.2", "0.50"
+    typed = {"system": "Be brief, it's late.", "max_tokens": " 200 ", "temperature": "0.2", "budget": "0.50"}
+    for key, field in panel._form.options.items():
+        field.value = typed[key]
     assert panel.code == (
         "%%victor profiles=fast,local system='Be brief, it'\"'\"'s late.' max_tokens=200 temperature=0.2 budget=0.50\n"
         "Hello {{ name }}"
@@ -86,7 +87,7 @@ def test_when_the_form_is_filled_in_then_the_cell_says_all_of_it() -> None:
 def test_when_its_cell_is_run_then_it_asks_the_very_same(notebook: Shell) -> None:
     notebook.names["name"] = "Ada"
     panel = Playground("Hello {{ name }}", profiles="fast")
-    panel._form.max_tokens.value = "50"
+    panel._form.options["max_tokens"].value = "50"
     first = ask(panel)
     notebook.run(
         panel.code.replace("%%victor", "%%victor out=again", 1).replace("out=again profile=fast", "fast out=again")
@@ -104,13 +105,13 @@ def test_when_nothing_is_said_then_it_asks_whom_a_bare_cell_asks(notebook: Shell
 
 def test_when_all_chosen_models_refuse_a_temperature_then_the_field_is_closed() -> None:
     panel = Playground("Hi.", profiles="premium")
-    panel._form.temperature.value = "0.3"
-    assert panel._form.temperature.disabled
+    panel._form.options["temperature"].value = "0.3"
+    assert panel._form.options["temperature"].disabled
     assert "temperature" not in panel.code
     panel._form.profiles.value = ("premium", "fast")
-    assert not panel._form.temperature.disabled
+    assert not panel._form.options["temperature"].disabled
     assert "temperature=0.3" in panel.code
-    assert panel._form.temperature.placeholder == "not taken by premium"
+    assert panel._form.options["temperature"].placeholder == "not taken by premium"
 
 
 # --- what goes wrong ---
@@ -121,15 +122,17 @@ def test_when_all_chosen_models_refuse_a_temperature_then_the_field_is_closed() 
     [
         ("prompt", "  ", "PromptError: The prompt is empty"),
         ("prompt", "{{ nobody }}", "nobody"),
-        ("max_tokens", "many", "max_tokens=many is not right"),
-        ("max_tokens", "5 --dry", "max_tokens=5 --dry is not right"),
-        ("temperature", "hot", "temperature=hot is not right"),
-        ("budget", "-1", "budget=-1 is not right"),
+        ("max_tokens", "many", "max_tokens= takes a whole number of 1 or more, not 'many'"),
+        ("max_tokens", "5 --dry", "max_tokens= takes a whole number of 1 or more, not '5 --dry'"),
+        ("temperature", "hot", "temperature= takes a number from 0 to 2, not 'hot'"),
+        ("temperature", "9", "temperature= takes a number from 0 to 2, not 9"),
+        ("budget", "-1", "budget= takes an amount in USD, not"),
     ],
 )
 def test_when_the_form_is_wrong_then_one_line_says_so_and_nothing_is_sent(field: str, value: str, hint: str) -> None:
     panel = Playground("Hi.", profiles="fast")
-    getattr(panel._form, field).value = value
+    form = panel._form
+    (form.options[field] if field in form.options else getattr(form, field)).value = value
     assert ask(panel) is None
     assert hint in seen(panel)
     assert rows() == []
@@ -157,7 +160,7 @@ def test_when_nobody_is_chosen_then_it_says_so() -> None:
 
 def test_when_the_budget_does_not_allow_it_then_it_says_so() -> None:
     panel = Playground("Hi.", profiles="premium")
-    panel._form.budget.value = "0.000001"
+    panel._form.options["budget"].value = "0.000001"
     ask(panel)
     assert "BudgetError" in seen(panel)
 

@@ -19,7 +19,7 @@ from servers import faults
 from victor_nb import Funnel, Single, compare, compare_sync, session
 from victor_nb.errors import FanOutError, VictorInterrupted
 from victor_nb.notebook.display import LiveColumns
-from victor_nb.notebook.grammar import MagicCall
+from victor_nb.notebook.options import MagicCall
 from widget_pages import HOSTILE, assert_inert
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 from victor_nb.config.settings import Settings
+from victor_nb.notebook.options import KEYS, LINE_HELP, describe_keys
 
 ROOT = Path(__file__).parents[1]
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
@@ -50,13 +51,11 @@ def test_when_the_first_cell_is_typed_then_it_answers(capsys: pytest.CaptureFixt
 
 @pytest.mark.usefixtures("simulated")
 def test_when_the_grammar_names_a_key_or_a_command_then_it_is_one() -> None:
-    from victor_nb.notebook.help import CELL, LINE
-
     screen = blocks("")[1]
-    for key in set(re.findall(r"(?<![{\w])([a-z_]+)=", screen)) - {"key"}:
-        assert f"{key}=" in CELL, key
+    assert f"\n\n{describe_keys()}\n\n" in screen  # make it anew from the table
+    assert set(re.findall(r"(?m)^([a-z_]+)=", screen)) == KEYS.keys()
     for word in screen.rsplit("%victor ", maxsplit=1)[1].split():
-        assert word in LINE or word in {"status", "help"}, word
+        assert word in LINE_HELP or word in {"status", "help"}, word
 
 
 @pytest.fixture

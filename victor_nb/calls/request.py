@@ -63,8 +63,10 @@ class CallOptions(RequestKeywords, total=False):
 
 SENT: Final = rows(RequestOptions)
 """The options of every request, by name: profiles, stages, calls and cells take them."""
-OPTIONS: Final = {**rows(CallSettings), **rows(CallOptions)}
-"""The options of a call, by name."""
+SETTINGS: Final = rows(CallSettings)
+"""The options of a call or a cell, by name."""
+OPTIONS: Final = {**SETTINGS, **rows(CallOptions)}
+"""The options of a call, by name, those among them that code sets and not the user."""
 
 
 class Owner(Protocol):

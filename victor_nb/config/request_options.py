@@ -10,6 +10,7 @@ provider that does not take it says so in the `refuses` of its Spec.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict, TypeVar, cast, get_args, get_type_hints
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _LARGEST: Final = 1 << 53  # the last whole number that every JSON reader keeps exact
+_WHOLE: Final = re.compile(r"-?\d{1,20}")
 _LONGEST: Final = 40  # characters of a value that fit into a line beside what is wrong with it
 
 
@@ -29,7 +31,7 @@ def _as_given(value: T) -> T:
     return value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Kind:
     """The values that an option takes: one check in one wording, for YAML, Python and a magic line.
 
@@ -69,7 +71,7 @@ class Kind:
         return {"anyOf": [dict(self.schema), {"type": "null"}]} if core["type"] == "nullable" else dict(self.schema)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Option:
     """One row of a table of options.
 
@@ -109,6 +111,8 @@ def shown(value: object) -> str:
     match value:
         case None:
             return "nothing"
+        case int() if abs(value) > _LARGEST:
+            return "so large a number"  # beyond 4,300 digits it even has no repr()
         case str() | int() | float():
             text = repr(value)
             return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
@@ -130,17 +134,14 @@ def sentence(text: str) -> str:
 
 def whole(least: int, most: int = _LARGEST) -> Kind:
     """Return the kind of whole numbers in a range."""
-    limited = most < _LARGEST
 
     def fits(value: object) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
-    def read(value: object) -> object:
-        plain = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= len(str(_LARGEST))
-        return int(value) if isinstance(value, str) and plain else value
-
-    words = f"a whole number from {least} to {most}" if limited else f"a whole number of {least} or more"
-    return Kind(words, fits, {"type": "integer", "minimum": least, **({"maximum": most} if limited else {})}, read)
+    if most == _LARGEST:
+        return Kind(f"a whole number of {least} or more", fits, {"type": "integer", "minimum": least}, _read_number)
+    schema = {"type": "integer", "minimum": least, "maximum": most}
+    return Kind(f"a whole number from {least} to {most}", fits, schema, _read_number)
 
 
 def _is_number(value: object, least: float, most: float = _LARGEST) -> bool:
@@ -150,8 +151,10 @@ def _is_number(value: object, least: float, most: float = _LARGEST) -> bool:
 
 def _read_number(value: object) -> object:
     """Read a number as Python does, but for underscores; `nan` and `inf` are read, and then do not fit."""
+    if not isinstance(value, str) or not value.isascii() or "_" in value:
+        return value
     try:
-        return float(value) if isinstance(value, str) and value.isascii() and "_" not in value else value
+        return int(value) if _WHOLE.fullmatch(value) else float(value)
     except ValueError:
         return value
 

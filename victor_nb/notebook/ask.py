@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast
 
 from victor_nb.calls.agent import Chat
+from victor_nb.calls.request import SETTINGS
 from victor_nb.errors import (
     BudgetError,
     FanOutError,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from victor_nb.calls.stream import Stream
     from victor_nb.kernel import Session
     from victor_nb.notebook.display import LiveAnswer, LiveColumns, LiveStages
-    from victor_nb.notebook.grammar import MagicCall
+    from victor_nb.notebook.options import MagicCall
     from victor_nb.workflows.engine import StrategyJob
     from victor_nb.workflows.fan_out import FanOut
 
@@ -236,7 +237,7 @@ def prepare(home: Session, call: MagicCall, typed: str, names: Mapping[str, obje
     leaks = home.settings.redactor().leaks
     names = names if call.vars is None else call.vars
     rendered = Rendered(typed) if call.raw else render(typed, names, leaks=leaks)
-    said = json.dumps(dict(call.params or {}), default=str)
+    said = json.dumps(dict(call.params), default=str)
     if any(leaks(text) for text in (rendered.text, call.system or "", said)):
         raise SecretError("The prompt holds a configured key. Nothing was sent. Take it out.")
     return Question(call, rendered.text, rendered.inserted, options_of(home, call))
@@ -244,8 +245,7 @@ def prepare(home: Session, call: MagicCall, typed: str, names: Mapping[str, obje
 
 def options_of(home: Session, call: MagicCall) -> CallOptions:
     """Return what a call sends beside its prompt: nothing that was not given."""
-    names = ("system", "max_tokens", "temperature", "timeout", "retries", "params", "tags")
-    given: dict[str, Any] = {name: value for name in names if (value := getattr(call, name)) not in (None, {})}
+    given: dict[str, Any] = {name: value for name in SETTINGS if (value := getattr(call, name)) not in (None, {})}
     if call.chat in home.chats:
         given["history"] = tuple(home.chats[call.chat].history)
     return cast("CallOptions", given)

@@ -11,9 +11,9 @@ from victor_nb.money import Total, at_least, usd
 from victor_nb.notebook.boundary import redacted
 from victor_nb.notebook.display import reply_frame
 from victor_nb.notebook.doctor import examine, keys_missing, one_profile, profile_table
-from victor_nb.notebook.grammar import SETTABLE, read, refuse_both, split
-from victor_nb.notebook.help import LINE
+from victor_nb.notebook.grammar import read, refuse_both, split
 from victor_nb.notebook.markdown import clean, frame
+from victor_nb.notebook.options import LINE_HELP, SETTABLE
 from victor_nb.reports import charts
 from victor_nb.values import Reply
 from victor_nb.workflows.fan_out import Replies
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from victor_nb.accounting.rows import Row
     from victor_nb.kernel import Session
     from victor_nb.notebook.display import Bundle
-    from victor_nb.notebook.grammar import Desk
+    from victor_nb.notebook.options import Defaults
 
 
 _STRATEGY: Final = "a strategy. Run one first: %%victor strategy=funnel."
@@ -149,7 +149,7 @@ WIDGETS: Final[Mapping[str, str]] = {
 _MOST_ROWS: Final = 1_000
 
 
-def run(word: str, rest: str, desk: Desk, home: Session, names: Mapping[str, object]) -> Bundle:
+def run(word: str, rest: str, defaults: Defaults, home: Session, names: Mapping[str, object]) -> Bundle:
     """Carry a command out, and return what it shows.
 
     Raises:
@@ -158,11 +158,11 @@ def run(word: str, rest: str, desk: Desk, home: Session, names: Mapping[str, obj
     if word in SIMPLE:
         if rest:
             raise MagicError(f"%victor {word} takes nothing more. Write %victor {word} alone.")
-        return SIMPLE[word](desk, home)
+        return SIMPLE[word](defaults, home)
     if word in COMPLEX:
         return COMPLEX[word](split(rest), home)
     if word == "set":
-        return _set(rest, desk, home, names)
+        return _set(rest, defaults, home, names)
     raise _unknown(word)
 
 
@@ -182,7 +182,7 @@ def _unknown(word: str) -> MagicError:
 # --- commands that take nothing ---
 
 
-def _status(desk: Desk, home: Session) -> Bundle:
+def _status(defaults: Defaults, home: Session) -> Bundle:
     settings = home.settings
     total = home.ledger.total()
     missing = keys_missing(home) if home.mode in {"live", "record"} else []
@@ -195,32 +195,32 @@ def _status(desk: Desk, home: Session) -> Bundle:
     ]
     if home.chats:
         rows.append(("chats", ", ".join(home.chats)))
-    if desk.given:
-        rows.append(("set", desk))
+    if defaults.given:
+        rows.append(("set", defaults))
     return frame(["victor_nb", ""], rows, below="%victor help lists what it can do; %%victor? says how to ask.")
 
 
-def _last(_: Desk, home: Session) -> Bundle:
+def _last(_: Defaults, home: Session) -> Bundle:
     if isinstance(home.last, Reply):
         return reply_frame(home.last)
     return frame([], [], above="Nothing has been asked yet." if home.last is None else str(home.last))
 
 
-def _cancel(_: Desk, home: Session) -> Bundle:
+def _cancel(_: Defaults, home: Session) -> Bundle:
     """Stop what goes on in the background, whoever started it."""
     running = home.cancel()
     return frame([], [], above=f"Stopped {running} call{'s'[: running > 1]}." if running else "Nothing was running.")
 
 
-def _help(_: Desk, __: Session) -> Bundle:
-    return {"text/plain": LINE}
+def _help(_: Defaults, __: Session) -> Bundle:
+    return {"text/plain": LINE_HELP}
 
 
-def _doctor(_: Desk, home: Session) -> Bundle:
+def _doctor(_: Defaults, home: Session) -> Bundle:
     return examine(home)
 
 
-SIMPLE: Final[Mapping[str, Callable[[Desk, Session], Bundle]]] = {
+SIMPLE: Final[Mapping[str, Callable[[Defaults, Session], Bundle]]] = {
     "status": _status,
     "last": _last,
     "cancel": _cancel,
@@ -353,16 +353,16 @@ COMPLEX: Final[Mapping[str, Callable[[list[str], Session], Bundle]]] = {
 # --- set ---
 
 
-def _set(rest: str, desk: Desk, home: Session, names: Mapping[str, object]) -> Bundle:
+def _set(rest: str, defaults: Defaults, home: Session, names: Mapping[str, object]) -> Bundle:
     """Take defaults for this notebook; nothing is taken if anything is wrong."""
     if rest.strip() == "reset":
-        desk.reset()
+        defaults.reset()
     else:
         given = read(rest, names, known=SETTABLE)
         refuse_both(given, "profile", "profiles")
         for name in (given.get("profile"), *cast("tuple[str, ...]", given.get("profiles", ()))):
             home.settings.profile(cast("str | None", name))
-        desk.set(given)
+        defaults.set(given)
     return frame(
-        [], [], above=f"set: {desk}" if desk.given else "set: nothing; %victor set profile=fast sets a default"
+        [], [], above=f"set: {defaults}" if defaults.given else "set: nothing; %victor set profile=fast sets a default"
     )

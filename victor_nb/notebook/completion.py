@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
+from victor_nb.config.request_options import MAPPING
 from victor_nb.errors import VictorError
 from victor_nb.kernel import session
-from victor_nb.notebook import options
 from victor_nb.notebook.commands import GROUPS, known, plot_kinds
-from victor_nb.notebook.grammar import SETTABLE
+from victor_nb.notebook.options import FLAGS, KEYS, SETTABLE, TYPE
 from victor_nb.templates import FILTERS, own
 from victor_nb.values import Mode
 from victor_nb.workflows.strategies import BUILT_IN
@@ -28,7 +28,7 @@ _INSERT: Final = re.compile(
     r"(?<!\\)\{\{[ \t]*(?:(?P<owner>[^\W\d][\w.]*)\.)?(?P<name>\w*)(?P<bar>[ \t]*\|[ \t]*)?(?P<filter>\w*)$"
 )
 _MODES: Final = get_args(Mode)
-_OFFERED: Final = tuple(options.KEYS)
+_OFFERED: Final = tuple(KEYS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def _keys(typed: str, names: Mapping[str, object], keys: Iterable[str] = _OFFERE
     if equals:
         return _values(key.replace("-", "_"), value, names)
     asked = done[-1][2:].replace("-", "_") if done and done[-1].startswith("--") and "=" not in done[-1] else ""
-    if asked and asked not in options.FLAGS:
+    if asked and asked not in FLAGS:
         return _values(asked, word, names)
     if word.startswith("--"):
         return _match(word, (f"--{name}" for name in keys))
@@ -87,9 +87,9 @@ def _values(key: str, typed: str, names: Mapping[str, object]) -> Offer:
         return _match(typed, _strategies(), "instance")
     if key == "chat":
         return _match(typed, session().chats, "instance")
-    if key in {"vars", "params", "schema"}:
+    if key in KEYS and KEYS[key].kind in (MAPPING, TYPE):
         return _match(typed, (f"${name}" for name in _public(names)), "instance")
-    return _match(typed, options.VALUES.get(key, ()), "instance")
+    return _match(typed, KEYS[key].kind.choices if key in KEYS else (), "instance")
 
 
 def _body(typed: str, names: Mapping[str, object]) -> Offer:

@@ -13,8 +13,8 @@ from IPython.core.getipython import get_ipython
 from victor_nb.errors import MalformedAnswerError
 from victor_nb.money import usd
 from victor_nb.notebook.forms import Shown, as_markdown, present
-from victor_nb.notebook.grammar import MagicCall
 from victor_nb.notebook.markdown import FENCE, clean, escape, frame, sanitise
+from victor_nb.notebook.options import MagicCall
 from victor_nb.values import Reply
 from victor_nb.workflows.progress_bar import Tally, tqdm_bar
 

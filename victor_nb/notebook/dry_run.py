@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from victor_nb.accounting.budget import worst_case
-from victor_nb.calls.request import make_request
+from victor_nb.calls.request import SENT, make_request
 from victor_nb.money import EXACT, add, usd
 from victor_nb.notebook.markdown import clean, fence, frame, shorten
 from victor_nb.providers.spec import spec_of, takes_temperature
@@ -118,15 +119,24 @@ class Estimate:
     @property
     def settings(self) -> list[tuple[str, str]]:
         """What would be sent beside the prompt."""
-        request = self.request
-        temperature = None if request.temperature is None else f"{request.temperature:g}"
-        given: list[tuple[str, object]] = [
-            ("system", request.system),
-            ("history", f"{len(request.messages) - 1} messages" if len(request.messages) > 1 else None),
-            ("temperature", f"{temperature}, left out: the model does not take it" if self.cold else temperature),
-            ("params", ", ".join(f"{name}={value!r}" for name, value in request.params.items()) or None),
-        ]
-        return [(name, str(value)) for name, value in given if value is not None]
+        request, earlier = self.request, len(self.request.messages) - 1
+        given = {name: _setting(getattr(request, name)) for name in SENT if name != "max_tokens"}
+        given["history"] = f"{earlier} messages" if earlier else ""
+        if self.cold:
+            given["temperature"] += ", left out: the model does not take it"
+        return [(name, text) for name, text in given.items() if text]
+
+
+def _setting(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case float():
+            return f"{value:g}"
+        case Mapping():
+            return ", ".join(f"{name}={each!r}" for name, each in cast("Mapping[str, object]", value).items())
+        case _:
+            return str(value)
 
 
 def _tokens(number: int) -> str:

@@ -9,7 +9,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from victor_nb.errors import VictorError, VictorInterrupted, did_you_mean
-from victor_nb.notebook.help import CELL, LINE
+from victor_nb.notebook.options import CELL_HELP, LINE_HELP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, MutableMapping
@@ -170,7 +170,7 @@ class Extension:
         def victor(line: str, cell: str) -> None:
             self.magics.cell(line, self._body(cell))
 
-        victor.__doc__ = CELL
+        victor.__doc__ = CELL_HELP
         return no_var_expand(victor)
 
     def _line(self) -> Callable[..., Reply | None]:
@@ -180,7 +180,7 @@ class Extension:
             return self.magics.line(line, local_ns)
 
         # Shift-Tab in a `%%victor` cell shows this one: a front end asks for the name without its signs.
-        victor.__doc__ = f"{LINE}\n{CELL}"
+        victor.__doc__ = f"{LINE_HELP}\n{CELL_HELP}"
         return needs_local_scope(no_var_expand(victor))
 
     def _body(self, cell: str) -> str:

@@ -12,18 +12,16 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final, cast
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Final, cast
 
 from victor_nb.errors import MagicError, did_you_mean
-from victor_nb.notebook import options
+from victor_nb.notebook.options import FLAGS, KEYS, MagicCall, apply
 from victor_nb.templates import own
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from decimal import Decimal
+    from collections.abc import Iterator, Sequence
 
 
 _REFERENCE: Final = re.compile(r"\$([^\W\d]\w*(?:\.[^\W\d]\w*)*)")
@@ -67,55 +65,6 @@ def _entries(value: object) -> Mapping[str, object]:
     return cast("Mapping[str, object]", value) if isinstance(value, Mapping) else {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MagicCall:
-    """What a magic line asks for. What is None was not given, and is not sent.
-
-    Attributes:
-        out: The variable that gets the reply.
-        form: `as=`: how the answer is shown.
-        schema: A type or pydantic model that the answer must fit, as JSON.
-        vars: The only names that the prompt may use, instead of the notebook's.
-        raw: Send the prompt without replacing anything.
-        timeout: Seconds for the whole call.
-        profiles: Several profiles, asked at once.
-        strategy: The strategy that answers.
-        n: Samples of each profile.
-        on_error: What a failure among several calls does: `keep` the rest, or `raise`.
-        budget: USD that the cell may spend.
-        bg: Return at once, and go on in the background.
-        show: `answer`; `quiet` for the bill alone; `none` for nothing.
-        cost: Whether the bill stands under the answer.
-        dry: Show what would be sent, and send nothing.
-        help: Show how it works instead.
-    """
-
-    profile: str | None = None
-    profiles: tuple[str, ...] = ()
-    strategy: str | None = None
-    out: str | None = None
-    system: str | None = None
-    chat: str | None = None
-    form: options.Form = "md"
-    schema: object | None = None
-    vars: Mapping[str, object] | None = None
-    raw: bool = False
-    budget: Decimal | None = None
-    timeout: float | None = None
-    retries: int | None = None
-    max_tokens: int | None = None
-    temperature: float | None = None
-    params: Mapping[str, object] | None = None
-    n: int | None = None
-    on_error: options.OnError = "keep"
-    show: options.Show = "answer"
-    cost: bool = True
-    bg: bool = False
-    dry: bool = False
-    tags: Mapping[str, str] = field(default_factory=dict[str, str])
-    help: bool = False
-
-
 @dataclass(frozen=True, slots=True)
 class _Item:
     """One word or pair of a line: a bare word has no key."""
@@ -137,7 +86,6 @@ _EXCLUSIVE: Final = (
     *((several, alone) for several in ("strategy", "profiles", "n") for alone in _FOR_ONE),
 )
 """Keys that mean nothing together: a strategy names its own profiles, and a memory or a form is for one answer."""
-_FIELDS: Final = {"as": "form"}
 _NO_VALUE: Final = "true"  # what a flag without a value means
 
 
@@ -164,7 +112,7 @@ def parse(line: str, names: Mapping[str, object], *, defaults: MagicCall | None 
     return call
 
 
-def read(line: str, names: Mapping[str, object], *, known: Sequence[str] = tuple(options.KEYS)) -> dict[str, object]:
+def read(line: str, names: Mapping[str, object], *, known: Sequence[str] = tuple(KEYS)) -> dict[str, object]:
     """Return what a line gives, by key, each value checked and of its type.
 
     Raises:
@@ -179,14 +127,6 @@ def read(line: str, names: Mapping[str, object], *, known: Sequence[str] = tuple
             raise MagicError(f"{key}= is given twice. Keep one.")
         given[key] = _value(key, item.value, names)
     return given
-
-
-def apply(given: Mapping[str, object], defaults: MagicCall) -> MagicCall:
-    """Return the call that a line's values make of the defaults; who is asked is said by one of them alone."""
-    if not given.keys().isdisjoint(("profile", "strategy")):
-        defaults = replace(defaults, profiles=())
-    values: dict[str, Any] = {_FIELDS.get(key, key): value for key, value in given.items()}
-    return replace(defaults, **values)
 
 
 def split(line: str) -> list[str]:
@@ -238,10 +178,10 @@ def _flag(word: str, rest: Iterator[str]) -> _Item:
         raise MagicError("A lone -- has no meaning here. The prompt goes in the lines below.")
     if equals:
         return _Item(key, value)
-    if key in options.FLAGS:
+    if key in FLAGS:
         return _Item(key, _NO_VALUE)
     # A key that nobody knows is refused for its name, not for a missing value.
-    value = next(rest, "") if key not in options.KEYS else _next(rest, word, options.EXAMPLES[key])
+    value = next(rest, "") if key not in KEYS else _next(rest, word, KEYS[key].example)
     return _Item(key, value)
 
 
@@ -263,7 +203,7 @@ def _pair(word: str) -> _Item:
 
 def _check_bare(word: str, place: int) -> None:
     """Refuse a bare word that is not the profile: most often the prompt, on the wrong line."""
-    if word in options.FLAGS:
+    if word in FLAGS:
         raise MagicError(f"{word!r} alone reads as a profile. Write --{word}, or profile={word} if you have one.")
     if place:
         raise MagicError(f"{_short(word)} is not key=value. Quote text with spaces; the prompt goes below this line.")
@@ -281,7 +221,7 @@ def _check_key(key: str, known: Sequence[str]) -> str:
             "such as OPENAI_API_KEY=..., and restart the kernel."
         )
     listed = f"Known: {' '.join(sorted(known))}."
-    if key in options.KEYS:
+    if key in KEYS:
         raise MagicError(f"{key}= is for one question, not for all of them. {listed}")
     close = did_you_mean(key.lower().replace("-", "_"), known)
     raise MagicError(f"Unknown key {_short(key)}. {f'Did you mean {close}=?' if close else listed}")
@@ -290,9 +230,15 @@ def _check_key(key: str, known: Sequence[str]) -> str:
 def _value(key: str, text: str, names: Mapping[str, object]) -> object:
     if key == "help":
         return True
+    row = KEYS[key]
     if not text:
-        raise MagicError(f"{key}= needs a value right after the '=', such as {key}={options.EXAMPLES[key]}.")
-    return options.KEYS[key](key, look_up(key, text, names))
+        raise MagicError(f"{key}= needs a value right after the '=', such as {key}={row.example}.")
+    value = row.kind.read(look_up(key, text, names))
+    fault = row.kind.fault(value)
+    if fault is None:
+        return row.kind.convert(value)
+    close = did_you_mean(text, row.kind.choices)
+    raise MagicError(f"{key}= {fault}. {f'Did you mean {key}={close}?' if close else f'Write {key}={row.example}.'}")
 
 
 def refuse_both(given: Mapping[str, object], one: str, other: str) -> None:
@@ -307,71 +253,3 @@ def refuse_both(given: Mapping[str, object], one: str, other: str) -> None:
 
 def _short(word: str, most: int = 40) -> str:
     return repr(word if len(word) <= most else word[: most - 1] + "…")
-
-
-SETTABLE: Final = ("profile", "profiles", "system", "timeout", "max_tokens", "temperature", "cost", "show")
-"""The keys that `%victor set` takes."""
-
-_LONGEST: Final = 40  # characters of a value where defaults are listed
-_ONE_OR_MANY: Final = ("profile", "profiles")
-
-
-class Desk:
-    """The defaults of one notebook.
-
-    Attributes:
-        given: Each by its key, in the order in which they came.
-        defaults: The same as the call that a bare `%%victor` is.
-        watchers: Called after every change.
-    """
-
-    def __init__(self) -> None:
-        self.given: dict[str, object] = {}
-        self.defaults = MagicCall()
-        self.watchers: list[Callable[[], object]] = []
-
-    def set(self, given: Mapping[str, object]) -> None:
-        """Take further defaults; one profile takes the place of several, and the other way round."""
-        for key, other in (_ONE_OR_MANY, _ONE_OR_MANY[::-1]):
-            if key in given:
-                self.given.pop(other, None)
-        self.given.update(given)
-        self._changed()
-
-    def reset(self) -> None:
-        """Forget all defaults."""
-        self.given.clear()
-        self._changed()
-
-    @property
-    def profiles(self) -> tuple[str, ...]:
-        """Whom a bare `%%victor` asks; empty for the default of the settings."""
-        one = self.defaults.profile
-        return self.defaults.profiles or ((one,) if one else ())
-
-    def _changed(self) -> None:
-        self.defaults = apply(self.given, MagicCall())
-        for watcher in list(self.watchers):
-            watcher()
-
-    def __str__(self) -> str:
-        """Say the defaults as `%victor set` takes them."""
-        return " ".join(f"{key}={_word(value)}" for key, value in self.given.items())
-
-
-def _word(value: object) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, tuple):
-        return ",".join(str(part) for part in value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return shlex.quote(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…")
-
-
-_desks: Final[WeakKeyDictionary[Any, Desk]] = WeakKeyDictionary()
-_nobodys: Final = Desk()
-
-
-def desk(shell: object | None) -> Desk:
-    """Return the desk of a notebook's shell; without a shell there is one for the process."""
-    return _nobodys if shell is None else _desks.setdefault(shell, Desk())

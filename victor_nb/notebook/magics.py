@@ -24,9 +24,9 @@ from victor_nb.notebook.commands import picture
 from victor_nb.notebook.display import LiveAnswer, LiveColumns, LiveStages, publisher
 from victor_nb.notebook.dry_run import rehearse
 from victor_nb.notebook.forms import present
-from victor_nb.notebook.grammar import desk, parse, split_prompt
-from victor_nb.notebook.help import CELL, LINE
+from victor_nb.notebook.grammar import parse, split_prompt
 from victor_nb.notebook.markdown import escape
+from victor_nb.notebook.options import CELL_HELP, LINE_HELP, defaults_of
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -49,14 +49,14 @@ class Magics:
 
     def __init__(self, shell: InteractiveShell) -> None:
         self._shell = shell
-        self.desk = desk(shell)
+        self.defaults = defaults_of(shell)
 
     def cell(self, line: str, body: str) -> None:
         """Ask what the cell's body says, and show the answer."""
         with recorded() as home:
-            call = parse(line, self._names, defaults=self.desk.defaults)
+            call = parse(line, self._names, defaults=self.defaults.call)
             if call.help:
-                self._show({"text/plain": CELL})
+                self._show({"text/plain": CELL_HELP})
             elif call.dry:
                 self._show(rehearse(home, prepare(home, call, body, self._names)))
             else:
@@ -70,11 +70,11 @@ class Magics:
             if word == "ask":
                 return self._ask_line(home, rest, ChainMap(local or {}, self._names))
             if word in {"-h", "--help"}:
-                self._show({"text/plain": LINE})
+                self._show({"text/plain": LINE_HELP})
             elif word in commands.WIDGETS:
                 self._show_widget(word, rest)
             else:
-                self._show(commands.run(word or "status", rest, self.desk, home, self._names))
+                self._show(commands.run(word or "status", rest, self.defaults, home, self._names))
         return None
 
     @property
@@ -129,9 +129,9 @@ class Magics:
 
     def _ask_line(self, home: Session, rest: str, names: MutableMapping[str, Any]) -> Reply | None:
         head, prompt = split_prompt(rest)
-        call = parse(head, names, defaults=self.desk.defaults)
+        call = parse(head, names, defaults=self.defaults.call)
         if call.help:
-            self._show({"text/plain": LINE})
+            self._show({"text/plain": LINE_HELP})
             return None
         if prompt is None:
             raise MagicError("%victor ask needs the prompt after --, such as %victor ask fast -- What is a kernel?")

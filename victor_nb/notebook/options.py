@@ -1,15 +1,18 @@
-"""The keys of a magic line, and how the value of each is read: from text, or from a Python object given as `$name`."""
+"""The keys of a magic line, each a field of `MagicCall` whose annotation is its row, and the defaults of a notebook."""
 
 from __future__ import annotations
 
 import builtins
 import keyword
-import math
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping  # noqa: TC003 - `rows` evaluates the annotations
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast, get_args
+from textwrap import indent
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias, cast, get_args
+from weakref import WeakKeyDictionary
 
-from victor_nb.errors import MagicError, did_you_mean
+from victor_nb.config.request_options import MAPPING, SAMPLES, CallSettings, Kind, Option, rows, word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -18,229 +21,237 @@ Form: TypeAlias = Literal["text", "md", "json", "code", "table"]
 Show: TypeAlias = Literal["answer", "quiet", "none"]
 OnError: TypeAlias = Literal["keep", "raise"]
 
-_BOOLEANS: Final = {
-    **dict.fromkeys(("true", "on", "yes", "1"), True),
+_TRUTHS: Final = {
+    **dict.fromkeys(("true", "on", "yes", "1", "footer"), True),
     **dict.fromkeys(("false", "off", "no", "0"), False),
 }
-_SHELLS: Final = frozenset({"In", "Out", "get_ipython", "exit", "quit", "_", "__", "___"})
+_PYTHONS: Final = frozenset({"In", "Out", "get_ipython", "exit", "quit", "_", "__", "___"})
+"""Names of Python's and IPython's own that an assignment would hide."""
 
 
-def word(key: str, value: object) -> str:
-    """Return a name, such as that of a profile."""
-    if not isinstance(value, str) or not value.strip():
-        raise _wrong(key, value, "a name")
-    return value.strip()
+# --- kinds of values that only a line has ---
 
 
-def text(key: str, value: object) -> str:
-    """Return a text; a `Reply` and other objects that are not text are refused rather than guessed at."""
-    if not isinstance(value, str):
-        raise _wrong(key, value, "text")
-    return value
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
 
 
-def names(key: str, value: object) -> tuple[str, ...]:
-    """Return names that commas separate, or those of a list."""
-    parts: Iterable[object]
+def _read_names(value: object) -> object:
+    """Read names that commas separate, or those of a list."""
     if isinstance(value, str):
-        parts = value.split(",")
-    elif isinstance(value, (list, tuple)):
-        parts = cast("Iterable[object]", value)
-    else:
-        raise _wrong(key, value, "names")
-    return tuple(word(key, part) for part in parts)
-
-
-def variable(key: str, value: object) -> str:
-    """Return the name of a variable that a reply may be bound to."""
-    if not isinstance(value, str) or not value.isidentifier() or keyword.iskeyword(value):
-        raise _wrong(key, value, "a variable name")
-    if value in _SHELLS or hasattr(builtins, value):
-        raise MagicError(f"{key}={value} would hide Python's or IPython's own {value!r}. Choose another name.")
-    return value
-
-
-def boolean(key: str, value: object) -> bool:
-    """Return yes or no."""
-    if isinstance(value, bool):
+        value = value.split(",")
+    if not isinstance(value, (list, tuple)):
         return value
-    if not isinstance(value, str) or value.lower() not in _BOOLEANS:
-        raise _wrong(key, value, "true or false")
-    return _BOOLEANS[value.lower()]
+    parts = cast("Iterable[object]", value)
+    return tuple(part.strip() if isinstance(part, str) else part for part in parts)
 
 
-def number(key: str, value: object) -> float:
-    """Return a finite number of 0 or more."""
-    # float() would also take nan, infinity and 1_000.
-    plain = isinstance(value, str) and value.isascii() and "_" not in value
-    exact = isinstance(value, (int, float)) and not isinstance(value, bool)
+def _are_names(value: object) -> bool:
+    return isinstance(value, tuple) and all(_is_name(part) for part in cast("tuple[object, ...]", value))
+
+
+def _is_variable(value: object) -> bool:
+    named = isinstance(value, str) and value.isidentifier() and not keyword.iskeyword(value)
+    return named and value not in _PYTHONS and not hasattr(builtins, cast("str", value))
+
+
+def _read_truth(value: object) -> object:
+    return _TRUTHS.get(value.lower(), value) if isinstance(value, str) else value
+
+
+def _read_show(value: object) -> object:
+    return "answer" if value == "all" else value
+
+
+def _read_amount(value: object) -> object:
     try:
-        found = float(cast("float | str", value)) if plain or exact else math.nan
-    except (ValueError, OverflowError):
-        found = math.nan
-    if not math.isfinite(found) or found < 0:
-        raise _wrong(key, value, "a number of 0 or more")
-    return found
-
-
-def seconds(key: str, value: object) -> float:
-    """Return a time in seconds, above 0."""
-    try:
-        found = number(key, value)
-    except MagicError:
-        found = 0.0
-    if not found:
-        raise _wrong(key, value, "seconds above 0")
-    return found
-
-
-def count(least: int, most: int) -> Callable[[str, object], int]:
-    """Return a reader of whole numbers in a range."""
-
-    def read(key: str, value: object) -> int:
-        given = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
-        if not isinstance(given, int) or isinstance(given, bool) or not least <= given <= most:
-            limits = f"from {least} to {most}" if most < _MANY else f"of {least} or more"
-            raise _wrong(key, value, f"a whole number {limits}")
-        return given
-
-    return read
-
-
-_MANY: Final = 1 << 53
-
-
-def dollars(key: str, value: object) -> Decimal:
-    """Return an amount in USD."""
-    try:
-        amount = Decimal(str(value))
+        return Decimal(str(value))
     except InvalidOperation:
-        amount = Decimal(-1)
-    if not amount.is_finite() or amount < 0:
-        raise _wrong(key, value, "an amount in USD")
-    return amount
+        return value
 
 
-def mapping(key: str, value: object) -> Mapping[str, object]:
-    """Return a dict, which only `$name` can give."""
-    found = cast("Mapping[Any, object]", value) if isinstance(value, Mapping) else None
-    if found is None or not all(isinstance(name, str) for name in found):
-        raise _wrong(key, cast("object", value), "a dict with text as keys; make one in Python")
-    return found
+def _is_amount(value: object) -> bool:
+    return isinstance(value, Decimal) and value.is_finite() and value >= 0
 
 
-def anything(key: str, value: object) -> object:
-    """Return an object, which only `$name` can give."""
-    if isinstance(value, str):
-        raise _wrong(key, value, "a pydantic model or a type; name one in Python")
-    return value
+NAME: Final = Kind("a name", _is_name, read=lambda value: value.strip() if isinstance(value, str) else value)
+NAMES: Final = Kind("names, with commas between them", _are_names, read=_read_names)
+VARIABLE: Final = Kind("a variable name that hides none of Python's", _is_variable)
+FLAG: Final = Kind("true or false", lambda value: isinstance(value, bool), read=_read_truth, choices=("true", "false"))
+SWITCH: Final = replace(FLAG, words="on or off", choices=("on", "off"))
+AMOUNT: Final = Kind("an amount in USD", _is_amount, read=_read_amount)
+TYPE: Final = Kind("a pydantic model or a type", lambda value: not isinstance(value, str))
+FORM: Final = word(*get_args(Form))
+SHOW: Final = replace(word(*get_args(Show)), read=_read_show)
+ON_ERROR: Final = word(*get_args(OnError))
 
 
-def tags(key: str, value: object) -> Mapping[str, str]:
-    """Return words for the ledger: `name:value`, separated by commas, or a dict."""
-    if isinstance(value, Mapping):
-        return {str(name): str(said) for name, said in cast("Mapping[object, object]", value).items()}
-    parts = [part.partition(":") for part in value.split(",")] if isinstance(value, str) else []
-    if not parts or not all(name.strip() and colon and said.strip() for name, colon, said in parts):
-        raise _wrong(key, value, "name:value")
-    return {name.strip(): said.strip() for name, _, said in parts}
+@dataclass(frozen=True, kw_only=True)
+class MagicCall(CallSettings):
+    """What a magic line asks for. What is None was not given, and is not sent."""
+
+    profile: Annotated[
+        str | None, Option(NAME, "the profile that answers; a bare first word is the same", "fast", settable=True)
+    ] = None
+    profiles: Annotated[
+        tuple[str, ...], Option(NAMES, "several profiles, side by side", "fast,local", settable=True)
+    ] = ()
+    n: Annotated[int | None, Option(SAMPLES, "samples of each profile", "3")] = None
+    on_error: Annotated[OnError, Option(ON_ERROR, "what a failure among several does", "raise")] = "keep"
+    strategy: Annotated[
+        str | None, Option(NAME, "funnel, tiered, specialized, cascade, single, or one of profiles.yaml", "funnel")
+    ] = None
+    out: Annotated[str | None, Option(VARIABLE, "the variable that gets the Reply; -o NAME is the same", "reply")] = (
+        None
+    )
+    chat: Annotated[str | None, Option(NAME, "remember the conversation under this name", "demo")] = None
+    form: Annotated[Form, Option(FORM, "how the answer is shown", "json")] = "md"
+    schema: Annotated[object | None, Option(TYPE, "the type that the answer must fit, as JSON", "$Model")] = None
+    vars: Annotated[Mapping[str, object] | None, Option(MAPPING, "the only names that {{ }} may use", "$row")] = None
+    raw: Annotated[bool, Option(FLAG, "replace nothing in the prompt", "true")] = False
+    budget: Annotated[Decimal | None, Option(AMOUNT, "USD that the cell may spend", "0.50", label="Budget, USD")] = None
+    bg: Annotated[bool, Option(FLAG, "return at once, and go on in the background", "true")] = False
+    dry: Annotated[bool, Option(FLAG, "show and price what would be sent, and send nothing", "true")] = False
+    show: Annotated[Show, Option(SHOW, "how much is shown", "quiet", settable=True)] = "answer"
+    cost: Annotated[bool, Option(SWITCH, "whether the bill stands under the answer", "off", settable=True)] = True
+    help: bool = False
 
 
-def form(key: str, value: object) -> Form:
-    """Return a way to show an answer."""
-    return cast("Form", _choice(key, value, get_args(Form)))
+FIELDS: Final = {"as": "form"}
+"""The fields whose key is a word that no Python name may be."""
+_NAMES: Final = {field: key for key, field in FIELDS.items()}
+KEYS: Final[Mapping[str, Option]] = {_NAMES.get(name, name): row for name, row in rows(MagicCall).items()}
+FLAGS: Final = frozenset(key for key, row in KEYS.items() if row.kind is FLAG)
+SETTABLE: Final = tuple(key for key, row in KEYS.items() if row.settable)
+"""The keys that `%victor set` takes."""
+_ONE_OR_MANY: Final = ("profile", "profiles")
+_LONGEST: Final = 40  # characters of a value where defaults are listed
+_EXAMPLES: Final = """Ask a model. The cell's lines are the prompt; the answer streams in, with its bill under it.
+
+    %%victor
+    What is overfitting?                       the default profile answers
+
+    %%victor fast out=reply                    a profile of profiles.yaml; the reply becomes a variable
+    Summarise in one line: {{ text }}          {{ name }} is your variable; all else is sent as typed
+
+    %%victor fast as=json max_tokens=500       text, md, json, code or table
+    Classify {{ df | head(20) }} as JSON.      .attr ['key'] [0], and | md csv json repr head sample truncate schema
+
+    %%victor profiles=fast,local n=2           several at once, side by side
+    %%victor strategy=funnel budget=0.10       explore, select, implement, review; at most USD 0.10
+    %%victor fast bg=true out=job              returns at once; job.result() waits
+
+    %%victor fast --dry                        what would be sent and what it would cost; sends nothing
+
+Keys, as key=value or --key value; $name is a Python object:
+"""
 
 
-def show(key: str, value: object) -> Show:
-    """Return how much to show."""
-    return cast("Show", _choice(key, "answer" if value == "all" else value, get_args(Show)))
+def describe_keys() -> str:
+    """Return a line for each key: an example, what it is for, and the words that it takes."""
+    pairs = {key: f"{key}={row.example}" for key, row in KEYS.items()}
+    width = max(map(len, pairs.values()))
+    return "\n".join(f"{pairs[key]:<{width}}  {row.help}{_listed(row)}" for key, row in KEYS.items())
 
 
-def on_error(key: str, value: object) -> OnError:
-    """Return what a failure among several calls does."""
-    return cast("OnError", _choice(key, value, get_args(OnError)))
+def _listed(row: Option) -> str:
+    return "" if row.kind in (FLAG, SWITCH) or not row.kind.choices else f": {' '.join(row.kind.choices)}"
 
 
-def _cost(key: str, value: object) -> bool:
-    return True if value == "footer" else boolean(key, value)
+CELL_HELP: Final = f"""{_EXAMPLES}
+{indent(describe_keys(), "    ")}
+
+Write \\{{{{ name }}}} to send braces as text. Stop ends the call at once and keeps what came in session().last.
+"""
+
+LINE_HELP: Final = """Look after models, money and modes. Only `ask` sends a prompt.
+
+    %victor                                    how things stand
+    x = %victor ask fast -- What is a kernel?  the Reply, without showing it
+    %victor pick                               choose a profile from a list: it becomes the default
+    %victor panel                              ask from a form; `%victor panel code` turns it into a cell
+    %victor profiles                           who can be asked, at what price, and whose key is set
+    %victor mode simulate                      answers without keys and without cost (live: real ones)
+    %victor cost by=model                      what was spent; by=profile, strategy, stage, day, status, ...
+    %victor budget 0.50                        what this notebook may spend in all, in USD (off: no limit)
+    %victor plot spend_over_time               a chart; cost_by_stage, funnel, gantt of the last strategy run
+    %victor strategy                           the strategies and their stages
+    %victor ledger 20                          the last attempts, one row each
+    %victor last                               the last reply
+    %victor errors                             the last error in full
+    %victor set profile=fast timeout=60        defaults of this notebook; `%victor set reset` forgets them
+    %victor chats clear demo                   forget a conversation; `%victor chats` lists them
+    %victor doctor                             is every profile reachable, priced and current? Spends nothing
+    %victor cancel                             stop what still runs in the background
+
+`%%victor?` says how to ask.
+"""
 
 
-def _choice(key: str, value: object, choices: tuple[str, ...]) -> str:
-    if not isinstance(value, str) or value not in choices:
-        close = did_you_mean(str(value), choices)
-        hint = f"Did you mean {key}={close}?" if close else f"Known: {' '.join(choices)}."
-        raise MagicError(f"{key}={_shown(value)} is unknown. {hint}")
-    return value
+def apply(given: Mapping[str, object], defaults: MagicCall) -> MagicCall:
+    """Return the call that a line's values make of the defaults; who is asked is said by one of them alone."""
+    if not given.keys().isdisjoint(("profile", "strategy")):
+        defaults = replace(defaults, profiles=())
+    values: dict[str, Any] = {FIELDS.get(key, key): value for key, value in given.items()}
+    return replace(defaults, **values)
 
 
-def _wrong(key: str, value: object, wanted: str) -> MagicError:
-    return MagicError(f"{key}={_shown(value)} is not right: it takes {wanted}, such as {key}={EXAMPLES[key]}.")
+class Defaults:
+    """The defaults of one notebook.
+
+    Attributes:
+        given: Each by its key, in the order in which they came.
+        call: The same as the call that a bare `%%victor` is.
+        watchers: Called after every change.
+    """
+
+    def __init__(self) -> None:
+        self.given: dict[str, object] = {}
+        self.call = MagicCall()
+        self.watchers: list[Callable[[], object]] = []
+
+    def set(self, given: Mapping[str, object]) -> None:
+        """Take further defaults; one profile takes the place of several, and the other way round."""
+        for key, other in (_ONE_OR_MANY, _ONE_OR_MANY[::-1]):
+            if key in given:
+                self.given.pop(other, None)
+        self.given.update(given)
+        self._changed()
+
+    def reset(self) -> None:
+        """Forget all defaults."""
+        self.given.clear()
+        self._changed()
+
+    @property
+    def profiles(self) -> tuple[str, ...]:
+        """The profiles that a bare `%%victor` asks; empty for the default of the settings."""
+        one = self.call.profile
+        return self.call.profiles or ((one,) if one else ())
+
+    def _changed(self) -> None:
+        self.call = apply(self.given, MagicCall())
+        for watcher in list(self.watchers):
+            watcher()
+
+    def __str__(self) -> str:
+        """Return the defaults as `%victor set` takes them."""
+        return " ".join(f"{key}={_word(value)}" for key, value in self.given.items())
 
 
-def _shown(value: object) -> str:
-    """Say a value briefly; an object only by its type, for it may hold anything."""
-    if not isinstance(value, (str, int, float)):
-        return f"<{type(value).__name__}>"
-    shown = str(value)
-    return shown if len(shown) <= 40 else shown[:39] + "…"  # noqa: PLR2004 - what fits into a line with the hint
+def _word(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ",".join(str(part) for part in cast("tuple[object, ...]", value))
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return shlex.quote(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…")
 
 
-KEYS: Final[Mapping[str, Callable[[str, object], object]]] = {
-    "profile": word,
-    "profiles": names,
-    "strategy": word,
-    "out": variable,
-    "system": text,
-    "chat": word,
-    "as": form,
-    "schema": anything,
-    "vars": mapping,
-    "raw": boolean,
-    "budget": dollars,
-    "timeout": seconds,
-    "retries": count(0, 10),
-    "max_tokens": count(1, _MANY),
-    "temperature": number,
-    "params": mapping,
-    "n": count(1, 100),
-    "on_error": on_error,
-    "show": show,
-    "cost": _cost,
-    "bg": boolean,
-    "dry": boolean,
-    "tags": tags,
-}
-FLAGS: Final = frozenset({"raw", "bg", "dry"})
-EXAMPLES: Final = {
-    "profile": "fast",
-    "profiles": "fast,local",
-    "strategy": "funnel",
-    "out": "reply",
-    "system": "$instructions",
-    "chat": "demo",
-    "as": "json",
-    "schema": "$Model",
-    "vars": "$row",
-    "raw": "true",
-    "budget": "0.50",
-    "timeout": "60",
-    "retries": "2",
-    "max_tokens": "500",
-    "temperature": "0.2",
-    "params": "$settings",
-    "n": "3",
-    "on_error": "raise",
-    "show": "quiet",
-    "cost": "off",
-    "bg": "true",
-    "dry": "true",
-    "tags": "team:search",
-}
-VALUES: Final[Mapping[str, tuple[str, ...]]] = {
-    "as": get_args(Form),
-    "show": get_args(Show),
-    "on_error": get_args(OnError),
-    "cost": ("off", "on"),
-    **dict.fromkeys(("raw", "bg", "dry"), ("true", "false")),
-}
-"""What completion offers for a key."""
+_defaults: Final[WeakKeyDictionary[Any, Defaults]] = WeakKeyDictionary()
+_without_shell: Final = Defaults()
+
+
+def defaults_of(shell: object | None) -> Defaults:
+    """Return the defaults of a notebook's shell; without a shell, those of the process."""
+    return _without_shell if shell is None else _defaults.setdefault(shell, Defaults())

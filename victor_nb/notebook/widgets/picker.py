@@ -14,7 +14,7 @@ from traitlets import Tuple, validate
 from victor_nb import kernel
 from victor_nb.errors import ConfigError, VictorError
 from victor_nb.notebook.doctor import ending, key_state, prices, usual_profile
-from victor_nb.notebook.grammar import desk
+from victor_nb.notebook.options import defaults_of
 from victor_nb.notebook.widgets.base import VictorWidget, column, on_change, receive_on_any_thread, row, set_children
 from victor_nb.notebook.widgets.html import Content, code, region, table, words
 from victor_nb.notebook.widgets.throttle import throttle
@@ -148,7 +148,7 @@ class ProfilePicker(VictorWidget, ipw.ValueWidget):
         session: Session | None = None,
     ) -> None:
         self.session = session or kernel.session()
-        self._desk = desk(get_ipython()) if sets_default else None
+        self._defaults = defaults_of(get_ipython()) if sets_default else None
         chosen = self._known((value,) if isinstance(value, str) else tuple(value or self._default()))
         many = len(chosen) > 1 if several is None else several
         if len(chosen) > 1 and not many:
@@ -171,8 +171,8 @@ class ProfilePicker(VictorWidget, ipw.ValueWidget):
         on_change(self, "value", lambda: self.attempt(self._chosen))
         if value is not None:
             self._set_default()
-        if self._desk is not None:
-            self.while_shown(partial(self._watch_desk, self._desk.watchers))
+        if self._defaults is not None:
+            self.while_shown(partial(self._watch_defaults, self._defaults.watchers))
 
     @property
     def profiles(self) -> tuple[str, ...]:
@@ -203,7 +203,7 @@ class ProfilePicker(VictorWidget, ipw.ValueWidget):
 
     def _default(self) -> tuple[str, ...]:
         """Return the profiles that a bare `%%victor` asks, without those that the settings no longer have."""
-        names = self._desk.profiles if self._desk is not None else ()
+        names = self._defaults.profiles if self._defaults is not None else ()
         chosen = tuple(name for name in names if name in self.session.settings.profiles)
         return chosen or (usual_profile(self.session),)
 
@@ -230,12 +230,12 @@ class ProfilePicker(VictorWidget, ipw.ValueWidget):
 
     def _set_default(self) -> None:
         names = self.profiles
-        if self._desk is not None and self._desk.profiles != names:
-            self._desk.set({"profile": names[0]} if len(names) == 1 else {"profiles": names})
+        if self._defaults is not None and self._defaults.profiles != names:
+            self._defaults.set({"profile": names[0]} if len(names) == 1 else {"profiles": names})
 
     # --- `%victor set` elsewhere ---
 
-    def _watch_desk(self, watchers: list[Callable[[], object]]) -> Callable[[], object]:
+    def _watch_defaults(self, watchers: list[Callable[[], object]]) -> Callable[[], object]:
         """Follow `%victor set`; return what ends that."""
         watchers.append(self._follow)
         self._follow()

@@ -13,14 +13,17 @@ from IPython.core.getipython import get_ipython
 from traitlets import Any as AnyTrait
 
 from victor_nb import kernel
+from victor_nb.calls.request import SENT
 from victor_nb.calls.stream import Stream
+from victor_nb.config.request_options import TEXT
 from victor_nb.errors import ConfigError, FanOutError, MagicError, PromptError, VictorError
 from victor_nb.notebook.ask import prepare, start, start_fan_out, start_strategy
 from victor_nb.notebook.boundary import redacted
 from victor_nb.notebook.display import bill, label, replies_summary, run_summary, tail
 from victor_nb.notebook.doctor import usual_profile
-from victor_nb.notebook.grammar import desk, parse
+from victor_nb.notebook.grammar import parse
 from victor_nb.notebook.markdown import clean
+from victor_nb.notebook.options import KEYS, defaults_of
 from victor_nb.notebook.widgets.base import (
     VictorWidget,
     column,
@@ -94,11 +97,11 @@ class Playground(VictorWidget):
     ) -> None:
         session = session or kernel.session()
         settings = session.settings
-        self._desk = desk(get_ipython())
+        self._defaults = defaults_of(get_ipython())
         if not isinstance(prompt, str):  # pyright: ignore[reportUnnecessaryIsInstance] - notebooks have no types
             raise ConfigError(f"The prompt is a text, not a value of type {type(prompt).__name__}.")
-        usual = tuple(name for name in self._desk.profiles if name in settings.profiles) or (usual_profile(session),)
-        names = (profiles,) if isinstance(profiles, str) else profiles or usual
+        usual = tuple(name for name in self._defaults.profiles if name in settings.profiles)
+        names = (profiles,) if isinstance(profiles, str) else profiles or usual or (usual_profile(session),)
         chosen = tuple(settings.profile(name).name for name in names)
         if strategy is not None:
             find_strategy(strategy, settings)
@@ -192,7 +195,7 @@ class Playground(VictorWidget):
         if not form.strategy.value and not form.profiles.value:
             raise ConfigError("No profile is chosen. Choose one, or a strategy.")
         names = cast("dict[str, Any]", getattr(get_ipython(), "user_ns", {}))
-        call = parse(form.line, names, defaults=self._desk.defaults)
+        call = parse(form.line, names, defaults=self._defaults.call)
         return prepare(self.session, call, form.prompt.value, names)
 
     def _show_board(self, work: _Work) -> None:
@@ -302,21 +305,24 @@ class _Form:
         )
         self.profiles = CheckboxList("Profiles", list(session.settings.profiles), chosen)
         self.strategy: Any = ipw.Dropdown(description="Strategy", options=options, value=strategy)
-        self.system: Any = with_classes(ipw.Text(description="System prompt", placeholder="none"), "victor-wide")
-        self.max_tokens: Any = ipw.Text(description="Max tokens", placeholder="the profile's")
-        self.temperature: Any = ipw.Text(description="Temperature", placeholder="the profile's")
-        self.budget: Any = ipw.Text(description="Budget, USD", placeholder="no limit")
+        self.options: dict[str, Any] = {
+            key: ipw.Text(description=KEYS[key].label, placeholder="the profile's" if key in SENT else "no limit")
+            for key in (*SENT, *(key for key in KEYS if key not in SENT))
+            if KEYS[key].label
+        }
 
     @property
     def parts(self) -> tuple[ipw.Widget, ...]:
         """The fields as they are laid out."""
-        fields = (column(self.strategy, self.max_tokens), column(self.temperature, self.budget))
-        return self.prompt, self.system, row(self.profiles, *fields, classes="victor-beside")
+        wide = [with_classes(field, "victor-wide") for key, field in self.options.items() if KEYS[key].kind is TEXT]
+        short = [self.strategy, *(field for field in self.options.values() if field not in wide)]
+        half = -(-len(short) // 2)
+        beside = row(self.profiles, column(*short[:half]), column(*short[half:]), classes="victor-beside")
+        return self.prompt, *wide, beside
 
     def on_change(self, call: Callable[[], object]) -> None:
         """Call a function whenever a field has changed."""
-        texts = (self.prompt, self.system, self.max_tokens, self.temperature, self.budget)
-        for field in (*texts, self.profiles, self.strategy):
+        for field in (self.prompt, self.profiles, self.strategy, *self.options.values()):
             on_change(field, "value", call)
 
     @property
@@ -326,10 +332,7 @@ class _Form:
         given = {
             "strategy": self.strategy.value,
             "profile" if len(profiles) == 1 else "profiles": "" if self.strategy.value else ",".join(profiles),
-            "system": " ".join(self.system.value.splitlines()),
-            "max_tokens": self.max_tokens.value,
-            "temperature": "" if self.temperature.disabled else self.temperature.value,
-            "budget": self.budget.value,
+            **{key: " ".join(each.value.splitlines()) for key, each in self.options.items() if not each.disabled},
         }
         return " ".join(f"{key}={shlex.quote(value.strip())}" for key, value in given.items() if value.strip())
 
@@ -344,8 +347,9 @@ class _Form:
         self.profiles.show(list(self._session.settings.profiles))
         refusing = [name for name in chosen if not self._takes_temperature(name)]
         self.profiles.disabled = strategy
-        self.temperature.disabled = not strategy and len(refusing) == len(chosen) > 0
-        self.temperature.placeholder = f"not taken by {', '.join(refusing)}"[:40] if refusing else "the profile's"
+        field = self.options["temperature"]
+        field.disabled = not strategy and len(refusing) == len(chosen) > 0
+        field.placeholder = f"not taken by {', '.join(refusing)}"[:40] if refusing else "the profile's"
 
     def _takes_temperature(self, name: str) -> bool:
         profile = self._session.settings.profiles.get(name)
