@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import random
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 from matplotlib import _pylab_helpers
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from chart_frames import (
     FRAMES,
@@ -34,6 +36,7 @@ from chart_frames import (
     wild,
 )
 from victor_nb.errors import ConfigError
+from victor_nb.reports import charts
 from victor_nb.reports.charts import KINDS, Chart, html_image, plot, png
 from victor_nb.reports.charts.text import MINUS
 
@@ -47,6 +50,8 @@ Frame = pd.DataFrame
 def test_when_a_chart_is_added_then_these_tests_know_it() -> None:
     assert set(FRAMES) == set(KINDS)
     assert list(KINDS) == sorted(KINDS)
+    assert {*KINDS} <= {*charts.__all__}
+    assert all(getattr(charts, name) for name in charts.__all__)
 
 
 @kinds
@@ -301,6 +306,34 @@ def test_when_costs_lie_far_apart_then_the_axis_is_logarithmic_and_says_so() -> 
     assert ax.get_xscale() == "log"
     assert ax.get_xlabel() == "USD for each task (logarithmic)"
     assert axes(plot("pareto", frame.assign(cost=[0, 1e-4, 1e-2] * 2)))[0].get_xscale() == "linear"
+
+
+@pytest.mark.parametrize("count", [1, 3, 8, 16, 25])
+@pytest.mark.parametrize("seed", range(3))
+def test_when_strategies_stand_close_then_each_name_is_whole_beside_its_point_and_hides_none(
+    count: int, seed: int
+) -> None:
+    dice = random.Random(seed)
+    frame = pd.DataFrame(
+        [{"strategy": f"strategy {at}", "cost": dice.random() / 90, "score": dice.random()} for at in range(count)]
+    ).assign(score_se=0.02)
+    figure = plot("pareto", frame)
+    figure.draw_without_rendering()
+    (ax,) = axes(figure)
+    names = [text for text in ax.texts if text.get_text().startswith("strategy ")]
+    found = [(text.get_text(), Text.get_window_extent(text)) for text in names]
+    spots = ax.transData.transform([line.get_xydata()[0] for line in ax.lines if line.get_marker() == "o"])  # type: ignore[index]
+    assert sorted(name for name, _ in found) == sorted(frame.strategy)
+    assert overlapping(found) == []
+    assert [name for name, box in found if not ax.bbox.containsx(box.x0) or not ax.bbox.containsx(box.x1)] == []
+    assert [name for name, box in found if not ax.bbox.containsy(box.y0) or not ax.bbox.containsy(box.y1)] == []
+    assert [name for name, box in found for x, y in spots if box.contains(x, y)] == []
+
+
+def test_when_points_coincide_then_their_names_do_not() -> None:
+    figure = plot("pareto", comparison().assign(cost=0.01, score=0.5))
+    assert overlapping(boxes(figure)) == []
+    assert {"Funnel", "Tiered", "Specialized"} <= {*texts(figure)}
 
 
 # --- time ---

@@ -17,22 +17,20 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-Kind: TypeAlias = Literal["text", "count", "money", "seconds", "number", "flag", "moment"]
+Dtype: TypeAlias = Literal["text", "count", "money", "seconds", "number", "flag", "moment"]
 """What a column holds: `text` string, `count` Int64, `money` (USD), `seconds` and `number` float64, `flag` boolean,
 `moment` datetime64[us, UTC]."""
 
-KINDS: Final[Mapping[str, Kind]] = {
-    **dict.fromkeys(("ts",), "moment"),
-    **dict.fromkeys(("attempt", "attempts", "prompt", "sample", "calls", "retries", "unpriced"), "count"),
-    **dict.fromkeys(("items", "kept_items", "dropped_items", "tokens", "input_tokens", "output_tokens"), "count"),
-    **dict.fromkeys(("cache_read_tokens", "cache_write_tokens", "reasoning_tokens"), "count"),
-    **dict.fromkeys(("cost", "billed", "same_calls", "one_call"), "money"),
-    **dict.fromkeys(("what_if_cost", "saved", "cumulative_cost"), "money"),
-    **dict.fromkeys(("latency", "ttft", "queue", "start", "wall", "serial", "began", "ended"), "seconds"),
-    **dict.fromkeys(("latency_p50", "latency_p95", "ttft_p50", "ttft_p95"), "seconds"),
-    **dict.fromkeys(("score", "score_se", "tokens_per_second", "error_rate", "cache_share", "ratio"), "number"),
-    **dict.fromkeys(("kept", "complete", "estimated"), "flag"),
+_COLUMNS: Final[Mapping[Dtype, str]] = {
+    "moment": "ts",
+    "count": "attempt attempts prompt sample calls retries unpriced items kept_items dropped_items tokens input_tokens "
+    "output_tokens cache_read_tokens cache_write_tokens reasoning_tokens",
+    "money": "cost billed same_calls one_call what_if_cost saved cumulative_cost",
+    "seconds": "latency ttft queue start wall serial began ended latency_p50 latency_p95 ttft_p50 ttft_p95",
+    "number": "score score_se tokens_per_second error_rate cache_share ratio",
+    "flag": "kept complete estimated",
 }
+DTYPES: Final[Mapping[str, Dtype]] = {name: kind for kind, names in _COLUMNS.items() for name in names.split()}
 """What columns of these names hold; any other is text."""
 
 NOTHING: Final = "nothing to show yet"
@@ -42,26 +40,28 @@ _UNBILLED: Final = {"simulate": "simulated", "replay": "replayed"}
 # --- made ---
 
 
-def records_frame(records: Iterable[Mapping[str, object]], columns: Mapping[str, Kind] | Sequence[str]) -> pd.DataFrame:
+def records_frame(
+    records: Iterable[Mapping[str, object]], columns: Mapping[str, Dtype] | Sequence[str]
+) -> pd.DataFrame:
     """Return rows of plain values as a frame, with the same dtypes whatever the rows hold, also where there are none.
 
     Args:
         records: A mapping by column for each row; what is missing or None is unknown.
-        columns: The columns in order, with their kinds, or by names whose kinds `KINDS` knows (else text). A column
+        columns: The columns in order, with their kinds, or by names whose kinds `DTYPES` knows (else text). A column
             that only the records name comes after these, of the dtype that pandas gives it.
     """
     import pandas as pd
 
     rows = list(records)
-    kinds: Mapping[str, Kind] = (
-        columns if isinstance(columns, Mapping) else {name: KINDS.get(name, "text") for name in columns}
+    kinds: Mapping[str, Dtype] = (
+        columns if isinstance(columns, Mapping) else {name: DTYPES.get(name, "text") for name in columns}
     )
     frame = {name: _column(kind, [row.get(name) for row in rows]) for name, kind in kinds.items()}
     others = dict.fromkeys(name for row in rows for name in row if name not in kinds)
     return pd.DataFrame(frame | {name: [row.get(name) for row in rows] for name in others})
 
 
-def _column(kind: Kind, cells: Sequence[Any]) -> pd.Series[Any]:
+def _column(kind: Dtype, cells: Sequence[Any]) -> pd.Series[Any]:
     import pandas as pd
 
     if kind == "text":
@@ -78,38 +78,32 @@ def _column(kind: Kind, cells: Sequence[Any]) -> pd.Series[Any]:
 
 
 def need(frame: pd.DataFrame, chart: str, columns: Sequence[str], *, source: str) -> None:
-    """Check that a frame has the columns of a chart.
-
-    Args:
-        frame: What was given.
-        chart: The chart's name.
-        columns: What it cannot do without.
-        source: Where a frame that has them comes from.
-
-    Raises:
-        ConfigError: It lacks some.
-    """
+    """Raise ConfigError if a frame lacks columns of a chart; `source` is where a frame that has them comes from."""
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise ConfigError(f"The chart {chart!r} needs the columns {', '.join(missing)}. Give it {source}.")
 
 
-def numbers(frame: pd.DataFrame, name: str) -> list[float]:
-    """Return a column as floats, NaN where it is unknown or where there is no such column."""
+def _cells(frame: pd.DataFrame, name: str) -> list[Any]:
+    """Return the cells of a column, None where they are empty or where there is no such column."""
     import pandas as pd
 
-    if name not in frame.columns:
-        return [math.nan] * len(frame)
-    return [math.nan if pd.isna(cell) else float(cell) for cell in frame[name]]
+    return [None if pd.isna(cell) else cell for cell in frame[name]] if name in frame else [None] * len(frame)
+
+
+def numbers(frame: pd.DataFrame, name: str) -> list[float]:
+    """Return a column as floats, NaN where it is unknown."""
+    return [math.nan if cell is None else float(cell) for cell in _cells(frame, name)]
 
 
 def words(frame: pd.DataFrame, name: str, *, missing: str = "") -> list[str]:
-    """Return a column as texts, `missing` where it is empty or where there is no such column."""
-    import pandas as pd
+    """Return a column as texts, `missing` where it is empty."""
+    return [missing if cell is None else str(cell) for cell in _cells(frame, name)]
 
-    if name not in frame.columns:
-        return [missing] * len(frame)
-    return [missing if pd.isna(cell) else str(cell) for cell in frame[name]]
+
+def added(frame: pd.DataFrame, name: str) -> float:
+    """Return the sum of what is known of a column."""
+    return sum(known(numbers(frame, name)))
 
 
 def known(values: Iterable[float]) -> list[float]:

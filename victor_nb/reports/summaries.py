@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from html import escape
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from victor_nb.errors import ConfigError, did_you_mean
 from victor_nb.money import usd
-from victor_nb.reports.frames import KINDS
+from victor_nb.reports.frames import DTYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 By = Literal["profile", "provider", "model", "stage", "strategy", "notebook", "day", "run_id", "status", "mode"]
 Every = Literal["minute", "hour", "day", "week", "month"]
 
-GROUPS: Final = "profile provider model stage strategy notebook day run_id status mode".split()
+GROUPS: Final = get_args(By)
 """What a ledger can be summed up by. A day is one of UTC."""
 
 _FREQUENCIES: Final = {"minute": "min", "hour": "h", "day": "D", "week": "W-MON", "month": "MS"}
@@ -223,7 +223,7 @@ def styled(frame: pd.DataFrame, caption: str | None = None, *, rows: int = 100) 
     Text is escaped, on one line, and cut at 80 characters.
 
     Args:
-        frame: Columns go by their names (`frames.KINDS`), others by their dtypes.
+        frame: Columns go by their names (`frames.DTYPES`), others by their dtypes.
         caption: What stands above the table; else how many rows there are.
         rows: The most that are shown, from the first on; the caption counts the others.
     """
@@ -253,9 +253,9 @@ def _kind(name: str, column: pd.Series[Any]) -> str:
 
     if name in _SHARES:
         return "share"
-    if name in KINDS:
-        fast = KINDS[name] == "seconds" and not pd.to_numeric(column).max() >= _SLOW
-        return "ms" if fast else KINDS[name]
+    if name in DTYPES:
+        fast = DTYPES[name] == "seconds" and not pd.to_numeric(column).max() >= _SLOW
+        return "ms" if fast else DTYPES[name]
     if types.is_bool_dtype(column.dtype) or not types.is_numeric_dtype(column.dtype):
         return "text"
     return "count" if types.is_integer_dtype(column.dtype) else "number"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from victor_nb.accounting.pricing import Tariff
-    from victor_nb.reports.frames import Kind
+    from victor_nb.reports.frames import Dtype
     from victor_nb.workflows.orchestrator_pool import OrchestratorPool
 
 
@@ -68,7 +68,7 @@ WHAT_IF: Final = (
 
 _EVERYBODY: Final = "*"
 _NEEDED: Final = ("profile", "input_tokens", "output_tokens", "cost")
-_SUMMED: Final[Mapping[str, Kind]] = {
+_SUMMED: Final[Mapping[str, Dtype]] = {
     "profile": "text",
     "what_if": "text",
     "calls": "count",

@@ -11,19 +11,7 @@ from statistics import stdev
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from victor_nb.reports.charts import drawing as draw
-from victor_nb.reports.charts.text import (
-    GREY,
-    MINUS,
-    Label,
-    Segment,
-    amount,
-    bounded,
-    listing,
-    percent,
-    place,
-    seconds,
-    short,
-)
+from victor_nb.reports.charts.text import GREY, MINUS, Segment, amount, bounded, listing, percent, place, seconds, short
 from victor_nb.reports.frames import NOTHING, groups, known, mean, money, need, numbers, provenance, words
 
 if TYPE_CHECKING:
@@ -82,7 +70,8 @@ def pareto(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
     legend += [draw.symbol("beaten by another", GREY, "o")] if len(front) < len(drawn) else []
     notes = [missing, "Means over tasks; bars are one standard error." if barred else "", note]
     draw.header(ax, title, notes, legend=legend if drawn else [])
-    place(ax, [Label(each.name, each.cost, each.score) for each in drawn], _lines(front, barred))
+    spots = [(each.cost, each.score) for each in drawn]
+    place(ax, [each.name for each in drawn], spots, _lines(front, barred))
     beaten = {True: "", False: " (beaten by another)"}
     rows = listing(f"{each.name} USD {amount(each.cost)}, score {each.score:.3g}{beaten[each.front]}" for each in drawn)
     return draw.finish(ax, "Cost in USD against score", title, rows, missing, note)
@@ -185,7 +174,8 @@ def strategy_comparison(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figur
     same = f"same calls at {profiles}'s prices"
     one = f"one call to {profiles}{' (estimated)' if guessed else ''}"
     title, note = _strategies_title(strategies), provenance(frame)
-    draw.header(ax, title, [_tasks(frame), note], legend=_strategies_legend(strategies, same, one), indent=indent)
+    unpriced, legend = any(each.unpriced for each in strategies), _strategies_legend(strategies, same, one)
+    draw.header(ax, title, [_tasks(frame), note], legend=legend, unpriced=unpriced, indent=indent)
     return draw.finish(
         ax, f"{title}, in USD for each task", listing(_describe(each, same, one) for each in strategies), note
     )
@@ -240,7 +230,7 @@ def _strategies_legend(strategies: Sequence[_Strategy], same: str, one: str) -> 
         entries.append(draw.swatch(same, "none", linestyle="--", linewidth=1))
     if known(each.one_call for each in strategies):
         entries.append(draw.symbol(one, draw.VERMILION, "D", markeredgecolor=draw.EDGE))
-    return [*entries, *draw.unpriced_swatch(shown=any(each.unpriced for each in strategies))]
+    return entries
 
 
 def _describe(each: _Strategy, same: str, one: str) -> str:
@@ -296,9 +286,7 @@ def replies(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
     profiles = [_profile(name, rows) for name, rows in groups(frame, "profile", missing="(no profile)")]
     names = [each.name for each in profiles]
     ax = draw.paper(ax, rows=len(names))
-    left, right = draw.panels(ax, (0.0, 0.34), (0.62, 0.9))
-    indent = draw.name_rows(left, names, most=22)
-    draw.name_rows(right, names, most=0)
+    left, right, indent = draw.panels(ax, names, (0.0, 0.34), (0.62, 0.9))
     _time(left, profiles)
     draw.costs(
         right,
@@ -308,7 +296,8 @@ def replies(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
     several = any(each.asked > 1 for each in profiles)
     title, note = _replies_title(profiles), provenance(frame)
     notes = ["Means of the answers of each profile; dots are single answers." if several else "", note]
-    draw.header(ax, title, notes, legend=_replies_legend(profiles, several=several), indent=indent)
+    unpriced, legend = any(each.unpriced for each in profiles), _replies_legend(profiles, several=several)
+    draw.header(ax, title, notes, legend=legend, unpriced=unpriced, indent=indent)
     rows = (
         f"{each.name} {each.took}, USD {bounded(each.cost, each.unpriced)}"
         if each.answers
@@ -359,4 +348,4 @@ def _replies_legend(profiles: Sequence[_Profile], *, several: bool) -> list[Arti
     entries: list[Artist] = [draw.swatch("to the first text", draw.SKY)] if streamed else []
     entries += [draw.swatch("to the end", draw.BLUE), draw.swatch("USD for an answer", draw.ORANGE)]
     entries += [draw.symbol("an answer", draw.EDGE, "o", markersize=4)] if several else []
-    return [*entries, *draw.unpriced_swatch(shown=any(each.unpriced for each in profiles))]
+    return entries

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, Ty
 from victor_nb.errors import ConfigError
 from victor_nb.reports.charts.text import (
     GREY,
-    LARGE,
     MARGIN,
     POINTS,
     SMALL,
@@ -124,22 +123,11 @@ def png(figure: Figure) -> bytes:
 
 
 def html_image(figure: Figure, data: bytes | None = None) -> str:
-    """Return a figure as HTML, `<img alt=...>` with the picture inside: the alt text of a plain PNG is lost.
-
-    Args:
-        figure: Which.
-        data: It as PNG, if that is known already.
-    """
+    """Return a figure, or its PNG, as HTML: `<img alt=...>`, since the alt text of a plain PNG is lost."""
     alt = escape(str(getattr(figure, "alt", "")), quote=True)
     source = base64.b64encode(data or png(figure)).decode("ascii")
     pixels = round(figure.get_figwidth() * _SCREEN)
     return f'<img alt="{alt}" width="{pixels}" style="max-width: 100%" src="data:image/png;base64,{source}">'
-
-
-def panels(ax: Axes, *shares: tuple[float, float]) -> list[Axes]:
-    """Return axes side by side in the place of `ax`, each from one share of its width to another."""
-    ax.set_axis_off()
-    return [ax.inset_axes((left, 0.0, right - left, 1.0)) for left, right in shares]
 
 
 # --- axes ---
@@ -148,13 +136,7 @@ _UNITS: Final = {"seconds": "{x:,g}", "tokens": "{x:,.0f}"}
 
 
 def scale(ax: Axes, ends: Iterable[float], what: str = "USD") -> None:
-    """Make the horizontal axis one of USD, seconds or tokens, from 0 to the longest bar; if none is known, only 0.
-
-    Args:
-        ax: Whose.
-        ends: Where the bars end.
-        what: The unit, and what else the axis says.
-    """
+    """Make the horizontal axis one of USD, seconds or tokens, from 0 to the end of the longest bar."""
     from matplotlib.ticker import StrMethodFormatter
 
     from victor_nb.reports.charts.figure import Dollars, Fitting
@@ -226,6 +208,17 @@ def name_rows(ax: Axes, names: Sequence[str], *, most: int = 30) -> float:
     return max((width(part) for line in lines for part in line.split("\n")), default=0.0) + MARGIN
 
 
+def panels(ax: Axes, names: Sequence[str], *shares: tuple[float, float]) -> tuple[Axes, Axes, float]:
+    """Put two panels with the same rows, named on the left, in the place of `ax`; return them, and the names' width.
+
+    Each goes from one share of the width to another.
+    """
+    ax.set_axis_off()
+    left, right = (ax.inset_axes((begin, 0.0, end - begin, 1.0)) for begin, end in shares)
+    name_rows(right, names, most=0)
+    return left, right, name_rows(left, names, most=22)
+
+
 def _row_name(name: str, rows: int, most: int) -> str:
     """Return a label of one line or, where there is room, of two."""
     text = clean(name)
@@ -277,12 +270,6 @@ def points(ax: Axes, xs: Any, ys: Any, colour: str, marker: str, **look: Any) ->
     line(ax, xs, ys, colour, marker=marker, **{**usual, **look})
 
 
-def rule(ax: Axes, x: float, **look: Any) -> None:
-    """Draw an upright line through all rows."""
-    usual: dict[str, Any] = {"color": EDGE, "linewidth": 0.8}
-    ax.axvline(x, **{**usual, **look})
-
-
 def row_values(ax: Axes, texts: Sequence[str]) -> None:
     """Write a text at the right end of each row."""
     for row, text in enumerate(texts):
@@ -301,11 +288,6 @@ def swatch(label: str, colour: str, **look: Any) -> Patch:
     return Patch(**{**usual, **look})
 
 
-def unpriced_swatch(*, shown: bool) -> list[Artist]:
-    """Return a legend's entry for unknown prices, where there are such."""
-    return [swatch("unpriced", "none", **_UNKNOWN)] if shown else []
-
-
 def symbol(label: str, colour: str, marker: str, **look: Any) -> Line2D:
     """Return a legend's entry for a point or, with a `linestyle`, for a line."""
     from matplotlib.lines import Line2D
@@ -315,23 +297,26 @@ def symbol(label: str, colour: str, marker: str, **look: Any) -> Line2D:
 
 
 def header(
-    ax: Axes, title: str, notes: Iterable[str] = (), *, legend: Sequence[Artist] = (), indent: float = 48.0
+    ax: Axes,
+    title: str,
+    notes: Iterable[str] = (),
+    *,
+    legend: Sequence[Artist] = (),
+    unpriced: object = False,
+    indent: float = 48.0,
 ) -> None:
     """Write a title, notes and a legend above the axes, broken into lines that fit.
 
-    Args:
-        ax: Above which.
-        title: What is to be seen.
-        notes: What must be known to read it; empty ones are left out.
-        legend: Its entries.
-        indent: Points that the labels take on the left of the axes: the lines begin where these begin.
+    Empty notes are left out; hatched bands of unpriced parts get an entry in the legend. The lines begin where the
+    labels on the left begin, `indent` points before the axes.
     """
     most = _available(ax, indent)
-    rise = MARGIN + _legend(ax, legend, indent, most)
+    hatched = [swatch("unpriced", "none", **_UNKNOWN)] if unpriced else []
+    rise = MARGIN + _legend(ax, [*legend, *hatched], indent, most)
     lines = [line for note in notes for line in wrapped(drawable(note), most)]
     rise = _write(ax, lines, rise, indent, {"fontsize": SMALL, "alpha": 0.85})
-    bold: dict[str, Any] = {"fontsize": LARGE, "fontweight": "bold"}
-    _write(ax, wrapped(drawable(title), most, LARGE, "bold"), rise, indent, bold)
+    bold: dict[str, Any] = {"fontsize": 10.5, "fontweight": "bold"}
+    _write(ax, wrapped(drawable(title), most, bold["fontsize"], "bold"), rise, indent, bold)
 
 
 def _available(ax: Axes, indent: float) -> float:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from victor_nb.reports.charts import drawing as draw
 from victor_nb.reports.charts.text import GREY, MINUS, amount, bounded, listing, percent, seconds, total
-from victor_nb.reports.frames import NOTHING, groups, known, money, need, numbers, provenance, words
+from victor_nb.reports.frames import NOTHING, added, groups, known, money, need, numbers, provenance, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,23 +25,17 @@ if TYPE_CHECKING:
     from victor_nb.reports.frames import Money
 
 
-class Savings(Protocol):
-    """A baseline, as `run.savings(...)` returns it."""
+class _Savings(Protocol):
+    """A baseline as `run.savings(...)` returns it: in words, in USD (None: unknown), and whether it is an estimate."""
 
     @property
-    def baseline(self) -> str:
-        """What the cost is compared with, in words."""
-        ...
+    def baseline(self) -> str: ...
 
     @property
-    def baseline_cost(self) -> Decimal | None:
-        """What that costs in USD; None when it is unknown."""
-        ...
+    def baseline_cost(self) -> Decimal | None: ...
 
     @property
-    def estimated(self) -> bool:
-        """Whether that is an estimate."""
-        ...
+    def estimated(self) -> bool: ...
 
 
 class _Baseline(NamedTuple):
@@ -73,7 +67,7 @@ class _Step(NamedTuple):
 
 
 @draw.chart("calls")
-def cost_by_stage(frame: pd.DataFrame, *, savings: Savings | None = None, ax: Axes | None = None) -> Figure:
+def cost_by_stage(frame: pd.DataFrame, *, savings: _Savings | None = None, ax: Axes | None = None) -> Figure:
     """Show where the money went, stage by stage: a waterfall from the baseline down to what was paid.
 
     Where the price of any call is unknown, nothing is compared: known costs are added up, and hatched bands show that
@@ -104,14 +98,15 @@ def cost_by_stage(frame: pd.DataFrame, *, savings: Savings | None = None, ax: Ax
     draw.scale(ax, [step.end for step in steps])
     _waterfall(ax, steps)
     if baseline is not None and baseline.by_stage is None:
-        draw.rule(ax, baseline.cost, linestyle="--")
+        ax.axvline(baseline.cost, color=draw.EDGE, linewidth=0.8, linestyle="--")
     title, note = _compared(actual, unpriced, baseline), provenance(frame)
-    draw.header(ax, title, [_how(baseline, unpriced), note], legend=_step_legend(steps), indent=indent)
+    notes = [_how(baseline, unpriced), note]
+    draw.header(ax, title, notes, legend=_step_legend(steps), unpriced=unpriced, indent=indent)
     rows = listing(f"{step.name} {step.text}" for step in steps)
     return draw.finish(ax, "Cost by stage in USD", title, f"From top to bottom: {rows}", note)
 
 
-def _baseline(frame: pd.DataFrame, savings: Savings | None) -> _Baseline | None:
+def _baseline(frame: pd.DataFrame, savings: _Savings | None) -> _Baseline | None:
     """Return what there is to compare with; None where its price is unknown in part."""
     bare = savings.baseline.removeprefix("the ") if savings else ""
     costs = numbers(frame, "what_if_cost")
@@ -188,8 +183,7 @@ def _step_legend(steps: Sequence[_Step]) -> list[Artist]:
     texts = "baseline", "stage", "saved", "dearer than the baseline", "actual"
     colours = GREY, draw.SKY, draw.GREEN, draw.VERMILION, draw.BLUE
     used = {step.colour for step in steps}
-    entries = [draw.swatch(text, colour) for text, colour in zip(texts, colours, strict=True) if colour in used]
-    return [*entries, *draw.unpriced_swatch(shown=any(step.unpriced for step in steps))]
+    return [draw.swatch(text, colour) for text, colour in zip(texts, colours, strict=True) if colour in used]
 
 
 # --- funnel ---
@@ -209,22 +203,20 @@ def funnel(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
     """
     need(frame, "funnel", ("stage", "items", "kept_items", "cost"), source="a strategy run, or run.stages_frame()")
     stages = dict(groups(frame, "stage", missing="(no stage)"))
-    items = [(sum(known(numbers(rows, "items"))), sum(known(numbers(rows, "kept_items")))) for rows in stages.values()]
+    items = [(added(rows, "items"), added(rows, "kept_items")) for rows in stages.values()]
     amounts = [money(rows) for rows in stages.values()]
     ax = draw.paper(ax, rows=len(stages))
-    left, right = draw.panels(ax, (0.0, 0.36), (0.62, 0.9))
-    indent = draw.name_rows(left, list(stages), most=22)
+    left, right, indent = draw.panels(ax, list(stages), (0.0, 0.36), (0.62, 0.9))
     _narrow(left, items)
-    draw.name_rows(right, list(stages), most=0)
     draw.costs(right, list(stages), amounts)
-    draw.rule(right, 0.0)
+    right.axvline(0.0, color=draw.EDGE, linewidth=0.8)
     unpriced = sum(part.unpriced for part in amounts)
     title, note = f"Items and money: {NOTHING}", provenance(frame)
     if items:
         spent = total(sum(known(part.known for part in amounts)), unpriced)
         title = f"From {items[0][0]:,.0f} items to {items[-1][1]:,.0f} for {spent}"
     legend = [draw.swatch("items", draw.SKY), draw.swatch("kept", draw.BLUE)]
-    draw.header(ax, title, [note], legend=[*legend, *draw.unpriced_swatch(shown=bool(unpriced))], indent=indent)
+    draw.header(ax, title, [note], legend=legend, unpriced=unpriced, indent=indent)
     rows = (
         f"{name} {came:,.0f} to {kept:,.0f}, USD {bounded(*cost)}"
         for name, (came, kept), cost in zip(stages, items, amounts, strict=True)

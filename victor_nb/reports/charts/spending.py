@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from victor_nb.reports.charts import drawing as draw
 from victor_nb.reports.charts.text import SMALL, amount, bounded, listing, percent, short, total
-from victor_nb.reports.frames import NOTHING, Money, groups, known, money, need, numbers, provenance
+from victor_nb.reports.frames import NOTHING, Money, added, groups, known, money, need, numbers, provenance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,14 +139,12 @@ def tokens_vs_cost(frame: pd.DataFrame, *, by: str = "profile", ax: Axes | None 
     """
     need(frame, "tokens_vs_cost", (by, "input_tokens", "output_tokens", "cost"), source="the ledger's frame")
     shares = [
-        _Share(name, _sum(rows, "input_tokens"), _sum(rows, "output_tokens"), money(rows))
+        _Share(name, added(rows, "input_tokens"), added(rows, "output_tokens"), money(rows))
         for name, rows in groups(frame, by, missing=f"(no {by})")
     ]
     names = [share.name for share in shares]
     ax = draw.paper(ax, rows=len(shares))
-    left, right = draw.panels(ax, (0.0, 0.34), (0.58, 0.9))
-    indent = draw.name_rows(left, names, most=22)
-    draw.name_rows(right, names, most=0)
+    left, right, indent = draw.panels(ax, names, (0.0, 0.34), (0.58, 0.9))
     draw.scale(left, [share.tokens for share in shares], "tokens")
     for row, share in enumerate(shares):
         draw.bar(left, row, 0, share.tokens_in, draw.SKY, label="input tokens")
@@ -158,15 +156,11 @@ def tokens_vs_cost(frame: pd.DataFrame, *, by: str = "profile", ax: Axes | None 
         draw.swatch("output tokens", draw.BLUE),
         draw.swatch("USD", draw.ORANGE),
     ]
-    legend += draw.unpriced_swatch(shown=any(share.money.unpriced for share in shares))
+    unpriced = any(share.money.unpriced for share in shares)
     title, note = _title(shares, by), provenance(frame)
-    draw.header(ax, title, [note], legend=legend, indent=indent)
+    draw.header(ax, title, [note], legend=legend, unpriced=unpriced, indent=indent)
     each = (f"{share.name} {share.tokens:,.0f} tokens, USD {bounded(*share.money)}" for share in shares)
     return draw.finish(ax, title, listing(each), note)
-
-
-def _sum(rows: pd.DataFrame, name: str) -> float:
-    return sum(known(numbers(rows, name)))
 
 
 def _title(shares: Sequence[_Share], by: str) -> str:

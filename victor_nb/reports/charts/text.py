@@ -9,7 +9,7 @@ import math
 from contextlib import suppress
 from decimal import Decimal
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from victor_nb.money import at_least
 
@@ -26,8 +26,6 @@ MARGIN: Final = 8.0
 """Points between a label and what it belongs to."""
 SMALL: Final = 8.0
 """Points of labels, ticks and notes."""
-LARGE: Final = 10.5
-"""Points of a title."""
 GREY: Final = "#999999"
 _SMALLEST: Final = 0.0001  # USD that four decimals can show
 MINUS: Final = "\N{MINUS SIGN}"
@@ -143,14 +141,6 @@ def wrapped(text: str, most: float, size: float = SMALL, weight: str = "normal")
 # --- labels of points ---
 
 
-class Label(NamedTuple):
-    """A name, and the point in data coordinates that it belongs to."""
-
-    text: str
-    x: float
-    y: float
-
-
 Segment: TypeAlias = tuple[tuple[float, float], tuple[float, float]]
 """A line between two places in data coordinates."""
 
@@ -160,35 +150,46 @@ _SIDES: Final = ((1, 0), (1, 1), (1, -1), (-1, 0), (-1, 1), (-1, -1), (0, 1), (0
 _HIDDEN, _CROSSED, _STRUCK = 1000.0, 50.0, 8.0  # points of distance that it is worth to hide, cross, strike nothing
 
 
-def place(ax: Axes, labels: Sequence[Label], lines: Sequence[Segment] = ()) -> None:
+def place(ax: Axes, names: Sequence[str], spots: Sequence[tuple[float, float]], lines: Sequence[Segment] = ()) -> None:
     """Write each name inside the axes and near its point, where it hides the least, with a line that leads to it.
 
     The figure is laid out once before, since only then is it known where the points are. (adjustText 1.4, which needs
     scipy, left 24 points under labels in 21 charts where this leaves none, in three times the time.)
+
+    Args:
+        ax: Where.
+        names: One for each point.
+        spots: The points, in data coordinates.
+        lines: What else the names should keep clear of.
     """
     import numpy as np
 
     figure = ax.get_figure(root=True)
-    if figure is None or not labels:
+    if figure is None or not names:
         return
     figure.draw_without_rendering()
     scale = POINTS / figure.dpi
-    at = np.array(ax.transData.transform([(label.x, label.y) for label in labels])) * scale
+    at = np.array(ax.transData.transform(spots)) * scale
     frame = np.array(ax.bbox.extents) * scale + [4, 4, -4, -4]
     thin = [_along(*(np.array(ax.transData.transform(segment)) * scale)) for segment in lines]
     struck = np.concatenate([np.empty((0, 4)), *(_boxes(steps, 1, 1) for steps in thin)])
     solid = _boxes(at, 6, 6)
-    for index in sorted(range(len(labels)), key=lambda index: (-at[index][1], at[index][0])):
-        text = short(clean(labels[index].text), 24 if len(labels) <= _FEW else 18)
-        found = _candidates(at[index], width(text), frame)
-        end = np.clip(at[index], found[:, :2], found[:, 2:])
+    for index in sorted(range(len(names)), key=lambda index: (-at[index][1], at[index][0])):
+        text, point = short(clean(names[index]), 24 if len(names) <= _FEW else 18), at[index]
+        found = _candidates(point, width(text), frame)
+        ends = np.clip(point, found[:, :2], found[:, 2:])
         others = np.delete(solid, index, axis=0)
-        crossed = [_meet(_boxes(_along(at[index], each), 1, 1), others).any(axis=0).sum() for each in end]
+        crossed = [_meet(_boxes(_along(point, end), 1, 1), others).any(axis=0).sum() for end in ends]
         price = _HIDDEN * _meet(found, solid).sum(axis=1) + _STRUCK * _meet(found, struck).sum(axis=1)
-        price += _CROSSED * np.array(crossed) + np.hypot(*(end - at[index]).T)
-        best = found[np.argmin(price)]
-        solid = np.concatenate([solid, [best]])
-        _write_label(ax, labels[index], escaped(text), best - np.tile(at[index], 2))
+        price += _CROSSED * np.array(crossed) + np.hypot(*(ends - point).T)
+        best = np.argmin(price)
+        solid = np.concatenate([solid, found[[best]]])
+        low, size = found[best][:2], found[best][2:] - found[best][:2]
+        nearest = tuple((ends[best] - low) / size)
+        look = {"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 4, "relpos": nearest}
+        offset: dict[str, Any] = {"xytext": tuple(low - point), "textcoords": "offset points", "annotation_clip": False}
+        label = ax.annotate(escaped(text), spots[index], fontsize=SMALL, va="bottom", arrowprops=look, **offset)
+        label.set_in_layout(False)
 
 
 def _candidates(point: NDArray[Any], length: float, frame: NDArray[Any]) -> NDArray[Any]:
@@ -221,11 +222,3 @@ def _along(start: NDArray[Any], end: NDArray[Any]) -> NDArray[Any]:
     import numpy as np
 
     return np.linspace(start, end, 1 + max(1, math.ceil(math.dist(start, end) / 4)))
-
-
-def _write_label(ax: Axes, label: Label, text: str, box: NDArray[Any]) -> None:
-    """Write a name into a box that is measured from its point, and draw a line from its nearest edge."""
-    nearest = [min(max(-low / (high - low), 0.0), 1.0) for low, high in zip(box[:2], box[2:], strict=True)]
-    look = {"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 4, "relpos": nearest}
-    place: dict[str, Any] = {"xytext": tuple(box[:2]), "textcoords": "offset points", "annotation_clip": False}
-    ax.annotate(text, label[1:], fontsize=SMALL, va="bottom", arrowprops=look, **place).set_in_layout(False)
