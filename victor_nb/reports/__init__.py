@@ -1,1 +1,1 @@
-"""What a reader looks at: frames and charts. pandas and matplotlib live only here."""
+"""What a reader looks at: frames, tables and charts. pandas and matplotlib are imported when one is made."""
