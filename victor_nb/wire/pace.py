@@ -31,6 +31,10 @@ BYTES_PER_TOKEN: Final = 4
 _SPAN: Final = 2**64
 LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 HEX: Final = "0123456789abcdef"
+_WORDS: Final = (
+    "amet anim aute cillum commodo culpa dolor duis elit enim esse fugiat irure labore lorem magna minim mollit nisi "
+    "nostrud nulla officia pariatur proident quis sint sunt tempor ullamco velit veniam voluptate"
+).split()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,11 @@ class Chance:
     def letters(self, count: int, *name: object, alphabet: str = LETTERS) -> str:
         """Return `count` characters, as of an id."""
         return "".join(alphabet[byte % len(alphabet)] for byte in shake_128(self._named(*name)).digest(count))
+
+    def words(self, *name: object, least: int = 6) -> str:
+        """Return words that say nothing: `least` to twice as many."""
+        count = self.pick(range(least, 2 * least + 1), *name)
+        return " ".join(self.pick(_WORDS, *name, place) for place in range(count))
 
     def _named(self, *name: object) -> bytes:
         return "\x1f".join((self.seed, *map(str, name))).encode("utf-8", "replace")

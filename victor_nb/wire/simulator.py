@@ -11,8 +11,8 @@ import httpx2
 
 from victor_nb.providers.spec import BUILT_IN
 from victor_nb.values import ORIGIN
-from victor_nb.wire.answers import write
 from victor_nb.wire.dialects.base import Asked, Call, Event, Json, JsonObject, RefusedError, answer, dumps
+from victor_nb.wire.shapes import write
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

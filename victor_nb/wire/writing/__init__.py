@@ -1,1 +1,0 @@
-"""What simulated models say: one module for each shape of answer."""
