@@ -86,9 +86,17 @@ class Total:
     @classmethod
     def of(cls, parts: Iterable[Paid]) -> Total:
         """Add rows or replies up."""
-        seen = list(parts)
-        cost, unpriced = add(part.cost for part in seen)
-        billed, unbilled = add(part.billed for part in seen)
+        cost = billed = _ZERO
+        unpriced = unbilled = 0
+        for part in parts:
+            if part.cost is None:
+                unpriced += 1
+            else:
+                cost = EXACT.add(cost, part.cost)
+            if part.billed is None:
+                unbilled += 1
+            else:
+                billed = EXACT.add(billed, part.billed)
         return Total(cost, billed, unpriced, unbilled)
 
     @property

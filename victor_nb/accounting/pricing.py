@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from functools import lru_cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from victor_nb.money import EXACT, quantise
 from victor_nb.providers.spec import find_spec, known_specs
 from victor_nb.values import Price, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from genai_prices import Usage as ListUsage
     from genai_prices.types import PriceCalculation
@@ -103,21 +103,16 @@ class _Asked:
 
     def calculate(self, usage: ListUsage) -> PriceCalculation | None:
         """Return the first price that the list knows; ValueError when `usage` contradicts itself."""
-        return next(self._known(usage), None)
-
-    def _known(self, usage: ListUsage) -> Iterator[PriceCalculation]:
         from genai_prices import calc_price  # noqa: PLC0415 - heavy
 
-        for model in self.models if self.base_url else ():
-            try:
-                yield calc_price(usage, model, provider_api_url=self.base_url)
-            except LookupError:
-                continue
-        for model in self.models:
-            try:
-                yield calc_price(usage, model, provider_id=self.price_id)
-            except LookupError:
-                continue
+        calculate = cast("Callable[..., PriceCalculation]", calc_price)
+        for url, seller in ((self.base_url, None), (None, self.price_id)):
+            for model in self.models if url or seller else ():
+                try:
+                    return calculate(usage, model, provider_id=seller, provider_api_url=url)
+                except LookupError:
+                    continue
+        return None
 
 
 class PriceBook:
@@ -205,7 +200,11 @@ def _version() -> str:
 
 def _names(*models: str | None) -> tuple[str, ...]:
     """Return the names to look up, first to last, without Google's `models/` in front."""
-    return tuple(dict.fromkeys(name.removeprefix("models/") for name in models if name is not None))
+    names: dict[str, None] = {}
+    for model in models:
+        if model is not None:
+            names[model.removeprefix("models/")] = None
+    return tuple(names)
 
 
 def _priced(cost: Decimal | None, source: CostSource, book: str) -> Price:
@@ -228,17 +227,11 @@ def _by_list(usage: Usage, asked: _Asked) -> Decimal | None:
         found = asked.calculate(_counts(usage))
     except ValueError:  # less than no tokens
         return None
-    if found is None or not _sells_tokens(found, usage):
+    if found is None:
         return None
-    return found.total_price
-
-
-def _sells_tokens(found: PriceCalculation, usage: Usage) -> bool:
-    """Return whether every kind of token used has a price: a missing one is not 0."""
-    prices = found.model_price
-    return not (
-        (usage.input_tokens and prices.input_mtok is None) or (usage.output_tokens and prices.output_mtok is None)
-    )
+    prices = found.model_price  # a missing one is not 0
+    unsold = (usage.input_tokens and prices.input_mtok is None) or (usage.output_tokens and prices.output_mtok is None)
+    return None if unsold else found.total_price
 
 
 def _counts(usage: Usage) -> ListUsage:
@@ -250,20 +243,16 @@ def _counts(usage: Usage) -> ListUsage:
         input_tokens=usage.input_tokens,
         cache_read_tokens=reads,
         cache_write_tokens=writes,
-        cache_write_1h_tokens=_part(usage.cache_write_1h_tokens, writes),
+        cache_write_1h_tokens=max(0, min(usage.cache_write_1h_tokens, writes)),
         output_tokens=usage.output_tokens,
-        output_reasoning_tokens=_part(usage.reasoning_tokens, usage.output_tokens),
+        output_reasoning_tokens=max(0, min(usage.reasoning_tokens, usage.output_tokens)),
     )
 
 
 def _cached(usage: Usage) -> tuple[int, int]:
     """Return cache reads and writes that fit into the input together."""
-    reads = _part(usage.cache_read_tokens, usage.input_tokens)
-    return reads, _part(usage.cache_write_tokens, usage.input_tokens - reads)
-
-
-def _part(count: int, total: int) -> int:
-    return max(0, min(count, total))
+    reads = max(0, min(usage.cache_read_tokens, usage.input_tokens))
+    return reads, max(0, min(usage.cache_write_tokens, usage.input_tokens - reads))
 
 
 def _by_override(usage: Usage, prices: Prices) -> Decimal | None:

@@ -89,8 +89,8 @@ class Kind(NamedTuple):
 
     name: Literal["text", "word", "count", "seconds", "money", "moment", "tags"]
     sql: str
-    encode: Callable[[Any], Cell]
-    decode: Callable[[Any], Any]
+    encode: Callable[[Any], Cell] | None
+    decode: Callable[[Any], Any] | None
 
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -99,15 +99,15 @@ _COUNTABLE: Final = 1 << 53
 """Counts from here on are no counts: a float, and so a plot, would not hold them."""
 
 
-def _text(value: str | None) -> str | None:
+def _text(value: str) -> str:
     """Spell out what a file of UTF-8 cannot hold or SQLite would stop at: half a surrogate pair, and NUL."""
-    if value is None or (value.isascii() and "\0" not in value):
+    if value.isascii() and "\0" not in value:
         return value
     return value.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")
 
 
-def _count(value: int | None) -> int | None:
-    return value if value is not None and abs(value) < _COUNTABLE else None
+def _count(value: int) -> int | None:
+    return value if abs(value) < _COUNTABLE else None
 
 
 def _moment(value: datetime) -> int:
@@ -122,19 +122,11 @@ def _json(value: Mapping[str, str]) -> str:
     return json.dumps({_text(str(key)): _text(str(word)) for key, word in value.items()}) if value else "{}"
 
 
-def _amount(nanos: int | None) -> Decimal | None:
-    return None if nanos is None else from_nanos(nanos)
-
-
-def _same(value: Cell) -> Cell:
-    return value
-
-
-_TEXT: Final = Kind("text", "TEXT", _text, _same)
-_WORD: Final = Kind("word", "TEXT", _text, _same)
-_COUNT: Final = Kind("count", "INTEGER", _count, _same)
-_SECONDS: Final = Kind("seconds", "REAL", _same, _same)
-_MONEY: Final = Kind("money", "INTEGER", to_nanos, _amount)
+_TEXT: Final = Kind("text", "TEXT", _text, None)
+_WORD: Final = Kind("word", "TEXT", _text, None)
+_COUNT: Final = Kind("count", "INTEGER", _count, None)
+_SECONDS: Final = Kind("seconds", "REAL", None, None)
+_MONEY: Final = Kind("money", "INTEGER", to_nanos, from_nanos)
 MOMENT: Final = Kind("moment", "INTEGER NOT NULL", _moment, _when)
 _TAGS: Final = Kind("tags", "TEXT NOT NULL", _json, json.loads)
 
@@ -158,13 +150,20 @@ COLUMNS: Final = tuple(name for name in SCHEMA if name not in {"input_bytes", "p
 
 def encode(row: Row, *, kernel: str, status: Status) -> tuple[Cell, ...]:
     """Return the row as a record: the kernel's id, then a cell for each column. It takes nothing of `row` along."""
-    cells = {name: kind.encode(getattr(row, name)) for name, kind in SCHEMA.items()}
-    return (kernel, *(cells | {"status": status}).values())
+    cells: list[Cell] = [kernel]
+    for name, kind in SCHEMA.items():
+        value = status if name == "status" else getattr(row, name)
+        cells.append(value if value is None or kind.encode is None else kind.encode(value))
+    return tuple(cells)
 
 
 def decode(cells: Sequence[Cell]) -> Row:
     """Return the row that the cells of `SCHEMA` stand for."""
-    return Row(**{name: kind.decode(cell) for (name, kind), cell in zip(SCHEMA.items(), cells, strict=True)})
+    row: dict[str, Any] = dict(zip(SCHEMA, cells, strict=True))
+    for name, kind in SCHEMA.items():
+        if kind.decode is not None and row[name] is not None:
+            row[name] = kind.decode(row[name])
+    return Row(**row)
 
 
 REPEATED: Final = tuple(name for name in COLUMNS if SCHEMA[name].name == "word")

@@ -154,7 +154,9 @@ class Settings:
 
     def redactor(self) -> Redactor:
         """Return what takes every key that could be known here out of a text."""
-        named = self._key_names.union(*(spec.key_variables for spec in known_specs()))
+        named = set(self._key_names)
+        for spec in known_specs():
+            named.update(spec.key_variables)
         places = {name: value.reveal() for name, value in self._dotenv.items()} if self._dotenv else {}
         found: list[str] = []
         for name, value in (places | os.environ).items():
@@ -246,9 +248,9 @@ def _find(config_file: Path | str | None) -> Path:
             raise ConfigError(f"{path} is not a file. Give the path of a profiles.yaml.")
         return path.resolve()
     here = Path.cwd()
-    above = next((file for folder in (here, *here.parents) if (file := folder / FILE_NAME).is_file()), None)
-    if above:
-        return above
+    for folder in (here, *here.parents):
+        if (file := folder / FILE_NAME).is_file():
+            return file
     from platformdirs import user_config_path  # noqa: PLC0415 - only when no file is near
 
     users = user_config_path("victor_nb", appauthor=False) / FILE_NAME
