@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from victor_nb.config.strategies import Stage
     from victor_nb.errors import VictorError, VictorInterrupted, VictorWarning
     from victor_nb.kernel import Session, session
+    from victor_nb.notebook.display import cell_meter as cell_meter  # not for users: progress bars find it here
     from victor_nb.notebook.widgets.ledger_view import LedgerView
     from victor_nb.notebook.widgets.picker import ProfilePicker
     from victor_nb.notebook.widgets.playground import Playground
@@ -95,6 +96,7 @@ _HOMES: Final = {
     "VictorError": "victor_nb.errors",
     "VictorInterrupted": "victor_nb.errors",
     "VictorWarning": "victor_nb.errors",
+    "cell_meter": "victor_nb.notebook.display",
     "compare": "victor_nb.workflows.compare",
     "compare_sync": "victor_nb.workflows.compare",
     "estimate_cost": "victor_nb.runtime",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pkgutil
 from typing import TYPE_CHECKING, Protocol, cast
 
 from victor_nb.providers.spec import spec_of
@@ -176,12 +175,14 @@ class Session:
 
     def warm_up(self, profiles: Iterable[str] | None = None) -> None:
         """Import what the configured profiles need, so that the first call does not pay for it. It blocks."""
+        from victor_nb.calls.call import retrying  # noqa: PLC0415 - not needed to import us
+
         settings = self.settings
         names = settings.profiles if profiles is None else profiles
         for provider in sorted({settings.profile(name).provider for name in names}):
             spec_of(provider).load_client()
-        for module in ("tenacity", "victor_nb.workflows.orchestrator_pool"):
-            pkgutil.resolve_name(module)
+        retrying(0)  # imports tenacity
+        self.pool.get_cached_profiles()  # imports the workflows
         self.prices.find("")
         if self.mode == "live":
             self.wire.warm_up()

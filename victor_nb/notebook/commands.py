@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from victor_nb.accounting.rows import Row
     from victor_nb.kernel import Session
-    from victor_nb.notebook.display import Bundle
+    from victor_nb.notebook.markdown import Bundle
     from victor_nb.notebook.options import Defaults
 
 
@@ -140,11 +140,8 @@ def _count(count: int | None) -> str:
     return "" if count is None else f"{count:,}"
 
 
-WIDGETS: Final[Mapping[str, str]] = {
-    "pick": "victor_nb.notebook.widgets.picker:ProfilePicker",
-    "panel": "victor_nb.notebook.widgets.playground:Playground",
-}
-"""The commands that show a widget, and where it is; ipywidgets is imported when one is asked for."""
+WIDGETS: Final = ("pick", "panel")
+"""The commands that show a widget."""
 
 _MOST_ROWS: Final = 1_000
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import time
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 from uuid import uuid4
 
 from IPython.core.getipython import get_ipython
@@ -19,11 +19,12 @@ from victor_nb.values import Reply
 from victor_nb.workflows.progress_bar import Tally, tqdm_bar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from IPython.core.interactiveshell import InteractiveShell
 
     from victor_nb.errors import VictorError
+    from victor_nb.notebook.markdown import Bundle
     from victor_nb.workflows.engine import StrategyJob
     from victor_nb.workflows.fan_out import Entry, FanOut, Lane, Replies
     from victor_nb.workflows.runs import StrategyRun
@@ -105,10 +106,6 @@ def _parts(reply: Reply) -> Iterator[str]:
     elif reply.finish_reason in _REASONS:
         yield _REASONS[reply.finish_reason]
     yield from reply.notes
-
-
-Bundle: TypeAlias = "Mapping[str, str]"
-"""A frame, by MIME type."""
 
 
 def publisher(shell: InteractiveShell) -> Callable[[Bundle], None]:

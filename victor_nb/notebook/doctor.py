@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from victor_nb.config.profiles import Profile
     from victor_nb.kernel import Session
-    from victor_nb.notebook.display import Bundle
+    from victor_nb.notebook.markdown import Bundle
     from victor_nb.providers.base import Ping, Provider
 
 _OFFLINE: Final = frozenset(("simulate", "replay"))

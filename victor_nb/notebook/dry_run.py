@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from victor_nb.config.profiles import Profile
     from victor_nb.kernel import Session
     from victor_nb.notebook.ask import Question
-    from victor_nb.notebook.display import Bundle
+    from victor_nb.notebook.markdown import Bundle
     from victor_nb.values import ChatRequest
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import threading
 from contextlib import suppress
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from victor_nb.errors import VictorError, VictorInterrupted, did_you_mean
 from victor_nb.notebook.options import CELL_HELP, LINE_HELP
+from victor_nb.values import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, MutableMapping
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from IPython.core.completer import CompletionContext, SimpleMatcherResult
     from IPython.core.interactiveshell import ExecutionInfo, InteractiveShell
 
-    from victor_nb.kernel import Session
     from victor_nb.notebook.magics import Magics
-    from victor_nb.values import Reply
 
 
 _OURS: Final = re.compile(r"[ \t]*%%victor(?=\s|$)(?P<line>.*)", re.DOTALL)
@@ -95,7 +93,6 @@ def _in_code(lines: list[str]) -> list[str]:
 
 
 _IDLE: Final = 0.5  # seconds after the load cell: a cell that comes right behind it has the processor for itself
-_REPLY: Final = ("victor_nb.values", "Reply")
 _MARK: Final = "_victor_nb_extension"
 
 
@@ -124,8 +121,7 @@ class Extension:
         except KeyboardInterrupt:
             raise VictorInterrupted("stopped before anything was sent.") from None
         if self._magics is None:
-            make = cast("type[Magics]", resolve_name("victor_nb.notebook.magics:Magics"))
-            self._magics = make(self._shell)
+            self._magics = _load_magics()(self._shell)
         return self._magics
 
     def load(self) -> None:
@@ -139,8 +135,8 @@ class Extension:
         for event, callback in self._callbacks():
             shell.events.register(event, callback)
         formatters = shell.display_formatter.formatters
-        formatters["text/markdown"].for_type_by_name(*_REPLY, _markdown)
-        formatters["text/plain"].for_type_by_name(*_REPLY, _plain)
+        formatters["text/markdown"].for_type(Reply, _markdown)
+        formatters["text/plain"].for_type(Reply, _plain)
 
     def unload(self) -> None:
         """Take everything out again."""
@@ -157,7 +153,7 @@ class Extension:
             with suppress(ValueError):
                 shell.events.unregister(event, callback)
         for mime in ("text/markdown", "text/plain"):
-            shell.display_formatter.formatters[mime].pop(".".join(_REPLY), None)
+            shell.display_formatter.formatters[mime].pop(Reply, None)
 
     def _registered(self, kind: str) -> dict[str, object]:
         return cast("Any", self._shell).magics_manager.magics[kind]
@@ -211,8 +207,7 @@ class Extension:
         cast("Any", self._shell).events.unregister("post_run_cell", self._warm_up_soon)
         if not hasattr(self._shell, "kernel"):
             return
-        home = cast("Session", resolve_name("victor_nb.kernel:session")())
-        self._warming = threading.Timer(_IDLE, _warm_up, [home])
+        self._warming = threading.Timer(_IDLE, _warm_up)
         self._warming.daemon = True
         self._warming.start()
 
@@ -240,11 +235,19 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
         setattr(shell, _MARK, None)
 
 
-def _warm_up(home: Session) -> None:
-    """Do it, or leave it: what is wrong is told when somebody asks."""
+def _load_magics() -> type[Magics]:
+    from victor_nb.notebook.magics import Magics  # noqa: PLC0415 - not while the extension loads
+
+    return Magics
+
+
+def _warm_up() -> None:
+    """Import what the magics and the profiles need; what is wrong with a profile is said when it is asked."""
+    from victor_nb.kernel import session  # noqa: PLC0415 - as above
+
     with suppress(VictorError, ImportError):
-        home.warm_up()
-        resolve_name("victor_nb.notebook.magics")
+        session().warm_up()
+        _load_magics()
 
 
 def _matcher(shell: InteractiveShell) -> Callable[[CompletionContext], SimpleMatcherResult]:
@@ -253,7 +256,9 @@ def _matcher(shell: InteractiveShell) -> Callable[[CompletionContext], SimpleMat
     def victor_matcher(context: CompletionContext) -> SimpleMatcherResult:
         if "%victor" not in context.full_text:
             return {"completions": []}
-        offer = resolve_name("victor_nb.notebook.completion:complete")(context, cast("Any", shell).user_ns)
+        from victor_nb.notebook.completion import complete  # noqa: PLC0415 - not before it is asked for
+
+        offer = complete(context, cast("Any", shell).user_ns)
         if offer is None:
             return {"completions": []}
         found = [completer.SimpleCompletion(word, type=offer.kind) for word in offer.words]
@@ -265,7 +270,9 @@ def _matcher(shell: InteractiveShell) -> Callable[[CompletionContext], SimpleMat
 
 def _bundle(reply: Reply) -> Mapping[str, str]:
     """Return a reply that is the value of a cell, as `%%victor` would have shown it."""
-    return resolve_name("victor_nb.notebook.display:reply_frame")(reply)
+    from victor_nb.notebook.display import reply_frame  # noqa: PLC0415 - not before one is shown
+
+    return reply_frame(reply)
 
 
 def _markdown(reply: Reply) -> str:

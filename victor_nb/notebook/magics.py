@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import ChainMap
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, cast
 
 from victor_nb.errors import MagicError
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
 
     from victor_nb.kernel import Session
     from victor_nb.notebook.ask import Background
-    from victor_nb.notebook.widgets.base import VictorWidget
-    from victor_nb.notebook.widgets.playground import Playground
     from victor_nb.values import Reply
 
 
@@ -86,14 +83,16 @@ class Magics:
 
     def _show_widget(self, word: str, rest: str) -> None:
         """Show a widget; `%victor panel code` instead makes a cell of what the last panel would ask."""
-        widget = cast("type[VictorWidget]", resolve_name(commands.WIDGETS[word]))
+        from victor_nb.notebook.widgets.picker import ProfilePicker  # noqa: PLC0415 - ipywidgets is slow to import
+        from victor_nb.notebook.widgets.playground import Playground  # noqa: PLC0415 - as above
+
         if word == "panel" and rest == "code":
-            cast("Any", self._shell).set_next_input(cast("type[Playground]", widget).latest_code(), replace=True)
+            cast("Any", self._shell).set_next_input(Playground.latest_code(), replace=True)
             return
         if rest:
             hint = "Write %victor panel, or %victor panel code." if word == "panel" else f"Write %victor {word} alone."
             raise MagicError(f"%victor {word} {rest[:40]} is not understood. {hint}")
-        cast("Any", widget)()._ipython_display_()
+        cast("Any", Playground() if word == "panel" else ProfilePicker())._ipython_display_()
 
     def _ask(self, home: Session, question: Question) -> None:
         call, publish = question.call, publisher(self._shell)

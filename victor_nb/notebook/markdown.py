@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import re
 from html import unescape
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import quote
 
 from victor_nb.templates import markdown_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from victor_nb.notebook.display import Bundle
 
+Bundle: TypeAlias = "Mapping[str, str]"
+"""What a cell shows, by MIME type."""
 
 MOST_SHOWN: Final = 100_000
 """Characters; a browser takes more badly, and the reply keeps them all."""

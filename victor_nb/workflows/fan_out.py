@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Final, Literal, cast, get_args
+from typing import TYPE_CHECKING, Final, Literal, Protocol, cast, get_args
 from uuid import uuid4
 
 from victor_nb.config.request_options import SAMPLES
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from victor_nb.calls.call import Route
+    from victor_nb.calls.orchestrator import AgentOrchestrator
     from victor_nb.calls.request import CallOptions
     from victor_nb.loop import Job
     from victor_nb.runtime import Runtime
-    from victor_nb.workflows.orchestrator_pool import OrchestratorPool
 
 
 Outcome = Reply | VictorError
@@ -223,6 +223,19 @@ class Lane:
         return Entry(self.profile, self.prompt, self.sample, outcome)
 
 
+class Pool(Protocol):
+    """Whose profiles a fan-out asks: an `OrchestratorPool`."""
+
+    @property
+    def runtime(self) -> Runtime:
+        """What its calls share."""
+        ...
+
+    def get_orchestrator(self, profile: str | None = None) -> AgentOrchestrator:
+        """Return the orchestrator of a profile."""
+        ...
+
+
 class FanOut:
     """A fan-out under way. Made by `pool.start_fan_out`; `pool.fan_out` waits for it.
 
@@ -232,7 +245,7 @@ class FanOut:
 
     def __init__(
         self,
-        pool: OrchestratorPool,
+        pool: Pool,
         prompt: str | Reply | Sequence[str],
         profiles: Sequence[str],
         *,

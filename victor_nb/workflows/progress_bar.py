@@ -10,8 +10,10 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from victor_nb.errors import VictorError
+import victor_nb
+from victor_nb.errors import ProviderError, VictorError
 from victor_nb.money import Total
+from victor_nb.values import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
     from victor_nb.loop import Job
     from victor_nb.runtime import Runtime
-    from victor_nb.workflows.fan_out import Lane
 
 
 T = TypeVar("T")
@@ -33,7 +34,15 @@ _EVERY: Final = 0.5  # seconds between two looks at it; each is three messages t
 _WAIT: Final = 0.1  # seconds; a blocking wait is short, so that Stop is seen
 _GRACE: Final = 1.0  # seconds that a stopped job has to close its sockets and write its rows
 _FAULTS: Final = (OSError, ValueError, LookupError)  # what a place to show things on gives when it is gone
-_IN_A_CELL: Final = "victor_nb.notebook.display:cell_meter"
+
+
+class Asked(Protocol):
+    """A call that a bar counts."""
+
+    @property
+    def outcome(self) -> Reply | VictorError | None:
+        """The reply or the error, once there is one."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +63,13 @@ class Tally:
     now: str = ""
 
     @classmethod
-    def of(cls, lanes: Iterable[Lane], *, total: int, now: str = "") -> Tally:
+    def of(cls, calls: Iterable[Asked], *, total: int, now: str = "") -> Tally:
         """Return how far calls are."""
-        ended = [lane.outcome for lane in lanes if lane.outcome is not None]
+        ended = [call.outcome for call in calls if call.outcome is not None]
         failed = sum(isinstance(outcome, VictorError) for outcome in ended)
-        # An error without a reply brought nothing that is paid for, as far as anybody knows.
-        replies = [getattr(each, "reply", None) if isinstance(each, VictorError) else each for each in ended]
-        return cls(len(ended), total, failed, Total.of(reply for reply in replies if reply is not None), now)
+        # An error without a part of an answer brought nothing that is paid for, as far as is known.
+        answers = [each.reply if isinstance(each, ProviderError) else each for each in ended]
+        return cls(len(ended), total, failed, Total.of(each for each in answers if isinstance(each, Reply)), now)
 
     def __str__(self) -> str:
         """Say it: `120/200 · 2 failed · USD 0.0123`."""
@@ -194,7 +203,7 @@ def _on_a_terminal() -> bool:
 
 def _open(began: float) -> Meter | None:
     """Return a bar in the place where one can be, if there is one."""
-    found: Meter | None = pkgutil.resolve_name(_IN_A_CELL)(began) if _in_a_kernel() else None
+    found = victor_nb.cell_meter(began) if _in_a_kernel() else None
     return found or (_TerminalMeter(began) if _on_a_terminal() else None)
 
 

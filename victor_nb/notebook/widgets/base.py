@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from victor_nb.kernel import Session
-    from victor_nb.notebook.display import Bundle
+    from victor_nb.notebook.markdown import Bundle
 
 VIEW: Final = "application/vnd.jupyter.widget-view+json"
 W = TypeVar("W", bound=ipw.Widget)

@@ -61,7 +61,7 @@ class Content:
 @cache
 def stylesheet(*sections: str) -> str:
     """Return the rules of these sections of `theme.css`, without comments and line breaks."""
-    text = files("victor_nb.notebook.widgets").joinpath("theme.css").read_text(encoding="utf-8")
+    text = files("victor_nb").joinpath("notebook/widgets/theme.css").read_text(encoding="utf-8")
     _, *parts = re.split(r"/\* section (\w+)", text)
     found = dict(zip(parts[::2], parts[1::2], strict=True))
     css = "".join(found[name].partition("*/")[2] for name in sections)
