@@ -155,11 +155,9 @@ def spend(frame: pd.DataFrame, every: Every = "day") -> pd.DataFrame:
 
 # --- a frame as a table ---
 
-_UNKNOWN: Final = "–"
 _SHARES: Final = frozenset({"error_rate", "cache_share", "ratio"})
 _LONGEST: Final = 80
-_SLOW: Final = 10.0
-"""Seconds from which on milliseconds say too much."""
+_SLOW: Final = 10.0  # seconds, from which on milliseconds are too exact
 _FORMATS: Final[Mapping[str, Callable[[Any], str]]] = {
     "money": lambda cell: usd(Decimal(repr(float(cell)))),
     "count": lambda cell: f"{int(cell):,}",
@@ -265,7 +263,7 @@ def _text(cell: Any, kind: str) -> str:  # noqa: ANN401 - a cell is what its col
     import pandas as pd
 
     if pd.api.types.is_scalar(cell) and pd.isna(cell):
-        return "unpriced" if kind == "money" else _UNKNOWN
+        return "unpriced" if kind == "money" else "–"
     if kind in _FORMATS:
         return _FORMATS[kind](cell)
     words = " ".join(str(cell).split())

@@ -20,12 +20,9 @@ if TYPE_CHECKING:
     from matplotlib.ft2font import FT2Font
     from numpy.typing import NDArray
 
-POINTS: Final = 72
-"""Points to an inch."""
-MARGIN: Final = 8.0
-"""Points between a label and what it belongs to."""
-SMALL: Final = 8.0
-"""Points of labels, ticks and notes."""
+POINTS: Final = 72  # to an inch
+MARGIN: Final = 8.0  # points between a label and what it belongs to
+SMALL: Final = 8.0  # points of labels, ticks and notes
 GREY: Final = "#999999"
 _SMALLEST: Final = 0.0001  # USD that four decimals can show
 MINUS: Final = "\N{MINUS SIGN}"
