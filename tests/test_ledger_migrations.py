@@ -115,6 +115,12 @@ def path(tmp_path: Path) -> Path:
 # --- an old file, a new kernel ---
 
 
+def test_when_a_column_was_added_then_old_rows_can_lack_it() -> None:
+    known = [part.split()[0] for part in WORDS.split(",")][1:] + [name for name, _ in PAST[LATEST]]
+    assert [name for name in SCHEMA if name not in known] == NEW
+    assert not [name for name in NEW if "NOT NULL" in SCHEMA[name].sql]
+
+
 @pytest.mark.parametrize("version", PAST)
 def test_when_a_past_version_wrote_the_file_then_it_opens_and_keeps_its_rows(path: Path, version: str) -> None:
     fresh = row("new", ts=datetime(2026, 11, 26, tzinfo=UTC), cache_write_1h_tokens=7, host="10.0.0.1:8000")
