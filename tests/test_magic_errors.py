@@ -47,7 +47,7 @@ MISTAKES = {
     "%%victor what's up\nHi.": "Close it; the prompt itself goes below",
     "%%victor --timeout\nHi.": "such as --timeout 60",
     "%%victor -p fast\nHi.": "Options are key=value or --key",
-    "%%victor timeout=soon\nHi.": "such as timeout=60",
+    "%%victor timeout=soon\nHi.": "Write timeout=60",
     "%%victor max_tokens=1.5\nHi.": "such as max_tokens=500",
     "%%victor temperature=hot\nHi.": "such as temperature=0.2",
     "%%victor retries=99\nHi.": "a whole number from 0 to 10",

@@ -236,16 +236,20 @@ def prepare(home: Session, call: MagicCall, typed: str, names: Mapping[str, obje
         raise PromptError("The prompt is empty. Write it in the lines below %%victor, or after -- in %victor ask.")
     leaks = home.settings.redactor().leaks
     names = names if call.vars is None else call.vars
-    rendered = Rendered(typed) if call.raw else render(typed, names, leaks=leaks)
-    said = json.dumps(dict(call.params), default=str)
-    if any(leaks(text) for text in (rendered.text, call.system or "", said)):
+    plain = call.raw or "{{" not in typed
+    rendered = Rendered(typed) if plain else render(typed, names, leaks=leaks)
+    beside = json.dumps(dict(call.params), default=str)
+    if leaks("\0".join((rendered.text, call.system or "", beside))):
         raise SecretError("The prompt holds a configured key. Nothing was sent. Take it out.")
     return Question(call, rendered.text, rendered.inserted, options_of(home, call))
 
 
 def options_of(home: Session, call: MagicCall) -> CallOptions:
     """Return what a call sends beside its prompt: nothing that was not given."""
-    given: dict[str, Any] = {name: value for name in SETTINGS if (value := getattr(call, name)) not in (None, {})}
+    given: dict[str, Any] = {}
+    for name in SETTINGS:
+        if (value := getattr(call, name)) not in (None, {}):
+            given[name] = value
     if call.chat in home.chats:
         given["history"] = tuple(home.chats[call.chat].history)
     return cast("CallOptions", given)
@@ -272,14 +276,15 @@ def ask(home: Session, question: Question, live: LiveAnswer | None, *, watched: 
             with limited(home, question.call):
                 reply = _asker(home, question).run_sync(question.prompt, **question.options)
     except PartialAnswerError as error:
-        if isinstance(error.partial, Reply):
-            _show(live, error.partial)
+        if isinstance(error.partial, Reply) and live is not None:
+            live.end(error.partial)
         raise
     except VictorInterrupted as stop:
-        if isinstance(stop.partial, Reply) and stop.partial.content:
-            _show(live, stop.partial)
+        if isinstance(stop.partial, Reply) and stop.partial.content and live is not None:
+            live.end(stop.partial)
         raise
-    _show(live, reply)
+    if live is not None:
+        live.end(reply)
     return reply
 
 
@@ -301,11 +306,6 @@ def ask_behind(home: Session, question: Question, live: LiveAnswer) -> Backgroun
 
     name = str(question.call.profile)
     return Background(name, stream, finish=stream.result, look=lambda: live.grow(stream.text), end=end)
-
-
-def _show(live: LiveAnswer | None, reply: Reply) -> None:
-    if live is not None:
-        live.end(reply)
 
 
 def _asker(home: Session, question: Question) -> AgentOrchestrator | Chat:

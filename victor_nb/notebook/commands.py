@@ -11,7 +11,7 @@ from victor_nb.money import Total, at_least, usd
 from victor_nb.notebook.boundary import redacted
 from victor_nb.notebook.display import reply_frame
 from victor_nb.notebook.doctor import examine, keys_missing, one_profile, profile_table
-from victor_nb.notebook.grammar import read, refuse_both, split
+from victor_nb.notebook.grammar import exclusive, read, split
 from victor_nb.notebook.markdown import clean, frame
 from victor_nb.notebook.options import LINE_HELP, SETTABLE
 from victor_nb.reports import charts
@@ -356,7 +356,8 @@ def _set(rest: str, defaults: Defaults, home: Session, names: Mapping[str, objec
         defaults.reset()
     else:
         given = read(rest, names, known=SETTABLE)
-        refuse_both(given, "profile", "profiles")
+        if "profile" in given and "profiles" in given:
+            raise exclusive("profile", "profiles")
         for name in (given.get("profile"), *cast("tuple[str, ...]", given.get("profiles", ()))):
             home.settings.profile(cast("str | None", name))
         defaults.set(given)

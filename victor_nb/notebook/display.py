@@ -12,14 +12,14 @@ from IPython.core.getipython import get_ipython
 
 from victor_nb.errors import MalformedAnswerError
 from victor_nb.money import usd
-from victor_nb.notebook.forms import Shown, as_markdown, present
-from victor_nb.notebook.markdown import FENCE, clean, escape, frame, sanitise
+from victor_nb.notebook.forms import present
+from victor_nb.notebook.markdown import FENCE, Shown, as_markdown, clean, escape, frame, sanitise
 from victor_nb.notebook.options import MagicCall
 from victor_nb.values import Reply
 from victor_nb.workflows.progress_bar import Tally, tqdm_bar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from IPython.core.interactiveshell import InteractiveShell
 
@@ -87,25 +87,18 @@ def bill(reply: Reply) -> str:
 
     The cost is the list price; it was not paid where the line says `simulated` or `replayed`.
     """
-    return " · ".join(_parts(reply))
-
-
-def _parts(reply: Reply) -> Iterator[str]:
-    yield reply.profile
-    if reply.model != reply.profile:
-        yield reply.model
-    yield f"{reply.usage.input_tokens:,} -> {reply.usage.output_tokens:,} tok"
-    yield usd(reply.cost)
-    yield f"{reply.latency:.1f} s"
-    if reply.mode in MODES:
-        yield MODES[reply.mode]
-    if reply.attempts > 1:
-        yield f"{reply.attempts} attempts"
-    if reply.status != "ok":
-        yield reply.status
-    elif reply.finish_reason in _REASONS:
-        yield _REASONS[reply.finish_reason]
-    yield from reply.notes
+    parts = [
+        reply.profile,
+        reply.model if reply.model != reply.profile else "",
+        f"{reply.usage.input_tokens:,} -> {reply.usage.output_tokens:,} tok",
+        usd(reply.cost),
+        f"{reply.latency:.1f} s",
+        MODES.get(reply.mode, ""),
+        f"{reply.attempts} attempts" if reply.attempts > 1 else "",
+        reply.status if reply.status != "ok" else _REASONS.get(reply.finish_reason or "", ""),
+        *reply.notes,
+    ]
+    return " · ".join(filter(None, parts))
 
 
 def publisher(shell: InteractiveShell) -> Callable[[Bundle], None]:
@@ -160,8 +153,9 @@ class LiveAnswer:
             MalformedAnswerError: It has not the form that was asked for; it is shown as it came.
         """
         failure: MalformedAnswerError | None = None
+        plainly = self._call.form == "md" and self._call.schema is None
         try:
-            shown = present(reply, self._call.form, self._call.schema)
+            shown = as_markdown(reply.content) if plainly else present(reply, self._call.form, self._call.schema)
         except MalformedAnswerError as error:
             shown, failure = as_markdown(reply.content), error
         frame = final_frame(shown, reply, self._call)
@@ -192,12 +186,12 @@ def final_frame(shown: Shown, reply: Reply, call: MagicCall) -> Bundle:
     answer = shown if call.show == "answer" and reply.content else Shown("", "")
     if call.show == "none":
         return {}
-    plain = "\n\n".join(part for part in (answer.plain, clean(line)) if part)
+    plain = "\n\n".join(filter(None, (answer.plain, clean(line))))
     if answer.markdown is None:
         return {"text/plain": plain}
     # Ours, and no tag: an arrow may stay an arrow.
     marked = escape(line).replace("-&gt;", "->")
-    markdown = "\n\n".join(part for part in (answer.markdown, marked) if part)
+    markdown = "\n\n".join(filter(None, (answer.markdown, marked)))
     return {"text/markdown": markdown, "text/plain": plain} if plain else {}
 
 

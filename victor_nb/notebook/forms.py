@@ -5,11 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from victor_nb.errors import MalformedAnswerError
-from victor_nb.notebook.markdown import FENCE, clean, fence, plain_table, sanitise, shorten
+from victor_nb.notebook.markdown import FENCE, Shown, as_markdown, clean, fence, plain_table, sanitise, shorten
 from victor_nb.templates import markdown_table
 
 if TYPE_CHECKING:
@@ -22,14 +21,6 @@ _Table: TypeAlias = "tuple[Sequence[str], Sequence[Sequence[object]]]"
 
 _DIVIDER: Final = re.compile(r"[ \t]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
 _SEPARATORS: Final = (",", "\t", ";")
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """An answer to look at; `markdown` is None where only plain text will do."""
-
-    markdown: str | None
-    plain: str
 
 
 def present(reply: Reply, form: Form, schema: object | None = None) -> Shown:
@@ -59,12 +50,6 @@ def present(reply: Reply, form: Form, schema: object | None = None) -> Shown:
         )
         failure.reply = failure.partial = reply
         raise failure from None
-
-
-def as_markdown(text: str) -> Shown:
-    """Return an answer as Markdown."""
-    short = shorten(text)
-    return Shown(sanitise(short), clean(short))
 
 
 def _as_text(text: str) -> Shown:

@@ -101,9 +101,13 @@ def parse(line: str, names: Mapping[str, object], *, defaults: MagicCall | None 
         MagicError: The line cannot be understood; one line says why, and what to type.
     """
     given = read(line, names)
-    wanted = {key: value for key, value in given.items() if value is not False}
+    wanted = given.copy()
+    for key in FLAGS & given.keys():
+        if given[key] is False:
+            del wanted[key]
     for one, other in _EXCLUSIVE:
-        refuse_both(wanted, one, other)
+        if one in wanted and other in wanted:
+            raise exclusive(one, other)
     call = apply(given, defaults or MagicCall())
     for key in _FOR_ONE:
         if call.profiles and key in wanted:
@@ -167,8 +171,13 @@ def _items(words: list[str]) -> Iterator[_Item]:
             yield _flag(word, rest)
         elif word.startswith("-") and not word[1:2].isdigit():
             raise MagicError(f"{word!r} is unknown. Options are key=value or --key; only -o NAME is short, for out=.")
+        elif "=" not in word:
+            yield _Item(None, word)
         else:
-            yield _pair(word)
+            key, _, value = word.partition("=")
+            if not key:
+                raise MagicError("There are spaces around '='. Write key=value without them, such as profile=fast.")
+            yield _Item(key, value)
 
 
 def _flag(word: str, rest: Iterator[str]) -> _Item:
@@ -190,15 +199,6 @@ def _next(rest: Iterator[str], flag: str, example: str) -> str:
     if value is None or value.startswith("--"):
         raise MagicError(f"{flag} needs a value, such as {flag} {example}.")
     return value
-
-
-def _pair(word: str) -> _Item:
-    key, equals, value = word.partition("=")
-    if not equals:
-        return _Item(None, word)
-    if not key:
-        raise MagicError("There are spaces around '='. Write key=value without them, such as profile=fast.")
-    return _Item(key, value)
 
 
 def _check_bare(word: str, place: int) -> None:
@@ -241,14 +241,9 @@ def _value(key: str, text: str, names: Mapping[str, object]) -> object:
     raise MagicError(f"{key}= {fault}. {f'Did you mean {key}={close}?' if close else f'Write {key}={row.example}.'}")
 
 
-def refuse_both(given: Mapping[str, object], one: str, other: str) -> None:
-    """Refuse a line that gives two keys which mean nothing together.
-
-    Raises:
-        MagicError: It does.
-    """
-    if one in given and other in given:
-        raise MagicError(f"{one}= and {other}= exclude each other. Keep one.")
+def exclusive(one: str, other: str) -> MagicError:
+    """Return the error of a line that gives two keys which mean nothing together."""
+    return MagicError(f"{one}= and {other}= exclude each other. Keep one.")
 
 
 def _short(word: str, most: int = 40) -> str:

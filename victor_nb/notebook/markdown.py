@@ -9,6 +9,7 @@ source: MathJax turns `\href{javascript:...}` into a link, and "costs $5 or $6" 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from html import unescape
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import quote
@@ -97,6 +98,20 @@ def clean(text: str) -> str:
     text = _ESCAPES.sub("", text)
     text = _BREAKS.sub("\n", text)
     return _SURROGATE.sub("\ufffd", _UNSEEN.sub("", text))
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An answer to look at; `markdown` is None where only plain text will do."""
+
+    markdown: str | None
+    plain: str
+
+
+def as_markdown(text: str) -> Shown:
+    """Return an answer as Markdown, cut to what can be displayed."""
+    short = shorten(text)
+    return Shown(sanitise(short), clean(short))
 
 
 def shorten(text: str) -> str:
@@ -204,7 +219,7 @@ def _inline(line: str, tokens: re.Pattern[str]) -> str:
         pieces += (before, _JOINER if touching else "", shown)
         end = match.end()
     pieces.append(line[end:])
-    return "".join(piece for piece in pieces if piece)
+    return "".join(pieces)
 
 
 def _code(match: re.Match[str]) -> str:

@@ -192,7 +192,10 @@ def apply(given: Mapping[str, object], defaults: MagicCall) -> MagicCall:
     """Return the call that a line's values make of the defaults; who is asked is said by one of them alone."""
     if not given.keys().isdisjoint(("profile", "strategy")):
         defaults = replace(defaults, profiles=())
-    values: dict[str, Any] = {FIELDS.get(key, key): value for key, value in given.items()}
+    values: dict[str, Any] = dict(given)
+    for key, name in FIELDS.items():
+        if key in values:
+            values[name] = values.pop(key)
     return replace(defaults, **values)
 
 
