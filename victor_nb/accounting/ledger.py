@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 
-from victor_nb.accounting.rows import COLUMNS, MOMENT, REPEATED, SCHEMA, SELECTION, Row, decode, encode, fetch
+from victor_nb.accounting.rows import COLUMNS, REPEATED, SCHEMA, SELECTION, Row, decode, encode, fetch, moment
 from victor_nb.accounting.store import Writer
 from victor_nb.errors import ConfigError
 from victor_nb.money import NANOS_PER_USD, Total, from_nanos
@@ -166,7 +166,7 @@ class Ledger:
             values["run_id"] = run_id
         if since is not None:
             clauses.append("ts >= :since")
-            values["since"] = MOMENT.encode(since)
+            values["since"] = moment(since)
         return " AND ".join(clauses), values
 
     def _ask(self, query: str, values: Mapping[str, Cell], read: Callable[[sqlite3.Cursor], Result]) -> Result:

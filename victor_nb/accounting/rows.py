@@ -85,7 +85,7 @@ class Row:
 
 
 class Kind(NamedTuple):
-    """How a sort of value is kept: the SQL type, the way in, and the way out. A word is a text that rows share."""
+    """How a sort of value is kept: the SQL type, the way in and the way out (None: as it is). Rows share words."""
 
     name: Literal["text", "word", "count", "seconds", "money", "moment", "tags"]
     sql: str
@@ -110,7 +110,8 @@ def _count(value: int) -> int | None:
     return value if abs(value) < _COUNTABLE else None
 
 
-def _moment(value: datetime) -> int:
+def moment(value: datetime) -> int:
+    """Return the microseconds since 1970 that stand for a time on disk."""
     return (value.astimezone(UTC) - _EPOCH) // _MICROSECOND
 
 
@@ -127,11 +128,11 @@ _WORD: Final = Kind("word", "TEXT", _text, None)
 _COUNT: Final = Kind("count", "INTEGER", _count, None)
 _SECONDS: Final = Kind("seconds", "REAL", None, None)
 _MONEY: Final = Kind("money", "INTEGER", to_nanos, from_nanos)
-MOMENT: Final = Kind("moment", "INTEGER NOT NULL", _moment, _when)
+_MOMENT: Final = Kind("moment", "INTEGER NOT NULL", moment, _when)
 _TAGS: Final = Kind("tags", "TEXT NOT NULL", _json, json.loads)
 
 _KINDS: Final = {
-    "ts": MOMENT,
+    "ts": _MOMENT,
     "tags": _TAGS,
     **dict.fromkeys(("cost", "billed"), _MONEY),
     **dict.fromkeys(("latency", "ttft", "queue"), _SECONDS),
