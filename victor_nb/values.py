@@ -37,6 +37,7 @@ class ChatRequest:
     system: str | None = None
     max_tokens: int | None = None
     temperature: float | None = None
+    seed: int | None = None
     params: Mapping[str, object] = field(default_factory=dict[str, object])
 
     @property

@@ -247,6 +247,7 @@ class RequestOptions:
             droppable=True,
         ),
     ] = None
+    seed: Annotated[int | None, Option(whole(0), "asks for the same answer each time", "7", settable=True)] = None
     params: Params = field(default_factory=dict[str, object])
 
 
@@ -256,6 +257,7 @@ class RequestKeywords(TypedDict, total=False):
     system: str | None
     max_tokens: int | None
     temperature: float | None
+    seed: int | None
     params: Mapping[str, object] | None
 
 

@@ -63,6 +63,8 @@ def _body(request: ChatRequest) -> dict[str, object]:
         config["maxOutputTokens"] = request.max_tokens
     if request.temperature is not None:
         config["temperature"] = request.temperature
+    if request.seed is not None:
+        config["seed"] = request.seed
     given = dict(request.params)
     config |= cast("dict[str, object]", given.pop("generationConfig", {}))
     config |= {name: value for name, value in given.items() if name not in _TOP_LEVEL}

@@ -66,6 +66,8 @@ def _body(request: ChatRequest, *, stream: bool) -> dict[str, object]:
         options["num_predict"] = request.max_tokens
     if request.temperature is not None:
         options["temperature"] = request.temperature
+    if request.seed is not None:
+        options["seed"] = request.seed
     system = [{"role": "system", "content": request.system}] if request.system is not None else []
     turns = [{"role": turn.role, "content": turn.content} for turn in request.messages]
     body: dict[str, object] = {"model": request.model, "messages": [*system, *turns], "stream": stream}

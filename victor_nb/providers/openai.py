@@ -108,6 +108,8 @@ class OpenAI(Provider):
             body[self.endpoint.spec.output_names[0]] = request.max_tokens
         if request.temperature is not None:
             body["temperature"] = request.temperature
+        if request.seed is not None:
+            body["seed"] = request.seed
         return body | dict(request.params)
 
 

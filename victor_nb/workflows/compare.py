@@ -260,7 +260,7 @@ async def compare(  # noqa: PLR0913 - each is a choice of its own
     seed: int = 0,
     pool: OrchestratorPool | None = None,
     progress: bool | None = None,
-    **options: Unpack[CallOptions],
+    **options: Unpack[CallOptions],  # pyright: ignore[reportGeneralTypeIssues] - `seed` is the comparison's own
 ) -> pd.DataFrame:
     """Run strategies on the same tasks.
 
@@ -312,7 +312,7 @@ def compare_sync(  # noqa: PLR0913 - each is a choice of its own
     seed: int = 0,
     pool: OrchestratorPool | None = None,
     progress: bool | None = None,
-    **options: Unpack[CallOptions],
+    **options: Unpack[CallOptions],  # pyright: ignore[reportGeneralTypeIssues] - `seed` is the comparison's own
 ) -> pd.DataFrame:
     """Run strategies on the same tasks, and block until all have ended; `compare` says the rest.
 
