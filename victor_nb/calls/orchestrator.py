@@ -10,8 +10,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, Unpack
 
-from victor_nb.calls.call import Route
-from victor_nb.calls.request import CallOptions, Plan, make_request
+from victor_nb.calls.call import Call
+from victor_nb.calls.request import CallOptions, Request, make_chat
 from victor_nb.calls.stream import Stream
 from victor_nb.errors import ClosedError, SecretError
 from victor_nb.providers.spec import spec_of
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
-    from victor_nb.accounting.budget import Limit
-    from victor_nb.calls.call import Call, Detour
+    from victor_nb.calls.request import Running
     from victor_nb.config.profiles import Profile
     from victor_nb.config.settings import Settings
     from victor_nb.loop import BackgroundLoop
@@ -59,7 +58,7 @@ class AgentOrchestrator:
         self._provider = _open(profile, settings, runtime)
         places = profile.concurrency or spec_of(profile.provider).concurrency
         self._limiter: AbstractAsyncContextManager[object] = asyncio.Semaphore(places) if places else nullcontext()
-        self._running: set[Call] = set()
+        self._running: set[Running] = set()
         self.closed = False
         runtime.clients.add(self)
         # A client that nobody closed is closed when nobody can reach it any more.
@@ -75,7 +74,7 @@ class AgentOrchestrator:
         Raises:
             VictorError: The prompt cannot be sent, or no answer came. Every attempt is in the ledger.
         """
-        return await self.runtime.loop.call(self.route(prompt, options, stream=False).run_outermost)
+        return await self.runtime.loop.call(self.call(prompt, options, stream=False).run_outermost)
 
     def run_sync(self, prompt: str | Reply, **options: Unpack[CallOptions]) -> Reply:
         """Ask, and block until the whole answer is there; `run` says the rest.
@@ -83,8 +82,7 @@ class AgentOrchestrator:
         Raises:
             VictorInterrupted: Stop was pressed; the call was cancelled.
         """
-        plan, detours = self._plan(prompt, options, stream=False), self._detours(prompt, options, stream=False)
-        return Stream(plan, self.runtime.loop, detours=detours).result()
+        return Stream(self.call(prompt, options, stream=False)).result()
 
     def stream(
         self,
@@ -100,48 +98,44 @@ class AgentOrchestrator:
             on_reply: Called once with the whole reply, on the background loop; not when the answer breaks off.
             **options: See `CallOptions`.
         """
-        plan, detours = self._plan(prompt, options, stream=True), self._detours(prompt, options, stream=True)
-        return Stream(plan, self.runtime.loop, detours=detours, on_reply=on_reply)
+        return Stream(self.call(prompt, options, stream=True), on_reply=on_reply)
 
-    def route(
-        self,
-        prompt: str | Reply,
-        options: CallOptions,
-        *,
-        stream: bool,
-        on_text: Callable[[str], None] | None = None,
-    ) -> Route:
+    def call(self, prompt: str | Reply, options: CallOptions, *, stream: bool) -> Call:
         """Return a call that is ready to run on the background loop, as a part of a fan-out, strategy or comparison.
 
-        Only what a user calls becomes `session().last`: its reply does not.
+        Only what a user called becomes `session().last`: the reply of its `run` does not.
+
+        Raises:
+            VictorError: The prompt cannot be sent, or the orchestrator is closed.
         """
-        plan = self._plan(prompt, options, stream=stream)
-        return Route(plan, self._detours(prompt, options, stream=stream), on_text=on_text)
+        request = self._request(prompt, options, stream=stream)
+        find, names = self._find, self.profile.fallback
+        if find is None or not names:
+            return Call(request)
 
-    def _detours(self, prompt: str | Reply, options: CallOptions, *, stream: bool) -> list[Detour]:
-        if self._find is None:
-            return []
-        find, limits = self._find, self.runtime.budget.limits
+        def fallback(name: str) -> Request:
+            return replace(find(name)._request(prompt, options, stream=stream), limits=request.limits)  # noqa: SLF001 - our own kind
 
-        def detour(name: str) -> Plan:
-            return replace(find(name)._plan(prompt, options, stream=stream), limits=limits)  # noqa: SLF001 - our own kind
+        return Call(request, [partial(fallback, name) for name in names])
 
-        return [partial(detour, name) for name in self.profile.fallback]
-
-    def _plan(self, prompt: str | Reply, options: CallOptions, *, stream: bool) -> Plan:
+    def _request(self, prompt: str | Reply, options: CallOptions, *, stream: bool) -> Request:
         if self.closed:
             raise ClosedError(f"{self.profile.name}: this orchestrator is closed. Get a new one from the pool.")
-        request = make_request(self.profile, prompt, options)
-        limits = self._prepared_limits()
+        chat = make_chat(self.profile, prompt, options)
+        limits = self.runtime.budget.limits
+        for limit in limits:  # what must be read from the ledger is read here: a call is held on the background loop
+            limit.refresh()
+        if limits:
+            self.runtime.calibration.load(self.profile.model, self.mode)
         timeout, retries = options.get("timeout"), options.get("retries")
-        return Plan(
+        return Request(
             runtime=self.runtime,
             profile=self.profile,
             provider=self._provider,
             mode=self.mode,
             base_url=self._base_url,
-            request=request,
-            stream=stream or self._provider.must_stream(request),
+            chat=chat,
+            stream=stream or self._provider.must_stream(chat),
             retries=self.profile.retries if retries is None else retries,
             timeout=self.profile.timeout.total if timeout is None else timeout,
             limiter=self._limiter,
@@ -154,15 +148,6 @@ class AgentOrchestrator:
             running=self._running,
             owner=self,
         )
-
-    def _prepared_limits(self) -> tuple[Limit, ...]:
-        """Return the limits that apply here, with all that must be read from the ledger before a call can be held."""
-        limits = self.runtime.budget.limits
-        for limit in limits:
-            limit.refresh()
-        if limits:
-            self.runtime.calibration.load(self.profile.model, self.mode)
-        return limits
 
     async def aclose(self) -> None:
         """Close the connections; a call under way ends with a `ClosedError`. Twice is fine."""
@@ -199,7 +184,7 @@ class AgentOrchestrator:
         return f"AgentOrchestrator({self.profile.name!r}, {self.profile.provider}:{self.profile.model}, {state})"
 
 
-async def _stop(calls: list[Call]) -> None:
+async def _stop(calls: list[Running]) -> None:
     for call in calls:
         call.stop()
 

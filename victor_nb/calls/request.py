@@ -1,4 +1,4 @@
-"""What a call is to do, fixed before it starts."""
+"""The request: what a call asks of a profile, checked and fixed before it starts, and the options that shape it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from victor_nb.accounting.budget import Limit
-    from victor_nb.calls.call import Call
     from victor_nb.config.profiles import Profile
     from victor_nb.providers.base import Provider
     from victor_nb.runtime import Runtime
@@ -70,21 +69,43 @@ OPTIONS: Final = {**SETTINGS, **rows(CallOptions)}
 
 
 class Owner(Protocol):
-    """Who has the client."""
+    """Whose client a request uses: an orchestrator, which is not closed as garbage while its calls go on."""
 
     closed: bool
 
 
+class Running(Protocol):
+    """A call under way, as its owner stops it. On the background loop only."""
+
+    def stop(self) -> None:
+        """Cancel it."""
+        ...
+
+    def close(self) -> None:
+        """Cancel it because its client goes."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """One question to one profile, and what it may take."""
+class Request:
+    """One question to one profile, with all that the call needs.
+
+    Attributes:
+        chat: What is sent.
+        stream: Whether the answer is to come piece by piece.
+        retries: Further attempts after a failure that may pass.
+        timeout: Seconds for the whole call, retries and the waits between them included.
+        limiter: Where the call waits for a place.
+        limits: The budgets that it must fit.
+        running: Where the call stands while it goes on.
+    """
 
     runtime: Runtime
     profile: Profile
     provider: Provider
     mode: Mode
     base_url: str
-    request: ChatRequest
+    chat: ChatRequest
     stream: bool
     retries: int
     timeout: float
@@ -95,13 +116,12 @@ class Plan:
     strategy: str | None
     stage: str | None
     sample: int
-    running: set[Call]
+    running: set[Running]
     owner: Owner
-    """Whose client it is: not closed as garbage while its calls go on."""
 
 
-def make_request(profile: Profile, prompt: str | Reply, options: CallOptions) -> ChatRequest:
-    """Return the request that a prompt makes of a profile.
+def make_chat(profile: Profile, prompt: str | Reply, options: CallOptions) -> ChatRequest:
+    """Return what is sent to a profile: a prompt, with the options of the call over those of the profile.
 
     Raises:
         PromptError: The prompt cannot be sent.

@@ -1,4 +1,4 @@
-"""An answer while it arrives, for whoever asked: text piece by piece, then the reply."""
+"""An answer while it arrives, for the user who asked: text piece by piece, then the reply."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING, Final
 
-from victor_nb.calls.call import Route
 from victor_nb.errors import PartialAnswerError, VictorError, VictorInterrupted
 from victor_nb.loop import awake
 from victor_nb.values import Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
-    from victor_nb.calls.call import Detour
-    from victor_nb.calls.request import Plan
-    from victor_nb.loop import BackgroundLoop, Job
+    from victor_nb.calls.call import Call
+    from victor_nb.loop import Job
 
 
 _TICK: Final = 0.1  # seconds
@@ -27,26 +25,20 @@ _GRACE: Final = 1.0  # seconds that a stopped call has to close its socket and w
 class Stream:
     """Text as it arrives: `async for piece in stream`, or plain `for`; afterwards `stream.reply`.
 
-    It has started when you get it, and goes on whether or not anybody looks. Breaking out of the loop stops it, and so
+    It has started when you get it, and goes on whether or not it is read. Breaking out of the loop stops it, and so
     does `cancel()`: the socket is closed, nothing more is paid for, and `reply` is the partial one.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        loop: BackgroundLoop,
-        *,
-        detours: Sequence[Detour] = (),
-        on_reply: Callable[[Reply], object] | None = None,
-    ) -> None:
+    def __init__(self, call: Call, *, on_reply: Callable[[Reply], object] | None = None) -> None:
         self._pieces: list[str] = []
         self._on_reply = on_reply
         self._changed = threading.Condition()
         self._waiters: list[_Waiter] = []
         self._ended = False
         self._cancelled = False
-        self.call = Route(plan, detours, on_text=self._hear)
-        self._job: Job[Reply] = loop.start(self._run)
+        self.call = call
+        call.on_text = self._hear
+        self._job: Job[Reply] = call.runtime.loop.start(self._run)
 
     async def _run(self) -> Reply:
         try:
@@ -129,7 +121,7 @@ class Stream:
 
     def _interrupted(self) -> Reply:
         """Return what had come, and keep it as `session().last`; a call that has yet to close its socket has not."""
-        self.call.plan.runtime.last = reply = self.call.reply("interrupted")
+        self.call.runtime.last = reply = self.call.reply("interrupted")
         return reply
 
     def __iter__(self) -> Iterator[str]:

@@ -8,7 +8,7 @@ from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING, Final, cast
 
 from victor_nb.accounting.budget import worst_case
-from victor_nb.calls.request import SENT, make_request
+from victor_nb.calls.request import SENT, make_chat
 from victor_nb.money import EXACT, add, usd
 from victor_nb.notebook.markdown import clean, fence, frame, shorten
 from victor_nb.providers.spec import spec_of, takes_temperature
@@ -57,7 +57,7 @@ class Estimate:
             VictorError: The prompt could not be sent.
         """
         profile = home.settings.profile(name)
-        request = make_request(profile, question.prompt, question.options)
+        request = make_chat(profile, question.prompt, question.options)
         warm = request.temperature
         tariff, calls = home.runtime.tariff(profile, home.settings.base_url(profile)), question.call.n or 1
         home.calibration.load(profile.model, home.mode)

@@ -233,8 +233,7 @@ class Engine:
         options = options_for(stage, self.options, run_id=self.run_id, strategy=self.name, sample=sample)
         lane = Lane(stage.profile, 0, sample)
         orchestrator = self._orchestrators[stage.profile]
-        lane.route = orchestrator.route(prompt, options, stream=self._stream, on_text=lane.hear)
-        return lane
+        return lane.take(orchestrator.call(prompt, options, stream=self._stream))
 
     def _close(self) -> None:
         """Say of every stage how it ended."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-    from victor_nb.calls.call import Route
+    from victor_nb.calls.call import Call
     from victor_nb.calls.orchestrator import AgentOrchestrator
     from victor_nb.calls.request import CallOptions
     from victor_nb.loop import Job
@@ -194,7 +194,7 @@ class Lane:
     prompt: int
     sample: int
     outcome: Outcome | None = None
-    route: Route | None = None
+    call: Call | None = None
     _pieces: list[str] = field(default_factory=list[str])
 
     @property
@@ -202,16 +202,17 @@ class Lane:
         """The text so far."""
         return "".join(self._pieces)
 
-    def hear(self, piece: str) -> None:
-        """Take a piece of text in."""
-        self._pieces.append(piece)
+    def take(self, call: Call) -> Lane:
+        """Make this call the lane's, and keep its text as it comes."""
+        self.call, call.on_text = call, self._pieces.append
+        return self
 
     async def run(self) -> None:
         """Ask, and keep what becomes of it; a failure is not the siblings' business."""
-        if self.route is None:
+        if self.call is None:
             return
         try:
-            self.outcome = await self.route.run()
+            self.outcome = await self.call.run()
         except VictorError as error:
             self.outcome = error
 
@@ -219,7 +220,7 @@ class Lane:
         """Return the lane as a value; what was stopped is a partial reply."""
         outcome = self.outcome
         if outcome is None:
-            outcome = self.route.reply("interrupted") if self.route else VictorError(f"{self.profile}: not asked.")
+            outcome = self.call.reply("interrupted") if self.call else VictorError(f"{self.profile}: not asked.")
         return Entry(self.profile, self.prompt, self.sample, outcome)
 
 
@@ -270,9 +271,8 @@ class FanOut:
         for lane in self.lanes:
             try:
                 orchestrator = pool.get_orchestrator(lane.profile)
-                lane.route = orchestrator.route(
-                    prompts[lane.prompt], {**settled, "sample": lane.sample}, stream=stream, on_text=lane.hear
-                )
+                options = {**settled, "sample": lane.sample}
+                lane.take(orchestrator.call(prompts[lane.prompt], options, stream=stream))
             except ConfigError:
                 raise  # a misspelt name is a mistake of the whole line
             except VictorError as error:

@@ -229,7 +229,7 @@ async def judge(
         prompt = prompt_of(task, [answers[number] for number in order])
         options: CallOptions = {"run_id": run_id, "strategy": JUDGE, "stage": JUDGE, "sample": sample}
         try:
-            reply = await judging.runtime.loop.call(judging.route(prompt, options, stream=False).run)
+            reply = await judging.runtime.loop.call(judging.call(prompt, options, stream=False).run)
         except VictorError as error:
             return str(error)
         scores = read_scores(reply.content, labels)

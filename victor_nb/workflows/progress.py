@@ -72,7 +72,7 @@ def _reply(lane: Lane, *, stopped: bool) -> Reply | None:
     if isinstance(outcome, PartialAnswerError):
         return outcome.reply if isinstance(outcome.reply, Reply) else None
     # A call that was stopped before it was sent has no reply at all.
-    return lane.route.reply("interrupted") if outcome is None and stopped and lane.route is not None else None
+    return lane.call.reply("interrupted") if outcome is None and stopped and lane.call is not None else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -416,7 +416,7 @@ def measured(run: StrategyRun, profile: str) -> Decimal | None:
     if profile not in run.pool.settings.profiles:
         raise ConfigError(f"{profile!r} is a model. To measure it, name a profile that asks it.")
     options: CallOptions = {"strategy": "baseline", "stage": "one_call"}
-    direct = run.pool.get_orchestrator(profile).route(run.task, options, stream=False)
+    direct = run.pool.get_orchestrator(profile).call(run.task, options, stream=False)
     try:
         return run.pool.runtime.loop.start(direct.run).result().cost
     except KeyboardInterrupt:
