@@ -229,3 +229,40 @@ def test_when_the_schema_of_profiles_is_made_again_then_it_has_the_keys_of_the_o
 
     kept = json.loads((PACKAGE / "config" / "profiles.schema.json").read_text(encoding="utf-8"))
     assert keys(json_schema()) == keys(kept), "run `make schema`"
+
+
+# --- CONTRIBUTING.md ---
+
+
+def contributing() -> str:
+    return (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+def layout() -> list[str]:
+    """Return the files that the layout names; a folder holds what comes after it, one at the margin all below it."""
+    block = contributing().split("```\nvictor_nb/\n")[1].split("```")[0]
+    named: list[str] = []
+    top = folder = Path()
+    for line in block.splitlines():
+        for word in re.findall(r"[\w.]+\.(?:py|css|json|typed)\b|\b[a-z]+/", line):
+            if not word.endswith("/"):
+                named.append(str(folder / word))
+            elif line.startswith(word):
+                top = folder = Path(word)
+            else:
+                folder = top / word
+    return named
+
+
+def test_when_the_layout_is_read_then_it_names_every_file_once_and_no_other() -> None:
+    files = [path.relative_to(PACKAGE) for path in kept_files() if path.is_relative_to(PACKAGE)]
+    assert sorted(layout()) == sorted(str(path) for path in files if path.name != "__init__.py" or len(path.parts) == 1)
+
+
+def test_when_a_path_or_a_test_is_named_then_it_is_there() -> None:
+    paths = re.findall(r"`((?:victor_nb|tests)/[\w./]+)`", contributing())
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    tests = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    names = re.findall(r"`(test_when_\w+)`", contributing())
+    assert [name for name in names if f"def {name}(" not in tests] == []
+    assert len(names) >= contributing().split("## Private doors")[1].split("##")[0].count("\n| ") - 1

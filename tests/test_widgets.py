@@ -6,6 +6,7 @@ import gc
 import re
 import sys
 import threading
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -228,6 +229,14 @@ def test_when_a_cell_runs_again_then_what_it_showed_before_is_suspended(kernel: 
     assert ran(kernel.messages("print(len(first._stops), len(second._stops))")).said == "0 1\n"
     run_as(kernel, "b", "first")
     assert ran(kernel.messages("print(len(first._stops), len(third._stops))")).said == "1 0\n"
+
+
+def test_when_a_kernel_has_subshells_then_clicks_arrive_while_a_cell_runs(kernel: Kernel) -> None:
+    kernel.run("from victor_nb.notebook.widgets.base import receives_while_busy")
+    listed = "'kernel subshells' in get_ipython().kernel.kernel_info.get('supported_features', ())"
+    said = ran(kernel.messages(f"print({listed}, receives_while_busy())")).said.split()
+    newer = tuple(map(int, version("ipykernel").split(".")[:2])) >= (7, 1)
+    assert said == [str(newer)] * 2
 
 
 def test_when_nobody_watches_then_no_widget_is_sent(tmp_path: Path) -> None:
