@@ -14,24 +14,24 @@ from typing import TYPE_CHECKING, Any
 
 from victor_nb.errors import ConfigError, did_you_mean
 from victor_nb.reports.charts import comparisons, runs, spending  # noqa: F401  # pyright: ignore[reportUnusedImport] - they register
-from victor_nb.reports.charts.drawing import KINDS, Kind, chart, html_image, png
+from victor_nb.reports.charts.drawing import KINDS, Kind, chart
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from victor_nb.reports.charts.figure import Chart
+    from victor_nb.reports.charts.figure import Chart, html_image, png
 
 __all__ = ["KINDS", "Chart", "Kind", "chart", "html_image", "plot", "png"]
 __all__ += list(KINDS)  # pyright: ignore[reportUnsupportedDunderAll] - registered when their modules are imported
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a chart, or the class of its figure
-    """Return a chart by its name, or `Chart`, the figure on which it is drawn."""
-    if name == "Chart":
+    """Return a chart by its name, or what its figure is made of, which imports matplotlib."""
+    if name in {"Chart", "html_image", "png"}:
         from victor_nb.reports.charts import figure
 
-        return figure.Chart
+        return getattr(figure, name)
     if name in KINDS:
         return KINDS[name].draw
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

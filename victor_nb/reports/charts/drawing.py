@@ -8,10 +8,7 @@ matplotlib is imported when something is drawn, so that the names of charts cost
 
 from __future__ import annotations
 
-import base64
-import io
 import math
-from html import escape
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
 
 from victor_nb.errors import ConfigError
@@ -39,9 +36,6 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-INCHES: Final = (6.0, 4.0)
-"""Width and height at which every chart is meant to be read."""
-
 BLUE: Final = "#0072B2"
 GREEN: Final = "#009E73"
 ORANGE: Final = "#E69F00"
@@ -55,8 +49,6 @@ PALETTE: Final = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, YELLOW)
 """Colours that the colour-blind tell apart (Okabe and Ito, "Color Universal Design", 2008). Never the only sign."""
 
 _UNKNOWN: Final[Mapping[str, Any]] = {"hatch": "////", "edgecolor": GREY, "linewidth": 0.0}
-_DOTS: Final = 120  # pixels of a PNG to an inch
-_SCREEN: Final = 100  # pixels of a page to an inch
 _LINE: Final = 1.35  # height of a line of text, in font sizes
 
 
@@ -95,7 +87,7 @@ def chart(*sources: Source) -> Callable[[Draw], Draw]:
 
 def paper(ax: Axes | None, *, rows: int = 0) -> Axes:
     """Return where to draw: the axes that were given, or those of a new chart, high enough for so many rows."""
-    from victor_nb.reports.charts.figure import Chart
+    from victor_nb.reports.charts.figure import INCHES, Chart
 
     return Chart(height=max(INCHES[1], 1.5 + 0.22 * rows)).add_subplot() if ax is None else ax
 
@@ -112,22 +104,6 @@ def finish(ax: Axes, *sentences: str) -> Figure:
     alt = [getattr(figure, "alt", ""), *(f"{sentence.rstrip('. ')}." for sentence in sentences if sentence)]
     setattr(figure, "alt", " ".join(alt).strip())  # noqa: B010 - a figure of pyplot's has no such attribute yet
     return figure
-
-
-def png(figure: Figure) -> bytes:
-    """Return a figure as PNG: the same bytes for the same data, wherever and whenever it is drawn."""
-    figure.draw_without_rendering()  # some texts, such as the date beside an axis of hours, come with the first drawing
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DOTS, metadata={"Software": None})
-    return buffer.getvalue()
-
-
-def html_image(figure: Figure, data: bytes | None = None) -> str:
-    """Return a figure, or its PNG, as HTML: `<img alt=...>`, since the alt text of a plain PNG is lost."""
-    alt = escape(str(getattr(figure, "alt", "")), quote=True)
-    source = base64.b64encode(data or png(figure)).decode("ascii")
-    pixels = round(figure.get_figwidth() * _SCREEN)
-    return f'<img alt="{alt}" width="{pixels}" style="max-width: 100%" src="data:image/png;base64,{source}">'
 
 
 # --- axes ---
@@ -321,7 +297,7 @@ def header(
 
 def _available(ax: Axes, indent: float) -> float:
     """Return how many points wide the lines of a header may be."""
-    from victor_nb.reports.charts.figure import Chart
+    from victor_nb.reports.charts.figure import INCHES, Chart
 
     figure = ax.get_figure(root=True)
     if isinstance(figure, Chart) or figure is None:

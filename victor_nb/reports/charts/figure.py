@@ -1,4 +1,4 @@
-"""What is made from classes of matplotlib's: the figure of a chart, and the ticks of an axis of money.
+"""The figure of a chart, its picture as PNG and HTML, and the ticks of an axis of money.
 
 The only module that imports matplotlib when it is imported itself: a subclass has to. Others import it when they draw.
 """
@@ -8,7 +8,10 @@ The only module that imports matplotlib when it is imported itself: a subclass h
 
 from __future__ import annotations
 
+import base64
+import io
 import math
+from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 from matplotlib.axis import Axis
@@ -16,12 +19,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import Formatter, MaxNLocator
 
-from victor_nb.reports.charts.drawing import INCHES, html_image, png
 from victor_nb.reports.charts.text import POINTS, width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+INCHES: Final = (6.0, 4.0)
+"""Width and height at which every chart is meant to be read."""
+
+_DOTS: Final = 120  # pixels of a PNG to an inch
+_SCREEN: Final = 100  # pixels of a page to an inch
 _MOST_TICKS: Final = 6
 _APART: Final = 5.0  # points between the labels of two ticks, at least
 
@@ -45,6 +52,22 @@ class Chart(Figure):
 
     def __repr__(self) -> str:
         return f"<Chart: {self.alt}>"
+
+
+def png(figure: Figure) -> bytes:
+    """Return a figure as PNG: the same bytes for the same data, wherever and whenever it is drawn."""
+    figure.draw_without_rendering()  # some texts, such as the date beside an axis of hours, come with the first drawing
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DOTS, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def html_image(figure: Figure, data: bytes | None = None) -> str:
+    """Return a figure, or its PNG, as HTML: `<img alt=...>`, since the alt text of a plain PNG is lost."""
+    alt = escape(str(getattr(figure, "alt", "")), quote=True)
+    source = base64.b64encode(data or png(figure)).decode("ascii")
+    pixels = round(figure.get_figwidth() * _SCREEN)
+    return f'<img alt="{alt}" width="{pixels}" style="max-width: 100%" src="data:image/png;base64,{source}">'
 
 
 class Dollars(Formatter):
