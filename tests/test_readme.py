@@ -9,7 +9,9 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 from victor_nb.config.settings import Settings
+from victor_nb.notebook.commands import known
 from victor_nb.notebook.options import KEYS, LINE_HELP, describe_keys
+from victor_nb.workflows.strategies import find_strategy
 
 ROOT = Path(__file__).parents[1]
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
@@ -28,6 +30,7 @@ def test_when_the_example_of_a_profile_is_copied_then_it_is_read(tmp_path: Path)
     settings = Settings()
     assert list(settings.profiles) == ["fast", "local", "house"]
     assert settings.profile("house").prices is not None
+    assert repr(find_strategy("polish", settings)) == "Strategy('polish': draft (local), improve (fast))"
 
 
 @pytest.mark.usefixtures("simulated")
@@ -54,8 +57,9 @@ def test_when_the_grammar_names_a_key_or_a_command_then_it_is_one() -> None:
     screen = blocks("")[1]
     assert f"\n\n{describe_keys()}\n\n" in screen  # make it anew from the table
     assert set(re.findall(r"(?m)^([a-z_]+)=", screen)) == KEYS.keys()
-    for word in screen.rsplit("%victor ", maxsplit=1)[1].split():
-        assert word in LINE_HELP or word in {"status", "help"}, word
+    commands = screen.rsplit("%victor ", maxsplit=1)[1].split()
+    assert sorted(commands) == list(known())
+    assert {word for word in commands if f"%victor {word}" not in LINE_HELP} == {"status", "help"}
 
 
 @pytest.fixture

@@ -119,10 +119,10 @@ def __dir__() -> list[str]:
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
-    """Give a notebook `%%victor` and `%victor`: `%load_ext victor_nb`."""
+    """Register `%%victor` and `%victor` in a notebook: `%load_ext victor_nb`."""
     pkgutil.resolve_name("victor_nb.notebook.extension:load_ipython_extension")(shell)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
-    """Take them away again: `%unload_ext victor_nb`."""
+    """Remove them again: `%unload_ext victor_nb`."""
     pkgutil.resolve_name("victor_nb.notebook.extension:unload_ipython_extension")(shell)

@@ -49,7 +49,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
 
 
 class Result(Protocol):
-    """What a call, a fan-out, a strategy or a comparison gives: `Reply`, `Replies`, `StrategyRun` or `Comparison`."""
+    """The result of a call, fan-out, strategy or comparison: `Reply`, `Replies`, `StrategyRun` or `Comparison`."""
 
     @property
     def cost(self) -> Decimal | None:
@@ -58,7 +58,7 @@ class Result(Protocol):
 
 
 class Answer(Result, Protocol):
-    """What one call gives: a `Reply`."""
+    """The result of one call: a `Reply`."""
 
     @property
     def content(self) -> str:
@@ -200,7 +200,7 @@ class AuthenticationError(ProviderError):
 
 
 class RateLimitError(ProviderError):
-    """The provider asks us to slow down."""
+    """The provider received too many requests."""
 
     retryable = True
 
@@ -212,7 +212,7 @@ class ServerError(ProviderError):
 
 
 class OverloadedError(ServerError):
-    """The provider has no room just now."""
+    """The provider is overloaded at the moment."""
 
 
 class RequestTimeoutError(ProviderError, TimeoutError):
@@ -260,4 +260,4 @@ class VictorInterrupted(KeyboardInterrupt):
 
 
 class VictorWarning(UserWarning):
-    """Something that a user should know and that stops nothing."""
+    """A problem that does not stop the call."""

@@ -1,4 +1,4 @@
-"""The session: what a user holds of a kernel. The runtime below it, its pool, chats, jobs, last result and errors."""
+"""The session, a kernel's state for its user: a runtime, and the pool, chats, jobs, last result and errors."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ __all__ = ["Background", "Session", "reset", "session", "session_of"]
 
 
 class Background(Protocol):
-    """What goes on while other cells run."""
+    """Work that runs while other cells run."""
 
     def done(self) -> bool:
-        """Tell whether it has ended."""
+        """Return whether it has ended."""
         ...
 
     def cancel(self) -> None:
@@ -43,10 +43,10 @@ class Background(Protocol):
 
 
 class Session:
-    """What all agents and pools of a kernel share, for users: the runtime, and what magics and widgets keep beside it.
+    """The state that all agents and pools of a kernel share: the runtime, and what magics and widgets keep.
 
     Args:
-        settings: Profiles and limits; None: what `profiles.yaml` says at the first use.
+        settings: Profiles and limits; None reads `profiles.yaml` at the first use.
         runtime: A runtime to hold; else a new one.
 
     Attributes:
@@ -93,7 +93,7 @@ class Session:
 
     @property
     def settings(self) -> Settings:
-        """What `profiles.yaml` and the environment say; read at the first use.
+        """The settings of `profiles.yaml` and the environment, read at the first use.
 
         Raises:
             ConfigError: They cannot be used.
@@ -117,12 +117,12 @@ class Session:
 
     @property
     def prices(self) -> PriceBook:
-        """What models cost."""
+        """The list prices of models."""
         return self.runtime.prices
 
     @property
     def calibration(self) -> Calibration:
-        """How many tokens a text will be."""
+        """The estimate of a text's tokens."""
         return self.runtime.calibration
 
     @property
@@ -166,7 +166,7 @@ class Session:
         self.runtime.adopt(settings)
 
     def use(self, settings: Settings) -> None:
-        """Go on with other settings: profiles and limits are those, the ledger and the kernel's rows stay."""
+        """Replace profiles and limits by those of other settings; the ledger and the kernel's rows stay."""
         self.runtime.use(settings)
 
     def refresh(self) -> None:

@@ -42,7 +42,7 @@ class Job(Generic[T]):
         self._ends: list[Callable[[], object]] = []
 
     def spawn(self, tasks: set[asyncio.Task[None]]) -> None:
-        """Begin. On the background loop only."""
+        """Start the task. Call on the background loop only."""
         self._task = task = self._loop.create_task(self._run())
         tasks.add(task)
         task.add_done_callback(tasks.discard)
@@ -54,13 +54,13 @@ class Job(Generic[T]):
         try:
             self._value = await self._work()
         except BaseException as error:
-            # It belongs to whoever asks for the result, a cancellation too; only the end of the process goes on.
+            # Kept for the caller of `result`, a cancellation too; only what ends the process is raised here.
             self._error = error
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 raise
 
     def _settle(self, task: asyncio.Task[None]) -> None:
-        """Say that it has ended; a task that is cancelled before its first step never ran at all."""
+        """Mark the work as ended; a task that is cancelled before its first step never ran."""
         if task.cancelled():
             self._error = asyncio.CancelledError()
         self._finished.set()
@@ -68,7 +68,7 @@ class Job(Generic[T]):
             end()
 
     def on_end(self, callback: Callable[[], object]) -> None:
-        """Call back on the background loop when the work has ended. Before it begins only."""
+        """Register a callback for the end of the work, run on the background loop. Call before the work begins."""
         self._ends.append(callback)
 
     def cancel(self) -> None:
@@ -87,11 +87,11 @@ class Job(Generic[T]):
         return self._error
 
     def done(self) -> bool:
-        """Tell whether the work has ended, well or not."""
+        """Return whether the work has ended, well or not."""
         return self._finished.is_set()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the end of the work, at most `timeout` seconds; tell whether it came."""
+        """Wait for the end of the work, at most `timeout` seconds; return whether it came."""
         if timeout is not None:
             return self._finished.wait(timeout)
         # In short waits: an interrupt that comes just before a lock is waited for is seen only when the wait ends.
@@ -146,7 +146,7 @@ class BackgroundLoop:
         return job
 
     def start_if_open(self, work: Callable[[], Awaitable[object]]) -> None:
-        """Start work where there is a loop to do it. For finalizers, which may strike anywhere: it takes no lock."""
+        """Start work where there is a loop to do it. For finalizers, which may run at any point: it takes no lock."""
         if self._loop is not None and not self._closed:
             with suppress(ClosedError):
                 self._spawn(Job(work, self._loop))
@@ -192,10 +192,10 @@ class BackgroundLoop:
             return self._loop
 
     def forget(self) -> None:
-        """Take the loop for ended, without a word to its thread: in a forked child there is none."""
+        """Mark the loop closed without contacting its thread, which does not exist after fork()."""
         self._closed = True
         if self._manager is not None:
-            # Its end would wait for the thread: never to be collected, not even at exit.
+            # Its destructor would wait for the thread, so it must never be collected, not even at exit.
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._manager))
 
     def close(self) -> None:
@@ -224,12 +224,12 @@ class BackgroundLoop:
 
 
 def _tell(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
-    with suppress(RuntimeError):  # the caller's loop is closed: nobody waits any more
+    with suppress(RuntimeError):  # the caller's loop is closed: nothing waits there any more
         loop.call_soon_threadsafe(event.set)
 
 
 class _Ticker:
-    """Wakes one loop while somebody awaits a call of ours on it."""
+    """Wakes one event loop while a call of ours is awaited on it."""
 
     def __init__(self) -> None:
         self.waiting = 0

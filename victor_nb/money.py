@@ -54,7 +54,7 @@ def at_least(known: Decimal, unknown: int) -> str:
 
 
 class Paid(Protocol):
-    """What money was asked for: a row of the ledger, a reply, or another total's parts."""
+    """Anything with a list price and a bill: a row of the ledger, or a reply."""
 
     @property
     def cost(self) -> Decimal | None:
@@ -63,7 +63,7 @@ class Paid(Protocol):
 
     @property
     def billed(self) -> Decimal | None:
-        """What was really paid, in USD; None when unknown."""
+        """The amount billed, in USD; None when unknown."""
         ...
 
 
@@ -106,7 +106,7 @@ class Total:
 
     @property
     def exact_billed(self) -> Decimal | None:
-        """What was really paid; None when that is unknown for any part."""
+        """The amount billed; None when that is unknown for any part."""
         return None if self.unbilled else self.billed
 
     def __add__(self, other: Total) -> Total:

@@ -61,7 +61,7 @@ class Pool(Protocol):
 
 
 class Owner(Protocol):
-    """What holds a runtime: the kernel's session."""
+    """The owner of a runtime: the kernel's session."""
 
     @property
     def runtime(self) -> Runtime:
@@ -70,7 +70,7 @@ class Owner(Protocol):
 
 
 class Runtime:
-    """What all agents, pools and workflows of a kernel share.
+    """The state that all agents, pools and workflows of a kernel share.
 
     Attributes:
         kernel: This kernel's id, in every row that it writes.
@@ -100,7 +100,7 @@ class Runtime:
 
     @property
     def settings(self) -> Settings:
-        """What `profiles.yaml` and the environment say; read at the first use.
+        """The settings of `profiles.yaml` and the environment, read at the first use.
 
         Raises:
             ConfigError: They cannot be used.
@@ -126,14 +126,14 @@ class Runtime:
 
     @cached_property
     def prices(self) -> PriceBook:
-        """What models cost."""
+        """The list prices of models."""
         from victor_nb.accounting.pricing import PriceBook  # noqa: PLC0415 - the list is slow to import
 
         return PriceBook()
 
     @cached_property
     def calibration(self) -> Calibration:
-        """How many tokens a text will be."""
+        """The estimate of a text's tokens."""
         from victor_nb.accounting.budget import Calibration  # noqa: PLC0415 - with the ledger
 
         return Calibration(self.ledger)
@@ -228,7 +228,7 @@ class Runtime:
                 self._settings = settings
 
     def use(self, settings: Settings) -> None:
-        """Go on with other settings: profiles and limits are those, the ledger and the kernel's rows stay."""
+        """Replace profiles and limits by those of other settings; the ledger and the kernel's rows stay."""
         with self.lock:
             old, self.pool = self.pool, None
             self._settings = settings
@@ -311,7 +311,7 @@ def estimate_cost(profile_or_model: str, usage: Usage) -> Decimal | None:
         usage: The tokens of one call; a sum of several may fall into a dearer tier than any of them did.
 
     Returns:
-        USD, or None where it is not known: the name is neither (a `VictorWarning` says so), or the model has no price.
+        USD, or None where it is not known: the name is neither (with a `VictorWarning`), or the model has no price.
 
     Raises:
         ConfigError: The name is no text, or the usage no `Usage`.

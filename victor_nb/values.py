@@ -30,7 +30,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """What is asked, in no provider's dialect. Nothing that is None is sent."""
+    """A request, independent of providers. Nothing that is None is sent."""
 
     model: str
     messages: tuple[Message, ...]
@@ -107,7 +107,7 @@ _counts: Final = attrgetter(*(count.name for count in fields(Usage)))
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """What one event of an answer brought. Every field but `text` replaces what came before; None says nothing."""
+    """The content of one event of an answer. A field but `text` replaces its earlier value, unless it is None."""
 
     text: str = ""
     usage: Usage | None = None
@@ -119,7 +119,7 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a usage costs by the list, and how we know. `cost` is None when the price is unknown, never 0."""
+    """The list price of a usage, and where it comes from. `cost` is None when the price is unknown, never 0."""
 
     cost: Decimal | None
     source: CostSource
@@ -128,7 +128,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Reply:
-    """An answer, with all that it took to get it.
+    """An answer, with its usage, cost, times and notes.
 
     Attributes:
         content: The text. `str(reply)` and `f"{reply}"` give it too.

@@ -1,1 +1,1 @@
-"""What calls cost, and where that is written down: prices, and the ledger of attempts."""
+"""Prices, budgets, and the ledger of attempts."""

@@ -53,7 +53,7 @@ class Limit:
         return self.amount - self.spent - self.held - self.elsewhere
 
     def refresh(self) -> None:
-        """See what other kernels have spent, at most every two seconds. It reads the ledger: not on an event loop."""
+        """Read what other kernels have spent, in USD, at most every two seconds. It blocks: not on an event loop."""
         now = time.monotonic()
         if self.look_elsewhere is not None and now - self._looked > _FRESH:
             self._looked = now
@@ -70,7 +70,7 @@ class Hold:
     open: bool = True
 
     def settle(self, cost: Decimal | None) -> None:
-        """Replace the worst case by the real cost in USD; an unknown cost counts as the worst case. Once only."""
+        """Replace the worst case by the real cost in USD, once; an unknown cost counts as the worst case."""
         with self.lock:
             if not self.open:
                 return
@@ -162,7 +162,7 @@ def to_usd(amount: Decimal | str | float) -> Decimal:
 def worst_case(request: ChatRequest, tariff: Tariff, *, mode: Mode, calibration: Calibration) -> Decimal | None:
     """Return what a request costs at most, in USD: every token of input, and as much output as is allowed.
 
-    None is a model whose price is unknown, unless its profile says `allow_unpriced`.
+    None is a model whose price is unknown, unless its profile has `allow_unpriced`.
     """
     rates = tariff.rates()
     if rates is None:
@@ -183,13 +183,13 @@ class Calibration:
         self._seen: dict[tuple[str, Mode], tuple[int, int]] = {}
 
     def load(self, model: str, mode: Mode) -> None:
-        """Read a model's history, once. It waits for the ledger: not on an event loop."""
+        """Read a model's history from the ledger, once. It blocks: not on an event loop."""
         with self._lock:
             if (model, mode) not in self._seen:
                 self._seen[model, mode] = self._ledger.input_history(model, mode)
 
     def learn(self, model: str, mode: Mode, *, size: int, tokens: int) -> None:
-        """Take a reported input in: `size` bytes were `tokens` tokens."""
+        """Add a reported input to the history: `size` bytes were `tokens` tokens."""
         with self._lock:
             if (known := self._seen.get((model, mode))) is not None and size and tokens:
                 self._seen[model, mode] = known[0] + size, known[1] + tokens

@@ -109,7 +109,7 @@ class Ledger:
         return True
 
     def close(self, *, timeout: float = 30.0) -> None:
-        """Write what was appended and let go of the file; twice is fine. Any use of the ledger is then an error."""
+        """Write what was appended and close the file. Twice is fine; any other use of the ledger is then an error."""
         self._writer.close(timeout=timeout)
 
     def rows(self, scope: Scope = "kernel", *, run_id: str | None = None, last: int | None = None) -> list[Row]:
@@ -238,7 +238,7 @@ def _series(kind: str, cells: Sequence[Any]) -> Any:  # noqa: ANN401 - pandas ha
 
 
 def _categories(repeated: Coded) -> Iterator[tuple[str, pd.Categorical[str]]]:
-    """Give each of the columns that were read as one, its words in alphabetical order."""
+    """Return each of the columns as a pandas categorical, its words in alphabetical order."""
     import numpy as np  # noqa: PLC0415
     import pandas as pd  # noqa: PLC0415
 

@@ -95,7 +95,7 @@ class Tariff:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """Whose price is wanted: by the URL's provider first, and by the model that served first."""
+    """The providers and models under which a price is looked up, the likeliest first."""
 
     price_id: str
     models: tuple[str, ...]
@@ -116,7 +116,7 @@ class _Asked:
 
 
 class PriceBook:
-    """Prices of the models of this world, without a network. One is enough for a kernel; any thread may ask it.
+    """List prices of models, offline. One instance serves a kernel, from any thread.
 
     Source: genai-prices, whose list is part of its wheel. A price takes about 0.1 ms, the first one 0.2 s more for
     the import.
@@ -172,7 +172,7 @@ class PriceBook:
             return _probe(asked)
 
     def deprecated(self, provider: str, model: str, *, base_url: str | None = None) -> bool:
-        """Return whether the list says that the model is on its way out; False for what it does not know."""
+        """Return whether the list calls the model deprecated; False for a model that it does not know."""
         price_id = _price_id(provider)
         if price_id is None:
             return False
@@ -213,7 +213,7 @@ def _priced(cost: Decimal | None, source: CostSource, book: str) -> Price:
 
 
 def _amount(cost: Decimal | None) -> Decimal | None:
-    """Return the cost in nano-dollars; None for what cannot be owed: less than nothing, NaN, billions."""
+    """Return the cost in USD rounded to nano-dollars; None for a negative amount, NaN or billions."""
     return None if cost is None or cost.is_nan() or cost < 0 else quantise(cost)
 
 

@@ -16,7 +16,7 @@ _LARGEST: Final = 1_000_000  # bytes; a larger file is not a profiles.yaml
 
 
 class Document:
-    """What a YAML file says, and where."""
+    """The values of a YAML file, with the line of every key."""
 
     def __init__(self, path: Path, content: object, node: yaml.Node | None) -> None:
         self.path = path
@@ -28,7 +28,7 @@ class Document:
         """Read one file, whose top must be a mapping.
 
         Raises:
-            ConfigError: It cannot be read, is not YAML, is empty, or says a key twice.
+            ConfigError: It cannot be read, is not YAML, is empty, or holds a key twice.
         """
         text = _text_of(path)
         try:
@@ -54,7 +54,7 @@ class Document:
         return f"{where}: {keys}: {fact}" if keys else f"{where}: {fact}"
 
     def _check_keys(self, node: yaml.Node | None, place: Place) -> None:
-        """Refuse a key said twice, or one that is not text (`on:` and `yes:` are truth values in YAML)."""
+        """Raise if a key occurs twice, or is one that is not text (`on:` and `yes:` are truth values in YAML)."""
         if isinstance(node, yaml.SequenceNode):
             for index, item in enumerate(cast("list[yaml.Node]", node.value)):
                 self._check_keys(item, (*place, index))
@@ -110,7 +110,7 @@ def _text_of(path: Path) -> str:
 
 
 def _explain_syntax(path: Path, text: str, error: yaml.MarkedYAMLError) -> str:
-    """Say in one line what the YAML parser stumbled over."""
+    """Return the YAML parser's error in one line."""
     mark = error.problem_mark or error.context_mark
     line = mark.line + 1 if mark else None
     where = f"{path.name}, line {line}" if line else path.name

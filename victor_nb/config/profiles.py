@@ -1,4 +1,4 @@
-"""The schema of `profiles.yaml`: what may stand in it, and one clear line for whatever may not."""
+"""The schema of `profiles.yaml`, and a line of explanation for what does not fit it."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Timeouts(_Schema):
 
 
 class Prices(_Schema):
-    """Prices of one's own, in USD per million tokens."""
+    """Prices that a profile sets itself, in USD per million tokens."""
 
     input: Usd
     output: Usd
@@ -158,7 +158,7 @@ def read_profiles(path: Path) -> ProfilesFile:
 
 
 def _check_names(document: Document, file: ProfilesFile) -> None:
-    """Refuse the name of a profile that is not there."""
+    """Raise if a name is that of no profile."""
     named: list[tuple[tuple[int | str, ...], str]] = [(("default",), file.default)] if file.default is not None else []
     for name, spec in file.profiles.items():
         named += [(("profiles", name, "fallback"), other) for other in spec.fallback]
@@ -170,7 +170,7 @@ def _check_names(document: Document, file: ProfilesFile) -> None:
 
 
 def _check_strategies(document: Document, file: ProfilesFile) -> None:
-    """Refuse a strategy whose stages do not fit together."""
+    """Raise if the stages of a strategy do not fit together."""
     for name, stages in file.strategies.items():
         wrong = fault(stages)
         if wrong is not None:
@@ -192,13 +192,13 @@ def make_profile(name: str, spec: dict[str, Any]) -> Profile:
 
 
 def _most_telling(error: ValidationError) -> ErrorDetails:
-    """Return the finding to show: a misspelt key explains a missing one."""
+    """Return the error to show: that of a misspelt key before that of a missing one."""
     found = error.errors(include_url=False)
     return next((detail for detail in found if detail["type"] in _UNKNOWN_KEY), found[0])
 
 
 def _known_words(place: tuple[int | str, ...]) -> list[str]:
-    """Return the keys that may stand beside the last part of a place in the file."""
+    """Return the keys that are allowed in the mapping that holds a place."""
     models: dict[str, type[BaseModel]] = {"timeout": Timeouts, "prices": Prices, "budget": Budgets}
     parents = place[:-1]
     if parents[:1] == ("strategies",):

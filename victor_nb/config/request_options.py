@@ -4,7 +4,7 @@ An option is one field of `RequestOptions`, and the annotation of the field is i
 is for, and an example. Profiles and stages inherit the fields; calls, the magic's grammar, help, completion, the panel
 and the JSON schema read the rows. To add an option: its field and, for type checkers, its key in `RequestKeywords`;
 where it changes the body of a request, a field of `values.ChatRequest` and a line in each provider that sends it. A
-provider that does not take it says so in the `refuses` of its Spec.
+provider that does not take it has it under `refuses` in its Spec.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Kind:
 
     Attributes:
         words: What it takes, such as "a number from 0 to 2".
-        fits: Tells whether a value is one.
+        fits: Returns whether a value is one.
         schema: The same as a JSON schema.
         read: Turns what a magic line gives into a value; what cannot be one is returned as it is.
         convert: Turns a fitting value into the type that is kept.
@@ -78,7 +78,7 @@ class Option:
     Attributes:
         kind: The values that it takes.
         help: What it is for, briefly.
-        example: A value, as a magic line says it.
+        example: A value, as it is written in a magic line.
         settable: Whether `%victor set` takes it as a default.
         label: What the panel's field for it is called; empty where the panel has none.
         droppable: Whether it is left out, with a note, where a model does not take it, instead of being refused.
@@ -145,7 +145,7 @@ def whole(least: int, most: int = _LARGEST) -> Kind:
 
 
 def _is_number(value: object, least: float, most: float = _LARGEST) -> bool:
-    """Tell whether a value is a number in a range; NaN is in none."""
+    """Return whether a value is a number in a range; NaN is in none."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= most
 
 
@@ -252,7 +252,7 @@ class RequestOptions:
 
 
 class RequestKeywords(TypedDict, total=False):
-    """The fields of `RequestOptions`, as keywords of a call; None overrides what the profile says."""
+    """The fields of `RequestOptions`, as keywords of a call; None overrides the profile's value."""
 
     system: str | None
     max_tokens: int | None
@@ -263,7 +263,7 @@ class RequestKeywords(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class CallSettings(RequestOptions):
-    """What a call and a cell may set beyond that."""
+    """The further options of a call and a cell, which are not sent."""
 
     timeout: Annotated[
         float | None, Option(SECONDS, "seconds for the whole call, retries included", "60", settable=True)

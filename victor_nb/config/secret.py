@@ -1,4 +1,4 @@
-"""Keys: kept where no repr shows them, and taken out of every text before it is printed."""
+"""Keys: masked in every repr, and removed from texts before they are printed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHORTEST_SECRET: Final = 8
 
 
 class Secret:
-    """A key that no repr, format or str shows; `reveal()` is the only way out, and easy to search for."""
+    """A key that no repr, format or str shows; only `reveal()` returns it."""
 
     __slots__ = ("_value",)
 
@@ -48,7 +48,7 @@ class Secret:
 
 
 class Redactor:
-    """Takes known keys, and what looks like a key, out of a text."""
+    """Masks known keys, and what looks like a key, in texts."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         # The longest first: one key may be the beginning of another.
@@ -58,7 +58,7 @@ class Redactor:
         self._known = tuple(known)
 
     def leaks(self, text: str) -> bool:
-        """Tell whether the text contains a configured key."""
+        """Return whether the text contains a configured key."""
         for secret in self._known:  # noqa: SIM110 - asked for every prompt
             if secret in text:
                 return True

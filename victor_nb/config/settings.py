@@ -32,7 +32,7 @@ class Settings:
             in the user's config folder; when there is none, the profiles that come with victor_nb serve.
 
     Raises:
-        ConfigError: The file cannot be used; one line says where and why.
+        ConfigError: The file cannot be used; one line has the place and the reason.
     """
 
     def __init__(self, config_file: Path | str | None = None) -> None:
@@ -100,7 +100,7 @@ class Settings:
 
     @cached_property
     def _dotenv(self) -> Mapping[str, Secret]:
-        """What the .env file beside the settings says; read for keys and addresses, never written."""
+        """The variables of the .env file beside the settings: keys and addresses. It is never written."""
         folder = Path.cwd() if self.built_in else self.source.parent
         if not (folder / ".env").is_file():
             return {}
@@ -128,7 +128,7 @@ class Settings:
         return next((Secret(value) for value in values if value), None)
 
     def needs_key(self, profile: Profile) -> bool:
-        """Tell whether the profile cannot work without a key: a server on this network may ask for none."""
+        """Return whether the profile cannot work without a key: a server on this network may ask for none."""
         return profile.api_key_env is not None or spec_of(profile.provider).needs_key(self.base_url(profile))
 
     def base_url(self, profile: Profile) -> str:
@@ -153,7 +153,7 @@ class Settings:
         return frozenset(variable for profile in self.profiles.values() for variable in self.key_variables(profile))
 
     def redactor(self) -> Redactor:
-        """Return what takes every key that could be known here out of a text."""
+        """Return a redactor that knows every key of the environment and the .env file."""
         named = set(self._key_names)
         for spec in known_specs():
             named.update(spec.key_variables)
@@ -189,7 +189,7 @@ class Settings:
 
     @property
     def watched(self) -> bool:
-        """Whether somebody sees a cell while it runs; in CI only its end matters."""
+        """Whether a user can watch a cell while it runs: not with CI=true or VICTOR_PROGRESS=off."""
         quiet = os.environ.get("VICTOR_PROGRESS", "").strip().lower() in {"off", "0", "false", "no"}
         return not quiet and os.environ.get("CI", "").strip().lower() not in {"1", "true", "yes"}
 
@@ -207,7 +207,7 @@ class Settings:
 
     @property
     def notebook(self) -> str | None:
-        """The notebook that this kernel runs, where Jupyter or VS Code says so."""
+        """The path of this kernel's notebook, where Jupyter or VS Code sets it in the environment."""
         return os.environ.get("JPY_SESSION_NAME") or None
 
     def __repr__(self) -> str:
@@ -215,7 +215,7 @@ class Settings:
 
 
 def check_mode(word: str) -> Mode:
-    """Return the word as a mode.
+    """Return a word as a mode, checked.
 
     Raises:
         ConfigError: It names none.
@@ -258,7 +258,7 @@ def _find(config_file: Path | str | None) -> Path:
 
 
 def _shipped() -> Path:
-    """Return the profiles that come with the package: inside it when installed, beside it in a checkout."""
+    """Return the path of the built-in profiles: inside the installed package, or beside it in a checkout."""
     inside = Path(__file__).with_name(FILE_NAME)
     return inside if inside.is_file() else Path(__file__).parents[2] / FILE_NAME
 

@@ -46,7 +46,7 @@ class Check(Protocol):
     """A rule that an answer passes or not."""
 
     def passes(self, answer: str, *, task: str = "") -> bool:
-        """Tell whether an answer to a task passes."""
+        """Return whether an answer to a task passes."""
         ...
 
 
@@ -188,12 +188,12 @@ class Stage(RequestOptions):
         needs: Stages to wait for beyond those in the prompt.
         adds_to: The stage whose text this one's is about (a review, tests): the final answer is that text, then this
             one under a heading; unless this one begins with the word APPROVED, which adds nothing.
-        accept: Ends the strategy here when it says yes: a function of the best reply, a regular expression that its
+        accept: Ends the strategy here when it is met: a function of the best reply, a regular expression that its
             text must contain, a JSON schema that it must match, or how many samples must agree. A stage with `accept`
             that fails hands on to the next.
 
     Raises:
-        ConfigError: A field is not of its kind; one line says which.
+        ConfigError: A field is not of its kind; one line names it.
     """
 
     name: Annotated[str, Option(TEXT, "what it is called in prompts, in the ledger and in charts")]

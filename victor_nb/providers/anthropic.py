@@ -64,11 +64,11 @@ class Anthropic(Provider):
         }
 
     def must_stream(self, request: ChatRequest) -> bool:
-        """A large `max_tokens` is answered only as a stream."""
+        """Return True for a large `max_tokens`, which is answered only as a stream."""
         return (self.endpoint.spec.max_output(request) or 0) > _LONGEST_PLAIN
 
     async def ask(self, request: ChatRequest) -> Delta:
-        """Ask plainly."""
+        """Return the whole answer to a request that is not streamed."""
         message = cast("object", await self._sdk.messages.create(**self._body(request)))
         if read(message, "type") != "message":
             raise ValueError("not a message")
@@ -81,7 +81,7 @@ class Anthropic(Provider):
         )
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
-        """Ask for a stream."""
+        """Yield the deltas of a streamed answer."""
         events = cast(
             "AsyncStream[object]",
             await self._sdk.messages.create(**self._body(request), stream=True, timeout=self.read_timeout),

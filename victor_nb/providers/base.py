@@ -1,4 +1,4 @@
-"""What every provider is to the layers above: a request goes in, deltas come out, and one family of errors."""
+"""The base class of all providers: it sends a `ChatRequest`, yields deltas, and raises `ProviderError`."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Ping:
 
 @dataclass(slots=True)
 class _Exchange:
-    """How far one request has come."""
+    """Whether one request was sent."""
 
     sent: bool = False
 
@@ -98,7 +98,7 @@ class Provider(ABC):
     async def _set_headers(self, request: httpx2.Request) -> None:
         """Send our own headers and those of HTTP, and no others.
 
-        An SDK adds what the environment says (ANTHROPIC_CUSTOM_HEADERS, OPENAI_CUSTOM_HEADERS): it would replace a
+        An SDK adds headers from the environment (ANTHROPIC_CUSTOM_HEADERS, OPENAI_CUSTOM_HEADERS): it would replace a
         profile's key, or go to whatever server the profile names.
         """
         if exchange := _exchange.get():
@@ -110,23 +110,23 @@ class Provider(ABC):
         request.headers = httpx2.Headers(headers | dict(self.headers))
 
     def must_stream(self, request: ChatRequest) -> bool:
-        """Tell whether the provider answers this request only as a stream."""
+        """Return whether the provider answers this request only as a stream."""
         del request
         return False
 
     @abstractmethod
     async def ask(self, request: ChatRequest) -> Delta:
-        """Ask plainly: the whole answer at once."""
+        """Return the whole answer to a request that is not streamed."""
 
     @abstractmethod
     def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
-        """Ask for a stream."""
+        """Yield the deltas of a streamed answer."""
 
     async def send(self, request: ChatRequest, *, stream: bool) -> AsyncGenerator[Delta]:
-        """Ask once, and translate whatever goes wrong.
+        """Send one request and yield its deltas; every failure is translated.
 
         Raises:
-            ProviderError: The one family, whoever failed and however.
+            ProviderError: Whatever failed.
         """
         failure: Exception | None = None
         exchange = _Exchange()
@@ -144,7 +144,7 @@ class Provider(ABC):
             raise self._translator.translate(failure, sent=exchange.sent) from self._translator.cause(failure)
 
     async def ping(self) -> Ping:
-        """Ask for the list of models, which is free, and tell whether the address answers. Never raises."""
+        """Ask for the list of models, which is free, and return whether the address answers. Never raises."""
         base_url, spec = self.endpoint.base_url, self.endpoint.spec
         try:
             async with asyncio.timeout(_PING_SECONDS):

@@ -26,7 +26,7 @@ _FINISH: Final = {
 }
 _ROLES: Final = {"user": "user", "assistant": "model"}
 _TOP_LEVEL: Final = {"tools", "toolConfig", "safetySettings", "cachedContent", "labels"}
-"""Params that stand beside `generationConfig`; all others go into it."""
+"""Params that are sent beside `generationConfig`; all others go into it."""
 
 
 class Google(PlainProvider):
@@ -38,14 +38,14 @@ class Google(PlainProvider):
         return {"x-goog-api-key": self.key}
 
     async def ask(self, request: ChatRequest) -> Delta:
-        """Ask plainly."""
+        """Return the whole answer to a request that is not streamed."""
         answer, headers = await self.post(self._path(request.model, "generateContent"), _body(request))
         if not items(answer, "candidates") and read(answer, "promptFeedback") is None:
             raise ValueError("no candidates")
         return _delta(answer, headers.get("x-request-id"))
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
-        """Ask for a stream."""
+        """Yield the deltas of a streamed answer."""
         path = self._path(request.model, "streamGenerateContent?alt=sse")
         async with self.open(path, _body(request)) as response:
             request_id = response.headers.get("x-request-id")

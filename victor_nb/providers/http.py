@@ -42,7 +42,7 @@ async def events(response: httpx2.Response, *, prefix: bytes = b"") -> AsyncGene
     """Yield the JSON objects of a stream, one a line (NDJSON), or after `data:` on its line (server-sent events).
 
     Raises:
-        StatusError: One of them says that the answer is an error.
+        StatusError: One of them is an error.
         ValueError: One of them is no JSON object.
     """
     async for line in _lines(response):

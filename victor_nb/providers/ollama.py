@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 _FINISH: Final = {"stop": "stop", "length": "length", "load": "other", "unload": "other"}
 _TOP_LEVEL: Final = {"format", "keep_alive", "think", "tools", "template", "logprobs", "top_logprobs"}
-"""Params that stand beside `options`; all others go into it."""
+"""Params that are sent beside `options`; all others go into it."""
 
 
 class Ollama(PlainProvider):
-    """A server of one's own: no key, no price."""
+    """An Ollama server: no key, no price."""
 
     @cached_property
     def headers(self) -> Mapping[str, str]:
@@ -31,7 +31,7 @@ class Ollama(PlainProvider):
         return {"authorization": f"Bearer {self.endpoint.key.reveal()}"} if self.endpoint.key else {}
 
     async def ask(self, request: ChatRequest) -> Delta:
-        """Ask plainly."""
+        """Return the whole answer to a request that is not streamed."""
         answer, headers = await self.post("/api/chat", _body(request, stream=False))
         if "error" in answer:
             raise StatusError(200, headers, answer)
@@ -40,13 +40,13 @@ class Ollama(PlainProvider):
         return _delta(answer, headers)
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
-        """Ask for a stream."""
+        """Yield the deltas of a streamed answer."""
         async with self.open("/api/chat", _body(request, stream=True)) as response:
             async for event in events(response):
                 yield _delta(event, response.headers)
 
     def read_models(self, answer: httpx2.Response) -> Ping:
-        """Tell whether the model has been pulled; `qwen3` stands for `qwen3:latest`."""
+        """Return whether the model has been pulled; `qwen3` stands for `qwen3:latest`."""
         model = self.endpoint.model
         try:
             listing = parse(answer.content)
@@ -77,7 +77,7 @@ def _body(request: ChatRequest, *, stream: bool) -> dict[str, object]:
 
 
 def _delta(event: Mapping[str, object], headers: httpx2.Headers) -> Delta:
-    """Read one answer, or one line of a stream; counts stand on the line that says it is done."""
+    """Read one answer, or one line of a stream; counts are on the last line, the one with `done`."""
     done = event.get("done") is True
     reason = finish(_FINISH, event.get("done_reason")) or "stop"
     return Delta(

@@ -55,7 +55,7 @@ class OpenAI(Provider):
         }
 
     async def ask(self, request: ChatRequest) -> Delta:
-        """Ask plainly."""
+        """Return the whole answer to a request that is not streamed."""
         # The SDK's own door for what it has no types for: authentication, errors and all, without the models that half
         # of a call's CPU would go into.
         raw = await self._sdk.post("/chat/completions", cast_to=httpx2.Response, body=self._body(request))
@@ -75,7 +75,7 @@ class OpenAI(Provider):
         )
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
-        """Ask for a stream."""
+        """Yield the deltas of a streamed answer."""
         chunks = await self._sdk.chat.completions.create(
             model=request.model,
             messages=[],

@@ -65,12 +65,12 @@ class Spec:
     """What is known of one provider.
 
     Attributes:
-        name: What `provider:` in a profile says.
+        name: The word for it after `provider:` in a profile.
         client: The class of the client, or where it is ("module:Class"): it is imported when it is first needed.
         price_id: The provider's id in genai-prices; None where it runs on one's own machine and costs nothing.
-        base_url: Where requests go if neither the profile nor the environment says.
+        base_url: Where requests go if neither the profile nor the environment names an address.
         base_url_variable: The environment variable that may name another address.
-        read_address: Makes a URL of what that variable or a profile's `base_url` says.
+        read_address: Makes a URL of that variable or of a profile's `base_url`.
         key_variables: The environment variables that may hold a key, the first that is set winning; none: no key.
         keyless_locally: Whether a server on this network may be asked without a key.
         models_path: The path below the base URL that lists the models, free of charge.
@@ -116,11 +116,11 @@ class Spec:
         return self.price_id is None
 
     def needs_key(self, base_url: str) -> bool:
-        """Tell whether a request to this address needs one of the key variables."""
+        """Return whether a request to this address needs one of the key variables."""
         return bool(self.key_variables) and not (self.keyless_locally and _LOCAL_HOST.match(base_url))
 
     def takes(self, option: str, value: object, *, model: str) -> bool:
-        """Tell whether a model takes this value of a request option, as far as it is known without asking it."""
+        """Return whether a model takes this value of a request option, as far as it is known without asking it."""
         refusal = self.refuses.get(option)
         if refusal is None or (refusal.unless is not None and value == refusal.unless):
             return True
@@ -256,7 +256,7 @@ _reading: Final = threading.RLock()  # a plug-in may ask for a spec while it is 
 
 
 def find_spec(name: str) -> Spec | None:
-    """Return the spec of a provider; None if neither we nor an installed package know it."""
+    """Return the spec of a provider; None if it is neither built in nor of an installed package."""
     return _specs.get(name) or all_specs().get(name)
 
 
@@ -337,7 +337,7 @@ def _warn(entry: EntryPoint, fact: str) -> None:
 
 
 def takes_temperature(provider: str, model: str, temperature: float, *, refused: Collection[tuple[str, str]]) -> bool:
-    """Tell whether a model may be sent this temperature; one that nothing is known of may.
+    """Return whether a model may be sent this temperature; one that nothing is known of may.
 
     Args:
         provider: Who serves the model.

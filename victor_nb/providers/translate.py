@@ -1,4 +1,4 @@
-"""Where requests go, and what it means when they fail.
+"""Endpoints, and the translation of what SDKs and sockets raise into `ProviderError`s without keys.
 
 What SDKs and sockets raise becomes one family of errors, with every key taken out; no layer above knows theirs.
 """
@@ -125,7 +125,7 @@ class Endpoint:
 
 
 class StatusError(Exception):
-    """An answer that says it is an error, over plain httpx2. It never leaves the providers."""
+    """An answer with an error status, over plain httpx2. It never leaves the providers."""
 
     def __init__(self, status: int, headers: httpx2.Headers, body: object) -> None:
         super().__init__(f"status {status}")
@@ -150,7 +150,7 @@ class Translator:
         return failure
 
     def translate(self, failure: Exception, *, sent: bool) -> errors.ProviderError:
-        """Return the error of ours that says what the failure means; an answer is blamed only for a request sent."""
+        """Return a failure as a `ProviderError`; it blames the answer only if the request was sent."""
         for link in _chain(failure):
             if isinstance(link, errors.ProviderError):
                 return link
@@ -166,13 +166,13 @@ class Translator:
         return self._make(errors.MalformedAnswerError, fact)
 
     def _of_status(self, failure: BaseException) -> errors.ProviderError | None:
-        """Translate an answer that says it is an error."""
+        """Translate an answer with an error status or error body."""
         body: object = getattr(failure, "body", None)
         status = cast("int | None", getattr(failure, "status_code", None))
         if status is None and not _mapping(body):
             return None
         if status is None or status < _FIRST_REDIRECT:
-            # An error inside an answer that began well: only its name tells what it is.
+            # An error inside an answer that began well: only its name distinguishes it.
             inner = _details(body)
             names = [str(inner[key]).lower() for key in ("type", "code", "status") if inner.get(key) is not None]
             status = next((_BY_NAME[name] for name in names if name in _BY_NAME), _FIRST_SERVER_ERROR)
@@ -234,7 +234,7 @@ def _chain(failure: BaseException, *, contexts: bool = False) -> Iterator[BaseEx
 
 
 def _is_internal(failure: BaseException) -> bool:
-    """Tell whether code failed that no answer can make fail: an import, or an attribute that our code counts on."""
+    """Return whether the failure is one that no answer can cause: of an import, or a missing attribute."""
     if not isinstance(failure, AttributeError):
         return isinstance(failure, (ImportError, NameError))
     if isinstance(failure.obj, ModuleType):
@@ -243,7 +243,7 @@ def _is_internal(failure: BaseException) -> bool:
     return bool(frames) and str(frames[-1][0].f_globals.get("__name__")).startswith("victor_nb.")
 
 
-# --- what an answer says of its error ---
+# --- the details of an error in an answer ---
 
 
 def _details(body: object) -> dict[str, object]:
@@ -272,7 +272,7 @@ def _message(body: object) -> str:
 
 
 def _parsed(body: str | bytes) -> object:
-    """Return what JSON says; None where it is none."""
+    """Return the value of a JSON text; None where it is not JSON."""
     try:
         return cast("object", json.loads(body))
     except (ValueError, RecursionError):
@@ -280,7 +280,7 @@ def _parsed(body: str | bytes) -> object:
 
 
 def _words(failure: BaseException) -> str:
-    """Return what an exception says, on one line, shortened."""
+    """Return the text of an exception on one line, shortened."""
     return _shorten(str(failure)) or type(failure).__name__
 
 
@@ -299,7 +299,7 @@ def _headers(failure: BaseException) -> httpx2.Headers:
 
 
 def asked_wait(headers: httpx2.Headers, body: object) -> float | None:
-    """Return how many seconds a refusal asks to wait; None where it says nothing usable.
+    """Return how many seconds a refusal asks to wait; None where it has no usable value.
 
     Args:
         headers: `retry-after-ms` of OpenAI and Azure, else `retry-after` (RFC 9110, 10.2.3).
@@ -343,7 +343,7 @@ def _delay(body: object) -> float | None:
 
 
 class _Guard(logging.Filter):
-    """Cleans every record; it never drops one."""
+    """A logging filter that removes keys from every record, and drops none."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,1 +1,1 @@
-"""What a reader looks at: frames, tables and charts. pandas and matplotlib are imported when one is made."""
+"""Frames, tables and charts. pandas and matplotlib are imported when one is made."""

@@ -125,7 +125,7 @@ class Money(NamedTuple):
 
 
 def money(frame: pd.DataFrame, name: str = "cost") -> Money:
-    """Add up a column of costs. A row that counts its own `unpriced` parts adds that many."""
+    """Return the sum of a column of costs. A row that counts its own `unpriced` parts adds that many."""
     costs = numbers(frame, name)
     counts = numbers(frame, "unpriced") if name == "cost" else [math.nan] * len(frame)
     unpriced = [
@@ -137,7 +137,7 @@ def money(frame: pd.DataFrame, name: str = "cost") -> Money:
 
 
 def groups(frame: pd.DataFrame, name: str, *, missing: str) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Part a frame by the texts of a column, in the order in which they come."""
+    """Split a frame by the texts of a column, in order of first occurrence."""
     keys = words(frame, name, missing=missing)
     for key in dict.fromkeys(keys):
         yield key, frame[[each == key for each in keys]]

@@ -36,7 +36,7 @@ class Exact:
     expected: str | Mapping[str, str]
 
     def passes(self, answer: str, *, task: str = "") -> bool:
-        """Tell whether an answer says what is expected.
+        """Return whether an answer says what is expected.
 
         Raises:
             ConfigError: No answer is known for the task.
@@ -65,7 +65,7 @@ class Regex:
             raise ConfigError(f"Regex {fault}.")
 
     def passes(self, answer: str, *, task: str = "") -> bool:  # noqa: ARG002 - the same for all tasks
-        """Tell whether an answer contains the pattern."""
+        """Return whether an answer contains the pattern."""
         compiled = self.pattern if isinstance(self.pattern, re.Pattern) else re.compile(self.pattern, re.MULTILINE)
         return compiled.search(spoken(answer)) is not None
 
@@ -93,7 +93,7 @@ class JsonSchema:
         return validator_for(self.schema, default=Draft202012Validator)(dict(self.schema))
 
     def passes(self, answer: str, *, task: str = "") -> bool:  # noqa: ARG002 - the same for all tasks
-        """Tell whether a JSON value in an answer matches."""
+        """Return whether a JSON value in an answer matches."""
         return any(self._validator.is_valid(cast("Any", value)) for value in self._values(spoken(answer)))
 
     def _values(self, text: str) -> list[object]:

@@ -280,7 +280,7 @@ def _base(last: Work | None, begun: Iterable[Work]) -> Work | None:
 
 
 def _adds(text: str) -> bool:
-    """Tell whether a stage has something to add: `APPROVED`, in whatever markup, adds nothing."""
+    """Return whether a stage has something to add: `APPROVED`, in whatever markup, adds nothing."""
     words = text.strip(" \n\t*_#`>-").casefold()
     return bool(words) and not words.startswith(_APPROVED)
 
@@ -355,7 +355,7 @@ class StrategyJob:
         return collect(self._engine)
 
     def done(self) -> bool:
-        """Tell whether it has ended, well or not."""
+        """Return whether it has ended, well or not."""
         return self._job.done()
 
     def wait(self, timeout: float | None = None) -> bool:

@@ -302,7 +302,7 @@ class FanOut:
     # --- as a handle, from any thread ---
 
     def done(self) -> bool:
-        """Tell whether every call has ended."""
+        """Return whether every call has ended."""
         return self._job is not None and self._job.done()
 
     def wait(self, timeout: float | None = None) -> bool:

@@ -178,7 +178,7 @@ def _fenced(lines: Sequence[str]) -> Iterator[int]:
 
 
 def is_rule(line: str) -> bool:
-    """Tell whether a line is a horizontal rule."""
+    """Return whether a line is a horizontal rule."""
     return _RULE.fullmatch(line) is not None
 
 
@@ -389,7 +389,7 @@ def _outermost(found: Sequence[Mark], family: Family) -> list[Mark]:
 
 
 def _stands_alone(lines: Sequence[str], mark: Mark) -> bool:
-    """Tell whether a single mark is a list of one: nothing but an announcement stands before it."""
+    """Return whether a single mark is a list of one: nothing but an announcement stands before it."""
     before = " ".join(lines[: mark.line]).strip()
     return mark.family in _ALONE and (not before or before.endswith(":"))
 

@@ -185,7 +185,7 @@ def _of_frame(frame: Any) -> list[Row]:  # noqa: ANN401 - pandas lives in report
 
 
 def _unknown(value: object) -> bool:
-    """Tell whether a cell says nothing, in any of pandas' ways."""
+    """Return whether a cell says nothing, in any of pandas' ways."""
     return value is None or str(value) in {"nan", "<NA>", "NaT", "None"}
 
 

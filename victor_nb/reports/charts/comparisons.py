@@ -85,7 +85,7 @@ def _point(name: str, rows: pd.DataFrame) -> _Point:
 
 
 def _beats(one: _Point, other: _Point) -> bool:
-    """Tell whether one is at most as expensive, at least as good, and better in one of the two."""
+    """Return whether one is at most as expensive, at least as good, and better in one of the two."""
     at_least = one.cost <= other.cost and one.score >= other.score
     return at_least and (one.cost < other.cost or one.score > other.score)
 

@@ -1,4 +1,4 @@
-"""What every chart is drawn with: its registration, figures, axes, bars and a header.
+"""The drawing tools of all charts: registration, figures, axes, bars and headers.
 
 matplotlib is imported when something is drawn, so that the names of charts cost nothing.
 """
@@ -155,7 +155,7 @@ def no_scale(axis: Axis, *ticks: float) -> None:
 
 
 def plain(ax: Axes, *, grid: Literal["x", "y", "both"] = "x") -> None:
-    """Take away what carries no data; leave a faint grid."""
+    """Remove what carries no data; leave a faint grid."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(visible=True, axis=grid, color=GREY, alpha=0.3, linewidth=0.6)
     ax.set_axisbelow(True)

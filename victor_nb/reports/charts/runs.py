@@ -107,7 +107,7 @@ def cost_by_stage(frame: pd.DataFrame, *, savings: _Savings | None = None, ax: A
 
 
 def _baseline(frame: pd.DataFrame, savings: _Savings | None) -> _Baseline | None:
-    """Return what there is to compare with; None where its price is unknown in part."""
+    """Return the baseline; None where its price is unknown in part."""
     bare = savings.baseline.removeprefix("the ") if savings else ""
     costs = numbers(frame, "what_if_cost")
     if costs and len(known(costs)) == len(costs):
@@ -236,7 +236,7 @@ def _narrow(ax: Axes, items: Sequence[tuple[float, float]]) -> None:
         )
     widest = max((came for came, _ in items), default=0) or 1
     ax.set_xlim(-widest / 2 * 1.05, widest / 2 * 1.05)
-    draw.no_scale(ax.xaxis)  # a centred bar has no place on one: its numbers stand beside it
+    draw.no_scale(ax.xaxis)  # a centred bar has no place on one: its numbers are beside it
     draw.name_axis(ax.xaxis, "items → kept")
     draw.row_values(ax, [f"{came:,.0f} → {kept:,.0f}" for came, kept in items])
 

@@ -1,4 +1,4 @@
-"""Charts of the ledger: how much by when, and who takes the tokens and who the money."""
+"""Charts of the ledger: USD over time, and tokens and USD by profile."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _period(frame: pd.DataFrame) -> str:
 
 
 class _Share(NamedTuple):
-    """What a profile took."""
+    """The tokens and the USD of one profile."""
 
     name: str
     tokens_in: float

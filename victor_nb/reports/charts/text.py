@@ -207,7 +207,7 @@ def _boxes(places: NDArray[Any], right: float, up: float) -> NDArray[Any]:
 
 
 def _meet(some: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
-    """Tell which boxes overlap, some by others."""
+    """Return a matrix of which boxes overlap which others."""
     import numpy as np
 
     some = some[:, None]
