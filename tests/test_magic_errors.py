@@ -48,7 +48,7 @@ MISTAKES = {
     "%%victor --timeout\nHi.": "such as --timeout 60",
     "%%victor -p fast\nHi.": "Options are key=value or --key",
     "%%victor timeout=soon\nHi.": "Write timeout=60",
-    "%%victor max_tokens=1.5\nHi.": "such as max_tokens=500",
+    "%%victor max_tokens=1.5\nHi.": "takes a whole number of 1 or more, not 1.5. Write max_tokens=500.",
     "%%victor temperature=hot\nHi.": "such as temperature=0.2",
     "%%victor retries=99\nHi.": "a whole number from 0 to 10",
     "%%victor out=class\nHi.": "such as out=reply",

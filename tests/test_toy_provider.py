@@ -229,9 +229,10 @@ def test_when_a_package_is_installed_then_profiles_may_name_its_provider(
     monkeypatch.syspath_prepend(installed.parent)
     monkeypatch.setitem(sys.modules, "test_toy_provider", sys.modules[__name__])
     forget_packages(monkeypatch)
+    write(tmp_path, {"fast": PROFILE})
     with pytest.warns(VictorWarning, match=r"The package toy-pack adds no provider \(gone\): ModuleNotFoundError"):
-        write(tmp_path, {"fast": PROFILE})
-    assert Settings().base_url(Settings().profile()) == TOY.base_url
+        settings = Settings()
+    assert settings.base_url(settings.profile()) == TOY.base_url
 
 
 def test_when_packages_bring_providers_then_each_is_found_by_its_name(plugins: list[Entry]) -> None:
