@@ -65,7 +65,7 @@ class Chance:
         return "".join(alphabet[byte % len(alphabet)] for byte in shake_128(self._named(*name)).digest(count))
 
     def words(self, *name: object, least: int = 6) -> str:
-        """Return words that say nothing: `least` to twice as many."""
+        """Return filler words: `least` to twice as many."""
         count = self.pick(range(least, 2 * least + 1), *name)
         return " ".join(self.pick(_WORDS, *name, place) for place in range(count))
 

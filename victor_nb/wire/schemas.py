@@ -112,7 +112,7 @@ class _Schema:
 
 
 def _check(schema: JsonObject) -> Callable[[Json], bool]:
-    """Return what tells whether a value satisfies a schema; a schema that cannot be read takes anything."""
+    """Return a check of values against a schema; a schema that cannot be read accepts every value."""
     from jsonschema import Draft202012Validator, exceptions  # noqa: PLC0415 - slow to import
 
     validator = Draft202012Validator(schema)

@@ -46,7 +46,7 @@ _JSON: Final = (
 _KEYS: Final = (
     r"\b(?:keys?|fields?|properties|attributes|columns)\b\s*(?::|=|are|named|called|of)?\s*((?:[^.\n]|\.\w)+)"
 )
-_TYPES: Final[dict[str, JsonObject]] = {  # by what a prompt says of a key, in brackets or in an example, or by its name
+_TYPES: Final[dict[str, JsonObject]] = {  # by the description of a key, in brackets or an example, or by its name
     r"^(?:num|float|\d+\.\d)|confidence|probability|likelihood|share|ratio|weight|relevance": {"type": "number"},
     r"^(?:int|\d)|(?:^|[_ ])(?:age|count|id|index|rank|rating|score|total|year|price|cost)$": {"type": "integer"},
     r"^(?:bool|true|false)": {"type": "boolean"},
@@ -88,7 +88,7 @@ def _line(text: str) -> str:
 
 @dataclass(frozen=True)
 class _Brief:
-    """A question, read: what is to be done, and with what."""
+    """A question, parsed: its task, and the items it is about."""
 
     prompt: str
     system: str
@@ -129,7 +129,7 @@ class _Brief:
         return min(_number(found[1]), _MOST) if found else None
 
     def sentence(self, *name: object, least: int = 6) -> str:
-        """Return a sentence that says nothing, of `least` to twice as many words."""
+        """Return a filler sentence of `least` to twice as many words."""
         return f"{self.chance.words(*name, least=least).capitalize()}."
 
     def choose(self, options: tuple[str, ...], text: str) -> str:

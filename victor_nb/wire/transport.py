@@ -47,7 +47,7 @@ class Wire:
             return self._tls
 
     def warm_up(self) -> None:
-        """Do early what the first request would have to wait for."""
+        """Import and load early what the first request would have to wait for."""
         pkgutil.resolve_name("httpx_aiohttp.httpx2")
         self.context("https:")
 
@@ -154,7 +154,7 @@ class _Body(httpx2.AsyncByteStream):
 
 
 def _mend(error: httpx2.ConnectTimeout, request: httpx2.Request | None) -> httpx2.TransportError:
-    """Undo httpx-aiohttp's reading of every lost connection as a connect timeout."""
+    """Return the real error behind httpx-aiohttp's connect timeout, which it raises for every lost connection."""
     from aiohttp import ClientConnectorError  # noqa: PLC0415 - slow to import
 
     cause = error.__cause__

@@ -1,1 +1,1 @@
-"""Many orchestrators at once."""
+"""Many calls: fan-outs, strategies, comparisons."""

@@ -1,4 +1,4 @@
-"""Whether an answer will do: what ends a cascade, and what scores the answers of a comparison without a judge."""
+"""Checks of answers: they end a cascade, and score the answers of a comparison without a judge."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FAULTS: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticE
 
 @dataclass(frozen=True)
 class Exact:
-    """Passes what says the same as the expected answer: case, spaces, markup and a final full stop aside.
+    """Passes an answer equal to the expected one; case, spaces, markup and a final full stop are ignored.
 
     Attributes:
         expected: The answer, or the answers by task.
@@ -36,7 +36,7 @@ class Exact:
     expected: str | Mapping[str, str]
 
     def passes(self, answer: str, *, task: str = "") -> bool:
-        """Return whether an answer says what is expected.
+        """Return whether an answer equals the expected one.
 
         Raises:
             ConfigError: No answer is known for the task.
@@ -55,7 +55,7 @@ class Regex:
     pattern: str | re.Pattern[str]
 
     def __post_init__(self) -> None:
-        """Refuse what is no regular expression.
+        """Raise if it is no regular expression.
 
         Raises:
             ConfigError: Where it goes wrong.
@@ -77,7 +77,7 @@ class JsonSchema:
     schema: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        """Refuse what is no schema.
+        """Raise if it is no schema.
 
         Raises:
             ConfigError: Where it goes wrong.

@@ -44,7 +44,7 @@ COMPARE: Final = (
     "complete mode run_id error"
 ).split()
 """One row for each strategy and task. `same_calls` and `one_call` (USD) are what the two baselines would have cost at
-the profile that `baseline` names; `estimated` tells whether `one_call` is a guess."""
+the profile that `baseline` names; `estimated` is True where `one_call` is a guess."""
 
 
 @dataclass(slots=True)
@@ -86,7 +86,7 @@ class Comparison:
     run_id: str = field(default_factory=lambda: uuid4().hex)
 
     def settle(self, samples: int | None, at_once: int, seed: int, options: CallOptions) -> None:
-        """Say how it is held. Each run has an id of its own, whatever the options say.
+        """Set how the comparison is run. Each run has an id of its own, whatever the options hold.
 
         Raises:
             ConfigError: A count is not one.
@@ -126,7 +126,7 @@ class Comparison:
         )
 
     async def hold(self) -> None:
-        """Run everything, task by task, and have it judged.
+        """Run all strategies, task by task, and have the answers judged.
 
         Raises:
             VictorError: All runs failed.
@@ -194,7 +194,7 @@ class Comparison:
             entry.score = score
 
     def to_frame(self) -> pd.DataFrame:
-        """Return what has come so far."""
+        """Return what has ended so far as a frame."""
         return records_frame([self._record(entry) for entry in self.entries], COMPARE)
 
     def _record(self, entry: Entry) -> dict[str, object]:
@@ -268,7 +268,7 @@ async def compare(  # noqa: PLR0913 - each is a choice of its own
         strategies: What to compare, or their names; no two may go by one name.
         tasks: What to have done, one or several.
         judge: Who scores the answers. A profile: a model that sees a task's answers side by side, their names hidden,
-            in orders drawn by lot in which every answer stands in every place once; its calls are in the ledger as
+            in pseudo-random orders in which every answer has every place once; its calls are in the ledger as
             strategy and stage `judge`. A function of the task and an answer, or `Exact`, `Regex`, `JsonSchema`: these
             look at `run.answer`, the judge at `run.content`.
         samples: How many times a judging profile reads a task's answers, rounded up so that every answer stands in
@@ -285,7 +285,7 @@ async def compare(  # noqa: PLR0913 - each is a choice of its own
         One row for each strategy and task: `strategy`, `task`, `cost` and `billed` (USD, NaN where a part of it is
         unknown; `unpriced` counts the attempts), `calls`, `tokens`, `wall` and `serial` (seconds), `score` (0 to 1) and
         `score_se` (its standard error, NaN below two judgements), `same_calls` and `one_call` (USD at `baseline`'s
-        prices; `estimated` tells whether the latter is a guess), `complete`, `mode`, `run_id`, `error`, `answer`.
+        prices; `estimated` is True where the latter is a guess), `complete`, `mode`, `run_id`, `error`, `answer`.
         A strategy that failed has no score.
 
     Raises:
@@ -314,7 +314,7 @@ def compare_sync(  # noqa: PLR0913 - each is a choice of its own
     progress: bool | None = None,
     **options: Unpack[CallOptions],  # pyright: ignore[reportGeneralTypeIssues] - `seed` is the comparison's own
 ) -> pd.DataFrame:
-    """Run strategies on the same tasks, and block until all have ended; `compare` says the rest.
+    """Run strategies on the same tasks, and block until all have ended; see `compare`.
 
     Raises:
         VictorInterrupted: Stop was pressed; `partial.to_frame()` is what had come, and so is `session().last`.
@@ -339,7 +339,7 @@ def _prepare(
     baseline: str | None,
     pool: OrchestratorPool | None,
 ) -> Comparison:
-    """Refuse what would fail after money was spent.
+    """Raise now for what would fail after money was spent.
 
     Raises:
         ConfigError: Something does not fit.

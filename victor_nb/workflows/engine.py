@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def prompt_for(stage: Stage, task: str, earlier: Sequence[Work], sample: int) -> str:
-    """Return the prompt of one sample (from 1) of a stage; `Stage` says what its places stand for."""
+    """Return the prompt of one sample (from 1) of a stage; `Stage` documents its variables."""
     values = {
         "task": task,
         "sample": str(sample),
@@ -50,7 +50,7 @@ def prompt_for(stage: Stage, task: str, earlier: Sequence[Work], sample: int) ->
 
 
 def options_for(stage: Stage, options: CallOptions, **origin: object) -> CallOptions:
-    """Return what a stage's calls are sent with: its own settings, else those of the run; and where they belong."""
+    """Return the options of a stage's calls: its own settings, else those of the run, and the ids for the ledger."""
     own = {name: value for name in SENT if (value := getattr(stage, name)) is not None}
     params = {**(options.get("params") or {}), **stage.params}
     return cast("CallOptions", {**options, **own, "params": params, "stage": stage.name, **origin})
@@ -75,7 +75,7 @@ class Engine:
         stages: What is to be done, checked already.
         task: What the user wants.
         pool: Who is asked. All profiles are opened here, so that a missing key shows before anything is paid for.
-        stream: Whether somebody looks on while the answers come.
+        stream: Whether answers are shown while they arrive.
         options: See above.
 
     Raises:
@@ -206,7 +206,7 @@ class Engine:
         return error
 
     async def _work(self, work: Work) -> None:
-        """Ask all samples of a stage at once, and read what they say."""
+        """Ask all samples of a stage at once, and read their answers."""
         # A limit may look into the ledger before a call can be held: not on this loop.
         work.lanes = await asyncio.to_thread(lambda: [self._lane(work, sample) for sample in range(work.stage.n)])
         await asyncio.gather(*(lane.run() for lane in work.lanes))
@@ -236,7 +236,7 @@ class Engine:
         return lane.take(orchestrator.call(prompt, options, stream=self._stream))
 
     def _close(self) -> None:
-        """Say of every stage how it ended."""
+        """Set the final status of every stage."""
         self.clock.stop()
         for work in self.works:
             if work.state == "running":
@@ -336,12 +336,12 @@ class StrategyJob:
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """What is to be done, also what has not begun."""
+        """All stages, those that have not begun included."""
         return tuple(work.stage for work in self._engine.works)
 
     @property
     def run_id(self) -> str:
-        """What its rows in the ledger share."""
+        """The `run_id` of its rows in the ledger."""
         return self._engine.run_id
 
     @property
@@ -359,7 +359,7 @@ class StrategyJob:
         return self._job.done()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait at most `timeout` seconds for the end; tell whether it came."""
+        """Wait at most `timeout` seconds for the end; return whether it came."""
         return self._job.wait(timeout)
 
     def cancel(self) -> None:
@@ -383,7 +383,7 @@ class StrategyJob:
             except KeyboardInterrupt:
                 raise self.interrupted() from None
             except asyncio.CancelledError:
-                pass  # somebody else's `cancel`: what had come is what was asked for
+                pass  # another caller's `cancel`: what had come is what was asked for
         return keep(self._engine, self.run)
 
     def interrupted(self) -> VictorInterrupted:
@@ -420,7 +420,7 @@ class Keeping:
             return  # there is nothing to keep, or it is kept
         with suppress(ClosedError):  # the session has ended as well, and its ledger with it
             run = collect(self._engine)
-            if run.calls:  # a run that a budget refused before its first call takes nobody's place
+            if run.calls:  # a run that a budget refused before its first call is not the last result
                 keep(self._engine, run)
             if isinstance(error, VictorError):
                 error.partial = run

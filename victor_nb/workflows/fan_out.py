@@ -203,12 +203,12 @@ class Lane:
         return "".join(self._pieces)
 
     def take(self, call: Call) -> Lane:
-        """Make this call the lane's, and keep its text as it comes."""
+        """Set the lane's call, and keep its text as it comes."""
         self.call, call.on_text = call, self._pieces.append
         return self
 
     async def run(self) -> None:
-        """Ask, and keep what becomes of it; a failure is not the siblings' business."""
+        """Ask, and keep the reply or the error; a failure does not affect the other calls."""
         if self.call is None:
             return
         try:
@@ -225,7 +225,7 @@ class Lane:
 
 
 class Pool(Protocol):
-    """Whose profiles a fan-out asks: an `OrchestratorPool`."""
+    """The pool whose profiles a fan-out asks: an `OrchestratorPool`."""
 
     @property
     def runtime(self) -> Runtime:
@@ -284,7 +284,7 @@ class FanOut:
         return self
 
     async def run(self) -> Replies:
-        """Ask everybody at once, on the background loop."""
+        """Ask all profiles at once, on the background loop."""
         self._began = time.perf_counter()
         try:
             await asyncio.gather(*(lane.run() for lane in self.lanes))
@@ -306,7 +306,7 @@ class FanOut:
         return self._job is not None and self._job.done()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait at most `timeout` seconds for the last call to end; tell whether it has."""
+        """Wait at most `timeout` seconds for the last call to end; return whether it has."""
         return self._job is not None and self._job.wait(timeout)
 
     def cancel(self) -> None:
@@ -321,7 +321,7 @@ class FanOut:
         return Bar("fan_out", look, calls=size, progress=progress, runtime=self.runtime)
 
     def result(self, *, on_error: OnError = "keep", progress: bool | None = False) -> Replies:
-        """Wait for all, with a bar if `progress` says so (see `Bar`). Stop cancels all.
+        """Wait for all, with a bar as `progress` has it (see `Bar`). Stop cancels all.
 
         Raises:
             FanOutError: All failed; or any did, where `on_error` is `raise`.
@@ -359,7 +359,7 @@ def judged(replies: Replies, on_error: OnError) -> Replies:
 
 
 def check_on_error(word: str) -> None:
-    """Refuse a word that says nothing about failures.
+    """Raise if `on_error` is no known word.
 
     Raises:
         ConfigError: It is neither of the two.
@@ -369,10 +369,10 @@ def check_on_error(word: str) -> None:
 
 
 def check_fan_out(prompts: Sequence[object], profiles: Sequence[str], n: int) -> None:
-    """Refuse a fan-out that means nothing.
+    """Raise if a fan-out asks nothing, or a profile twice.
 
     Raises:
-        ConfigError: Nobody is asked, nothing is asked, or a profile is named twice.
+        ConfigError: There is no profile or no sample, or a profile is named twice.
     """
     if isinstance(profiles, str):
         raise ConfigError(f"profiles is a list of names, such as {profiles.split(',')!r}.")

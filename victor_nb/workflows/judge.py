@@ -1,4 +1,4 @@
-"""A model as a judge of answers: their names hidden, their order drawn by lot, and every answer once in every place."""
+"""A model as a judge of answers: names hidden, pseudo-random orders, and every answer once in every place."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _NAMES: Final = ("answer", "label", "id", "candidate", "option", "response", "na
 
 
 def read_scores(text: str, labels: Sequence[str]) -> dict[str, float]:
-    """Return what a judge gave each answer, from 0 to 10; labels that it does not score are left out.
+    """Return the score of each answer by its label, from 0 to 10; labels without a score are left out.
 
     Args:
         text: The judge's answer.
@@ -177,7 +177,7 @@ _ROUNDS: Final = 200
 
 
 class Score(NamedTuple):
-    """What an answer is worth, from 0 to 1, and its standard error; NaN where there are too few judgements for one."""
+    """The quality of an answer, from 0 to 1, and its standard error; NaN where there are too few judgements for one."""
 
     value: float
     error: float
@@ -185,7 +185,7 @@ class Score(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What one reading of a judge gave: points (0 to 10) by the number of the answer, for each that it scored.
+    """The result of one call of a judge: points (0 to 10) by the number of the answer, for each that it scored.
 
     Attributes:
         order: The numbers of the answers, as they were shown.
@@ -196,7 +196,7 @@ class Judgement:
 
 
 def orders(count: int, samples: int | None, seed: str) -> list[tuple[int, ...]]:
-    """Return the orders in which to show `count` answers: Latin squares, so that a liking for a place cancels.
+    """Return the orders in which to show `count` answers: Latin squares, so that a bias for a place cancels.
 
     Args:
         count: How many answers there are.
@@ -242,7 +242,7 @@ async def judge(
 
 
 def prompt_of(task: str, answers: Sequence[str]) -> str:
-    """Return what a judge is asked."""
+    """Return the prompt of a judge."""
     labels = string.ascii_uppercase[: len(answers)]
     # An answer cannot close its own tag, and speak as if it were the judge's master.
     closed = [answer.replace("</answer", "< /answer") for answer in answers]
@@ -253,7 +253,7 @@ def prompt_of(task: str, answers: Sequence[str]) -> str:
 
 
 def scores(judgements: Sequence[Judgement], count: int) -> list[Score]:
-    """Return the score of each answer: what is left of the points when the judge's liking for places is taken out.
+    """Return the score of each answer: its points without the judge's bias for places.
 
     Points are taken as quality + place + chance, and fitted by alternating means (least squares; with whole Latin
     squares the quality is the plain mean). The standard error is that of the chance, over the judgements; where there

@@ -57,7 +57,7 @@ def read_json(text: str) -> object:
 
 
 def _depth(text: str) -> int:
-    """Return how deep brackets stand in brackets, those in quotes included."""
+    """Return the depth of nested brackets, those in quotes included."""
     return max(accumulate((sign in "[{") - (sign in "]}") for sign in text), default=0)
 
 
@@ -139,7 +139,7 @@ class Mark(NamedTuple):
     Attributes:
         line: Its number, from 0.
         indent: Columns before it.
-        number: What the mark says: 3 of `3.` and of `c)`; 0 where it says none.
+        number: The number in the mark: 3 of `3.` and of `c)`; 0 where it has none.
         text: What stands behind the mark.
         heading: Whether the line is a Markdown heading.
     """
@@ -208,7 +208,7 @@ _PLAIN: Final[tuple[tuple[Family, re.Pattern[str]], ...]] = (
 
 
 def _rest(found: re.Match[str]) -> str:
-    """Return what stands behind a mark: `**1. Title** text` keeps the emphasis of its title, `**1.** text` has none."""
+    """Return the text after a mark: `**1. Title** text` keeps the emphasis of its title, `**1.** text` has none."""
     rest, bold = found["rest"].strip(), found["bold"]
     if bold and rest.startswith(bold):
         return rest[len(bold) :].lstrip(" :–—")
@@ -216,7 +216,7 @@ def _rest(found: re.Match[str]) -> str:
 
 
 def _in_alphabet(found: list[Mark]) -> list[Mark]:
-    """Leave letters out that do not count: `A. Turing` begins no list, and nor does `I. am`."""
+    """Return the marks without letters that do not count: `A. Turing` begins no list, and nor does `I. am`."""
     letters = [mark.number for mark in found if mark.family == "letter"]
     counts = len(letters) > 1 and letters == list(range(1, len(letters) + 1))
     return [mark for mark in found if mark.family != "letter" or counts]
@@ -235,7 +235,7 @@ NO_LIST: Final = "the answer is no list: it is kept whole, as one item"
 
 
 class Parsed(NamedTuple):
-    """What a text was read as; `notes` say what could not be read."""
+    """The items of a text; `notes` name what could not be read."""
 
     items: tuple[str, ...]
     notes: tuple[str, ...] = ()
@@ -349,7 +349,7 @@ def _said_each(values: Iterable[object]) -> list[str]:
 
 
 def _said(value: object) -> str:
-    """Say a JSON value in words: of an object its title, then what else it says."""
+    """Return a JSON value as text: of an object its title, then its other texts."""
     if isinstance(value, str):
         return value
     if not isinstance(value, dict):
@@ -389,7 +389,7 @@ def _outermost(found: Sequence[Mark], family: Family) -> list[Mark]:
 
 
 def _stands_alone(lines: Sequence[str], mark: Mark) -> bool:
-    """Return whether a single mark is a list of one: nothing but an announcement stands before it."""
+    """Return whether a single mark is a list of one: nothing but an announcement is before it."""
     before = " ".join(lines[: mark.line]).strip()
     return mark.family in _ALONE and (not before or before.endswith(":"))
 
@@ -419,7 +419,7 @@ def _paragraphs(block: str) -> int:
 
 
 def _without_closing(rest: Sequence[str], most: int) -> Sequence[str]:
-    """Cut what is said after a list: a paragraph at the margin, where no entry before had as many."""
+    """Remove the text after a list: a paragraph at the margin, where no entry before had as many."""
     code, paragraphs = fences(rest), 1
     for number, line in enumerate(rest):
         if number and not rest[number - 1].strip() and line.strip() and number not in code:
@@ -446,7 +446,7 @@ def _of_lines(text: Sequence[str]) -> list[str]:
 
 
 MARKUP: Final = re.compile(r"[*_`~#>\"'\u2018\u2019\u201c\u201d]+")
-"""Marks that change how a text looks and not what it says."""
+"""Marks that change how a text looks and not its meaning."""
 _NUMBER: Final = re.compile(r"[$\u20ac\u00a3]?\s*(-?\d{1,3}(?:,\d{3})+(?:\.\d+)?|-?\d{1,30}(?:\.\d{1,30})?)")
 
 
@@ -481,7 +481,7 @@ def vote(answers: Sequence[str]) -> list[tuple[str, int]]:
 
 
 def key(text: str) -> str:
-    """Return what an answer says, without how it is written."""
+    """Return the text of an answer without case, markup and spaces, to compare it."""
     value = read_json(text)
     if isinstance(value, (list, dict)):
         return json.dumps(value, sort_keys=True)

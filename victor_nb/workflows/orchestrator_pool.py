@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class OrchestratorPool:
-    """Makes an orchestrator when its profile is first asked for, and gives the same one from then on.
+    """The orchestrators of a kernel: each is made when its profile is first asked for, and returned from then on.
 
     Args:
         settings: Where the profiles are.
@@ -64,7 +64,7 @@ class OrchestratorPool:
             return self._cache[wanted.name]
 
     def get_default_orchestrator(self) -> AgentOrchestrator:
-        """Return the default profile's orchestrator; `get_orchestrator` says the rest."""
+        """Return the default profile's orchestrator; see `get_orchestrator`."""
         return self.get_orchestrator()
 
     async def fan_out(
@@ -109,7 +109,7 @@ class OrchestratorPool:
         progress: bool | None = None,
         **options: Unpack[CallOptions],
     ) -> Replies:
-        """Ask several profiles at once, and block until all have answered; `fan_out` says the rest."""
+        """Ask several profiles at once, and block until all have answered; see `fan_out`."""
         check_on_error(on_error)
         fan = FanOut(self, prompt, profiles, n=n, stream=False, options=options)
         return fan.result(on_error=on_error, progress=progress)

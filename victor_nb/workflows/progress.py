@@ -1,4 +1,4 @@
-"""How far a strategy is: what happens on the loop, and a snapshot of it for whoever looks on."""
+"""The progress of a strategy: its stages on the background loop, and snapshots of them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Work:
     Attributes:
         lanes: One for each sample.
         items: What the answers were read as; of a ranking, what was ranked.
-        accepted: Whether the stage's `accept` said yes; None where it has none.
+        accepted: Whether the stage's `accept` was met; None where it has none.
         began: Seconds from the run's start; None while it waits.
     """
 
@@ -56,7 +56,7 @@ class Work:
 
     @property
     def text(self) -> str:
-        """What the stage has to give: what it kept, or else what has come."""
+        """The output of the stage: what it kept, or else what has come."""
         return in_place(self.kept) if self.kept else self.previous
 
 
@@ -77,12 +77,12 @@ def _reply(lane: Lane, *, stopped: bool) -> Reply | None:
 
 @dataclass(frozen=True, slots=True)
 class StageProgress:
-    """One stage, as it stood when somebody looked.
+    """One stage, at one moment.
 
     Attributes:
         done: Calls that have ended.
         total: Calls that the stage takes.
-        texts: What each of them has said so far.
+        texts: The text of each of them so far.
         kept: How many items go on.
         cost: List price in USD of the calls that have ended; None when that of any is unknown.
     """
@@ -98,7 +98,7 @@ class StageProgress:
 
     @classmethod
     def of(cls, work: Work) -> StageProgress:
-        """Return how a stage stands."""
+        """Return the progress of a stage."""
         lanes, stage = list(work.lanes), work.stage
         ended = [lane.outcome for lane in lanes if lane.outcome is not None]
         costs = [outcome.cost for outcome in ended if isinstance(outcome, Reply)]
@@ -116,7 +116,7 @@ class StageProgress:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A strategy under way, as it stood when somebody looked.
+    """A strategy under way, at one moment.
 
     Attributes:
         wall: Seconds since it started.
@@ -147,7 +147,7 @@ class Progress:
 
     @property
     def text(self) -> str:
-        """What the current stage has said so far: the first sample that says anything."""
+        """The text of the current stage so far: that of the first sample that has any."""
         stage = self.current
         return next((text for text in stage.texts if text), "") if stage else ""
 
@@ -157,7 +157,7 @@ class Progress:
         return exact_sum(stage.cost for stage in self.stages)
 
     def __str__(self) -> str:
-        """Say it on one line: `funnel · select (fast) · 11 of 13 calls · 4.2 s`."""
+        """Return it on one line: `funnel · select (fast) · 11 of 13 calls · 4.2 s`."""
         stage = self.current
         where = f"{stage.name} ({stage.profile})" if stage else "ended" if self.ended else "starting"
         return f"{self.strategy} · {where} · {self.done} of {self.total} calls · {self.wall:.1f} s"

@@ -1,4 +1,4 @@
-"""Bars for long work: how much of it has ended, and what that cost, where somebody watches; nothing is left of them."""
+"""Progress bars for long work, with failures and spend; they leave nothing behind."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Tally:
         done: Parts that have ended, well or not.
         failed: Those of them that failed.
         spent: What has ended cost, as far as it is known.
-        now: What goes on now, where that says more.
+        now: The current step, where there is one to name.
     """
 
     done: int
@@ -64,7 +64,7 @@ class Tally:
 
     @classmethod
     def of(cls, calls: Iterable[Asked], *, total: int, now: str = "") -> Tally:
-        """Return how far calls are."""
+        """Return the tally of some calls."""
         ended = [call.outcome for call in calls if call.outcome is not None]
         failed = sum(isinstance(outcome, VictorError) for outcome in ended)
         # An error without a part of an answer brought nothing that is paid for, as far as is known.
@@ -72,7 +72,7 @@ class Tally:
         return cls(len(ended), total, failed, Total.of(each for each in answers if isinstance(each, Reply)), now)
 
     def __str__(self) -> str:
-        """Say it: `120/200 · 2 failed · USD 0.0123`."""
+        """Return it as text: `120/200 · 2 failed · USD 0.0123`."""
         failed = f"{self.failed} failed" if self.failed else ""
         return " · ".join(filter(None, (f"{self.done}/{self.total}", self.now, failed, str(self.spent))))
 
@@ -81,23 +81,23 @@ class Meter(Protocol):
     """A bar on a terminal or under a cell."""
 
     def show(self, text: str, tally: Tally) -> None:
-        """Show how far it is."""
+        """Show a text and the tally."""
         ...
 
     def close(self) -> None:
-        """Take it away."""
+        """Remove it."""
         ...
 
 
 class Bar:
-    """One bar, which whoever waits for the work brings up to date: `with` and `result` block, `async with` does not.
+    """One bar, updated by the caller that waits for the work: `with` and `result` block, `async with` does not.
 
     It comes when the work has gone on for a second, and goes with its block. A place that cannot show it takes nothing
     from the work.
 
     Args:
         name: What the work is called.
-        look: Says how far it is, from any thread.
+        look: Returns the state of the work, from any thread.
         calls: Calls that it may take.
         progress: True shows the bar from the start and for a single call; None only for ten calls or more, and where
             somebody watches (not with CI=true or VICTOR_PROGRESS=off); False never. A bar takes a notebook, or a

@@ -1,4 +1,4 @@
-"""Which of the items that it was shown a model chose, and in what order.
+"""Rankings out of a model's answer: which of the numbered items it chose, in what order.
 
 A ranking is read in the forms that models give it: JSON, a list of names or numbers, a bare row of numbers, prose.
 """
@@ -42,7 +42,7 @@ UNREAD: Final = "the ranking could not be read: the first {} of the items are ke
 
 
 class Ranking(NamedTuple):
-    """Positions of the chosen items from 0, best first; `notes` say what could not be read."""
+    """Positions of the chosen items from 0, best first; `notes` name what could not be read."""
 
     order: tuple[int, ...]
     notes: tuple[str, ...] = ()
@@ -104,7 +104,7 @@ class _Shown:
         return first[2] if first and (within is None or first[0] <= within) else None
 
     def mentions(self, text: str) -> Iterator[tuple[str, int, int]]:
-        """Give the names in a text: the name, whose it is, and where it stands."""
+        """Yield the names in a text: the name, whose it is, and where it stands."""
         flat = f" {_flat(text)} "
         for name, place in self.names.items():
             where = flat.find(f" {name} ")
@@ -113,7 +113,7 @@ class _Shown:
 
 
 def _names(item: str) -> Iterator[str]:
-    """Give the names of an item: all of it, its first line, and what stands before a colon or a dash in that."""
+    """Yield the names of an item: all of it, its first line, and what stands before a colon or a dash in that."""
     first = next((line for line in item.splitlines() if line.strip(" #*_-")), "")
     head = re.split(r":|\s[-–—]\s|\.\s", first.strip("#*_ "), maxsplit=1)[0]
     for name in dict.fromkeys((_flat(item), _flat(first), _flat(head))):
@@ -163,7 +163,7 @@ def _of_object(value: Mapping[str, object], shown: _Shown) -> Iterator[int | Non
 
 
 def _in_order(listed: list[object]) -> list[object]:
-    """Sort objects that say their rank or their score; anything else is in order."""
+    """Sort objects by the rank or the score that they hold; anything else is in order already."""
     for names, sign in ((_PLACES, 1), (_POINTS, -1)):
         said = [_number_of(each, names) for each in listed]
         if said and None not in said:
@@ -225,12 +225,12 @@ def _by_row(text: str, shown: _Shown) -> Iterator[int | None]:
 
 
 def _by_lines(text: str, shown: _Shown) -> Iterator[int | None]:
-    """Read a list whose entries say what they are about, whatever their own numbers are."""
+    """Read a list whose entries name the items, whatever their own numbers are."""
     found = marks(text.splitlines())
     outer = min((mark.indent for mark in found), default=0)
     for mark in found:
         if mark.indent <= outer + 1:
-            if mark.family == "word":  # `Idea 4: cheap` says it in its own number, unless a name follows at once
+            if mark.family == "word":  # `Idea 4: cheap` has the item's number in its own, unless a name follows at once
                 named = shown.named(mark.text, within=0)
                 yield shown.at(mark.number) if named is None else named
             else:

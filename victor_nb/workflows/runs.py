@@ -1,4 +1,4 @@
-"""What a strategy came to: the answer, every stage on the way to it, and what all of it took."""
+"""The result of a strategy: its answer, its stages, and what they cost and took."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Baseline = Literal["same_calls", "one_call"]
 
 @dataclass(frozen=True)
 class StageResult:
-    """What one stage came to.
+    """The result of one stage.
 
     Attributes:
         replies: The answers, and what had come of those that broke off or were stopped.
@@ -47,7 +47,7 @@ class StageResult:
         began: Seconds from the run's start; so is `ended`.
         spent: What all its attempts cost as far as it is known, and how many are not priced.
         state: How it ended.
-        accepted: What its `accept` said; None where it has none.
+        accepted: The verdict of its `accept`; None where it has none.
     """
 
     name: str
@@ -70,7 +70,7 @@ class StageResult:
 
     @property
     def content(self) -> str:
-        """What it has to give: what it kept, several items as a numbered list; else what had come."""
+        """The output of the stage: what it kept, several items as a numbered list; else what had come."""
         return in_place(self.kept) if self.kept else "\n\n".join(reply.content for reply in self.replies)
 
     def __str__(self) -> str:
@@ -86,7 +86,7 @@ class StrategyRun:
         run_id: What its rows in the ledger share.
         content: The final answer: what the last stage gave; a review or tests stand under a heading behind what they
             are about, unless a review begins with APPROVED. Of a run that was stopped, the furthest that it got.
-        answer: The same without what other stages say about it.
+        answer: The same without the remarks of other stages about it.
         stages: Those that began, in the order of the strategy.
         path: The profiles that were asked, in order; of a cascade, the last one is whose answer was taken.
         complete: Whether every call of every stage was made, or left out because an answer was accepted.
@@ -143,7 +143,7 @@ class StrategyRun:
 
     @property
     def billed(self) -> Decimal | None:
-        """What was really paid, in USD; None when that is unknown for any attempt."""
+        """The amount billed, in USD; None when that is unknown for any attempt."""
         return self.spent.exact_billed
 
     @property
@@ -336,7 +336,7 @@ class Savings:
 
     @property
     def change(self) -> str:
-        """What the run is beside the baseline: `74 % cheaper`, `35 % dearer`, `as dear`."""
+        """The run's cost relative to the baseline's, in words: `74 % cheaper`, `35 % dearer`, `as dear`."""
         if self.ratio is None:
             return "the baseline is free"
         if round(self.ratio, 2) == 0:
@@ -344,7 +344,7 @@ class Savings:
         return f"{abs(self.ratio):.0%} {'cheaper' if self.ratio > 0 else 'dearer'}".replace("%", " %")
 
     def __str__(self) -> str:
-        """Say it in one honest sentence."""
+        """Return the comparison in one sentence."""
         if self.cost is None or self.baseline_cost is None:
             unknown = f"{self.unpriced} of {self.attempts} attempts have no known price"
             why = unknown if self.unpriced else "the baseline's cost is not known"
@@ -357,7 +357,7 @@ class Savings:
 
 
 def savings(run: StrategyRun, baseline: str, kind: Baseline, *, measure: bool = False) -> Savings:
-    """Compare a run with a baseline; `StrategyRun.savings` says the rest."""
+    """Compare a run with a baseline; see `StrategyRun.savings`."""
     tariff = find_tariff(baseline, run.pool)
     if kind == "same_calls":
         costs = same_calls(run.rows, tariff)
@@ -394,7 +394,7 @@ def one_call(run: StrategyRun, tariff: Tariff) -> Decimal | None:
     """Estimate what one direct answer would have cost, in USD; None when no stage has known tokens.
 
     Its output is as long as the answer that the run came to (the mean of that stage's samples); its input is the
-    shortest that any of the run's calls had, which is the task and an instruction. What stages say to each other, one
+    shortest that any of the run's calls had, which is the task and an instruction. What stages pass to each other, one
     call does not have to read.
     """
     answered = [row for row in run.rows if row.status in {"ok", "partial"} and row.output_tokens is not None]
@@ -409,7 +409,7 @@ def measured(run: StrategyRun, profile: str) -> Decimal | None:
     """Ask a profile the task directly, and return what that cost, in USD. Its rows are of strategy `baseline`.
 
     Raises:
-        ConfigError: It is a model, which nobody can ask without a profile.
+        ConfigError: It is a model, which cannot be asked without a profile.
         VictorError: No answer came.
         VictorInterrupted: Stop was pressed; `partial` is the run that was to be compared.
     """

@@ -1,4 +1,4 @@
-"""What a stage's answers come to: items read, some kept, some dropped, and whether the strategy may end here."""
+"""The selection of a stage: items read from its answers, kept or dropped, and whether the strategy may end."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def conclude(work: Work, earlier: Sequence[Work]) -> None:
 
 
 def _answers(work: Work) -> list[Reply]:
-    """Return the replies that say something, the lost ones noted.
+    """Return the replies that have text, with a note of the others.
 
     Raises:
         VictorError: There is none.
@@ -81,7 +81,7 @@ def _shown(stage: Stage, earlier: Sequence[Work]) -> tuple[str, ...]:
 
 
 def _read(replies: Sequence[Reply], stage: Stage) -> Read:
-    """Return the items of all answers; said twice, they count once, except where they are votes."""
+    """Return the items of all answers; duplicates count once, except as votes."""
     items: list[str] = []
     origins: list[int] = []
     notes: dict[str, None] = {}

@@ -1,4 +1,4 @@
-"""Strategies: lists of stages over one engine, those that everybody needs and those that you write.
+"""Strategies: lists of stages over one engine, the built-in ones and those of users.
 
 Example:
     run = await Funnel(ideas=5).run("a name for a photo app")  # or .run_sync, in scripts and cells
@@ -120,7 +120,7 @@ class Strategy:
         stages: What is done; see `Stage`.
 
     Raises:
-        ConfigError: The stages do not fit together; one line says which and why.
+        ConfigError: The stages do not fit together; one line names the stage and the reason.
     """
 
     def __init__(self, name: str, stages: Sequence[Stage]) -> None:
@@ -170,7 +170,7 @@ class Strategy:
         progress: bool | None = None,
         **options: Unpack[CallOptions],
     ) -> StrategyRun:
-        """Run it, and block until the final answer is there; `run` says the rest.
+        """Run it, and block until the final answer is there; see `run`.
 
         Raises:
             VictorInterrupted: Stop was pressed; `partial` is what had come.
@@ -192,7 +192,7 @@ class Strategy:
         Args:
             task: What you want.
             pool: Whose profiles are asked; else the kernel's.
-            stream: Whether answers come piece by piece, for somebody who looks on.
+            stream: Whether answers arrive piece by piece, to be shown.
             **options: See `run`.
 
         Raises:
@@ -288,7 +288,7 @@ class Single(Strategy):
 class Cascade(Strategy):
     """The cheap profile first; the next one where its answer will not do, or where it fails.
 
-    `run.path` names the profiles that were asked. Nobody judges the last one's answer.
+    `run.path` names the profiles that were asked. The last one's answer is not checked.
 
     Args:
         profiles: Cheapest first.

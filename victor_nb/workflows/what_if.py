@@ -1,4 +1,4 @@
-"""What the past would have cost with other profiles."""
+"""The cost of past calls at other profiles' prices."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def usage_of(row: Row) -> Usage:
 
 
 def reprice(row: Row, tariff: Tariff) -> Decimal | None:
-    """Return what an attempt would have cost, in USD; None when nobody knows its tokens, or the tariff's price."""
+    """Return what an attempt would have cost, in USD; None when its tokens, or the tariff's price, are unknown."""
     if row.input_tokens is None and row.output_tokens is None:
-        # Nothing was answered: it cost nothing anywhere; unless it was under way, when nobody knows.
+        # Nothing was answered: it cost nothing anywhere; unless it was under way, when its cost is unknown.
         return row.cost if row.cost == 0 else None
     return tariff.price(usage_of(row)).cost
 
@@ -185,7 +185,7 @@ def _of_frame(frame: Any) -> list[Row]:  # noqa: ANN401 - pandas lives in report
 
 
 def _unknown(value: object) -> bool:
-    """Return whether a cell says nothing, in any of pandas' ways."""
+    """Return whether a cell is empty: None, NaN or pandas' NA."""
     return value is None or str(value) in {"nan", "<NA>", "NaT", "None"}
 
 

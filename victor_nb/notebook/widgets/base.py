@@ -71,7 +71,7 @@ class VictorWidget(ipw.VBox):
         receive_on_any_thread(self)
 
     def fallback(self) -> Content:
-        """Return what stands in the widget's place where no kernel runs."""
+        """Return the content that replaces the widget where no kernel runs."""
         raise NotImplementedError
 
     def post(self, widget: ipw.Widget, **traits: object) -> None:
@@ -79,7 +79,7 @@ class VictorWidget(ipw.VBox):
         throttle().send(widget, **traits)
 
     def while_shown(self, start: Callable[[], Callable[[], object]]) -> None:
-        """Do something as long as the widget is on a page: call `start`, and in the end what it returned."""
+        """Run something while the widget is on a page: call `start` then, and what it returned at the end."""
         self._starts.append(start)
         self._stops.append(start())
 
@@ -114,7 +114,7 @@ class VictorWidget(ipw.VBox):
     # --- life ---
 
     def resume(self) -> None:
-        """Go on with all that runs while the widget is shown, after `suspend`."""
+        """Resume all that runs while the widget is shown, after `suspend`."""
         if not self._stops:
             self._stops = [start() for start in self._starts]
 
@@ -279,8 +279,9 @@ def descendants(widget: ipw.Widget) -> Iterator[ipw.Widget]:
 def receive_on_any_thread(widget: ipw.Widget) -> None:
     """Let clicks arrive while a cell runs.
 
-    ipykernel 7.4 sends what a front end says to the thread that last spoke to it, which is the one that runs cells;
-    without that route the front end's own choice holds, a thread beside it. Other kernels have no such route.
+    ipykernel 7.4 delivers a front end's messages to the thread that last sent one to it, which is the one that runs
+    cells. Without that route they go where the front end sends them: to a thread beside it. Other kernels have no such
+    route.
     """
     for each in descendants(widget):
         comm = cast("Any", each).comm

@@ -110,7 +110,7 @@ class LedgerView(VictorWidget):
 
     @property
     def n(self) -> int:
-        """How many of the last attempts are at hand."""
+        """The number of attempts that the view holds, the newest ones."""
         return self._query.n
 
     @property
@@ -124,7 +124,7 @@ class LedgerView(VictorWidget):
 
     @property
     def sort(self) -> str:
-        """What comes first."""
+        """The order of the rows."""
         return self._query.sort
 
     @sort.setter
@@ -198,7 +198,7 @@ class LedgerView(VictorWidget):
             self._due = ended + _REST * (ended - began)
 
     def _show(self, *, requested: bool) -> None:
-        """Show the rows at hand as the query wants them; `requested` if the user has just changed it."""
+        """Show the rows that the view holds, filtered and sorted; `requested` if the user has just changed it."""
         now = datetime.now(UTC)
         self._shown = self._query.select(self._rows, now)
         head, body = self._attempts(now).lines(self._shown)
@@ -213,7 +213,7 @@ class LedgerView(VictorWidget):
         self.post(self._code, value=code(f"{self.code}\n{_FRAME}"))
 
     def _show_detail(self, now: datetime) -> None:
-        """Show the chosen row in full, also when it is no longer at hand."""
+        """Show the chosen row in full, also when the view no longer holds it."""
         chosen = self._list.chosen
         known = (row for row in self._rows if key(row) == chosen)
         self._chosen = None if chosen is None else next(known, self._chosen)
@@ -313,7 +313,7 @@ class Listbox(ipw.Select):
                 self.index = index
 
     def set_state(self, sync_data: Mapping[str, Any]) -> None:
-        """Take the state that the page sends."""
+        """Set the state that the page sends."""
         if "index" not in sync_data:
             cast("Any", super()).set_state(sync_data)
             return

@@ -189,7 +189,7 @@ class ProfilePicker(VictorWidget, ipw.ValueWidget):
 
     @validate("value")
     def _checked(self, proposal: Mapping[str, Any]) -> str | tuple[str, ...]:
-        """Refuse a name that is no profile, before anything has changed."""
+        """Raise if a name is no profile's, before anything has changed."""
         value = proposal["value"]
         if not isinstance(value, (str, tuple, list)):
             raise ConfigError(f"A profile is chosen by its name, not by a {type(value).__name__}. Write 'fast'.")
@@ -208,7 +208,7 @@ class ProfilePicker(VictorWidget, ipw.ValueWidget):
         return chosen or (usual_profile(self.session),)
 
     def _picked(self) -> None:
-        """Take over what was ticked; ticking none is no choice, and the boxes show that."""
+        """Take what was ticked as the choice; where nothing is ticked, restore the boxes."""
         ticked = self._list.value
         if not ticked:
             self._list.value = self.profiles

@@ -199,7 +199,7 @@ class Playground(VictorWidget):
         return prepare(self.session, call, form.prompt.value, names)
 
     def _show_board(self, work: _Work) -> None:
-        """Give a strategy a board of its own; the one before goes."""
+        """Show a strategy on a board of its own, in place of the board before."""
         before, self._board = self._board, StrategyBoard(work) if isinstance(work, StrategyJob) else None
         set_children(self._shown, self._board or self._page)
         if before is not None:
@@ -385,7 +385,7 @@ def _raise_failure(session: Session, work: _Work) -> None:
 
 
 def _result(work: _Work) -> Reply | Replies | StrategyRun | None:
-    """Return what work that has ended brought, a partial reply where it broke off; None for nothing."""
+    """Return the result of work that has ended, a partial reply where it broke off; None where there is none."""
     if isinstance(work, Stream):
         with suppress(VictorError):
             return work.reply
@@ -394,7 +394,7 @@ def _result(work: _Work) -> Reply | Replies | StrategyRun | None:
 
 
 def _summary(work: _Work) -> str:
-    """Return the bill of all calls; that of a single one stands under its answer."""
+    """Return the bill of all calls; that of a single one is under its answer."""
     if isinstance(work, FanOut):
         return replies_summary(work.replies)
     return run_summary(work.run) if isinstance(work, StrategyJob) else ""

@@ -224,7 +224,7 @@ def _narrowing(result: StageResult | None, most: int) -> str:
 
 
 def _texts(stage: StageProgress, result: StageResult | None) -> tuple[str, str, str, str]:
-    """Return what `accept` has said, the number of items, the time, and the list price; each empty where unknown."""
+    """Return the verdict of `accept`, the number of items, the time, and the list price; each empty where unknown."""
     if result is None:
         return "", "", "", ""
     over, seconds, came = _over(stage), result.ended - result.began, len(result.items)
@@ -238,7 +238,7 @@ def _texts(stage: StageProgress, result: StageResult | None) -> tuple[str, str, 
 
 
 def stage_details(result: StageResult) -> str:
-    """Return what a stage gave, closed until a reader opens it; empty where it gave nothing."""
+    """Return the output of a stage as a part that is closed at first; empty where it has none."""
     parts = [_listed("kept", result.kept), _listed("dropped", result.dropped), *(words(note) for note in result.notes)]
     if not any(parts):
         return ""

@@ -297,7 +297,7 @@ def _draw(run: StrategyRun) -> tuple[Content, VictorError | None]:
 
 
 def _kinds(run: StrategyRun) -> tuple[str, ...]:
-    """Return what is worth a chart: nothing of a run that sent nothing, a funnel only where something narrowed."""
+    """Return the charts to draw: none of a run without calls, a funnel only where items became fewer."""
     if not any(row.status != "refused" for row in run.rows):
         return ()
     narrowed = any(len(stage.items) > len(stage.kept) > 0 for stage in run.stages)
@@ -339,7 +339,7 @@ def _written(name: str, settings: Settings) -> tuple[str, Strategy | None]:
 
 
 def _is_same(strategy: Strategy, source: StrategyJob | StrategyRun) -> bool:
-    """Return whether a strategy would do what was done; of a run, only the stages that began are known."""
+    """Return whether a strategy has the stages of this run or job; of a run, only those that began are known."""
     if not isinstance(source, StrategyRun):
         return strategy.stages == source.stages
     begun = {(stage.name, stage.profile): len(stage.replies) for stage in source.stages}

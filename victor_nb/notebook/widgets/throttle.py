@@ -29,7 +29,7 @@ class _Poll:
 
 
 class Throttle:
-    """One thread that sends what has changed, the newest of it only.
+    """A thread that sends the newest value of each changed trait.
 
     The thread starts with the first thing to do, and ends when nothing is left. Work that raises is reported by
     `threading.excepthook` and is not done again; all other work goes on.

@@ -55,7 +55,7 @@ class Anthropic(Dialect):
         )
 
     def streams(self, call: Call) -> bool:
-        """Say whether the request asks for a stream."""
+        """Return whether the request asks for a stream."""
         return call.body.get("stream") is True
 
     def headers(self, call: Call) -> dict[str, str]:
@@ -94,7 +94,7 @@ class Anthropic(Dialect):
 
 
 def _problems(call: Call) -> Iterator[str]:
-    """Yield what the provider would say about a request that it does not take, first things first."""
+    """Yield the errors that the provider finds in a request, in its order."""
     body = call.body
     for field in ("model", "messages", "max_tokens"):
         if field not in body:

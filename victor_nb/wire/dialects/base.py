@@ -1,4 +1,4 @@
-"""What the four protocols have in common: the question in no dialect, its answer, and the shape of a dialect."""
+"""The base class of the four protocols, and questions and answers independent of them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SPREAD: Final = 300 * 24 * 3600
 
 
 class RefusedError(Exception):
-    """The simulated provider does not take the request; `body` is what it says, in its dialect."""
+    """The simulated provider refuses the request; `body` is its error, in its dialect."""
 
     def __init__(self, status: int, body: JsonObject) -> None:
         super().__init__(f"{status} {body}")
@@ -57,7 +57,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Asked:
-    """A question in no provider's dialect.
+    """A question, independent of protocols.
 
     Attributes:
         model: The model that is asked.
@@ -89,7 +89,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Answered:
-    """An answer in no provider's dialect, cut to what was allowed.
+    """An answer, independent of protocols, cut to the allowed tokens.
 
     Attributes:
         asked: What it answers.
@@ -158,7 +158,7 @@ class Event:
 
 
 class Dialect(ABC):
-    """One provider's protocol: reads its requests, and says answers and refusals as it does.
+    """One provider's protocol: reads its requests, and writes its answers and errors.
 
     Attributes:
         path: Where questions go; whatever stands before is a base URL's business.
@@ -186,7 +186,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def streams(self, call: Call) -> bool:
-        """Say whether the request asks for a stream."""
+        """Return whether the request asks for a stream."""
 
     @abstractmethod
     def error(self, status: int, message: str, call: Call) -> JsonObject:
@@ -265,7 +265,7 @@ def whole(value: Json) -> int | None:
 
 
 def inside(value: Json, *path: str) -> Json:
-    """Return what is found by following keys through objects, or None where the way ends."""
+    """Return the value at a path of keys through objects; None where there is none."""
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None
     return value

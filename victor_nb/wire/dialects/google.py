@@ -60,7 +60,7 @@ class Google(Dialect):
         )
 
     def streams(self, call: Call) -> bool:
-        """Say whether the request asks for a stream."""
+        """Return whether the request asks for a stream."""
         return call.path.endswith(":streamGenerateContent")
 
     def plain(self, answered: Answered, call: Call) -> JsonObject:
@@ -122,7 +122,7 @@ def _parts(turn: Json) -> str:
 
 
 def _chunks(answered: Answered, call: Call) -> Iterator[tuple[int, JsonObject]]:
-    """Yield the responses of a stream. The last one says why it is the last."""
+    """Yield the responses of a stream. The last one has the finish reason."""
     chunks = list(answered.chunks(_TOKENS_PER_CHUNK)) or [(0, "")]
     for place, (tokens, text) in enumerate(chunks, start=1):
         finish = _finish(answered) if place == len(chunks) else None

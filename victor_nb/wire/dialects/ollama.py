@@ -59,7 +59,7 @@ class Ollama(Dialect):
         )
 
     def streams(self, call: Call) -> bool:
-        """Say whether the request asks for a stream: it does, unless it says otherwise."""
+        """Return whether the request asks for a stream: the default here."""
         return call.body.get("stream") is not False
 
     def plain(self, answered: Answered, call: Call) -> JsonObject:

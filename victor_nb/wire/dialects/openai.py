@@ -64,7 +64,7 @@ class OpenAI(Dialect):
         )
 
     def streams(self, call: Call) -> bool:
-        """Say whether the request asks for a stream."""
+        """Return whether the request asks for a stream."""
         return call.body.get("stream") is True
 
     def headers(self, call: Call) -> dict[str, str]:
@@ -120,7 +120,7 @@ class OpenAI(Dialect):
 
 
 def _problems(dialect: OpenAI, call: Call) -> Iterator[RefusedError]:
-    """Yield what the provider would say about a request that it does not take, first things first."""
+    """Yield the errors that the provider finds in a request, in its order."""
     body = call.body
     if not body.get("model"):
         yield dialect.refuse("you must provide a model parameter", call)
@@ -141,7 +141,7 @@ def _problems(dialect: OpenAI, call: Call) -> Iterator[RefusedError]:
 
 
 def _strict_problems(dialect: OpenAI, call: Call) -> Iterator[RefusedError]:
-    """Yield what the models that think and are strict about it refuse."""
+    """Yield the errors that strict reasoning models find in a request."""
     body = call.body
     if not _STRICT.search(_model_name(body)):
         return
