@@ -372,7 +372,7 @@ def check_fan_out(prompts: Sequence[object], profiles: Sequence[str], n: int) ->
     """Raise if a fan-out asks nothing, or a profile twice.
 
     Raises:
-        ConfigError: There is no profile or no sample, or a profile is named twice.
+        ConfigError: There is no profile or no prompt, a profile is named twice, or `n` is out of range.
     """
     if isinstance(profiles, str):
         raise ConfigError(f"profiles is a list of names, such as {profiles.split(',')!r}.")

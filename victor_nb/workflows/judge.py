@@ -201,7 +201,7 @@ def orders(count: int, samples: int | None, seed: str) -> list[tuple[int, ...]]:
     Args:
         count: How many answers there are.
         samples: How many orders; None: one square, which is as many as there are answers. Rounded up to whole squares.
-        seed: What the lot is drawn from.
+        seed: Seed of the pseudo-random orders.
     """
     lot = random.Random(f"victor_nb {seed}")  # noqa: S311 - a lot, no secret
     found: list[tuple[int, ...]] = []

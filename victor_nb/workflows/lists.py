@@ -481,7 +481,7 @@ def vote(answers: Sequence[str]) -> list[tuple[str, int]]:
 
 
 def key(text: str) -> str:
-    """Return the text of an answer without case, markup and spaces, to compare it."""
+    """Return an answer normalised for comparison: case, markup, spacing and number formats are ignored."""
     value = read_json(text)
     if isinstance(value, (list, dict)):
         return json.dumps(value, sort_keys=True)

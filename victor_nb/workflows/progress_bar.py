@@ -47,7 +47,7 @@ class Asked(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How far work is.
+    """The progress of some work.
 
     Attributes:
         done: Parts that have ended, well or not.

@@ -51,7 +51,7 @@ def conclude(work: Work, earlier: Sequence[Work]) -> None:
 
 
 def _answers(work: Work) -> list[Reply]:
-    """Return the replies that have text, with a note of the others.
+    """Return the replies that have text; failed samples are noted.
 
     Raises:
         VictorError: There is none.
