@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from victor_nb.errors import MagicError, VictorError
-from victor_nb.notebook.grammar import parse, read, split_prompt
-from victor_nb.notebook.options import KEYS, MagicCall, apply
+from victor_nb.notebook.grammar import apply, parse, read, split_prompt
+from victor_nb.notebook.options import KEYS, MagicCall
 
 
 def refusal(line: str, **names: object) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol, cast
 
+from victor_nb.config.secret import Redactor
+from victor_nb.errors import ConfigError, VictorError, VictorInterrupted
 from victor_nb.providers.spec import spec_of
 from victor_nb.runtime import Runtime, current, reset
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Iterable
+    from collections.abc import Generator, Iterable
     from decimal import Decimal
     from weakref import WeakSet
 
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     from victor_nb.workflows.orchestrator_pool import OrchestratorPool
     from victor_nb.workflows.runs import StrategyRun
 
-__all__ = ["Background", "Session", "reset", "session", "session_of"]
+__all__ = ["Background", "Session", "recorded", "reset", "session", "session_of"]
 
 
 class Background(Protocol):
@@ -187,6 +190,13 @@ class Session:
         if self.mode == "live":
             self.wire.warm_up()
 
+    def redacted(self, text: str) -> str:
+        """Return a text without any key, even while the settings cannot be read."""
+        try:
+            return self.settings.redactor().clean(text)
+        except ConfigError:
+            return Redactor(()).clean(text)
+
     def cancel(self) -> int:
         """Stop every call of every pool and agent here, and return how many there were; what had come is kept."""
         # Counted first: what a job stops has ended by the time that one looks.
@@ -213,3 +223,39 @@ def session_of(runtime: Runtime) -> Session:
     with runtime.lock:
         owner = runtime.owner
         return owner if isinstance(owner, Session) else Session(runtime=runtime)
+
+
+@contextmanager
+def recorded() -> Generator[Session]:
+    """Give this kernel's session, its settings read anew if they have changed, and keep what is raised in `errors`.
+
+    Raises:
+        VictorError: What went wrong, with no key in its text.
+        VictorInterrupted: Stop was pressed.
+    """
+    found = session_of(current())
+    try:
+        found.runtime.refresh()
+        yield found
+    except VictorError as error:
+        _redact(found, error)
+        # A call that failed has put its error there itself.
+        if not found.errors or found.errors[-1] is not error:
+            found.errors.append(error)
+        raise
+    except VictorInterrupted as stop:
+        found.errors.append(stop)
+        raise
+    except KeyboardInterrupt:
+        stop = VictorInterrupted("stopped; nothing came of it.")
+        found.errors.append(stop)
+        raise stop from None
+
+
+def _redact(session: Session, error: VictorError) -> None:
+    """Remove keys from an error that may quote what a user typed."""
+    with suppress(VictorError):
+        clean = session.settings.redactor().clean
+        error.args = tuple(clean(part) if isinstance(part, str) else part for part in error.args)
+        if notes := getattr(error, "__notes__", None):
+            error.__notes__ = [clean(note) for note in notes]

@@ -13,7 +13,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict, TypeVar, cast, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict, cast, get_args, get_type_hints
 
 from victor_nb.errors import did_you_mean
 
@@ -21,14 +21,9 @@ if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
     from pydantic_core import CoreSchema
 
-T = TypeVar("T")
 _LARGEST: Final = 1 << 53  # the last whole number that every JSON reader keeps exact
 _WHOLE: Final = re.compile(r"-?\d{1,20}")
 _LONGEST: Final = 40  # characters of a value that fit into a line beside what is wrong with it
-
-
-def _as_given(value: T) -> T:
-    return value
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,16 +34,16 @@ class Kind:
         words: What it takes, such as "a number from 0 to 2".
         fits: Returns whether a value is one.
         schema: The same as a JSON schema.
-        read: Turns what a magic line gives into a value; what cannot be one is returned as it is.
-        convert: Turns a fitting value into the type that is kept.
+        read: Turns what a magic line gives into a value, where that may be another; what cannot be one stays as it is.
+        convert: Turns a fitting value into what is kept, where that may be another.
         choices: The words that it takes, where these are few.
     """
 
     words: str
     fits: Callable[[object], bool]
     schema: Mapping[str, object] = field(default_factory=dict[str, object])
-    read: Callable[[object], object] = _as_given
-    convert: Callable[[Any], object] = _as_given
+    read: Callable[[object], object] | None = None
+    convert: Callable[[Any], object] | None = None
     choices: tuple[str, ...] = ()
 
     def fault(self, value: object) -> str | None:
@@ -62,7 +57,7 @@ class Kind:
             fault = self.fault(value)
             if fault is not None:
                 raise PydanticCustomError("option", "{fault}", {"fault": fault})
-            return self.convert(value)
+            return value if self.convert is None else self.convert(value)
 
         schema = core_schema.no_info_plain_validator_function(check)
         return core_schema.nullable_schema(schema) if type(None) in get_args(source) else schema
@@ -191,6 +186,10 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
 def _is_mapping(value: object) -> bool:
     return isinstance(value, Mapping) and all(isinstance(name, str) for name in cast("Mapping[object, object]", value))
 
@@ -205,6 +204,7 @@ def _read_tags(value: object) -> object:
 
 
 TEXT: Final = Kind("text", _is_text, {"type": "string"})
+NAME: Final = Kind("a name", _is_name, {"type": "string"}, convert=str.strip)
 SECONDS: Final = Kind(
     "seconds above 0",
     lambda value: _is_number(value, 1e-9),

@@ -1,4 +1,4 @@
-"""What one cell may spend."""
+"""What a magic asks: one profile, several or a strategy, while its cell waits or in the background."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import json
 import signal
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast
@@ -31,6 +31,7 @@ from victor_nb.workflows.strategies import find_strategy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
+    from decimal import Decimal
 
     from victor_nb.calls.orchestrator import AgentOrchestrator
     from victor_nb.calls.request import CallOptions
@@ -40,17 +41,6 @@ if TYPE_CHECKING:
     from victor_nb.notebook.options import MagicCall
     from victor_nb.workflows.engine import StrategyJob
     from victor_nb.workflows.fan_out import FanOut
-
-
-@contextmanager
-def limited(home: Session, call: MagicCall) -> Generator[None]:
-    """Hold the calls that are made in the block to `budget=`, and to the cell's limit in profiles.yaml."""
-    with ExitStack() as limits:
-        if home.settings.budget.cell is not None:
-            limits.enter_context(home.budget.limit(home.settings.budget.cell, name="a cell"))
-        if call.budget is not None:
-            limits.enter_context(home.budget.limit(call.budget, name="this cell"))
-        yield
 
 
 class Handle(Protocol):
@@ -209,15 +199,17 @@ class Question:
         prompt: The text, everything inserted.
         inserted: What was inserted, and its length in characters.
         options: What is sent beside the prompt.
+        limits: What the cell may spend, in USD: the cell's limit of profiles.yaml, and `budget=`, each with its name.
     """
 
     call: MagicCall
     prompt: str
     inserted: tuple[tuple[str, int], ...]
     options: CallOptions
+    limits: tuple[tuple[str, Decimal], ...]
 
 
-def prepare(home: Session, call: MagicCall, typed: str, names: Mapping[str, object]) -> Question:
+def prepare(session: Session, call: MagicCall, typed: str, names: Mapping[str, object]) -> Question:
     """Fill the prompt in, and check that nothing leaves that should not.
 
     Raises:
@@ -225,41 +217,55 @@ def prepare(home: Session, call: MagicCall, typed: str, names: Mapping[str, obje
         PromptError: The prompt is empty, or cannot be filled in.
         SecretError: It holds a configured key.
     """
+    settings = session.settings
     if call.profiles:
         for name in call.profiles:
-            home.settings.profile(name)
+            settings.profile(name)
     elif call.strategy is not None:
-        find_strategy(call.strategy, home.settings)
+        find_strategy(call.strategy, settings)
     else:
-        call = replace(call, profile=home.settings.profile(call.profile).name)
+        call = replace(call, profile=settings.profile(call.profile).name)
     if not typed.strip():
         raise PromptError("The prompt is empty. Write it in the lines below %%victor, or after -- in %victor ask.")
-    leaks = home.settings.redactor().leaks
+    leaks = settings.redactor().leaks
     names = names if call.vars is None else call.vars
     plain = call.raw or "{{" not in typed
     rendered = Rendered(typed) if plain else render(typed, names, leaks=leaks)
     beside = json.dumps(dict(call.params), default=str)
     if leaks("\0".join((rendered.text, call.system or "", beside))):
         raise SecretError("The prompt holds a configured key. Nothing was sent. Take it out.")
-    return Question(call, rendered.text, rendered.inserted, options_of(home, call))
+    limits: list[tuple[str, Decimal]] = []
+    for name, limit in (("a cell", settings.budget.cell), ("this cell", call.budget)):
+        if limit is not None:
+            limits.append((name, limit))
+    return Question(call, rendered.text, rendered.inserted, _options(session, call), tuple(limits))
 
 
-def options_of(home: Session, call: MagicCall) -> CallOptions:
+def _options(session: Session, call: MagicCall) -> CallOptions:
     """Return what a call sends beside its prompt: nothing that was not given."""
     given: dict[str, Any] = {}
     for name in SETTINGS:
         if (value := getattr(call, name)) not in (None, {}):
             given[name] = value
-    if call.chat in home.chats:
-        given["history"] = tuple(home.chats[call.chat].history)
+    if call.chat in session.chats:
+        given["history"] = tuple(session.chats[call.chat].history)
     return cast("CallOptions", given)
 
 
-def ask(home: Session, question: Question, live: LiveAnswer | None, *, watched: bool) -> Reply:
+@contextmanager
+def _limited(session: Session, question: Question) -> Generator[None]:
+    """Limit what the calls that are made in the block may spend in all."""
+    with ExitStack() as limits:
+        for name, amount in question.limits:
+            limits.enter_context(session.budget.limit(amount, name=name))
+        yield
+
+
+def ask(session: Session, question: Question, live: LiveAnswer | None, *, watched: bool) -> Reply:
     """Ask, showing the answer as it grows, and wait for its end.
 
     Args:
-        home: The kernel's session.
+        session: The kernel's session.
         question: What to send.
         live: Where the answer is shown, if it is.
         watched: Whether anybody looks on: an answer that nobody watches is asked for in one piece.
@@ -270,11 +276,11 @@ def ask(home: Session, question: Question, live: LiveAnswer | None, *, watched: 
     """
     try:
         if watched and live is not None:
-            stream = watch(partial(start, home, question), lambda stream: live.grow(stream.text))
+            stream = watch(partial(start, session, question), lambda stream: live.grow(stream.text))
             reply = stream.result()
         else:
-            with limited(home, question.call):
-                reply = _asker(home, question).run_sync(question.prompt, **question.options)
+            with _limited(session, question) if question.limits else nullcontext():
+                reply = _asker(session, question).run_sync(question.prompt, **question.options)
     except PartialAnswerError as error:
         if isinstance(error.partial, Reply) and live is not None:
             live.end(error.partial)
@@ -288,15 +294,15 @@ def ask(home: Session, question: Question, live: LiveAnswer | None, *, watched: 
     return reply
 
 
-def start(home: Session, question: Question) -> Stream:
+def start(session: Session, question: Question) -> Stream:
     """Start asking one profile, streaming."""
-    with limited(home, question.call):
-        return _asker(home, question).stream(question.prompt, **question.options)
+    with _limited(session, question):
+        return _asker(session, question).stream(question.prompt, **question.options)
 
 
-def ask_behind(home: Session, question: Question, live: LiveAnswer) -> Background[Reply]:
+def ask_behind(session: Session, question: Question, live: LiveAnswer) -> Background[Reply]:
     """Ask one profile in the background."""
-    stream = start(home, question)
+    stream = start(session, question)
 
     def end(outcome: Reply | VictorError | None) -> None:
         if isinstance(outcome, VictorError) and not stream.text:
@@ -308,32 +314,32 @@ def ask_behind(home: Session, question: Question, live: LiveAnswer) -> Backgroun
     return Background(name, stream, finish=stream.result, look=lambda: live.grow(stream.text), end=end)
 
 
-def _asker(home: Session, question: Question) -> AgentOrchestrator | Chat:
+def _asker(session: Session, question: Question) -> AgentOrchestrator | Chat:
     """Return whom to ask: the profile, or the memory of that name as the profile's."""
-    orchestrator = home.pool.get_orchestrator(question.call.profile)
+    orchestrator = session.pool.get_orchestrator(question.call.profile)
     name = question.call.chat
     if name is None:
         return orchestrator
     chat = Chat(orchestrator)
-    if name in home.chats:
+    if name in session.chats:
         # One memory, whoever is asked: another profile, or the same one after a change of mode.
-        chat.history = home.chats[name].history
-    home.chats[name] = chat
+        chat.history = session.chats[name].history
+    session.chats[name] = chat
     return chat
 
 
 # --- fan-out ---
 
 
-def start_fan_out(home: Session, question: Question) -> FanOut:
+def start_fan_out(session: Session, question: Question) -> FanOut:
     """Start asking all profiles of a question."""
     call = question.call
     profiles = call.profiles or (cast("str", call.profile),)
-    with limited(home, call):
-        return home.pool.start_fan_out(question.prompt, profiles, n=call.n or 1, **question.options)
+    with _limited(session, question):
+        return session.pool.start_fan_out(question.prompt, profiles, n=call.n or 1, **question.options)
 
 
-def ask_many(home: Session, question: Question, live: LiveColumns) -> Replies:
+def ask_many(session: Session, question: Question, live: LiveColumns) -> Replies:
     """Ask several profiles, or one several times, and show them side by side.
 
     Raises:
@@ -341,7 +347,7 @@ def ask_many(home: Session, question: Question, live: LiveColumns) -> Replies:
         VictorInterrupted: Stop was pressed; the partial answers are shown, and are `session().last`.
     """
     try:
-        fan = watch(partial(start_fan_out, home, question), live.grow)
+        fan = watch(partial(start_fan_out, session, question), live.grow)
         replies = fan.result(on_error=question.call.on_error)
     except (FanOutError, VictorInterrupted) as error:
         if isinstance(error.partial, Replies):
@@ -351,9 +357,9 @@ def ask_many(home: Session, question: Question, live: LiveColumns) -> Replies:
     return replies
 
 
-def fan_out_behind(home: Session, question: Question, live: LiveColumns) -> Background[Replies]:
+def fan_out_behind(session: Session, question: Question, live: LiveColumns) -> Background[Replies]:
     """Ask several profiles in the background."""
-    fan = start_fan_out(home, question)
+    fan = start_fan_out(session, question)
 
     def end(outcome: Replies | VictorError | None) -> None:
         live.end(outcome if isinstance(outcome, Replies) else fan.replies)
@@ -371,15 +377,15 @@ def fan_out_behind(home: Session, question: Question, live: LiveColumns) -> Back
 # --- strategies ---
 
 
-def start_strategy(home: Session, question: Question) -> StrategyJob:
+def start_strategy(session: Session, question: Question) -> StrategyJob:
     """Start a question's strategy."""
     call = question.call
-    strategy = find_strategy(cast("str", call.strategy), home.settings)
-    with limited(home, call):
-        return strategy.start(question.prompt, pool=home.pool, **question.options)
+    strategy = find_strategy(cast("str", call.strategy), session.settings)
+    with _limited(session, question):
+        return strategy.start(question.prompt, pool=session.pool, **question.options)
 
 
-def run_strategy(home: Session, question: Question, live: LiveStages) -> StrategyRun:
+def run_strategy(session: Session, question: Question, live: LiveStages) -> StrategyRun:
     """Run a strategy and show its stages as they happen.
 
     Raises:
@@ -387,7 +393,7 @@ def run_strategy(home: Session, question: Question, live: LiveStages) -> Strateg
         VictorInterrupted: Stop was pressed; the same holds.
     """
     try:
-        job = watch(partial(start_strategy, home, question), live.grow)
+        job = watch(partial(start_strategy, session, question), live.grow)
         run = job.result()
     except (VictorError, VictorInterrupted) as error:
         seen = error.partial
@@ -398,9 +404,9 @@ def run_strategy(home: Session, question: Question, live: LiveStages) -> Strateg
     return run
 
 
-def strategy_behind(home: Session, question: Question, live: LiveStages) -> Background[StrategyRun]:
+def strategy_behind(session: Session, question: Question, live: LiveStages) -> Background[StrategyRun]:
     """Run a strategy in the background."""
-    job = start_strategy(home, question)
+    job = start_strategy(session, question)
 
     def end(_: StrategyRun | VictorError | None) -> None:
         live.end(job.run)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final, cast
 
 from victor_nb.errors import MagicError, did_you_mean
 from victor_nb.money import Total, at_least, usd
-from victor_nb.notebook.boundary import redacted
 from victor_nb.notebook.display import reply_frame
 from victor_nb.notebook.doctor import examine, keys_missing, one_profile, profile_table
 from victor_nb.notebook.grammar import exclusive, read, split
@@ -27,8 +26,8 @@ if TYPE_CHECKING:
 
     from victor_nb.accounting.rows import Row
     from victor_nb.kernel import Session
+    from victor_nb.notebook.grammar import Defaults
     from victor_nb.notebook.markdown import Bundle
-    from victor_nb.notebook.options import Defaults
 
 
 _STRATEGY: Final = "a strategy. Run one first: %%victor strategy=funnel."
@@ -44,7 +43,7 @@ def plot_kinds() -> list[str]:
     return [name for name, kind in charts.KINDS.items() if set(kind.sources) - {"comparison"}]
 
 
-def plot(home: Session, words: list[str]) -> Bundle:
+def plot(session: Session, words: list[str]) -> Bundle:
     """Return a chart as a frame: a picture, and a sentence that describes it.
 
     Raises:
@@ -55,7 +54,7 @@ def plot(home: Session, words: list[str]) -> Bundle:
         close = did_you_mean(words[0], kinds) if words else None
         hint = f"Did you mean {close}?" if close else f"Known: {' '.join(kinds)}."
         raise MagicError(f"%victor plot takes one kind, such as %victor plot spend_over_time. {hint}")
-    return picture(charts.plot(words[0], _source(home, words[0])))
+    return picture(charts.plot(words[0], _source(session, words[0])))
 
 
 def picture(figure: Figure) -> Bundle:
@@ -63,16 +62,16 @@ def picture(figure: Figure) -> Bundle:
     return {"text/html": charts.html_image(figure), "text/plain": str(getattr(figure, "alt", ""))}
 
 
-def _source(home: Session, kind: str) -> object:
+def _source(session: Session, kind: str) -> object:
     """Return what was asked last, if the chart can be drawn from it; else the ledger's frame."""
     sources = charts.KINDS[kind].sources
-    if "replies" in sources and isinstance(home.last, Replies):
-        return home.last
-    if {"calls", "stages"} & set(sources) and isinstance(home.last, StrategyRun):
-        return home.last
+    if "replies" in sources and isinstance(session.last, Replies):
+        return session.last
+    if {"calls", "stages"} & set(sources) and isinstance(session.last, StrategyRun):
+        return session.last
     if "ledger" not in sources:
         raise MagicError(f"%victor plot {kind} charts {_SOURCES[sources[0]]}")
-    frame = home.ledger.to_frame()
+    frame = session.ledger.to_frame()
     if not len(frame):
         raise MagicError(f"%victor plot {kind} has nothing to draw: nothing has been asked yet.")
     return frame
@@ -82,10 +81,10 @@ GROUPS: Final = ("profile", "model", "provider", "strategy", "stage", "mode", "s
 """What `%victor cost by=` takes."""
 
 
-def by(home: Session, group: str) -> Bundle:
+def by(session: Session, group: str) -> Bundle:
     """Return what this kernel has spent, by a column of the ledger, dearest first."""
     groups: dict[str, list[Row]] = {}
-    for row in home.ledger.rows():
+    for row in session.ledger.rows():
         name = f"{row.ts:%Y-%m-%d}" if group == "day" else getattr(row, group) or "-"
         groups.setdefault(str(name), []).append(row)
     if not groups:
@@ -99,9 +98,9 @@ def by(home: Session, group: str) -> Bundle:
     return frame([group, "calls", "attempts", "tokens in", "tokens out", "list price"], rows, below=paid)
 
 
-def last_rows(home: Session, number: int) -> Bundle:
+def last_rows(session: Session, number: int) -> Bundle:
     """Return the last attempts of this kernel, newest last."""
-    rows = home.ledger.rows()
+    rows = session.ledger.rows()
     cells = [
         (
             f"{row.ts.astimezone():%H:%M:%S}",
@@ -146,7 +145,7 @@ WIDGETS: Final = ("pick", "panel")
 _MOST_ROWS: Final = 1_000
 
 
-def run(word: str, rest: str, defaults: Defaults, home: Session, names: Mapping[str, object]) -> Bundle:
+def run(word: str, rest: str, defaults: Defaults, session: Session, names: Mapping[str, object]) -> Bundle:
     """Carry a command out, and return what it shows.
 
     Raises:
@@ -155,11 +154,11 @@ def run(word: str, rest: str, defaults: Defaults, home: Session, names: Mapping[
     if word in SIMPLE:
         if rest:
             raise MagicError(f"%victor {word} takes nothing more. Write %victor {word} alone.")
-        return SIMPLE[word](defaults, home)
+        return SIMPLE[word](defaults, session)
     if word in COMPLEX:
-        return COMPLEX[word](split(rest), home)
+        return COMPLEX[word](split(rest), session)
     if word == "set":
-        return _set(rest, defaults, home, names)
+        return _set(rest, defaults, session, names)
     raise _unknown(word)
 
 
@@ -179,33 +178,33 @@ def _unknown(word: str) -> MagicError:
 # --- commands that take nothing ---
 
 
-def _status(defaults: Defaults, home: Session) -> Bundle:
-    settings = home.settings
-    total = home.ledger.total()
-    missing = keys_missing(home) if home.mode in {"live", "record"} else []
+def _status(defaults: Defaults, session: Session) -> Bundle:
+    settings = session.settings
+    total = session.ledger.total()
+    missing = keys_missing(session) if session.mode in {"live", "record"} else []
     rows: list[tuple[str, object]] = [
-        ("mode", home.mode + (" (VICTOR_MODE fixes it)" if settings.mode_forced else "")),
+        ("mode", session.mode + (" (VICTOR_MODE fixes it)" if settings.mode_forced else "")),
         ("profiles", f"{', '.join(settings.profiles)} (default: {settings.default})"),
         ("settings", "built in" if settings.built_in else settings.source),
         ("keys", f"not set: {', '.join(missing)}" if missing else "all that this mode needs are set"),
         ("spent here", f"{at_least(total.billed, total.unbilled)}, {total.calls} calls, {total.attempts} attempts"),
     ]
-    if home.chats:
-        rows.append(("chats", ", ".join(home.chats)))
+    if session.chats:
+        rows.append(("chats", ", ".join(session.chats)))
     if defaults.given:
         rows.append(("set", defaults))
     return frame(["victor_nb", ""], rows, below="%victor help lists what it can do; %%victor? says how to ask.")
 
 
-def _last(_: Defaults, home: Session) -> Bundle:
-    if isinstance(home.last, Reply):
-        return reply_frame(home.last)
-    return frame([], [], above="Nothing has been asked yet." if home.last is None else str(home.last))
+def _last(_: Defaults, session: Session) -> Bundle:
+    if isinstance(session.last, Reply):
+        return reply_frame(session.last)
+    return frame([], [], above="Nothing has been asked yet." if session.last is None else str(session.last))
 
 
-def _cancel(_: Defaults, home: Session) -> Bundle:
+def _cancel(_: Defaults, session: Session) -> Bundle:
     """Stop what goes on in the background, whoever started it."""
-    running = home.cancel()
+    running = session.cancel()
     return frame([], [], above=f"Stopped {running} call{'s'[: running > 1]}." if running else "Nothing was running.")
 
 
@@ -213,8 +212,8 @@ def _help(_: Defaults, __: Session) -> Bundle:
     return {"text/plain": LINE_HELP}
 
 
-def _doctor(_: Defaults, home: Session) -> Bundle:
-    return examine(home)
+def _doctor(_: Defaults, session: Session) -> Bundle:
+    return examine(session)
 
 
 SIMPLE: Final[Mapping[str, Callable[[Defaults, Session], Bundle]]] = {
@@ -229,60 +228,60 @@ SIMPLE: Final[Mapping[str, Callable[[Defaults, Session], Bundle]]] = {
 # --- commands with words after them ---
 
 
-def _profiles(words: list[str], home: Session) -> Bundle:
+def _profiles(words: list[str], session: Session) -> Bundle:
     match words:
         case []:
-            return profile_table(home)
+            return profile_table(session)
         case [name]:
-            return one_profile(home, name)
+            return one_profile(session, name)
         case _:
             raise MagicError("%victor profiles takes one name at the most, such as %victor profiles fast.")
 
 
-def _mode(words: list[str], home: Session) -> Bundle:
+def _mode(words: list[str], session: Session) -> Bundle:
     match words:
         case []:
             pass
         case [mode]:
-            home.set_mode(mode)
+            session.set_mode(mode)
         case _:
             raise MagicError("%victor mode takes one word, such as %victor mode simulate.")
-    forced = " VICTOR_MODE fixes it." if home.settings.mode_forced else ""
-    return frame([], [], above=f"mode: {home.mode}.{forced}")
+    forced = " VICTOR_MODE fixes it." if session.settings.mode_forced else ""
+    return frame([], [], above=f"mode: {session.mode}.{forced}")
 
 
-def _cost_commands(words: list[str], home: Session) -> Bundle:
+def _cost(words: list[str], session: Session) -> Bundle:
     group = words[0].removeprefix("by=") if words else "profile"
     if len(words) > 1 or group not in GROUPS:
         close = did_you_mean(group, GROUPS)
         hint = f"Did you mean by={close}?" if close else f"Known: {' '.join(GROUPS)}."
         raise MagicError(f"%victor cost {' '.join(words)[:40]} is not understood: it takes by=WORD. {hint}")
-    return by(home, group)
+    return by(session, group)
 
 
-def _ledger(words: list[str], home: Session) -> Bundle:
+def _ledger(words: list[str], session: Session) -> Bundle:
     number = int(words[0]) if words and words[0].isdecimal() else 0 if words else 10
     if len(words) > 1 or not 1 <= number <= _MOST_ROWS:
         raise MagicError(f"%victor ledger takes a number of rows from 1 to {_MOST_ROWS}, such as %victor ledger 20.")
-    return last_rows(home, number)
+    return last_rows(session, number)
 
 
-def _plot(words: list[str], home: Session) -> Bundle:
-    return plot(home, words)
+def _plot(words: list[str], session: Session) -> Bundle:
+    return plot(session, words)
 
 
-def _budget(words: list[str], home: Session) -> Bundle:
+def _budget(words: list[str], session: Session) -> Bundle:
     """Show the limits, or set that of this notebook."""
     match words:
         case []:
             pass
         case ["off"]:
-            home.set_budget(None)
+            session.set_budget(None)
         case [amount]:
-            home.set_budget(amount)
+            session.set_budget(amount)
         case _:
             raise MagicError("%victor budget takes an amount in USD, such as %victor budget 0.50, or off.")
-    limits = home.budget.limits
+    limits = session.budget.limits
     for limit in limits:
         limit.refresh()
     rows = [
@@ -293,10 +292,10 @@ def _budget(words: list[str], home: Session) -> Bundle:
     return frame(["budget of", "USD", "spent", "left"], rows, above=above)
 
 
-def _strategy(words: list[str], home: Session) -> Bundle:
+def _strategy(words: list[str], session: Session) -> Bundle:
     """List the strategies, or the stages of one."""
-    names = words or list(dict.fromkeys((*home.settings.strategies, *BUILT_IN)))
-    found = [find_strategy(name, home.settings) for name in names]
+    names = words or list(dict.fromkeys((*session.settings.strategies, *BUILT_IN)))
+    found = [find_strategy(name, session.settings) for name in names]
     rows = [
         (strategy.name, stage.name, stage.profile, stage.n, stage.keep)
         for strategy in found
@@ -305,39 +304,39 @@ def _strategy(words: list[str], home: Session) -> Bundle:
     return frame(["strategy", "stage", "profile", "n", "keep"], rows, below="%%victor strategy=NAME runs one.")
 
 
-def _errors(words: list[str], home: Session) -> Bundle:
+def _errors(words: list[str], session: Session) -> Bundle:
     """Show an error in full, as a colleague would want it pasted: with its traceback, and without a key."""
     if len(words) > 1 or (words and not words[0].isdecimal()):
         raise MagicError("%victor errors takes a number: 1 for the last error, 2 for the one before.")
     number = int(words[0]) if words else 1
-    if not 1 <= number <= len(home.errors):
-        return frame([], [], above=f"There are {len(home.errors)} errors so far.")
-    text = "".join(traceback.format_exception(home.errors[-number]))
-    return {"text/plain": clean(redacted(home, text))}
+    if not 1 <= number <= len(session.errors):
+        return frame([], [], above=f"There are {len(session.errors)} errors so far.")
+    text = "".join(traceback.format_exception(session.errors[-number]))
+    return {"text/plain": clean(session.redacted(text))}
 
 
-def _chats(words: list[str], home: Session) -> Bundle:
+def _chats(words: list[str], session: Session) -> Bundle:
     match words:
         case []:
             pass
         case ["clear"]:
-            home.chats.clear()
-        case ["clear", name] if name in home.chats:
-            del home.chats[name]
+            session.chats.clear()
+        case ["clear", name] if name in session.chats:
+            del session.chats[name]
         case ["clear", name]:
-            close = did_you_mean(name, home.chats)
+            close = did_you_mean(name, session.chats)
             hint = f"Did you mean {close!r}?" if close else "%victor chats lists them."
             raise MagicError(f"There is no chat {name[:40]!r}. {hint}")
         case _:
             raise MagicError("%victor chats lists them; %victor chats clear NAME forgets one, without a name all.")
-    rows = [(name, len(chat.history) // 2) for name, chat in home.chats.items()]
+    rows = [(name, len(chat.history) // 2) for name, chat in session.chats.items()]
     return frame(["chat", "turns"], rows, above="" if rows else "No chats. %%victor chat=demo starts one.")
 
 
 COMPLEX: Final[Mapping[str, Callable[[list[str], Session], Bundle]]] = {
     "profiles": _profiles,
     "mode": _mode,
-    "cost": _cost_commands,
+    "cost": _cost,
     "ledger": _ledger,
     "errors": _errors,
     "chats": _chats,
@@ -350,7 +349,7 @@ COMPLEX: Final[Mapping[str, Callable[[list[str], Session], Bundle]]] = {
 # --- set ---
 
 
-def _set(rest: str, defaults: Defaults, home: Session, names: Mapping[str, object]) -> Bundle:
+def _set(rest: str, defaults: Defaults, session: Session, names: Mapping[str, object]) -> Bundle:
     """Take defaults for this notebook; nothing is taken if anything is wrong."""
     if rest.strip() == "reset":
         defaults.reset()
@@ -359,7 +358,7 @@ def _set(rest: str, defaults: Defaults, home: Session, names: Mapping[str, objec
         if "profile" in given and "profiles" in given:
             raise exclusive("profile", "profiles")
         for name in (given.get("profile"), *cast("tuple[str, ...]", given.get("profiles", ()))):
-            home.settings.profile(cast("str | None", name))
+            session.settings.profile(cast("str | None", name))
         defaults.set(given)
     return frame(
         [], [], above=f"set: {defaults}" if defaults.given else "set: nothing; %victor set profile=fast sets a default"

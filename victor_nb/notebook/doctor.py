@@ -22,54 +22,54 @@ _OFFLINE: Final = frozenset(("simulate", "replay"))
 """The modes in which no address is asked."""
 
 
-def profile_table(home: Session) -> Bundle:
+def profile_table(session: Session) -> Bundle:
     """Return all profiles, one row each; prices are USD per million tokens."""
     rows = [
         (
-            f"{profile.name} (default)" if profile.name == home.settings.default else profile.name,
+            f"{profile.name} (default)" if profile.name == session.settings.default else profile.name,
             profile.provider,
             profile.model,
-            key_state(home, profile),
-            *prices(home, profile),
+            key_state(session, profile),
+            *prices(session, profile),
         )
-        for profile in home.settings.profiles.values()
+        for profile in session.settings.profiles.values()
     ]
     columns = ["profile", "provider", "model", "key", "USD per M in", "USD per M out"]
-    return frame(columns, rows, below="Free to use: mode simulate." if home.mode == "simulate" else "")
+    return frame(columns, rows, below="Free to use: mode simulate." if session.mode == "simulate" else "")
 
 
-def usual_profile(home: Session) -> str:
+def usual_profile(session: Session) -> str:
     """Return the name of the default profile, of the first where the settings name none that there is."""
-    settings = home.settings
+    settings = session.settings
     return settings.default if settings.default in settings.profiles else next(iter(settings.profiles))
 
 
-def one_profile(home: Session, name: str) -> Bundle:
+def one_profile(session: Session, name: str) -> Bundle:
     """Return what one profile says.
 
     Raises:
         ProfileNotFoundError: There is none of that name.
     """
-    profile = home.settings.profile(name)
+    profile = session.settings.profile(name)
     said = {key: value for key, value in profile.model_dump(exclude_defaults=True).items() if key != "name"}
-    into, out = prices(home, profile)
-    extra = {"address": home.settings.base_url(profile), "key": key_state(home, profile)}
+    into, out = prices(session, profile)
+    extra = {"address": session.settings.base_url(profile), "key": key_state(session, profile)}
     priced = {"USD per M in": into, "USD per M out": out}
     return frame(["profile", profile.name], list({**said, **extra, **priced}.items()))
 
 
-def key_state(home: Session, profile: Profile) -> str:
+def key_state(session: Session, profile: Profile) -> str:
     """Say whether a profile's key is set, and which variable it is looked for in."""
-    settings = home.settings
+    settings = session.settings
     variables = settings.key_variables(profile)
     if settings.api_key(profile) is not None:
         return "set"
     return f"not set: {' or '.join(variables)}" if settings.needs_key(profile) else "none needed"
 
 
-def keys_missing(home: Session) -> list[str]:
+def keys_missing(session: Session) -> list[str]:
     """Return the variables that hold no key though a profile needs one."""
-    settings = home.settings
+    settings = session.settings
     missing = [
         settings.key_variables(profile)[0]
         for profile in settings.profiles.values()
@@ -78,43 +78,43 @@ def keys_missing(home: Session) -> list[str]:
     return list(dict.fromkeys(missing))
 
 
-def prices(home: Session, profile: Profile) -> tuple[str, str]:
+def prices(session: Session, profile: Profile) -> tuple[str, str]:
     """Return what a million tokens in and out cost, in USD."""
-    rates = home.runtime.tariff(profile, home.settings.base_url(profile)).rates()
+    rates = session.runtime.tariff(profile, session.settings.base_url(profile)).rates()
     return ("unpriced", "unpriced") if rates is None else (f"{rates.input:f}", f"{rates.output:f}")
 
 
-def ending(home: Session, profile: Profile) -> str:
+def ending(session: Session, profile: Profile) -> str:
     """Say that a profile's model comes to its end, with the day where it is known; else nothing."""
     if day := spec_of(profile.provider).retirement(profile.model):
         verb = "retired" if day < datetime.now(UTC).date() else "retires"
         return f"model {verb} on {day}"
-    outdated = home.prices.deprecated(profile.provider, profile.model, base_url=home.settings.base_url(profile))
+    outdated = session.prices.deprecated(profile.provider, profile.model, base_url=session.settings.base_url(profile))
     return "model is deprecated" if outdated else ""
 
 
-def examine(home: Session) -> Bundle:
+def examine(session: Session) -> Bundle:
     """Return a row for each profile. In simulate mode the network is left alone.
 
     Raises:
         KeyboardInterrupt: Stop was pressed; the look-ups were cancelled.
     """
-    profiles = list(home.settings.profiles.values())
-    rows = [_row(home, profile, ping) for profile, ping in zip(profiles, _ping_all(home, profiles), strict=True)]
-    below = f"mode {home.mode}: no network was used." if home.mode in _OFFLINE else ""
+    profiles = list(session.settings.profiles.values())
+    rows = [_row(session, profile, ping) for profile, ping in zip(profiles, _ping_all(session, profiles), strict=True)]
+    below = f"mode {session.mode}: no network was used." if session.mode in _OFFLINE else ""
     return frame(["profile", "model", "key", "reachable", "USD per M in / out", "advice"], rows, below=below)
 
 
-def _row(home: Session, profile: Profile, ping: Ping) -> tuple[str, ...]:
-    key = key_state(home, profile)
-    rates = prices(home, profile)
+def _row(session: Session, profile: Profile, ping: Ping) -> tuple[str, ...]:
+    key = key_state(session, profile)
+    rates = prices(session, profile)
     advice = [ping.advice] if ping.advice else []
-    if end := ending(home, profile):
+    if end := ending(session, profile):
         advice.append(f"{end}: choose a newer one")
     if rates[0] == "unpriced":
         advice.append("price is unknown: give the profile prices")
-    if key.startswith("not set") and home.mode in {"live", "record"}:
-        advice.append(f"set {home.settings.key_variables(profile)[0]}")
+    if key.startswith("not set") and session.mode in {"live", "record"}:
+        advice.append(f"set {session.settings.key_variables(profile)[0]}")
     return (
         profile.name,
         profile.model,
@@ -125,26 +125,26 @@ def _row(home: Session, profile: Profile, ping: Ping) -> tuple[str, ...]:
     )
 
 
-def _ping_all(home: Session, profiles: Sequence[Profile]) -> list[Ping]:
+def _ping_all(session: Session, profiles: Sequence[Profile]) -> list[Ping]:
     """Ask the address of every profile for its models, all at once."""
     from victor_nb.providers.base import Ping  # noqa: PLC0415 - httpx2 is slow to import
 
-    if home.mode in _OFFLINE:
-        return [Ping(f"not asked: {home.mode}")] * len(profiles)
-    clients = [_client(home, profile) for profile in profiles]  # here: the import of an SDK would stop the loop
+    if session.mode in _OFFLINE:
+        return [Ping(f"not asked: {session.mode}")] * len(profiles)
+    clients = [_client(session, profile) for profile in profiles]  # here: the import of an SDK would stop the loop
 
     async def ask() -> list[Ping]:
         return await asyncio.gather(*(_ping(client) for client in clients))
 
-    return home.loop.start(ask).result()
+    return session.loop.start(ask).result()
 
 
-def _client(home: Session, profile: Profile) -> Provider | Ping:
+def _client(session: Session, profile: Profile) -> Provider | Ping:
     """Return a client without a key (a refusal shows that a server is there), or why there is none."""
     from victor_nb.providers.base import Ping, open_provider  # noqa: PLC0415 - httpx2 is slow to import
 
     try:
-        return open_provider(profile, home.settings, home.wire, mode="live", key=None)
+        return open_provider(profile, session.settings, session.wire, mode="live", key=None)
     except VictorError as error:
         return Ping(f"no: {type(error).__name__}", str(error))
 

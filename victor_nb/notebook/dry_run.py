@@ -50,23 +50,23 @@ class Estimate:
     cold: bool
 
     @classmethod
-    def of(cls, home: Session, name: str | None, question: Question) -> Estimate:
+    def of(cls, session: Session, name: str | None, question: Question) -> Estimate:
         """Estimate what a question would cost of one profile.
 
         Raises:
             VictorError: The prompt could not be sent.
         """
-        profile = home.settings.profile(name)
+        profile = session.settings.profile(name)
         request = make_chat(profile, question.prompt, question.options)
         warm = request.temperature
-        tariff, calls = home.runtime.tariff(profile, home.settings.base_url(profile)), question.call.n or 1
-        home.calibration.load(profile.model, home.mode)
-        tokens = max(1, home.calibration.expected(profile.model, home.mode, size=request.input_bytes))
+        tariff, calls = session.runtime.tariff(profile, session.settings.base_url(profile)), question.call.n or 1
+        session.calibration.load(profile.model, session.mode)
+        tokens = max(1, session.calibration.expected(profile.model, session.mode, size=request.input_bytes))
         short, long = Usage(input_tokens=tokens), Usage(input_tokens=tokens, output_tokens=1_000)
         least, longer = tariff.price(short).cost, tariff.price(long).cost
         most = None
         if longer is not None:
-            most = worst_case(request, tariff, mode=home.mode, calibration=home.calibration)
+            most = worst_case(request, tariff, mode=session.mode, calibration=session.calibration)
         with localcontext(EXACT):
             return cls(
                 profile=profile,
@@ -79,7 +79,7 @@ class Estimate:
                 free_output=least == longer,
                 cold=warm is not None
                 and not takes_temperature(
-                    profile.provider, request.model, warm, refused=home.runtime.refuses_temperature
+                    profile.provider, request.model, warm, refused=session.runtime.refuses_temperature
                 ),
             )
 
@@ -146,7 +146,7 @@ def _tokens(number: int) -> str:
 _LONGEST: Final = 40  # characters of a setting in a table of several
 
 
-def rehearse(home: Session, question: Question) -> Bundle:
+def rehearse(session: Session, question: Question) -> Bundle:
     """Return a frame with the rendered prompt, an estimate of its tokens, and the range of its cost.
 
     The least is the price of the input alone; the most is what a budget would set aside. Nothing is sent.
@@ -157,8 +157,8 @@ def rehearse(home: Session, question: Question) -> Bundle:
     call = question.call
     if call.profiles:
         check_fan_out([question.prompt], call.profiles, call.n or 1)
-    estimates = [Estimate.of(home, name, question) for name in call.profiles or (call.profile,)]
-    shown = _one(home, estimates[0], question) if len(estimates) == 1 else _several(home, estimates, question)
+    estimates = [Estimate.of(session, name, question) for name in call.profiles or (call.profile,)]
+    shown = _one(session, estimates[0], question) if len(estimates) == 1 else _several(session, estimates, question)
     prompt = clean(shorten(question.prompt))
     return {
         "text/markdown": f"{shown['text/markdown']}\n\n{fence(prompt, 'text')}",
@@ -166,22 +166,22 @@ def rehearse(home: Session, question: Question) -> Bundle:
     }
 
 
-def _one(home: Session, estimate: Estimate, question: Question) -> Bundle:
+def _one(session: Session, estimate: Estimate, question: Question) -> Bundle:
     rows = [
         ["profile", estimate.profile.name],
         ["model", estimate.model],
-        ["mode", home.mode],
+        ["mode", session.mode],
         *([["calls", estimate.calls]] if estimate.calls > 1 else []),
         ["input", estimate.input],
         ["output", estimate.output],
         ["cost", estimate.range],
         *map(list, estimate.settings),
-        *_beside(home, [estimate], question),
+        *_beside(session, [estimate], question),
     ]
     return frame(["dry run", "nothing was sent"], rows)
 
 
-def _several(home: Session, estimates: Sequence[Estimate], question: Question) -> Bundle:
+def _several(session: Session, estimates: Sequence[Estimate], question: Question) -> Bundle:
     """Return a row for each profile, the sum, and what else is to know."""
     columns = ["profile", "model", "calls", "input of each", "output of each", "cost of all", "with"]
     rows = [
@@ -191,8 +191,8 @@ def _several(home: Session, estimates: Sequence[Estimate], question: Question) -
     if not any(row[-1] for row in rows):
         columns, rows = columns[:-1], [row[:-1] for row in rows]
     calls = sum(each.calls for each in estimates)
-    above = f"Dry run, nothing was sent: {calls} calls, {_sum(estimates)} ({home.mode})."
-    below = " · ".join(f"{name}: {said}" for name, said in _beside(home, estimates, question))
+    above = f"Dry run, nothing was sent: {calls} calls, {_sum(estimates)} ({session.mode})."
+    below = " · ".join(f"{name}: {said}" for name, said in _beside(session, estimates, question))
     return frame(columns, rows, above=above, below=below)
 
 
@@ -214,7 +214,7 @@ def _sum(estimates: Sequence[Estimate]) -> str:
     return ", ".join(said)
 
 
-def _beside(home: Session, estimates: Sequence[Estimate], question: Question) -> list[list[str]]:
+def _beside(session: Session, estimates: Sequence[Estimate], question: Question) -> list[list[str]]:
     """Return what else is to know: what was inserted, who may answer instead, and whether the money would do."""
     inserted = [["inserted", f"{expression}, {size:,} characters"] for expression, size in question.inserted]
     others = [
@@ -222,14 +222,13 @@ def _beside(home: Session, estimates: Sequence[Estimate], question: Question) ->
         for each in estimates
         if each.profile.fallback
     ]
-    return inserted + others + _budgets(home, estimates, question)
+    return inserted + others + _budgets(session, estimates, question)
 
 
-def _budgets(home: Session, estimates: Sequence[Estimate], question: Question) -> list[list[str]]:
+def _budgets(session: Session, estimates: Sequence[Estimate], question: Question) -> list[list[str]]:
     """Return the limits that the question might not fit; one that it fits at worst needs no word."""
-    cell = {"a cell": home.settings.budget.cell, "this cell": question.call.budget}
-    left = [(name, amount) for name, amount in cell.items() if amount is not None]
-    for limit in home.budget.limits:
+    left = list(question.limits)
+    for limit in session.budget.limits:
         limit.refresh()
         left.append((limit.name, limit.left))
     worst, _ = add(each.most for each in estimates)

@@ -102,6 +102,7 @@ class Extension:
     def __init__(self, shell: InteractiveShell) -> None:
         self._shell = shell
         self._magics: Magics | None = None
+        self._asked = False
         self._typed = ""
         self._depth = 0
         self._warming: threading.Timer | None = None
@@ -122,6 +123,7 @@ class Extension:
             raise VictorInterrupted("stopped before anything was sent.") from None
         if self._magics is None:
             self._magics = _load_magics()(self._shell)
+            self._magics.typed = self._typed
         return self._magics
 
     def load(self) -> None:
@@ -161,10 +163,14 @@ class Extension:
     # --- the magics ---
 
     def _cell(self) -> Callable[[str, str], None]:
+        """Return the cell magic of the first use: it waits for the warm-up, and then `Magics.cell` takes its place."""
         from IPython.core.magic import no_var_expand  # noqa: PLC0415 - only where there is IPython
 
         def victor(line: str, cell: str) -> None:
-            self.magics.cell(line, self._body(cell))
+            ask = self.magics.cell
+            self._asked = True
+            cast("Any", self._shell).register_magic_function(ask, magic_kind="cell", magic_name="victor")
+            ask(line, cell)
 
         victor.__doc__ = CELL_HELP
         return no_var_expand(victor)
@@ -179,10 +185,6 @@ class Extension:
         victor.__doc__ = f"{LINE_HELP}\n{CELL_HELP}"
         return needs_local_scope(no_var_expand(victor))
 
-    def _body(self, cell: str) -> str:
-        """Return the prompt as it was typed: IPython ends every cell with a line break, also one that has none."""
-        return cell if self._typed.endswith(cell) else cell.removesuffix("\n")
-
     # --- events ---
 
     def _callbacks(self) -> tuple[tuple[str, Callable[..., None]], ...]:
@@ -196,6 +198,8 @@ class Extension:
         """Remember the cell as it was typed; `%%capture` runs what is in it as a cell of its own, mended already."""
         if not self._depth:
             self._typed = str(cast("Any", info).raw_cell or "")
+            if self._magics is not None:
+                self._magics.typed = self._typed
         self._depth += 1
 
     def _look_away(self, *_: object) -> None:
@@ -205,7 +209,7 @@ class Extension:
     def _warm_up_soon(self, *_: object) -> None:
         """Import what the configured profiles need while the user reads, so that the first answer comes sooner."""
         cast("Any", self._shell).events.unregister("post_run_cell", self._warm_up_soon)
-        if not hasattr(self._shell, "kernel"):
+        if self._asked or not hasattr(self._shell, "kernel"):
             return
         self._warming = threading.Timer(_IDLE, _warm_up)
         self._warming.daemon = True

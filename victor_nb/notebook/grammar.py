@@ -1,4 +1,4 @@
-"""The grammar of a magic line, read without IPython.
+"""The grammar of a magic line, read without IPython, and the defaults for what a line leaves out.
 
     line := item*        item := pair | flag | bare
     pair := KEY=value    flag := --KEY[=value] | --KEY value | -o NAME       bare := the profile; at most one, and first
@@ -12,65 +12,20 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
+from weakref import WeakKeyDictionary
 
 from victor_nb.errors import MagicError, did_you_mean
-from victor_nb.notebook.options import FLAGS, KEYS, MagicCall, apply
+from victor_nb.notebook.options import FIELDS, FLAGS, KEYS, MagicCall
 from victor_nb.templates import own
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 
 _REFERENCE: Final = re.compile(r"\$([^\W\d]\w*(?:\.[^\W\d]\w*)*)")
-
-
-def look_up(key: str, text: str, names: Mapping[str, object]) -> object:
-    """Return the object that `$name` or `$name.part` means; a text that is no reference stays as it is.
-
-    Raises:
-        MagicError: There is no such name, or no such part of it.
-    """
-    match = _REFERENCE.fullmatch(text)
-    if match is None:
-        if text.startswith("$") and (len(text) == 1 or text[1].isdigit() or text[1] == "{"):
-            raise MagicError(f"{key}={text} is no reference. $ stands before a Python name only, such as {key}=$value.")
-        return text
-    first, *parts = match[1].split(".")
-    if first not in names:
-        close = did_you_mean(first, own(names))
-        hint = f"Did you mean ${close}?" if close else "Run the cell that defines it first."
-        raise MagicError(f"{key}=${match[1]}: {first!r} is not defined. {hint}")
-    value = names[first]
-    for part in parts:
-        value = _part(value, part, f"{key}=${match[1]}")
-    return value
-
-
-def _part(value: object, part: str, shown: str) -> object:
-    if part.startswith("_") or isinstance(value, ModuleType):
-        raise MagicError(f"{shown}: what starts with _ or belongs to a module cannot be reached. Give it a name first.")
-    entries = _entries(value)
-    if part in entries:
-        return entries[part]
-    try:
-        return getattr(value, part)
-    except AttributeError:
-        raise MagicError(f"{shown}: a {type(value).__name__} has no {part!r}. Check the name.") from None
-
-
-def _entries(value: object) -> Mapping[str, object]:
-    return cast("Mapping[str, object]", value) if isinstance(value, Mapping) else {}
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """One word or pair of a line: a bare word has no key."""
-
-    key: str | None
-    value: str
 
 
 _SECRETS: Final = re.compile(
@@ -86,7 +41,17 @@ _EXCLUSIVE: Final = (
     *((several, alone) for several in ("strategy", "profiles", "n") for alone in _FOR_ONE),
 )
 """Keys that mean nothing together: a strategy names its own profiles, and a memory or a form is for one answer."""
+_ONE_OR_MANY: Final = ("profile", "profiles")
+_LONGEST: Final = 40  # characters of a word that is quoted, or of a default that is listed
 _NO_VALUE: Final = "true"  # what a flag without a value means
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One word or pair of a line: a bare word has no key."""
+
+    key: str | None
+    value: str
 
 
 def parse(line: str, names: Mapping[str, object], *, defaults: MagicCall | None = None) -> MagicCall:
@@ -116,6 +81,17 @@ def parse(line: str, names: Mapping[str, object], *, defaults: MagicCall | None 
     return call
 
 
+def apply(given: Mapping[str, object], defaults: MagicCall) -> MagicCall:
+    """Return the call that a line's values make of the defaults; who is asked is said by one of them alone."""
+    if not given.keys().isdisjoint(("profile", "strategy")):
+        defaults = replace(defaults, profiles=())
+    values: dict[str, Any] = dict(given)
+    for key, name in FIELDS.items():
+        if key in values:
+            values[name] = values.pop(key)
+    return replace(defaults, **values)
+
+
 def read(line: str, names: Mapping[str, object], *, known: Sequence[str] = tuple(KEYS)) -> dict[str, object]:
     """Return what a line gives, by key, each value checked and of its type.
 
@@ -126,7 +102,9 @@ def read(line: str, names: Mapping[str, object], *, known: Sequence[str] = tuple
     for place, item in enumerate(_items(split(line))):
         if item.key is None:
             _check_bare(item.value, place)
-        key = _check_key(item.key, known) if item.key is not None else "profile"
+        key = "profile" if item.key is None else item.key
+        if key not in known and key != "help":
+            raise _unknown(key, known)
         if key in given:
             raise MagicError(f"{key}= is given twice. Keep one.")
         given[key] = _value(key, item.value, names)
@@ -206,25 +184,23 @@ def _check_bare(word: str, place: int) -> None:
     if word in FLAGS:
         raise MagicError(f"{word!r} alone reads as a profile. Write --{word}, or profile={word} if you have one.")
     if place:
-        raise MagicError(f"{_short(word)} is not key=value. Quote text with spaces; the prompt goes below this line.")
+        raise MagicError(f"{_short(word)!r} is not key=value. Quote text with spaces; the prompt goes below this line.")
     if not word:
         raise MagicError("The profile is empty. Write its name, such as profile=fast.")
 
 
-def _check_key(key: str, known: Sequence[str]) -> str:
-    """Return the key, or refuse it with the nearest known one."""
-    if key in known or key == "help":
-        return key
+def _unknown(key: str, known: Sequence[str]) -> MagicError:
+    """Return the error of a key that is not taken, with the nearest one that is."""
     if _SECRETS.fullmatch(key):
-        raise MagicError(
+        return MagicError(
             "A key does not belong in a notebook. Put it in the environment or in a .env file beside profiles.yaml, "
             "such as OPENAI_API_KEY=..., and restart the kernel."
         )
     listed = f"Known: {' '.join(sorted(known))}."
     if key in KEYS:
-        raise MagicError(f"{key}= is for one question, not for all of them. {listed}")
+        return MagicError(f"{key}= is for one question, not for all of them. {listed}")
     close = did_you_mean(key.lower().replace("-", "_"), known)
-    raise MagicError(f"Unknown key {_short(key)}. {f'Did you mean {close}=?' if close else listed}")
+    return MagicError(f"Unknown key {_short(key)!r}. {f'Did you mean {close}=?' if close else listed}")
 
 
 def _value(key: str, text: str, names: Mapping[str, object]) -> object:
@@ -233,12 +209,54 @@ def _value(key: str, text: str, names: Mapping[str, object]) -> object:
     row = KEYS[key]
     if not text:
         raise MagicError(f"{key}= needs a value right after the '=', such as {key}={row.example}.")
-    value = row.kind.read(look_up(key, text, names))
-    fault = row.kind.fault(value)
-    if fault is None:
-        return row.kind.convert(value)
-    close = did_you_mean(text, row.kind.choices)
-    raise MagicError(f"{key}= {fault}. {f'Did you mean {key}={close}?' if close else f'Write {key}={row.example}.'}")
+    kind = row.kind
+    value = _look_up(key, text, names) if text.startswith("$") else text
+    if kind.read is not None:
+        value = kind.read(value)
+    if kind.fits(value):
+        return value if kind.convert is None else kind.convert(value)
+    close = did_you_mean(text, kind.choices)
+    raise MagicError(
+        f"{key}= {kind.fault(value)}. {f'Did you mean {key}={close}?' if close else f'Write {key}={row.example}.'}"
+    )
+
+
+def _look_up(key: str, text: str, names: Mapping[str, object]) -> object:
+    """Return the object that `$name` or `$name.part` means.
+
+    Raises:
+        MagicError: The text is no reference, or there is no such name, or no such part of it.
+    """
+    match = _REFERENCE.fullmatch(text)
+    if match is None:
+        if len(text) == 1 or text[1].isdigit() or text[1] == "{":
+            raise MagicError(f"{key}={text} is no reference. $ stands before a Python name only, such as {key}=$value.")
+        return text
+    first, *parts = match[1].split(".")
+    if first not in names:
+        close = did_you_mean(first, own(names))
+        hint = f"Did you mean ${close}?" if close else "Run the cell that defines it first."
+        raise MagicError(f"{key}=${match[1]}: {first!r} is not defined. {hint}")
+    value = names[first]
+    for part in parts:
+        value = _part(value, part, f"{key}=${match[1]}")
+    return value
+
+
+def _part(value: object, part: str, shown: str) -> object:
+    if part.startswith("_") or isinstance(value, ModuleType):
+        raise MagicError(f"{shown}: what starts with _ or belongs to a module cannot be reached. Give it a name first.")
+    entries = _entries(value)
+    if part in entries:
+        return entries[part]
+    try:
+        return getattr(value, part)
+    except AttributeError:
+        raise MagicError(f"{shown}: a {type(value).__name__} has no {part!r}. Check the name.") from None
+
+
+def _entries(value: object) -> Mapping[str, object]:
+    return cast("Mapping[str, object]", value) if isinstance(value, Mapping) else {}
 
 
 def exclusive(one: str, other: str) -> MagicError:
@@ -246,5 +264,69 @@ def exclusive(one: str, other: str) -> MagicError:
     return MagicError(f"{one}= and {other}= exclude each other. Keep one.")
 
 
-def _short(word: str, most: int = 40) -> str:
-    return repr(word if len(word) <= most else word[: most - 1] + "…")
+def _short(word: str) -> str:
+    return word if len(word) <= _LONGEST else f"{word[: _LONGEST - 1]}…"
+
+
+# --- the defaults of a notebook ---
+
+
+class Defaults:
+    """The defaults of one notebook.
+
+    Attributes:
+        given: Each by its key, in the order in which they came.
+        call: The same as the call that a bare `%%victor` is.
+        watchers: Called after every change.
+    """
+
+    def __init__(self) -> None:
+        self.given: dict[str, object] = {}
+        self.call = MagicCall()
+        self.watchers: list[Callable[[], object]] = []
+
+    def set(self, given: Mapping[str, object]) -> None:
+        """Take further defaults; one profile takes the place of several, and the other way round."""
+        for key, other in (_ONE_OR_MANY, _ONE_OR_MANY[::-1]):
+            if key in given:
+                self.given.pop(other, None)
+        self.given.update(given)
+        self._changed()
+
+    def reset(self) -> None:
+        """Forget all defaults."""
+        self.given.clear()
+        self._changed()
+
+    @property
+    def profiles(self) -> tuple[str, ...]:
+        """The profiles that a bare `%%victor` asks; empty for the default of the settings."""
+        one = self.call.profile
+        return self.call.profiles or ((one,) if one else ())
+
+    def _changed(self) -> None:
+        self.call = apply(self.given, MagicCall())
+        for watcher in list(self.watchers):
+            watcher()
+
+    def __str__(self) -> str:
+        """Return the defaults as `%victor set` takes them."""
+        return " ".join(f"{key}={_word(value)}" for key, value in self.given.items())
+
+
+def _word(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ",".join(str(part) for part in cast("tuple[object, ...]", value))
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return shlex.quote(_short(text))
+
+
+_defaults: Final[WeakKeyDictionary[Any, Defaults]] = WeakKeyDictionary()
+_without_shell: Final = Defaults()
+
+
+def defaults_of(shell: object | None) -> Defaults:
+    """Return the defaults of a notebook's shell; without a shell, those of the process."""
+    return _without_shell if shell is None else _defaults.setdefault(shell, Defaults())

@@ -41,11 +41,12 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _BREAKS: Final = re.compile("\r\n?|\x85|[\u2028\u2029]")
 
 FENCE: Final = re.compile(r"(?P<indent>[ \t]*)(?P<mark>`{3,}|~{3,})[ \t]*(?P<info>[^`]*)$")
-_MATHS: Final = (
-    (re.compile(r"[ \t]*\$\$"), re.compile(r"\$\$[ \t]*$")),
-    (re.compile(r"[ \t]*\\\["), re.compile(r"\\\][ \t]*$")),
-    (re.compile(r"[ \t]*\\begin\{"), re.compile(r"\\end\{[^}]*\}[ \t]*$")),
-)
+_MATH: Final = re.compile(r"[ \t]*(\$\$|\\\[|\\begin\{)")
+_MATH_ENDS: Final = {
+    "$$": re.compile(r"\$\$[ \t]*$"),
+    "\\[": re.compile(r"\\\][ \t]*$"),
+    "\\begin{": re.compile(r"\\end\{[^}]*\}[ \t]*$"),
+}
 _LONGEST_MATH: Final = 60  # lines
 _RENDERED_INFO: Final = ("mermaid", "math", "geojson", "topojson", "stl", "html5")
 """What some reader draws, or runs, instead of showing it."""
@@ -110,7 +111,7 @@ class Shown:
 
 def as_markdown(text: str) -> Shown:
     """Return an answer as Markdown, cut to what can be displayed."""
-    short = shorten(text)
+    short = text if len(text) <= MOST_SHOWN else shorten(text)
     return Shown(sanitise(short), clean(short))
 
 
@@ -162,7 +163,7 @@ def _blocks(lines: list[str]) -> Iterator[str]:
         if opening is not None:
             code, place = _fenced(lines, start + 1, opening)
             yield _apart(lines, start, place, fence(code, opening["info"]))
-        elif (end := _end_of_math(lines, start)) is not None:
+        elif (math := _MATH.match(line)) and (end := _end_of_math(lines, start, math)) is not None:
             place = end
             yield _apart(lines, start, end, fence("\n".join(lines[start:end]), "tex"))
         else:
@@ -191,17 +192,14 @@ def _fenced(lines: list[str], start: int, opening: re.Match[str]) -> tuple[str, 
     return "\n".join(content), len(lines)
 
 
-def _end_of_math(lines: list[str], start: int) -> int | None:
-    """Return where displayed mathematics ends that starts in this line; None where there is none."""
-    for opening, closing in _MATHS:
-        match = opening.match(lines[start])
-        if match is None:
-            continue
-        if closing.search(lines[start], match.end()):
-            return start + 1
-        for place in range(start + 1, min(start + _LONGEST_MATH, len(lines))):
-            if closing.search(lines[place]):
-                return place + 1
+def _end_of_math(lines: list[str], start: int, opening: re.Match[str]) -> int | None:
+    """Return where displayed mathematics ends that opens in this line; None where it does not."""
+    closing = _MATH_ENDS[opening[1]]
+    if closing.search(lines[start], opening.end()):
+        return start + 1
+    for place in range(start + 1, min(start + _LONGEST_MATH, len(lines))):
+        if closing.search(lines[place]):
+            return place + 1
     return None
 
 

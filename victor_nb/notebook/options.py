@@ -1,21 +1,19 @@
-"""The keys of a magic line, each a field of `MagicCall` whose annotation is its row, and the defaults of a notebook."""
+"""The keys of a magic line, each a field of `MagicCall` whose annotation is its row, and the help that lists them."""
 
 from __future__ import annotations
 
 import builtins
 import keyword
-import shlex
 from collections.abc import Mapping  # noqa: TC003 - `rows` evaluates the annotations
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from textwrap import indent
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias, cast, get_args
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias, cast, get_args
 
-from victor_nb.config.request_options import MAPPING, SAMPLES, CallSettings, Kind, Option, rows, word
+from victor_nb.config.request_options import MAPPING, NAME, SAMPLES, CallSettings, Kind, Option, rows, word
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
 Form: TypeAlias = Literal["text", "md", "json", "code", "table"]
 Show: TypeAlias = Literal["answer", "quiet", "none"]
@@ -32,10 +30,6 @@ _PYTHONS: Final = frozenset({"In", "Out", "get_ipython", "exit", "quit", "_", "_
 # --- kinds of values that only a line has ---
 
 
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
 def _read_names(value: object) -> object:
     """Read names that commas separate, or those of a list."""
     if isinstance(value, str):
@@ -47,7 +41,7 @@ def _read_names(value: object) -> object:
 
 
 def _are_names(value: object) -> bool:
-    return isinstance(value, tuple) and all(_is_name(part) for part in cast("tuple[object, ...]", value))
+    return isinstance(value, tuple) and all(NAME.fits(part) for part in cast("tuple[object, ...]", value))
 
 
 def _is_variable(value: object) -> bool:
@@ -74,7 +68,6 @@ def _is_amount(value: object) -> bool:
     return isinstance(value, Decimal) and value.is_finite() and value >= 0
 
 
-NAME: Final = Kind("a name", _is_name, read=lambda value: value.strip() if isinstance(value, str) else value)
 NAMES: Final = Kind("names, with commas between them", _are_names, read=_read_names)
 VARIABLE: Final = Kind("a variable name that hides none of Python's", _is_variable)
 FLAG: Final = Kind("true or false", lambda value: isinstance(value, bool), read=_read_truth, choices=("true", "false"))
@@ -124,8 +117,6 @@ KEYS: Final[Mapping[str, Option]] = {_NAMES.get(name, name): row for name, row i
 FLAGS: Final = frozenset(key for key, row in KEYS.items() if row.kind is FLAG)
 SETTABLE: Final = tuple(key for key, row in KEYS.items() if row.settable)
 """The keys that `%victor set` takes."""
-_ONE_OR_MANY: Final = ("profile", "profiles")
-_LONGEST: Final = 40  # characters of a value where defaults are listed
 _EXAMPLES: Final = """Ask a model. The cell's lines are the prompt; the answer streams in, with its bill under it.
 
     %%victor
@@ -186,75 +177,3 @@ LINE_HELP: Final = """Look after models, money and modes. Only `ask` sends a pro
 
 `%%victor?` says how to ask.
 """
-
-
-def apply(given: Mapping[str, object], defaults: MagicCall) -> MagicCall:
-    """Return the call that a line's values make of the defaults; who is asked is said by one of them alone."""
-    if not given.keys().isdisjoint(("profile", "strategy")):
-        defaults = replace(defaults, profiles=())
-    values: dict[str, Any] = dict(given)
-    for key, name in FIELDS.items():
-        if key in values:
-            values[name] = values.pop(key)
-    return replace(defaults, **values)
-
-
-class Defaults:
-    """The defaults of one notebook.
-
-    Attributes:
-        given: Each by its key, in the order in which they came.
-        call: The same as the call that a bare `%%victor` is.
-        watchers: Called after every change.
-    """
-
-    def __init__(self) -> None:
-        self.given: dict[str, object] = {}
-        self.call = MagicCall()
-        self.watchers: list[Callable[[], object]] = []
-
-    def set(self, given: Mapping[str, object]) -> None:
-        """Take further defaults; one profile takes the place of several, and the other way round."""
-        for key, other in (_ONE_OR_MANY, _ONE_OR_MANY[::-1]):
-            if key in given:
-                self.given.pop(other, None)
-        self.given.update(given)
-        self._changed()
-
-    def reset(self) -> None:
-        """Forget all defaults."""
-        self.given.clear()
-        self._changed()
-
-    @property
-    def profiles(self) -> tuple[str, ...]:
-        """The profiles that a bare `%%victor` asks; empty for the default of the settings."""
-        one = self.call.profile
-        return self.call.profiles or ((one,) if one else ())
-
-    def _changed(self) -> None:
-        self.call = apply(self.given, MagicCall())
-        for watcher in list(self.watchers):
-            watcher()
-
-    def __str__(self) -> str:
-        """Return the defaults as `%victor set` takes them."""
-        return " ".join(f"{key}={_word(value)}" for key, value in self.given.items())
-
-
-def _word(value: object) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, tuple):
-        return ",".join(str(part) for part in cast("tuple[object, ...]", value))
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return shlex.quote(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…")
-
-
-_defaults: Final[WeakKeyDictionary[Any, Defaults]] = WeakKeyDictionary()
-_without_shell: Final = Defaults()
-
-
-def defaults_of(shell: object | None) -> Defaults:
-    """Return the defaults of a notebook's shell; without a shell, those of the process."""
-    return _without_shell if shell is None else _defaults.setdefault(shell, Defaults())

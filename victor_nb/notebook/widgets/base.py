@@ -19,7 +19,6 @@ from IPython.core.getipython import get_ipython
 
 from victor_nb import kernel
 from victor_nb.errors import VictorError
-from victor_nb.notebook.boundary import redacted
 from victor_nb.notebook.display import publisher
 from victor_nb.notebook.widgets.html import LIVE, Content, fallback_style, stylesheet, words
 from victor_nb.notebook.widgets.throttle import throttle
@@ -102,7 +101,7 @@ class VictorWidget(ipw.VBox):
     def show_message(self, message: VictorError | str | None) -> None:
         """Show one line under the controls, an error in red; None removes it."""
         error = isinstance(message, VictorError)
-        line = redacted(self.session, f"{type(message).__name__}: {message}" if error else message or "")
+        line = self.session.redacted(f"{type(message).__name__}: {message}" if error else message or "")
         role, look = ("alert", "victor-bad") if error else ("status", "victor-quiet")
         self.post(self._message, value=f'<div role="{role}">{words(line, look)}</div>' if line else "")
 

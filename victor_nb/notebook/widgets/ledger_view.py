@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import ipywidgets as ipw  # pyright: ignore[reportMissingTypeStubs] - it has none
 from traitlets import Any as AnyTrait
 
-from victor_nb.notebook.boundary import redacted
 from victor_nb.notebook.widgets.base import VictorWidget, column, on_change, on_click, row, with_classes
 from victor_nb.notebook.widgets.html import Content, code, words
 from victor_nb.notebook.widgets.ledger_page import ORDERS, Attempts, RowQuery, Spending, SpendingReader, key
@@ -242,7 +241,7 @@ class LedgerView(VictorWidget):
         return f"{found[0].upper()}{found[1:]}, {ORDERS[self.sort][0]}{held}"
 
     def _attempts(self, now: datetime) -> Attempts:
-        return Attempts(self._rows, now, partial(redacted, self.session))
+        return Attempts(self._rows, now, self.session.redacted)
 
     def fallback(self) -> Content:
         """Return what was spent, the first rows, and the line that shows them."""

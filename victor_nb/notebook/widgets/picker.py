@@ -14,7 +14,7 @@ from traitlets import Tuple, validate
 from victor_nb import kernel
 from victor_nb.errors import ConfigError, VictorError
 from victor_nb.notebook.doctor import ending, key_state, prices, usual_profile
-from victor_nb.notebook.options import defaults_of
+from victor_nb.notebook.grammar import defaults_of
 from victor_nb.notebook.widgets.base import VictorWidget, column, on_change, receive_on_any_thread, row, set_children
 from victor_nb.notebook.widgets.html import Content, code, region, table, words
 from victor_nb.notebook.widgets.throttle import throttle

@@ -18,12 +18,11 @@ from victor_nb.calls.stream import Stream
 from victor_nb.config.request_options import TEXT
 from victor_nb.errors import ConfigError, FanOutError, MagicError, PromptError, VictorError
 from victor_nb.notebook.ask import prepare, start, start_fan_out, start_strategy
-from victor_nb.notebook.boundary import redacted
 from victor_nb.notebook.display import bill, label, replies_summary, run_summary, tail
 from victor_nb.notebook.doctor import usual_profile
-from victor_nb.notebook.grammar import parse
+from victor_nb.notebook.grammar import defaults_of, parse
 from victor_nb.notebook.markdown import clean
-from victor_nb.notebook.options import KEYS, defaults_of
+from victor_nb.notebook.options import KEYS
 from victor_nb.notebook.widgets.base import (
     VictorWidget,
     column,
@@ -154,7 +153,7 @@ class Playground(VictorWidget):
 
     def _show_code(self) -> None:
         self._form.update_fields()
-        self.post(self._code, value=code(redacted(self.session, self.code)))
+        self.post(self._code, value=code(self.session.redacted(self.code)))
         self.refresh_fallback()
 
     def _offer_cell(self) -> None:
@@ -273,7 +272,7 @@ class Playground(VictorWidget):
 
     def fallback(self) -> Content:
         """Return the cell that asks the same, and what the last question brought."""
-        head = Content.line(self.title, "victor-title") + Content.code(redacted(self.session, self.code))
+        head = Content.line(self.title, "victor-title") + Content.code(self.session.redacted(self.code))
         below = self._board.fallback() if self._board is not None else self._answers
         return head + below + (Content.line(self._summary, "victor-quiet") if self._summary else Content())
 
@@ -286,7 +285,7 @@ class Playground(VictorWidget):
         super().close()
 
     def __repr__(self) -> str:
-        return f"Playground({redacted(self.session, str(self._form.prompt.value))[:40]!r})"
+        return f"Playground({self.session.redacted(str(self._form.prompt.value))[:40]!r})"
 
 
 # --- the form ---
@@ -423,7 +422,7 @@ def _growing(name: str, text: str, *, ended: bool = False) -> Content:
 def _complete(session: Session, name: str, outcome: object) -> Content:
     """Return an answer that has arrived, or the error in its place."""
     if not isinstance(outcome, Reply):
-        return _column(name, error=redacted(session, f"{type(outcome).__name__}: {outcome}"))
+        return _column(name, error=session.redacted(f"{type(outcome).__name__}: {outcome}"))
     return _column(name, cut(outcome.content, _MOST, "reply"), bill(outcome))
 
 

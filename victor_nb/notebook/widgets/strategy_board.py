@@ -14,7 +14,6 @@ from IPython.core.getipython import get_ipython
 from victor_nb.errors import ConfigError, VictorError
 from victor_nb.kernel import session_of
 from victor_nb.notebook.ask import Background
-from victor_nb.notebook.boundary import redacted
 from victor_nb.notebook.commands import picture
 from victor_nb.notebook.markdown import clean
 from victor_nb.notebook.widgets.base import VictorWidget, column, on_change, on_click, row
@@ -165,7 +164,7 @@ class StrategyBoard(VictorWidget):
     def _show(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         top = header(snapshot)
-        top = Content(redacted(self.session, top.html), redacted(self.session, top.plain))
+        top = Content(self.session.redacted(top.html), self.session.redacted(top.plain))
         money = cost_table(snapshot, self._savings(snapshot))
         self._live = top + stage_table(snapshot) + latest_text(snapshot) + money
         self.post(self._page, value=self._live.html)
