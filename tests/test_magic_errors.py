@@ -97,7 +97,7 @@ MISTAKES = {
     "%victor panel fast": "Write %victor panel, or %victor panel code.",
     "%victor mode off": "Known: live, simulate, record, replay",
     "%victor mode live": "VICTOR_MODE=simulate in the environment beats this",
-    "%victor set out=x": "Known: cost max_tokens profile profiles show system temperature timeout",
+    "%victor set out=x": "Known: cost max_tokens profile profiles seed show system temperature timeout",
     "%victor ledger many": "such as %victor ledger 20",
     "%victor cost by=colour": "Known: profile model provider strategy",
     "%victor profiles fsat": "Did you mean 'fast'?",
