@@ -165,7 +165,7 @@ class Session:
         self.runtime.set_budget(usd)
 
     def adopt(self, settings: Settings) -> None:
-        """Take these settings as the kernel's, unless it has some already."""
+        """Set the kernel's settings, unless it has some already."""
         self.runtime.adopt(settings)
 
     def use(self, settings: Settings) -> None:
@@ -227,7 +227,7 @@ def session_of(runtime: Runtime) -> Session:
 
 @contextmanager
 def recorded() -> Generator[Session]:
-    """Give this kernel's session, its settings read anew if they have changed, and keep what is raised in `errors`.
+    """Yield this kernel's session, its settings read anew if they have changed, and keep what is raised in `errors`.
 
     Raises:
         VictorError: What went wrong, with no key in its text.

@@ -222,7 +222,7 @@ class Runtime:
     # --- life ---
 
     def adopt(self, settings: Settings) -> None:
-        """Take these settings as the kernel's, unless it has some already."""
+        """Set the kernel's settings, unless it has some already."""
         with self.lock:
             if self._settings is None:
                 self._settings = settings

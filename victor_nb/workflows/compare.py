@@ -277,8 +277,8 @@ async def compare(  # noqa: PLR0913 - each is a choice of its own
         at_once: Runs under way at the same time. More than one is sooner done, but the runs wait for each other.
         seed: What the orders are drawn from.
         pool: Whose profiles are asked; else the kernel's.
-        progress: Whether to show a bar of the runs: None for ten calls or more that take over a second, where somebody
-            watches (a notebook or a terminal; not with CI=true or VICTOR_PROGRESS=off); True at once, for few as well.
+        progress: Whether to show a bar of the runs: None for ten calls or more that take over a second, where a user
+            can watch (a notebook or a terminal, without CI=true and VICTOR_PROGRESS=off); True at once, for few too.
         **options: What every call is sent with (see `CallOptions`).
 
     Returns:

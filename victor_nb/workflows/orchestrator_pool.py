@@ -84,7 +84,7 @@ class OrchestratorPool:
             profiles: Their names.
             n: Samples of each.
             on_error: `keep` puts a failure in the place of its answer; `raise` raises when there is any.
-            progress: Whether to show a bar: None for ten calls or more that take over a second, where somebody watches
+            progress: Whether to show a bar: None for ten calls or more that take over a second, where a user can watch
                 (a notebook or a terminal; not with CI=true or VICTOR_PROGRESS=off); True at once, for few as well.
             **options: See `CallOptions`.
 

@@ -175,11 +175,11 @@ class Clock:
         self._ended: float | None = None
 
     def restart(self) -> None:
-        """Begin."""
+        """Start the clock anew."""
         self._began = time.perf_counter()
 
     def stop(self) -> None:
-        """End."""
+        """Stop the clock."""
         self._ended = time.perf_counter()
 
     @property

@@ -100,7 +100,7 @@ class Bar:
         look: Returns the state of the work, from any thread.
         calls: Calls that it may take.
         progress: True shows the bar from the start and for a single call; None only for ten calls or more, and where
-            somebody watches (not with CI=true or VICTOR_PROGRESS=off); False never. A bar takes a notebook, or a
+            a user can watch (not with CI=true or VICTOR_PROGRESS=off); False never. A bar takes a notebook, or a
             terminal on stderr.
         runtime: Whose work it is.
     """

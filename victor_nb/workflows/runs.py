@@ -265,7 +265,7 @@ def _known(counts: Iterable[int | None]) -> int | None:
 
 
 def _places(stage: StageResult) -> Iterator[Mapping[str, object]]:
-    """Give each reply of a stage its sample, and whether anything of it went on (None: its text does not show it)."""
+    """Yield the sample of each reply of a stage, and whether any of it was kept (None: its text does not show it)."""
     kept = [_words(item) for item in stage.kept]
     within = [any(item in _words(reply.content) for item in kept) for reply in stage.replies]
     whole = not stage.dropped

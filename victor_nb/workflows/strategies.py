@@ -145,7 +145,7 @@ class Strategy:
         Args:
             task: What you want. It may hold any braces: it is put into prompts once, and never looked at again.
             pool: Whose profiles are asked; else the kernel's.
-            progress: Whether to show a bar: None for ten calls or more that take over a second, where somebody watches
+            progress: Whether to show a bar: None for ten calls or more that take over a second, where a user can watch
                 (a notebook or a terminal; not with CI=true or VICTOR_PROGRESS=off); True at once, for few as well.
             **options: What every call is sent with (see `CallOptions`); a stage's own settings beat them.
 
@@ -187,7 +187,7 @@ class Strategy:
     ) -> StrategyJob:
         """Start it without waiting: the handle shows how far it is, with the text as it arrives.
 
-        `StrategyBoard(job)` shows it in a notebook; `job.progress` tells, `job.cancel()` stops, `job.result()` waits.
+        `StrategyBoard(job)` shows it in a notebook; `job.progress` is its state, `cancel()` stops it, `result()` waits.
 
         Args:
             task: What you want.
