@@ -253,16 +253,7 @@ class _Frame(Protocol):
 
 
 def _insert(value: object, name: str | None, number: str | None) -> str:
-    """Return the text that stands for a value.
-
-    Args:
-        value: Any object of the notebook.
-        name: The filter, if there is one.
-        number: What the filter was given in brackets; None where there were none.
-
-    Raises:
-        PromptError: The value has no text of its own, or the filter does not fit; the message starts with a verb.
-    """
+    """Return the text of a value through a filter and its number; what is wrong is an error that begins with a verb."""
     if name is None:
         return _text(value)
     filter_ = FILTERS.get(name)
@@ -274,7 +265,6 @@ def _insert(value: object, name: str | None, number: str | None) -> str:
 
 
 def _is_mapping(value: object) -> TypeGuard[Mapping[object, object]]:
-    """Tell whether a value is a dict or like one."""
     return isinstance(value, Mapping)
 
 
@@ -370,10 +360,6 @@ def _records(value: object) -> tuple[list[str], list[list[object]]]:
     raise PromptError(f"is a {type(value).__name__}, which is no table. Use | repr or | json.")
 
 
-def _md(value: object, _: int | None) -> str:
-    return markdown_table(*_records(value))
-
-
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return a Markdown table; what would break a cell is escaped, and a line break becomes a space."""
     lines = [columns, ["---"] * len(columns), *rows]
@@ -415,7 +401,7 @@ def _simpler(value: object) -> object:
             return simplify(value)
     frame = _frame(value)
     if frame is not None:
-        return json.loads(frame.to_json(orient="records", date_format="iso", force_ascii=False))
+        return json.loads(_json(value))
     holder = cast("Any", value)
     if hasattr(value, "model_dump"):
         return holder.model_dump(mode="json")
@@ -435,26 +421,13 @@ _SIMPLER: Final[tuple[tuple[tuple[type, ...], Callable[[Any], object]], ...]] = 
 )
 
 
-def _repr(value: object, _: int | None) -> str:
-    return repr(value)
-
-
-def _head(value: object, number: int | None) -> str:
-    return _some(value, number or _FEW, "the first")
-
-
-def _sample(value: object, number: int | None) -> str:
-    """Return some rows by chance, the same ones every time: a prompt that changes by itself cannot be replayed."""
-    return _some(value, number or _FEW, "a sample of")
-
-
-def _some(value: object, number: int, which: str) -> str:
-    drawn = which != "the first"
-    frame = _frame(value)
+def _some(value: object, number: int | None, *, drawn: bool) -> str:
+    """Return the first rows, or some by chance, the same ones every time: a changing prompt cannot be replayed."""
+    number, frame = number or _FEW, _frame(value)
     if frame is not None:
         least = min(number, frame.shape[0])
         shown = frame.sample(n=least, random_state=0) if drawn else frame.head(least)
-        return _described(frame, value, shown, which)
+        return _described(frame, value, shown, "a sample of" if drawn else "the first")
     if isinstance(value, (list, tuple)):
         return _json(_pick(cast("Sequence[object]", value), number, drawn=drawn))
     if isinstance(value, (str, Reply)):
@@ -497,12 +470,12 @@ def _type_schema(kind: type) -> object:
 
 
 FILTERS: Final[Mapping[str, Callable[[object, int | None], str]]] = {
-    "md": _md,
+    "md": lambda value, _: markdown_table(*_records(value)),
     "csv": _csv,
     "json": _json,
-    "repr": _repr,
-    "head": _head,
-    "sample": _sample,
+    "repr": lambda value, _: repr(value),
+    "head": lambda value, number: _some(value, number, drawn=False),
+    "sample": lambda value, number: _some(value, number, drawn=True),
     "truncate": _truncate,
     "schema": _schema,
 }
