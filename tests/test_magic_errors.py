@@ -99,7 +99,7 @@ MISTAKES = {
     "%victor mode live": "VICTOR_MODE=simulate in the environment beats this",
     "%victor set out=x": "Known: cost max_tokens profile profiles seed show system temperature timeout",
     "%victor ledger many": "such as %victor ledger 20",
-    "%victor cost by=colour": "Known: profile model provider strategy",
+    "%victor cost by=colour": "Known: profile provider model stage strategy notebook day run_id status mode.",
     "%victor profiles fsat": "Did you mean 'fast'?",
     "%victor chats clear nobody": "%victor chats lists them",
 }

@@ -268,7 +268,7 @@ def ask(session: Session, question: Question, live: LiveAnswer | None, *, watche
         session: The kernel's session.
         question: What to send.
         live: Where the answer is shown, if it is.
-        watched: Whether anybody looks on: an answer that nobody watches is asked for in one piece.
+        watched: Whether the answer is seen while it grows; else it is asked for in one piece.
 
     Raises:
         VictorError: What went wrong. What came until then is shown, and is `session().last`.
@@ -322,7 +322,7 @@ def _asker(session: Session, question: Question) -> AgentOrchestrator | Chat:
         return orchestrator
     chat = Chat(orchestrator)
     if name in session.chats:
-        # One memory, whoever is asked: another profile, or the same one after a change of mode.
+        # One memory for all who are asked under the name: another profile, or the same one after a change of mode.
         chat.history = session.chats[name].history
     session.chats[name] = chat
     return chat

@@ -14,6 +14,7 @@ from victor_nb.notebook.grammar import exclusive, read, split
 from victor_nb.notebook.markdown import clean, frame
 from victor_nb.notebook.options import LINE_HELP, SETTABLE
 from victor_nb.reports import charts
+from victor_nb.reports.summaries import GROUPS
 from victor_nb.values import Reply
 from victor_nb.workflows.fan_out import Replies
 from victor_nb.workflows.runs import StrategyRun
@@ -30,12 +31,48 @@ if TYPE_CHECKING:
     from victor_nb.notebook.markdown import Bundle
 
 
+WIDGETS: Final = ("pick", "panel")
+"""The commands that show a widget."""
+_MOST_ROWS: Final = 1_000  # of `%victor ledger`
 _STRATEGY: Final = "a strategy. Run one first: %%victor strategy=funnel."
 _SOURCES: Final = {
     "replies": "a fan-out. Ask several first: %%victor profiles=fast,local.",
     "calls": _STRATEGY,
     "stages": _STRATEGY,
 }
+
+
+def run(word: str, rest: str, defaults: Defaults, session: Session, names: Mapping[str, object]) -> Bundle:
+    """Carry a command out, and return what it shows.
+
+    Raises:
+        MagicError: There is no such command, or it cannot use what follows it.
+    """
+    if word in SIMPLE:
+        if rest:
+            raise MagicError(f"%victor {word} takes nothing more. Write %victor {word} alone.")
+        return SIMPLE[word](defaults, session)
+    if word in COMPLEX:
+        return COMPLEX[word](split(rest), session)
+    if word == "set":
+        return _set(rest, defaults, session, names)
+    raise _unknown(word)
+
+
+def known() -> tuple[str, ...]:
+    """Return every command, sorted."""
+    return tuple(sorted({*SIMPLE, *COMPLEX, *WIDGETS, "ask", "set"}))
+
+
+def _unknown(word: str) -> MagicError:
+    if "=" in word:
+        return MagicError(f"%victor takes a command first. To ask, write %%victor {word} on a cell's first line.")
+    close = did_you_mean(word, known())
+    hint = f"Did you mean %victor {close}?" if close else f"Known: {' '.join(known())}."
+    return MagicError(f"%victor has no command {word[:40]!r}. {hint}")
+
+
+# --- charts and tables ---
 
 
 def plot_kinds() -> list[str]:
@@ -77,12 +114,8 @@ def _source(session: Session, kind: str) -> object:
     return frame
 
 
-GROUPS: Final = ("profile", "model", "provider", "strategy", "stage", "mode", "status", "notebook", "day")
-"""What `%victor cost by=` takes."""
-
-
 def by(session: Session, group: str) -> Bundle:
-    """Return what this kernel has spent, by a column of the ledger, dearest first."""
+    """Return what this kernel has spent, by a column of the ledger, the highest cost first."""
     groups: dict[str, list[Row]] = {}
     for row in session.ledger.rows():
         name = f"{row.ts:%Y-%m-%d}" if group == "day" else getattr(row, group) or "-"
@@ -139,42 +172,6 @@ def _count(count: int | None) -> str:
     return "" if count is None else f"{count:,}"
 
 
-WIDGETS: Final = ("pick", "panel")
-"""The commands that show a widget."""
-
-_MOST_ROWS: Final = 1_000
-
-
-def run(word: str, rest: str, defaults: Defaults, session: Session, names: Mapping[str, object]) -> Bundle:
-    """Carry a command out, and return what it shows.
-
-    Raises:
-        MagicError: There is no such command, or it cannot use what follows it.
-    """
-    if word in SIMPLE:
-        if rest:
-            raise MagicError(f"%victor {word} takes nothing more. Write %victor {word} alone.")
-        return SIMPLE[word](defaults, session)
-    if word in COMPLEX:
-        return COMPLEX[word](split(rest), session)
-    if word == "set":
-        return _set(rest, defaults, session, names)
-    raise _unknown(word)
-
-
-def known() -> tuple[str, ...]:
-    """Return every command, sorted."""
-    return tuple(sorted({*SIMPLE, *COMPLEX, *WIDGETS, "ask", "set"}))
-
-
-def _unknown(word: str) -> MagicError:
-    if "=" in word:
-        return MagicError(f"%victor takes a command first. To ask, write %%victor {word} on a cell's first line.")
-    close = did_you_mean(word, known())
-    hint = f"Did you mean %victor {close}?" if close else f"Known: {' '.join(known())}."
-    return MagicError(f"%victor has no command {word[:40]!r}. {hint}")
-
-
 # --- commands that take nothing ---
 
 
@@ -203,7 +200,7 @@ def _last(_: Defaults, session: Session) -> Bundle:
 
 
 def _cancel(_: Defaults, session: Session) -> Bundle:
-    """Stop what goes on in the background, whoever started it."""
+    """Stop every call that is under way in this kernel."""
     running = session.cancel()
     return frame([], [], above=f"Stopped {running} call{'s'[: running > 1]}." if running else "Nothing was running.")
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, cast, get_args
 from victor_nb.config.request_options import MAPPING
 from victor_nb.errors import VictorError
 from victor_nb.kernel import session
-from victor_nb.notebook.commands import GROUPS, known, plot_kinds
+from victor_nb.notebook.commands import known, plot_kinds
 from victor_nb.notebook.options import FLAGS, KEYS, SETTABLE, TYPE
+from victor_nb.reports.summaries import GROUPS
 from victor_nb.templates import FILTERS, own
 from victor_nb.values import Mode
 from victor_nb.workflows.strategies import BUILT_IN
@@ -93,7 +94,7 @@ def _values(key: str, typed: str, names: Mapping[str, object]) -> Offer:
 
 
 def _body(typed: str, names: Mapping[str, object]) -> Offer:
-    """Complete a name inside `{{`; elsewhere a prompt is text, and Python has nothing to say."""
+    """Complete a name inside `{{`; elsewhere a prompt is text, and Python offers nothing."""
     place = _INSERT.search(typed)
     if place is None:
         # IPython lets us silence Python only if we have something to offer: what is there already.
@@ -141,7 +142,7 @@ def _profiles() -> tuple[str, ...]:
     try:
         return tuple(session().settings.profiles)
     except VictorError:
-        return ()  # a profiles.yaml that cannot be read is told when the cell runs
+        return ()  # a profiles.yaml that cannot be read is an error of the cell, when it runs
 
 
 def _strategies() -> tuple[str, ...]:

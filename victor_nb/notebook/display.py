@@ -38,6 +38,26 @@ _WINDOW: Final = 240  # characters of its end that are shown from then on
 _GROWTH: Final = 1.2  # how much longer a text must be to be shown whole again
 _ENVELOPE: Final = 110  # bytes of a message beside the text
 
+MODES: Final = {"simulate": "simulated", "replay": "replayed"}
+_REASONS: Final = {"length": "cut at max_tokens", "content_filter": "cut by the provider's filter"}
+
+_MOST_COLUMNS: Final = 6  # answers side by side; more stand in rows
+_BEGINNING: Final = 200  # characters of each answer that stands in a row
+_ROWS: Final = 12  # answers that are shown in rows while they grow
+_MOST_ROWS: Final = 200  # answers in the table that is kept
+_ROWS_EVERY: Final = 0.5  # seconds between two frames of these
+_TAIL: Final = 240  # characters of each answer that are shown while it grows
+_MOST_SHOWN: Final = 20_000  # characters of each answer in the table that is kept
+# `pre`: nothing in it is Markdown, or mathematics, to any reader.
+_TEXT: Final = "white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere;background:none"
+_CELL: Final = f'<td style="text-align:left;vertical-align:top"><pre style="{_TEXT}">{{}}</pre></td>'
+_HEAD: Final = '<th scope="col" style="text-align:left">{}</th>'
+
+_STAGES_EVERY: Final = 0.25  # seconds between two frames; a table of stages changes slowly
+_STAGE_TAIL: Final = 160  # characters of the stage that is running
+_STAGES: Final = ("stage", "profile", "state", "calls", "kept", "list price")
+_VIEW: Final = "application/vnd.jupyter.widget-view+json"
+
 
 class Pace:
     """Decides about one text. Showing all of it again for each of 1,500 pieces would take 9 MB for 9 kB.
@@ -78,10 +98,6 @@ def _allowance(size: int) -> float:
     return min(1_000 + size, 2_300 + 0.45 * size)
 
 
-MODES: Final = {"simulate": "simulated", "replay": "replayed"}
-_REASONS: Final = {"length": "cut at max_tokens", "content_filter": "cut by the provider's filter"}
-
-
 def bill(reply: Reply) -> str:
     """Return the line: `fast · gpt-6-luna · 212 -> 340 tok · USD 0.0002 · 2.1 s`, then what is out of the ordinary.
 
@@ -117,19 +133,32 @@ def publisher(shell: InteractiveShell) -> Callable[[Bundle], None]:
     return publish
 
 
-class LiveAnswer:
-    """One answer in one place: frames of it while it grows, then the last one, which is what the notebook keeps.
+class _Live:
+    """One place of a cell: frames while an answer grows, then the one that the notebook keeps.
 
     Args:
         publish: Shows a frame in place of the one before.
         call: What of the answer is to be seen.
-        watched: Whether anybody looks before it is complete.
+        watched: Whether the cell is seen before the answer is complete.
     """
 
     def __init__(self, publish: Callable[[Bundle], None], call: MagicCall, *, watched: bool) -> None:
         self._publish = publish
         self._call = call
         self._pace = Pace() if watched and call.show == "answer" else None
+        self._due = 0.0
+
+    def _is_due(self, every: float) -> bool:
+        """Tell whether a frame is to be shown now, with so many seconds between two of them."""
+        now = time.monotonic()
+        if self._pace is None or now < self._due:
+            return False
+        self._due = now + every
+        return True
+
+
+class LiveAnswer(_Live):
+    """One answer in one place of a cell."""
 
     def grow(self, text: str) -> None:
         """Show the answer so far, or the end of it, if it is time to."""
@@ -200,36 +229,11 @@ def reply_frame(reply: Reply) -> Bundle:
     return final_frame(as_markdown(reply.content), reply, MagicCall())
 
 
-_MOST_COLUMNS: Final = 6  # answers side by side; more stand in rows
-_SHORT: Final = 200  # characters of each answer that stands in a row
-_ROWS: Final = 12  # answers that are shown in rows while they grow
-_MOST_ROWS: Final = 200  # answers in the table that is kept
-_ROWS_EVERY: Final = 0.5  # seconds between two frames of these
-_TAIL: Final = 240  # characters of each answer that are shown while it grows
-_MOST_SHOWN: Final = 20_000  # characters of each answer in the table that is kept
-# `pre`: nothing in it is Markdown, or mathematics, to any reader.
-_TEXT: Final = "white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere;background:none"
-_CELL: Final = f'<td style="text-align:left;vertical-align:top"><pre style="{_TEXT}">{{}}</pre></td>'
-_HEAD: Final = '<th scope="col" style="text-align:left">{}</th>'
-
-
-class LiveColumns:
-    """The answers of one fan-out in one place.
-
-    Args:
-        publish: Shows a frame in place of the one before.
-        call: What of the answers is to be seen.
-        watched: Whether anybody looks before they are complete.
-    """
-
-    def __init__(self, publish: Callable[[Bundle], None], call: MagicCall, *, watched: bool) -> None:
-        self._publish = publish
-        self._call = call
-        self._pace = Pace() if watched and call.show == "answer" else None
-        self._due = 0.0
+class LiveColumns(_Live):
+    """The answers of one fan-out in one place of a cell."""
 
     def grow(self, fan: FanOut) -> None:
-        """Show the ends of the answers so far, if it is time to; of many, how many have come and what is said now."""
+        """Show the ends of the answers so far, if it is time to; of many, how many have come and some beginnings."""
         if len(fan.lanes) > _MOST_COLUMNS:
             self._grow_in_rows(fan.lanes)
             return
@@ -238,19 +242,19 @@ class LiveColumns:
             return
         heads = [label(lane) for lane in fan.lanes]
         cells = [clean(f"… {text[-_TAIL:]}" if len(text) > _TAIL else text) for text in texts]
-        frame = {"text/html": _table(heads, [cells])}
+        frame = {"text/html": _html_table(heads, [cells])}
         self._publish(frame)
         self._pace.sent(len(json.dumps(frame)))
 
     def _grow_in_rows(self, lanes: Sequence[Lane]) -> None:
-        now = time.monotonic()
-        if self._pace is None or now < self._due:
+        if not self._is_due(_ROWS_EVERY):
             return
-        self._due = now + _ROWS_EVERY
         growing = [lane for lane in lanes if lane.outcome is None]
-        speaking = [(label(lane), _short(lane.text)) for lane in growing if lane.text][:_ROWS]
+        speaking = [(label(lane), _beginning(lane.text)) for lane in growing if lane.text][:_ROWS]
         line = f"{Tally.of(lanes, total=len(lanes))} · {len(growing)} under way"
-        self._publish({"text/html": _said_of_all(line) + (_table(("answer", "so far"), speaking) if speaking else "")})
+        self._publish(
+            {"text/html": _paragraph(line) + (_html_table(("answer", "so far"), speaking) if speaking else "")}
+        )
 
     def end(self, replies: Replies) -> None:
         """Show the table that is to be kept: a column for each answer, of many a row with the beginning of it."""
@@ -260,8 +264,8 @@ class LiveColumns:
             self._end_in_rows(replies)
             return
         heads = [label(entry) for entry in replies.entries]
-        answers = [_said(entry) for entry in replies.entries] if self._call.show == "answer" else None
-        bills = [_billed(entry) for entry in replies.entries]
+        answers = [_outcome(entry) for entry in replies.entries] if self._call.show == "answer" else None
+        bills = [_bill_of(entry) for entry in replies.entries]
         line = replies_summary(replies) if self._call.cost else ""
         rows = [row for row in (answers, bills if self._call.cost else None) if row is not None]
         plain = [
@@ -270,7 +274,7 @@ class LiveColumns:
         ]
         self._publish(
             {
-                "text/html": _table(heads, rows) + (_said_of_all(line) if line else ""),
+                "text/html": _html_table(heads, rows) + (_paragraph(line) if line else ""),
                 "text/plain": "\n\n".join([*plain, *([line] if line else [])]),
             }
         )
@@ -279,7 +283,7 @@ class LiveColumns:
         answered, billed = self._call.show == "answer", bool(self._call.cost)
         heads = ["answer", *(["text"] if answered else []), *(["bill"] if billed else [])]
         rows = [
-            (label(entry), *([_short(_said(entry))] if answered else []), *([_billed(entry)] if billed else []))
+            (label(entry), *([_beginning(_outcome(entry))] if answered else []), *([_bill_of(entry)] if billed else []))
             for entry in replies.entries[:_MOST_ROWS]
         ]
         name = self._call.out or "session().last"
@@ -290,7 +294,7 @@ class LiveColumns:
         plain = [f"[{head}] " + " · ".join(rest) for head, *rest in rows]
         self._publish(
             {
-                "text/html": "".join(map(_said_of_all, lines)) + _table(heads, rows),
+                "text/html": "".join(map(_paragraph, lines)) + _html_table(heads, rows),
                 "text/plain": "\n\n".join([*lines, "\n".join(plain)]),
             }
         )
@@ -304,15 +308,9 @@ def label(lane: Lane | Entry) -> str:
 
 
 def replies_summary(replies: Replies) -> str:
-    """Return the bill of all: tokens, list price, wall and serial seconds, and who failed."""
-    usage, ok, failed = replies.usage, replies.ok, replies.failed
-    parts = [
-        f"{len(ok)} answers",
-        f"{usage.input_tokens:,} -> {usage.output_tokens:,} tok",
-        str(replies.spent),
-        f"{replies.wall:.1f} s wall, {replies.serial:.1f} s serial",
-        *dict.fromkeys(MODES[reply.mode] for reply in ok if reply.mode in MODES),
-    ]
+    """Return the bill of all: tokens, list price, wall and serial seconds, and the profiles that failed."""
+    ok, failed = replies.ok, replies.failed
+    parts = [f"{len(ok)} answers", *_sums(replies, [reply.mode for reply in ok])]
     if failed:
         count = sum(not isinstance(entry.outcome, Reply) for entry in replies.entries)
         names = ", ".join(f"{name} ({type(error).__name__})" for name, error in failed.items())
@@ -320,7 +318,18 @@ def replies_summary(replies: Replies) -> str:
     return " · ".join(parts)
 
 
-def _said(entry: Entry) -> str:
+def _sums(result: Replies | StrategyRun, modes: Iterable[str]) -> list[str]:
+    """Return the tokens, list price and seconds of several calls, and the modes in which nothing was paid."""
+    usage = result.usage
+    return [
+        f"{usage.input_tokens:,} -> {usage.output_tokens:,} tok",
+        str(result.spent),
+        f"{result.wall:.1f} s wall, {result.serial:.1f} s serial",
+        *dict.fromkeys(MODES[mode] for mode in modes if mode in MODES),
+    ]
+
+
+def _outcome(entry: Entry) -> str:
     if not isinstance(entry.outcome, Reply):
         return f"{type(entry.outcome).__name__}: {clean(str(entry.outcome))}"
     text = clean(entry.outcome.content)
@@ -328,59 +337,40 @@ def _said(entry: Entry) -> str:
     return text[:_MOST_SHOWN] + cut
 
 
-def _short(text: str) -> str:
+def _beginning(text: str) -> str:
     """Return the beginning of a text, on one line."""
-    line = " ".join(clean(text[: 4 * _SHORT]).split())
-    return line if len(line) <= _SHORT else f"{line[:_SHORT]}…"
+    line = " ".join(clean(text[: 4 * _BEGINNING]).split())
+    return line if len(line) <= _BEGINNING else f"{line[:_BEGINNING]}…"
 
 
-def _said_of_all(line: str) -> str:
+def _paragraph(line: str) -> str:
     return f"<p>{html.escape(clean(line))}</p>"
 
 
-def _billed(entry: Entry) -> str:
+def _bill_of(entry: Entry) -> str:
     return clean(bill(entry.outcome)) if isinstance(entry.outcome, Reply) else "failed"
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _html_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     top = "".join(_HEAD.format(html.escape(clean(head))) for head in heads)
     body = "".join(f"<tr>{''.join(_CELL.format(html.escape(cell)) for cell in row)}</tr>" for row in rows)
     return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
 
 
-_EVERY: Final = 0.25  # seconds between two frames; a table of stages changes slowly
-_TAIL_staging: Final = 160  # characters of the stage that is running
-_COLUMNS: Final = ("stage", "profile", "state", "calls", "kept", "list price")
-
-
-class LiveStages:
-    """One strategy run in one place of a cell.
-
-    Args:
-        publish: Shows a frame in place of the one before.
-        call: What is to be seen.
-        watched: Whether anybody looks before it is complete.
-    """
-
-    def __init__(self, publish: Callable[[Bundle], None], call: MagicCall, *, watched: bool) -> None:
-        self._publish = publish
-        self._call = call
-        self._watched = watched and call.show == "answer"
-        self._last = 0.0
+class LiveStages(_Live):
+    """The stages of one strategy run in one place of a cell."""
 
     def grow(self, job: StrategyJob) -> None:
         """Show the stages as they stand, if it is time to."""
-        now = time.monotonic()
-        if not self._watched or now - self._last < _EVERY:
+        if not self._is_due(_STAGES_EVERY):
             return
-        self._last = now
         progress = job.progress
         rows = [
             (stage.name, stage.profile, stage.state, f"{stage.done} of {stage.total}", stage.kept, usd(stage.cost))
             for stage in progress.stages
         ]
-        tail = " ".join(progress.text[-_TAIL_staging:].split())
-        self._publish(frame(_COLUMNS, rows, above=str(progress), below=f"… {tail}" if tail else ""))
+        tail = " ".join(progress.text[-_STAGE_TAIL:].split())
+        self._publish(frame(_STAGES, rows, above=str(progress), below=f"… {tail}" if tail else ""))
 
     def end(self, run: StrategyRun) -> None:
         """Show the answer, the stages and the bill, as they are to be kept."""
@@ -404,29 +394,18 @@ class LiveStages:
         plain = [clean(answer), table["text/plain"], clean(line)]
         self._publish(
             {
-                "text/markdown": "\n\n".join(part for part in marked if part),
-                "text/plain": "\n\n".join(part for part in plain if part),
+                "text/markdown": "\n\n".join(filter(None, marked)),
+                "text/plain": "\n\n".join(filter(None, plain)),
             }
         )
 
 
 def run_summary(run: StrategyRun) -> str:
     """Return the bill of a run: `funnel · 13 calls · 5,300 -> 2,100 tok · USD 0.0316 · 8.1 s wall, 21.4 s serial`."""
-    usage = run.usage
-    parts = [
-        run.strategy,
-        f"{run.calls} calls",
-        f"{usage.input_tokens:,} -> {usage.output_tokens:,} tok",
-        str(run.spent),
-        f"{run.wall:.1f} s wall, {run.serial:.1f} s serial",
-        *dict.fromkeys(MODES[row.mode] for row in run.rows if row.mode in MODES),
-    ]
+    parts = [run.strategy, f"{run.calls} calls", *_sums(run, [row.mode for row in run.rows])]
     if not run.complete:
         parts.append(f"not complete: {run.stopped}")
     return " · ".join(parts)
-
-
-_VIEW: Final = "application/vnd.jupyter.widget-view+json"
 
 
 class CellMeter:

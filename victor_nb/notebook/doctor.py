@@ -45,21 +45,21 @@ def usual_profile(session: Session) -> str:
 
 
 def one_profile(session: Session, name: str) -> Bundle:
-    """Return what one profile says.
+    """Return the settings of one profile, its address, key and prices.
 
     Raises:
         ProfileNotFoundError: There is none of that name.
     """
     profile = session.settings.profile(name)
-    said = {key: value for key, value in profile.model_dump(exclude_defaults=True).items() if key != "name"}
+    given = {key: value for key, value in profile.model_dump(exclude_defaults=True).items() if key != "name"}
     into, out = prices(session, profile)
     extra = {"address": session.settings.base_url(profile), "key": key_state(session, profile)}
     priced = {"USD per M in": into, "USD per M out": out}
-    return frame(["profile", profile.name], list({**said, **extra, **priced}.items()))
+    return frame(["profile", profile.name], list({**given, **extra, **priced}.items()))
 
 
 def key_state(session: Session, profile: Profile) -> str:
-    """Say whether a profile's key is set, and which variable it is looked for in."""
+    """Return whether a profile's key is set, and the variable that would hold it."""
     settings = session.settings
     variables = settings.key_variables(profile)
     if settings.api_key(profile) is not None:
@@ -85,7 +85,7 @@ def prices(session: Session, profile: Profile) -> tuple[str, str]:
 
 
 def ending(session: Session, profile: Profile) -> str:
-    """Say that a profile's model comes to its end, with the day where it is known; else nothing."""
+    """Return that a profile's model is or will be retired, with the day where it is known; else an empty text."""
     if day := spec_of(profile.provider).retirement(profile.model):
         verb = "retired" if day < datetime.now(UTC).date() else "retires"
         return f"model {verb} on {day}"

@@ -85,7 +85,7 @@ class Estimate:
 
     @property
     def model(self) -> str:
-        """Who would answer."""
+        """The provider and the model that would answer."""
         return f"{self.profile.provider}: {self.profile.model}"
 
     @property
@@ -192,26 +192,26 @@ def _several(session: Session, estimates: Sequence[Estimate], question: Question
         columns, rows = columns[:-1], [row[:-1] for row in rows]
     calls = sum(each.calls for each in estimates)
     above = f"Dry run, nothing was sent: {calls} calls, {_sum(estimates)} ({session.mode})."
-    below = " · ".join(f"{name}: {said}" for name, said in _beside(session, estimates, question))
+    below = " · ".join(f"{name}: {text}" for name, text in _beside(session, estimates, question))
     return frame(columns, rows, above=above, below=below)
 
 
 def _settings(estimate: Estimate) -> str:
     return " · ".join(
-        f"{name} {said if len(said) <= _LONGEST else said[:_LONGEST] + '…'}" for name, said in estimate.settings
+        f"{name} {text if len(text) <= _LONGEST else text[:_LONGEST] + '…'}" for name, text in estimate.settings
     )
 
 
 def _sum(estimates: Sequence[Estimate]) -> str:
-    """Say what all of it would cost; a part that is not known is named, never taken for nothing."""
+    """Return what all calls would cost; a part that is not known is named, never counted as 0."""
     priced = [each for each in estimates if each.least is not None]
     unknown = [each.profile.name for each in estimates if each.least is None or each.most is None]
     endless = [each.profile.name for each in priced if each.endless and each.most is not None]
     (least, _), (most, _) = add(each.least for each in priced), add(each.most for each in priced)
-    said = [f"{usd(least)} to {usd(most)}" if not endless else f"{usd(least)} and more"] if priced else []
-    said += [f"no limit for {', '.join(endless)} as max_tokens is not set"] if endless else []
-    said += [f"what {', '.join(unknown)} costs is unknown"] if unknown else []
-    return ", ".join(said)
+    text = [f"{usd(least)} to {usd(most)}" if not endless else f"{usd(least)} and more"] if priced else []
+    text += [f"no limit for {', '.join(endless)} as max_tokens is not set"] if endless else []
+    text += [f"what {', '.join(unknown)} costs is unknown"] if unknown else []
+    return ", ".join(text)
 
 
 def _beside(session: Session, estimates: Sequence[Estimate], question: Question) -> list[list[str]]:

@@ -33,7 +33,7 @@ class Transform:
     """An input transformer of IPython: lines in, lines out.
 
     Args:
-        known: Gives the names of all cell magics, so that a misspelt `%%victor` is told from another magic.
+        known: Gives the names of all cell magics, so that a misspelt `%%victor` is not taken for another magic.
     """
 
     has_side_effects = True
@@ -58,7 +58,7 @@ class Transform:
         return _in_code(lines)
 
     def _misspelt(self, name: str) -> str | None:
-        """Say what is wrong with the name of a magic that was meant to be ours."""
+        """Return what is wrong with the name of a cell magic that resembles ours; None where it is another."""
         if name in self._known() or did_you_mean(name.strip().lower(), ["victor"]) is None:
             return None
         return f"%%{name} is no magic. Did you mean %%victor?"
@@ -246,7 +246,7 @@ def _load_magics() -> type[Magics]:
 
 
 def _warm_up() -> None:
-    """Import what the magics and the profiles need; what is wrong with a profile is said when it is asked."""
+    """Import what the magics and the profiles need; a faulty profile is an error of the cell that asks it."""
     from victor_nb.kernel import session  # noqa: PLC0415 - as above
 
     with suppress(VictorError, ImportError):

@@ -82,7 +82,7 @@ def parse(line: str, names: Mapping[str, object], *, defaults: MagicCall | None 
 
 
 def apply(given: Mapping[str, object], defaults: MagicCall) -> MagicCall:
-    """Return the call that a line's values make of the defaults; who is asked is said by one of them alone."""
+    """Return the call that a line's values make of the defaults; a profile or a strategy replaces several profiles."""
     if not given.keys().isdisjoint(("profile", "strategy")):
         defaults = replace(defaults, profiles=())
     values: dict[str, Any] = dict(given)
@@ -167,7 +167,7 @@ def _flag(word: str, rest: Iterator[str]) -> _Item:
         return _Item(key, value)
     if key in FLAGS:
         return _Item(key, _NO_VALUE)
-    # A key that nobody knows is refused for its name, not for a missing value.
+    # An unknown key is refused for its name, not for a missing value.
     value = next(rest, "") if key not in KEYS else _next(rest, word, KEYS[key].example)
     return _Item(key, value)
 

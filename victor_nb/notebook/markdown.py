@@ -116,7 +116,7 @@ def as_markdown(text: str) -> Shown:
 
 
 def shorten(text: str) -> str:
-    """Return a text that can be displayed whole: a longer one is cut, and says so."""
+    """Return a text that can be displayed whole: a longer one is cut, with a note at its end."""
     if len(text) <= MOST_SHOWN:
         return text
     note = f"[The display ends here: {MOST_SHOWN:,} of {len(text):,} characters. The reply has all.]"
