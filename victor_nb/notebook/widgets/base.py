@@ -1,11 +1,6 @@
 """The base class of all widgets, their fallback without a kernel, and typed helpers for ipywidgets.
 
-Private doors of ipykernel that are used here, each with the test that notices when it moves:
-
-- `comm._reply_subshell_for` in `receive_on_any_thread`: else a click waits until the running cell has ended.
-  `tests/browser/test_widgets_in_browser.py::test_when_a_cell_is_running_then_the_panel_answers_and_its_text_becomes_a_cell`
-- `kernel.get_parent("shell")` and its `metadata.cellId` in `_stop_earlier_runs`: which cell shows a widget.
-  `tests/test_widgets.py::test_when_a_cell_runs_again_then_what_it_showed_before_is_suspended`
+The private doors of ipykernel that are used here are listed in CONTRIBUTING.md, each with its test.
 """
 
 from __future__ import annotations
