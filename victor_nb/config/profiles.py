@@ -248,7 +248,7 @@ def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of `profiles.yaml`, for editors."""
     schema = ProfilesFile.model_json_schema()
     for part in schema["$defs"].values():
-        part["description"] = part["description"].partition("\n\n")[0]
+        part["description"] = part.get("description", "").partition("\n\n")[0]  # the docstring's first line
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "victor_nb profiles.yaml"}
 
 
