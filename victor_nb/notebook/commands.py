@@ -23,12 +23,11 @@ from victor_nb.workflows.strategies import BUILT_IN, find_strategy
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from matplotlib.figure import Figure
-
     from victor_nb.accounting.rows import Row
     from victor_nb.kernel import Session
     from victor_nb.notebook.grammar import Defaults
     from victor_nb.notebook.markdown import Bundle
+    from victor_nb.reports.charts import Figure
 
 
 WIDGETS: Final = ("pick", "panel")

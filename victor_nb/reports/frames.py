@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     import pandas as pd
+    from pandas import DataFrame
 
 Dtype: TypeAlias = Literal["text", "count", "money", "seconds", "number", "flag", "moment"]
 """What a column holds: `text` string, `count` Int64, `money` (USD), `seconds` and `number` float64, `flag` boolean,
@@ -40,9 +41,7 @@ _UNBILLED: Final = {"simulate": "simulated", "replay": "replayed"}
 # --- made ---
 
 
-def records_frame(
-    records: Iterable[Mapping[str, object]], columns: Mapping[str, Dtype] | Sequence[str]
-) -> pd.DataFrame:
+def records_frame(records: Iterable[Mapping[str, object]], columns: Mapping[str, Dtype] | Sequence[str]) -> DataFrame:
     """Return rows of plain values as a frame, with the same dtypes whatever the rows hold, also where there are none.
 
     Args:
@@ -77,31 +76,31 @@ def _column(kind: Dtype, cells: Sequence[Any]) -> pd.Series[Any]:
 # --- read ---
 
 
-def need(frame: pd.DataFrame, chart: str, columns: Sequence[str], *, source: str) -> None:
+def need(frame: DataFrame, chart: str, columns: Sequence[str], *, source: str) -> None:
     """Raise ConfigError if a frame lacks columns of a chart; `source` is where a frame that has them comes from."""
     missing = [name for name in columns if name not in frame.columns]
     if missing:
         raise ConfigError(f"The chart {chart!r} needs the columns {', '.join(missing)}. Give it {source}.")
 
 
-def _cells(frame: pd.DataFrame, name: str) -> list[Any]:
+def _cells(frame: DataFrame, name: str) -> list[Any]:
     """Return the cells of a column, None where they are empty or where there is no such column."""
     import pandas as pd
 
     return [None if pd.isna(cell) else cell for cell in frame[name]] if name in frame else [None] * len(frame)
 
 
-def numbers(frame: pd.DataFrame, name: str) -> list[float]:
+def numbers(frame: DataFrame, name: str) -> list[float]:
     """Return a column as floats, NaN where it is unknown."""
     return [math.nan if cell is None else float(cell) for cell in _cells(frame, name)]
 
 
-def words(frame: pd.DataFrame, name: str, *, missing: str = "") -> list[str]:
+def words(frame: DataFrame, name: str, *, missing: str = "") -> list[str]:
     """Return a column as texts, `missing` where it is empty."""
     return [missing if cell is None else str(cell) for cell in _cells(frame, name)]
 
 
-def added(frame: pd.DataFrame, name: str) -> float:
+def added(frame: DataFrame, name: str) -> float:
     """Return the sum of what is known of a column."""
     return sum(known(numbers(frame, name)))
 
@@ -124,7 +123,7 @@ class Money(NamedTuple):
     unpriced: int
 
 
-def money(frame: pd.DataFrame, name: str = "cost") -> Money:
+def money(frame: DataFrame, name: str = "cost") -> Money:
     """Return the sum of a column of costs. A row that counts its own `unpriced` parts adds that many."""
     costs = numbers(frame, name)
     counts = numbers(frame, "unpriced") if name == "cost" else [math.nan] * len(frame)
@@ -136,14 +135,14 @@ def money(frame: pd.DataFrame, name: str = "cost") -> Money:
     return Money(sum(found) if found else math.nan, sum(unpriced))
 
 
-def groups(frame: pd.DataFrame, name: str, *, missing: str) -> Iterator[tuple[str, pd.DataFrame]]:
+def groups(frame: DataFrame, name: str, *, missing: str) -> Iterator[tuple[str, DataFrame]]:
     """Split a frame by the texts of a column, in order of first occurrence."""
     keys = words(frame, name, missing=missing)
     for key in dict.fromkeys(keys):
         yield key, frame[[each == key for each in keys]]
 
 
-def provenance(frame: pd.DataFrame, what: str = "list prices") -> str:
+def provenance(frame: DataFrame, what: str = "list prices") -> str:
     """Describe figures that are not what a provider charged or took, such as `simulated: list prices`; else nothing."""
     modes = {mode for text in words(frame, "mode", missing="live") for mode in text.split()}
     found = [word for mode, word in _UNBILLED.items() if mode in modes]

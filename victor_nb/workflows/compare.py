@@ -25,10 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from decimal import Decimal
 
-    import pandas as pd
-
     from victor_nb.accounting.pricing import Tariff
     from victor_nb.calls.request import CallOptions
+    from victor_nb.reports.frames import DataFrame
     from victor_nb.workflows.checks import Check
     from victor_nb.workflows.engine import Engine
     from victor_nb.workflows.orchestrator_pool import OrchestratorPool
@@ -193,7 +192,7 @@ class Comparison:
         for entry, score in zip(entries, scores(found, len(entries)), strict=True):
             entry.score = score
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self) -> DataFrame:
         """Return what has ended so far as a frame."""
         return records_frame([self._record(entry) for entry in self.entries], COMPARE)
 
@@ -261,7 +260,7 @@ async def compare(  # noqa: PLR0913 - each is a choice of its own
     pool: OrchestratorPool | None = None,
     progress: bool | None = None,
     **options: Unpack[CallOptions],  # pyright: ignore[reportGeneralTypeIssues] - `seed` is the comparison's own
-) -> pd.DataFrame:
+) -> DataFrame:
     """Run strategies on the same tasks.
 
     Args:
@@ -313,7 +312,7 @@ def compare_sync(  # noqa: PLR0913 - each is a choice of its own
     pool: OrchestratorPool | None = None,
     progress: bool | None = None,
     **options: Unpack[CallOptions],  # pyright: ignore[reportGeneralTypeIssues] - `seed` is the comparison's own
-) -> pd.DataFrame:
+) -> DataFrame:
     """Run strategies on the same tasks, and block until all have ended; see `compare`.
 
     Raises:

@@ -22,14 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from decimal import Decimal
 
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from pandas import DataFrame
-
     from victor_nb.calls.call import Call
     from victor_nb.calls.orchestrator import AgentOrchestrator
     from victor_nb.calls.request import CallOptions
     from victor_nb.loop import Job
+    from victor_nb.reports.charts import Axes, Figure
+    from victor_nb.reports.frames import DataFrame
     from victor_nb.runtime import Runtime
 
 

@@ -19,13 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
     from victor_nb.accounting.pricing import Tariff
     from victor_nb.accounting.rows import Row
     from victor_nb.calls.request import CallOptions
+    from victor_nb.reports.charts import Axes, Figure
+    from victor_nb.reports.frames import DataFrame
     from victor_nb.values import Reply
     from victor_nb.workflows.orchestrator_pool import OrchestratorPool
     from victor_nb.workflows.progress import StageState
@@ -161,7 +159,7 @@ class StrategyRun:
         """Seconds that the calls would have taken one after the other, waits for a place aside."""
         return sum(_latencies(self.rows))
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self) -> DataFrame:
         """Return one row for each call, failed ones too: stage, profile, tokens, cost (USD), latency, start (s), ...
 
         A row sums up the attempts of a call: tokens as far as they are known; cost NaN where that of any attempt is
@@ -171,7 +169,7 @@ class StrategyRun:
         records = [{**call, **places.get(call["call_id"], {})} for call in call_records(self.rows)]
         return records_frame(records, RUN)
 
-    def stages_frame(self) -> pd.DataFrame:
+    def stages_frame(self) -> DataFrame:
         """Return one row for each stage: profile, items, tokens, cost (USD, NaN where any is unknown), times (s)."""
         return records_frame([_stage(stage) for stage in self.stages], STAGES)
 

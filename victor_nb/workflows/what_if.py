@@ -19,10 +19,8 @@ from victor_nb.workflows.orchestrator_pool import kernel_pool
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    import pandas as pd
-
     from victor_nb.accounting.pricing import Tariff
-    from victor_nb.reports.frames import Dtype
+    from victor_nb.reports.frames import DataFrame, Dtype
     from victor_nb.workflows.orchestrator_pool import OrchestratorPool
 
 
@@ -82,12 +80,12 @@ _FIELDS: Final = {each.name for each in fields(Row)}
 
 
 def what_if(
-    past: Ledger | pd.DataFrame | Iterable[Row],
+    past: Ledger | DataFrame | Iterable[Row],
     other: Mapping[str, str],
     *,
     by: Literal["profile"] | None = "profile",
     pool: OrchestratorPool | None = None,
-) -> pd.DataFrame:
+) -> DataFrame:
     """Price what was asked again, as if other profiles had been asked.
 
     The tokens stay: another model would have used others, so this is an estimate. The ledger is not changed.
@@ -159,7 +157,7 @@ def _short(record: Mapping[str, Any]) -> dict[str, object]:
 # --- rows of whatever was given ---
 
 
-def _rows(past: Ledger | pd.DataFrame | Iterable[Row]) -> list[Row]:
+def _rows(past: Ledger | DataFrame | Iterable[Row]) -> list[Row]:
     if isinstance(past, Ledger):
         return past.rows()
     if hasattr(past, "to_dict"):
