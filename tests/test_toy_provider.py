@@ -213,9 +213,16 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> list[Entry]:
 
 
 def forget_packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have packages looked for again, and the specs that they bring forgotten after the test."""
+    """Have packages looked for again; the specs that they bring are forgotten after the test."""
     monkeypatch.setattr(specs, "_plugins_read", threading.Event())
-    monkeypatch.setattr(specs, "_specs", dict(specs._specs))
+
+
+@pytest.fixture(autouse=True)
+def specs_are_forgotten() -> Iterator[None]:
+    before = dict(specs.SPECS)
+    yield
+    specs.SPECS.clear()
+    specs.SPECS.update(before)
 
 
 def test_when_a_package_is_installed_then_profiles_may_name_its_provider(

@@ -40,11 +40,6 @@ class ChatRequest:
     seed: int | None = None
     params: Mapping[str, object] = field(default_factory=dict[str, object])
 
-    @property
-    def input_bytes(self) -> int:
-        """UTF-8 bytes of its texts, from which input tokens are estimated."""
-        return sum(len(text.encode()) for text in (self.system or "", *(turn.content for turn in self.messages)))
-
 
 @dataclass(frozen=True, slots=True)
 class Origin:

@@ -159,6 +159,14 @@ def to_usd(amount: Decimal | str | float) -> Decimal:
     return usd
 
 
+def input_bytes(request: ChatRequest) -> int:
+    """Return the UTF-8 bytes of a request's texts, which its input tokens are estimated from."""
+    size = len((request.system or "").encode())
+    for turn in request.messages:
+        size += len(turn.content.encode())
+    return size
+
+
 def worst_case(request: ChatRequest, tariff: Tariff, *, mode: Mode, calibration: Calibration) -> Decimal | None:
     """Return what a request costs at most, in USD: every token of input, and as much output as is allowed.
 
@@ -168,7 +176,7 @@ def worst_case(request: ChatRequest, tariff: Tariff, *, mode: Mode, calibration:
     if rates is None:
         return _ZERO if tariff.allow_unpriced else None
     spec = spec_of(tariff.provider)
-    tokens_in = calibration.at_worst(tariff.model, mode, size=request.input_bytes)
+    tokens_in = calibration.at_worst(tariff.model, mode, size=input_bytes(request))
     tokens_out = (spec.max_output(request) or _ASSUMED_OUTPUT) * spec.answers(request)
     with localcontext(EXACT):
         return (tokens_in * rates.input + tokens_out * rates.output) / 1_000_000

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from victor_nb.money import EXACT, quantise
-from victor_nb.providers.spec import find_spec, known_specs
+from victor_nb.providers.spec import SPECS, find_spec
 from victor_nb.values import Price, Usage
 
 if TYPE_CHECKING:
@@ -182,14 +182,14 @@ class PriceBook:
     def find(self, model: str) -> str | None:
         """Return the first provider that sells a model of this name, the built-in ones first; None if none does."""
         none = _counts(Usage())
-        sellers = [(spec.name, spec.price_id) for spec in known_specs() if spec.price_id is not None]
+        sellers = [(spec.name, spec.price_id) for spec in SPECS.values() if spec.price_id is not None]
         found = (name for name, price_id in sellers if _Asked(price_id, _names(model)).calculate(none) is not None)
         return next(found, None)
 
 
 def _price_id(provider: str) -> str | None:
     """Return a provider's id in the list, by its own name if nothing is known of it; None costs nothing."""
-    spec = find_spec(provider)
+    spec = SPECS.get(provider) or find_spec(provider)
     return provider if spec is None else spec.price_id
 
 

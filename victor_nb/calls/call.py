@@ -32,7 +32,6 @@ from victor_nb.values import ORIGIN, Origin, Reply, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from decimal import Decimal
 
     from tenacity import AsyncRetrying, RetryCallState
 
@@ -156,7 +155,7 @@ class ProfileCall:
         """
         request, self._on_text = self._request, on_text
         self._check_open()
-        hold = self._hold()
+        hold = self._hold() if request.limits else None
         self._task = asyncio.current_task()
         request.running.add(self)
         try:
@@ -171,7 +170,8 @@ class ProfileCall:
         finally:
             request.running.discard(self)
             self._ended = time.perf_counter()
-            hold.settle(Total.of(self._record.rows).exact_cost)
+            if hold is not None:
+                hold.settle(Total.of(self._record.rows).exact_cost)
         return self.reply("ok" if self._attempt and self._attempt.finish_reason else "partial")
 
     def _check_open(self) -> None:
@@ -180,10 +180,7 @@ class ProfileCall:
 
     def _hold(self) -> Hold:
         request, runtime = self._request, self._request.runtime
-        worst: Decimal | None = None
-        if request.limits:
-            tariff = runtime.tariff(request.profile, request.base_url)
-            worst = worst_case(self._chat, tariff, mode=request.mode, calibration=runtime.calibration)
+        worst = worst_case(self._chat, request.tariff, mode=request.mode, calibration=runtime.calibration)
         try:
             return runtime.budget.hold(worst, limits=request.limits, who=request.profile.name)
         except BudgetError as error:
@@ -208,7 +205,7 @@ class ProfileCall:
             notes = (*notes, "tokens estimated: the provider reported none")
         return Reply(
             content=attempt.text if attempt else "",
-            usage=sum(record.usages, Usage()),
+            usage=record.usages[0] if len(record.usages) == 1 else sum(record.usages, Usage()),
             cost=spent.exact_cost,
             billed=spent.exact_billed,
             profile=profile.name,

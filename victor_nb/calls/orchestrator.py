@@ -56,6 +56,7 @@ class AgentOrchestrator:
         self.runtime = runtime
         self._base_url = settings.base_url(profile)
         self._provider = _open(profile, settings, runtime)
+        self._tariff = runtime.tariff(profile, self._base_url)
         places = profile.concurrency or spec_of(profile.provider).concurrency
         self._limiter: AbstractAsyncContextManager[object] = asyncio.Semaphore(places) if places else nullcontext()
         self._running: set[Running] = set()
@@ -134,6 +135,7 @@ class AgentOrchestrator:
             provider=self._provider,
             mode=self.mode,
             base_url=self._base_url,
+            tariff=self._tariff,
             chat=chat,
             stream=stream or self._provider.must_stream(chat),
             retries=self.profile.retries if retries is None else retries,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+from victor_nb.accounting.budget import input_bytes
 from victor_nb.accounting.rows import Row
 from victor_nb.errors import ConnectError
 from victor_nb.providers.spec import spec_of
@@ -169,7 +170,7 @@ class Record:
             notebook=settings.notebook,
             tags=tags,
             host=urlsplit(request.base_url).netloc.rpartition("@")[2],
-            input_bytes=chat.input_bytes,
+            input_bytes=input_bytes(chat),
             prompt=chat.messages[-1].content if settings.log_text else None,
         )
 
@@ -179,7 +180,7 @@ class Record:
             return attempt.usage, "reported" if attempt.finish_reason else "partial"
         if not attempt.pieces:
             return None, None
-        tokens_in = -(-self._request.chat.input_bytes // BYTES_PER_TOKEN)
+        tokens_in = -(-input_bytes(self._request.chat) // BYTES_PER_TOKEN)
         return Usage(tokens_in, estimate_tokens(attempt.text)), "estimated"
 
     def _price(
@@ -192,5 +193,4 @@ class Record:
             return _NOTHING
         if source != "reported" and not spec_of(request.profile.provider).local:
             return _UNKNOWN
-        tariff = request.runtime.tariff(request.profile, request.base_url)
-        return tariff.price(usage or Usage(), model_served=attempt.model_served, reported=attempt.reported_cost)
+        return request.tariff.price(usage or Usage(), model_served=attempt.model_served, reported=attempt.reported_cost)

@@ -19,13 +19,14 @@ from victor_nb.config.request_options import (
     whole,
 )
 from victor_nb.errors import BadRequestError, ConfigError, PromptError
-from victor_nb.providers.spec import spec_of
+from victor_nb.providers.spec import SPECS, spec_of
 from victor_nb.values import ChatRequest, Message, Reply
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from victor_nb.accounting.budget import Limit
+    from victor_nb.accounting.pricing import Tariff
     from victor_nb.config.profiles import Profile
     from victor_nb.providers.base import Provider
     from victor_nb.runtime import Runtime
@@ -105,6 +106,7 @@ class Request:
     provider: Provider
     mode: Mode
     base_url: str
+    tariff: Tariff
     chat: ChatRequest
     stream: bool
     retries: int
@@ -145,14 +147,18 @@ def settle(profile: Profile, options: CallOptions) -> dict[str, Any]:
         BadRequestError: The profile's model takes no such option.
     """
     check_options(options)
-    sent: dict[str, Any] = {name: options.get(name, getattr(profile, name)) for name in SENT}
+    sent: dict[str, Any] = {}
+    for name in SENT:
+        sent[name] = options.get(name, getattr(profile, name))
     sent["params"] = {**profile.params, **(options.get("params") or {})}
     if sent["system"] is not None:
         _check_text("system prompt", sent["system"])
     _check_params(sent["params"])
-    spec = spec_of(profile.provider)
+    spec = SPECS.get(profile.provider) or spec_of(profile.provider)
     for name, value in sent.items():
-        if value is not None and not SENT[name].droppable and not spec.takes(name, value, model=profile.model):
+        if value is None or name not in spec.refuses or SENT[name].droppable:
+            continue
+        if not spec.takes(name, value, model=profile.model):
             raise BadRequestError(
                 f"{profile.name}: {spec.name} takes no {name}. Leave {name}= out, or ask another profile.",
                 profile=profile.name,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, cast, get_args
 
 from victor_nb.config.secret import Redactor, Secret
 from victor_nb.errors import ConfigError, ProfileNotFoundError, did_you_mean
-from victor_nb.providers.spec import known_specs, spec_of
+from victor_nb.providers.spec import SPECS, spec_of
 from victor_nb.values import Mode
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Settings:
         """The name of the profile that is asked when none is named."""
         return self._file.default or "default"
 
-    @property
+    @cached_property
     def budget(self) -> Budgets:
         """The limits of a cell, a notebook and a day, in USD."""
         return self._file.budget
@@ -65,7 +65,7 @@ class Settings:
         """The strategies that the file describes, by name, each a list of stages."""
         return self._file.strategies
 
-    @property
+    @cached_property
     def log_text(self) -> bool:
         """Whether prompts and answers are written to the ledger."""
         return self._file.log_text
@@ -155,7 +155,7 @@ class Settings:
     def redactor(self) -> Redactor:
         """Return a redactor that knows every key of the environment and the .env file."""
         named = set(self._key_names)
-        for spec in known_specs():
+        for spec in SPECS.values():
             named.update(spec.key_variables)
         places = {name: value.reveal() for name, value in self._dotenv.items()} if self._dotenv else {}
         found: list[str] = []
@@ -205,7 +205,7 @@ class Settings:
 
         return user_data_path("victor_nb", appauthor=False) / "ledger.sqlite"
 
-    @property
+    @cached_property
     def notebook(self) -> str | None:
         """The path of this kernel's notebook, where Jupyter or VS Code sets it in the environment."""
         return os.environ.get("JPY_SESSION_NAME") or None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING, Final, cast
 
-from victor_nb.accounting.budget import worst_case
+from victor_nb.accounting.budget import input_bytes, worst_case
 from victor_nb.calls.request import SENT, make_chat
 from victor_nb.money import EXACT, add, usd
 from victor_nb.notebook.markdown import clean, fence, frame, shorten
@@ -61,7 +61,7 @@ class Estimate:
         warm = request.temperature
         tariff, calls = session.runtime.tariff(profile, session.settings.base_url(profile)), question.call.n or 1
         session.calibration.load(profile.model, session.mode)
-        tokens = max(1, session.calibration.expected(profile.model, session.mode, size=request.input_bytes))
+        tokens = max(1, session.calibration.expected(profile.model, session.mode, size=input_bytes(request)))
         short, long = Usage(input_tokens=tokens), Usage(input_tokens=tokens, output_tokens=1_000)
         least, longer = tariff.price(short).cost, tariff.price(long).cost
         most = None

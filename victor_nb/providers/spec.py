@@ -250,14 +250,15 @@ BUILT_IN: Final = (ANTHROPIC, OPENAI, GOOGLE, OLLAMA)
 """In the order in which the seller of a model is looked for."""
 
 
-_specs: Final = {spec.name: spec for spec in BUILT_IN}
+SPECS: Final = {spec.name: spec for spec in BUILT_IN}
+"""The specs that are read already, by name: the built-in ones first. Those of installed packages come when needed."""
 _plugins_read: Final = threading.Event()
 _reading: Final = threading.RLock()  # a plug-in may ask for a spec while it is imported
 
 
 def find_spec(name: str) -> Spec | None:
     """Return the spec of a provider; None if it is neither built in nor of an installed package."""
-    return _specs.get(name) or all_specs().get(name)
+    return SPECS.get(name) or all_specs().get(name)
 
 
 def spec_of(name: str) -> Spec:
@@ -266,15 +267,10 @@ def spec_of(name: str) -> Spec:
     Raises:
         ConfigError: There is none of that name.
     """
-    found = _specs.get(name) or find_spec(name)
+    found = SPECS.get(name) or find_spec(name)
     if found is None:
         raise ConfigError(f"U{unknown_provider(name)[1:]}")
     return found
-
-
-def known_specs() -> list[Spec]:
-    """Return the specs that are read already: the built-in ones first, without looking for packages."""
-    return list(_specs.values())
 
 
 def all_specs() -> Mapping[str, Spec]:
@@ -283,8 +279,8 @@ def all_specs() -> Mapping[str, Spec]:
         if not _plugins_read.is_set():
             _plugins_read.set()
             for spec in _plugins():
-                _specs.setdefault(spec.name, spec)
-    return _specs
+                SPECS.setdefault(spec.name, spec)
+    return SPECS
 
 
 def unknown_provider(name: object) -> str:
@@ -303,12 +299,12 @@ def register(spec: Spec) -> None:
     """
     if any(spec.name == built_in.name for built_in in BUILT_IN):
         raise ConfigError(f"The provider {spec.name!r} is built in. Give yours another name.")
-    _specs[spec.name] = spec
+    SPECS[spec.name] = spec
 
 
 def unregister(name: str) -> None:
     """Remove a provider that was added by `register`."""
-    _specs.pop(name, None)
+    SPECS.pop(name, None)
 
 
 def _plugins() -> Iterator[Spec]:
@@ -324,7 +320,7 @@ def _plugins() -> Iterator[Spec]:
             continue
         if not isinstance(spec, Spec):
             _warn(entry, f"it gives a value of type {type(spec).__name__}, not a Spec")
-        elif spec.name in _specs:
+        elif spec.name in SPECS:
             _warn(entry, f"there is a provider {spec.name!r} already")
         else:
             yield spec
