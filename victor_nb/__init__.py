@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from victor_nb.notebook.widgets.playground import Playground
     from victor_nb.notebook.widgets.strategy_board import StrategyBoard
     from victor_nb.runtime import estimate_cost
-    from victor_nb.values import Message, Reply, Usage
+    from victor_nb.values import Message, Reply, SimulatedAnswer, Usage
     from victor_nb.workflows.checks import Agreement
     from victor_nb.workflows.compare import compare, compare_sync
     from victor_nb.workflows.fan_out import Replies
@@ -48,6 +48,7 @@ __all__ = [
     "Reply",
     "Session",
     "Settings",
+    "SimulatedAnswer",
     "Single",
     "Specialized",
     "Stage",
@@ -84,6 +85,7 @@ _HOMES: Final = {
     "Reply": "victor_nb.values",
     "Session": "victor_nb.kernel",
     "Settings": "victor_nb.config.settings",
+    "SimulatedAnswer": "victor_nb.values",
     "Single": "victor_nb.workflows.strategies",
     "Specialized": "victor_nb.workflows.strategies",
     "Stage": "victor_nb.config.strategies",

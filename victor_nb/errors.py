@@ -33,7 +33,7 @@ VictorWarning (UserWarning)
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -41,6 +41,20 @@ if TYPE_CHECKING:
 
 
 _REASONS_SHOWN = 2
+FOREIGN_FAULTS: Final = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    NameError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
+"""What code of others may end in: an entry point that is imported, a function that answers for the simulator."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:

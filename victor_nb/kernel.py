@@ -12,8 +12,9 @@ from victor_nb.runtime import Runtime, current, reset
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable
     from decimal import Decimal
+    from pathlib import Path
     from weakref import WeakSet
 
     from victor_nb.accounting.budget import Budget, Calibration
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from victor_nb.config.settings import Settings
     from victor_nb.loop import BackgroundLoop
     from victor_nb.runtime import Client
-    from victor_nb.values import Mode, Reply
+    from victor_nb.values import Mode, Question, Reply, SimulatedAnswer
     from victor_nb.wire.transport import Wire
     from victor_nb.workflows.compare import Comparison
     from victor_nb.workflows.fan_out import Replies
@@ -155,6 +156,18 @@ class Session:
             ConfigError: There is no such mode, or the environment fixes another.
         """
         self.runtime.set_mode(mode)
+
+    def simulate_with(self, answers: Path | str | Callable[[Question], str | SimulatedAnswer | None] | None) -> None:
+        """Give simulated calls answers of one's own; those of `VICTOR_ANSWERS` and `simulate:` are looked at next.
+
+        Args:
+            answers: The path of an answers file; or a function, called on the background loop for every attempt, that
+                gives text, a `SimulatedAnswer`, or None for the next source; None takes back what was given before.
+
+        Raises:
+            ConfigError: The file cannot be used; one line names the file, the line and the key.
+        """
+        self.runtime.answers.use(answers)
 
     def set_budget(self, usd: Decimal | str | float | None) -> None:
         """Limit what this kernel may spend in all, from its start, in USD; None lifts the limit.

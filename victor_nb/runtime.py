@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from victor_nb.accounting.budget import Calibration
     from victor_nb.accounting.ledger import Ledger
     from victor_nb.accounting.pricing import PriceBook, Tariff
+    from victor_nb.config.answers import Answers
     from victor_nb.config.profiles import Profile
     from victor_nb.errors import Result
     from victor_nb.values import Mode
@@ -116,6 +117,13 @@ class Runtime:
         from victor_nb.wire.transport import Wire  # noqa: PLC0415 - httpx2 is not needed to import us
 
         return Wire()
+
+    @cached_property
+    def answers(self) -> Answers:
+        """The answers of the user's own that simulate mode gives."""
+        from victor_nb.config.answers import Answers  # noqa: PLC0415 - pydantic is slow to import
+
+        return Answers()
 
     @cached_property
     def ledger(self) -> Ledger:

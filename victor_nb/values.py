@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from dataclasses import dataclass, field, fields
+from dataclasses import KW_ONLY, dataclass, field, fields
+from math import inf
 from operator import add, attrgetter
 from typing import TYPE_CHECKING, Final, Literal
 
+from victor_nb.errors import ConfigError
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from decimal import Decimal
 
 Role = Literal["user", "assistant"]
@@ -42,18 +45,87 @@ class ChatRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """One attempt of a call, as answers of one's own are chosen by it.
+
+    Attributes:
+        stage: The stage of a strategy that asks; None outside of one.
+        sample: Which of the samples of one prompt, from 0.
+        prompt: The last message.
+        system: The system prompt, or "".
+        attempt: Which attempt of the call, from 1.
+    """
+
+    profile: str
+    stage: str | None
+    sample: int
+    prompt: str
+    system: str
+    model: str
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedAnswer:
+    """An answer of one's own, or a failure, which the simulator gives in the provider's protocol.
+
+    Attributes:
+        text: The answer; None: what the simulator writes.
+        status: The HTTP status (400 to 599) of a refusal, which has no text.
+        message: What the refusal says.
+        retry_after: Seconds that the refusal asks to wait.
+        cut: Characters of text after which the connection is lost. A plain answer is lost as a whole; an answer that is
+            not longer is not cut.
+        delay: Seconds before the first token, times `VICTOR_SIM_SPEED`.
+        input_tokens: What the answer reports to have read; None: what the simulator counts.
+        output_tokens: What it reports to have written, thinking included; None: what the simulator counts.
+
+    Raises:
+        ConfigError: A field is out of its range, or does not go with another.
+    """
+
+    text: str | None = None
+    _: KW_ONLY
+    status: int | None = None
+    message: str | None = None
+    retry_after: float | None = None
+    cut: int | None = None
+    delay: float = 0.0
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        fault = next(self._faults(), None)
+        if fault is not None:
+            raise ConfigError(fault)
+
+    def _faults(self) -> Iterator[str]:
+        """Yield what is wrong, each beginning with the name of a field."""
+        if self.status is not None and not 400 <= self.status <= 599:  # noqa: PLR2004 - the errors of HTTP
+            yield f"status takes a number from 400 to 599, not {self.status}"
+        for name in ("retry_after", "cut", "delay", "input_tokens", "output_tokens"):
+            value: float | None = getattr(self, name)
+            if value is not None and not 0 <= value < inf:
+                yield f"{name} takes a number of 0 or more, not {value}"
+        for name in ("text", "cut", "input_tokens", "output_tokens"):
+            if self.status is not None and getattr(self, name) is not None:
+                yield f"{name} does not go with status: a refusal has no answer"
+        for name in ("message", "retry_after"):
+            if self.status is None and getattr(self, name) is not None:
+                yield f"{name} goes with status only, such as status: 429"
+
+
+@dataclass(frozen=True, slots=True)
 class Origin:
     """Which call of the user's an HTTP exchange belongs to.
 
     Attributes:
-        sample: Which of the n samples of one prompt, from 0.
-        attempt: Which attempt of the call, from 1.
+        sample: Which of the samples of one prompt, from 0.
+        answer: The answer of the user's own that the simulator is to give.
     """
 
-    profile: str | None = None
-    stage: str | None = None
     sample: int = 0
-    attempt: int = 1
+    answer: SimulatedAnswer | None = None
 
 
 ORIGIN: Final[ContextVar[Origin]] = ContextVar("victor_nb_origin", default=Origin())  # noqa: B039 - frozen

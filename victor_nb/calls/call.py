@@ -28,7 +28,7 @@ from victor_nb.errors import (
 )
 from victor_nb.money import Total
 from victor_nb.providers.spec import takes_temperature
-from victor_nb.values import ORIGIN, Origin, Reply, Usage
+from victor_nb.values import ORIGIN, Origin, Question, Reply, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from victor_nb.accounting.budget import Hold
     from victor_nb.calls.record import Attempt
     from victor_nb.calls.request import Request
-    from victor_nb.values import ReplyStatus
+    from victor_nb.values import ReplyStatus, SimulatedAnswer
 
 _LONGEST_WAIT: Final = 60.0  # seconds; a provider that asks for more is not waited for
 _FIRST_WAIT: Final = 0.5  # seconds
@@ -263,9 +263,9 @@ class ProfileCall:
 
     async def _exchange(self) -> None:
         """Make one HTTP exchange, one row."""
-        request, profile = self._request, self._request.profile
+        request = self._request
+        ORIGIN.set(Origin(request.sample, self._own_answer() if request.mode == "simulate" else None))
         self._attempt = attempt = self._record.open(self._chat)
-        ORIGIN.set(Origin(profile.name, stage=request.stage, sample=request.sample, attempt=self._record.attempts))
         try:
             async with aclosing(request.provider.send(self._chat, stream=request.stream)) as deltas:
                 async for delta in deltas:
@@ -284,6 +284,24 @@ class ProfileCall:
         finally:
             # Of what has failed, the row is closed already.
             self._record.close(attempt, "ok" if attempt.finish_reason else "partial" if attempt.pieces else "error")
+
+    def _own_answer(self) -> SimulatedAnswer | None:
+        """Return the answer that the user has for a simulated attempt; None where the simulator writes it.
+
+        Raises:
+            ConfigError: The answers cannot be read, or the function that gives them failed.
+        """
+        request, chat = self._request, self._chat
+        question = Question(
+            profile=request.profile.name,
+            stage=request.stage,
+            sample=request.sample,
+            prompt=chat.messages[-1].content,
+            system=chat.system or "",
+            model=chat.model,
+            attempt=self._record.attempts + 1,
+        )
+        return request.runtime.answers.find(question, request.answer_files)
 
     def _hear(self, attempt: Attempt, text: str) -> None:
         if not text:

@@ -52,6 +52,7 @@ class AgentOrchestrator:
             raise ClosedError("This session is closed. Call victor_nb.session() for a new one.")
         self.profile = profile
         self._find = find
+        self._settings = settings
         self.mode: Mode = runtime.mode
         self.runtime = runtime
         self._base_url = settings.base_url(profile)
@@ -147,6 +148,7 @@ class AgentOrchestrator:
             strategy=options.get("strategy"),
             stage=options.get("stage"),
             sample=options.get("sample") or 0,
+            answer_files=self._settings.answer_files,
             running=self._running,
             owner=self,
         )

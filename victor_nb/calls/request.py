@@ -24,6 +24,7 @@ from victor_nb.values import ChatRequest, Message, Reply
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
 
     from victor_nb.accounting.budget import Limit
     from victor_nb.accounting.pricing import Tariff
@@ -118,6 +119,7 @@ class Request:
     strategy: str | None
     stage: str | None
     sample: int
+    answer_files: tuple[Path, ...]
     running: set[Running]
     owner: Owner
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Place = tuple[int | str, ...]
-_LARGEST: Final = 1_000_000  # bytes; a larger file is not a profiles.yaml
+_LARGEST: Final = 1_000_000  # bytes; a larger file is not one of settings
 
 
 class Document:
@@ -24,8 +24,8 @@ class Document:
         self._node = node
 
     @classmethod
-    def read(cls, path: Path) -> Document:
-        """Read one file, whose top must be a mapping.
+    def read(cls, path: Path, *, start: str = "profiles") -> Document:
+        """Read one file, whose top must be a mapping; `start` is the key that it usually begins with.
 
         Raises:
             ConfigError: It cannot be read, is not YAML, is empty, or holds a key twice.
@@ -40,9 +40,9 @@ class Document:
             raise ConfigError(f"{path.name} is not YAML: {' '.join(str(error).split())}") from None
         document = cls(path, content, node)
         if content is None:
-            raise ConfigError(f"{path} is empty. Start it with 'profiles:' and a profile below it.")
+            raise ConfigError(f"{path} is empty. Start it with '{start}:'.")
         if not isinstance(content, dict):
-            raise ConfigError(document.at((), "expected a mapping that starts with 'profiles:'"))
+            raise ConfigError(document.at((), f"expected a mapping that starts with '{start}:'"))
         document._check_keys(node, ())
         return document
 
@@ -101,7 +101,7 @@ def _child(node: yaml.Node | None, part: int | str) -> tuple[yaml.Node, yaml.Nod
 def _text_of(path: Path) -> str:
     try:
         if path.stat().st_size > _LARGEST:
-            raise ConfigError(f"{path} is larger than 1 MB; is it a profiles.yaml?")
+            raise ConfigError(f"{path} is larger than 1 MB; is it the right file?")
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not UTF-8 text. Save it as UTF-8.") from None

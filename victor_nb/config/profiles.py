@@ -29,7 +29,7 @@ from victor_nb.errors import ConfigError
 from victor_nb.providers.spec import BUILT_IN, find_spec, unknown_provider
 
 if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
+    from collections.abc import Callable
 
 
 def _exact(value: object) -> object:
@@ -138,6 +138,7 @@ class ProfilesFile(_Schema):
     budget: Budgets = Budgets()
     ledger: str | None = None
     log_text: bool = False
+    simulate: Annotated[str, Field(min_length=1)] | None = None
     strategies: dict[Name, list[Stage]] = Field(default_factory=dict[Name, list[Stage]])
 
 
@@ -151,7 +152,7 @@ def read_profiles(path: Path) -> ProfilesFile:
     try:
         file = ProfilesFile.model_validate(document.content)
     except ValidationError as error:
-        raise ConfigError(_explain(document, _most_telling(error))) from None
+        raise ConfigError(explain(document, error, _known_words)) from None
     _check_names(document, file)
     _check_strategies(document, file)
     return file
@@ -188,13 +189,7 @@ def make_profile(name: str, spec: dict[str, Any]) -> Profile:
         return Profile.model_validate({"name": name, **spec})
     except ValidationError as error:
         document = Document(Path("Agent.create"), spec, None)
-        raise ConfigError(_explain(document, _most_telling(error))) from None
-
-
-def _most_telling(error: ValidationError) -> ErrorDetails:
-    """Return the error to show: that of a misspelt key before that of a missing one."""
-    found = error.errors(include_url=False)
-    return next((detail for detail in found if detail["type"] in _UNKNOWN_KEY), found[0])
+        raise ConfigError(explain(document, error, _known_words)) from None
 
 
 def _known_words(place: tuple[int | str, ...]) -> list[str]:
@@ -214,14 +209,22 @@ _FACTS: Final = {
 }
 
 
-def _explain(document: Document, detail: ErrorDetails) -> str:
-    """Return what pydantic found first, in one line."""
+def explain(document: Document, error: ValidationError, known: Callable[[tuple[int | str, ...]], list[str]]) -> str:
+    """Return the most telling of what pydantic found, in one line: a misspelt key explains a missing one.
+
+    Args:
+        document: What was checked.
+        error: What is wrong with it.
+        known: Returns the keys that may stand beside the last part of a place.
+    """
+    details = error.errors(include_url=False)
+    detail = next((each for each in details if each["type"] in _UNKNOWN_KEY), details[0])
     place, given, found = detail["loc"], cast("object", detail["input"]), detail["type"]
     if place[-1:] == ("provider",) and found in {"string_type", "unknown_provider"}:
         return document.at(place, unknown_provider(given))
     match found:
         case "extra_forbidden" | "unexpected_keyword_argument":
-            fact = f"unknown key. {near(place[-1], _known_words(place))}"
+            fact = f"unknown key. {near(place[-1], known(place))}"
         case "option":
             fact = detail["msg"]
             if fact.startswith(f"takes {TEXT.words},") and isinstance(given, (int, float)):

@@ -188,6 +188,14 @@ class Settings:
         return _number(os.environ.get("VICTOR_SIM_SPEED", "").strip() or "1")
 
     @property
+    def answer_files(self) -> tuple[Path, ...]:
+        """The files with answers of one's own for simulate mode: `VICTOR_ANSWERS`, then `simulate:`."""
+        named = os.environ.get("VICTOR_ANSWERS", "").strip()
+        given = [Path.cwd() / Path(named).expanduser()] if named else []
+        written = self._file.simulate
+        return (*given, *([self.source.parent / Path(written).expanduser()] if written else []))
+
+    @property
     def watched(self) -> bool:
         """Whether a user can watch a cell while it runs: not with CI=true or VICTOR_PROGRESS=off."""
         quiet = os.environ.get("VICTOR_PROGRESS", "").strip().lower() in {"off", "0", "false", "no"}

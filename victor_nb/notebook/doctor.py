@@ -6,7 +6,7 @@ import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from victor_nb.errors import VictorError
+from victor_nb.errors import ConfigError, VictorError
 from victor_nb.notebook.markdown import frame
 from victor_nb.providers.spec import spec_of
 
@@ -102,7 +102,17 @@ def examine(session: Session) -> Bundle:
     profiles = list(session.settings.profiles.values())
     rows = [_row(session, profile, ping) for profile, ping in zip(profiles, _ping_all(session, profiles), strict=True)]
     below = f"mode {session.mode}: no network was used." if session.mode in _OFFLINE else ""
+    if session.mode == "simulate":
+        below = "\n\n".join((below, *_answers(session)))
     return frame(["profile", "model", "key", "reachable", "USD per M in / out", "advice"], rows, below=below)
+
+
+def _answers(session: Session) -> list[str]:
+    """Return a line for each entry of the answers files that no call of this kernel has used, or what is wrong."""
+    try:
+        return session.runtime.answers.unused(session.settings.answer_files)
+    except ConfigError as error:
+        return [str(error)]
 
 
 def _row(session: Session, profile: Profile, ping: Ping) -> tuple[str, ...]:

@@ -16,7 +16,15 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from victor_nb.errors import ConfigError, ConnectError, NotFoundError, ProviderError, VictorWarning, did_you_mean
+from victor_nb.errors import (
+    FOREIGN_FAULTS,
+    ConfigError,
+    ConnectError,
+    NotFoundError,
+    ProviderError,
+    VictorWarning,
+    did_you_mean,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -30,20 +38,6 @@ _LOCAL_HOST: Final = re.compile(
 )
 _SNAPSHOT: Final = re.compile(r"-(?:latest|\d{8})$")
 """What follows the name of a model where one version of it is meant: claude-sonnet-4-5-20250929."""
-# What the import of a package of others may end in; an entry point that fails must not break the other providers.
-_PLUGIN_FAILURES: Final = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    NameError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-)
 _importing: Final = threading.Lock()
 
 
@@ -315,7 +309,7 @@ def _plugins() -> Iterator[Spec]:
         try:
             found: object = entry.load()
             spec = found if isinstance(found, Spec) else cast("Callable[[], object]", found)()
-        except _PLUGIN_FAILURES as error:
+        except FOREIGN_FAULTS as error:
             _warn(entry, f"{type(error).__name__}: {' '.join(str(error).split())}")
             continue
         if not isinstance(spec, Spec):

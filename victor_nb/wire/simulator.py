@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Final
 import httpx2
 
 from victor_nb.providers.spec import BUILT_IN
-from victor_nb.values import ORIGIN
-from victor_nb.wire.dialects.base import Asked, Call, Event, Json, JsonObject, RefusedError, answer, dumps
+from victor_nb.values import ORIGIN, SimulatedAnswer
+from victor_nb.wire.dialects.base import Call, Event, Json, JsonObject, RefusedError, answer, clean, dumps
+from victor_nb.wire.pace import Pace
 from victor_nb.wire.shapes import write
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from victor_nb.providers.spec import Spec
     from victor_nb.wire.dialects.base import Dialect
-    from victor_nb.wire.pace import Pace
 
 _EXTENSIONS: Final = {"http_version": b"HTTP/1.1"}
 
@@ -27,19 +27,17 @@ _EXTENSIONS: Final = {"http_version": b"HTTP/1.1"}
 class Simulator(httpx2.AsyncBaseTransport):
     """Answers the requests of a provider's clients, plain and streamed.
 
-    The same request gets the same bytes. What a model says is shaped by the prompt and the model's name, and is
-    no model's: whoever shows it says that it is simulated.
+    The same request gets the same bytes: the answer of the user's own that `ORIGIN` carries, else a placeholder in the
+    shape that the prompt asks for. It is no model's, and is shown as simulated.
 
     Args:
         specs: Whose protocols it speaks; a path tells them apart, and none is all that are built in.
         speed: Factor on every wait: 1 is the pace of a model of that kind, 0 answers at once.
-        author: Who writes the text of an answer.
     """
 
-    def __init__(self, *specs: Spec, speed: float = 1.0, author: Callable[[Asked], str] = write) -> None:
+    def __init__(self, *specs: Spec, speed: float = 1.0) -> None:
         self._dialects: list[Dialect] = [spec.load_dialect()() for spec in specs or BUILT_IN]
         self._speed = speed
-        self._author = author
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Answer one request.
@@ -58,14 +56,23 @@ class Simulator(httpx2.AsyncBaseTransport):
             return _json(refused.status, refused.body, call, dialect)
 
     async def _answer(self, call: Call, dialect: Dialect, request: httpx2.Request) -> httpx2.Response:
-        asked = dialect.read(call)
-        answered = answer(replace(asked, seed=f"{asked.seed}/{call.sample}") if call.sample else asked, self._author)
+        given, asked = ORIGIN.get().answer or SimulatedAnswer(), dialect.read(call)
+        if given.status is not None:
+            await _Clock(speed=self._speed, pace=Pace(given.delay, 1), request=request).wait(0)
+            wait = {} if given.retry_after is None else {"retry-after": f"{given.retry_after:g}"}
+            message = given.message or f"A simulated failure with status {given.status}."
+            return _json(given.status, dialect.error(given.status, message, call), call, dialect, **wait)
+        asked = replace(asked, seed=f"{asked.seed}/{call.sample}") if call.sample else asked
+        answered = answer(asked, write(asked) if given.text is None else clean(given.text), given)
         clock = _Clock(speed=self._speed, pace=answered.pace, request=request)
-        if not dialect.streams(call):
+        streams = dialect.streams(call)
+        if not streams and answered.breaks_at is None:
             await clock.wait(answered.text_tokens)
             return _json(200, dialect.plain(answered, call), call, dialect)
-        headers = {"content-type": dialect.stream_type, **dialect.headers(call)}
-        stream = _Stream(dialect.events(answered, call), clock)
+        lost = Event(b"", answered.text_tokens)  # of a plain answer nothing can be read
+        events = dialect.events(answered, call) if streams else iter((lost,))
+        headers = {"content-type": dialect.stream_type if streams else dialect.plain_type, **dialect.headers(call)}
+        stream = _Stream(events, clock, breaks_at=answered.breaks_at)
         return httpx2.Response(200, headers=headers, stream=stream, extensions=_EXTENSIONS)
 
 
@@ -110,16 +117,25 @@ class _Clock:
 
 
 class _Stream(httpx2.AsyncByteStream):
-    """The bytes of a streamed answer, each event when it is due; none once it is closed."""
+    """The bytes of a streamed answer, each event when it is due; none once it is closed.
 
-    def __init__(self, events: Iterator[Event], clock: _Clock) -> None:
-        self._events, self._clock, self._closed = events, clock, False
+    Args:
+        events: The bytes.
+        clock: When they are due.
+        breaks_at: The tokens of text after which the connection is lost; None if it is not.
+    """
+
+    def __init__(self, events: Iterator[Event], clock: _Clock, *, breaks_at: int | None) -> None:
+        self._events, self._clock, self._closed, self._breaks_at = events, clock, False, breaks_at
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for event in self._events:
-            await self._clock.wait(event.tokens)
+            left = event.tokens if self._breaks_at is None else self._breaks_at
+            await self._clock.wait(min(event.tokens, left))
             if self._closed:
                 return
+            if event.tokens > left:
+                raise httpx2.ReadError("the connection was lost, as the simulated answer says")
             yield event.data
 
     async def aclose(self) -> None:
@@ -148,6 +164,6 @@ def _object(body: bytes) -> JsonObject:
     return value if isinstance(value, dict) else {}
 
 
-def _json(status: int, body: JsonObject, call: Call, dialect: Dialect) -> httpx2.Response:
-    headers = {"content-type": dialect.plain_type, **dialect.headers(call)}
+def _json(status: int, body: JsonObject, call: Call, dialect: Dialect, **more: str) -> httpx2.Response:
+    headers = {"content-type": dialect.plain_type, **dialect.headers(call), **more}
     return httpx2.Response(status, headers=headers, content=dumps(body), extensions=_EXTENSIONS)

@@ -29,7 +29,16 @@ _BASE58: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 # From this API version on, sampling parameters are refused, whatever their value.
 _NO_SAMPLING_FROM: Final = "2026-10-21"
 _TOKENS_PER_DELTA: Final = 4
-_ERROR_TYPES: Final = {400: "invalid_request_error", 404: "not_found_error"}
+_ERROR_TYPES: Final = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
 
 
 class Anthropic(Dialect):

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias
 
+from victor_nb.values import SimulatedAnswer
 from victor_nb.wire.pace import Chance, Pace, input_tokens, pace_of, split_tokens
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from victor_nb.values import Message
 
@@ -23,6 +24,7 @@ JsonObject: TypeAlias = dict[str, Json]
 # Seconds since 1970 at the start of 2026, and the seconds of the 300 days over which answers are spread.
 _EPOCH: Final = 1_767_225_600
 _SPREAD: Final = 300 * 24 * 3600
+_NOTHING_GIVEN: Final = SimulatedAnswer()
 
 
 class RefusedError(Exception):
@@ -97,6 +99,8 @@ class Answered:
         thinking_tokens: Tokens that were spent before the text and are not in it.
         cut: Whether it ends because it may not be longer.
         stopped_at: The stop text before which it ends.
+        given: What the user has it report and how it breaks off.
+        breaks_at: The tokens of text after which the connection is lost; None if it is not.
     """
 
     asked: Asked
@@ -105,6 +109,8 @@ class Answered:
     cut: bool = False
     stopped_at: str | None = None
     chance: Chance = field(default_factory=lambda: Chance(""))
+    given: SimulatedAnswer = _NOTHING_GIVEN
+    breaks_at: int | None = None
 
     @cached_property
     def text(self) -> str:
@@ -114,7 +120,8 @@ class Answered:
     @property
     def input_tokens(self) -> int:
         """What the question counts."""
-        return self.asked.input_tokens
+        given = self.given.input_tokens
+        return self.asked.input_tokens if given is None else given
 
     @property
     def text_tokens(self) -> int:
@@ -124,12 +131,14 @@ class Answered:
     @property
     def output_tokens(self) -> int:
         """What text and thinking count together."""
-        return self.text_tokens + self.thinking_tokens
+        given = self.given.output_tokens
+        return self.text_tokens + self.thinking_tokens if given is None else given
 
     @cached_property
     def pace(self) -> Pace:
         """When its tokens come."""
-        return pace_of(self.asked.model, self.chance)
+        pace = pace_of(self.asked.model, self.chance)
+        return replace(pace, ttft=pace.ttft + self.given.delay) if self.given.delay else pace
 
     @cached_property
     def created(self) -> int:
@@ -145,6 +154,8 @@ class Answered:
         """
         start, end = 0, tokens if first is None else first
         while start < len(self.pieces):
+            if self.breaks_at is not None and start < self.breaks_at < end:
+                end = self.breaks_at
             yield min(end, len(self.pieces)), "".join(self.pieces[start:end])
             start, end = end, end + tokens
 
@@ -202,11 +213,13 @@ class Dialect(ABC):
         return RefusedError(status, self.error(status, message, call))
 
 
-def answer(asked: Asked, write: Callable[[Asked], str]) -> Answered:
-    """Let `write` answer, then hold the text to the stops and the limit that the request set."""
+def answer(asked: Asked, text: str, given: SimulatedAnswer = _NOTHING_GIVEN) -> Answered:
+    """Answer with a text, held to the stops and the limit that the request set, and to what the user has given."""
     chance = Chance(asked.seed)
-    text, stopped_at = _stop(write(asked), asked.stops)
-    pieces, thinking = split_tokens(text), _thinking(asked, chance)
+    text, stopped_at = _stop(text, asked.stops)
+    kept = split_tokens(text[: given.cut])
+    pieces = kept if given.cut is None else kept + split_tokens(text[given.cut :])
+    thinking = _thinking(asked, chance) if given.output_tokens is None else 0
     room = len(pieces) if asked.max_tokens is None else max(0, asked.max_tokens - thinking)
     cut = room < len(pieces)
     return Answered(
@@ -216,6 +229,8 @@ def answer(asked: Asked, write: Callable[[Asked], str]) -> Answered:
         cut=cut,
         stopped_at=None if cut else stopped_at,
         chance=chance,
+        given=given,
+        breaks_at=None if given.cut is None or len(kept) >= min(room, len(pieces)) else len(kept),
     )
 
 

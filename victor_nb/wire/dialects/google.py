@@ -29,7 +29,16 @@ if TYPE_CHECKING:
 _PATH: Final = re.compile(r"/models/(?P<model>.+):(?P<verb>generateContent|streamGenerateContent)$")
 _THINKS: Final = re.compile(r"gemini-(?:2\.5|[3-9])(?!.*lite)")
 _TOKENS_PER_CHUNK: Final = 24
-_STATUSES: Final = {400: "INVALID_ARGUMENT", 404: "NOT_FOUND"}
+_STATUSES: Final = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
 
 
 class Google(Dialect):
@@ -142,10 +151,11 @@ def _response(answered: Answered, call: Call, text: str, tokens: int, finish: st
 
 def _usage(answered: Answered, tokens: int) -> JsonObject:
     """Return the usage when `tokens` tokens of text are out. Thinking is counted beside them, not in them."""
+    said = tokens if tokens < answered.text_tokens else answered.output_tokens - answered.thinking_tokens
     usage: JsonObject = {
         "promptTokenCount": answered.input_tokens,
-        "candidatesTokenCount": tokens,
-        "totalTokenCount": answered.input_tokens + tokens + answered.thinking_tokens,
+        "candidatesTokenCount": said,
+        "totalTokenCount": answered.input_tokens + said + answered.thinking_tokens,
         "promptTokensDetails": [{"modality": "TEXT", "tokenCount": answered.input_tokens}],
     }
     return usage | ({"thoughtsTokenCount": answered.thinking_tokens} if answered.thinking_tokens else {})

@@ -34,6 +34,11 @@ _THINKS: Final = re.compile(r"\b(?:o\d|gpt-[5-9])")
 _STRICT: Final = re.compile(r"\b(?:o\d|gpt-5)(?!.*chat)")
 _NO_THINKING: Final = ("none", "minimal")
 _LIMITS: Final = ("max_tokens", "max_completion_tokens")
+_SERVER_ERROR: Final = 500
+_ERRORS: Final = {
+    401: ("invalid_request_error", "invalid_api_key"),
+    429: ("requests", "rate_limit_exceeded"),
+}
 _PADDING: Final = 16  # characters to which a chunk's text is padded, against guessing it from the size
 
 
@@ -107,8 +112,12 @@ class OpenAI(Dialect):
 
     def error(self, status: int, message: str, call: Call) -> JsonObject:
         """Return the body of an error."""
-        del status, call
-        return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None}}
+        del call
+        kind, code = _ERRORS.get(status) or (
+            "server_error" if status >= _SERVER_ERROR else "invalid_request_error",
+            None,
+        )
+        return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
     def blame(self, param: str, code: str, message: str, call: Call) -> RefusedError:
         """Return a refusal that names a parameter."""

@@ -1,0 +1,243 @@
+"""Answers of one's own for simulate mode: from a file, which is data and runs nothing, or from a function.
+
+Sources are asked in this order, and the first answer counts: what `session().simulate_with` was given, the file that
+`VICTOR_ANSWERS` names, the file that `simulate:` in profiles.yaml names. In a file the first entry counts that matches.
+Where none has an answer, the simulator writes a placeholder.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from traceback import extract_tb
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from victor_nb.config.document import Document
+from victor_nb.config.profiles import explain
+from victor_nb.errors import FOREIGN_FAULTS, ConfigError
+from victor_nb.values import Question, SimulatedAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+Answering: TypeAlias = Callable[[Question], "str | SimulatedAnswer | None"]
+
+_ALWAYS: Final = "Give text, or how it fails: status, cut, delay, tokens"
+
+
+class Answers:
+    """The sources of answers, the cache of files that were read, and which of their entries were used."""
+
+    def __init__(self) -> None:
+        self._given: Path | Answering | None = None
+        self._files: dict[Path, AnswerFile] = {}
+        self._lock = threading.Lock()
+
+    def use(self, given: Path | str | Answering | None) -> None:
+        """Ask this source first from now on; None: none but the files that settings name.
+
+        Raises:
+            ConfigError: The file cannot be used.
+        """
+        if isinstance(given, (str, Path)):
+            path = Path.cwd() / Path(given).expanduser()
+            self._read(path)
+            self._given = path
+        elif given is None or callable(given):
+            self._given = given
+        else:
+            raise ConfigError(f"simulate_with takes a path, a function or None, not a {type(given).__name__}.")
+
+    def find(self, question: Question, files: Sequence[Path] = ()) -> SimulatedAnswer | None:
+        """Return the first answer to a question; None where no source has one.
+
+        Args:
+            question: What is asked.
+            files: The files that settings name. One that has changed is read again.
+
+        Raises:
+            ConfigError: A file cannot be used, or the function failed.
+        """
+        if callable(self._given) and (answer := _ask(self._given, question)) is not None:
+            return answer
+        found = (self._read(path).find(question) for path in self._paths(files))
+        return next((answer for answer in found if answer is not None), None)
+
+    def unused(self, files: Sequence[Path] = ()) -> list[str]:
+        """Return a line for each entry of the files that has not answered yet: file, line and what it matches.
+
+        Raises:
+            ConfigError: A file cannot be used.
+        """
+        return [line for path in self._paths(files) for line in self._read(path).unused()]
+
+    def _paths(self, files: Sequence[Path]) -> Iterator[Path]:
+        if isinstance(self._given, Path):
+            yield self._given
+        yield from files
+
+    def _read(self, path: Path) -> AnswerFile:
+        with self._lock:
+            known = self._files.get(path)
+            stamp = _stamp(path)
+            if known is None or known.stamp != stamp:
+                known = self._files[path] = AnswerFile(path, stamp)
+            return known
+
+
+class AnswerFile:
+    """One answers file as it was read, and which of its entries were used."""
+
+    def __init__(self, path: Path, stamp: tuple[int, int]) -> None:
+        self.stamp = stamp
+        self._document = Document.read(path, start="answers")
+        try:
+            self._entries = _Schema.model_validate(self._document.content).answers
+        except ValidationError as error:
+            raise ConfigError(explain(self._document, error, _known_words)) from None
+        self._answers = [self._answer(place, entry) for place, entry in enumerate(self._entries)]
+        self._used: set[int] = set()
+
+    def _answer(self, place: int, entry: _Entry) -> SimulatedAnswer:
+        """Return what an entry gives.
+
+        Raises:
+            ConfigError: It gives nothing, or what does not go together.
+        """
+        given = entry.model_dump(include=_GIVEN, exclude_none=True)
+        if not given:
+            raise ConfigError(self._document.at(("answers", place), f"answers nothing. {_ALWAYS}."))
+        tokens = given.pop("tokens", {})
+        try:
+            return SimulatedAnswer(
+                given.pop("text", None), **given, **{f"{name}_tokens": n for name, n in tokens.items()}
+            )
+        except ConfigError as error:
+            key, _, fact = str(error).partition(" ")
+            where = ("tokens", key.removesuffix("_tokens")) if key.endswith("_tokens") else (key,)
+            raise ConfigError(self._document.at(("answers", place, *where), fact)) from None
+
+    def find(self, question: Question) -> SimulatedAnswer | None:
+        """Return the answer of the first entry that matches a question."""
+        for place, entry in enumerate(self._entries):
+            if entry.matches(question):
+                self._used.add(place)
+                return self._answers[place]
+        return None
+
+    def unused(self) -> list[str]:
+        """Return a line for each entry that has not answered yet."""
+        return [
+            self._document.at(("answers", place), f"not used yet ({entry})")
+            for place, entry in enumerate(self._entries)
+            if place not in self._used
+        ]
+
+
+def _regular(text: str) -> str:
+    try:
+        re.compile(text)
+    except (re.error, RecursionError) as error:
+        raise ValueError(f"is no regular expression: {error}") from None
+    return text
+
+
+_COUNT: Final = Field(ge=0)
+_SECONDS: Final = Field(ge=0, allow_inf_nan=False)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class _Tokens(_Strict):
+    input: Annotated[int, _COUNT] | None = None
+    output: Annotated[int, _COUNT] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_number(cls, value: object) -> object:
+        """Read `tokens: 900` as the output."""
+        return {"output": value} if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class _Entry(_Strict):
+    profile: str | None = None
+    stage: str | None = None
+    sample: Annotated[int, _COUNT] | None = None
+    prompt: str | None = None
+    pattern: Annotated[str, AfterValidator(_regular)] | None = None
+    times: Annotated[int, Field(ge=1)] | None = None
+    text: str | None = None
+    status: int | None = None
+    message: str | None = None
+    retry_after: Annotated[float, _SECONDS] | None = None
+    cut: Annotated[int, _COUNT] | None = None
+    delay: Annotated[float, _SECONDS] | None = None
+    tokens: _Tokens | None = None
+
+    def matches(self, question: Question) -> bool:
+        """Tell whether all that the entry says of a question is true of it."""
+        for name in ("profile", "stage", "sample"):
+            wanted = getattr(self, name)
+            if wanted is not None and wanted != getattr(question, name):
+                return False
+        return (
+            (self.prompt is None or self.prompt in question.prompt)
+            and (self.pattern is None or re.search(self.pattern, question.prompt) is not None)
+            and (self.times is None or question.attempt <= self.times)
+        )
+
+    def __str__(self) -> str:
+        given = self.model_dump(include=_MATCHED, exclude_none=True)
+        return ", ".join(f"{name}: {value}" for name, value in given.items()) or "any question"
+
+
+_MATCHED: Final = {"profile", "stage", "sample", "prompt", "pattern", "times"}
+_GIVEN: Final = {*_Entry.model_fields} - _MATCHED
+
+
+class _Schema(_Strict):
+    answers: list[_Entry]
+
+
+def _known_words(place: tuple[int | str, ...]) -> list[str]:
+    """Return the keys that may stand beside the last part of a place in the file."""
+    model = {1: _Schema, 3: _Entry}.get(len(place), _Tokens)
+    return list(model.model_fields)
+
+
+def _ask(function: Answering, question: Question) -> SimulatedAnswer | None:
+    """Return what a user's function answers.
+
+    Raises:
+        ConfigError: It failed, or gave something else; one line names the function and its line.
+    """
+    name = getattr(function, "__name__", type(function).__name__)
+    try:
+        answer: Any = function(question)
+    except FOREIGN_FAULTS as error:
+        code = getattr(function, "__code__", None)
+        steps = extract_tb(error.__traceback__)
+        lines = [step.lineno for step in steps if code is not None and step.filename == code.co_filename]
+        where = f", line {lines[-1]}" if lines else ""
+        fact = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise ConfigError(f"simulate_with: {name}(){where} failed: {fact}. Mend it; nothing was sent.") from error
+    if isinstance(answer, str):
+        return SimulatedAnswer(answer)
+    if answer is None or isinstance(answer, SimulatedAnswer):
+        return answer
+    kind = type(answer).__name__
+    raise ConfigError(f"simulate_with: {name}() gave a value of type {kind}. Return text, a SimulatedAnswer, or None.")
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return (0, 0)
+    return (status.st_mtime_ns, status.st_size)
