@@ -34,7 +34,7 @@ from workbench import Way, ask, fail, rows, write_profiles
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from victor_nb.values import Question
+    from victor_nb.values import SimulatedQuestion
 
 NAMES = [dialect.name for dialect in DIALECTS]
 PROFILES = {one.name: {"provider": one.name, "model": one.model, "retries": 0} for one in DIALECTS}
@@ -267,9 +267,9 @@ async def test_when_the_mode_is_live_then_no_answers_are_read(monkeypatch: pytes
 
 
 async def test_when_a_function_is_given_then_it_gets_the_question_and_may_pass() -> None:
-    seen: list[Question] = []
+    seen: list[SimulatedQuestion] = []
 
-    def reply(question: Question) -> str | SimulatedAnswer | None:
+    def reply(question: SimulatedQuestion) -> str | SimulatedAnswer | None:
         seen.append(question)
         if "fail" in question.prompt:
             return SimulatedAnswer(status=429, retry_after=0.01) if question.attempt == 1 else "Recovered."
@@ -288,7 +288,7 @@ async def test_when_a_function_is_given_then_it_gets_the_question_and_may_pass()
 
 
 async def test_when_a_function_fails_then_the_error_names_its_line_and_nothing_was_sent(name: str, way: Way) -> None:
-    def broken(question: Question) -> str:
+    def broken(question: SimulatedQuestion) -> str:
         numbers = json.loads("[1]")
         return numbers[question.sample + 1]
 

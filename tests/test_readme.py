@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
+from victor_nb import session
 from victor_nb.config.settings import Settings
 from victor_nb.notebook.commands import known
 from victor_nb.notebook.options import KEYS, LINE_HELP, describe_keys
@@ -22,7 +24,7 @@ def blocks(language: str) -> list[str]:
 
 
 def test_when_the_readme_is_read_then_every_block_has_a_test() -> None:
-    assert [name for name, _ in BLOCKS] == ["", "yaml", "", "python"]
+    assert [name for name, _ in BLOCKS] == ["", "yaml", "", "python", "yaml", "python"]
 
 
 def test_when_the_example_of_a_profile_is_copied_then_it_is_read(tmp_path: Path) -> None:
@@ -41,6 +43,21 @@ def test_when_the_python_is_run_then_it_works(capsys: pytest.CaptureFixture[str]
     assert said.count(" ok ") == 12
     assert "the same calls at premium's prices" in said
     assert "one call to premium" in said
+
+
+@pytest.mark.usefixtures("simulated")
+async def test_when_the_answers_of_ones_own_are_copied_then_they_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    await asyncio.to_thread(Path("answers.yaml").write_text, blocks("yaml")[1], encoding="utf-8")
+    monkeypatch.setenv("VICTOR_ANSWERS", "answers.yaml")
+    fast = session().pool.get_orchestrator("fast")
+    summary = await fast.run("Summarise the year")
+    assert (summary.content[:5], summary.usage.total_tokens) == ("Sales", 1500)
+    assert (await fast.run("x", stage="review")).content == "APPROVED"
+    exec(compile(blocks("python")[1], "README.md", "exec"), {"__name__": "readme"})
+    reply = await fast.run("the quota, please", sample=2)
+    assert (reply.content, reply.attempts) == ("Answer 2 of fast.", 2)
+    assert (await fast.run("x", stage="review")).content == "APPROVED"
+    assert session().runtime.answers.unused(session().settings.answer_files)
 
 
 @pytest.mark.usefixtures("simulated")

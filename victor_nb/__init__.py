@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from victor_nb.notebook.widgets.playground import Playground
     from victor_nb.notebook.widgets.strategy_board import StrategyBoard
     from victor_nb.runtime import estimate_cost
-    from victor_nb.values import Message, Reply, SimulatedAnswer, Usage
+    from victor_nb.values import Message, Reply, SimulatedAnswer, SimulatedQuestion, Usage
     from victor_nb.workflows.checks import Agreement
     from victor_nb.workflows.compare import compare, compare_sync
     from victor_nb.workflows.fan_out import Replies
@@ -49,6 +49,7 @@ __all__ = [
     "Session",
     "Settings",
     "SimulatedAnswer",
+    "SimulatedQuestion",
     "Single",
     "Specialized",
     "Stage",
@@ -86,6 +87,7 @@ _HOMES: Final = {
     "Session": "victor_nb.kernel",
     "Settings": "victor_nb.config.settings",
     "SimulatedAnswer": "victor_nb.values",
+    "SimulatedQuestion": "victor_nb.values",
     "Single": "victor_nb.workflows.strategies",
     "Specialized": "victor_nb.workflows.strategies",
     "Stage": "victor_nb.config.strategies",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from victor_nb.config.settings import Settings
     from victor_nb.loop import BackgroundLoop
     from victor_nb.runtime import Client
-    from victor_nb.values import Mode, Question, Reply, SimulatedAnswer
+    from victor_nb.values import Mode, Reply, SimulatedAnswer, SimulatedQuestion
     from victor_nb.wire.transport import Wire
     from victor_nb.workflows.compare import Comparison
     from victor_nb.workflows.fan_out import Replies
@@ -157,7 +157,9 @@ class Session:
         """
         self.runtime.set_mode(mode)
 
-    def simulate_with(self, answers: Path | str | Callable[[Question], str | SimulatedAnswer | None] | None) -> None:
+    def simulate_with(
+        self, answers: Path | str | Callable[[SimulatedQuestion], str | SimulatedAnswer | None] | None
+    ) -> None:
         """Give simulated calls answers of one's own; those of `VICTOR_ANSWERS` and `simulate:` are looked at next.
 
         Args:

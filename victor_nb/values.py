@@ -45,7 +45,7 @@ class ChatRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class SimulatedQuestion:
     """One attempt of a call, as answers of one's own are chosen by it.
 
     Attributes:

@@ -28,7 +28,7 @@ from victor_nb.errors import (
 )
 from victor_nb.money import Total
 from victor_nb.providers.spec import takes_temperature
-from victor_nb.values import ORIGIN, Origin, Question, Reply, Usage
+from victor_nb.values import ORIGIN, Origin, Reply, SimulatedQuestion, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -292,7 +292,7 @@ class ProfileCall:
             ConfigError: The answers cannot be read, or the function that gives them failed.
         """
         request, chat = self._request, self._chat
-        question = Question(
+        question = SimulatedQuestion(
             profile=request.profile.name,
             stage=request.stage,
             sample=request.sample,

@@ -99,6 +99,7 @@ class Request:
         timeout: Seconds for the whole call, retries and the waits between them included.
         limiter: Where the call waits for a place.
         limits: The budgets that it must fit.
+        answer_files: Where answers of one's own are looked for in simulate mode, in this order.
         running: Where the call stands while it goes on.
     """
 

@@ -19,12 +19,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from victor_nb.config.document import Document
 from victor_nb.config.profiles import explain
 from victor_nb.errors import FOREIGN_FAULTS, ConfigError
-from victor_nb.values import Question, SimulatedAnswer
+from victor_nb.values import SimulatedAnswer, SimulatedQuestion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-Answering: TypeAlias = Callable[[Question], "str | SimulatedAnswer | None"]
+Answering: TypeAlias = Callable[[SimulatedQuestion], "str | SimulatedAnswer | None"]
 
 _ALWAYS: Final = "Give text, or how it fails: status, cut, delay, tokens"
 
@@ -52,7 +52,7 @@ class Answers:
         else:
             raise ConfigError(f"simulate_with takes a path, a function or None, not a {type(given).__name__}.")
 
-    def find(self, question: Question, files: Sequence[Path] = ()) -> SimulatedAnswer | None:
+    def find(self, question: SimulatedQuestion, files: Sequence[Path] = ()) -> SimulatedAnswer | None:
         """Return the first answer to a question; None where no source has one.
 
         Args:
@@ -121,7 +121,7 @@ class AnswerFile:
             where = ("tokens", key.removesuffix("_tokens")) if key.endswith("_tokens") else (key,)
             raise ConfigError(self._document.at(("answers", place, *where), fact)) from None
 
-    def find(self, question: Question) -> SimulatedAnswer | None:
+    def find(self, question: SimulatedQuestion) -> SimulatedAnswer | None:
         """Return the answer of the first entry that matches a question."""
         for place, entry in enumerate(self._entries):
             if entry.matches(question):
@@ -180,7 +180,7 @@ class _Entry(_Strict):
     delay: Annotated[float, _SECONDS] | None = None
     tokens: _Tokens | None = None
 
-    def matches(self, question: Question) -> bool:
+    def matches(self, question: SimulatedQuestion) -> bool:
         """Tell whether all that the entry says of a question is true of it."""
         for name in ("profile", "stage", "sample"):
             wanted = getattr(self, name)
@@ -211,7 +211,7 @@ def _known_words(place: tuple[int | str, ...]) -> list[str]:
     return list(model.model_fields)
 
 
-def _ask(function: Answering, question: Question) -> SimulatedAnswer | None:
+def _ask(function: Answering, question: SimulatedQuestion) -> SimulatedAnswer | None:
     """Return what a user's function answers.
 
     Raises:
