@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from victor_nb.config.secret import Redactor, Secret
+from victor_nb.config.secret import Secret
 from victor_nb.errors import PromptError, SecretError
 from victor_nb.templates import render
 from victor_nb.values import Reply, Usage
@@ -274,10 +274,10 @@ def test_when_a_placeholder_cannot_be_filled_then_it_says_why(prompt: str, told:
 
 def test_when_a_value_holds_a_configured_key_then_nothing_is_sent() -> None:
     key = "canary-0123456789"
-    leaks = Redactor([key]).leaks
+    settings = SimpleNamespace(leaks=lambda text: key in text)
     for names in ({"x": f"my {key}!"}, {"x": {"a": [key]}}, {"x": pd.DataFrame({"k": [key]})}):
         with pytest.raises(SecretError) as caught:
-            render("{{ x }}", names, leaks=leaks)
+            render("{{ x }}", names, leaks=settings.leaks)
         assert key not in str(caught.value)
         assert "line 1" in str(caught.value)
 

@@ -148,7 +148,7 @@ def test_when_a_dotenv_is_beside_the_file_then_its_keys_count_and_the_environmen
     (tmp_path / ".env").write_text("OPENAI_API_KEY=from-the-dotenv-file\n", encoding="utf-8")
     key = Settings().api_key(Settings().profile("fast"))
     assert key == Secret("from-the-dotenv-file")
-    assert Settings().redactor().leaks("x from-the-dotenv-file y")
+    assert Settings().leaks("x from-the-dotenv-file y")
     assert "OPENAI_API_KEY" not in os.environ
     monkeypatch.setenv("OPENAI_API_KEY", "from-the-environment")
     assert Settings().api_key(Settings().profile("fast")) == Secret("from-the-environment")

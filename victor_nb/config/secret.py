@@ -14,7 +14,7 @@ MASK: Final = "[redacted]"
 _KEY_LIKE: Final = re.compile(
     r"\b(?:sk|rk|pk|gsk|xai)-[\w.*\-]{6,}|\bAIza[\w\-]{20,}|(?i:\bbearer\s+)(?!token\b|auth\b|key\b)[\w.~+/=\-]{8,}"
 )
-_SHORTEST_SECRET: Final = 8
+SHORTEST_SECRET: Final = 8  # characters; a shorter value may be a plain word
 
 
 class Secret:
@@ -53,16 +53,9 @@ class Redactor:
     def __init__(self, secrets: Iterable[str]) -> None:
         # The longest first: one key may be the beginning of another.
         known = sorted(set(secrets), key=len, reverse=True)
-        while known and len(known[-1]) < _SHORTEST_SECRET:
+        while known and len(known[-1]) < SHORTEST_SECRET:
             known.pop()
         self._known = tuple(known)
-
-    def leaks(self, text: str) -> bool:
-        """Return whether the text contains a configured key."""
-        for secret in self._known:  # noqa: SIM110 - asked for every prompt
-            if secret in text:
-                return True
-        return False
 
     def clean(self, text: str) -> str:
         """Return the text with every known key and key-like string masked."""

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast, get_args
 
-from victor_nb.config.secret import Redactor, Secret
+from victor_nb.config.secret import SHORTEST_SECRET, Redactor, Secret
 from victor_nb.errors import ConfigError, ProfileNotFoundError, did_you_mean
 from victor_nb.providers.spec import SPECS, spec_of
 from victor_nb.values import Mode
@@ -154,15 +154,26 @@ class Settings:
 
     def redactor(self) -> Redactor:
         """Return a redactor that knows every key of the environment and the .env file."""
+        return Redactor(self._secrets())
+
+    def leaks(self, text: str) -> bool:
+        """Return whether a text contains a key of the environment or the .env file."""
+        for secret in self._secrets():  # noqa: SIM110 - asked for every prompt
+            if secret in text:
+                return True
+        return False
+
+    def _secrets(self) -> list[str]:
         named = set(self._key_names)
         for spec in SPECS.values():
             named.update(spec.key_variables)
         places = {name: value.reveal() for name, value in self._dotenv.items()} if self._dotenv else {}
         found: list[str] = []
         for name, value in (places | os.environ).items():
-            if name in named or (len(value) >= _LONG_ENOUGH and _SECRET_NAME.search(name)):
+            named_so = name in named and len(value) >= SHORTEST_SECRET
+            if named_so or (len(value) >= _LONG_ENOUGH and _SECRET_NAME.search(name)):
                 found.append(value)
-        return Redactor(found)
+        return found
 
     @property
     def mode_forced(self) -> bool:

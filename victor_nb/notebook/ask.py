@@ -227,7 +227,7 @@ def prepare(session: Session, call: MagicCall, typed: str, names: Mapping[str, o
         call = replace(call, profile=settings.profile(call.profile).name)
     if not typed.strip():
         raise PromptError("The prompt is empty. Write it in the lines below %%victor, or after -- in %victor ask.")
-    leaks = settings.redactor().leaks
+    leaks = settings.leaks
     names = names if call.vars is None else call.vars
     plain = call.raw or "{{" not in typed
     rendered = Rendered(typed) if plain else render(typed, names, leaks=leaks)
