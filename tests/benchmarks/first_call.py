@@ -16,7 +16,6 @@ import statistics
 import sys
 import tempfile
 import time
-from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,20 +90,22 @@ def cases(kernels: int, dialects: Sequence[Dialect]) -> Iterator[Case]:
 
 def measure(kernels: Sequence[Case], checkouts: Sequence[Path]) -> None:
     """Ask in fresh kernels of each checkout, and print what failed and how long the others took."""
-    taken: defaultdict[Path, list[float]] = defaultdict(list)
+    taken: list[dict[Path, float]] = []
     with Server(Answer()) as server:
         for number, case in enumerate(kernels):
-            for checkout in checkouts[:: 1 if number % 2 else -1]:  # the second finds the machine's caches warm
+            taken.append({})
+            for checkout in checkouts[:: 1 if number // len(DIALECTS) % 2 else -1]:  # the second finds warm caches
                 seconds, wrong = case.run(checkout, server)
                 if not wrong:
-                    taken[checkout].append(seconds)
-                print(f"{case}: {wrong or f'{seconds:.2f} s'}", flush=True)
-    middles = [statistics.median(taken[checkout] or [0.0]) for checkout in checkouts]
-    for checkout, middle in zip(checkouts, middles, strict=True):
-        failed = len(kernels) - len(taken[checkout])
+                    taken[-1][checkout] = seconds
+                print(f"{case}: {wrong or f'{seconds:.2f} s'} {checkout.name}", flush=True)
+    for checkout in checkouts:
+        found = [seconds[checkout] for seconds in taken if checkout in seconds]
+        failed, middle = len(kernels) - len(found), statistics.median(found or [0.0])
         print(f"{checkout}: {failed} of {len(kernels)} failed, median of the others {middle:.2f} s")
-    if len(middles) > 1 and all(middles):
-        print(f"ratio {middles[0] / middles[1]:.2f}")
+    pairs = [tuple(seconds[checkout] for checkout in checkouts) for seconds in taken if len(seconds) == len(checkouts)]
+    if len(checkouts) > 1 and pairs:
+        print(f"median ratio of {len(pairs)} pairs: {statistics.median(ours / theirs for ours, theirs in pairs):.2f}")
 
 
 def main() -> None:
