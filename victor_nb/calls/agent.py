@@ -76,7 +76,7 @@ class Agent:
         container: Owner | Runtime | None = None,
         **options: Unpack[AgentOptions],
     ) -> Agent:
-        """Make an agent, blocking; `create` says the rest."""
+        """Make an agent, blocking; see `create`."""
         runtime = runtime_of(container)
         made = _profile(runtime, profile, provider, model, dict(options))
         return cls(AgentOrchestrator(made, settings=runtime.settings, runtime=runtime))
@@ -142,16 +142,16 @@ class Chat:
         self.history: list[Message] = []
 
     async def run(self, prompt: str | Reply, **options: Unpack[CallOptions]) -> Reply:
-        """Ask with all that was said before, and remember the answer."""
+        """Ask with the conversation so far, and remember the answer."""
         reply = await self._orchestrator.run(prompt, **self._with_history(options))
         return self.remember(prompt, reply)
 
     def run_sync(self, prompt: str | Reply, **options: Unpack[CallOptions]) -> Reply:
-        """Ask with all that was said before, blocking, and remember the answer."""
+        """Ask with the conversation so far, blocking, and remember the answer."""
         return self.remember(prompt, self._orchestrator.run_sync(prompt, **self._with_history(options)))
 
     def stream(self, prompt: str | Reply, **options: Unpack[CallOptions]) -> Stream:
-        """Ask with all that was said before, get the text as it arrives, and remember the answer if it is complete."""
+        """Ask with the conversation so far, get the text as it arrives, and remember the answer if it is complete."""
         keep = partial(self.remember, prompt)
         return self._orchestrator.stream(prompt, on_reply=keep, **self._with_history(options))
 
@@ -186,5 +186,5 @@ def _profile(
         return found
     from victor_nb.config.profiles import make_profile  # noqa: PLC0415 - as above
 
-    said = found.model_dump(exclude_unset=True) | options
-    return make_profile(said.pop("name"), said)
+    given = found.model_dump(exclude_unset=True) | options
+    return make_profile(given.pop("name"), given)

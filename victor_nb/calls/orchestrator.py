@@ -63,7 +63,7 @@ class AgentOrchestrator:
         self._running: set[Running] = set()
         self.closed = False
         runtime.clients.add(self)
-        # A client that nobody closed is closed when nobody can reach it any more.
+        # A client that was not closed is closed when it is collected as garbage.
         weakref.finalize(self, _abandon, runtime.loop, self._provider).atexit = False
 
     async def run(self, prompt: str | Reply, **options: Unpack[CallOptions]) -> Reply:
@@ -79,7 +79,7 @@ class AgentOrchestrator:
         return await self.runtime.loop.call(self.call(prompt, options, stream=False).run_outermost)
 
     def run_sync(self, prompt: str | Reply, **options: Unpack[CallOptions]) -> Reply:
-        """Ask, and block until the whole answer is there; `run` says the rest.
+        """Ask, and block until the whole answer is there; see `run`.
 
         Raises:
             VictorInterrupted: Stop was pressed; the call was cancelled.
@@ -93,7 +93,7 @@ class AgentOrchestrator:
         on_reply: Callable[[Reply], object] | None = None,
         **options: Unpack[CallOptions],
     ) -> Stream:
-        """Ask, and get the text as it arrives; `run` says the rest.
+        """Ask, and get the text as it arrives; see `run`.
 
         Args:
             prompt: What to ask, sent as it is.

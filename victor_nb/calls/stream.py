@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from victor_nb.errors import PartialAnswerError, VictorError, VictorInterrupted
@@ -12,7 +13,7 @@ from victor_nb.loop import awake
 from victor_nb.values import Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from victor_nb.calls.call import Call
     from victor_nb.loop import Job
@@ -30,48 +31,34 @@ class Stream:
     """
 
     def __init__(self, call: Call, *, on_reply: Callable[[Reply], object] | None = None) -> None:
-        self._pieces: list[str] = []
+        self._call = call
         self._on_reply = on_reply
-        self._changed = threading.Condition()
-        self._waiters: list[_Waiter] = []
-        self._ended = False
         self._cancelled = False
-        self.call = call
-        call.on_text = self._hear
+        self._feed = _Feed()
+        call.on_text = self._feed.hear
         self._job: Job[Reply] = call.runtime.loop.start(self._run)
 
     async def _run(self) -> Reply:
         try:
-            reply = await self.call.run_outermost()
+            reply = await self._call.run_outermost()
             if self._on_reply is not None:
                 self._on_reply(reply)
             return reply
         finally:
-            self._ended = True
-            self._wake()
-
-    def _hear(self, piece: str) -> None:
-        self._pieces.append(piece)
-        self._wake()
-
-    def _wake(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
-            waiters = list(self._waiters)
-        for waiter in waiters:
-            waiter.wake()
+            self._feed.ended = True
+            self._feed.wake()
 
     @property
     def text(self) -> str:
         """The text so far."""
-        return "".join(self._pieces)
+        return "".join(self._feed.pieces)
 
     def done(self) -> bool:
-        """Tell whether the answer has ended, well or not."""
+        """Return whether the answer has ended, well or not."""
         return self._job.done()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait at most `timeout` seconds for the end of the answer; tell whether it came."""
+        """Wait at most `timeout` seconds for the end of the answer; return whether it came."""
         return self._job.wait(timeout)
 
     def cancel(self) -> None:
@@ -107,7 +94,7 @@ class Stream:
         try:
             return self._job.result()
         except asyncio.CancelledError:
-            return self.reply  # somebody stopped it: what had come is what there is
+            return self.reply  # it was cancelled from elsewhere: what had come is the reply
         except KeyboardInterrupt:
             raise self.interrupted() from None
 
@@ -120,61 +107,72 @@ class Stream:
         return VictorInterrupted(f"stopped {reply.profile}; {kept}.", reply)
 
     def _interrupted(self) -> Reply:
-        """Return what had come, and keep it as `session().last`; a call that has yet to close its socket has not."""
-        self.call.runtime.last = reply = self.call.reply("interrupted")
+        """Return what had come, and keep it as `session().last`: the call may not have closed its socket yet."""
+        self._call.runtime.last = reply = self._call.reply("interrupted")
         return reply
 
     def __iter__(self) -> Iterator[str]:
-        taken = 0
+        feed, taken = self._feed, 0
         try:
             while True:
-                with self._changed:
+                with feed.changed:
                     # In short waits, so that an interrupt is never missed.
-                    while not self._has(taken):
-                        self._changed.wait(_TICK)
-                if taken == len(self._pieces):
+                    while not feed.ended and len(feed.pieces) == taken:
+                        feed.changed.wait(_TICK)
+                if taken == len(feed.pieces):
                     break
-                yield self._pieces[taken]
+                yield feed.pieces[taken]
                 taken += 1
         except KeyboardInterrupt:
             raise self.interrupted() from None
         except GeneratorExit:
             self.cancel()
             raise
-        self.check()
+        self._check()
 
-    def __aiter__(self) -> _Pieces:
-        return _Pieces(self)
+    def __aiter__(self) -> AsyncIterator[str]:
+        return _Pieces(self._feed, self.cancel, self._check)
 
-    def check(self) -> None:
-        """Wait for the job that has ended to say so, and raise what went wrong."""
+    def _check(self) -> None:
+        """Wait until the job has ended, which is a moment after its feed, and raise what went wrong."""
         self._job.wait()
         error = self._job.error
         if error is not None and not (self._cancelled and isinstance(error, asyncio.CancelledError)):
             raise error
 
+
+@dataclass(slots=True, eq=False)
+class _Feed:
+    """The pieces of an answer as they arrive, for readers in any thread and on any event loop."""
+
+    pieces: list[str] = field(default_factory=list[str])
+    ended: bool = False
+    changed: threading.Condition = field(default_factory=threading.Condition)
+    _waiters: list[_Waiter] = field(default_factory=list["_Waiter"])
+
+    def hear(self, piece: str) -> None:
+        """Append a piece, and wake all who wait."""
+        self.pieces.append(piece)
+        self.wake()
+
+    def wake(self) -> None:
+        """Wake all who wait."""
+        with self.changed:
+            self.changed.notify_all()
+            waiters = list(self._waiters)
+        for waiter in waiters:
+            waiter.wake()
+
     def attach(self, waiter: _Waiter) -> None:
         """Wake a waiter whenever something changes."""
-        with self._changed:
+        with self.changed:
             self._waiters.append(waiter)
 
     def detach(self, waiter: _Waiter) -> None:
         """Wake it no longer."""
-        with self._changed:
+        with self.changed:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
-
-    def piece(self, index: int) -> str | None:
-        """Return one piece, or None while there is none of that number."""
-        return self._pieces[index] if index < len(self._pieces) else None
-
-    def _has(self, taken: int) -> bool:
-        return self._ended or len(self._pieces) > taken
-
-    @property
-    def ended(self) -> bool:
-        """Whether no further piece will come."""
-        return self._ended
 
 
 class _Waiter:
@@ -193,24 +191,26 @@ class _Waiter:
 class _Pieces:
     """One loop over a stream, on the caller's own event loop. Dropped half-way, it stops the stream."""
 
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
+    def __init__(self, feed: _Feed, cancel: Callable[[], None], check: Callable[[], None]) -> None:
+        self._feed = feed
+        self._cancel = cancel
+        self._check = check
         self._taken = 0
         self._waiter = _Waiter()
-        stream.attach(self._waiter)
+        feed.attach(self._waiter)
 
     def __aiter__(self) -> _Pieces:
         return self
 
     async def __anext__(self) -> str:
+        feed = self._feed
         while True:
-            piece = self._stream.piece(self._taken)
-            if piece is not None:
+            if len(feed.pieces) > self._taken:
                 self._taken += 1
-                return piece
-            if self._stream.ended:
-                self._stream.detach(self._waiter)
-                self._stream.check()
+                return feed.pieces[self._taken - 1]
+            if feed.ended:
+                feed.detach(self._waiter)
+                self._check()
                 raise StopAsyncIteration
             await self._wait()
 
@@ -220,16 +220,16 @@ class _Pieces:
                 await self._waiter.event.wait()
         except asyncio.CancelledError:
             # Stop, in an awaiting cell: the socket is closed and the row written before the cell ends.
-            self._stream.cancel()
+            self._cancel()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_GRACE):
-                    while not self._stream.ended:
+                    while not self._feed.ended:
                         self._waiter.event.clear()
                         await self._waiter.event.wait()
             raise
         self._waiter.event.clear()
 
     def __del__(self) -> None:
-        if not self._stream.ended:
-            self._stream.cancel()
-        self._stream.detach(self._waiter)
+        if not self._feed.ended:
+            self._cancel()
+        self._feed.detach(self._waiter)
