@@ -182,7 +182,7 @@ def test_when_there_are_no_rows_then_the_summary_has_its_columns_and_dtypes() ->
 def test_when_the_group_is_unknown_then_the_error_says_what_there_is() -> None:
     with pytest.raises(ConfigError, match="Did you mean 'profile'"):
         summary(frame(), "profiles")  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="Use one of: profile, provider"):
+    with pytest.raises(ConfigError, match="Known: profile, provider"):
         summary(frame(), "xyz")  # type: ignore[arg-type]
 
 

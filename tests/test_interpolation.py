@@ -231,7 +231,10 @@ def test_when_a_backslash_stands_before_what_is_no_placeholder_then_it_stays() -
         ("{{ nums[1:2] }}", "cannot be inserted"),
         ("{{ nums | head(1) | json }}", "one | filter"),
         ("{{{ nums }}}", "cannot be inserted"),
-        ("{{ nums | upper }}", "names an unknown filter 'upper'. Known: md csv json repr head sample truncate schema."),
+        (
+            "{{ nums | upper }}",
+            "names an unknown filter 'upper'. Known: md, csv, json, repr, head, sample, truncate, schema.",
+        ),
         ("{{ nums | jsn }}", "Did you mean 'json'?"),
         ("{{ nums | json(3) }}", "gives a number to json"),
         ("{{ nums | head(0) }}", "needs a number of 1 or more, such as | head(20)"),

@@ -228,7 +228,7 @@ def test_when_a_chart_is_added_by_one_function_then_it_is_drawn_offered_and_sugg
     assert "heads" in str(shell.fail("%victor plot xyz"))
     with pytest.raises(ConfigError, match="Did you mean 'heads'"):
         run.plot("haeds")
-    with pytest.raises(ConfigError, match=r"Use one of: .*\bheads\b"):
+    with pytest.raises(ConfigError, match=r"Known: .*\bheads\b"):
         run.plot("xyz")
 
 

@@ -85,6 +85,22 @@ class Answer(Result, Protocol):
         ...
 
 
+def suggest(word: object, known: Iterable[str], *, shape: str = "{!r}", otherwise: str = "") -> str:
+    """Return the sentence after an unknown word: the nearest known one, or else all of them.
+
+    Args:
+        word: What was given.
+        known: What would have been right.
+        shape: How the nearest one is written, such as `{}=`.
+        otherwise: The sentence where none is near, instead of the list.
+    """
+    names = list(known)
+    close = did_you_mean(word, names) if isinstance(word, str) else None
+    if close is not None:
+        return f"Did you mean {shape.format(close)}?"
+    return otherwise or f"Known: {', '.join(names) or 'none'}."
+
+
 class VictorError(Exception):
     """The root: `except VictorError` catches every failure of ours.
 
@@ -109,9 +125,8 @@ class ProfileNotFoundError(ConfigError):
 
     def __init__(self, name: str, known: Iterable[str], *, where: str = "profiles.yaml") -> None:
         names = list(known)
-        close = did_you_mean(name, names)
-        hint = f"Did you mean {close!r}?" if close else f"Known: {', '.join(names) or 'none'}; or add it to {where}."
-        super().__init__(f"Profile {name!r} not found. {hint}")
+        others = f"Known: {', '.join(names) or 'none'}; or add it to {where}."
+        super().__init__(f"Profile {name!r} not found. {suggest(name, names, otherwise=others)}")
         self.name = name
 
 

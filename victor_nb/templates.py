@@ -22,7 +22,7 @@ from numbers import Number
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeGuard, cast
 
-from victor_nb.errors import PromptError, SecretError, did_you_mean
+from victor_nb.errors import PromptError, SecretError, did_you_mean, suggest
 from victor_nb.values import Reply, estimate_tokens
 
 if TYPE_CHECKING:
@@ -258,9 +258,7 @@ def _insert(value: object, name: str | None, number: str | None) -> str:
         return _text(value)
     filter_ = FILTERS.get(name)
     if filter_ is None:
-        close = did_you_mean(name, FILTERS)
-        hint = f"Did you mean {close!r}?" if close else f"Known: {' '.join(FILTERS)}."
-        raise PromptError(f"names an unknown filter {name!r}. {hint}")
+        raise PromptError(f"names an unknown filter {name!r}. {suggest(name, FILTERS)}")
     return filter_(value, _number(name, number))
 
 

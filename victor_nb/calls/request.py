@@ -14,11 +14,10 @@ from victor_nb.config.request_options import (
     Option,
     RequestKeywords,
     RequestOptions,
-    near,
     rows,
     whole,
 )
-from victor_nb.errors import BadRequestError, ConfigError, PromptError
+from victor_nb.errors import BadRequestError, ConfigError, PromptError, suggest
 from victor_nb.providers.spec import SPECS, spec_of
 from victor_nb.values import ChatRequest, Message, Reply
 
@@ -179,7 +178,7 @@ def check_options(options: CallOptions) -> None:
     """
     for name, value in cast("dict[str, object]", options).items():
         if name not in OPTIONS:
-            raise ConfigError(f"A call takes no {name}=. {near(name, list(OPTIONS))}")
+            raise ConfigError(f"A call takes no {name}=. {suggest(name, OPTIONS)}")
         fault = None if value is None else OPTIONS[name].kind.fault(value)
         if fault is not None:
             raise ConfigError(f"{name}= {fault}.")

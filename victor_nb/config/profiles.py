@@ -23,9 +23,9 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from victor_nb.config.document import Document
-from victor_nb.config.request_options import RETRIES, SECONDS, TEXT, Params, RequestOptions, near, shown, whole
+from victor_nb.config.request_options import RETRIES, SECONDS, TEXT, Params, RequestOptions, shown, whole
 from victor_nb.config.strategies import Stage, fault
-from victor_nb.errors import ConfigError
+from victor_nb.errors import ConfigError, suggest
 from victor_nb.providers.spec import BUILT_IN, find_spec, unknown_provider
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def _check_names(document: Document, file: ProfilesFile) -> None:
         named += [(("strategies", name, number, "profile"), stage.profile) for number, stage in enumerate(stages)]
     for place, name in named:
         if name not in file.profiles:
-            raise ConfigError(document.at(place, f"no profile is called {name!r}. {near(name, list(file.profiles))}"))
+            raise ConfigError(document.at(place, f"no profile is called {name!r}. {suggest(name, file.profiles)}"))
 
 
 def _check_strategies(document: Document, file: ProfilesFile) -> None:
@@ -224,7 +224,7 @@ def explain(document: Document, error: ValidationError, known: Callable[[tuple[i
         return document.at(place, unknown_provider(given))
     match found:
         case "extra_forbidden" | "unexpected_keyword_argument":
-            fact = f"unknown key. {near(place[-1], known(place))}"
+            fact = f"unknown key. {suggest(place[-1], known(place))}"
         case "option":
             fact = detail["msg"]
             if fact.startswith(f"takes {TEXT.words},") and isinstance(given, (int, float)):

@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict, cast, get_args, get_type_hints
-
-from victor_nb.errors import did_you_mean
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -174,12 +172,6 @@ def word(*choices: str) -> Kind:
         {"enum": list(choices), "type": "string"},
         choices=choices,
     )
-
-
-def near(value: object, known: Sequence[str]) -> str:
-    """Return a hint at the right word, as a sentence."""
-    close = did_you_mean(value, known) if isinstance(value, str) else None
-    return f"Did you mean {close!r}?" if close else f"Known: {', '.join(known) or 'none'}."
 
 
 def _is_text(value: object) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast, get_args
 
 from victor_nb.config.secret import SHORTEST_SECRET, Redactor, Secret
-from victor_nb.errors import ConfigError, ProfileNotFoundError, did_you_mean
+from victor_nb.errors import ConfigError, ProfileNotFoundError, suggest
 from victor_nb.providers.spec import SPECS, spec_of
 from victor_nb.values import Mode
 
@@ -241,9 +241,7 @@ def check_mode(word: str) -> Mode:
     """
     modes = get_args(Mode)
     if word not in modes:
-        close = did_you_mean(word, modes)
-        hint = f"Did you mean {close!r}?" if close else f"Known: {', '.join(modes)}."
-        raise ConfigError(f"Mode {word!r} is unknown (VICTOR_MODE or %victor mode). {hint}")
+        raise ConfigError(f"Mode {word!r} is unknown (VICTOR_MODE or %victor mode). {suggest(word, modes)}")
     return cast("Mode", word)
 
 

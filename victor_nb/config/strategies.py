@@ -18,13 +18,12 @@ from victor_nb.config.request_options import (
     Kind,
     Option,
     RequestOptions,
-    near,
     sentence,
     shown,
     whole,
     word,
 )
-from victor_nb.errors import ConfigError, PromptError
+from victor_nb.errors import ConfigError, PromptError, suggest
 from victor_nb.templates import fill, places
 from victor_nb.values import Reply
 
@@ -76,7 +75,9 @@ class _WordOrFunction(Kind):
     def fault(self, value: object) -> str | None:
         if callable(value) or self.fits(value):
             return None
-        return f"{value!r} is unknown. {near(value, self.choices)}" if isinstance(value, str) else super().fault(value)
+        return (
+            f"{value!r} is unknown. {suggest(value, self.choices)}" if isinstance(value, str) else super().fault(value)
+        )
 
 
 class _Acceptance(Kind):
@@ -152,7 +153,7 @@ def _refusal(error: ValidationError, name: object) -> str:
         case "missing_argument":
             return f"{of}: {what} is missing."
         case "unexpected_keyword_argument":
-            return f"{of} takes no {what}=. {near(what, [each.name for each in fields(Stage)])}"
+            return f"{of} takes no {what}=. {suggest(what, [each.name for each in fields(Stage)])}"
         case "option":
             return sentence(f"{of}: {what} {detail['msg']}")
         case _:
@@ -265,7 +266,7 @@ def _faults(stage: Stage, earlier: Sequence[str], stages: Sequence[Stage]) -> It
     named = [("needs", name) for name in stage.needs] + ([("adds_to", stage.adds_to)] if stage.adds_to else [])
     for where, name in named:
         if name not in earlier:
-            yield where, f"no earlier stage is called {name!r}. {near(name, earlier)}"
+            yield where, f"no earlier stage is called {name!r}. {suggest(name, earlier)}"
     if stage.select == "rank" and ranked(stage, earlier) is None:
         yield "select", "there is nothing to rank. Put {{ items }} or an earlier stage's name in braces into the prompt"
 

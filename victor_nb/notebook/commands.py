@@ -6,7 +6,7 @@ import traceback
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final, cast
 
-from victor_nb.errors import MagicError, did_you_mean
+from victor_nb.errors import MagicError, suggest
 from victor_nb.money import Total, at_least, usd
 from victor_nb.notebook.display import reply_frame
 from victor_nb.notebook.doctor import examine, keys_missing, one_profile, profile_table
@@ -66,8 +66,7 @@ def known() -> tuple[str, ...]:
 def _unknown(word: str) -> MagicError:
     if "=" in word:
         return MagicError(f"%victor takes a command first. To ask, write %%victor {word} on a cell's first line.")
-    close = did_you_mean(word, known())
-    hint = f"Did you mean %victor {close}?" if close else f"Known: {' '.join(known())}."
+    hint = suggest(word, known(), shape="%victor {}")
     return MagicError(f"%victor has no command {word[:40]!r}. {hint}")
 
 
@@ -87,8 +86,7 @@ def plot(session: Session, words: list[str]) -> Bundle:
     """
     kinds = plot_kinds()
     if len(words) != 1 or words[0] not in kinds:
-        close = did_you_mean(words[0], kinds) if words else None
-        hint = f"Did you mean {close}?" if close else f"Known: {' '.join(kinds)}."
+        hint = suggest(words[0] if words else None, kinds, shape="{}")
         raise MagicError(f"%victor plot takes one kind, such as %victor plot spend_over_time. {hint}")
     return picture(charts.plot(words[0], _source(session, words[0])))
 
@@ -249,8 +247,7 @@ def _mode(words: list[str], session: Session) -> Bundle:
 def _cost(words: list[str], session: Session) -> Bundle:
     group = words[0].removeprefix("by=") if words else "profile"
     if len(words) > 1 or group not in GROUPS:
-        close = did_you_mean(group, GROUPS)
-        hint = f"Did you mean by={close}?" if close else f"Known: {' '.join(GROUPS)}."
+        hint = suggest(group, GROUPS, shape="by={}")
         raise MagicError(f"%victor cost {' '.join(words)[:40]} is not understood: it takes by=WORD. {hint}")
     return by(session, group)
 
@@ -320,8 +317,7 @@ def _chats(words: list[str], session: Session) -> Bundle:
         case ["clear", name] if name in session.chats:
             del session.chats[name]
         case ["clear", name]:
-            close = did_you_mean(name, session.chats)
-            hint = f"Did you mean {close!r}?" if close else "%victor chats lists them."
+            hint = suggest(name, session.chats, otherwise="%victor chats lists them.")
             raise MagicError(f"There is no chat {name[:40]!r}. {hint}")
         case _:
             raise MagicError("%victor chats lists them; %victor chats clear NAME forgets one, without a name all.")

@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import WeakKeyDictionary
 
-from victor_nb.errors import MagicError, did_you_mean
+from victor_nb.errors import MagicError, suggest
 from victor_nb.notebook.options import FIELDS, FLAGS, KEYS, MagicCall
 from victor_nb.templates import own
 
@@ -196,11 +196,11 @@ def _unknown(key: str, known: Sequence[str]) -> MagicError:
             "A key does not belong in a notebook. Put it in the environment or in a .env file beside profiles.yaml, "
             "such as OPENAI_API_KEY=..., and restart the kernel."
         )
-    listed = f"Known: {' '.join(sorted(known))}."
+    listed = f"Known: {', '.join(sorted(known))}."
     if key in KEYS:
         return MagicError(f"{key}= is for one question, not for all of them. {listed}")
-    close = did_you_mean(key.lower().replace("-", "_"), known)
-    return MagicError(f"Unknown key {_short(key)!r}. {f'Did you mean {close}=?' if close else listed}")
+    hint = suggest(key.lower().replace("-", "_"), known, shape="{}=", otherwise=listed)
+    return MagicError(f"Unknown key {_short(key)!r}. {hint}")
 
 
 def _value(key: str, text: str, names: Mapping[str, object]) -> object:
@@ -215,10 +215,8 @@ def _value(key: str, text: str, names: Mapping[str, object]) -> object:
         value = kind.read(value)
     if kind.fits(value):
         return value if kind.convert is None else kind.convert(value)
-    close = did_you_mean(text, kind.choices)
-    raise MagicError(
-        f"{key}= {kind.fault(value)}. {f'Did you mean {key}={close}?' if close else f'Write {key}={row.example}.'}"
-    )
+    hint = suggest(text, kind.choices, shape=f"{key}={{}}", otherwise=f"Write {key}={row.example}.")
+    raise MagicError(f"{key}= {kind.fault(value)}. {hint}")
 
 
 def _look_up(key: str, text: str, names: Mapping[str, object]) -> object:
@@ -234,8 +232,7 @@ def _look_up(key: str, text: str, names: Mapping[str, object]) -> object:
         return text
     first, *parts = match[1].split(".")
     if first not in names:
-        close = did_you_mean(first, own(names))
-        hint = f"Did you mean ${close}?" if close else "Run the cell that defines it first."
+        hint = suggest(first, own(names), shape="${}", otherwise="Run the cell that defines it first.")
         raise MagicError(f"{key}=${match[1]}: {first!r} is not defined. {hint}")
     value = names[first]
     for part in parts:

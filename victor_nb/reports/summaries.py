@@ -10,7 +10,7 @@ from decimal import Decimal
 from html import escape
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from victor_nb.errors import ConfigError, did_you_mean
+from victor_nb.errors import ConfigError, suggest
 from victor_nb.money import usd
 from victor_nb.reports.frames import DTYPES
 
@@ -105,9 +105,7 @@ def _keys(rows: pd.DataFrame, by: Sequence[str]) -> list[Any]:
 
     for name in by:
         if name not in GROUPS:
-            close = did_you_mean(name, GROUPS)
-            hint = f"Did you mean {close!r}?" if close else f"Use one of: {', '.join(GROUPS)}."
-            raise ConfigError(f"A ledger is not summed up by {name!r}. {hint}")
+            raise ConfigError(f"A ledger is not summed up by {name!r}. {suggest(name, GROUPS)}")
     return list(by) or [pd.Series("all", index=rows.index, name="all", dtype="str")]
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Unpack
 
 from victor_nb.config.request_options import sentence
 from victor_nb.config.strategies import Stage, fault
-from victor_nb.errors import ConfigError, did_you_mean
+from victor_nb.errors import ConfigError, suggest
 from victor_nb.runtime import current
 from victor_nb.workflows.checks import Agreement
 from victor_nb.workflows.engine import Engine, Keeping, StrategyJob, bar, collect, keep
@@ -357,9 +357,8 @@ def find_strategy(name: str, settings: Settings | None = None) -> Strategy:
     if name in BUILT_IN:
         return BUILT_IN[name]()
     known = [*written, *BUILT_IN]
-    close = did_you_mean(name, known)
-    hint = f"Did you mean {close!r}?" if close else f"Known: {', '.join(known)}; or write it under strategies:."
-    raise ConfigError(f"Strategy {name!r} not found. {hint}")
+    others = f"Known: {', '.join(known)}; or write it under strategies:."
+    raise ConfigError(f"Strategy {name!r} not found. {suggest(name, known, otherwise=others)}")
 
 
 def _times(stage: Stage) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from victor_nb.accounting.ledger import Ledger
 from victor_nb.accounting.rows import Row
-from victor_nb.errors import ConfigError, did_you_mean
+from victor_nb.errors import ConfigError, suggest
 from victor_nb.money import add
 from victor_nb.reports.frames import records_frame
 from victor_nb.values import Usage
@@ -32,8 +32,8 @@ def find_tariff(name: str, pool: OrchestratorPool) -> Tariff:
     """
     tariff = pool.runtime.find_tariff(name, pool.settings)
     if tariff is None:
-        close = did_you_mean(name, pool.settings.profiles)
-        hint = f"Did you mean {close!r}?" if close else f"Profiles: {', '.join(pool.settings.profiles)}."
+        known = pool.settings.profiles
+        hint = suggest(name, known, otherwise=f"Profiles: {', '.join(known)}.")
         raise ConfigError(f"{name!r} is neither a profile nor a model with a known price. {hint}")
     return tariff
 
@@ -108,8 +108,7 @@ def what_if(
     asked = dict.fromkeys(row.profile for row in rows)
     for name in other:
         if name not in asked and name != _EVERYBODY:
-            close = did_you_mean(name, asked)
-            hint = f"Did you mean {close!r}?" if close else f"Asked were: {', '.join(asked) or 'none'}."
+            hint = suggest(name, asked, otherwise=f"Asked were: {', '.join(asked) or 'none'}.")
             raise ConfigError(f"Nothing was asked of {name!r}. {hint}")
     tariffs = {name: find_tariff(target, pool) for name, target in other.items()}
     records: list[dict[str, Any]] = []

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from wcwidth import wcswidth
 
 from victor_nb.accounting.rows import SCHEMA
-from victor_nb.errors import ConfigError, did_you_mean
+from victor_nb.errors import ConfigError, suggest
 from victor_nb.money import at_least, usd
 from victor_nb.notebook.display import MODES
 from victor_nb.notebook.markdown import clean, plain_table
@@ -95,8 +95,7 @@ class RowQuery:
         if type(self.n) is not int or not 1 <= self.n <= self.MOST:
             raise ConfigError(f"n is a number of rows from 1 to {self.MOST:,}, not {self.n!r}.")
         if type(self.sort) is not str or self.sort not in ORDERS:
-            close = did_you_mean(str(self.sort), ORDERS)
-            hint = f"Did you mean sort={close!r}?" if close else f"Known: {', '.join(ORDERS)}."
+            hint = suggest(self.sort, ORDERS, shape="sort={!r}")
             raise ConfigError(f"Rows cannot be sorted by {str(self.sort)[:40]!r}. {hint}")
         if not isinstance(self.filter, str):  # pyright: ignore[reportUnnecessaryIsInstance] - notebooks have no types
             raise ConfigError(f"filter is words to look for, such as filter='error fast', not {self.filter!r:.40}.")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from victor_nb.errors import ConfigError, did_you_mean
+from victor_nb.errors import ConfigError, suggest
 from victor_nb.reports.charts import comparisons, runs, spending  # noqa: F401  # pyright: ignore[reportUnusedImport] - they register
 from victor_nb.reports.charts.drawing import KINDS, Kind, chart
 
@@ -50,9 +50,7 @@ def plot(kind: str, source: Any, *, ax: Axes | None = None, **options: Any) -> F
         ConfigError: There is no such chart, or the frame lacks a column.
     """
     if kind not in KINDS:
-        close = did_you_mean(kind, KINDS)
-        hint = f"Did you mean {close!r}?" if close else f"Use one of: {', '.join(KINDS)}."
-        raise ConfigError(f"There is no chart {kind!r}. {hint}")
+        raise ConfigError(f"There is no chart {kind!r}. {suggest(kind, KINDS)}")
     draw, sources = KINDS[kind]
     if "stages" in sources and hasattr(source, "stages_frame"):
         return draw(source.stages_frame(), ax=ax, **options)
