@@ -233,7 +233,8 @@ def _series(kind: str, cells: Sequence[Any]) -> Any:  # noqa: ANN401 - pandas ha
     numbers = np.array(cells, dtype=np.float64)  # None becomes NaN
     if kind == "count":
         unknown = np.isnan(numbers)
-        return pd.arrays.IntegerArray(np.where(unknown, 0, numbers).astype(np.int64), unknown)
+        numbers[unknown] = 0
+        return pd.arrays.IntegerArray(numbers.astype(np.int64), unknown)
     return numbers / NANOS_PER_USD if kind == "money" else numbers
 
 
