@@ -52,7 +52,7 @@ async def test_when_a_plain_answer_breaks_off_then_it_is_a_connect_error(bench: 
 
 async def test_when_a_server_says_nothing_then_the_call_ends_in_time(bench: Bench) -> None:
     start = time.monotonic()
-    error = await bench.failure(faults.silence(), timeout=0.15, retries=2)
+    error = await bench.failure(faults.silence(), timeout=0.5, retries=2)
     bench.check(error, errors.RequestTimeoutError)
     assert isinstance(error, TimeoutError)
     assert time.monotonic() - start < 15

@@ -232,10 +232,11 @@ class ProfileCall:
             self._check_open()
             self._began = time.perf_counter()
             self._record.queue = self._began - asked
+            attempts = retrying(self._request.retries)  # not on the call's time: the first one imports tenacity
             self._deadline = asyncio.timeout(self._request.timeout)
             try:
                 async with self._deadline:
-                    async for attempt in retrying(self._request.retries):
+                    async for attempt in attempts:
                         with attempt:
                             await self._try()
             except TimeoutError as error:
