@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from victor_nb.errors import ConfigError
+from victor_nb.reports.summaries import DTYPES, Dtype, spend, styled, summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -18,21 +19,26 @@ if TYPE_CHECKING:
     import pandas as pd
     from pandas import DataFrame
 
-Dtype: TypeAlias = Literal["text", "count", "money", "seconds", "number", "flag", "moment"]
-"""What a column holds: `text` string, `count` Int64, `money` (USD), `seconds` and `number` float64, `flag` boolean,
-`moment` datetime64[us, UTC]."""
-
-_COLUMNS: Final[Mapping[Dtype, str]] = {
-    "moment": "ts",
-    "count": "attempt attempts prompt sample calls retries unpriced items kept_items dropped_items tokens input_tokens "
-    "output_tokens cache_read_tokens cache_write_tokens reasoning_tokens",
-    "money": "cost billed same_calls one_call what_if_cost saved cumulative_cost",
-    "seconds": "latency ttft queue start wall serial began ended latency_p50 latency_p95 ttft_p50 ttft_p95",
-    "number": "score score_se tokens_per_second error_rate cache_share ratio",
-    "flag": "kept complete estimated",
-}
-DTYPES: Final[Mapping[str, Dtype]] = {name: kind for kind, names in _COLUMNS.items() for name in names.split()}
-"""What columns of these names hold; any other is text."""
+__all__ = [
+    "DTYPES",
+    "NOTHING",
+    "Dtype",
+    "Money",
+    "added",
+    "groups",
+    "known",
+    "mean",
+    "money",
+    "need",
+    "numbers",
+    "provenance",
+    "records_frame",
+    "spend",
+    "styled",
+    "summary",
+    "words",
+]
+"""`spend`, `styled` and `summary` are made in `summaries`; notebooks import them from here."""
 
 NOTHING: Final = "nothing to show yet"
 _UNBILLED: Final = {"simulate": "simulated", "replay": "replayed"}

@@ -8,16 +8,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from html import escape
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 from victor_nb.errors import ConfigError, suggest
 from victor_nb.money import usd
-from victor_nb.reports.frames import DTYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     import pandas as pd
+
+Dtype: TypeAlias = Literal["text", "count", "money", "seconds", "number", "flag", "moment"]
+"""What a column holds: `text` string, `count` Int64, `money` (USD), `seconds` and `number` float64, `flag` boolean,
+`moment` datetime64[us, UTC]."""
+
+_COLUMNS: Final[Mapping[Dtype, str]] = {
+    "moment": "ts",
+    "count": "attempt attempts prompt sample calls retries unpriced items kept_items dropped_items tokens input_tokens "
+    "output_tokens cache_read_tokens cache_write_tokens reasoning_tokens",
+    "money": "cost billed same_calls one_call what_if_cost saved cumulative_cost",
+    "seconds": "latency ttft queue start wall serial began ended latency_p50 latency_p95 ttft_p50 ttft_p95",
+    "number": "score score_se tokens_per_second error_rate cache_share ratio",
+    "flag": "kept complete estimated",
+}
+DTYPES: Final[Mapping[str, Dtype]] = {name: kind for kind, names in _COLUMNS.items() for name in names.split()}
+"""What columns of these names hold; any other is text."""
 
 By = Literal["profile", "provider", "model", "stage", "strategy", "notebook", "day", "run_id", "status", "mode"]
 Every = Literal["minute", "hour", "day", "week", "month"]
@@ -219,7 +234,7 @@ def styled(frame: pd.DataFrame, caption: str | None = None, *, rows: int = 100) 
     Text is escaped, on one line, and cut at 80 characters.
 
     Args:
-        frame: Columns go by their names (`frames.DTYPES`), others by their dtypes.
+        frame: Columns go by their names (`DTYPES`), others by their dtypes.
         caption: What stands above the table; else how many rows there are.
         rows: The most that are shown, from the first on; the caption counts the others.
     """
