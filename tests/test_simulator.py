@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import anthropic
+import openai
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from servers import DIALECTS
 from simulated import LENGTH, PROMPT, PROVIDERS, STOP, ask, chat, claude, http, read_google, request, run
+from victor_nb import Settings, Stage, Strategy, session
+from victor_nb.errors import ConfigError
+from victor_nb.kernel import reset
+from workbench import write_profiles
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import httpx2
 
 
@@ -129,3 +138,136 @@ def test_when_gemini_streams_without_sse_then_it_sends_one_array() -> None:
             return (await client.post(path.removesuffix("?alt=sse"), json=body)).json()
 
     assert read_google(run(work())) == run(ask("google", PROMPT, stream=True))[1]
+
+
+# --- what it does not take, and how it says so: each provider in its own words ---
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_when_there_are_no_messages_then_the_refusal_is_the_providers(provider: str) -> None:
+    async def bad() -> httpx2.Response:
+        path, body = request(provider, PROMPT, stream=True)
+        emptied = {key: value for key, value in body.items() if key not in ("messages", "contents")}
+        async with http() as client:
+            return await client.post(path, json=emptied)
+
+    response = run(bad())
+    error = response.json()["error"]
+    assert response.status_code == 400
+    assert "messages" in str(error) or "contents" in str(error)
+    if provider == "google":
+        assert (error["code"], error["status"]) == (400, "INVALID_ARGUMENT")
+
+
+@pytest.mark.parametrize(
+    ("provider", "change", "said"),
+    [
+        ("anthropic", {"max_tokens": 0}, "max_tokens"),
+        ("anthropic", {"messages": "Hi"}, "valid list"),
+        ("anthropic", {"model": None}, ""),
+        ("openai", {"model": ""}, "model parameter"),
+        ("openai", {"messages": []}, "empty array"),
+        ("openai", {"messages": "Hi"}, "array of objects"),
+        ("openai", {"max_tokens": 0}, "below minimum"),
+        ("openai", {"model": "o3-mini", "max_tokens": 9}, "max_completion_tokens"),
+        ("google", {"contents": [{"role": "user"}]}, "contents.parts"),
+        ("google", {"generation_config": {"max_output_tokens": 0}}, "must be positive"),
+        ("ollama", {"model": ""}, "model is required"),
+    ],
+)
+def test_when_a_request_is_wrong_then_it_is_refused(provider: str, change: dict[str, Any], said: str) -> None:
+    async def bad() -> httpx2.Response:
+        path, body = request(provider, PROMPT, stream=False)
+        async with http() as client:
+            return await client.post(path, json=body | change)
+
+    response = run(bad())
+    assert response.status_code == 400
+    assert said in response.text
+
+
+def test_when_the_body_is_not_json_then_it_is_refused_too() -> None:
+    async def bad() -> httpx2.Response:
+        async with http() as client:
+            return await client.post("/v1/messages", content=b"{nonsense")
+
+    assert run(bad()).status_code == 400
+
+
+def test_when_a_model_refuses_a_parameter_then_the_error_names_it() -> None:
+    async def work() -> None:
+        turns: Any = [{"role": "user", "content": "Hi"}]
+        async with claude() as client, chat() as other:
+            with pytest.raises(anthropic.BadRequestError, match=r"temperature: Extra inputs are not permitted"):
+                await client.messages.create(
+                    model="claude-sonnet-5-5", max_tokens=5, messages=turns, extra_body={"temperature": 0.5}
+                )
+            with pytest.raises(openai.BadRequestError, match=r"does not support 0[.]5") as refused:
+                await other.chat.completions.create(model="gpt-5-mini", messages=turns, temperature=0.5)
+            assert (refused.value.param, refused.value.code) == ("temperature", "unsupported_value")
+            with pytest.raises(openai.NotFoundError):
+                await other.embeddings.create(model="text-embedding-3-small", input="Hi")
+
+    run(work())
+
+
+def test_when_a_path_is_not_a_question_then_it_is_not_found() -> None:
+    async def work() -> None:
+        async with claude() as client, http() as plain:
+            with pytest.raises(anthropic.NotFoundError):
+                await client.models.list()
+            lost = await plain.get("/nowhere")
+        assert (lost.status_code, lost.headers["content-type"]) == (404, "application/json")
+        assert lost.json()["error"]["message"]
+
+    run(work())
+
+
+# --- samples of one prompt differ, each is the same in every run, and no request carries which one it is ---
+
+
+@pytest.fixture
+def simulated_profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VICTOR_MODE", "simulate")
+    monkeypatch.setenv("VICTOR_SIM_SPEED", "0")
+    write_profiles(tmp_path, **{one.name: {"provider": one.name, "model": one.model} for one in DIALECTS})
+    session().use(Settings())
+
+
+async def fan_out() -> list[str]:
+    replies = await session().pool.fan_out("Name 3 colours.", PROVIDERS, n=3)
+    return [entry.outcome.content for entry in replies.entries if not isinstance(entry.outcome, Exception)]
+
+
+@pytest.mark.usefixtures("simulated_profiles")
+async def test_when_samples_are_asked_for_then_they_differ_and_are_the_same_in_the_next_kernel() -> None:
+    first = await fan_out()
+    reset()
+    again = await fan_out()
+    assert len(first) == 3 * len(PROVIDERS)
+    assert len(set(first)) == len(first)
+    assert first == again
+
+
+@pytest.mark.usefixtures("simulated_profiles")
+@pytest.mark.parametrize("name", PROVIDERS)
+async def test_when_a_sample_is_asked_for_by_its_number_then_it_is_that_of_the_fan_out(name: str) -> None:
+    asked = session().pool.get_orchestrator(name)
+    replies = [await asked.run("Name 3 colours.", sample=number) for number in (0, 1, 2)]
+    entries = (await session().pool.fan_out("Name 3 colours.", [name], n=3)).entries
+    assert [reply.content for reply in replies] == [str(entry.outcome) for entry in entries]
+    assert (await asked.run("Name 3 colours.")).content == replies[0].content
+    assert len({reply.request_id for reply in replies}) == (1 if name == "ollama" else 3)
+
+
+@pytest.mark.usefixtures("simulated_profiles")
+async def test_when_a_stage_takes_samples_then_they_differ() -> None:
+    strategy = Strategy("three", [Stage("ideas", "openai", "Do this: {{ task }}", n=3)])
+    run = await strategy.run("Name 3 colours.")
+    assert len({reply.content for reply in run.stages[0].replies}) == 3
+
+
+@pytest.mark.usefixtures("simulated_profiles")
+async def test_when_a_sample_is_no_number_then_it_is_refused_before_sending() -> None:
+    with pytest.raises(ConfigError, match="sample= takes a whole number of 0 or more, not -1"):
+        await session().pool.get_orchestrator("openai").run("Hi", sample=-1)
