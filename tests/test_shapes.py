@@ -185,7 +185,12 @@ def test_when_the_system_prompt_gives_the_task_then_it_is_followed() -> None:
 
 
 @pytest.mark.parametrize(
-    "prompt", ["Rate this answer from 1 to 5: it is great", "On a scale from 1 to 5, how good is tea?"]
+    "prompt",
+    [
+        "Rate this answer from 1 to 5: it is great",
+        "On a scale from 1 to 5, how good is tea?",
+        "Tea, from 1 to 5: the number alone.",
+    ],
 )
 def test_when_a_score_is_asked_then_it_is_on_the_scale(prompt: str) -> None:
     said = {say(prompt, model, sample=sample) for model in MODELS for sample in range(10)}
@@ -207,7 +212,8 @@ def test_when_nothing_special_is_asked_then_the_answer_says_that_it_stands_for_o
     assert text.startswith("Simulated placeholder for “Explain how the printing press changed Europe”.")
     assert 2 <= len(text.split("\n\n")) <= 3
     assert say("", model).startswith("Simulated placeholder.")
-    assert len(re.findall(r"[.!?](?:\s|$)", say("Explain quantum computing in two sentences."))) == 2
+    for prompt in ("Explain quantum computing in two sentences.", "Explain the first one in two sentences."):
+        assert len(re.findall(r"[.!?](?:\s|$)", say(prompt, model))) == 2
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ class _Brief:
 
     def count(self, things: str) -> int | None:
         """Return how many of `things` (a regular expression) the task asks for."""
-        found = _find(rf"{_NUMBER}[\s-]+(?:[\w'-]+\s+){{0,4}}?(?:{things})\b", self.task)
+        found = _find(rf"{_NUMBER}[\s-]+(?:(?!in\b)[\w'-]+\s+){{0,4}}?(?:{things})\b", self.task)
         return min(_number(found[1]), _MOST) if found else None
 
     def sentence(self, *name: object, least: int = 6) -> str:
@@ -194,7 +194,7 @@ def _code(brief: _Brief) -> str | None:
         lines += ["", f"{sign} {brief.sentence('code', part)}", *body]
     block = "\n".join([*lines, "```"])
     alone = _find(r"\bonly\b.{0,30}\bcode\b|\bcode only\b", f"{brief.prompt}\n{brief.system}")
-    return block if alone else f"{block}\n\n{brief.sentence('after', least=8 * _PARTS[brief.size])}"
+    return block if alone else f"{block}\n\n{' '.join(brief.sentence('after', n) for n in range(_PARTS[brief.size]))}"
 
 
 def _review(brief: _Brief) -> str:
@@ -212,7 +212,7 @@ _SHAPES: Final[dict[str, Callable[[_Brief], str | None]]] = {  # by the cue that
     _LABELLING: _label,
     r"\b(?:rank|pick|choose|select|shortlist|prioriti[sz]e|which (?:one|of|is|idea|answer)|best of)\b": _ranking,
     r"(?<!write a )\breview\b(?! of)|\b(?:critique|audit|proofread|find (?:\w+ )?(?:bugs|errors|issues))\b": _review,
-    r"^\W*(?:please )?(?:rate|score|grade)\b|\bon a scale\b|<answer id=": _score,
+    r"^\W*(?:please )?(?:rate|score|grade)\b|\bon a scale\b|\bnumber (?:only|alone)\b|<answer id=": _score,
     r"\b(?:implement|prototype|refactor)\b|^\W*(?:improve|fix|refine|polish|revise)\b": _code,
     rf"{_LANGUAGE} (?:[\w'-]+ ){{0,4}}?{_PROGRAM}": _code,
     rf"\b(?:write|build|create|generate|make|port)\b[^.\n]{{0,60}}\b{_PROGRAM}": _code,
