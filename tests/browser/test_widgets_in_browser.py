@@ -86,7 +86,7 @@ def test_when_a_question_goes_through_the_widgets_then_it_is_asked_billed_kept_a
     assert "qwen2.5-coder" not in page.text(2)
     page.until("cell => !cell.innerText.includes('under way')", page.cell(2).element_handle())
     (spent,) = re.findall(r"USD 0\.\d+", figure(page, 2, "list price").inner_text())
-    choose(page, 3, "fast", "local")
+    choose(page, 3, "default", "local")
     ask(page, 3, "Name three rivers.", "2 answers")
     page.until_shown(2, "qwen2.5-coder")
     figure(page, 2, "calls").filter(has_text=re.compile(r"^\s*4\s*calls")).wait_for()
