@@ -62,7 +62,7 @@ class Ensemble:
         told: dict[str, Any] = {"profiles": {name: {**spec, **more} for name, spec in specs.items()}}
         told |= {} if strategies is None else {"strategies": strategies}
         (self.folder / "profiles.yaml").write_text(yaml.safe_dump(told, sort_keys=False), encoding="utf-8")
-        session().use(Settings())
+        session().runtime.use(Settings())
 
     def play(self, say: Callable[[Asked], str | Answer | Act]) -> None:
         """Answer every call by a function."""

@@ -232,7 +232,7 @@ async def test_when_several_sources_are_named_then_they_are_asked_in_order(
         entries = [{"prompt": word, "text": path} for word in "abc"[: 3 - number]]
         answers(*entries, path=path, use=False)
     monkeypatch.setenv("VICTOR_ANSWERS", "env.yaml")
-    session().use(Settings(tmp_path / "deep" / "profiles.yaml"))
+    session().runtime.use(Settings(tmp_path / "deep" / "profiles.yaml"))
     session().simulate_with("given.yaml")
     assert [(await say(word)).content for word in "abc"] == ["given.yaml", "env.yaml", "deep/own.yaml"]
     session().simulate_with(None)

@@ -198,7 +198,7 @@ def test_when_the_day_has_a_budget_then_other_kernels_count(
 def test_when_a_model_has_a_history_then_estimates_follow_it(desk: Server) -> None:
     prompt = "x" * 8_000
     desk.play(Answer(tokens=Tokens(input=1_000, output=1)))
-    calibration = session().calibration
+    calibration = session().runtime.calibration
     with session().budget.limit("1"):
         before = calibration.at_worst("gpt-4o-mini", "live", size=8_000)
         session().pool.get_orchestrator("paid").run_sync(prompt)
@@ -211,9 +211,9 @@ def test_when_a_model_has_a_history_then_estimates_follow_it(desk: Server) -> No
 async def test_when_fifty_ask_at_once_and_seven_fit_then_the_budget_holds_in_two_hundred_trials(desk: Server) -> None:
     random.seed(7)
     orchestrator = session().pool.get_orchestrator("paid")
-    session().calibration.load("gpt-4o-mini", "live")
+    session().runtime.calibration.load("gpt-4o-mini", "live")
     prompt = "How many of them would fit?"
-    worst = session().calibration.at_worst("gpt-4o-mini", "live", size=len(prompt))
+    worst = session().runtime.calibration.at_worst("gpt-4o-mini", "live", size=len(prompt))
 
     async def act(exchange: Exchange) -> None:
         tokens = Tokens(input=random.randint(1, 10), output=random.randint(0, MAX_TOKENS))

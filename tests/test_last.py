@@ -55,7 +55,7 @@ def witness(ensemble: Ensemble) -> Witness:
     settings = yaml.safe_load((ensemble.folder / "profiles.yaml").read_text(encoding="utf-8"))
     settings["profiles"]["default"]["fallback"] = ["premium"]
     (ensemble.folder / "profiles.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-    session().use(Settings())
+    session().runtime.use(Settings())
     return Witness(ensemble)
 
 

@@ -231,7 +231,7 @@ def simulated_profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VICTOR_MODE", "simulate")
     monkeypatch.setenv("VICTOR_SIM_SPEED", "0")
     write_profiles(tmp_path, **{one.name: {"provider": one.name, "model": one.model} for one in DIALECTS})
-    session().use(Settings())
+    session().runtime.use(Settings())
 
 
 async def fan_out() -> list[str]:

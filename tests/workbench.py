@@ -148,4 +148,4 @@ def write_profiles(folder: Path, **profiles: Mapping[str, object]) -> None:
         yaml.safe_dump({"profiles": {name: dict(spec) for name, spec in profiles.items()}}, sort_keys=False),
         encoding="utf-8",
     )
-    session().use(Settings())
+    session().runtime.use(Settings())

@@ -15,17 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
     from decimal import Decimal
     from pathlib import Path
-    from weakref import WeakSet
 
-    from victor_nb.accounting.budget import Budget, Calibration
+    from victor_nb.accounting.budget import Budget
     from victor_nb.accounting.ledger import Ledger
-    from victor_nb.accounting.pricing import PriceBook
     from victor_nb.calls.agent import Chat
     from victor_nb.config.settings import Settings
-    from victor_nb.loop import BackgroundLoop
-    from victor_nb.runtime import Client
     from victor_nb.values import Mode, Reply, SimulatedAnswer, SimulatedQuestion
-    from victor_nb.wire.transport import Wire
     from victor_nb.workflows.compare import Comparison
     from victor_nb.workflows.fan_out import Replies
     from victor_nb.workflows.orchestrator_pool import OrchestratorPool
@@ -91,11 +86,6 @@ class Session:
         return self.runtime.errors
 
     @property
-    def kernel(self) -> str:
-        """This kernel's id, in every row that it writes."""
-        return self.runtime.kernel
-
-    @property
     def settings(self) -> Settings:
         """The settings of `profiles.yaml` and the environment, read at the first use.
 
@@ -105,39 +95,14 @@ class Session:
         return self.runtime.settings
 
     @property
-    def loop(self) -> BackgroundLoop:
-        """The thread and event loop on which all clients live."""
-        return self.runtime.loop
-
-    @property
-    def wire(self) -> Wire:
-        """What all clients share below their protocols."""
-        return self.runtime.wire
-
-    @property
     def ledger(self) -> Ledger:
         """Every attempt as a row."""
         return self.runtime.ledger
 
     @property
-    def prices(self) -> PriceBook:
-        """The list prices of models."""
-        return self.runtime.prices
-
-    @property
-    def calibration(self) -> Calibration:
-        """The estimate of a text's tokens."""
-        return self.runtime.calibration
-
-    @property
     def budget(self) -> Budget:
         """The limits that every call of this kernel must fit."""
         return self.runtime.budget
-
-    @property
-    def clients(self) -> WeakSet[Client]:
-        """Every orchestrator that is open."""
-        return self.runtime.clients
 
     @property
     def closed(self) -> bool:
@@ -179,18 +144,6 @@ class Session:
         """
         self.runtime.set_budget(usd)
 
-    def adopt(self, settings: Settings) -> None:
-        """Set the kernel's settings, unless it has some already."""
-        self.runtime.adopt(settings)
-
-    def use(self, settings: Settings) -> None:
-        """Replace profiles and limits by those of other settings; the ledger and the kernel's rows stay."""
-        self.runtime.use(settings)
-
-    def refresh(self) -> None:
-        """Read `profiles.yaml` again if it has changed."""
-        self.runtime.refresh()
-
     def warm_up(self, profiles: Iterable[str] | None = None) -> None:
         """Import what the configured profiles need, so that the first call does not pay for it. It blocks."""
         from victor_nb.calls.call import retrying  # noqa: PLC0415 - not needed to import us
@@ -201,9 +154,9 @@ class Session:
             spec_of(provider).load_client()
         retrying(0)  # imports tenacity
         self.pool.get_cached_profiles()  # imports the workflows
-        self.prices.find("")
+        self.runtime.prices.find("")
         if self.mode == "live":
-            self.wire.warm_up()
+            self.runtime.wire.warm_up()
 
     def redacted(self, text: str) -> str:
         """Return a text without any key, even while the settings cannot be read."""

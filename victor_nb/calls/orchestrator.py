@@ -15,6 +15,7 @@ from victor_nb.calls.request import CallOptions, Request, make_chat
 from victor_nb.calls.stream import Stream
 from victor_nb.errors import ClosedError, SecretError
 from victor_nb.providers.spec import spec_of
+from victor_nb.values import UNPAID
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -206,9 +207,10 @@ def _open(profile: Profile, settings: Settings, runtime: Runtime) -> Provider:
     """
     from victor_nb.providers.base import open_provider  # noqa: PLC0415 - httpx2 is not needed to import us
 
-    key = settings.api_key(profile) if runtime.mode in {"live", "record"} else None
+    free = runtime.mode in UNPAID
+    key = None if free else settings.api_key(profile)
     failed = f"Failed to create provider for profile {profile.name!r}"
-    if key is None and runtime.mode in {"live", "record"} and settings.needs_key(profile):
+    if key is None and not free and settings.needs_key(profile):
         variables = " or ".join(settings.key_variables(profile))
         raise SecretError(f"{failed}: no key. Set {variables}, or try it free: %victor mode simulate.")
     if key is not None and not _KEY.fullmatch(key.reveal()):

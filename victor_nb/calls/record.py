@@ -14,7 +14,7 @@ from victor_nb.accounting.budget import input_bytes
 from victor_nb.accounting.rows import Row
 from victor_nb.errors import ConnectError
 from victor_nb.providers.spec import spec_of
-from victor_nb.values import BYTES_PER_TOKEN, Price, Usage, estimate_tokens
+from victor_nb.values import BYTES_PER_TOKEN, UNPAID, Price, Usage, estimate_tokens
 
 if TYPE_CHECKING:
     from victor_nb.calls.request import Request
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 _HIGH: Final = ("\ud800", "\udbff")
 _NOTHING: Final = Price(Decimal(0), "computed", "")
 _UNKNOWN: Final = Price(None, "unknown", "")
-_UNBILLED: Final = frozenset({"simulate", "replay"})
 
 
 @dataclass(slots=True)
@@ -130,7 +129,7 @@ class Record:
             model_served=attempt.model_served,
             usage_source=source,
             cost=price.cost,
-            billed=Decimal(0) if self._request.mode in _UNBILLED else price.cost,
+            billed=Decimal(0) if self._request.mode in UNPAID else price.cost,
             cost_source=price.source,
             price_version=price.version or None,
             latency=time.perf_counter() - attempt.began,

@@ -15,7 +15,7 @@ from victor_nb.notebook.markdown import clean, frame
 from victor_nb.notebook.options import LINE_HELP, SETTABLE
 from victor_nb.reports import charts
 from victor_nb.reports.summaries import GROUPS
-from victor_nb.values import Reply
+from victor_nb.values import UNPAID, Reply
 from victor_nb.workflows.fan_out import Replies
 from victor_nb.workflows.runs import StrategyRun
 from victor_nb.workflows.strategies import BUILT_IN, find_strategy
@@ -175,7 +175,7 @@ def _count(count: int | None) -> str:
 def _status(defaults: Defaults, session: Session) -> Bundle:
     settings = session.settings
     total = session.ledger.total()
-    missing = keys_missing(session) if session.mode in {"live", "record"} else []
+    missing = keys_missing(session) if session.mode not in UNPAID else []
     rows: list[tuple[str, object]] = [
         ("mode", session.mode + (" (VICTOR_MODE fixes it)" if settings.mode_forced else "")),
         ("profiles", f"{', '.join(settings.profiles)} (default: {settings.default})"),

@@ -15,7 +15,7 @@ from victor_nb.money import usd
 from victor_nb.notebook.forms import present
 from victor_nb.notebook.markdown import FENCE, Shown, as_markdown, clean, escape, frame, sanitise
 from victor_nb.notebook.options import MagicCall
-from victor_nb.values import Reply
+from victor_nb.values import UNPAID, Reply
 from victor_nb.workflows.progress_bar import Tally, tqdm_bar
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ _WINDOW: Final = 240  # characters of its end that are shown from then on
 _GROWTH: Final = 1.2  # how much longer a text must be to be shown whole again
 _ENVELOPE: Final = 110  # bytes of a message beside the text
 
-MODES: Final = {"simulate": "simulated", "replay": "replayed"}
 _REASONS: Final = {"length": "cut at max_tokens", "content_filter": "cut by the provider's filter"}
 
 _MOST_COLUMNS: Final = 6  # answers side by side; more stand in rows
@@ -109,7 +108,7 @@ def bill(reply: Reply) -> str:
         f"{reply.usage.input_tokens:,} -> {reply.usage.output_tokens:,} tok",
         usd(reply.cost),
         f"{reply.latency:.1f} s",
-        MODES.get(reply.mode, ""),
+        UNPAID.get(reply.mode, ""),
         f"{reply.attempts} attempts" if reply.attempts > 1 else "",
         reply.status if reply.status != "ok" else _REASONS.get(reply.finish_reason or "", ""),
         *reply.notes,
@@ -325,7 +324,7 @@ def _sums(result: Replies | StrategyRun, modes: Iterable[str]) -> list[str]:
         f"{usage.input_tokens:,} -> {usage.output_tokens:,} tok",
         str(result.spent),
         f"{result.wall:.1f} s wall, {result.serial:.1f} s serial",
-        *dict.fromkeys(MODES[mode] for mode in modes if mode in MODES),
+        *dict.fromkeys(UNPAID[mode] for mode in modes if mode in UNPAID),
     ]
 
 

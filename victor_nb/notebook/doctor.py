@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from victor_nb.errors import ConfigError, VictorError
 from victor_nb.notebook.markdown import frame
 from victor_nb.providers.spec import spec_of
+from victor_nb.values import UNPAID
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from victor_nb.kernel import Session
     from victor_nb.notebook.markdown import Bundle
     from victor_nb.providers.base import Ping, Provider
-
-_OFFLINE: Final = frozenset(("simulate", "replay"))
-"""The modes in which no address is asked."""
 
 
 def profile_table(session: Session) -> Bundle:
@@ -89,7 +87,9 @@ def ending(session: Session, profile: Profile) -> str:
     if day := spec_of(profile.provider).retirement(profile.model):
         verb = "retired" if day < datetime.now(UTC).date() else "retires"
         return f"model {verb} on {day}"
-    outdated = session.prices.deprecated(profile.provider, profile.model, base_url=session.settings.base_url(profile))
+    outdated = session.runtime.prices.deprecated(
+        profile.provider, profile.model, base_url=session.settings.base_url(profile)
+    )
     return "model is deprecated" if outdated else ""
 
 
@@ -101,7 +101,7 @@ def examine(session: Session) -> Bundle:
     """
     profiles = list(session.settings.profiles.values())
     rows = [_row(session, profile, ping) for profile, ping in zip(profiles, _ping_all(session, profiles), strict=True)]
-    below = f"mode {session.mode}: no network was used." if session.mode in _OFFLINE else ""
+    below = f"mode {session.mode}: no network was used." if session.mode in UNPAID else ""
     if session.mode == "simulate":
         below = "\n\n".join((below, *_answers(session)))
     return frame(["profile", "model", "key", "reachable", "USD per M in / out", "advice"], rows, below=below)
@@ -123,7 +123,7 @@ def _row(session: Session, profile: Profile, ping: Ping) -> tuple[str, ...]:
         advice.append(f"{end}: choose a newer one")
     if rates[0] == "unpriced":
         advice.append("price is unknown: give the profile prices")
-    if key.startswith("not set") and session.mode in {"live", "record"}:
+    if key.startswith("not set") and session.mode not in UNPAID:
         advice.append(f"set {session.settings.key_variables(profile)[0]}")
     return (
         profile.name,
@@ -139,14 +139,14 @@ def _ping_all(session: Session, profiles: Sequence[Profile]) -> list[Ping]:
     """Ask the address of every profile for its models, all at once."""
     from victor_nb.providers.base import Ping  # noqa: PLC0415 - httpx2 is slow to import
 
-    if session.mode in _OFFLINE:
+    if session.mode in UNPAID:
         return [Ping(f"not asked: {session.mode}")] * len(profiles)
     clients = [_client(session, profile) for profile in profiles]  # here: the import of an SDK would stop the loop
 
     async def ask() -> list[Ping]:
         return await asyncio.gather(*(_ping(client) for client in clients))
 
-    return session.loop.start(ask).result()
+    return session.runtime.loop.start(ask).result()
 
 
 def _client(session: Session, profile: Profile) -> Provider | Ping:
@@ -154,7 +154,7 @@ def _client(session: Session, profile: Profile) -> Provider | Ping:
     from victor_nb.providers.base import Ping, open_provider  # noqa: PLC0415 - httpx2 is slow to import
 
     try:
-        return open_provider(profile, session.settings, session.wire, mode="live", key=None)
+        return open_provider(profile, session.settings, session.runtime.wire, mode="live", key=None)
     except VictorError as error:
         return Ping(f"no: {type(error).__name__}", str(error))
 

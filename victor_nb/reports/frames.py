@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from victor_nb.errors import ConfigError
 from victor_nb.reports.summaries import DTYPES, Dtype, spend, styled, summary
+from victor_nb.values import UNPAID
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -41,7 +42,6 @@ __all__ = [
 """`spend`, `styled` and `summary` are made in `summaries`; notebooks import them from here."""
 
 NOTHING: Final = "nothing to show yet"
-_UNBILLED: Final = {"simulate": "simulated", "replay": "replayed"}
 
 
 # --- made ---
@@ -151,8 +151,8 @@ def groups(frame: DataFrame, name: str, *, missing: str) -> Iterator[tuple[str, 
 def provenance(frame: DataFrame, what: str = "list prices") -> str:
     """Describe figures that are not what a provider charged or took, such as `simulated: list prices`; else nothing."""
     modes = {mode for text in words(frame, "mode", missing="live") for mode in text.split()}
-    found = [word for mode, word in _UNBILLED.items() if mode in modes]
+    found = [word for mode, word in UNPAID.items() if mode in modes]
     if not found:
         return ""
-    partly = "partly " if modes - _UNBILLED.keys() else ""
+    partly = "partly " if modes - UNPAID.keys() else ""
     return f"{partly}{' and '.join(found)}: {what}"

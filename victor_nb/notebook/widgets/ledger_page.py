@@ -15,9 +15,9 @@ from wcwidth import wcswidth
 from victor_nb.accounting.rows import SCHEMA
 from victor_nb.errors import ConfigError, suggest
 from victor_nb.money import at_least, usd
-from victor_nb.notebook.display import MODES
 from victor_nb.notebook.markdown import clean, plain_table
 from victor_nb.notebook.widgets.html import Content, block, cut, details, region, table, words
+from victor_nb.values import UNPAID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -232,7 +232,7 @@ class Attempts:
         found: list[tuple[str, ...]] = []
         for row in rows:
             attempts = max(tried[row.call_id], row.attempt)
-            notes = (row.error_type, f"attempt {row.attempt}/{attempts}" if attempts > 1 else "", MODES.get(row.mode))
+            notes = (row.error_type, f"attempt {row.attempt}/{attempts}" if attempts > 1 else "", UNPAID.get(row.mode))
             status, at, *numbers = _texts(row, self.now)
             more = (row.model, " · ".join(filter(None, notes)), row.stage or row.strategy or "")
             texts = (status, at, row.profile, *numbers, *more)

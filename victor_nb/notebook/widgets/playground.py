@@ -189,7 +189,7 @@ class Playground(VictorWidget):
                 work.cancel()
 
     def _question(self) -> Question:
-        self.session.refresh()
+        self.session.runtime.refresh()
         form = self._form
         if not form.strategy.value and not form.profiles.value:
             raise ConfigError("No profile is chosen. Choose one, or a strategy.")

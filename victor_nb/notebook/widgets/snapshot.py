@@ -7,9 +7,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from victor_nb.money import usd
-from victor_nb.notebook.display import MODES
 from victor_nb.notebook.markdown import clean, plain_table
 from victor_nb.notebook.widgets.html import Content, Html, block, cut, details, table, words
+from victor_nb.values import UNPAID
 from victor_nb.workflows.progress import Progress, StageProgress
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def header(snapshot: Snapshot) -> Content:
             f"{done} of {total} calls",
             f"{run.wall:.1f} s" if snapshot.ended else f"{run.wall:.0f} s",
             snapshot.spent,
-            *dict.fromkeys(MODES[row.mode] for row in run.rows if row.mode in MODES),
+            *dict.fromkeys(UNPAID[row.mode] for row in run.rows if row.mode in UNPAID),
         ]
     )
     sign, word, _ = _SIGNS[snapshot.state]
