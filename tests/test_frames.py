@@ -14,8 +14,7 @@ from ledger_rows import NOON, row, running
 from victor_nb.accounting.ledger import Ledger
 from victor_nb.errors import BudgetError, ConfigError, PartialAnswerError, RateLimitError
 from victor_nb.money import Total
-from victor_nb.reports.frames import records_frame
-from victor_nb.reports.summaries import spend, styled, summary
+from victor_nb.reports.frames import records_frame, spend, styled, summary
 from victor_nb.values import Reply, Usage
 from victor_nb.workflows.compare import COMPARE
 from victor_nb.workflows.fan_out import REPLIES, Entry, Replies
@@ -25,7 +24,7 @@ from victor_nb.workflows.what_if import WHAT_IF
 
 if TYPE_CHECKING:
     from victor_nb.accounting.rows import Row
-    from victor_nb.reports.summaries import By, Every
+    from victor_nb.reports.frames import By, Every
     from victor_nb.workflows.orchestrator_pool import OrchestratorPool
 
 

@@ -14,7 +14,7 @@ from victor_nb.notebook.grammar import exclusive, read, split
 from victor_nb.notebook.markdown import clean, frame
 from victor_nb.notebook.options import LINE_HELP, SETTABLE
 from victor_nb.reports import charts
-from victor_nb.reports.summaries import GROUPS
+from victor_nb.reports.frames import GROUPS
 from victor_nb.values import UNPAID, Reply
 from victor_nb.workflows.fan_out import Replies
 from victor_nb.workflows.runs import StrategyRun

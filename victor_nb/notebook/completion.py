@@ -12,7 +12,7 @@ from victor_nb.errors import VictorError
 from victor_nb.kernel import session
 from victor_nb.notebook.commands import known, plot_kinds
 from victor_nb.notebook.options import FLAGS, KEYS, SETTABLE, TYPE
-from victor_nb.reports.summaries import GROUPS
+from victor_nb.reports.frames import GROUPS
 from victor_nb.templates import FILTERS, own
 from victor_nb.values import Mode
 from victor_nb.workflows.strategies import BUILT_IN

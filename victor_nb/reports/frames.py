@@ -1,50 +1,48 @@
-"""Frames: made of plain records with stated dtypes, and read for a chart, whichever dtypes they come in.
+"""Frames: made of plain records with stated dtypes, read for a chart, summed up, and shown as tables.
 
-pandas is imported when a frame is made.
+pandas is imported when a frame is made or summed up.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from html import escape
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
-from victor_nb.errors import ConfigError
-from victor_nb.reports.summaries import DTYPES, Dtype, spend, styled, summary
+from victor_nb.errors import ConfigError, suggest
+from victor_nb.money import usd
 from victor_nb.values import UNPAID
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import pandas as pd
     from pandas import DataFrame
-
-__all__ = [
-    "DTYPES",
-    "NOTHING",
-    "Dtype",
-    "Money",
-    "added",
-    "groups",
-    "known",
-    "mean",
-    "money",
-    "need",
-    "numbers",
-    "provenance",
-    "records_frame",
-    "spend",
-    "styled",
-    "summary",
-    "words",
-]
-"""`spend`, `styled` and `summary` are made in `summaries`; notebooks import them from here."""
 
 NOTHING: Final = "nothing to show yet"
 
 
 # --- made ---
+
+Dtype: TypeAlias = Literal["text", "count", "money", "seconds", "number", "flag", "moment"]
+"""What a column holds: `text` string, `count` Int64, `money` (USD), `seconds` and `number` float64, `flag` boolean,
+`moment` datetime64[us, UTC]."""
+
+_COLUMNS: Final[Mapping[Dtype, str]] = {
+    "moment": "ts",
+    "count": "attempt attempts prompt sample calls retries unpriced items kept_items dropped_items tokens input_tokens "
+    "output_tokens cache_read_tokens cache_write_tokens reasoning_tokens",
+    "money": "cost billed same_calls one_call what_if_cost saved cumulative_cost",
+    "seconds": "latency ttft queue start wall serial began ended latency_p50 latency_p95 ttft_p50 ttft_p95",
+    "number": "score score_se tokens_per_second error_rate cache_share ratio",
+    "flag": "kept complete estimated",
+}
+DTYPES: Final[Mapping[str, Dtype]] = {name: kind for kind, names in _COLUMNS.items() for name in names.split()}
+"""What columns of these names hold; any other is text."""
 
 
 def records_frame(records: Iterable[Mapping[str, object]], columns: Mapping[str, Dtype] | Sequence[str]) -> DataFrame:
@@ -156,3 +154,271 @@ def provenance(frame: DataFrame, what: str = "list prices") -> str:
         return ""
     partly = "partly " if modes - UNPAID.keys() else ""
     return f"{partly}{' and '.join(found)}: {what}"
+
+
+# --- summed up ---
+
+By = Literal["profile", "provider", "model", "stage", "strategy", "notebook", "day", "run_id", "status", "mode"]
+Every = Literal["minute", "hour", "day", "week", "month"]
+
+GROUPS: Final = get_args(By)
+"""What a ledger can be summed up by. A day is one of UTC."""
+
+_FREQUENCIES: Final = {"minute": "min", "hour": "h", "day": "D", "week": "W-MON", "month": "MS"}
+_SUMS: Final = {
+    **dict.fromkeys("input_tokens output_tokens cache_read_tokens cache_write_tokens reasoning_tokens".split(), 0),
+    **dict.fromkeys(("cost", "billed"), 1),
+}
+"""The columns that are summed, with the known values that it takes at least: unknown money is not 0."""
+_ENDED: Final = ("ok", "error", "interrupted", "partial")
+_FAILED: Final = ("error", "partial")
+
+
+def summary(frame: DataFrame, by: By | Sequence[By] = "profile") -> DataFrame:
+    """Sum up a ledger frame (`session().ledger.to_frame()`), one row for each group, in the order of their first rows.
+
+    Args:
+        frame: One row per attempt.
+        by: One of `GROUPS`, or several of them; an empty list sums up everything.
+
+    Returns:
+        A frame whose index is the groups, NaN where a row is of none (a call outside of any strategy has no stage):
+
+        - `calls`, `attempts`, `retries` (attempts after a call's first);
+        - `input_tokens`, `output_tokens`, and what is inside them: `cache_read_tokens`, `cache_write_tokens`,
+          `reasoning_tokens`;
+        - `cost` and `billed` (USD): sums of what is known, NaN where nothing is; `unpriced` counts the attempts whose
+          cost is not known, so that `cost` is a lower bound where it is not 0;
+        - `latency_p50`, `latency_p95`, `ttft_p50`, `ttft_p95` (seconds) of attempts that went well: percentiles by
+          linear interpolation between the two nearest of them (Hyndman and Fan's type 7, numpy's default);
+        - `tokens_per_second`: output tokens of attempts that went well, over their latencies added up;
+        - `error_rate`: errors and answers that broke off, as a share of the attempts that were sent and have ended;
+        - `cache_share`: cache reads as a share of the input tokens.
+
+    Raises:
+        ConfigError: There is no such group.
+    """
+    import pandas as pd
+
+    rows = _prepared(frame)
+    keys = _keys(rows, [by] if isinstance(by, str) else list(by))
+    groups = rows.groupby(keys, sort=False, observed=True, dropna=False)
+    sums = [groups[name].sum(min_count=least).rename(name) for name, least in _SUMS.items()]
+    counts = groups[["unpriced", "retries", "ended", "failed"]].sum()
+    seen = pd.concat(
+        [
+            groups["call_id"].nunique().astype("Int64").rename("calls"),
+            groups["attempt"].size().astype("Int64").rename("attempts"),
+            counts["retries"].astype("Int64"),
+            *sums,
+            counts["unpriced"].astype("Int64"),
+            *_percentiles(groups),
+            _ratio(groups["served_tokens"].sum(), groups["served_seconds"].sum()).rename("tokens_per_second"),
+            _ratio(counts["failed"], counts["ended"]).rename("error_rate"),
+        ],
+        axis="columns",
+        sort=False,
+    )
+    seen["cache_share"] = _ratio(seen["cache_read_tokens"], seen["input_tokens"])
+    return seen
+
+
+def _prepared(frame: DataFrame) -> DataFrame:
+    """Return the columns that are needed, with a few that make a sum of what is asked for."""
+    well, timed = frame["status"] == "ok", frame["latency"].notna() & frame["output_tokens"].notna()
+    return frame.assign(
+        day=frame["ts"].dt.floor("D"),
+        unpriced=frame["cost"].isna(),
+        retries=frame["attempt"] > 1,
+        ended=frame["status"].isin(_ENDED),
+        failed=frame["status"].isin(_FAILED),
+        good_latency=frame["latency"].where(well),
+        good_ttft=frame["ttft"].where(well),
+        served_tokens=frame["output_tokens"].where(well & timed).astype("Float64"),
+        served_seconds=frame["latency"].where(well & timed),
+    )
+
+
+def _keys(rows: DataFrame, by: Sequence[str]) -> list[Any]:
+    import pandas as pd
+
+    for name in by:
+        if name not in GROUPS:
+            raise ConfigError(f"A ledger is not summed up by {name!r}. {suggest(name, GROUPS)}")
+    return list(by) or [pd.Series("all", index=rows.index, name="all", dtype="str")]
+
+
+def _percentiles(groups: Any) -> list[pd.Series[float]]:  # noqa: ANN401 - pandas' own class for groups is private
+    return [
+        groups[f"good_{name}"].quantile(share / 100).astype("float64").rename(f"{name}_p{share}")
+        for name in ("latency", "ttft")
+        for share in (50, 95)
+    ]
+
+
+def _ratio(part: pd.Series[Any], whole: pd.Series[Any]) -> pd.Series[float]:
+    """Divide; what is divided by nothing is NaN."""
+    import pandas as pd
+
+    numbers = pd.to_numeric(whole).astype("float64")
+    return part.astype("float64") / numbers.where(numbers > 0)
+
+
+def spend(frame: DataFrame, every: Every = "day") -> DataFrame:
+    """Return what a ledger frame's attempts cost in each period of time, those without any attempt included.
+
+    Returns:
+        A frame by the beginning of each period (UTC; weeks begin on Monday): `attempts`, `cost` and `billed` (USD,
+        sums of what is known, NaN where nothing is), `unpriced` (attempts), `cumulative_cost` (USD).
+
+    Raises:
+        ConfigError: There is no such period.
+    """
+    import pandas as pd
+
+    if every not in _FREQUENCIES:
+        raise ConfigError(f"Money is not summed up every {every!r}. Use one of: {', '.join(_FREQUENCIES)}.")
+    grouper = pd.Grouper(key="ts", freq=_FREQUENCIES[every], closed="left", label="left")
+    groups = frame.assign(unpriced=frame["cost"].isna()).groupby(grouper)
+    quiet = groups["attempt"].size() == 0
+    columns = {
+        "attempts": groups["attempt"].size().astype("Int64"),
+        "cost": groups["cost"].sum(min_count=1).mask(quiet, 0.0),
+        "billed": groups["billed"].sum(min_count=1).mask(quiet, 0.0),
+        "unpriced": groups["unpriced"].sum().astype("Int64"),
+    }
+    return pd.DataFrame(columns).assign(cumulative_cost=lambda found: found["cost"].fillna(0.0).cumsum())
+
+
+# --- a frame as a table ---
+
+_SHARES: Final = frozenset({"error_rate", "cache_share", "ratio"})
+_LONGEST: Final = 80
+_SLOW: Final = 10.0  # seconds, from which on milliseconds are too exact
+_FORMATS: Final[Mapping[str, Callable[[Any], str]]] = {
+    "money": lambda cell: usd(Decimal(repr(float(cell)))),
+    "count": lambda cell: f"{int(cell):,}",
+    "number": lambda cell: f"{cell:,.1f}" if abs(cell) >= 10 else f"{cell:.3g}",  # noqa: PLR2004
+    "share": lambda cell: f"{cell:.1%}",
+    "ms": lambda cell: f"{cell * 1000:,.0f} ms",
+    "seconds": lambda cell: f"{cell:,.1f} s",
+    "moment": lambda cell: f"{cell:%Y-%m-%d %H:%M:%S}",
+}
+_CSS: Final = """\
+.victor-frame caption {caption-side: top; text-align: left; font-weight: bold; padding: 0.3em 0}
+.victor-frame td, .victor-frame th {padding: 0.2em 0.6em; vertical-align: top; text-align: left}
+.victor-frame .victor-number {text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap}"""
+_NUMBER: Final = ' class="victor-number"'
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Table:
+    """A frame as a notebook shows it: HTML whose headers a screen reader can follow, and plain text.
+
+    Attributes:
+        caption: What stands above it.
+        texts: Every cell as its text, under an index of texts where rows have keys.
+        wordy: The columns that hold words, and are not aligned as numbers.
+    """
+
+    caption: str
+    texts: DataFrame
+    wordy: frozenset[str]
+
+    def _repr_html_(self) -> str:
+        keys = [_header(name) for name in self.texts.index.names if name is not None]
+        wordy = [name in self.wordy for name in self.texts.columns]
+        heads = "".join(f'<th scope="col">{_safe(name)}</th>' for name in keys)
+        for name, words in zip(self.texts.columns, wordy, strict=True):
+            heads += f'<th scope="col"{"" if words else _NUMBER}>{_safe(name)}</th>'
+        rows = ""
+        for key, cells in zip(self.texts.index, self.texts.itertuples(index=False, name=None), strict=True):
+            own: tuple[str, ...] = () if not keys else key if keys[1:] else (key,)
+            named = "".join(f'<th scope="row">{_safe(part)}</th>' for part in own)
+            filled = "".join(
+                f"<td{'' if words else _NUMBER}>{_safe(cell)}</td>" for words, cell in zip(wordy, cells, strict=True)
+            )
+            rows += f"<tr>{named}{filled}</tr>\n"
+        return (
+            f"<style>{_CSS}</style>\n"
+            '<table class="dataframe victor-frame tex2jax_ignore mathjax_ignore">'
+            f"<caption>{_safe(self.caption)}</caption>\n"
+            f"<thead><tr>{heads}</tr></thead>\n<tbody>{rows}</tbody></table>"
+        )
+
+    def __repr__(self) -> str:
+        return self.texts.to_string(index=self.texts.index.names[0] is not None, max_colwidth=_LONGEST)
+
+
+def styled(frame: DataFrame, caption: str | None = None, *, rows: int = 100) -> Table:
+    """Return a frame of ours as a notebook shows it.
+
+    Money is `USD 0.0041`, and `unpriced` where it is unknown; what is a sum of fewer prices than attempts is `>=`.
+    Times are in ms, in a column that holds 10 s or more in s; counts have thousands separators, shares are in percent.
+    Text is escaped, on one line, and cut at 80 characters.
+
+    Args:
+        frame: Columns go by their names (`DTYPES`), others by their dtypes.
+        caption: What stands above the table; else how many rows there are.
+        rows: The most that are shown, from the first on; the caption counts the others.
+    """
+    import pandas as pd
+
+    data = frame.head(rows)
+    kinds = {str(name): _kind(str(name), data[name]) for name in data.columns}
+    texts = {name: [_text(cell, kind) for cell in data[name]] for name, kind in kinds.items()}
+    if {"cost", "unpriced"} <= kinds.keys():
+        bounds = data["cost"].notna() & data["unpriced"].fillna(0).gt(0)
+        texts["cost"] = [f">= {text}" if bound else text for text, bound in zip(texts["cost"], bounds, strict=True)]
+    shown = pd.DataFrame({_header(name): cells for name, cells in texts.items()}, dtype="object")
+    keys = [str(name) for name in data.index.names if name is not None]
+    if keys:
+        levels = [[_key(key) for key in data.index.get_level_values(level)] for level in range(len(keys))]
+        shown.index = pd.MultiIndex.from_arrays(levels, names=keys) if keys[1:] else pd.Index(levels[0], name=keys[0])
+    count = f"{len(frame):,} row{'' if len(frame) == 1 else 's'}"
+    cut = f"first {len(data):,} of {count}" if len(data) < len(frame) else "" if caption else count
+    wordy = frozenset(_header(name) for name, kind in kinds.items() if kind == "text")
+    return Table(" · ".join(filter(None, [caption, cut])), shown, wordy)
+
+
+def _kind(name: str, column: pd.Series[Any]) -> str:
+    """Return how a column is written: by its name, else by its dtype."""
+    import pandas as pd
+    from pandas.api import types
+
+    if name in _SHARES:
+        return "share"
+    if name in DTYPES:
+        fast = DTYPES[name] == "seconds" and not pd.to_numeric(column).max() >= _SLOW
+        return "ms" if fast else DTYPES[name]
+    if types.is_bool_dtype(column.dtype) or not types.is_numeric_dtype(column.dtype):
+        return "text"
+    return "count" if types.is_integer_dtype(column.dtype) else "number"
+
+
+def _text(cell: Any, kind: str) -> str:  # noqa: ANN401 - a cell is what its column holds
+    import pandas as pd
+
+    if pd.api.types.is_scalar(cell) and pd.isna(cell):
+        return "unpriced" if kind == "money" else "–"
+    if kind in _FORMATS:
+        return _FORMATS[kind](cell)
+    words = " ".join(str(cell).split())
+    return words if len(words) <= _LONGEST else f"{words[: _LONGEST - 1]}…"
+
+
+def _key(cell: Any) -> str:  # noqa: ANN401
+    """Return the key of a row as text; a moment at midnight is a day."""
+    import pandas as pd
+
+    if isinstance(cell, pd.Timestamp):
+        return f"{cell:%Y-%m-%d}" if cell == cell.normalize() else _FORMATS["moment"](cell)
+    return _text(cell, "text")
+
+
+def _header(name: object) -> str:
+    return str(name).replace("_", " ")
+
+
+def _safe(text: str) -> str:
+    return escape(text).replace("$", "<span>$</span>")  # a pair of bare dollar signs is mathematics
