@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from victor_nb.accounting.pricing import PriceBook, Rates
+from victor_nb.accounting.pricing import PriceBook, Rates, Tariff
 from victor_nb.money import Total, add, at_least, exact_sum, from_nanos, quantise, to_nanos, usd
 from victor_nb.providers.spec import ANTHROPIC
 from victor_nb.values import Usage
@@ -167,6 +167,101 @@ def test_when_a_provider_charges_for_the_request_too_then_rates_are_those_of_tok
     assert rates is not None
     assert one is not None
     assert rates.input < 1_000 * one  # the fee is in the price of a request
+
+
+# --- the most that a request may cost ---
+
+DEEPSEEK = "https://api.deepseek.com/v1"
+GROQ = "https://api.groq.com/openai/v1"
+
+
+def most(
+    model: str,
+    usage: tuple[int, int],
+    *,
+    provider: str = "openai",
+    url: str | None = None,
+    own: Own | None = None,
+    tier: str | None = None,
+    cache_writes: bool = False,
+    hourly_writes: bool = False,
+) -> Decimal | None:
+    """Return the worst case of a request."""
+    tariff = Tariff("p", provider, model, BOOK, url, own)
+    return tariff.worst(*usage, tier=tier, cache_writes=cache_writes, hourly_writes=hourly_writes)
+
+
+def test_when_a_long_prompt_is_held_then_it_is_priced_at_its_own_length() -> None:
+    assert most("gemini-2.5-pro", (240_000, 1_000), provider="google") == Decimal(
+        "0.615"
+    )  # 2.50 and 15, not 1.25 and 10
+    assert most("gemini-2.5-pro", (200_000, 1_000), provider="google") == Decimal("0.26")
+    assert most("claude-sonnet-4-5", (300_000, 1_000), provider="anthropic") == Decimal("1.8225")
+    assert most("gemini-2.5-pro", (0, 0), provider="google") == 0
+
+
+def test_when_a_request_may_write_to_a_cache_then_its_input_costs_that() -> None:
+    plain, written, hourly = (
+        most("claude-sonnet-4-5", (1_000, 0), provider="anthropic", cache_writes=five, hourly_writes=hour)
+        for five, hour in ((False, False), (True, False), (False, True))
+    )
+    assert (plain, written, hourly) == (Decimal("0.003"), Decimal("0.00375"), Decimal("0.006"))
+    assert most("gpt-5.6-sol", (1_000, 0)) == Decimal("0.005")  # 5 for what is written, which OpenAI does unasked
+    assert most("x", (1_000, 0), own=Own(Decimal(1), Decimal(1), cache_write=Decimal(3))) == Decimal("0.001")
+
+
+def test_when_a_tier_is_asked_for_then_the_dearer_of_it_and_the_standard_one_counts() -> None:
+    costs = [most("gpt-5.5", (1_000, 1_000), tier=tier) for tier in (None, "auto", "default", "flex", "priority")]
+    assert costs == [Decimal("0.035")] * 4 + [Decimal("0.0875")]  # flex may be served at the standard price
+    assert most("claude-opus-5-5", (1_000, 1_000), provider="anthropic", tier="fast") == Decimal("0.048")
+
+
+def test_when_the_list_does_not_know_a_tier_then_its_worst_case_is_unknown() -> None:
+    assert most("gpt-4.1", (10, 10), tier="flex") is None
+    assert most("gemini-2.5-pro", (10, 10), provider="google", tier="priority") is None
+    assert most("nobody-7b", (10, 10)) is None
+    groq = "llama-3.3-70b-versatile"
+    assert most(groq, (1_000, 0), url=GROQ, tier="flex") == most(groq, (1_000, 0), url=GROQ) == Decimal("0.00059")
+    assert most("llama3.2", (10, 10), provider="ollama", tier="flex") == 0
+
+
+def test_when_a_price_changes_with_the_hour_then_the_dearest_hour_is_held() -> None:
+    usage = Usage(1_000, 1_000)
+    now = BOOK.price(usage, provider="openai", model="deepseek-v4-flash", base_url=DEEPSEEK).cost
+    peak = most("deepseek-v4-flash", (1_000, 1_000), url=DEEPSEEK)
+    assert now is not None
+    assert peak in {now, 2 * now}
+    assert peak == Decimal("0.0015")
+
+
+LENGTHS = st.one_of(st.integers(0, 400_000), st.sampled_from([199_999, 200_000, 200_001, 272_000, 272_001]))
+
+
+@given(
+    asked=st.sampled_from(
+        [
+            ("openai", "gpt-5.6-sol", None),
+            ("anthropic", "claude-sonnet-4-5", None),
+            ("google", "gemini-2.5-pro", None),
+            ("openai", "sonar", "https://api.perplexity.ai"),
+            ("openai", "grok-4.20", "https://api.x.ai/v1"),
+        ]
+    ),
+    limit=st.tuples(LENGTHS, LENGTHS),
+    used=st.tuples(*[st.floats(0, 1)] * 5),
+)
+def test_when_a_request_stays_within_its_limits_then_it_never_costs_more_than_its_worst_case(
+    asked: tuple[str, str, str | None], limit: tuple[int, int], used: tuple[float, ...]
+) -> None:
+    provider, model, url = asked
+    given, made = round(limit[0] * used[0]), round(limit[1] * used[1])
+    reads, writes = round(given * used[2]), round(given * used[3])
+    usage = Usage(given, made, reads, writes, made, round(writes * used[4]))
+    cost = BOOK.price(usage, provider=provider, model=model, base_url=url).cost
+    worst = most(model, limit, provider=provider, url=url, cache_writes=True, hourly_writes=True)
+    assert cost is not None
+    assert worst is not None
+    assert cost <= worst + Decimal("1e-9")  # both are rounded
 
 
 def test_when_only_a_model_is_named_then_its_maker_is_found() -> None:

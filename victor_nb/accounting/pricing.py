@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal, localcontext
 from functools import lru_cache
 from importlib.metadata import version
@@ -16,13 +18,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from genai_prices import Usage as ListUsage
-    from genai_prices.types import PriceCalculation
+    from genai_prices.types import ModelPrice, PriceCalculation, TieredPrices
 
     from victor_nb.values import CostSource
 
 _MILLION: Final = 1_000_000
 _PROBE: Final = 1_000
 """Tokens of a probe: far below the first tier, which would reprice the whole request."""
+_DAY: Final = 86_400  # seconds
+_LOOKS: Final = 96
+"""Times at which the prices of the coming day are looked up: the list's hours of day begin on the half-hour."""
+_STANDARD: Final = frozenset({"", "auto", "default", "standard", "standard_only"})
+"""Names of the service tier whose prices are the list's own."""
+_SAME_PRICE: Final = {"groq": frozenset({"on_demand", "flex"})}
+"""Tiers that cost as much as the standard one by contract, by the list's id of who sells."""
+_ZERO: Final = Decimal(0)
+_TIER_KEYS: Final = ("service_tier", "speed", "processing")
+"""Under which names the list keeps tiers: OpenAI's and Google's, Anthropic's, and batches."""
 
 
 class Prices(Protocol):
@@ -92,6 +104,33 @@ class Tariff:
         """Return what a million tokens of a short request cost; None when the model's price is unknown."""
         return self.book.rates(provider=self.provider, model=self.model, base_url=self.base_url, override=self.override)
 
+    def worst(
+        self, usage_in: int, usage_out: int, *, tier: str | None, cache_writes: bool, hourly_writes: bool
+    ) -> Decimal | None:
+        """Return the most that a request may cost, in USD, up to a day from now; None when its price is unknown.
+
+        Args:
+            usage_in: Tokens of input at most.
+            usage_out: Tokens of output at most.
+            tier: The service tier that is asked for; another than the standard one may be served as the standard one.
+            cache_writes: Whether the request may write to a cache. Where that needs no asking, it may in any case.
+            hourly_writes: Whether what it writes there may live an hour, which is dearer.
+        """
+        if self.override is not None:
+            steps = (_own_step(self.override),)
+        elif (price_id := _price_id(self.provider)) is None:
+            return _ZERO
+        else:
+            asked = _Asked(price_id, _names(self.model), self.base_url)
+            steps = _steps(asked, None if tier in _STANDARD else tier, int(time.time()) // _DAY)
+            cache_writes = cache_writes or not _asks_to_cache(self.provider)
+        if steps is None:
+            return None
+        kind = 2 if hourly_writes else int(cache_writes)
+        with localcontext(EXACT):
+            costs = (step.cost(usage_in, usage_out, kind) for step in steps if step.low < usage_in)
+            return quantise(max(costs) / _MILLION)
+
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
@@ -101,18 +140,57 @@ class _Asked:
     models: tuple[str, ...]
     base_url: str | None = None
 
-    def calculate(self, usage: ListUsage) -> PriceCalculation | None:
+    def calculate(
+        self, usage: ListUsage, *, tier: str | None = None, at: datetime | None = None
+    ) -> PriceCalculation | None:
         """Return the first price that the list knows; ValueError when `usage` contradicts itself."""
         from genai_prices import calc_price  # noqa: PLC0415 - heavy
 
         calculate = cast("Callable[..., PriceCalculation]", calc_price)
+        given = {
+            "genai_request_timestamp": at,
+            "price_context": None if tier is None else dict.fromkeys(_TIER_KEYS, tier),
+        }
         for url, seller in ((self.base_url, None), (None, self.price_id)):
             for model in self.models if url or seller else ():
                 try:
-                    return calculate(usage, model, provider_id=seller, provider_api_url=url)
+                    return calculate(usage, model, provider_id=seller, provider_api_url=url, **given)
                 except LookupError:
                     continue
         return None
+
+    def find(self, usage: ListUsage, tier: str | None, *, at: datetime | None = None) -> PriceCalculation | None:
+        """Return the price at a service tier; None where the list does not know the tier's prices.
+
+        The list ignores a context that it does not know, and gives the standard price: then the tier is unknown.
+        """
+        found = self.calculate(usage, at=at)
+        if tier in _STANDARD or tier is None or found is None or tier in _SAME_PRICE.get(found.provider.id, ()):
+            return found
+        other = self.calculate(usage, tier=tier, at=at)
+        return None if other is None or other.model_price == found.model_price else other
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """Prices of requests with more than `low` and at most `high` tokens of input, in USD per million.
+
+    Attributes:
+        inputs: What a token of input costs at most: where none is written to a cache, where some may be, for an hour.
+        output: What a token of output costs at most.
+        fee: What a million requests cost beside their tokens.
+    """
+
+    low: int
+    high: int | None
+    inputs: tuple[Decimal, Decimal, Decimal]
+    output: Decimal
+    fee: Decimal = _ZERO
+
+    def cost(self, usage_in: int, usage_out: int, kind: int) -> Decimal:
+        """Return what the dearest request of this length costs, in millionths of USD."""
+        tokens = usage_in if self.high is None else min(usage_in, self.high)
+        return tokens * self.inputs[kind] + usage_out * self.output + self.fee
 
 
 class PriceBook:
@@ -191,6 +269,12 @@ def _price_id(provider: str) -> str | None:
     """Return a provider's id in the list, by its own name if nothing is known of it; None costs nothing."""
     spec = SPECS.get(provider) or find_spec(provider)
     return provider if spec is None else spec.price_id
+
+
+def _asks_to_cache(provider: str) -> bool:
+    """Return whether a cache is written to only where the request asks for it; False where nothing is known of it."""
+    spec = SPECS.get(provider)
+    return spec is not None and spec.caches_on_request
 
 
 @lru_cache(maxsize=1)
@@ -278,3 +362,60 @@ def _probe(asked: _Asked) -> Rates | None:
         return None
     empty, *full = costs
     return Rates(*(_else(quantise((cost - empty) * _MILLION / _PROBE), Decimal(0)) for cost in full))
+
+
+# --- worst cases ---
+
+
+@lru_cache(maxsize=1024)
+def _steps(asked: _Asked, tier: str | None, day: int) -> tuple[_Step, ...] | None:
+    """Return the prices that may hold in the two days from `day` on (since 1970), by length of the request.
+
+    Some models cost more at some hours. A request at another tier may be served at the standard one.
+    """
+    usage, steps = _counts(Usage()), dict[_Step, None]()
+    for name in dict.fromkeys((None, tier)):
+        for look in range(_LOOKS):
+            found = asked.find(usage, name, at=datetime.fromtimestamp(day * _DAY + look * _DAY // 48, UTC))
+            if found is None or not (several := _ladder(found.model_price)):
+                return None
+            steps |= dict.fromkeys(several)
+            if not isinstance(found.model.prices, list):
+                break
+    return tuple(steps)
+
+
+def _ladder(prices: ModelPrice) -> list[_Step]:
+    """Return a model's prices from the shortest requests to the longest; none where input or output has no price."""
+    if prices.input_mtok is None or prices.output_mtok is None:
+        return []
+    inputs = (prices.input_mtok, prices.cache_read_mtok, prices.cache_write_mtok, prices.cache_write_1h_mtok)
+    outputs = (prices.output_mtok, prices.output_reasoning_mtok)
+    edges = sorted({0, *(tier.start for price in (*inputs, *outputs) for tier in getattr(price, "tiers", ()))})
+    fee = (_at(prices.requests_kcount, 0) or _ZERO) * 1_000
+    steps: list[_Step] = []
+    for low, high in zip(edges, (*edges[1:], None), strict=True):
+        plain, read, write, hourly = (_at(price, low) or _ZERO for price in inputs)
+        output = max(_at(price, low) or _ZERO for price in outputs)
+        steps.append(_Step(low or -1, high, _dearest(plain, read, write, hourly), output, fee))
+    return steps
+
+
+def _dearest(plain: Decimal, read: Decimal, write: Decimal, hourly: Decimal) -> tuple[Decimal, Decimal, Decimal]:
+    """Return what a token of input costs at most, as `_Step.inputs` wants it."""
+    unwritten = max(plain, read)
+    written = max(unwritten, write)
+    return unwritten, written, max(written, hourly)
+
+
+def _at(price: Decimal | TieredPrices | None, low: int) -> Decimal | None:
+    """Return a price for requests just above `low` tokens of input."""
+    if price is None or isinstance(price, Decimal):
+        return price
+    return next((tier.price for tier in reversed(price.tiers) if low >= tier.start), price.base)
+
+
+def _own_step(prices: Prices) -> _Step:
+    """Return a profile's own prices, which know no length."""
+    read, write = _else(prices.cache_read, prices.input), _else(prices.cache_write, prices.input)
+    return _Step(-1, None, _dearest(prices.input, read, write, write), prices.output)

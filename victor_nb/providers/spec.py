@@ -72,6 +72,7 @@ class Spec:
         output_names: How its params name the limit of an answer's tokens, the name that is sent first.
         output_demanded: The limit that is sent where none is given, since the API demands one.
         output_ours_first: Whether `max_tokens` beats what params say, instead of the other way round.
+        caches_on_request: Whether nothing is written to its cache, at a price of its own, unless a request asks for it.
         choices_name: How its params name the number of answers to one request, each charged for.
         nested: The one of its params that holds others.
         refuses: The request options that it does not take, and from which models.
@@ -95,6 +96,7 @@ class Spec:
     output_names: tuple[str, ...] = ("max_tokens",)
     output_demanded: int | None = None
     output_ours_first: bool = False
+    caches_on_request: bool = False
     choices_name: str = ""
     nested: str = ""
     refuses: Mapping[str, Refusal] = field(default_factory=dict[str, Refusal])
@@ -186,6 +188,7 @@ ANTHROPIC: Final = Spec(
     key_variables=("ANTHROPIC_API_KEY",),
     models_path="/v1/models",
     output_demanded=8192,
+    caches_on_request=True,
     # No temperature since API version 2026-10-21, and never a seed.
     refuses={"temperature": Refusal(), "seed": Refusal()},
     # As announced on 2026-11-25; the list of prices knows that a model is deprecated, never the day.
