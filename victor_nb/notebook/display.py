@@ -16,7 +16,7 @@ from victor_nb.notebook.forms import present
 from victor_nb.notebook.markdown import FENCE, Shown, as_markdown, clean, escape, frame, sanitise
 from victor_nb.notebook.options import MagicCall
 from victor_nb.values import UNPAID, Reply
-from victor_nb.workflows.progress_bar import Tally, tqdm_bar
+from victor_nb.workflows.progress_bar import Meter, Tally, tqdm_bar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -250,7 +250,8 @@ class LiveColumns(_Live):
             return
         growing = [lane for lane in lanes if lane.outcome is None]
         speaking = [(label(lane), _beginning(lane.text)) for lane in growing if lane.text][:_ROWS]
-        line = f"{Tally.of(lanes, total=len(lanes))} · {len(growing)} under way"
+        tally = Tally.of([lane.outcome for lane in lanes], total=len(lanes))
+        line = f"{tally} · {len(growing)} under way"
         self._publish(
             {"text/html": _paragraph(line) + (_html_table(("answer", "so far"), speaking) if speaking else "")}
         )
@@ -407,7 +408,7 @@ def run_summary(run: StrategyRun) -> str:
     return " · ".join(parts)
 
 
-class CellMeter:
+class CellMeter(Meter):
     """One bar in one place of a cell. What tqdm would display itself, a saved notebook keeps as its first state.
 
     Args:
@@ -416,17 +417,16 @@ class CellMeter:
     """
 
     def __init__(self, publish: Callable[[Bundle], None], began: float) -> None:
+        super().__init__(began)
         self._publish = publish
-        self._began = began
-        self._bar: Any = None
+
+    def _made(self, tally: Tally) -> Any:  # noqa: ANN401 - tqdm has no types
+        return tqdm_bar("tqdm.auto:tqdm", tally, display=False)
 
     def show(self, text: str, tally: Tally) -> None:
         """Move the bar; the first time, show it."""
         new = self._bar is None
-        if new:
-            self._bar = tqdm_bar("tqdm.auto:tqdm", self._began, tally, display=False)
-        self._bar.total, self._bar.n = tally.total, tally.done
-        self._bar.set_description_str(text)
+        super().show(text, tally)
         if new:
             view = {"version_major": 2, "version_minor": 0, "model_id": self._bar.container.model_id}
             self._publish(cast("Any", {_VIEW: view, "text/plain": text}))

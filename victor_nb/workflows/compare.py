@@ -17,9 +17,9 @@ from victor_nb.workflows.engine import collect
 from victor_nb.workflows.judge import Score, judge, scores
 from victor_nb.workflows.orchestrator_pool import kernel_pool
 from victor_nb.workflows.progress_bar import Bar, Tally
-from victor_nb.workflows.runs import one_call, same_calls
+from victor_nb.workflows.runs import one_call
 from victor_nb.workflows.strategies import Single, find_strategy
-from victor_nb.workflows.what_if import find_tariff
+from victor_nb.workflows.what_if import find_tariff, reprice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -232,7 +232,7 @@ class Comparison:
         measured: Decimal | None = direct.run.cost if direct is not None and direct.run is not None else None
         return {
             "baseline": tariff.name,
-            "same_calls": exact_sum(same_calls(run.rows, tariff)),
+            "same_calls": exact_sum(reprice(row, tariff) for row in run.rows),
             "one_call": one_call(run, tariff) if measured is None else measured,
             "estimated": measured is None,
         }

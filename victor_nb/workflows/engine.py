@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+import time
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Final, Self, cast
+from typing import TYPE_CHECKING, Final, cast
 from uuid import uuid4
 
 from victor_nb.calls.request import SENT, settle
@@ -16,14 +17,13 @@ from victor_nb.templates import fill
 from victor_nb.values import Reply
 from victor_nb.workflows.fan_out import Lane
 from victor_nb.workflows.lists import numbered
-from victor_nb.workflows.progress import Clock, Progress, StageProgress, Work
+from victor_nb.workflows.progress import Progress, StageProgress, Work
 from victor_nb.workflows.progress_bar import Bar, Tally
 from victor_nb.workflows.runs import StageResult, StrategyRun
 from victor_nb.workflows.selection import conclude
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from types import TracebackType
+    from collections.abc import Generator, Iterable, Sequence
 
     from victor_nb.accounting.budget import Limit
     from victor_nb.accounting.rows import Row
@@ -106,7 +106,8 @@ class Engine:
         self.works = [Work(stage) for stage in stages]
         self.stopped: str | None = None
         self.accepted: Work | None = None
-        self.clock = Clock()
+        self._began = time.perf_counter()
+        self._ended: float | None = None
         self._orchestrators = {stage.profile: pool.get_orchestrator(_meant(stage.profile, pool)) for stage in stages}
         for stage in stages:
             settle(self._orchestrators[stage.profile].profile, options_for(stage, options))
@@ -117,6 +118,16 @@ class Engine:
         self._context = copy_context()
 
     @property
+    def ended(self) -> bool:
+        """Whether no further call will be made."""
+        return self._ended is not None
+
+    @property
+    def wall(self) -> float:
+        """Seconds from the start to now, or to the end."""
+        return (time.perf_counter() if self._ended is None else self._ended) - self._began
+
+    @property
     def progress(self) -> Progress:
         """How far the run is."""
         return Progress(
@@ -124,9 +135,42 @@ class Engine:
             task=self.task,
             run_id=self.run_id,
             stages=tuple(StageProgress.of(work) for work in self.works),
-            wall=self.clock.now,
-            ended=self.clock.stopped,
+            wall=self.wall,
+            ended=self.ended,
         )
+
+    # --- for those who wait ---
+
+    def bar(self, progress: bool | None) -> Bar:  # noqa: FBT001 - as callers give it
+        """Return the bar to wait with."""
+
+        def look() -> Tally:
+            stage, outcomes = self.progress.current, [lane.outcome for work in self.works for lane in list(work.lanes)]
+            return Tally.of(outcomes, total=self.progress.total, now=stage.name if stage else "")
+
+        calls = sum(work.stage.n for work in self.works)
+        return Bar(self.name, look, calls=calls, progress=progress, runtime=self.runtime)
+
+    def kept(self) -> StrategyRun:
+        """Return what has come so far, kept as `session().last`. It reads the ledger: not on the background loop."""
+        self.runtime.last = run = collect(self)
+        return run
+
+    @contextmanager
+    def keeping(self) -> Generator[None]:
+        """Keep what had come when an error leaves the block: as `session().last`, and as the error's `partial`."""
+        try:
+            yield
+        except VictorInterrupted:
+            raise  # it is kept
+        except BaseException as error:
+            with suppress(ClosedError):  # the session has ended as well, and its ledger with it
+                run = collect(self)
+                if run.calls:  # a run that a budget refused before its first call is not the last result
+                    self.runtime.last = run
+                if isinstance(error, VictorError):
+                    error.partial = run
+            raise
 
     # --- on the background loop ---
 
@@ -136,7 +180,7 @@ class Engine:
         Raises:
             VictorError: A stage failed, or a budget refused the very first call.
         """
-        self.clock.restart()
+        self._began = time.perf_counter()
         task = asyncio.get_running_loop().create_task(self._schedule(), context=self._context)
         try:
             # `wait` does not hand a cancellation on: the stages get it once, and time to clean up after it.
@@ -155,7 +199,7 @@ class Engine:
         try:
             while True:
                 for work in self._ready():
-                    work.state, work.began = "running", self.clock.now
+                    work.state, work.began = "running", self.wall
                     running[asyncio.create_task(self._work(work))] = work
                 if not running:
                     break
@@ -188,7 +232,7 @@ class Engine:
 
     def _judge(self, work: Work, error: BaseException | None) -> BaseException | None:
         """Note how a stage has ended; return the error that ends the run, if it does."""
-        work.ended = self.clock.now
+        work.ended = self.wall
         if error is None:
             work.state = "done"
             if work.accepted and any(each.state == "waiting" for each in self.works):
@@ -237,10 +281,10 @@ class Engine:
 
     def _close(self) -> None:
         """Set the final status of every stage."""
-        self.clock.stop()
+        self._ended = time.perf_counter()
         for work in self.works:
             if work.state == "running":
-                work.state, work.ended = "stopped", self.clock.now
+                work.state, work.ended = "stopped", self.wall
             elif work.state == "waiting":
                 work.state = "skipped"
 
@@ -260,11 +304,11 @@ def collect(engine: Engine) -> StrategyRun:
         run_id=engine.run_id,
         content="\n\n".join(parts),
         answer=answer,
-        stages=tuple(_stage_result(work, rows, engine.clock.now) for work in begun),
+        stages=tuple(_stage_result(work, rows, engine.wall) for work in begun),
         path=tuple(work.stage.profile for work in begun),
-        complete=engine.stopped is None and engine.clock.stopped,
-        stopped=engine.stopped or (None if engine.clock.stopped else "it has not ended"),
-        wall=engine.clock.now,
+        complete=engine.stopped is None and engine.ended,
+        stopped=engine.stopped or (None if engine.ended else "it has not ended"),
+        wall=engine.wall,
         final=base.stage.name if base else None,
         rows=rows,
         pool=engine.pool,
@@ -376,57 +420,20 @@ class StrategyJob:
             VictorError: A stage failed, or a budget refused the very first call; `partial` is what had come.
             VictorInterrupted: Stop was pressed; `partial` is what had come, and so is `session().last`.
         """
-        with Keeping(self._engine):
+        with self._engine.keeping():
             try:
-                with bar(self._engine, progress) as shown:
-                    shown.result(self._job)
+                with self._engine.bar(progress) as bar:
+                    bar.result(self._job)
             except KeyboardInterrupt:
                 raise self.interrupted() from None
             except asyncio.CancelledError:
                 pass  # another caller's `cancel`: what had come is what was asked for
-        return keep(self._engine, self.run)
+        return self._engine.kept()
 
     def interrupted(self) -> VictorInterrupted:
         """Stop everything, keep what had come as `session().last`, and return the error to raise."""
         self.cancel()
         self.wait(_GRACE_OF_ALL)
-        run = keep(self._engine, self.run)
+        run = self._engine.kept()
         text = f"stopped {run.strategy} after {run.calls} calls ({run.spent}); what had come is session().last."
         return VictorInterrupted(text, run)
-
-
-def bar(engine: Engine, progress: bool | None) -> Bar:  # noqa: FBT001 - as callers give it
-    """Return the bar to wait for a run with."""
-
-    def look() -> Tally:
-        stage, lanes = engine.progress.current, [lane for work in engine.works for lane in list(work.lanes)]
-        return Tally.of(lanes, total=engine.progress.total, now=stage.name if stage else "")
-
-    calls = sum(work.stage.n for work in engine.works)
-    return Bar(engine.name, look, calls=calls, progress=progress, runtime=engine.runtime)
-
-
-class Keeping:
-    """Keeps what had come of a user's own run when an error leaves the block: `session().last`, and its `partial`."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if error is None or isinstance(error, VictorInterrupted):
-            return  # there is nothing to keep, or it is kept
-        with suppress(ClosedError):  # the session has ended as well, and its ledger with it
-            run = collect(self._engine)
-            if run.calls:  # a run that a budget refused before its first call is not the last result
-                keep(self._engine, run)
-            if isinstance(error, VictorError):
-                error.partial = run
-
-
-def keep(engine: Engine, run: StrategyRun) -> StrategyRun:
-    """Return a run, kept as `session().last`."""
-    engine.runtime.last = run
-    return run

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, Protocol, cast, get_args
 from uuid import uuid4
 
@@ -315,7 +314,10 @@ class FanOut:
     def bar(self, progress: bool | None) -> Bar:  # noqa: FBT001 - as callers give it
         """Return the bar to wait with."""
         size = len(self.lanes)
-        look = partial(Tally.of, self.lanes, total=size)
+
+        def look() -> Tally:
+            return Tally.of([lane.outcome for lane in self.lanes], total=size)
+
         return Bar("fan_out", look, calls=size, progress=progress, runtime=self.runtime)
 
     def result(self, *, on_error: OnError = "keep", progress: bool | None = False) -> Replies:

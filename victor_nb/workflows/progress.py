@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -165,29 +164,3 @@ class Progress:
 
 def _text(lane: Lane) -> str:
     return lane.outcome.content if isinstance(lane.outcome, Reply) else lane.text
-
-
-class Clock:
-    """Seconds from the start of a run to now, or to its end."""
-
-    def __init__(self) -> None:
-        self._began = time.perf_counter()
-        self._ended: float | None = None
-
-    def restart(self) -> None:
-        """Start the clock anew."""
-        self._began = time.perf_counter()
-
-    def stop(self) -> None:
-        """Stop the clock."""
-        self._ended = time.perf_counter()
-
-    @property
-    def stopped(self) -> bool:
-        """Whether the run has ended."""
-        return self._ended is not None
-
-    @property
-    def now(self) -> float:
-        """Seconds since the start."""
-        return (time.perf_counter() if self._ended is None else self._ended) - self._began

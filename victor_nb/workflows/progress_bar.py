@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import victor_nb
 from victor_nb.errors import ProviderError, VictorError
@@ -36,15 +36,6 @@ _GRACE: Final = 1.0  # seconds that a stopped job has to close its sockets and w
 _FAULTS: Final = (OSError, ValueError, LookupError)  # what a place to show things on gives when it is gone
 
 
-class Asked(Protocol):
-    """A call that a bar counts."""
-
-    @property
-    def outcome(self) -> Reply | VictorError | None:
-        """The reply or the error, once there is one."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Tally:
     """The progress of some work.
@@ -63,9 +54,9 @@ class Tally:
     now: str = ""
 
     @classmethod
-    def of(cls, calls: Iterable[Asked], *, total: int, now: str = "") -> Tally:
-        """Return the tally of some calls."""
-        ended = [call.outcome for call in calls if call.outcome is not None]
+    def of(cls, outcomes: Iterable[Reply | VictorError | None], *, total: int, now: str = "") -> Tally:
+        """Return the tally of some calls: the reply or the error of each, None before it has ended."""
+        ended = [outcome for outcome in outcomes if outcome is not None]
         failed = sum(isinstance(outcome, VictorError) for outcome in ended)
         # An error without a part of an answer brought nothing that is paid for, as far as is known.
         answers = [each.reply if isinstance(each, ProviderError) else each for each in ended]
@@ -77,16 +68,40 @@ class Tally:
         return " · ".join(filter(None, (f"{self.done}/{self.total}", self.now, failed, str(self.spent))))
 
 
-class Meter(Protocol):
-    """A bar on a terminal or under a cell."""
+class Meter:
+    """A bar of tqdm's: a line at the end of a terminal.
+
+    Args:
+        began: When the work began, by `time.perf_counter`.
+    """
+
+    def __init__(self, began: float) -> None:
+        self._began = began
+        self._bar: Any = None
 
     def show(self, text: str, tally: Tally) -> None:
         """Show a text and the tally."""
-        ...
+        if self._bar is None:
+            self._bar = self._made(tally)
+            self._bar.start_t += self._began - time.perf_counter()
+        self._bar.total, self._bar.n = tally.total, tally.done
+        self._bar.set_description_str(text)
+
+    def _made(self, tally: Tally) -> Any:  # noqa: ANN401 - tqdm has no types
+        # Not `tqdm.auto`: that takes any process with ipykernel in it for a notebook. With a delay, the first line is
+        # not written before there is anything to say.
+        return tqdm_bar("tqdm.std:tqdm", tally, file=sys.stderr, dynamic_ncols=True, delay=1e-9)
 
     def close(self) -> None:
         """Remove it."""
-        ...
+        if self._bar is not None:
+            self._bar.close()
+
+
+def tqdm_bar(kind: str, tally: Tally, **options: object) -> Any:  # noqa: ANN401 - tqdm has no types
+    """Return a bar of tqdm's that runs no thread of its own, and leaves nothing."""
+    bar = type("Bar", (pkgutil.resolve_name(kind),), {"monitor_interval": 0})
+    return bar(total=tally.total, leave=False, bar_format="{desc} |{bar}| {elapsed}<{remaining}", **options)
 
 
 class Bar:
@@ -204,33 +219,4 @@ def _on_a_terminal() -> bool:
 def _open(began: float) -> Meter | None:
     """Return a bar in the place where one can be, if there is one."""
     found = victor_nb.cell_meter(began) if _in_a_kernel() else None
-    return found or (_TerminalMeter(began) if _on_a_terminal() else None)
-
-
-def tqdm_bar(kind: str, began: float, tally: Tally, **options: object) -> Any:  # noqa: ANN401 - tqdm has no types
-    """Return a bar of tqdm's that runs no thread of its own, and leaves nothing."""
-    bar = type("Bar", (pkgutil.resolve_name(kind),), {"monitor_interval": 0})
-    made: Any = bar(total=tally.total, leave=False, bar_format="{desc} |{bar}| {elapsed}<{remaining}", **options)
-    made.start_t += began - time.perf_counter()
-    return made
-
-
-class _TerminalMeter:
-    """A line at the end of a terminal. Not `tqdm.auto`: that takes any process with ipykernel in it for a notebook."""
-
-    def __init__(self, began: float) -> None:
-        self._began = began
-        self._bar: Any = None
-
-    def show(self, text: str, tally: Tally) -> None:
-        """Write the line anew."""
-        if self._bar is None:
-            # With a delay, the first line is not written before there is anything to say.
-            self._bar = tqdm_bar("tqdm.std:tqdm", self._began, tally, file=sys.stderr, dynamic_ncols=True, delay=1e-9)
-        self._bar.total, self._bar.n = tally.total, tally.done
-        self._bar.set_description_str(text)
-
-    def close(self) -> None:
-        """Wipe the line out."""
-        if self._bar is not None:
-            self._bar.close()
+    return found or (Meter(began) if _on_a_terminal() else None)

@@ -13,7 +13,7 @@ from victor_nb.reports.charts import plot
 from victor_nb.reports.frames import records_frame
 from victor_nb.values import Usage
 from victor_nb.workflows.progress import in_place
-from victor_nb.workflows.what_if import find_tariff, reprice, usage_of
+from victor_nb.workflows.what_if import find_tariff, reprice, usage_of, what_if
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -157,7 +157,7 @@ class StrategyRun:
     @property
     def serial(self) -> float:
         """Seconds that the calls would have taken one after the other, waits for a place aside."""
-        return sum(_latencies(self.rows))
+        return sum(_waited(attempts) + (attempts[-1].latency or 0.0) for attempts in _by_call(self.rows))
 
     def to_frame(self) -> DataFrame:
         """Return one row for each call, failed ones too: stage, profile, tokens, cost (USD), latency, start (s), ...
@@ -186,7 +186,27 @@ class StrategyRun:
         Raises:
             ConfigError: The baseline is neither a profile nor a model with a known price.
         """
-        return savings(self, baseline, kind, measure=measure)
+        tariff = find_tariff(baseline, self.pool)
+        if kind == "same_calls":
+            costs = [reprice(row, tariff) for row in self.rows]
+            words, cost, estimated = f"the same calls at {baseline}'s prices", exact_sum(costs), False
+        elif kind == "one_call":
+            costs = [Decimal(0) for _ in self.rows]
+            words, estimated = f"one call to {baseline}", not measure
+            cost = measured(self, baseline) if measure else one_call(self, tariff)
+        else:
+            raise ConfigError(f"There is no baseline {kind!r}. Use 'same_calls' or 'one_call'.")
+        return Savings(
+            baseline=words,
+            kind=kind,
+            profile=baseline,
+            cost=self.cost,
+            baseline_cost=cost,
+            estimated=estimated,
+            unpriced=sum(row.cost is None or other is None for row, other in zip(self.rows, costs, strict=True)),
+            attempts=len(self.rows),
+            complete=self.complete,
+        )
 
     def plot(
         self, kind: str = "cost_by_stage", *, baseline: str | None = None, ax: Axes | None = None, **options: object
@@ -199,22 +219,8 @@ class StrategyRun:
             ax: Where to draw, if not on a new figure.
             **options: What the chart takes beside its frame.
         """
-        from victor_nb.workflows.what_if import what_if  # noqa: PLC0415 - it compares runs
-
         source = self if baseline is None else what_if(self.rows, {"*": baseline}, by=None, pool=self.pool)
         return plot(kind, source, ax=ax, **options)
-
-
-def _latencies(rows: Iterable[Row]) -> list[float]:
-    """Return the seconds of each call: from its first request to the end of its last, waits between them included."""
-    calls: dict[str, list[Row]] = {}
-    for row in rows:
-        calls.setdefault(row.call_id, []).append(row)
-    spans: list[float] = []
-    for attempts in calls.values():
-        first, last = min(attempts, key=lambda row: row.attempt), max(attempts, key=lambda row: row.attempt)
-        spans.append((last.ts - first.ts).total_seconds() + (last.latency or 0.0))
-    return spans
 
 
 # --- a run as frames ---
@@ -232,16 +238,27 @@ STAGES: Final = "stage profile calls items kept_items dropped_items tokens cost 
 
 def call_records(rows: Iterable[Row]) -> list[dict[str, object]]:
     """Return a mapping for each call, of the rows of its attempts, by the time at which they were first sent."""
+    calls = _by_call(rows)
+    asked = [attempts[0].ts - timedelta(seconds=attempts[0].queue or 0) for attempts in calls]
+    return [_call(attempts, began=min(asked)) for attempts in calls]
+
+
+def _by_call(rows: Iterable[Row]) -> list[list[Row]]:
+    """Return the attempts of each call, in the order in which they were sent."""
     calls: dict[str, list[Row]] = {}
     for row in sorted(rows, key=lambda row: (row.ts, row.attempt)):
         calls.setdefault(row.call_id, []).append(row)
-    asked = [attempts[0].ts - timedelta(seconds=attempts[0].queue or 0) for attempts in calls.values()]
-    return [_call(attempts, began=min(asked)) for attempts in calls.values()]
+    return list(calls.values())
+
+
+def _waited(attempts: Sequence[Row]) -> float:
+    """Return the seconds from the first request of a call to its last."""
+    return (attempts[-1].ts - attempts[0].ts).total_seconds()
 
 
 def _call(attempts: Sequence[Row], *, began: datetime) -> dict[str, object]:
     first, last = attempts[0], attempts[-1]
-    waited, spent = (last.ts - first.ts).total_seconds(), Total.of(attempts)
+    waited, spent = _waited(attempts), Total.of(attempts)
     same = "call_id strategy stage profile model status mode error".split()
     counts = "input_tokens cache_read_tokens output_tokens reasoning_tokens".split()
     return {
@@ -352,40 +369,6 @@ class Savings:
         stopped = "" if self.complete else "; the run was stopped before its end"
         compared = f"{usd(self.cost)}, against {usd(self.baseline_cost)} for {self.baseline} ({how})"
         return f"{compared}: {self.change}{stopped}."
-
-
-def savings(run: StrategyRun, baseline: str, kind: Baseline, *, measure: bool = False) -> Savings:
-    """Compare a run with a baseline; see `StrategyRun.savings`."""
-    tariff = find_tariff(baseline, run.pool)
-    if kind == "same_calls":
-        costs = same_calls(run.rows, tariff)
-        words, cost, estimated = f"the same calls at {baseline}'s prices", exact_sum(costs), False
-    elif kind == "one_call":
-        costs = [Decimal(0) for _ in run.rows]
-        words, estimated = f"one call to {baseline}", not measure
-        cost = measured(run, baseline) if measure else one_call(run, tariff)
-    else:
-        raise ConfigError(f"There is no baseline {kind!r}. Use 'same_calls' or 'one_call'.")
-    return Savings(
-        baseline=words,
-        kind=kind,
-        profile=baseline,
-        cost=run.cost,
-        baseline_cost=cost,
-        estimated=estimated,
-        unpriced=sum(row.cost is None or other is None for row, other in zip(run.rows, costs, strict=True)),
-        attempts=len(run.rows),
-        complete=run.complete,
-    )
-
-
-def same_calls(rows: Iterable[Row], tariff: Tariff) -> list[Decimal | None]:
-    """Return what each attempt would have cost at other prices, from its own tokens, in USD; None where unknown.
-
-    Attempt by attempt, since a tier reprices a whole request. Another model would have used other tokens: its tokeniser
-    and its manner differ.
-    """
-    return [reprice(row, tariff) for row in rows]
 
 
 def one_call(run: StrategyRun, tariff: Tariff) -> Decimal | None:

@@ -16,7 +16,7 @@ from victor_nb.config.strategies import Stage, fault
 from victor_nb.errors import ConfigError, suggest
 from victor_nb.runtime import current
 from victor_nb.workflows.checks import Agreement
-from victor_nb.workflows.engine import Engine, Keeping, StrategyJob, bar, collect, keep
+from victor_nb.workflows.engine import Engine, StrategyJob
 from victor_nb.workflows.orchestrator_pool import kernel_pool
 
 if TYPE_CHECKING:
@@ -157,10 +157,10 @@ class Strategy:
         """
         # The first client of a provider imports its SDK: a second that must not stop the caller's loop.
         engine = await asyncio.to_thread(self.prepare, task, pool=pool, stream=False, options=options)
-        with Keeping(engine):
-            async with bar(engine, progress):
+        with engine.keeping():
+            async with engine.bar(progress):
                 await engine.runtime.loop.call(engine.run)
-        return keep(engine, await asyncio.to_thread(collect, engine))
+        return await asyncio.to_thread(engine.kept)
 
     def run_sync(
         self,

@@ -40,18 +40,15 @@ def find_tariff(name: str, pool: OrchestratorPool) -> Tariff:
 
 def usage_of(row: Row) -> Usage:
     """Return the tokens of an attempt, those that are not known as 0."""
-    return Usage(
-        input_tokens=row.input_tokens or 0,
-        output_tokens=row.output_tokens or 0,
-        cache_read_tokens=row.cache_read_tokens or 0,
-        cache_write_tokens=row.cache_write_tokens or 0,
-        reasoning_tokens=row.reasoning_tokens or 0,
-        cache_write_1h_tokens=row.cache_write_1h_tokens or 0,
-    )
+    return Usage(**{each.name: getattr(row, each.name) or 0 for each in fields(Usage)})
 
 
 def reprice(row: Row, tariff: Tariff) -> Decimal | None:
-    """Return what an attempt would have cost, in USD; None when its tokens, or the tariff's price, are unknown."""
+    """Return what an attempt would have cost, in USD; None when its tokens, or the tariff's price, are unknown.
+
+    It is priced by itself, since a tier reprices a whole request, and from its own tokens: another model, whose
+    tokeniser and manner differ, would have used others.
+    """
     if row.input_tokens is None and row.output_tokens is None:
         # Nothing was answered: it cost nothing anywhere; unless it was under way, when its cost is unknown.
         return row.cost if row.cost == 0 else None
@@ -116,11 +113,11 @@ def what_if(
         tariff = tariffs.get(row.profile) or tariffs.get(_EVERYBODY)
         cost = row.cost if tariff is None else reprice(row, tariff)
         saved = None if cost is None or row.cost is None else row.cost - cost
-        alike = {name: getattr(row, name) for name in _FIELDS}
+        alike = {name: getattr(row, name) for name in WHAT_IF if name in _FIELDS}
         named = row.profile if tariff is None else tariff.name
         records.append({**alike, "what_if": named, "what_if_cost": cost, "saved": saved})
     if by is None:
-        return records_frame([_short(record) for record in records], WHAT_IF)
+        return records_frame(records, WHAT_IF)
     return records_frame(_summed(records), _SUMMED)
 
 
@@ -143,14 +140,6 @@ def _group(profile: str, what_if: str, records: Sequence[Mapping[str, Any]]) -> 
         "delta": other - cost if priced else None,
         "unpriced": len(records) - len(priced),
     }
-
-
-def _short(record: Mapping[str, Any]) -> dict[str, object]:
-    left_out = _FIELDS - {
-        *("call_id", "run_id", "strategy", "stage", "profile", "model", "mode"),
-        *("input_tokens", "cache_read_tokens", "output_tokens", "cost"),
-    }
-    return {name: value for name, value in record.items() if name not in left_out}
 
 
 # --- rows of whatever was given ---
