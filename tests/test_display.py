@@ -6,7 +6,8 @@ import json
 import re
 from decimal import Decimal
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pydantic
 import pytest
@@ -35,6 +36,7 @@ from victor_nb.values import Reply, Usage
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from victor_nb.calls.stream import Stream
     from victor_nb.notebook.options import Form
 
 # --- Markdown ---
@@ -371,7 +373,7 @@ def stream(screen: Screen, pieces: list[str], seconds: float, call: MagicCall, *
         screen.now = seconds * (number + 1) / len(pieces)
         if screen.now * 8 >= looks:
             looks += 1
-            live.grow(text)
+            live.grow(cast("Stream", SimpleNamespace(text=text)))
     live.end(reply(text))
     return text
 

@@ -187,7 +187,7 @@ def test_when_it_is_cancelled_behind_then_what_had_come_is_kept(desk: tuple[Shel
     shell.run("%%victor one bg=true out=job\nHi.")
     one.wait(lambda: one.requests)
     job = shell.names["job"]
-    wait(lambda: job._work.text)
+    wait(lambda: job.work.text)
     assert "Stopped 1 call." in shell.run("%victor cancel").plain
     assert job.result().status == "interrupted"
     one.wait(lambda: one.requests[0].hung_up)

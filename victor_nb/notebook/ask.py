@@ -9,23 +9,16 @@ import threading
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from victor_nb.calls.agent import Chat
 from victor_nb.calls.request import SETTINGS
-from victor_nb.errors import (
-    BudgetError,
-    FanOutError,
-    PartialAnswerError,
-    PromptError,
-    SecretError,
-    VictorError,
-    VictorInterrupted,
-)
+from victor_nb.calls.stream import Stream
+from victor_nb.errors import BudgetError, PromptError, SecretError, VictorError, VictorInterrupted
 from victor_nb.notebook.display import PER_SECOND
 from victor_nb.templates import Rendered, render
 from victor_nb.values import Reply
-from victor_nb.workflows.fan_out import Replies
+from victor_nb.workflows.fan_out import FanOut, Replies
 from victor_nb.workflows.runs import StrategyRun
 from victor_nb.workflows.strategies import find_strategy
 
@@ -35,38 +28,18 @@ if TYPE_CHECKING:
 
     from victor_nb.calls.orchestrator import AgentOrchestrator
     from victor_nb.calls.request import CallOptions
-    from victor_nb.calls.stream import Stream
     from victor_nb.kernel import Session
-    from victor_nb.notebook.display import LiveAnswer, LiveColumns, LiveStages
+    from victor_nb.notebook.display import Live
     from victor_nb.notebook.options import MagicCall
     from victor_nb.workflows.engine import StrategyJob
-    from victor_nb.workflows.fan_out import FanOut
 
 
-class Handle(Protocol):
-    """Work under way: a stream, a fan-out, a strategy."""
-
-    def done(self) -> bool:
-        """Tell whether it has ended."""
-        ...
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait at most so many seconds for the end; tell whether it came."""
-        ...
-
-    def cancel(self) -> None:
-        """Stop it."""
-        ...
-
-    def interrupted(self) -> VictorInterrupted:
-        """Stop it, keep what came, and return the error to raise."""
-        ...
+Work: TypeAlias = "Stream | FanOut | StrategyJob"
+"""What a question has started: all have `done`, `wait`, `cancel`, `interrupted` and `result`."""
+Result: TypeAlias = "Reply | Replies | StrategyRun"
 
 
-Work = TypeVar("Work", bound=Handle)
-
-
-def watch(begin: Callable[[], Work], look: Callable[[Work], object]) -> Work:
+def _watch(begin: Callable[[], Work], look: Callable[[Work], object]) -> Work:
     """Begin the work, look at it eight times a second until it has ended, and return it.
 
     Raises:
@@ -98,104 +71,13 @@ def _stop_later() -> Generator[list[int]]:
         signal.signal(signal.SIGINT, before)
 
 
-Result = TypeVar("Result")
-
-_EVERY: Final = 0.5  # seconds between two looks at it
-
-
-class Background(Generic[Result]):
-    """A call that goes on while other cells run.
-
-    Args:
-        name: What it is called on its card.
-        work: What goes on.
-        finish: Waits for the end and returns the result; it raises what went wrong.
-        look: Shows how far it is, in the place of the cell that started it.
-        end: Shows the result there.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        work: Handle,
-        *,
-        finish: Callable[[], Result],
-        look: Callable[[], None],
-        end: Callable[[Result | VictorError | None], None],
-    ) -> None:
-        self.name = name
-        self._work = work
-        self._finish = finish
-        self._look = look
-        self._end = end
-        self._shown = False
-        self._task: asyncio.Task[None] | None = None
-
-    @property
-    def work(self) -> Handle:
-        """What goes on: a stream, a fan-out or a strategy, which shows how far it is."""
-        return self._work
-
-    def start(self) -> None:
-        """Go on showing the card, where the kernel has a loop of its own to do it on."""
-        self._look()
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            return  # a terminal: the card is brought up to date by result()
-        self._task = loop.create_task(self._watch())
-
-    async def _watch(self) -> None:
-        while not self._work.done():
-            await asyncio.sleep(_EVERY)
-            if not self._work.done():
-                self._look()
-        self._show()
-
-    def _show(self) -> None:
-        """Show the end, once."""
-        if self._shown:
-            return
-        self._shown = True
-        try:
-            self._end(self._finish())
-        except VictorError as error:
-            self._end(error)
-        except asyncio.CancelledError:
-            self._end(None)
-
-    def done(self) -> bool:
-        """Tell whether it has ended, well or not."""
-        return self._work.done()
-
-    def cancel(self) -> None:
-        """Stop it; what had come is kept."""
-        self._work.cancel()
-
-    def result(self) -> Result:
-        """Wait for the result.
-
-        Raises:
-            VictorError: What went wrong.
-            VictorInterrupted: Stop was pressed while waiting; the call was stopped.
-        """
-        found = self._finish()
-        self._show()
-        return found
-
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        return {"text/plain": repr(self)}
-
-    def __repr__(self) -> str:
-        return f"Background({self.name}, {'ended' if self.done() else 'running'}): .result() .cancel() .done()"
-
-
 @dataclass(frozen=True, slots=True)
 class Question:
     """What is to be sent.
 
     Attributes:
         call: What the magic line asks for.
+        for_one: Whether one profile is asked, once.
         prompt: The text, everything inserted.
         inserted: What was inserted, and its length in characters.
         options: What is sent beside the prompt.
@@ -203,6 +85,7 @@ class Question:
     """
 
     call: MagicCall
+    for_one: bool
     prompt: str
     inserted: tuple[tuple[str, int], ...]
     options: CallOptions
@@ -238,7 +121,8 @@ def prepare(session: Session, call: MagicCall, typed: str, names: Mapping[str, o
     for name, limit in (("a cell", settings.budget.cell), ("this cell", call.budget)):
         if limit is not None:
             limits.append((name, limit))
-    return Question(call, rendered.text, rendered.inserted, _options(session, call), tuple(limits))
+    for_one = call.strategy is None and not call.profiles and call.n is None
+    return Question(call, for_one, rendered.text, rendered.inserted, _options(session, call), tuple(limits))
 
 
 def _options(session: Session, call: MagicCall) -> CallOptions:
@@ -261,57 +145,17 @@ def _limited(session: Session, question: Question) -> Generator[None]:
         yield
 
 
-def ask(session: Session, question: Question, live: LiveAnswer | None, *, watched: bool) -> Reply:
-    """Ask, showing the answer as it grows, and wait for its end.
-
-    Args:
-        session: The kernel's session.
-        question: What to send.
-        live: Where the answer is shown, if it is.
-        watched: Whether the answer is seen while it grows; else it is asked for in one piece.
-
-    Raises:
-        VictorError: What went wrong. What came until then is shown, and is `session().last`.
-        VictorInterrupted: Stop was pressed; the same holds.
-    """
-    try:
-        if watched and live is not None:
-            stream = watch(partial(start, session, question), lambda stream: live.grow(stream.text))
-            reply = stream.result()
-        else:
-            with _limited(session, question) if question.limits else nullcontext():
-                reply = _asker(session, question).run_sync(question.prompt, **question.options)
-    except PartialAnswerError as error:
-        if isinstance(error.partial, Reply) and live is not None:
-            live.end(error.partial)
-        raise
-    except VictorInterrupted as stop:
-        if isinstance(stop.partial, Reply) and stop.partial.content and live is not None:
-            live.end(stop.partial)
-        raise
-    if live is not None:
-        live.end(reply)
-    return reply
-
-
-def start(session: Session, question: Question) -> Stream:
-    """Start asking one profile, streaming."""
+def start(session: Session, question: Question) -> Work:
+    """Start asking, without waiting: a strategy, several profiles, or one."""
+    call = question.call
     with _limited(session, question):
-        return _asker(session, question).stream(question.prompt, **question.options)
-
-
-def ask_behind(session: Session, question: Question, live: LiveAnswer) -> Background[Reply]:
-    """Ask one profile in the background."""
-    stream = start(session, question)
-
-    def end(outcome: Reply | VictorError | None) -> None:
-        if isinstance(outcome, VictorError) and not stream.text:
-            live.fail(outcome)
-        else:
-            live.end(outcome if isinstance(outcome, Reply) else stream.reply)
-
-    name = str(question.call.profile)
-    return Background(name, stream, finish=stream.result, look=lambda: live.grow(stream.text), end=end)
+        if call.strategy is not None:
+            strategy = find_strategy(call.strategy, session.settings)
+            return strategy.start(question.prompt, pool=session.pool, **question.options)
+        if question.for_one:
+            return _asker(session, question).stream(question.prompt, **question.options)
+        profiles = call.profiles or (cast("str", call.profile),)
+        return session.pool.start_fan_out(question.prompt, profiles, n=call.n or 1, **question.options)
 
 
 def _asker(session: Session, question: Question) -> AgentOrchestrator | Chat:
@@ -328,87 +172,137 @@ def _asker(session: Session, question: Question) -> AgentOrchestrator | Chat:
     return chat
 
 
-# --- fan-out ---
+def finish(work: Work, question: Question) -> Result:
+    """Wait for the result, and raise what went wrong."""
+    return work.result(on_error=question.call.on_error) if isinstance(work, FanOut) else work.result()
 
 
-def start_fan_out(session: Session, question: Question) -> FanOut:
-    """Start asking all profiles of a question."""
-    call = question.call
-    profiles = call.profiles or (cast("str", call.profile),)
-    with _limited(session, question):
-        return session.pool.start_fan_out(question.prompt, profiles, n=call.n or 1, **question.options)
+def so_far(work: Work) -> Result:
+    """Return what has come."""
+    match work:
+        case Stream():
+            return work.reply
+        case FanOut():
+            return work.replies
+        case _:
+            return work.run
 
 
-def ask_many(session: Session, question: Question, live: LiveColumns) -> Replies:
-    """Ask several profiles, or one several times, and show them side by side.
+def ask(session: Session, question: Question, live: Live[Any, Any] | None, *, watched: bool) -> Result:
+    """Ask, showing what comes as it grows, and wait for the result.
 
-    Raises:
-        FanOutError: All failed, or one did and none may; what came is shown.
-        VictorInterrupted: Stop was pressed; the partial answers are shown, and are `session().last`.
-    """
-    try:
-        fan = watch(partial(start_fan_out, session, question), live.grow)
-        replies = fan.result(on_error=question.call.on_error)
-    except (FanOutError, VictorInterrupted) as error:
-        if isinstance(error.partial, Replies):
-            live.end(error.partial)
-        raise
-    live.end(replies)
-    return replies
-
-
-def fan_out_behind(session: Session, question: Question, live: LiveColumns) -> Background[Replies]:
-    """Ask several profiles in the background."""
-    fan = start_fan_out(session, question)
-
-    def end(outcome: Replies | VictorError | None) -> None:
-        live.end(outcome if isinstance(outcome, Replies) else fan.replies)
-
-    name = ", ".join(dict.fromkeys(lane.profile for lane in fan.lanes))
-    return Background(
-        name,
-        fan,
-        finish=lambda: fan.result(on_error=question.call.on_error),
-        look=lambda: live.grow(fan),
-        end=end,
-    )
-
-
-# --- strategies ---
-
-
-def start_strategy(session: Session, question: Question) -> StrategyJob:
-    """Start a question's strategy."""
-    call = question.call
-    strategy = find_strategy(cast("str", call.strategy), session.settings)
-    with _limited(session, question):
-        return strategy.start(question.prompt, pool=session.pool, **question.options)
-
-
-def run_strategy(session: Session, question: Question, live: LiveStages) -> StrategyRun:
-    """Run a strategy and show its stages as they happen.
+    Args:
+        session: The kernel's session.
+        question: What to send.
+        live: Where the answers are shown, if they are.
+        watched: Whether an answer is seen while it grows; else a single one is asked for in one piece.
 
     Raises:
-        VictorError: A stage failed; what had come is shown.
+        VictorError: What went wrong. What came until then is shown, and is `session().last`.
         VictorInterrupted: Stop was pressed; the same holds.
     """
     try:
-        job = watch(partial(start_strategy, session, question), live.grow)
-        run = job.result()
+        if live is not None and (watched or not question.for_one):
+            result = finish(_watch(partial(start, session, question), live.grow), question)
+        else:
+            with _limited(session, question) if question.limits else nullcontext():
+                result = _asker(session, question).run_sync(question.prompt, **question.options)
     except (VictorError, VictorInterrupted) as error:
-        seen = error.partial
-        if isinstance(seen, StrategyRun) and seen.stages and not isinstance(error, BudgetError):
-            live.end(seen)
+        if live is not None and _is_worth_showing(error):
+            live.end(error.partial)
         raise
-    live.end(run)
-    return run
+    if live is not None:
+        live.end(result)
+    return result
 
 
-def strategy_behind(session: Session, question: Question, live: LiveStages) -> Background[StrategyRun]:
-    """Run a strategy in the background."""
-    job = start_strategy(session, question)
+def _is_worth_showing(error: VictorError | VictorInterrupted) -> bool:
+    """Return whether something had come before an error; what a budget refused is all in its message."""
+    match error.partial:
+        case Reply(content=content):
+            return bool(content)
+        case StrategyRun(stages=stages):
+            return bool(stages) and not isinstance(error, BudgetError)
+        case partial:
+            return isinstance(partial, Replies)
 
-    def end(_: StrategyRun | VictorError | None) -> None:
-        live.end(job.run)
 
-    return Background(cast("str", question.call.strategy), job, finish=job.result, look=lambda: live.grow(job), end=end)
+_EVERY: Final = 0.5  # seconds between two looks at it
+
+
+class Background:
+    """A question that is asked while other cells run.
+
+    Args:
+        session: The kernel's session.
+        question: What is asked.
+        live: Shows how far it is, and then the result, in the place of the cell that started it.
+
+    Attributes:
+        name: What it is called on its card.
+        work: What goes on: a stream, a fan-out or a strategy, which shows how far it is.
+    """
+
+    def __init__(self, session: Session, question: Question, live: Live[Any, Any]) -> None:
+        call = question.call
+        self.name = call.strategy or ", ".join(call.profiles) or str(call.profile)
+        self.work = start(session, question)
+        self._question = question
+        self._live = live
+        self._shown = False
+        self._task: asyncio.Task[None] | None = None
+
+    def show(self) -> None:
+        """Show how far it is, again and again where the kernel has a loop of its own to do it on."""
+        self._live.grow(self.work)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return  # a terminal: the card is brought up to date by result()
+        self._task = loop.create_task(self._follow())
+
+    async def _follow(self) -> None:
+        while not self.work.done():
+            await asyncio.sleep(_EVERY)
+            if not self.work.done():
+                self._live.grow(self.work)
+        self._show_end()
+
+    def _show_end(self) -> None:
+        """Show the result or what had come, once; an error where nothing had."""
+        if self._shown:
+            return
+        self._shown = True
+        try:
+            result = finish(self.work, self._question)
+        except (VictorError, asyncio.CancelledError) as error:
+            if isinstance(error, VictorError) and isinstance(self.work, Stream) and not self.work.text:
+                self._live.say(f"{type(error).__name__}: {error}")
+                return
+            result = so_far(self.work)
+        self._live.end(result)
+
+    def done(self) -> bool:
+        """Tell whether it has ended, well or not."""
+        return self.work.done()
+
+    def cancel(self) -> None:
+        """Stop it; what had come is kept."""
+        self.work.cancel()
+
+    def result(self) -> Result:
+        """Wait for the result.
+
+        Raises:
+            VictorError: What went wrong.
+            VictorInterrupted: Stop was pressed while waiting; the call was stopped.
+        """
+        found = finish(self.work, self._question)
+        self._show_end()
+        return found
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return {"text/plain": repr(self)}
+
+    def __repr__(self) -> str:
+        return f"Background({self.name}, {'ended' if self.done() else 'running'}): .result() .cancel() .done()"

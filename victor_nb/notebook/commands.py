@@ -11,7 +11,7 @@ from victor_nb.money import Total, at_least, usd
 from victor_nb.notebook.display import reply_frame
 from victor_nb.notebook.doctor import examine, keys_missing, one_profile, profile_table
 from victor_nb.notebook.grammar import exclusive, read, split
-from victor_nb.notebook.markdown import clean, frame
+from victor_nb.notebook.markdown import clean, frame, notice
 from victor_nb.notebook.options import LINE_HELP, SETTABLE
 from victor_nb.reports import charts
 from victor_nb.reports.frames import GROUPS
@@ -118,7 +118,7 @@ def by(session: Session, group: str) -> Bundle:
         name = f"{row.ts:%Y-%m-%d}" if group == "day" else getattr(row, group) or "-"
         groups.setdefault(str(name), []).append(row)
     if not groups:
-        return frame([], [], above="Nothing has been asked yet.")
+        return notice("Nothing has been asked yet.")
     ordered = sorted(groups.items(), key=lambda item: Total.of(item[1]).cost, reverse=True)
     rows = [(name, *_line(found)) for name, found in ordered]
     everything = [row for found in groups.values() for row in found]
@@ -193,13 +193,13 @@ def _status(defaults: Defaults, session: Session) -> Bundle:
 def _last(_: Defaults, session: Session) -> Bundle:
     if isinstance(session.last, Reply):
         return reply_frame(session.last)
-    return frame([], [], above="Nothing has been asked yet." if session.last is None else str(session.last))
+    return notice("Nothing has been asked yet." if session.last is None else str(session.last))
 
 
 def _cancel(_: Defaults, session: Session) -> Bundle:
     """Stop every call that is under way in this kernel."""
     running = session.cancel()
-    return frame([], [], above=f"Stopped {running} call{'s'[: running > 1]}." if running else "Nothing was running.")
+    return notice(f"Stopped {running} call{'s'[: running > 1]}." if running else "Nothing was running.")
 
 
 def _help(_: Defaults, __: Session) -> Bundle:
@@ -241,7 +241,7 @@ def _mode(words: list[str], session: Session) -> Bundle:
         case _:
             raise MagicError("%victor mode takes one word, such as %victor mode simulate.")
     forced = " VICTOR_MODE fixes it." if session.settings.mode_forced else ""
-    return frame([], [], above=f"mode: {session.mode}.{forced}")
+    return notice(f"mode: {session.mode}.{forced}")
 
 
 def _cost(words: list[str], session: Session) -> Bundle:
@@ -303,7 +303,7 @@ def _errors(words: list[str], session: Session) -> Bundle:
         raise MagicError("%victor errors takes a number: 1 for the last error, 2 for the one before.")
     number = int(words[0]) if words else 1
     if not 1 <= number <= len(session.errors):
-        return frame([], [], above=f"There are {len(session.errors)} errors so far.")
+        return notice(f"There are {len(session.errors)} errors so far.")
     text = "".join(traceback.format_exception(session.errors[-number]))
     return {"text/plain": clean(session.redacted(text))}
 
@@ -352,6 +352,4 @@ def _set(rest: str, defaults: Defaults, session: Session, names: Mapping[str, ob
         for name in (given.get("profile"), *cast("tuple[str, ...]", given.get("profiles", ()))):
             session.settings.profile(cast("str | None", name))
         defaults.set(given)
-    return frame(
-        [], [], above=f"set: {defaults}" if defaults.given else "set: nothing; %victor set profile=fast sets a default"
-    )
+    return notice(f"set: {defaults}" if defaults.given else "set: nothing; %victor set profile=fast sets a default")

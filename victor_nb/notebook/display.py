@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import time
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 from uuid import uuid4
 
 from IPython.core.getipython import get_ipython
@@ -13,7 +13,7 @@ from IPython.core.getipython import get_ipython
 from victor_nb.errors import MalformedAnswerError
 from victor_nb.money import usd
 from victor_nb.notebook.forms import present
-from victor_nb.notebook.markdown import FENCE, Shown, as_markdown, clean, escape, frame, sanitise
+from victor_nb.notebook.markdown import FENCE, Shown, as_markdown, clean, escape, frame, notice, sanitise
 from victor_nb.notebook.options import MagicCall
 from victor_nb.values import UNPAID, Reply
 from victor_nb.workflows.progress_bar import Meter, Tally, tqdm_bar
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
-    from victor_nb.errors import VictorError
+    from victor_nb.calls.stream import Stream
     from victor_nb.notebook.markdown import Bundle
     from victor_nb.workflows.engine import StrategyJob
     from victor_nb.workflows.fan_out import Entry, FanOut, Lane, Replies
@@ -132,7 +132,11 @@ def publisher(shell: InteractiveShell) -> Callable[[Bundle], None]:
     return publish
 
 
-class _Live:
+Work = TypeVar("Work")
+Result = TypeVar("Result")
+
+
+class Live(Generic[Work, Result]):
     """One place of a cell: frames while an answer grows, then the one that the notebook keeps.
 
     Args:
@@ -147,6 +151,18 @@ class _Live:
         self._pace = Pace() if watched and call.show == "answer" else None
         self._due = 0.0
 
+    def grow(self, work: Work, /) -> None:
+        """Show what has come so far, if it is time to."""
+        raise NotImplementedError
+
+    def end(self, result: Result, /) -> None:
+        """Show the result as it is to be kept."""
+        raise NotImplementedError
+
+    def say(self, text: str) -> None:
+        """Show a line of ours."""
+        self._publish(notice(text))
+
     def _is_due(self, every: float) -> bool:
         """Tell whether a frame is to be shown now, with so many seconds between two of them."""
         now = time.monotonic()
@@ -156,11 +172,12 @@ class _Live:
         return True
 
 
-class LiveAnswer(_Live):
+class LiveAnswer(Live["Stream", Reply]):
     """One answer in one place of a cell."""
 
-    def grow(self, text: str) -> None:
+    def grow(self, work: Stream) -> None:
         """Show the answer so far, or the end of it, if it is time to."""
+        text = work.text
         size = self._pace.window(len(text)) if self._pace else None
         if self._pace is None or size is None:
             return
@@ -168,11 +185,6 @@ class LiveAnswer(_Live):
         frame = {"text/plain": clean(text[-size:])} if plain else {"text/markdown": sanitise(tail(text, size))}
         self._publish(frame)
         self._pace.sent(len(json.dumps(frame)))
-
-    def fail(self, error: VictorError) -> None:
-        """Show an error where nothing else came."""
-        line = f"{type(error).__name__}: {error}"
-        self._publish({"text/markdown": escape(clean(line)), "text/plain": clean(line)})
 
     def end(self, reply: Reply) -> None:
         """Show the answer as it is to be kept.
@@ -228,7 +240,7 @@ def reply_frame(reply: Reply) -> Bundle:
     return final_frame(as_markdown(reply.content), reply, MagicCall())
 
 
-class LiveColumns(_Live):
+class LiveColumns(Live["FanOut", "Replies"]):
     """The answers of one fan-out in one place of a cell."""
 
     def grow(self, fan: FanOut) -> None:
@@ -357,7 +369,7 @@ def _html_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
 
 
-class LiveStages(_Live):
+class LiveStages(Live["StrategyJob", "StrategyRun"]):
     """The stages of one strategy run in one place of a cell."""
 
     def grow(self, job: StrategyJob) -> None:

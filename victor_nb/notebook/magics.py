@@ -11,23 +11,14 @@ from IPython.core.magic import no_var_expand
 from victor_nb.errors import MagicError
 from victor_nb.kernel import recorded
 from victor_nb.notebook import commands
-from victor_nb.notebook.ask import (
-    Question,
-    ask,
-    ask_behind,
-    ask_many,
-    fan_out_behind,
-    prepare,
-    run_strategy,
-    strategy_behind,
-)
+from victor_nb.notebook.ask import Background, Question, ask, prepare
 from victor_nb.notebook.commands import picture
 from victor_nb.notebook.display import LiveAnswer, LiveColumns, LiveStages, publisher
 from victor_nb.notebook.dry_run import rehearse
 from victor_nb.notebook.forms import present
 from victor_nb.notebook.grammar import defaults_of, parse, split_prompt
-from victor_nb.notebook.markdown import escape
 from victor_nb.notebook.options import CELL_HELP, LINE_HELP
+from victor_nb.workflows.runs import StrategyRun
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -35,7 +26,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from victor_nb.kernel import Session
-    from victor_nb.notebook.ask import Background
+    from victor_nb.notebook.display import Live
     from victor_nb.values import Reply
 
 
@@ -105,35 +96,26 @@ class Magics:
         cast("Any", Playground() if word == "panel" else ProfilePicker())._ipython_display_()
 
     def _ask(self, session: Session, question: Question) -> None:
-        call, publish = question.call, publisher(self._shell)
+        call = question.call
         watched = session.settings.watched and hasattr(self._shell, "kernel")
+        kind = LiveAnswer if question.for_one else LiveColumns if call.strategy is None else LiveStages
+        live = kind(publisher(self._shell), call, watched=watched or call.bg)
         if call.bg:
-            result: object = self._behind(session, question)
-        elif call.strategy is not None:
-            result = run = run_strategy(session, question, LiveStages(publish, call, watched=watched))
-            if call.show == "answer":
-                self._show(picture(run.plot("cost_by_stage")))
-        elif call.profiles or call.n is not None:
-            result = ask_many(session, question, LiveColumns(publish, call, watched=watched))
+            result: object = self._ask_in_background(session, question, live)
         else:
-            result = ask(session, question, LiveAnswer(publish, call, watched=watched), watched=watched)
+            result = ask(session, question, live, watched=watched)
+            if isinstance(result, StrategyRun) and call.show == "answer":
+                self._show(picture(result.plot("cost_by_stage")))
         if call.out is not None:
             self._shell.user_ns[call.out] = result
 
-    def _behind(self, session: Session, question: Question) -> Background[Any]:
-        """Start a question in the background, with a card in this cell."""
-        call, publish = question.call, publisher(self._shell)
-        if call.strategy is not None:
-            job: Background[Any] = strategy_behind(session, question, LiveStages(publish, call, watched=True))
-        elif call.profiles or call.n is not None:
-            job = fan_out_behind(session, question, LiveColumns(publish, call, watched=True))
-        else:
-            job = ask_behind(session, question, LiveAnswer(publish, call, watched=True))
-        handle = call.out or "session().jobs[-1]"
-        card = f"{job.name}: running in the background; {handle}.result() waits, %victor cancel stops it."
-        publish({"text/markdown": escape(card), "text/plain": card})
+    def _ask_in_background(self, session: Session, question: Question, live: Live[Any, Any]) -> Background:
+        """Start a question, with a card in this cell."""
+        job = Background(session, question, live)
+        handle = question.call.out or "session().jobs[-1]"
+        live.say(f"{job.name}: running in the background; {handle}.result() waits, %victor cancel stops it.")
         session.jobs.append(job)
-        job.start()
+        job.show()
         return job
 
     def _ask_line(self, session: Session, rest: str, names: MutableMapping[str, Any]) -> Reply | None:
@@ -150,7 +132,7 @@ class Magics:
         if call.dry:
             self._show(rehearse(session, question))
             return None
-        reply = ask(session, question, None, watched=False)
+        reply = cast("Reply", ask(session, question, None, watched=False))
         present(reply, call.form, call.schema)
         if call.out is not None:
             self._shell.user_ns[call.out] = reply

@@ -300,6 +300,11 @@ def plain_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str
     )
 
 
+def notice(text: str) -> Bundle:
+    """Return a line of ours as a frame."""
+    return {"text/markdown": escape(text), "text/plain": clean(text)}
+
+
 def frame(columns: Sequence[str], rows: Sequence[Sequence[object]], *, above: str = "", below: str = "") -> Bundle:
     """Return a table of ours as a frame, with a line above and one below: Markdown, and plain text.
 

@@ -6,7 +6,7 @@ import asyncio
 import shlex
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 import ipywidgets as ipw  # pyright: ignore[reportMissingTypeStubs] - it has none
 from IPython.core.getipython import get_ipython
@@ -14,10 +14,9 @@ from traitlets import Any as AnyTrait
 
 from victor_nb import kernel
 from victor_nb.calls.request import SENT
-from victor_nb.calls.stream import Stream
 from victor_nb.config.request_options import TEXT
 from victor_nb.errors import ConfigError, FanOutError, MagicError, PromptError, VictorError
-from victor_nb.notebook.ask import prepare, start, start_fan_out, start_strategy
+from victor_nb.notebook.ask import prepare, so_far, start
 from victor_nb.notebook.display import bill, label, replies_summary, run_summary, tail
 from victor_nb.notebook.doctor import usual_profile
 from victor_nb.notebook.grammar import defaults_of, parse
@@ -47,9 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from victor_nb.kernel import Session
-    from victor_nb.notebook.ask import Question
-    from victor_nb.workflows.fan_out import Replies
-    from victor_nb.workflows.runs import StrategyRun
+    from victor_nb.notebook.ask import Question, Result, Work
 
 _EVERY: Final = 0.25  # seconds between two messages while answers grow
 _TAIL: Final = 2_000  # characters of each answer that are sent while it grows
@@ -59,7 +56,6 @@ _LATE_HINT: Final = (
     "This kernel takes a click only when no cell runs; with ipykernel 7.1 or newer, Ask and Stop answer at any time."
 )
 _CELL_HINT: Final = "The next cell that runs puts it below itself; %victor panel code in an empty cell does so at once."
-_Work: TypeAlias = "Stream | FanOut | StrategyJob"
 
 
 class Playground(VictorWidget):
@@ -113,7 +109,7 @@ class Playground(VictorWidget):
         self._shown = column(self._page)
         self._answers = Content()
         self._summary = ""
-        self._work: _Work | None = None
+        self._work: Work | None = None
         self._board: StrategyBoard | None = None
         self._stopped = False
         self._ended = threading.Event()
@@ -180,7 +176,7 @@ class Playground(VictorWidget):
                 raise PromptError("An answer is still arriving. Stop it first.")
             self.show_message(None)
             question = self._question()
-            self._work = work = _start(self.session, question)
+            self._work = work = start(self.session, question)
             self._set_running(running=True)
             self._show_board(work)
             name = str(question.call.profile)
@@ -197,7 +193,7 @@ class Playground(VictorWidget):
         call = parse(form.line, names, defaults=self._defaults.call)
         return prepare(self.session, call, form.prompt.value, names)
 
-    def _show_board(self, work: _Work) -> None:
+    def _show_board(self, work: Work) -> None:
         """Show a strategy on a board of its own, in place of the board before."""
         before, self._board = self._board, StrategyBoard(work) if isinstance(work, StrategyJob) else None
         set_children(self._shown, self._board or self._page)
@@ -243,7 +239,7 @@ class Playground(VictorWidget):
 
     # --- what arrives ---
 
-    def _watch(self, work: _Work, name: str) -> None:
+    def _watch(self, work: Work, name: str) -> None:
         """Show what has arrived; the last time all of it."""
         if not work.done():
             self._answers = _answers(self.session, work, name)
@@ -258,7 +254,7 @@ class Playground(VictorWidget):
             if self._work is None:
                 self._ended.set()
 
-    def _finish(self, work: _Work, name: str) -> Reply | Replies | StrategyRun | None:
+    def _finish(self, work: Work, name: str) -> Result | None:
         try:
             self.attempt(lambda: _raise_failure(self.session, work))
             self._answers, self._summary = _answers(self.session, work, name), _summary(work)
@@ -362,19 +358,7 @@ class _Form:
 # --- one question, answered by a profile, by several, or by a strategy ---
 
 
-def _start(session: Session, question: Question) -> _Work:
-    """Start asking, without waiting.
-
-    Raises:
-        VictorError: It cannot be asked; nothing was sent.
-    """
-    call = question.call
-    if call.strategy is not None:
-        return start_strategy(session, question)
-    return start_fan_out(session, question) if call.profiles or call.n is not None else start(session, question)
-
-
-def _raise_failure(session: Session, work: _Work) -> None:
+def _raise_failure(session: Session, work: Work) -> None:
     """Raise the error of work that has ended; that of a fan-out is only kept, since the answers show it."""
     with suppress(asyncio.CancelledError):
         try:
@@ -383,16 +367,15 @@ def _raise_failure(session: Session, work: _Work) -> None:
             session.errors.append(error)
 
 
-def _result(work: _Work) -> Reply | Replies | StrategyRun | None:
+def _result(work: Work) -> Result | None:
     """Return the result of work that has ended, a partial reply where it broke off; None where there is none."""
-    if isinstance(work, Stream):
-        with suppress(VictorError):
-            return work.reply
+    try:
+        return so_far(work)
+    except VictorError:
         return None
-    return work.replies if isinstance(work, FanOut) else work.run
 
 
-def _summary(work: _Work) -> str:
+def _summary(work: Work) -> str:
     """Return the bill of all calls; that of a single one is under its answer."""
     if isinstance(work, FanOut):
         return replies_summary(work.replies)
@@ -426,7 +409,7 @@ def _complete(session: Session, name: str, outcome: object) -> Content:
     return _column(name, cut(outcome.content, _MOST, "reply"), bill(outcome))
 
 
-def _answers(session: Session, work: _Work, name: str) -> Content:
+def _answers(session: Session, work: Work, name: str) -> Content:
     """Return the answers side by side, as far as they have arrived; a strategy has a board instead."""
     if isinstance(work, FanOut) and work.done():
         columns = [_complete(session, label(entry), entry.outcome) for entry in work.replies.entries]

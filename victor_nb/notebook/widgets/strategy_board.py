@@ -71,7 +71,7 @@ class StrategyBoard(VictorWidget):
 
     def __init__(
         self,
-        run: StrategyJob | Background[StrategyRun] | StrategyRun,
+        run: StrategyJob | Background | StrategyRun,
         *,
         baseline: str | None = None,
         session: Session | None = None,
