@@ -1,4 +1,4 @@
-"""A provider in one module (`toy_provider`) and one row (`TOY`), used wherever the four of our own are."""
+"""A provider in one module (`toy_provider`) and one row (`TOY`), used wherever our own are."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from victor_nb.errors import ConfigError, ConnectError, NotFoundError, VictorWar
 from victor_nb.notebook.widgets.picker import ProfilePicker
 from victor_nb.providers import spec as specs
 from victor_nb.providers.spec import OPENAI, Spec, find_spec, register, spec_of, unregister
+from victor_nb.values import Message
 from widget_pages import seen
 from workbench import CANARY, rows
 
@@ -110,6 +111,16 @@ def test_when_a_cell_asks_a_toy_then_it_is_simulated_priced_and_recorded(played:
     assert rows()[-1]["cost_source"] == "unknown"
 
 
+@pytest.mark.parametrize(("free", "cost", "source"), [(False, None, "unknown"), (True, 0, "local")])
+def test_when_a_toy_is_not_in_the_price_list_then_it_is_unpriced_unless_it_is_free(
+    played: Shell, *, free: bool, cost: int | None, source: str
+) -> None:
+    register(replace(TOY, price_id=None, free=free))
+    played.run("%%victor profile=unpriced out=answer\nHow many?")
+    assert played.names["answer"].cost == cost
+    assert rows()[-1]["cost_source"] == source
+
+
 def test_when_a_cell_asks_a_toy_live_then_its_server_is_sent_the_key_and_no_more(lived: Shell, server: Server) -> None:
     lived.run("%%victor out=answer max_tokens=20\nHow many?")
     assert lived.names["answer"].content == "Forty-two."
@@ -117,11 +128,32 @@ def test_when_a_cell_asks_a_toy_live_then_its_server_is_sent_the_key_and_no_more
     [request] = server.requests
     assert (request.method, request.path) == ("POST", "/say")
     assert request.headers["x-toy-key"] == CANARY
-    body = {"model": "blocks-1", "prompt": "How many?", "length": 20}
+    body = {"model": "blocks-1", "turns": [{"by": "user", "said": "How many?"}], "length": 20}
     assert {key: value for key, value in request.json.items() if key != "stream"} == body
     [row] = rows()
     tokens = row["input_tokens"], row["output_tokens"]
     assert (row["provider"], row["usage_source"], *tokens) == ("toy", "reported", 1000, 500)
+
+
+@pytest.mark.usefixtures("lived")
+async def test_when_a_toy_is_asked_for_more_then_all_of_it_is_sent(server: Server) -> None:
+    agent = await Agent.create(provider="toy", model="blocks-1", system="Be brief.", params={"colour": "red"})
+    history = [Message("user", "One?"), Message("assistant", "One.")]
+    await agent.run("Two?", history=history, max_tokens=20, temperature=0.5, seed=7)
+    assert server.requests[-1].json == {
+        "model": "blocks-1",
+        "turns": [
+            {"by": "user", "said": "One?"},
+            {"by": "assistant", "said": "One."},
+            {"by": "user", "said": "Two?"},
+        ],
+        "stream": False,
+        "system": "Be brief.",
+        "length": 20,
+        "warmth": 0.5,
+        "seed": 7,
+        "colour": "red",
+    }
 
 
 async def test_when_a_toy_is_asked_from_python_then_plain_and_stream_agree(
@@ -254,7 +286,7 @@ def test_when_no_unknown_name_is_met_then_no_package_is_looked_for(
     plugins: list[Entry], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(metadata, "entry_points")
-    assert [find_spec(name) for name in ("anthropic", "openai", "google", "ollama")] == list(specs.BUILT_IN)
+    assert [find_spec(spec.name) for spec in specs.BUILT_IN] == list(specs.BUILT_IN)
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,23 @@ from typing import TYPE_CHECKING
 from victor_nb.providers.http import PlainProvider, events, number, read, text
 from victor_nb.values import Delta, Message, Usage
 from victor_nb.wire.dialects.base import Asked as Question
-from victor_nb.wire.dialects.base import Dialect, Event, RefusedError, dumps, fingerprint, text_of, whole
+from victor_nb.wire.dialects.base import (
+    Dialect,
+    Event,
+    RefusedError,
+    dumps,
+    fingerprint,
+    inside,
+    shaping,
+    text_of,
+    whole,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
 
-    from victor_nb.values import ChatRequest
-    from victor_nb.wire.dialects.base import Answered, Call, JsonObject
+    from victor_nb.values import ChatRequest, Role
+    from victor_nb.wire.dialects.base import Answered, Call, Json, JsonObject
 
 
 class Toy(PlainProvider):
@@ -38,15 +48,25 @@ class Toy(PlainProvider):
 
 
 def _body(request: ChatRequest, *, stream: bool) -> dict[str, object]:
-    body: dict[str, object] = {"model": request.model, "prompt": request.messages[-1].content, "stream": stream}
-    if request.max_tokens is not None:
-        body["length"] = request.max_tokens
-    return {**body, **request.params}
+    """Send every field of a request; what a protocol has no place for, its Spec refuses."""
+    turns = [{"by": turn.role, "said": turn.content} for turn in request.messages]
+    options = {
+        "system": request.system,
+        "length": request.max_tokens,
+        "warmth": request.temperature,
+        "seed": request.seed,
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    return {"model": request.model, "turns": turns, "stream": stream, **given, **request.params}
 
 
 def _delta(event: Mapping[str, object]) -> Delta:
     usage = Usage(input_tokens=number(event, "in"), output_tokens=number(event, "out")) if "out" in event else None
     return Delta(text=text(read(event, "said")) or "", usage=usage, finish_reason="stop" if usage else None)
+
+
+def _role(turn: Json) -> Role:
+    return "assistant" if inside(turn, "by") == "assistant" else "user"
 
 
 class ToyDialect(Dialect):
@@ -57,12 +77,16 @@ class ToyDialect(Dialect):
 
     def read(self, call: Call) -> Question:
         """Return what is asked."""
-        prompt = text_of(call.body.get("prompt"))
-        if not prompt:
-            raise RefusedError(400, self.error(400, "no prompt", call))
-        seed = fingerprint(["toy", call.body.get("model"), prompt])
-        limit = whole(call.body.get("length"))
-        return Question(text_of(call.body.get("model")), (Message("user", prompt),), max_tokens=limit, seed=seed)
+        turns = call.body.get("turns")
+        if not isinstance(turns, list) or not turns:
+            raise RefusedError(400, self.error(400, "no turns", call))
+        return Question(
+            text_of(call.body.get("model")),
+            tuple(Message(_role(turn), text_of(inside(turn, "said"))) for turn in turns),
+            system=text_of(call.body.get("system")),
+            max_tokens=whole(call.body.get("length")),
+            seed=fingerprint(["toy", shaping(call.body, "stream", "length")]),
+        )
 
     def streams(self, call: Call) -> bool:
         """Say whether the request asks for a stream."""

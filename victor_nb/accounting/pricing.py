@@ -136,7 +136,7 @@ class Tariff:
 class _Asked:
     """The providers and models under which a price is looked up, the likeliest first."""
 
-    price_id: str
+    price_id: str | None
     models: tuple[str, ...]
     base_url: str | None = None
 
@@ -230,10 +230,9 @@ class PriceBook:
                 return _priced(_by_override(usage, override), "override", "profiles.yaml")
             if (stated := _amount(reported)) is not None:
                 return Price(stated, "reported", "provider")
-            price_id = _price_id(provider)
-            if price_id is None:
+            if _is_free(provider):
                 return Price(Decimal(0), "local", "local")
-            asked = _Asked(price_id, _names(model_served, model), base_url)
+            asked = _Asked(_price_id(provider), _names(model_served, model), base_url)
             return _priced(_by_list(usage, asked), "computed", _version())
 
     def rates(
@@ -242,19 +241,15 @@ class PriceBook:
         """Return what a million tokens of a short request cost; None when the model's price is unknown."""
         if override is not None:
             return Rates(override.input, override.output, _else(override.cache_read, override.input))
-        price_id = _price_id(provider)
-        if price_id is None:
+        if _is_free(provider):
             return Rates(Decimal(0), Decimal(0), Decimal(0))
-        asked = _Asked(price_id, _names(model), base_url)
+        asked = _Asked(_price_id(provider), _names(model), base_url)
         with localcontext(EXACT):
             return _probe(asked)
 
     def deprecated(self, provider: str, model: str, *, base_url: str | None = None) -> bool:
         """Return whether the list calls the model deprecated; False for a model that it does not know."""
-        price_id = _price_id(provider)
-        if price_id is None:
-            return False
-        found = _Asked(price_id, _names(model), base_url).calculate(_counts(Usage()))
+        found = _Asked(_price_id(provider), _names(model), base_url).calculate(_counts(Usage()))
         return found is not None and bool(found.model.deprecated)
 
     def find(self, model: str) -> str | None:
@@ -265,8 +260,13 @@ class PriceBook:
         return next(found, None)
 
 
+def _is_free(provider: str) -> bool:
+    spec = SPECS.get(provider) or find_spec(provider)
+    return spec is not None and spec.free
+
+
 def _price_id(provider: str) -> str | None:
-    """Return a provider's id in the list, by its own name if nothing is known of it; None costs nothing."""
+    """Return a provider's id in the list, its own name if nothing is known of it; None: it is not in the list."""
     spec = SPECS.get(provider) or find_spec(provider)
     return provider if spec is None else spec.price_id
 

@@ -41,7 +41,8 @@ class Row:
         queue: Seconds waited for a free place before the request.
         tags: The user's own words about the call.
         cache_write_1h_tokens: What of `cache_write_tokens` was written to live an hour, which is dearer.
-        host: Where the profile's requests go: host, and port where the URL has one. Simulated attempts reach no host.
+        host: Where the profile's requests go, or would if not simulated: host, and port where the URL has one. None in
+            rows of versions before it.
         input_bytes: UTF-8 bytes of the texts that were sent, from which input tokens are estimated. Not in the frame.
         prompt: What was sent. Kept only where `log_text: true`, as is `answer`; neither is in the frame.
     """

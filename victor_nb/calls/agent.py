@@ -52,7 +52,7 @@ class Agent:
 
         Args:
             profile: A name from `profiles.yaml`; the default profile when neither it nor a provider is given.
-            provider: `anthropic`, `google`, `ollama` or `openai`.
+            provider: The word for it in a profile, such as `openai`.
             model: The provider's name of the model.
             container: A session to share; else the kernel's.
             **options: What a profile may say; it replaces what the profile says.

@@ -190,6 +190,6 @@ class Record:
         refused = isinstance(error, ConnectError) or getattr(error, "http_status", None) is not None
         if refused and not attempt.pieces and attempt.usage is None:
             return _NOTHING
-        if source != "reported" and not spec_of(request.profile.provider).local:
+        if source != "reported" and not spec_of(request.profile.provider).free:
             return _UNKNOWN
         return request.tariff.price(usage or Usage(), model_served=attempt.model_served, reported=attempt.reported_cost)

@@ -158,8 +158,8 @@ def settle(profile: Profile, options: CallOptions) -> dict[str, Any]:
     _check_params(sent["params"])
     spec = SPECS.get(profile.provider) or spec_of(profile.provider)
     for name, value in sent.items():
-        if value is None or name not in spec.refuses or SENT[name].droppable:
-            continue
+        if value is None or name not in spec.refuses or name == "temperature":
+            continue  # a temperature is left out instead, with a note: `ProfileCall` sees to it
         if not spec.takes(name, value, model=profile.model):
             raise BadRequestError(
                 f"{profile.name}: {spec.name} takes no {name}. Leave {name}= out, or ask another profile.",

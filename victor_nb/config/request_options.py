@@ -2,9 +2,9 @@
 
 An option is one field of `RequestOptions`, and the annotation of the field is its row: which values it takes, what it
 is for, and an example. Profiles and stages inherit the fields; calls, the magic's grammar, help, completion, the panel
-and the JSON schema read the rows. To add an option: its field and, for type checkers, its key in `RequestKeywords`;
-where it changes the body of a request, a field of `values.ChatRequest` and a line in each provider that sends it. A
-provider that does not take it has it under `refuses` in its Spec.
+and the JSON schema read the rows. To add an option that is sent: its field, the same field in `values.ChatRequest`, for
+type checkers its key in `RequestKeywords`, and a line in each provider that sends it; the others have it under
+`refuses` in their Specs. One that is not sent is a field of `CallSettings` and a key of `calls.request.CallOptions`.
 """
 
 from __future__ import annotations
@@ -74,7 +74,6 @@ class Option:
         example: A value, as it is written in a magic line.
         settable: Whether `%victor set` takes it as a default.
         label: What the panel's field for it is called; empty where the panel has none.
-        droppable: Whether it is left out, with a note, where a model does not take it, instead of being refused.
     """
 
     kind: Kind
@@ -82,7 +81,6 @@ class Option:
     example: str = ""
     settable: bool = False
     label: str = ""
-    droppable: bool = False
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return self.kind.__get_pydantic_core_schema__(source, handler)
@@ -236,7 +234,6 @@ class RequestOptions:
             "0.2",
             settable=True,
             label="Temperature",
-            droppable=True,
         ),
     ] = None
     seed: Annotated[int | None, Option(whole(0), "asks for the same answer each time", "7", settable=True)] = None

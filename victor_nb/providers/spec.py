@@ -1,9 +1,10 @@
 """All that is known of each provider, in one value each.
 
-To add one: a module with a `victor_nb.providers.base.Provider`, and a `Spec` that names it. A server that speaks a
-protocol we have needs only the second: `replace(OPENAI, name="house", price_id=..., base_url=..., base_url_variable="",
-key_variables=...)`; what is left out is OpenAI's, the variable that sends requests elsewhere included. A package of its
-own offers its specs, or functions that return them, as entry points of the group `victor_nb.providers`.
+To add one: a module with a `victor_nb.providers.base.Provider`, a `Dialect` for the simulator, and a `Spec` that names
+both as "module:Class". A server that speaks a protocol we have needs the last alone: `replace(OPENAI, name="house",
+price_id=..., base_url=..., base_url_variable="", key_variables=...)`. What is left out is OpenAI's: `output_names`,
+`refuses`, `keyless_locally` and the variable that sends requests elsewhere, too. A package of its own offers its specs,
+or functions that return them, as entry points of the group `victor_nb.providers`.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ class Spec:
     Attributes:
         name: The word for it after `provider:` in a profile.
         client: The class of the client, or where it is ("module:Class"): it is imported when it is first needed.
-        price_id: The provider's id in genai-prices; None where it runs on one's own machine and costs nothing.
+        price_id: The provider's id in genai-prices; None: it is not in the list, and what it costs is unknown.
+        free: Whether it runs on one's own machine and costs nothing.
         base_url: Where requests go if neither the profile nor the environment names an address.
         base_url_variable: The environment variable that may name another address.
         read_address: Makes a URL of that variable or of a profile's `base_url`.
@@ -86,6 +88,7 @@ class Spec:
     name: str
     client: str | type[Any]
     price_id: str | None
+    free: bool = False
     base_url: str
     base_url_variable: str = ""
     read_address: Callable[[str], str] = str
@@ -105,11 +108,6 @@ class Spec:
     unreachable: str = "check {base_url}"
     dialect: str | type[Any] = "victor_nb.wire.dialects.openai:OpenAI"
     loggers: tuple[str, ...] = ()
-
-    @property
-    def local(self) -> bool:
-        """Whether it runs on one's own machine and costs nothing."""
-        return self.price_id is None
 
     def needs_key(self, base_url: str) -> bool:
         """Return whether a request to this address needs one of the key variables."""
@@ -231,6 +229,7 @@ OLLAMA: Final = Spec(
     name="ollama",
     client="victor_nb.providers.ollama:Ollama",
     price_id=None,
+    free=True,
     base_url="http://127.0.0.1:11434",
     base_url_variable="OLLAMA_HOST",
     read_address=_ollama_address,

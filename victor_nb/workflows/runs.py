@@ -214,7 +214,7 @@ class StrategyRun:
         """Chart the run; `victor_nb.reports.charts` lists the kinds.
 
         Args:
-            kind: `cost_by_stage`, `funnel`, `gantt`, `tokens_vs_cost`.
+            kind: A chart of stages, calls or the ledger, such as `cost_by_stage`.
             baseline: A profile or a model; the attempts are then drawn with what they would have cost at its prices.
             ax: Where to draw, if not on a new figure.
             **options: What the chart takes beside its frame.

@@ -2,7 +2,7 @@
 
 `KINDS` has them by name, and where their frames come from; `plot(kind, source)` draws one. To add a chart, write one
 function in `runs`, `comparisons` or `spending` and mark it with `drawing.chart(source)`: it can then be drawn by its
-name, here and by `run.plot` and `%victor plot`, and completion offers it.
+name, here, by `%victor plot` and, if a run's frames have its columns, by `run.plot`; completion offers it.
 
 All of them take `ax=` and return the figure; `figure.alt` describes in words what it shows, and `html_image(figure)`
 puts both into a page. Money is in USD. Unknown prices are hatched and called unpriced: never drawn as 0.

@@ -1,1 +1,1 @@
-"""The four wire protocols, in which the simulator reads requests and answers them."""
+"""The wire protocols, in which the simulator reads requests and answers them."""

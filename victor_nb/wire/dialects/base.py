@@ -1,4 +1,4 @@
-"""The base class of the four protocols, and questions and answers independent of them."""
+"""The base class of the protocols, and questions and answers independent of them."""
 
 from __future__ import annotations
 
