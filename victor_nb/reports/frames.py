@@ -127,10 +127,9 @@ class Money(NamedTuple):
     unpriced: int
 
 
-def money(frame: DataFrame, name: str = "cost") -> Money:
-    """Return the sum of a column of costs. A row that counts its own `unpriced` parts adds that many."""
-    costs = numbers(frame, name)
-    counts = numbers(frame, "unpriced") if name == "cost" else [math.nan] * len(frame)
+def money(frame: DataFrame) -> Money:
+    """Return the sum of the costs. A row that counts its own `unpriced` parts adds that many."""
+    costs, counts = numbers(frame, "cost"), numbers(frame, "unpriced")
     unpriced = [
         max(0 if math.isnan(count) else int(count), 1 if math.isnan(cost) else 0)
         for cost, count in zip(costs, counts, strict=True)
@@ -139,9 +138,9 @@ def money(frame: DataFrame, name: str = "cost") -> Money:
     return Money(sum(found) if found else math.nan, sum(unpriced))
 
 
-def groups(frame: DataFrame, name: str, *, missing: str) -> Iterator[tuple[str, DataFrame]]:
-    """Split a frame by the texts of a column, in order of first occurrence."""
-    keys = words(frame, name, missing=missing)
+def groups(frame: DataFrame, name: str) -> Iterator[tuple[str, DataFrame]]:
+    """Split a frame by the texts of a column, in order of first occurrence; where it is empty, `(no stage)`."""
+    keys = words(frame, name, missing=f"(no {name})")
     for key in dict.fromkeys(keys):
         yield key, frame[[each == key for each in keys]]
 

@@ -41,11 +41,10 @@ class Exact:
         Raises:
             ConfigError: No answer is known for the task.
         """
-        if isinstance(self.expected, str):
-            return key(spoken(answer)) == key(self.expected)
-        if task not in self.expected:
+        expected = self.expected if isinstance(self.expected, str) else self.expected.get(task)
+        if expected is None:
             raise ConfigError(f"Exact: no answer is given for the task {task!r}. Add it to the mapping.")
-        return key(spoken(answer)) == key(self.expected[task])
+        return key(spoken(answer)) == key(expected)
 
 
 @dataclass(frozen=True)

@@ -198,8 +198,9 @@ class Comparison:
 
     def _record(self, entry: Entry) -> dict[str, object]:
         run, score = entry.run, entry.score
-        record: dict[str, object] = {"strategy": entry.strategy.name, "task": entry.task}
-        record |= {
+        record: dict[str, object] = {
+            "strategy": entry.strategy.name,
+            "task": entry.task,
             "score": score.value,
             "score_se": score.error,
             "error": None if entry.error is None else str(entry.error),
@@ -238,10 +239,8 @@ class Comparison:
         }
 
     def _is_direct(self, entry: Entry) -> bool:
-        stages = entry.strategy.stages
-        direct = (
-            isinstance(entry.strategy, Single) and self.tariff is not None and stages[0].profile == self.tariff.name
-        )
+        strategy, tariff = entry.strategy, self.tariff
+        direct = isinstance(strategy, Single) and tariff is not None and strategy.stages[0].profile == tariff.name
         return direct and entry.answered
 
 

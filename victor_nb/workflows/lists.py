@@ -161,20 +161,18 @@ def marks(lines: Sequence[str]) -> list[Mark]:
 
 def fences(lines: Sequence[str]) -> set[int]:
     """Return the numbers of the lines that are code in fences, the fences included."""
-    return set(_fenced(lines))
-
-
-def _fenced(lines: Sequence[str]) -> Iterator[int]:
+    found: set[int] = set()
     fence = ""
     for number, line in enumerate(lines):
-        found = _FENCE.match(line)
+        mark = _FENCE.match(line)
+        if fence or mark:
+            found.add(number)
         if fence:
-            yield number
-            closes = found is not None and found[1].startswith(fence) and not line[found.end() :].strip()
+            closes = mark is not None and mark[1].startswith(fence) and not line[mark.end() :].strip()
             fence = "" if closes else fence
-        elif found:
-            yield number
-            fence = found[1]
+        elif mark:
+            fence = mark[1]
+    return found
 
 
 def is_rule(line: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 from victor_nb.config.strategies import ranked
 from victor_nb.errors import BudgetError, ConfigError, MalformedAnswerError, VictorError
@@ -16,14 +16,6 @@ if TYPE_CHECKING:
 
     from victor_nb.config.strategies import Choice, Stage
     from victor_nb.workflows.progress import Work
-
-
-class Read(NamedTuple):
-    """The items of several answers, and which of these each came from."""
-
-    items: tuple[str, ...]
-    origins: tuple[int, ...]
-    notes: tuple[str, ...]
 
 
 def conclude(work: Work, earlier: Sequence[Work]) -> None:
@@ -40,10 +32,10 @@ def conclude(work: Work, earlier: Sequence[Work]) -> None:
         work.notes += chosen.notes
         best = 0
     else:
-        read = _read(replies, stage)
-        work.notes += read.notes
-        work.items, work.kept = read.items, _selected(work, read)
-        best = next((of for item, of in zip(*read[:2], strict=True) if item in work.kept[:1]), 0)
+        found = _read(work, replies)
+        work.items = tuple(item for item, _ in found)
+        work.kept = _selected(work)
+        best = next((origin for item, origin in found if item in work.kept[:1]), 0)
     if stage.accept is not None:
         best = _judge(work, replies, best)
     work.dropped = _dropped(work)
@@ -80,10 +72,10 @@ def _shown(stage: Stage, earlier: Sequence[Work]) -> tuple[str, ...]:
     return next((work.kept for work in earlier if work.stage.name == source), ())
 
 
-def _read(replies: Sequence[Reply], stage: Stage) -> Read:
-    """Return the items of all answers; duplicates count once, except as votes."""
-    items: list[str] = []
-    origins: list[int] = []
+def _read(work: Work, replies: Sequence[Reply]) -> list[tuple[str, int]]:
+    """Return the items of all answers, each with the number of its answer; duplicates count once, except as votes."""
+    stage = work.stage
+    items: list[tuple[str, int]] = []
     notes: dict[str, None] = {}
     seen: set[str] = set()
     twice = 0
@@ -95,14 +87,13 @@ def _read(replies: Sequence[Reply], stage: Stage) -> Read:
                 twice += 1
                 continue
             seen.add(key(item))
-            items.append(item)
-            origins.append(origin)
-    merged = [f"{twice} said twice, counted once"] if twice else []
-    return Read(tuple(items), tuple(origins), (*notes, *merged))
+            items.append((item, origin))
+    work.notes += [*notes, *([f"{twice} said twice, counted once"] if twice else [])]
+    return items
 
 
-def _selected(work: Work, read: Read) -> tuple[str, ...]:
-    stage, items = work.stage, read.items
+def _selected(work: Work) -> tuple[str, ...]:
+    stage, items = work.stage, work.items
     if stage.select == "vote":
         counted = vote(items)
         work.notes.append(f"{counted[0][1]} of {len(items)} agree")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import unicodedata
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -287,58 +287,45 @@ _REST: Final = 20
 """The sums are read at most once in so many times as it takes to read them: at 100,000 rows that is a tenth second."""
 
 
-@dataclass(frozen=True, slots=True)
-class BudgetState:
-    """A budget at one moment, in USD; what other kernels have spent counts as spent."""
+_BUDGET: Final = ("budget of", "limit", "spent", "held", "left", "used")
 
-    name: str
-    amount: Decimal
-    spent: Decimal
-    held: Decimal
 
-    COLUMNS = ("budget of", "limit", "spent", "held", "left", "used")
+def _amounts(limit: Limit) -> tuple[Decimal, Decimal, Decimal]:
+    """Return the USD of a budget that are spent, held and left; what other kernels have spent counts as spent."""
+    return limit.spent + limit.elsewhere, limit.held, max(Decimal(0), limit.left)
 
-    @classmethod
-    def of(cls, limit: Limit) -> BudgetState:
-        """Return the state of a limit now."""
-        return cls(limit.name, limit.amount, limit.spent + limit.elsewhere, limit.held)
 
-    @property
-    def left(self) -> Decimal:
-        """USD that a further call may cost at most."""
-        return max(Decimal(0), self.amount - self.spent - self.held)
+def _share(limit: Limit, part: Decimal) -> int:
+    """Return how many per cent of a budget a part is: at most 100, and 1 where it is anything at all."""
+    if limit.amount <= 0 or part <= 0:
+        return 100 if part > 0 else 0
+    return min(100, max(1, int(100 * part / limit.amount)))
 
-    def share(self, part: Decimal) -> int:
-        """Return how many per cent of the budget a part is: at most 100, and 1 where it is anything at all."""
-        if self.amount <= 0 or part <= 0:
-            return 100 if part > 0 else 0
-        return min(100, max(1, int(100 * part / self.amount)))
 
-    @property
-    def cells(self) -> tuple[str, ...]:
-        """The text of each of `COLUMNS`."""
-        used = f"{self.share(self.spent + self.held)} %"
-        return (self.name, *map(usd, (self.amount, self.spent, self.held, self.left)), used)
+def _budget_cells(limit: Limit) -> tuple[str, ...]:
+    """Return the text of each of `_BUDGET`."""
+    spent, held, left = _amounts(limit)
+    return (limit.name, *map(usd, (limit.amount, spent, held, left)), f"{_share(limit, spent + held)} %")
 
-    @property
-    def html(self) -> str:
-        """A sentence and a bar."""
-        spent = self.share(self.spent)
-        held = min(100 - spent, self.share(self.held))
-        waiting = f", {usd(self.held)} held for calls under way" if self.held else ""
-        text = f"Budget of {self.name}: {usd(self.spent)} spent{waiting}, {usd(self.left)} left of {usd(self.amount)}"
-        high = " victor-bar-high" if spent + held >= _HIGH else ""
-        inner = f'<span style="width:{spent}%"></span><span class="victor-bar-held" style="width:{held}%"></span>'
-        bar = f'<div class="victor-bar{high}" aria-hidden="true">{inner}</div>'
-        return f'<div class="victor-budget">{words(text)}{bar}</div>'
+
+def _budget_html(limit: Limit) -> str:
+    """Return a sentence and a bar."""
+    spent, held, left = _amounts(limit)
+    used, waiting = _share(limit, spent), min(100 - _share(limit, spent), _share(limit, held))
+    under_way = f", {usd(held)} held for calls under way" if held else ""
+    text = f"Budget of {limit.name}: {usd(spent)} spent{under_way}, {usd(left)} left of {usd(limit.amount)}"
+    high = " victor-bar-high" if used + waiting >= _HIGH else ""
+    inner = f'<span style="width:{used}%"></span><span class="victor-bar-held" style="width:{waiting}%"></span>'
+    bar = f'<div class="victor-bar{high}" aria-hidden="true">{inner}</div>'
+    return f'<div class="victor-budget">{words(text)}{bar}</div>'
 
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """What a kernel has spent at one moment, and the state of its budgets."""
+    """What a kernel has spent at one moment, and copies of its budgets."""
 
     total: LedgerTotal
-    budgets: tuple[BudgetState, ...]
+    budgets: tuple[Limit, ...]
 
     @property
     def figures(self) -> list[tuple[str, str]]:
@@ -364,7 +351,7 @@ class Spending:
             f"{words(value, 'victor-figure-value')}{words(name)}</div>"
             for name, value in self.figures
         )
-        return f'<div class="victor-figures">{figures}</div>{"".join(budget.html for budget in self.budgets)}'
+        return f'<div class="victor-figures">{figures}</div>{"".join(map(_budget_html, self.budgets))}'
 
     @property
     def content(self) -> Content:
@@ -372,9 +359,8 @@ class Spending:
         line = Content.line(" · ".join(f"{name}: {value}" for name, value in self.figures))
         if not self.budgets:
             return line
-        cells = [budget.cells for budget in self.budgets]
-        columns = BudgetState.COLUMNS
-        return line + Content.table(columns, cells, caption="Budgets", numbers=columns[1:])
+        cells = [_budget_cells(budget) for budget in self.budgets]
+        return line + Content.table(_BUDGET, cells, caption="Budgets", numbers=_BUDGET[1:])
 
 
 class SpendingReader:
@@ -402,4 +388,4 @@ class SpendingReader:
                 limit.refresh()
             ended = self._clock()
             self._due = ended + _REST * (ended - began)
-        return Spending(self._total, tuple(map(BudgetState.of, limits)))
+        return Spending(self._total, tuple(map(replace, limits)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal
 
 from victor_nb.money import usd
 from victor_nb.notebook.markdown import clean, plain_table
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from victor_nb.workflows.engine import StrategyJob
     from victor_nb.workflows.runs import Savings, StageResult, StrategyRun
-
-RunState: TypeAlias = Literal["running", "done", "failed", "refused", "stopped"]
 
 _SIGNS: Final = {
     "waiting": ("○", "waiting", "quiet"),
@@ -88,7 +86,7 @@ class Snapshot:
         return self.progress.ended
 
     @property
-    def state(self) -> RunState:
+    def state(self) -> Literal["running", "done", "failed", "refused", "stopped"]:
         """The state of the whole run."""
         if not self.ended:
             return "running"

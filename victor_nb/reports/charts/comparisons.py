@@ -50,7 +50,7 @@ def pareto(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
         ConfigError: The frame lacks one of these columns.
     """
     need(frame, "pareto", ("strategy", "cost", "score"), source="the frame of compare(..., judge=...)")
-    every = [_point(name, rows) for name, rows in groups(frame, "strategy", missing="(no strategy)")]
+    every = [_point(name, rows) for name, rows in groups(frame, "strategy")]
     drawn = [each for each in every if not math.isnan(each.cost) and not math.isnan(each.score)]
     drawn = [each._replace(front=not any(_beats(other, each) for other in drawn)) for each in drawn]
     front = sorted((each for each in drawn if each.front), key=lambda each: (each.cost, each.score))
@@ -161,7 +161,7 @@ def strategy_comparison(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figur
         ConfigError: The frame has no `strategy` or no `cost`.
     """
     need(frame, "strategy_comparison", ("strategy", "cost"), source="the frame of compare(...)")
-    strategies = [_strategy(name, rows) for name, rows in groups(frame, "strategy", missing="(no strategy)")]
+    strategies = [_strategy(name, rows) for name, rows in groups(frame, "strategy")]
     ax = draw.paper(ax, rows=len(strategies))
     indent = draw.name_rows(ax, [each.name for each in strategies])
     ends = (end for each in strategies for end in (each.cost, each.same_calls, each.one_call))
@@ -283,7 +283,7 @@ def replies(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
         ConfigError: The frame lacks one of these columns.
     """
     need(frame, "replies", ("profile", "status", "latency", "ttft", "cost"), source="replies.to_frame()")
-    profiles = [_profile(name, rows) for name, rows in groups(frame, "profile", missing="(no profile)")]
+    profiles = [_profile(name, rows) for name, rows in groups(frame, "profile")]
     names = [each.name for each in profiles]
     ax = draw.paper(ax, rows=len(names))
     left, right, indent = draw.panels(ax, names, (0.0, 0.34), (0.62, 0.9))

@@ -85,7 +85,7 @@ def cost_by_stage(frame: pd.DataFrame, *, savings: _Savings | None = None, ax: A
         ConfigError: The frame has no `stage` or no `cost`.
     """
     need(frame, "cost_by_stage", ("stage", "cost"), source="run.to_frame(), or the ledger's frame")
-    stages = {name: money(rows) for name, rows in groups(frame, "stage", missing="(no stage)")}
+    stages = {name: money(rows) for name, rows in groups(frame, "stage")}
     unpriced = sum(part.unpriced for part in stages.values())
     actual = sum(known(part.known for part in stages.values()))
     baseline = None if unpriced else _baseline(frame, savings)
@@ -111,7 +111,7 @@ def _baseline(frame: pd.DataFrame, savings: _Savings | None) -> _Baseline | None
     bare = savings.baseline.removeprefix("the ") if savings else ""
     costs = numbers(frame, "what_if_cost")
     if costs and len(known(costs)) == len(costs):
-        parts = groups(frame, "stage", missing="(no stage)")
+        parts = groups(frame, "stage")
         by_stage = {name: sum(numbers(rows, "what_if_cost")) for name, rows in parts}
         return _Baseline(bare or f"same calls at {_others(frame)}'s prices", sum(by_stage.values()), by_stage)
     if savings is None or savings.baseline_cost is None:
@@ -202,7 +202,7 @@ def funnel(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
         ConfigError: The frame lacks one of these columns.
     """
     need(frame, "funnel", ("stage", "items", "kept_items", "cost"), source="a strategy run, or run.stages_frame()")
-    stages = dict(groups(frame, "stage", missing="(no stage)"))
+    stages = dict(groups(frame, "stage"))
     items = [(added(rows, "items"), added(rows, "kept_items")) for rows in stages.values()]
     amounts = [money(rows) for rows in stages.values()]
     ax = draw.paper(ax, rows=len(stages))

@@ -140,7 +140,7 @@ def tokens_vs_cost(frame: pd.DataFrame, *, by: str = "profile", ax: Axes | None 
     need(frame, "tokens_vs_cost", (by, "input_tokens", "output_tokens", "cost"), source="the ledger's frame")
     shares = [
         _Share(name, added(rows, "input_tokens"), added(rows, "output_tokens"), money(rows))
-        for name, rows in groups(frame, by, missing=f"(no {by})")
+        for name, rows in groups(frame, by)
     ]
     names = [share.name for share in shares]
     ax = draw.paper(ax, rows=len(shares))

@@ -24,6 +24,7 @@ POINTS: Final = 72  # to an inch
 MARGIN: Final = 8.0  # points between a label and what it belongs to
 SMALL: Final = 8.0  # points of labels, ticks and notes
 GREY: Final = "#999999"
+_MOST: Final = 12  # parts that an alt text enumerates
 _SMALLEST: Final = 0.0001  # USD that four decimals can show
 MINUS: Final = "\N{MINUS SIGN}"
 
@@ -63,11 +64,11 @@ def seconds(value: float) -> str:
     return f"{value * 1000:,.{0 if value >= 0.01 else 1}f} ms"  # noqa: PLR2004
 
 
-def listing(parts: Iterable[str], most: int = 12) -> str:
+def listing(parts: Iterable[str]) -> str:
     """Join what an alt text enumerates; of much, the first dozen."""
     every = list(parts)
-    more = [f"and {len(every) - most} more"] if len(every) > most else []
-    return "; ".join([*every[:most], *more])
+    more = [f"and {len(every) - _MOST} more"] if len(every) > _MOST else []
+    return "; ".join([*every[:_MOST], *more])
 
 
 def drawable(text: str) -> str:
