@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_TICK: Final = 0.1  # seconds; ipykernel hands an interrupt to an awaiting cell only when its loop wakes up
-_GRACE: Final = 1.0  # seconds that a stopped job has to close its socket and write its row
+TICK: Final = 0.1  # seconds; ipykernel hands an interrupt to an awaiting cell only when its loop wakes up
+GRACE: Final = 1.0  # seconds that a stopped job has to close its socket and write its row
 _CLOSED: Final = "This session is closed. Call victor_nb.session() for a new one."
 
 
@@ -95,7 +95,7 @@ class Job(Generic[T]):
         if timeout is not None:
             return self._finished.wait(timeout)
         # In short waits: an interrupt that comes just before a lock is waited for is seen only when the wait ends.
-        while not self._finished.wait(_TICK):
+        while not self._finished.wait(TICK):
             pass
         return True
 
@@ -109,7 +109,7 @@ class Job(Generic[T]):
             self.wait()
         except KeyboardInterrupt:
             self.cancel()
-            self._finished.wait(_GRACE)
+            self._finished.wait(GRACE)
             raise
         if self._error is not None:
             raise self._error
@@ -171,7 +171,7 @@ class BackgroundLoop:
             except asyncio.CancelledError:
                 job.cancel()
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(_GRACE):
+                    async with asyncio.timeout(GRACE):
                         await ended.wait()
                 raise
         return job.result()
@@ -220,7 +220,7 @@ class BackgroundLoop:
         for task in tasks:
             task.cancel()
         if tasks:
-            await asyncio.wait(tasks, timeout=_GRACE)
+            await asyncio.wait(tasks, timeout=GRACE)
 
 
 def _tell(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
@@ -256,4 +256,4 @@ def awake(loop: asyncio.AbstractEventLoop) -> Generator[None]:
 
 
 def _tick(loop: asyncio.AbstractEventLoop, ticker: _Ticker) -> None:
-    ticker.next = loop.call_later(_TICK, _tick, loop, ticker)
+    ticker.next = loop.call_later(TICK, _tick, loop, ticker)

@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from victor_nb.errors import PartialAnswerError, VictorError, VictorInterrupted
-from victor_nb.loop import awake
+from victor_nb.loop import GRACE, TICK, awake
 from victor_nb.values import Reply
 
 if TYPE_CHECKING:
@@ -17,10 +17,6 @@ if TYPE_CHECKING:
 
     from victor_nb.calls.call import Call
     from victor_nb.loop import Job
-
-
-_TICK: Final = 0.1  # seconds
-_GRACE: Final = 1.0  # seconds that a stopped call has to close its socket and write its row
 
 
 class Stream:
@@ -74,7 +70,7 @@ class Stream:
             VictorError: What went wrong before any text arrived, or that the answer is not complete yet.
         """
         if self._cancelled:
-            self._job.wait(_GRACE)
+            self._job.wait(GRACE)
         elif not self._job.done():
             raise VictorError("The answer is still arriving. Finish the loop over the stream first, or cancel() it.")
         error = self._job.error
@@ -101,7 +97,7 @@ class Stream:
     def interrupted(self) -> VictorInterrupted:
         """Stop the answer, keep what came as `session().last`, and return the error to raise."""
         self.cancel()
-        self._job.wait(_GRACE)
+        self._job.wait(GRACE)
         reply = self._interrupted()
         kept = f"{len(reply.content):,} characters are kept in session().last" if reply.content else "no text had come"
         return VictorInterrupted(f"stopped {reply.profile}; {kept}.", reply)
@@ -118,7 +114,7 @@ class Stream:
                 with feed.changed:
                     # In short waits, so that an interrupt is never missed.
                     while not feed.ended and len(feed.pieces) == taken:
-                        feed.changed.wait(_TICK)
+                        feed.changed.wait(TICK)
                 if taken == len(feed.pieces):
                     break
                 yield feed.pieces[taken]
@@ -222,7 +218,7 @@ class _Pieces:
             # Stop, in an awaiting cell: the socket is closed and the row written before the cell ends.
             self._cancel()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_GRACE):
+                async with asyncio.timeout(GRACE):
                     while not self._feed.ended:
                         self._waiter.event.clear()
                         await self._waiter.event.wait()

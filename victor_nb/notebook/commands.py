@@ -21,7 +21,7 @@ from victor_nb.workflows.runs import StrategyRun
 from victor_nb.workflows.strategies import BUILT_IN, find_strategy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from victor_nb.accounting.rows import Row
     from victor_nb.kernel import Session
@@ -78,12 +78,8 @@ def plot_kinds() -> list[str]:
     return [name for name, kind in charts.KINDS.items() if set(kind.sources) - {"comparison"}]
 
 
-def plot(session: Session, words: list[str]) -> Bundle:
-    """Return a chart as a frame: a picture, and a sentence that describes it.
-
-    Raises:
-        MagicError: There is no such chart, or nothing to draw.
-    """
+def _plot(words: list[str], session: Session) -> Bundle:
+    """Show a chart of what was asked last, or of the ledger."""
     kinds = plot_kinds()
     if len(words) != 1 or words[0] not in kinds:
         hint = suggest(words[0] if words else None, kinds, shape="{}")
@@ -111,8 +107,12 @@ def _source(session: Session, kind: str) -> object:
     return frame
 
 
-def by(session: Session, group: str) -> Bundle:
-    """Return what this kernel has spent, by a column of the ledger, the highest cost first."""
+def _cost(words: list[str], session: Session) -> Bundle:
+    """Show what this kernel has spent, by a column of the ledger, the highest cost first."""
+    group = words[0].removeprefix("by=") if words else "profile"
+    if len(words) > 1 or group not in GROUPS:
+        hint = suggest(group, GROUPS, shape="by={}")
+        raise MagicError(f"%victor cost {' '.join(words)[:40]} is not understood: it takes by=WORD. {hint}")
     groups: dict[str, list[Row]] = {}
     for row in session.ledger.rows():
         name = f"{row.ts:%Y-%m-%d}" if group == "day" else getattr(row, group) or "-"
@@ -128,8 +128,11 @@ def by(session: Session, group: str) -> Bundle:
     return frame([group, "calls", "attempts", "tokens in", "tokens out", "list price"], rows, below=paid)
 
 
-def last_rows(session: Session, number: int) -> Bundle:
-    """Return the last attempts of this kernel, newest last."""
+def _ledger(words: list[str], session: Session) -> Bundle:
+    """Show the last attempts of this kernel, newest last."""
+    number = int(words[0]) if words and words[0].isdecimal() else 0 if words else 10
+    if len(words) > 1 or not 1 <= number <= _MOST_ROWS:
+        raise MagicError(f"%victor ledger takes a number of rows from 1 to {_MOST_ROWS}, such as %victor ledger 20.")
     rows = session.ledger.rows()
     cells = [
         (
@@ -155,14 +158,10 @@ def _line(rows: list[Row]) -> tuple[str, str, str, str, str]:
     return (
         f"{len({row.call_id for row in rows}):,}",
         f"{len(rows):,}",
-        _count(_sum(row.input_tokens for row in rows)),
-        _count(_sum(row.output_tokens for row in rows)),
+        _count(sum(row.input_tokens or 0 for row in rows)),
+        _count(sum(row.output_tokens or 0 for row in rows)),
         str(Total.of(rows)),
     )
-
-
-def _sum(counts: Iterable[int | None]) -> int:
-    return sum(count for count in counts if count is not None)
 
 
 def _count(count: int | None) -> str:
@@ -202,20 +201,12 @@ def _cancel(_: Defaults, session: Session) -> Bundle:
     return notice(f"Stopped {running} call{'s'[: running > 1]}." if running else "Nothing was running.")
 
 
-def _help(_: Defaults, __: Session) -> Bundle:
-    return {"text/plain": LINE_HELP}
-
-
-def _doctor(_: Defaults, session: Session) -> Bundle:
-    return examine(session)
-
-
 SIMPLE: Final[Mapping[str, Callable[[Defaults, Session], Bundle]]] = {
     "status": _status,
     "last": _last,
     "cancel": _cancel,
-    "help": _help,
-    "doctor": _doctor,
+    "help": lambda _, __: {"text/plain": LINE_HELP},
+    "doctor": lambda _, session: examine(session),
 }
 
 
@@ -242,25 +233,6 @@ def _mode(words: list[str], session: Session) -> Bundle:
             raise MagicError("%victor mode takes one word, such as %victor mode simulate.")
     forced = " VICTOR_MODE fixes it." if session.settings.mode_forced else ""
     return notice(f"mode: {session.mode}.{forced}")
-
-
-def _cost(words: list[str], session: Session) -> Bundle:
-    group = words[0].removeprefix("by=") if words else "profile"
-    if len(words) > 1 or group not in GROUPS:
-        hint = suggest(group, GROUPS, shape="by={}")
-        raise MagicError(f"%victor cost {' '.join(words)[:40]} is not understood: it takes by=WORD. {hint}")
-    return by(session, group)
-
-
-def _ledger(words: list[str], session: Session) -> Bundle:
-    number = int(words[0]) if words and words[0].isdecimal() else 0 if words else 10
-    if len(words) > 1 or not 1 <= number <= _MOST_ROWS:
-        raise MagicError(f"%victor ledger takes a number of rows from 1 to {_MOST_ROWS}, such as %victor ledger 20.")
-    return last_rows(session, number)
-
-
-def _plot(words: list[str], session: Session) -> Bundle:
-    return plot(session, words)
 
 
 def _budget(words: list[str], session: Session) -> Bundle:

@@ -28,8 +28,6 @@ _WORD: Final = re.compile(r"(?:^|[ \t])(?P<word>[^\s]*)$")
 _INSERT: Final = re.compile(
     r"(?<!\\)\{\{[ \t]*(?:(?P<owner>[^\W\d][\w.]*)\.)?(?P<name>\w*)(?P<bar>[ \t]*\|[ \t]*)?(?P<filter>\w*)$"
 )
-_MODES: Final = get_args(Mode)
-_OFFERED: Final = tuple(KEYS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,7 @@ def complete(context: CompletionContext, names: Mapping[str, object]) -> Offer |
     return None if line is None else _command(line["typed"], names)
 
 
-def _keys(typed: str, names: Mapping[str, object], keys: Iterable[str] = _OFFERED) -> Offer:
+def _keys(typed: str, names: Mapping[str, object], keys: Iterable[str] = tuple(KEYS)) -> Offer:
     """Complete a line of `key=value`."""
     word = _last(typed)
     done = typed[: len(typed) - len(word)].split()
@@ -77,19 +75,16 @@ def _keys(typed: str, names: Mapping[str, object], keys: Iterable[str] = _OFFERE
 
 
 def _values(key: str, typed: str, names: Mapping[str, object]) -> Offer:
-    if typed.startswith("$"):
+    named: Mapping[str, Callable[[], Iterable[str]]] = {
+        "profile": _profiles,
+        "profiles": lambda: (f"{typed[: typed.rfind(',') + 1]}{name}" for name in _profiles()),
+        "strategy": _strategies,
+        "chat": lambda: session().chats,
+    }
+    if typed.startswith("$") or (key in KEYS and KEYS[key].kind in (MAPPING, TYPE)):
         return _match(typed, (f"${name}" for name in _public(names)), "instance")
-    if key == "profile":
-        return _match(typed, _profiles(), "instance")
-    if key == "profiles":
-        done, comma, last = typed.rpartition(",")
-        return Offer(typed, tuple(f"{done}{comma}{name}" for name in _profiles() if name.startswith(last)), "instance")
-    if key == "strategy":
-        return _match(typed, _strategies(), "instance")
-    if key == "chat":
-        return _match(typed, session().chats, "instance")
-    if key in KEYS and KEYS[key].kind in (MAPPING, TYPE):
-        return _match(typed, (f"${name}" for name in _public(names)), "instance")
+    if key in named:
+        return _match(typed, named[key](), "instance")
     return _match(typed, KEYS[key].kind.choices if key in KEYS else (), "instance")
 
 
@@ -113,7 +108,7 @@ def _command(typed: str, names: Mapping[str, object]) -> Offer:
     if not space:
         return _match(word, known())
     takes: Mapping[str, Callable[[], Iterable[str]]] = {
-        "mode": lambda: _MODES,
+        "mode": lambda: get_args(Mode),
         "profiles": _profiles,
         "cost": lambda: (f"by={group}" for group in GROUPS),
         "chats": lambda: ("clear", *session().chats),

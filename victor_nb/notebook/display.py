@@ -270,46 +270,34 @@ class LiveColumns(Live["FanOut", "Replies"]):
 
     def end(self, replies: Replies) -> None:
         """Show the table that is to be kept: a column for each answer, of many a row with the beginning of it."""
-        if self._call.show == "none":
+        call = self._call
+        if call.show == "none":
             return
-        if len(replies.entries) > _MOST_COLUMNS:
-            self._end_in_rows(replies)
-            return
-        heads = [label(entry) for entry in replies.entries]
-        answers = [_outcome(entry) for entry in replies.entries] if self._call.show == "answer" else None
-        bills = [_bill_of(entry) for entry in replies.entries]
-        line = replies_summary(replies) if self._call.cost else ""
-        rows = [row for row in (answers, bills if self._call.cost else None) if row is not None]
-        plain = [
-            f"[{head}]\n" + "\n".join(part for part in column if part)
-            for head, *column in zip(heads, *rows, strict=True)
-        ]
-        self._publish(
-            {
-                "text/html": _html_table(heads, rows) + (_paragraph(line) if line else ""),
-                "text/plain": "\n\n".join([*plain, *([line] if line else [])]),
-            }
-        )
+        in_rows = len(replies.entries) > _MOST_COLUMNS
+        entries = replies.entries[:_MOST_ROWS] if in_rows else replies.entries
+        parts = {"answer": [label(entry) for entry in entries]}
+        if call.show == "answer":
+            parts["text"] = [_beginning(_outcome(entry)) if in_rows else _outcome(entry) for entry in entries]
+        if call.cost:
+            parts["bill"] = [_bill_of(entry) for entry in entries]
+        heads, *rows = parts.values()
+        columns = list(zip(heads, *rows, strict=True))
+        lines = [replies_summary(replies)] if call.cost else []
+        if in_rows:
+            lines += [_whereabouts(replies, call.out or "session().last")] if call.show == "answer" else []
+            shown = "".join(map(_paragraph, lines)) + _html_table(tuple(parts), columns)
+            plain = [*lines, "\n".join(f"[{head}] {' · '.join(rest)}" for head, *rest in columns)]
+        else:
+            shown = _html_table(heads, rows) + "".join(map(_paragraph, lines))
+            plain = ["\n".join((f"[{head}]", *filter(None, rest))) for head, *rest in columns] + lines
+        self._publish({"text/html": shown, "text/plain": "\n\n".join(plain)})
 
-    def _end_in_rows(self, replies: Replies) -> None:
-        answered, billed = self._call.show == "answer", bool(self._call.cost)
-        heads = ["answer", *(["text"] if answered else []), *(["bill"] if billed else [])]
-        rows = [
-            (label(entry), *([_beginning(_outcome(entry))] if answered else []), *([_bill_of(entry)] if billed else []))
-            for entry in replies.entries[:_MOST_ROWS]
-        ]
-        name = self._call.out or "session().last"
-        left_out = len(replies.entries) - len(rows)
-        more = f"{left_out:,} further answers and the" if left_out else "The"
-        note = f"{more} whole texts are in {name}; {name}.to_frame() has them as a table." if answered else ""
-        lines = [line for line in (replies_summary(replies) if billed else "", note) if line]
-        plain = [f"[{head}] " + " · ".join(rest) for head, *rest in rows]
-        self._publish(
-            {
-                "text/html": "".join(map(_paragraph, lines)) + _html_table(heads, rows),
-                "text/plain": "\n\n".join([*lines, "\n".join(plain)]),
-            }
-        )
+
+def _whereabouts(replies: Replies, name: str) -> str:
+    """Return where the texts are of which a table has only the beginnings."""
+    left_out = len(replies.entries) - _MOST_ROWS
+    more = f"{left_out:,} further answers and the" if left_out > 0 else "The"
+    return f"{more} whole texts are in {name}; {name}.to_frame() has them as a table."
 
 
 def label(lane: Lane | Entry) -> str:

@@ -35,7 +35,7 @@ class Estimate:
         calls: How many calls it would be.
         least: USD for the input of all calls; None where the price is unknown.
         most: USD that a budget sets aside for all calls; None where the price of an answer is unknown.
-        free_output: Whether an answer costs nothing, however long.
+        endless: Whether nothing limits what an answer may cost.
         cold: Whether the temperature is left out, as the model does not take it.
     """
 
@@ -46,7 +46,7 @@ class Estimate:
     calls: int
     least: Decimal | None
     most: Decimal | None
-    free_output: bool
+    endless: bool
     cold: bool
 
     @classmethod
@@ -67,46 +67,37 @@ class Estimate:
         most = None
         if longer is not None:
             most = worst_case(request, tariff, mode=session.mode, calibration=session.runtime.calibration)
+        limit = spec_of(profile.provider).max_output(request)
+        refused = session.runtime.refuses_temperature
         with localcontext(EXACT):
             return cls(
                 profile=profile,
                 request=request,
                 tokens=tokens,
-                limit=spec_of(profile.provider).max_output(request),
+                limit=limit,
                 calls=calls,
                 least=None if least is None else least * calls,
                 most=None if most is None else most * calls,
-                free_output=least == longer,
-                cold=warm is not None
-                and not takes_temperature(
-                    profile.provider, request.model, warm, refused=session.runtime.refuses_temperature
-                ),
+                endless=limit is None and least != longer,
+                cold=warm is not None and not takes_temperature(profile.provider, request.model, warm, refused=refused),
             )
 
     @property
-    def model(self) -> str:
-        """The provider and the model that would answer."""
-        return f"{self.profile.provider}: {self.profile.model}"
-
-    @property
-    def input(self) -> str:
-        """How long the input is."""
-        return f"about {_tokens(self.tokens)}"
-
-    @property
-    def output(self) -> str:
-        """How long an answer may become."""
+    def cells(self) -> tuple[str, ...]:
+        """Profile, model, calls, the input and the output of each, and the cost of all, in words."""
         several = spec_of(self.profile.provider).answers(self.request)
-        at_most = "no limit" if self.limit is None else f"{_tokens(self.limit)} at most"
-        return f"{several} answers, {at_most}" if several > 1 else at_most
+        output = "no limit" if self.limit is None else f"{_tokens(self.limit)} at most"
+        return (
+            self.profile.name,
+            f"{self.profile.provider}: {self.profile.model}",
+            str(self.calls),
+            f"about {_tokens(self.tokens)}",
+            f"{several} answers, {output}" if several > 1 else output,
+            self._range,
+        )
 
     @property
-    def endless(self) -> bool:
-        """Whether nothing limits what an answer may cost."""
-        return self.limit is None and not self.free_output
-
-    @property
-    def range(self) -> str:
+    def _range(self) -> str:
         """The cost of all calls, from and to."""
         if self.least is None:
             return "unpriced"
@@ -167,15 +158,14 @@ def rehearse(session: Session, question: Question) -> Bundle:
 
 
 def _one(session: Session, estimate: Estimate, question: Question) -> Bundle:
+    profile, model, calls, *rest = estimate.cells
     rows = [
-        ["profile", estimate.profile.name],
-        ["model", estimate.model],
-        ["mode", session.mode],
-        *([["calls", estimate.calls]] if estimate.calls > 1 else []),
-        ["input", estimate.input],
-        ["output", estimate.output],
-        ["cost", estimate.range],
-        *map(list, estimate.settings),
+        ("profile", profile),
+        ("model", model),
+        ("mode", session.mode),
+        *([("calls", calls)] if estimate.calls > 1 else []),
+        *zip(("input", "output", "cost"), rest, strict=True),
+        *estimate.settings,
         *_beside(session, [estimate], question),
     ]
     return frame(["dry run", "nothing was sent"], rows)
@@ -184,10 +174,7 @@ def _one(session: Session, estimate: Estimate, question: Question) -> Bundle:
 def _several(session: Session, estimates: Sequence[Estimate], question: Question) -> Bundle:
     """Return a row for each profile, the sum, and what else is to know."""
     columns = ["profile", "model", "calls", "input of each", "output of each", "cost of all", "with"]
-    rows = [
-        [each.profile.name, each.model, each.calls, each.input, each.output, each.range, _settings(each)]
-        for each in estimates
-    ]
+    rows = [(*each.cells, _settings(each)) for each in estimates]
     if not any(row[-1] for row in rows):
         columns, rows = columns[:-1], [row[:-1] for row in rows]
     calls = sum(each.calls for each in estimates)
@@ -214,18 +201,18 @@ def _sum(estimates: Sequence[Estimate]) -> str:
     return ", ".join(text)
 
 
-def _beside(session: Session, estimates: Sequence[Estimate], question: Question) -> list[list[str]]:
+def _beside(session: Session, estimates: Sequence[Estimate], question: Question) -> list[tuple[str, str]]:
     """Return what else is to know: what was inserted, who may answer instead, and whether the money would do."""
-    inserted = [["inserted", f"{expression}, {size:,} characters"] for expression, size in question.inserted]
+    inserted = [("inserted", f"{expression}, {size:,} characters") for expression, size in question.inserted]
     others = [
-        ["fallback", f"{', '.join(each.profile.fallback)} if {each.profile.name} cannot, at prices not counted here"]
+        ("fallback", f"{', '.join(each.profile.fallback)} if {each.profile.name} cannot, at prices not counted here")
         for each in estimates
         if each.profile.fallback
     ]
     return inserted + others + _budgets(session, estimates, question)
 
 
-def _budgets(session: Session, estimates: Sequence[Estimate], question: Question) -> list[list[str]]:
+def _budgets(session: Session, estimates: Sequence[Estimate], question: Question) -> list[tuple[str, str]]:
     """Return the limits that the question might not fit; one that it fits at worst needs no word."""
     left = list(question.limits)
     for limit in session.budget.limits:
@@ -233,10 +220,10 @@ def _budgets(session: Session, estimates: Sequence[Estimate], question: Question
         left.append((limit.name, limit.left))
     worst, _ = add(each.most for each in estimates)
     return [
-        [
+        (
             "budget",
             f"{usd(max(amount, Decimal(0)))} left for {name}, too little at worst: what does not fit is not sent",
-        ]
+        )
         for name, amount in left
         if worst > amount
     ]

@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from victor_nb.errors import MalformedAnswerError
-from victor_nb.notebook.markdown import FENCE, Shown, as_markdown, clean, fence, plain_table, sanitise, shorten
+from victor_nb.notebook.markdown import Shown, as_markdown, clean, code_blocks, fence, plain_table, sanitise, shorten
 from victor_nb.templates import markdown_table
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _as_json(text: str) -> Shown:
 
 
 def _as_code(text: str) -> Shown:
-    blocks = _blocks(text)
+    blocks = list(code_blocks(text))
     return _code("\n\n".join(code for _, code in blocks) or text, blocks[0][0] if blocks else "")
 
 
@@ -84,29 +84,13 @@ _FORMS: Final[Mapping[Form, Callable[[str], Shown]]] = {
 }
 
 
-def _blocks(text: str) -> list[tuple[str, str]]:
-    """Return the code blocks of an answer: language and content. An unclosed one reaches to the end."""
-    found: list[tuple[str, list[str]]] = []
-    mark = ""
-    for line in clean(text).split("\n"):
-        match = FENCE.match(line)
-        if match and not mark:
-            mark = match["mark"]
-            found.append((match["info"], []))
-        elif match and match["mark"].startswith(mark) and not match["info"].strip():
-            mark = ""
-        elif mark:
-            found[-1][1].append(line)
-    return [(info, "\n".join(lines)) for info, lines in found]
-
-
 def _json(text: str) -> object:
     """Return the JSON of an answer, which may stand in a code block.
 
     Raises:
         ValueError: There is none.
     """
-    for candidate in (text, *(code for _, code in _blocks(text))):
+    for candidate in (text, *(code for _, code in code_blocks(text))):
         try:
             return json.loads(candidate)
         except (ValueError, RecursionError):
@@ -142,7 +126,7 @@ def _table(text: str) -> _Table:
         found = _from_json(_json(text))
     except ValueError:
         found = None
-    candidates = (text, *(code for _, code in _blocks(text)))
+    candidates = (text, *(code for _, code in code_blocks(text)))
     for read in (_from_markdown, _from_csv):
         for candidate in candidates:
             found = found or read(candidate)

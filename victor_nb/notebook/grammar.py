@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import WeakKeyDictionary
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 
 _REFERENCE: Final = re.compile(r"\$([^\W\d]\w*(?:\.[^\W\d]\w*)*)")
-
-
 _SECRETS: Final = re.compile(
     r"(?i)(?:.*[_-])?(?:api[_-]?)?key|(?:.*[_-])?(?:secret|password)|(?:(?:auth|access|api|bearer)[_-]?)?token"
 )
@@ -44,14 +42,6 @@ _EXCLUSIVE: Final = (
 _ONE_OR_MANY: Final = ("profile", "profiles")
 _LONGEST: Final = 40  # characters of a word that is quoted, or of a default that is listed
 _NO_VALUE: Final = "true"  # what a flag without a value means
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """One word or pair of a line: a bare word has no key."""
-
-    key: str | None
-    value: str
 
 
 def parse(line: str, names: Mapping[str, object], *, defaults: MagicCall | None = None) -> MagicCall:
@@ -99,15 +89,15 @@ def read(line: str, names: Mapping[str, object], *, known: Sequence[str] = tuple
         MagicError: The line cannot be understood.
     """
     given: dict[str, object] = {}
-    for place, item in enumerate(_items(split(line))):
-        if item.key is None:
-            _check_bare(item.value, place)
-        key = "profile" if item.key is None else item.key
+    for place, (key, text) in enumerate(_items(split(line))):
+        if key is None:
+            _check_bare(text, place)
+            key = "profile"  # noqa: PLW2901 - the first word
         if key not in known and key != "help":
             raise _unknown(key, known)
         if key in given:
             raise MagicError(f"{key}= is given twice. Keep one.")
-        given[key] = _value(key, item.value, names)
+        given[key] = _value(key, text, names)
     return given
 
 
@@ -137,39 +127,38 @@ def split_prompt(line: str) -> tuple[str, str | None]:
     return line, None
 
 
-def _items(words: list[str]) -> Iterator[_Item]:
-    """Join the words into items: `--key value` is one."""
+def _items(words: list[str]) -> Iterator[tuple[str | None, str]]:
+    """Join the words into pairs of key and value: `--key value` is one; a bare word has no key."""
     rest = iter(words)
     for word in rest:
         if word == "-o":
-            yield _Item("out", _next(rest, "-o", "reply"))
+            yield "out", _next(rest, "-o", "reply")
         elif word in {"-h", "--help"}:
-            yield _Item("help", _NO_VALUE)
+            yield "help", _NO_VALUE
         elif word.startswith("--"):
             yield _flag(word, rest)
         elif word.startswith("-") and not word[1:2].isdigit():
             raise MagicError(f"{word!r} is unknown. Options are key=value or --key; only -o NAME is short, for out=.")
         elif "=" not in word:
-            yield _Item(None, word)
+            yield None, word
         else:
             key, _, value = word.partition("=")
             if not key:
                 raise MagicError("There are spaces around '='. Write key=value without them, such as profile=fast.")
-            yield _Item(key, value)
+            yield key, value
 
 
-def _flag(word: str, rest: Iterator[str]) -> _Item:
+def _flag(word: str, rest: Iterator[str]) -> tuple[str, str]:
     name, equals, value = word[2:].partition("=")
     key = name.replace("-", "_")
     if not key:
         raise MagicError("A lone -- has no meaning here. The prompt goes in the lines below.")
     if equals:
-        return _Item(key, value)
+        return key, value
     if key in FLAGS:
-        return _Item(key, _NO_VALUE)
+        return key, _NO_VALUE
     # An unknown key is refused for its name, not for a missing value.
-    value = next(rest, "") if key not in KEYS else _next(rest, word, KEYS[key].example)
-    return _Item(key, value)
+    return key, next(rest, "") if key not in KEYS else _next(rest, word, KEYS[key].example)
 
 
 def _next(rest: Iterator[str], flag: str, example: str) -> str:
@@ -243,17 +232,13 @@ def _look_up(key: str, text: str, names: Mapping[str, object]) -> object:
 def _part(value: object, part: str, shown: str) -> object:
     if part.startswith("_") or isinstance(value, ModuleType):
         raise MagicError(f"{shown}: what starts with _ or belongs to a module cannot be reached. Give it a name first.")
-    entries = _entries(value)
-    if part in entries:
-        return entries[part]
+    found: Any = value
+    if isinstance(value, Mapping) and part in found:
+        return found[part]
     try:
-        return getattr(value, part)
+        return getattr(found, part)
     except AttributeError:
-        raise MagicError(f"{shown}: a {type(value).__name__} has no {part!r}. Check the name.") from None
-
-
-def _entries(value: object) -> Mapping[str, object]:
-    return cast("Mapping[str, object]", value) if isinstance(value, Mapping) else {}
+        raise MagicError(f"{shown}: a {type(found).__name__} has no {part!r}. Check the name.") from None
 
 
 def exclusive(one: str, other: str) -> MagicError:

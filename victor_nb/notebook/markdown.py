@@ -192,6 +192,17 @@ def _fenced(lines: list[str], start: int, opening: re.Match[str]) -> tuple[str, 
     return "\n".join(content), len(lines)
 
 
+def code_blocks(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the language and the content of every code block of an answer."""
+    lines, place = clean(text).split("\n"), 0
+    while place < len(lines):
+        opening = FENCE.match(lines[place])
+        place += 1
+        if opening is not None:
+            code, place = _fenced(lines, place, opening)
+            yield opening["info"], code
+
+
 def _end_of_math(lines: list[str], start: int, opening: re.Match[str]) -> int | None:
     """Return where displayed mathematics ends that opens in this line; None where it does not."""
     closing = _MATH_ENDS[opening[1]]

@@ -12,6 +12,7 @@ from uuid import uuid4
 from victor_nb.calls.request import SENT, settle
 from victor_nb.config.strategies import needed, plain
 from victor_nb.errors import BudgetError, ClosedError, PromptError, VictorError, VictorInterrupted
+from victor_nb.loop import GRACE
 from victor_nb.money import Total
 from victor_nb.templates import fill
 from victor_nb.values import Reply
@@ -56,7 +57,6 @@ def options_for(stage: Stage, options: CallOptions, **origin: object) -> CallOpt
     return cast("CallOptions", {**options, **own, "params": params, "stage": stage.name, **origin})
 
 
-_GRACE: Final = 1.0  # seconds that stopped calls have to close their sockets and write their rows
 _GRACE_OF_ALL: Final = 1.5  # seconds that a stopped run has: its calls, and its own end
 _APPROVED: Final = "approved"
 
@@ -356,7 +356,7 @@ async def _settled(task: asyncio.Task[None]) -> None:
     from anyio import CancelScope  # noqa: PLC0415 - only after a Stop
 
     with CancelScope(shield=True), suppress(asyncio.CancelledError):
-        await asyncio.wait({task}, timeout=_GRACE)
+        await asyncio.wait({task}, timeout=GRACE)
 
 
 def _meant(profile: str, pool: OrchestratorPool) -> str | None:

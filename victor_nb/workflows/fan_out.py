@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from victor_nb.config.request_options import SAMPLES
 from victor_nb.errors import BudgetError, ConfigError, FanOutError, VictorError, VictorInterrupted
+from victor_nb.loop import GRACE
 from victor_nb.money import Total, usd
 from victor_nb.reports.charts import plot
 from victor_nb.reports.frames import records_frame
@@ -176,7 +177,6 @@ def _short(value: Outcome | tuple[Outcome, ...]) -> str:
 
 
 OnError = Literal["keep", "raise"]
-_GRACE: Final = 1.0  # seconds that stopped calls have to close their sockets and write their rows
 
 
 @dataclass(slots=True)
@@ -341,7 +341,7 @@ class FanOut:
     def interrupted(self) -> VictorInterrupted:
         """Stop everything, keep what came as `session().last`, and return the error to raise."""
         self.cancel()
-        self.wait(_GRACE)
+        self.wait(GRACE)
         self._ended = time.perf_counter()
         self.runtime.last = replies = self.replies
         kept = sum(bool(reply.content) for reply in replies.ok)

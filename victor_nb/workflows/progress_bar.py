@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import victor_nb
 from victor_nb.errors import ProviderError, VictorError
+from victor_nb.loop import GRACE
 from victor_nb.money import Total
 from victor_nb.values import Reply
 
@@ -32,7 +33,6 @@ LONG: Final = 10
 _LATE: Final = 1.0  # seconds that work goes on before it gets one
 _EVERY: Final = 0.5  # seconds between two looks at it; each is three messages to a notebook
 _WAIT: Final = 0.1  # seconds; a blocking wait is short, so that Stop is seen
-_GRACE: Final = 1.0  # seconds that a stopped job has to close its sockets and write its rows
 _FAULTS: Final = (OSError, ValueError, LookupError)  # what a place to show things on gives when it is gone
 
 
@@ -142,7 +142,7 @@ class Bar:
                 self.tick()
         except KeyboardInterrupt:
             job.cancel()
-            job.wait(_GRACE)
+            job.wait(GRACE)
             raise
         return job.result()
 
