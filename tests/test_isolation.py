@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from servers import DIALECTS, OLLAMA, Answer, Dialect, Server, Tokens, dialect_of
+from servers import DIALECTS, Answer, Dialect, Server, Tokens, dialect_of
 from victor_nb import Agent
 from workbench import Bench, rows, write_profiles
 
@@ -200,7 +200,7 @@ async def test_when_agents_are_made_in_python_then_each_keeps_its_own(
     for dialect in DIALECTS:
         [request] = servers[dialect.name].requests
         assert dialect.asked(request).system == f"I am {dialect.name}'s."
-        assert dialect.asked(request).key == (None if dialect is OLLAMA else keys)
+        assert dialect.asked(request).key == (keys if dialect.key_variable else None)
     assert not any(tmp_path.iterdir())  # noqa: ASYNC240 - a folder of nothing
 
 

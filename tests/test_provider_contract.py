@@ -83,7 +83,7 @@ async def test_when_asked_then_the_cost_is_the_list_price_of_the_usage(bench: Be
     bench.play(Answer(tokens=TOKENS))
     reply = await bench.ask(await bench.agent())
     [row] = rows()
-    if bench.dialect is OLLAMA:
+    if bench.dialect.free:
         assert (reply.cost, reply.billed, row["cost_source"]) == (0, 0, "local")
     else:
         price = list_price(bench.dialect, reply.usage)
@@ -104,7 +104,7 @@ async def test_when_another_model_served_then_its_price_counts(bench: Bench) -> 
 async def test_when_a_model_has_no_price_then_its_cost_is_unknown(bench: Bench) -> None:
     bench.play(Answer())
     reply = await bench.ask(await bench.agent(model="house-model-nobody-lists"))
-    assert reply.cost == (0 if bench.dialect is OLLAMA else None)
+    assert reply.cost == (0 if bench.dialect.free else None)
     assert reply.usage == told(bench.dialect, Answer().tokens)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import httpx2
 import pytest
 
-from servers import ANTHROPIC, DIALECTS, GOOGLE, OLLAMA, OPENAI, Answer, Server, Tokens, closed_port, faults
+from servers import ANTHROPIC, DIALECTS, OLLAMA, OPENAI, Answer, Server, Tokens, closed_port, faults
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
@@ -21,27 +21,11 @@ if TYPE_CHECKING:
     from servers import Dialect
 
 TOKENS = Tokens(input=100, output=40, cache_read=30, cache_write=20, reasoning=10)
-BODIES = {
-    "anthropic": {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]},
-    "openai": {"model": "m", "messages": [{"role": "user", "content": "hi"}]},
-    "google": {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]},
-    "ollama": {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": False},
-}
-PATHS = {
-    "anthropic": "/v1/messages",
-    "openai": "/v1/chat/completions",
-    "google": "/v1beta/models/m:generateContent",
-    "ollama": "/api/chat",
-}
 every_dialect = pytest.mark.parametrize("dialect", DIALECTS, ids=repr)
 
 
 def ask(server: Server, dialect: Dialect, *, stream: bool = False) -> httpx2.Response:
-    path, body = PATHS[dialect.name], dict(BODIES[dialect.name])
-    if stream and dialect is GOOGLE:
-        path = path.replace(":generateContent", ":streamGenerateContent?alt=sse")
-    elif stream:
-        body["stream"] = True
+    path, body = dialect.question("hi", stream=stream, limit=9)
     with httpx2.Client(trust_env=False, timeout=5) as client:
         return client.post(server.url + path, json=body)
 
@@ -68,8 +52,9 @@ def test_when_a_stream_is_asked_then_each_piece_is_an_event(dialect: Dialect, ch
 @every_dialect
 def test_when_a_client_leaves_then_the_server_sees_it(dialect: Dialect) -> None:
     with Server(faults.silence()) as server:
+        path, body = dialect.question("hi")
         with pytest.raises(httpx2.ReadTimeout), httpx2.Client(trust_env=False, timeout=0.05) as client:
-            client.post(server.url + PATHS[dialect.name], json=BODIES[dialect.name])
+            client.post(server.url + path, json=body)
         server.wait(lambda: server.requests[0].hung_up)
         server.wait(lambda: server.open == 0)
 
@@ -78,8 +63,8 @@ def test_when_a_client_leaves_then_the_server_sees_it(dialect: Dialect) -> None:
 def test_when_a_stream_is_cut_then_the_pieces_before_it_arrive(how: Literal["reset", "fin"]) -> None:
     seen = b""
     with Server(faults.cut(Answer(), 2, how)) as server, httpx2.Client(trust_env=False) as client:
-        body = {**BODIES["openai"], "stream": True}
-        with client.stream("POST", server.url + PATHS["openai"], json=body) as response:
+        path, body = OPENAI.question("hi", stream=True)
+        with client.stream("POST", server.url + path, json=body) as response:
             pieces = response.iter_bytes()
             with contextlib.suppress(httpx2.TransportError):
                 while True:
@@ -108,9 +93,10 @@ def test_when_acts_are_played_then_each_has_its_turn_and_the_last_stays() -> Non
 
 
 def test_when_a_connection_is_kept_then_it_serves_many_requests() -> None:
+    path, body = OPENAI.question("hi")
     with Server(Answer()) as server, httpx2.Client(trust_env=False) as client:
         for _ in range(5):
-            client.post(server.url + PATHS["openai"], json=BODIES["openai"])
+            client.post(server.url + path, json=body)
     assert (len(server.requests), server.connections) == (5, 1)
 
 

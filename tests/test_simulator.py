@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from servers import DIALECTS
-from simulated import LENGTH, PROMPT, PROVIDERS, STOP, ask, chat, claude, http, read_google, request, run
+from servers import DIALECTS, GOOGLE
+from simulated import PROMPT, PROVIDERS, ask, chat, claude, http, run
 from victor_nb import Settings, Stage, Strategy, session
 from victor_nb.errors import ConfigError
 from victor_nb.kernel import reset
@@ -30,7 +30,7 @@ def test_when_asked_plainly_and_streamed_then_the_answers_are_the_same(provider:
     assert plain == streamed
     text, input_tokens, output_tokens, finish = plain
     assert "tides" in text
-    assert finish == STOP[provider]
+    assert finish == PROVIDERS[provider].words["stop"]
     assert input_tokens == -(-len(PROMPT) // 4)
     assert len(text) / 7 < output_tokens < len(text) / 2 + 200
 
@@ -49,7 +49,7 @@ def test_when_asked_twice_then_every_byte_is_the_same(provider: str, *, stream: 
 def test_when_max_tokens_is_small_then_the_answer_is_cut_there(provider: str, *, stream: bool) -> None:
     _, (whole, *_) = run(ask(provider, PROMPT, stream=stream))
     _, (text, _, tokens, finish) = run(ask(provider, PROMPT, stream=stream, limit=12))
-    assert (tokens, finish) == (12, LENGTH[provider])
+    assert (tokens, finish) == (12, PROVIDERS[provider].words["length"])
     assert whole.startswith(text)
     assert text != whole
 
@@ -112,14 +112,14 @@ def test_when_a_stop_text_is_given_then_the_answer_ends_before_it(stops: list[st
     run(work())
 
 
-@given(prompt=st.text(max_size=300), provider=st.sampled_from(PROVIDERS), stream=st.booleans())
+@given(prompt=st.text(max_size=300), provider=st.sampled_from(list(PROVIDERS)), stream=st.booleans())
 @settings(max_examples=150, deadline=None)
 def test_when_the_prompt_is_any_text_then_the_answer_can_be_read(prompt: str, provider: str, stream: bool) -> None:  # noqa: FBT001
     _, (text, input_tokens, output_tokens, finish) = run(ask(provider, prompt, stream=stream))
     assert text.strip()
     assert input_tokens >= 1
     assert output_tokens >= 1
-    assert finish == STOP[provider]
+    assert finish == PROVIDERS[provider].words["stop"]
 
 
 def test_when_the_prompt_holds_half_a_character_then_the_answer_can_still_be_read() -> None:
@@ -133,11 +133,11 @@ def test_when_the_prompt_holds_half_a_character_then_the_answer_can_still_be_rea
 
 def test_when_gemini_streams_without_sse_then_it_sends_one_array() -> None:
     async def work() -> list[dict[str, Any]]:
-        path, body = request("google", PROMPT, stream=True)
+        path, body = GOOGLE.question(PROMPT, stream=True)
         async with http() as client:
             return (await client.post(path.removesuffix("?alt=sse"), json=body)).json()
 
-    assert read_google(run(work())) == run(ask("google", PROMPT, stream=True))[1]
+    assert GOOGLE.told(run(work())) == run(ask("google", PROMPT, stream=True))[1]
 
 
 # --- what it does not take, and how it says so: each provider in its own words ---
@@ -146,7 +146,7 @@ def test_when_gemini_streams_without_sse_then_it_sends_one_array() -> None:
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_when_there_are_no_messages_then_the_refusal_is_the_providers(provider: str) -> None:
     async def bad() -> httpx2.Response:
-        path, body = request(provider, PROMPT, stream=True)
+        path, body = PROVIDERS[provider].question(PROMPT, stream=True)
         emptied = {key: value for key, value in body.items() if key not in ("messages", "contents")}
         async with http() as client:
             return await client.post(path, json=emptied)
@@ -177,7 +177,7 @@ def test_when_there_are_no_messages_then_the_refusal_is_the_providers(provider: 
 )
 def test_when_a_request_is_wrong_then_it_is_refused(provider: str, change: dict[str, Any], said: str) -> None:
     async def bad() -> httpx2.Response:
-        path, body = request(provider, PROMPT, stream=False)
+        path, body = PROVIDERS[provider].question(PROMPT, stream=False)
         async with http() as client:
             return await client.post(path, json=body | change)
 
@@ -235,7 +235,7 @@ def simulated_profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def fan_out() -> list[str]:
-    replies = await session().pool.fan_out("Name 3 colours.", PROVIDERS, n=3)
+    replies = await session().pool.fan_out("Name 3 colours.", list(PROVIDERS), n=3)
     return [entry.outcome.content for entry in replies.entries if not isinstance(entry.outcome, Exception)]
 
 
@@ -257,7 +257,7 @@ async def test_when_a_sample_is_asked_for_by_its_number_then_it_is_that_of_the_f
     entries = (await session().pool.fan_out("Name 3 colours.", [name], n=3)).entries
     assert [reply.content for reply in replies] == [str(entry.outcome) for entry in entries]
     assert (await asked.run("Name 3 colours.")).content == replies[0].content
-    assert len({reply.request_id for reply in replies}) == (1 if name == "ollama" else 3)
+    assert len({reply.request_id for reply in replies}) == (3 if PROVIDERS[name].has_ids else 1)
 
 
 @pytest.mark.usefixtures("simulated_profiles")

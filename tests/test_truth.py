@@ -11,7 +11,7 @@ import pytest
 from genai_prices import Usage as ListUsage
 from genai_prices import calc_price
 
-from servers import ANTHROPIC, DIALECTS, GOOGLE, OLLAMA, OPENAI, Server, faults
+from servers import DIALECTS, Server, faults
 from servers.answers import Answer, Tokens
 from servers.dialects import dialect_of
 from victor_nb import VictorError, session
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 pytest_plugins = ["workbench_fixtures"]
 
 CALLS = 1_000
+BY_NAME = {dialect.name: dialect for dialect in DIALECTS}
 KINDS = ["whole"] * 12 + ["refused", "hang-up", "cut", "endless", "unknown model"]
 
 
@@ -37,9 +38,9 @@ class Books:
         self.said: dict[str, tuple[Answer, str]] = {}
         self.kinds: dict[str, str] = {}
 
-    def of_ollama(self, row: dict[str, object]) -> tuple[Answer, str]:
-        """Find an answer of the one protocol that has no ids, by its tokens."""
-        assert row["provider"] == "ollama"
+    def by_tokens(self, row: dict[str, object]) -> tuple[Answer, str]:
+        """Find an answer of a protocol that has no ids, by its tokens."""
+        assert not BY_NAME[str(row["provider"])].has_ids
         counts = row["input_tokens"], row["output_tokens"]
         return next(each for each in self.said.values() if (each[0].tokens.input, each[0].tokens.output) == counts)
 
@@ -72,12 +73,12 @@ class Books:
 
 @pytest.fixture
 def books(tmp_path: Path, keys: str) -> Iterator[Books]:
-    """Run four servers that keep one set of books."""
+    """Run a server for each protocol; they keep one set of books."""
     assert keys
     books = Books(seed=11)
     servers = [Server() for _ in DIALECTS]
     spec: dict[str, dict[str, object]] = {}
-    for server, dialect in zip(servers, (ANTHROPIC, OPENAI, GOOGLE, OLLAMA), strict=True):
+    for server, dialect in zip(servers, DIALECTS, strict=True):
         server.answer = books.act
         server.__enter__()
         spec[dialect.name] = {
@@ -122,7 +123,7 @@ async def test_when_a_thousand_calls_are_made_then_every_priced_row_is_the_serve
     priced = [row for row in found if row["usage_source"] == "reported" and row["cost"] is not None]
     assert len(priced) > CALLS / 3
     for row in priced:
-        answer, kind = books.said[row["request_id"]] if row["request_id"] else books.of_ollama(row)
+        answer, kind = books.said[row["request_id"]] if row["request_id"] else books.by_tokens(row)
         assert kind not in {"refused", "hang-up"}
         assert (row["input_tokens"], row["output_tokens"]) == (answer.tokens.input, answer.tokens.output)
         assert math.isclose(row["cost"], truth(row, answer), abs_tol=1e-15)
@@ -130,7 +131,7 @@ async def test_when_a_thousand_calls_are_made_then_every_priced_row_is_the_serve
 
 def truth(row: dict[str, object], answer: Answer) -> float:
     """Price an answer from the list itself."""
-    if row["provider"] == "ollama":
+    if BY_NAME[str(row["provider"])].free:
         return 0.0
     usage = ListUsage(input_tokens=answer.tokens.input, output_tokens=answer.tokens.output)
     return float(round(calc_price(usage, str(row["model"]), provider_id=str(row["provider"])).total_price, 9))

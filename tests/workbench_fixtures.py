@@ -23,7 +23,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(params=DIALECTS, ids=repr)
 def dialect(request: pytest.FixtureRequest) -> Dialect:
-    """Be each of the four providers in turn."""
+    """Be each of the providers in turn."""
     return request.param
 
 

@@ -1,4 +1,4 @@
-"""Servers that speak the four providers' protocols, well or badly, and remember what they were asked.
+"""Servers that speak the providers' protocols, well or badly, and remember what they were asked.
 
 Nothing here imports victor_nb: a server that shared its code would share its mistakes.
 """

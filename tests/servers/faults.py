@@ -15,12 +15,6 @@ if TYPE_CHECKING:
 
 Ending = Literal["reset", "fin", "clean", "silence"]
 JSON = {"content-type": "application/json"}
-TOO_LONG = {
-    "anthropic": "prompt is too long: 210000 tokens > 200000 maximum",
-    "openai": "This model's maximum context length is 128000 tokens. However, your messages resulted in 210000 tokens.",
-    "google": "The input token count (1210000) exceeds the maximum number of tokens allowed (1048576).",
-    "ollama": "the input length exceeds the context length",
-}
 NO_TEMPERATURE = (
     "Unsupported value: 'temperature' does not support 0.3 with this model. Only the default (1) value is supported."
 )
@@ -51,7 +45,7 @@ def too_long() -> Act:
     """Refuse a prompt for its length, in the words of each provider."""
 
     async def act(exchange: Exchange) -> None:
-        await status(400, TOO_LONG[dialect_of(exchange.request).name])(exchange)
+        await status(400, dialect_of(exchange.request).too_long)(exchange)
 
     return act
 

@@ -1,4 +1,4 @@
-"""The four protocols as their public documentation has them, written without a look at the code that is tested.
+"""The protocols as their public documentation has them, written without a look at the code that is tested.
 
 Quirks (`Answer.quirks`), each seen on real servers:
     zeros_first      anthropic: message_start counts nothing, message_delta has all (LiteLLM)

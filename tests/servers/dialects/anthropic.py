@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from servers.dialects.base import THOUGHT, Asked, Dialect, Event, blocks, dump, sse
+from servers.dialects.base import THOUGHT, Asked, Dialect, Event, Told, blocks, dump, sse, turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +20,9 @@ class Anthropic(Dialect):
     model = "claude-haiku-4-5"
     stream_type = "text/event-stream; charset=utf-8"
     takes_temperature = False
+    takes_seed = False
+    params: ClassVar = ({"stop_sequences": ["END"], "top_k": 5}, {"stop_sequences": ["END"], "top_k": 5})
+    too_long = "prompt is too long: 210000 tokens > 200000 maximum"
     words: ClassVar = {
         "stop": "end_turn",
         "length": "max_tokens",
@@ -29,6 +32,22 @@ class Anthropic(Dialect):
     }
     key_variable = "ANTHROPIC_API_KEY"
     url_variable = "ANTHROPIC_BASE_URL"
+
+    def question(self, prompt: str, *, stream: bool = False, limit: int | None = None) -> tuple[str, dict[str, Any]]:
+        body = {"model": self.model, "messages": turns(prompt), "max_tokens": limit or 8192}
+        return "/v1/messages", body | ({"stream": True} if stream else {})
+
+    def told(self, events: list[dict[str, Any]]) -> Told:
+        if events[0]["type"] == "message":
+            [event] = events
+            usage = event["usage"]
+            return Told(
+                event["content"][0]["text"], usage["input_tokens"], usage["output_tokens"], event["stop_reason"]
+            )
+        text = "".join(event["delta"]["text"] for event in events if event["type"] == "content_block_delta")
+        [end] = [event for event in events if event["type"] == "message_delta"]
+        start = events[0]["message"]["usage"]
+        return Told(text, start["input_tokens"], end["usage"]["output_tokens"], end["delta"]["stop_reason"])
 
     def speaks(self, path: str) -> bool:
         return path.partition("?")[0] == "/v1/messages"

@@ -1,4 +1,4 @@
-"""What the four protocols have in common, and the helps to write them down."""
+"""What the protocols have in common, and the helps to write them down."""
 
 from __future__ import annotations
 
@@ -30,16 +30,30 @@ class Asked(NamedTuple):
     max_tokens: int | None
     temperature: float | None
     key: str | None
+    seed: int | None = None
+
+
+class Told(NamedTuple):
+    """What an answer says, read back into plain terms."""
+
+    text: str
+    input_tokens: int
+    output_tokens: int
+    finish: str
 
 
 class Dialect:
-    """One provider's protocol: how to read its requests, and how to tell an answer or an error in it.
+    """One provider's protocol: how to ask in it and read the answer, and how to read a request and tell an answer.
 
     Attributes:
         name: The provider, as profiles name it.
         model: A model of it that has a price and is not about to retire.
         words: How it says why an answer ended.
         takes_temperature: Whether its current API takes one.
+        takes_seed: Whether it takes one.
+        free: Whether it costs nothing.
+        params: Params of its own, and what the body of a request with them holds.
+        too_long: How it refuses a prompt for its length.
         key_variable: The environment variable that holds its key; empty where it needs none.
         url_variable: The environment variable that moves it elsewhere.
     """
@@ -49,6 +63,10 @@ class Dialect:
     stream_type: ClassVar[str]
     words: ClassVar[Mapping[str, str]]
     takes_temperature: ClassVar[bool] = True
+    takes_seed: ClassVar[bool] = True
+    free: ClassVar[bool] = False
+    params: ClassVar[tuple[Mapping[str, Any], Mapping[str, Any]]]
+    too_long: ClassVar[str]
     key_variable: ClassVar[str]
     url_variable: ClassVar[str]
 
@@ -58,6 +76,26 @@ class Dialect:
     def base_url(self, origin: str) -> str:
         """Return what a user writes as `base_url` for a server at this origin."""
         return origin
+
+    def question(self, prompt: str, *, stream: bool = False, limit: int | None = None) -> tuple[str, dict[str, Any]]:
+        """Return the path and the body of a question that asks for nothing more than that."""
+        raise NotImplementedError
+
+    def told(self, events: list[dict[str, Any]]) -> Told:
+        """Read a plain answer, which is one event, or all events of a stream."""
+        raise NotImplementedError
+
+    def told_in(self, body: bytes, *, stream: bool) -> Told:
+        """Read the bytes of an answer."""
+        lines = body.splitlines() if stream else [body]
+        if stream and "event-stream" in self.stream_type:
+            lines = [line.removeprefix(b"data: ") for line in lines if line.startswith(b"data: {")]
+        return self.told([json.loads(line) for line in lines])
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether its answers say by which id the provider knows the exchange."""
+        return type(self).id_header is not Dialect.id_header or type(self).request_id is not Dialect.request_id
 
     def speaks(self, path: str) -> bool:
         """Say whether a POST to this path is of this protocol."""
@@ -120,6 +158,11 @@ def sse(value: object, name: str = "") -> bytes:
 def without(mapping: Mapping[str, Any], **unwanted: object) -> dict[str, Any]:
     """Leave out the entries that equal what is unwanted for them: `thoughts=0` and the like."""
     return {key: value for key, value in mapping.items() if key not in unwanted or unwanted[key] != value}
+
+
+def turns(prompt: str) -> list[dict[str, str]]:
+    """Return the conversation of one question, as most protocols write it."""
+    return [{"role": "user", "content": prompt}]
 
 
 def only(tokens: Tokens, *names: str) -> Tokens:

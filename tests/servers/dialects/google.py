@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from servers.dialects.base import THOUGHT, Asked, Dialect, Event, blocks, dump, only, sse, without
+from servers.dialects.base import THOUGHT, Asked, Dialect, Event, Told, blocks, dump, only, sse, without
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,26 @@ class Google(Dialect):
     }
     key_variable = "GOOGLE_API_KEY"
     url_variable = "GOOGLE_GEMINI_BASE_URL"
+    params: ClassVar = (
+        {"topK": 5, "safetySettings": []},
+        {"generationConfig": {"topK": 5}, "safetySettings": []},
+    )
+    too_long = "The input token count (1210000) exceeds the maximum number of tokens allowed (1048576)."
     path = re.compile(r"/v1beta/models/([^/:]+):(generateContent|streamGenerateContent\?alt=sse)")
+
+    def question(self, prompt: str, *, stream: bool = False, limit: int | None = None) -> tuple[str, dict[str, Any]]:
+        verb = "streamGenerateContent?alt=sse" if stream else "generateContent"
+        body = {"contents": [{"role": "user", "parts": [{"text": prompt}]}]}
+        more = {"generationConfig": {"maxOutputTokens": limit}} if limit else {}
+        return f"/v1beta/models/{self.model}:{verb}", {**body, **more}
+
+    def told(self, events: list[dict[str, Any]]) -> Told:
+        text = "".join(event["candidates"][0]["content"]["parts"][0]["text"] for event in events)
+        usage = events[-1]["usageMetadata"]
+        thoughts = usage.get("thoughtsTokenCount", 0)
+        assert usage["totalTokenCount"] == usage["promptTokenCount"] + usage["candidatesTokenCount"] + thoughts
+        finish = events[-1]["candidates"][0]["finishReason"]
+        return Told(text, usage["promptTokenCount"], usage["candidatesTokenCount"] + thoughts, finish)
 
     def speaks(self, path: str) -> bool:
         return self.path.fullmatch(path) is not None
@@ -51,7 +70,8 @@ class Google(Dialect):
         system = blocks(body["systemInstruction"]["parts"]) if "systemInstruction" in body else None
         options = body.get("generationConfig", {})
         limit, warmth = options.get("maxOutputTokens"), options.get("temperature")
-        return Asked(found[1], system, messages, limit, warmth, request.headers.get("x-goog-api-key"))
+        key, seed = request.headers.get("x-goog-api-key"), options.get("seed")
+        return Asked(found[1], system, messages, limit, warmth, key, seed)
 
     def plain(self, answer: Answer, request: Request) -> bytes:
         thought = [{"text": THOUGHT, "thought": True}] if "thinks" in answer.quirks else []

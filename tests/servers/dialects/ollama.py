@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from servers.dialects.base import THOUGHT, Asked, Dialect, Event, dump, only
+from servers.dialects.base import THOUGHT, Asked, Dialect, Event, Told, dump, only, turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +22,18 @@ class Ollama(Dialect):
     words: ClassVar = {"stop": "stop", "length": "length", "other": "unload"}
     key_variable = ""
     url_variable = "OLLAMA_HOST"
+    free = True
+    params: ClassVar = ({"seed": 7, "keep_alive": "5m"}, {"options": {"seed": 7}, "keep_alive": "5m"})
+    too_long = "the input length exceeds the context length"
+
+    def question(self, prompt: str, *, stream: bool = False, limit: int | None = None) -> tuple[str, dict[str, Any]]:
+        body = {"model": self.model, "messages": turns(prompt), "stream": stream}
+        return "/api/chat", body | ({"options": {"num_predict": limit}} if limit else {})
+
+    def told(self, events: list[dict[str, Any]]) -> Told:
+        text = "".join(event["message"]["content"] for event in events)
+        assert [event["done"] for event in events] == [False] * (len(events) - 1) + [True]
+        return Told(text, events[-1]["prompt_eval_count"], events[-1]["eval_count"], events[-1]["done_reason"])
 
     def speaks(self, path: str) -> bool:
         return path == "/api/chat"
@@ -34,13 +46,13 @@ class Ollama(Dialect):
 
     def asked(self, request: Request) -> Asked:
         body = request.json
-        turns = [(turn["role"], turn["content"]) for turn in body["messages"]]
-        system = [text for role, text in turns if role == "system"]
-        messages = [turn for turn in turns if turn[0] != "system"]
+        said = [(turn["role"], turn["content"]) for turn in body["messages"]]
+        system = [text for role, text in said if role == "system"]
+        messages = [turn for turn in said if turn[0] != "system"]
         options = body.get("options", {})
         limit, warmth = options.get("num_predict"), options.get("temperature")
-        key = request.headers.get("authorization")
-        return Asked(body["model"], "\n".join(system) or None, messages, limit, warmth, key)
+        key, seed = request.headers.get("authorization"), options.get("seed")
+        return Asked(body["model"], "\n".join(system) or None, messages, limit, warmth, key, seed)
 
     def plain(self, answer: Answer, request: Request) -> bytes:
         thought = {"thinking": THOUGHT} if "thinks" in answer.quirks else {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from servers.dialects.base import Asked, Dialect, Event, blocks, dump, only, sse, without
+from servers.dialects.base import Asked, Dialect, Event, Told, blocks, dump, only, sse, turns, without
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,9 +28,22 @@ class OpenAI(Dialect):
     }
     key_variable = "OPENAI_API_KEY"
     url_variable = "OPENAI_BASE_URL"
+    params: ClassVar = ({"seed": 7, "house_rule": "x"}, {"seed": 7, "house_rule": "x"})
+    too_long = "This model's maximum context length is 128000 tokens. However, your messages resulted in 210000 tokens."
 
     def base_url(self, origin: str) -> str:
         return f"{origin}/v1"
+
+    def question(self, prompt: str, *, stream: bool = False, limit: int | None = None) -> tuple[str, dict[str, Any]]:
+        more = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
+        body = {"model": self.model, "messages": turns(prompt), **more}
+        return "/v1/chat/completions", body | ({"max_completion_tokens": limit} if limit else {})
+
+    def told(self, events: list[dict[str, Any]]) -> Told:
+        choices = [choice for event in events for choice in event["choices"]]
+        said = [choice.get("message") or choice["delta"] for choice in choices]
+        text, usage = "".join(each.get("content", "") for each in said), events[-1]["usage"]
+        return Told(text, usage["prompt_tokens"], usage["completion_tokens"], choices[-1]["finish_reason"])
 
     def speaks(self, path: str) -> bool:
         return path == "/v1/chat/completions"
@@ -46,12 +59,13 @@ class OpenAI(Dialect):
 
     def asked(self, request: Request) -> Asked:
         body = request.json
-        turns = [(turn["role"], blocks(turn["content"])) for turn in body["messages"]]
-        system = [text for role, text in turns if role in {"system", "developer"}]
-        messages = [turn for turn in turns if turn[0] in {"user", "assistant"}]
+        said = [(turn["role"], blocks(turn["content"])) for turn in body["messages"]]
+        system = [text for role, text in said if role in {"system", "developer"}]
+        messages = [turn for turn in said if turn[0] in {"user", "assistant"}]
         limit = body.get("max_completion_tokens", body.get("max_tokens"))
         key = request.headers.get("authorization", "").removeprefix("Bearer ")
-        return Asked(body["model"], "\n".join(system) or None, messages, limit, body.get("temperature"), key)
+        warmth, seed = body.get("temperature"), body.get("seed")
+        return Asked(body["model"], "\n".join(system) or None, messages, limit, warmth, key, seed)
 
     def plain(self, answer: Answer, request: Request) -> bytes:
         message = {"role": "assistant", "content": answer.text, "refusal": None}
