@@ -22,7 +22,7 @@ from victor_nb.wire.dialects.base import Asked, fingerprint
 from victor_nb.wire.pace import split_tokens
 from victor_nb.wire.shapes import write
 from victor_nb.wire.simulator import Simulator
-from victor_nb.workflows.lists import list_items
+from victor_nb.workflows.lists import list_items, numbered
 from victor_nb.workflows.ranking import rank
 
 SMALL, MEDIUM, LARGE = "gpt-4o-mini", "claude-sonnet-5-5", "claude-opus-5-5"
@@ -73,17 +73,18 @@ def test_when_the_best_are_to_be_picked_then_they_come_from_the_prompts_list(mod
     assert re.fullmatch(r"\d, \d, \d", numbers)
 
 
-def test_when_reasons_are_wanted_below_the_numbers_then_the_ranking_can_still_be_read() -> None:
+def test_when_numbers_are_wanted_first_then_the_ranking_can_be_read() -> None:
     prompt = "Choose the best 2: a task\n\nTheir numbers only, then a reason for each.\n\n1. ash\n2. oak\n3. elm"
     answer = say(prompt)
-    assert re.match(r"\d, \d\n\d: \w.*\n\d: \w.*$", answer)
+    assert re.match(r"\d, \d$", answer, re.MULTILINE)
     assert len(rank(answer, ["ash", "oak", "elm"])) == 2
 
 
-def test_when_candidates_are_whole_answers_then_they_are_told_by_their_headings() -> None:
-    prompt = "Choose the best answer.\n\nAnswer A:\n1. a\n2. b\n\nAnswer B:\n1. c\n2. d\n\nReply with the letter only."
-    assert say(prompt) in ("A", "B")
-    assert say("Rank these by impact: apples, pears and plums").count("\n") == 2
+def test_when_candidates_are_lists_themselves_then_they_are_told_by_their_headings() -> None:
+    items = numbered(["1. a\n2. b", "1. c\n2. d", "7. e\n9. f"])
+    answers = {say(f"Choose the best answer, its number only.\n\n{items}", sample=sample) for sample in range(20)}
+    assert answers <= {"1", "2", "3"}
+    assert len(answers) > 1
 
 
 def test_when_samples_rank_then_they_differ_and_mostly_agree() -> None:
@@ -204,6 +205,10 @@ def test_when_several_answers_are_scored_then_each_gets_its_own_by_its_text() ->
     assert (first["A"], first["B"]) == (second["B"], second["A"])
     assert first["A"] != first["B"]
     assert all(0 <= mark <= 10 for mark in first.values())
+    assert (
+        json.loads(say(told.format("tea", "milk").replace("10.", '10. Reply with JSON only, such as {"A": 7}.')))
+        == first
+    )
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -298,13 +303,13 @@ TRICKY: dict[str, Any] = {
     "properties": {
         "label": {"enum": ["positive", "negative"]},
         "score": {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
-        "even": {"type": "integer", "multipleOf": 4, "minimum": 10},
+        "even": {"type": "integer", "minimum": 10, "maximum": 11},
         "steps": {"type": "array", "minItems": 4, "items": {"$ref": "#/$defs/step"}},
         "tree": {"$ref": "#/$defs/node"},
-        "code": {"type": "string", "pattern": "^[A-Z]{3}-[0-9]{3}$"},
+        "code": {"type": "string", "maxLength": 5},
         "when": {"type": "string", "format": "date-time"},
         "pair": {"type": "array", "prefixItems": [{"type": "string"}, {"type": "integer"}], "items": False},
-        "tags": {"type": "array", "uniqueItems": True, "items": {"enum": ["a", "b", "c"]}, "minItems": 3},
+        "tags": {"type": "array", "items": {"enum": ["a", "b", "c"]}, "minItems": 4},
         "note": {"type": ["string", "null"], "minLength": 80, "maxLength": 90},
     },
     "$defs": {
@@ -420,8 +425,9 @@ def test_when_a_schema_requires_itself_then_the_answer_comes_to_an_end() -> None
     [
         {},
         {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 0.5},
-        {"type": "number", "multipleOf": 0.25, "minimum": 1.1, "maximum": 1.3},
-        {"type": "integer", "minimum": 0.5, "maximum": 1.5},
+        {"type": "number", "minimum": 1.1, "maximum": 1.1},
+        {"type": "number", "exclusiveMaximum": -3},
+        {"type": "integer", "exclusiveMinimum": 0, "maximum": 1},
         {"type": "integer", "maximum": -3},
         {"const": "x"},
         {"enum": [1, "a", None]},
@@ -433,7 +439,6 @@ def test_when_a_schema_requires_itself_then_the_answer_comes_to_an_end() -> None
         {"oneOf": [{"type": "null"}, {"type": "string", "minLength": 200}]},
         {"type": "object", "additionalProperties": {"type": "integer"}},
         {"type": "array", "items": {"type": "string"}, "uniqueItems": True, "minItems": 50},
-        {"type": "string", "not": {"pattern": "^Placeholder"}},
         {"properties": {"a/b": {"type": "string"}, "c d": {"$ref": "#/properties/a~1b"}}, "required": ["c d"]},
     ],
 )

@@ -5,237 +5,246 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
+from victor_nb.wire.dialects.base import inside, strings, whole
 from victor_nb.wire.pace import Chance, Size, size_of
-from victor_nb.wire.schemas import fulfil
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from victor_nb.wire.dialects.base import Asked, JsonObject
+    from victor_nb.wire.dialects.base import Asked, Json, JsonObject
 
-_FIGURES: Final[Sequence[str]] = "zero one two three four five six seven eight nine ten eleven twelve".split()
-_NUMBER: Final = rf"\b(\d{{1,3}}|{'|'.join(_FIGURES[1:])})"
-# Sentences of an answer to an open question: about 100, 150 and 220 tokens.
+# Sentences of each paragraph of an answer to an open question: about 100, 150 and 220 tokens.
 _PARAGRAPHS: Final[dict[Size, tuple[int, ...]]] = {"small": (5, 4), "medium": (5, 5, 3), "large": (7, 6, 6)}
 _PARTS: Final[dict[Size, int]] = {"small": 2, "medium": 3, "large": 4}  # findings of a review, functions of a program
 _MOST: Final = 100  # items of a list, whatever is asked for
-_MARK: Final = r"\n[ \t]*(?:[-*•]|\(?\d{1,3}[.):])\s"
-_LISTED: Final = (
-    r"^[#* \t]*(?:answer|candidate|draft|idea|item|option|response)[ \t]+#?(\d{1,3}|[A-Z])\b[* \t:.)-]*(.*)$",
-    r"^[ \t]*[*#]*\(?(\d{1,3})[.):\]][ \t]+(\S.*)$",
-    r"^[ \t]*[-*•]()[ \t]+(\S.*)$",
+_DEEP: Final = 6  # levels of JSON below which only what is required is made; below twice as many, null
+_FIGURES: Final[Sequence[str]] = "zero one two three four five six seven eight nine ten eleven twelve".split()
+_NUMBER: Final = rf"\b(\d{{1,3}}|{'|'.join(_FIGURES[1:])})"
+_COUNTED: Final = rf"{_NUMBER}\s+(?:(?!in\b)[\w'-]+\s+){{0,4}}?(?:\w+s|idea|item|name)\b"
+_BEST: Final = rf"\b(?:best|choose|pick|select|top)\W+(?:(?:the|best|top)\W+)*{_NUMBER}\b"
+_HEADINGS: Final = r"^### Item (\d{1,3})\s+(\S.*)$"  # over long items, which may hold lists of their own
+_LISTED: Final = r"^[ \t]*(?:\(?(\d{1,3})[.):]|[-*•])[ \t]+(\S.*)$"
+_JUDGED: Final = re.compile(r'<answer id="([A-Z])">\n(.*?)\n</answer>', re.DOTALL)
+_OFFERED: Final = (
+    r"(?:\b(?:as|into|one of|labels?|categories|options)\b(?: are)?:?\s*[\[({]?|\()([^\])}.:\n]+)",
+    r"\b(yes or no|true or false)\b",
 )
-_SPLIT: Final = re.compile(r"\s*(?:,\s*(?:and|or)\b|[,/|;]|\bor\b|\band\b)\s*", re.IGNORECASE)
-_OFFERS: Final = (
-    r"\b(?:one of|labels?|categories|classes|options)(?: \w+){0,3}?\s*(?::|=|are:?)\s*[\[({]?([^\])}\n.]+)",
-    r"[(\[]([^()\[\]\n]*(?:[,/|]|\bor\b)[^()\[\]\n]*)[)\]]",
-    r"\b(?:as|into|either|with|say|is it|is this|answer|reply)\s*:?\s+([^\n.:?]*?(?:[,/|]|\bor\b)[^\n.:?]*)",
-)
-_SCALE: Final = r"\b(?:from|between)\s+(\d{1,3})\s+(?:to|and)\s+(\d{1,3})\b|\b(?:out of|/)\s*(\d{1,3})\b"
-_TOP: Final = rf"\b(?:best|choose|keep|pick|select|top)\b(?:\W+(?:the|your|top|best)\b)*\W+{_NUMBER}\b"
-_NUMBERS_ONLY: Final = r"\b(?:numbers?|letters?|ids?) (?:only|alone)\b|\bonly\b.{0,30}\b(?:numbers?|letters?|ids?)\b"
-_ANSWERS: Final = re.compile(r'<answer id="([A-Z])">\n(.*?)\n</answer>', re.DOTALL)
-_LANGUAGE: Final = r"\b(python|typescript|javascript|java|rust|go(?:lang)?|sql|bash|ruby|html|yaml)\b"
+_LANGUAGE: Final = r"\b(python|typescript|javascript|java|rust|go|sql|bash|ruby|html|yaml)\b"
 _COMMENTS: Final = {"python": "#", "bash": "#", "ruby": "#", "yaml": "#", "sql": "--"}
-_JSON: Final = (
-    r"\b(?:as|in|return|answer|output|valid|only|with|give)\W+(?:[\w-]+\W+){0,4}?json\b|\bjson\W+(?:only|with)\b"
-)
-_KEYS: Final = (
-    r"\b(?:keys?|fields?|properties|attributes|columns)\b\s*(?::|=|are|named|called|of)?\s*((?:[^.\n]|\.\w)+)"
-)
-_TYPES: Final[dict[str, JsonObject]] = {  # by the description of a key, in brackets or an example, or by its name
-    r"^(?:num|float|\d+\.\d)|confidence|probability|likelihood|share|ratio|weight|relevance": {"type": "number"},
-    r"^(?:int|\d)|(?:^|[_ ])(?:age|count|id|index|rank|rating|score|total|year|price|cost)$": {"type": "integer"},
-    r"^(?:bool|true|false)": {"type": "boolean"},
-    r"^(?:list|array|\[)|[^su]s$": {"type": "array", "items": {"type": "string"}},
-}
-_THINGS: Final = r"\w+s|idea|item|name"
-_LABELLING: Final = r"\b(?:classify|categori[sz]e|label|sentiment|yes or no|true or false)\b"
-_NAMED: Final = rf"{_NUMBER}\s+(?:[\w'-]+ ){{0,4}}?(?!sentences|words|paragraphs|lines)(?:{_THINGS})\b"
-_ASKS: Final = r"\b(?:create|generate|give|list|name|offer|propose|suggest|tell|think of|write)\b[^.\n]{0,40}?"
 _PROGRAM: Final = r"(?:class|code|function|script|program|query|regex|parser|tests?)\b"
+_KEY: Final = re.compile(r"\s*([\"'`])?(.+?)(?(1)\1)\s*(?:\((?:an? )?(\w+).*|\b(?:for|per)\b.*)?")
+_ROWS: Final = r"\bjson (?:array|list)\b|\b(?:array|list) of (?:\w+ )?objects\b"
+_EXAMPLE: Final = re.compile(r"(\")([^\"\n]+)\"\s*:\s*(\S*)")
+_TYPES: Final = {  # by what a prompt says of a key in brackets, or shows as its value
+    r"num|float|\d+\.\d": "number",
+    r"int|\d": "integer",
+    r"bool|true|false": "boolean",
+    r"list|array|\[": "array",
+    r"": "string",
+}
+_FORMATS: Final = {
+    "date": "2026-11-22",
+    "date-time": "2026-11-22T12:30:00Z",
+    "email": "ada@example.com",
+    "uuid": "6f1d2c3b-0000-4000-8000-000000000001",
+}
 
 
 def write(asked: Asked) -> str:
     """Return the placeholder that answers a question: never empty."""
-    brief = _Brief(asked.messages[-1].content, asked.system, size_of(asked.model), Chance(asked.seed))
-    schema = asked.schema
-    if schema is None and (asked.wants_json or _find(_JSON, f"{brief.task}\n{brief.system}")):
-        schema = _wanted(brief, is_object=asked.wants_json)
+    prompt = asked.messages[-1].content
+    task = re.split(rf"```|{_HEADINGS}|{_LISTED}", prompt.strip(), flags=re.MULTILINE)[0].strip() or prompt
+    question = _Question(prompt, task, f"{task}\n{asked.system}", size_of(asked.model), Chance(asked.seed))
+    in_words = _find(r"\b(?:as|in|with|return|answer|give)\b[^.\n]{0,30}?\bjson\b", question.told)
+    if (schema := asked.schema) is None and (asked.wants_json or (in_words and not _JUDGED.search(prompt))):
+        schema = _schema_in_words(f"{prompt}\n{asked.system}", is_array=not asked.wants_json)
     if schema is not None:
-        return json.dumps(fulfil(schema, chance=brief.chance, count=brief.count(r"\w+s")), ensure_ascii=False, indent=2)
-    for text in (brief.task, brief.system if _find(_LABELLING, brief.system) else ""):
-        for _, cue in sorted((found.start(), cue) for cue in _SHAPES if (found := _find(cue, text))):
-            if (answer := _SHAPES[cue](brief)) is not None:
-                return answer
-    return _prose(brief)
+        values = _Values(schema, question.chance, question.count(_COUNTED) or 3)
+        return json.dumps(values.make(schema), ensure_ascii=False, indent=2)
+    places = {cue: found.start() for cue in _SHAPES if (found := _find(cue, question.told))}
+    return _SHAPES[min(places, key=lambda cue: places[cue])](question) or _prose(question)
 
 
 def _find(pattern: str, text: str) -> re.Match[str] | None:
     return re.search(pattern, text, re.IGNORECASE)
 
 
-def _number(text: str) -> int:
-    return int(text) if text.isdecimal() else [*_FIGURES].index(text.lower())
-
-
-def _line(text: str) -> str:
-    return " ".join(re.sub(r"[*_`]{2,}", "", text).split()).strip(" .?!")[:160]
-
-
 @dataclass(frozen=True)
-class _Brief:
-    """A question, parsed: its task, and the items it is about."""
+class _Question:
+    """A prompt; its task, which stands before the first list or code; and the task with the system prompt."""
 
     prompt: str
-    system: str
+    task: str
+    told: str
     size: Size
     chance: Chance
 
-    @cached_property
-    def task(self) -> str:
-        """What stands before the first list or code."""
-        return (re.split(rf"```|{_MARK}", self.prompt.strip())[0].strip() or self.prompt)[:600]
+    def count(self, counted: str) -> int | None:
+        """Return the number that the task has where a pattern has its group."""
+        if (found := _find(counted, self.task)) is None:
+            return None
+        return min(_MOST, int(found[1]) if found[1].isdecimal() else [*_FIGURES].index(found[1].lower()))
 
-    @cached_property
-    def items(self) -> list[tuple[str, str]]:
-        """The things that the prompt lists, each with its mark."""
-        for pattern in _LISTED:
-            found = list(re.finditer(pattern, self.prompt, re.MULTILINE | re.IGNORECASE))
-            texts = [match[2] or self.prompt[match.end() :].strip().partition("\n")[0] for match in found]
-            if len(found) > 1:
-                marks = [match[1] or str(place) for place, match in enumerate(found, 1)]
-                return list(zip(marks, map(_line, texts), strict=True))
-        parts: list[str] = _SPLIT.split(self.prompt.partition(":")[2].strip().partition("\n")[0])
-        texts = [text for part in parts if (text := _line(part))]
-        return [(str(place), text) for place, text in enumerate(texts, 1)]
-
-    @cached_property
-    def labels(self) -> tuple[str, ...]:
-        """The labels that are offered; sentiments where none are."""
-        for text in (self.task.partition("\n\n")[0], self.system):
-            for found in (match for offer in _OFFERS for match in re.finditer(offer, text, re.IGNORECASE)):
-                parts = [part.strip(" \t'\"`*.?!<>") for part in _SPLIT.split(found[1])]
-                if len(parts) > 1 and all(0 < len(part) <= 40 for part in parts):  # noqa: PLR2004 - longer is a clause
-                    return tuple(parts)
-        return ("positive", "negative", "neutral")
-
-    def count(self, things: str) -> int | None:
-        """Return how many of `things` (a regular expression) the task asks for."""
-        found = _find(rf"{_NUMBER}[\s-]+(?:(?!in\b)[\w'-]+\s+){{0,4}}?(?:{things})\b", self.task)
-        return min(_number(found[1]), _MOST) if found else None
+    def listed(self) -> list[tuple[str, str]]:
+        """Return the items of the prompt's list, each with its number."""
+        found = re.findall(_HEADINGS, self.prompt, re.MULTILINE) or re.findall(_LISTED, self.prompt, re.MULTILINE)
+        return [(number or str(place), text) for place, (number, text) in enumerate(found, 1)]
 
     def sentence(self, *name: object, least: int = 6) -> str:
         """Return a filler sentence of `least` to twice as many words."""
         return f"{self.chance.words(*name, least=least).capitalize()}."
 
-    def choose(self, options: tuple[str, ...], text: str) -> str:
-        """Return an option: to three of four models and samples the same, so that votes can agree."""
-        return (Chance("choice") if self.chance.number("own", text) % 4 else self.chance).pick(options, text)
+    def mostly_shared(self, *name: object) -> Chance:
+        """Return a chance that three of four models and samples share, so that votes can agree."""
+        return Chance("shared") if self.chance.number("own", *name) % 4 else self.chance
 
 
-def _prose(brief: _Brief) -> str:
-    wanted, about = brief.count("sentences?"), _line(re.split(r"[.!?](?:\s|$)|\n", brief.task.strip())[0])[:80]
-    sizes = (wanted,) if wanted else _PARAGRAPHS[brief.size]
-    texts = [[brief.sentence(part, place) for place in range(size)] for part, size in enumerate(sizes)]
+def _prose(question: _Question) -> str:
+    wanted = question.count(rf"{_NUMBER}\s+sentences?\b")
+    sizes = (wanted,) if wanted else _PARAGRAPHS[question.size]
+    texts = [[question.sentence(part, place) for place in range(size)] for part, size in enumerate(sizes)]
+    about = " ".join(re.split(r"[.!?](?:\s|$)|\n", question.task.strip())[0].split()).strip(" .?!")[:80]
     texts[0][0] = f"Simulated placeholder for “{about}”." if about else "Simulated placeholder."
     return "\n\n".join(map(" ".join, texts))
 
 
-def _list(brief: _Brief) -> str:
-    wanted = brief.count(_THINGS) or 2 * _PARTS[brief.size] - 1
-    titles = [f"Placeholder {n} {brief.chance.words('title', n, least=3)}" for n in range(1, wanted + 1)]
-    texts = [title if brief.size == "small" else f"{title}: {brief.sentence(title, least=4)}" for title in titles]
-    return "\n".join(f"{n}. {text}" for n, text in enumerate(texts, 1))
+def _list(question: _Question) -> str:
+    parts = _PARTS[question.size]
+    numbers = range(1, 1 + (question.count(_COUNTED) or 2 * parts - 1))
+    return "\n".join(f"{n}. Placeholder {n} {question.chance.words(n, least=2 * parts)}" for n in numbers)
 
 
-def _ranking(brief: _Brief) -> str | None:
-    if len(brief.items) < 2:  # noqa: PLR2004 - one thing is no choice
-        return None
-    top = _find(_TOP, brief.task)
-    wanted = _number(top[1]) if top else 1 if _find(r"\b(?:best|better|one|winner)\b", brief.task) else _MOST
-
-    def worth(item: tuple[str, str]) -> float:  # mostly the same to every model and sample, so that they can agree
-        return Chance("worth").between(0, 1, item[1]) + brief.chance.between(0, 0.3, "worth", item[1])
-
-    chosen = sorted(brief.items, key=worth, reverse=True)[: max(1, wanted)]
-    if _find(_NUMBERS_ONLY, brief.prompt):
-        reasons = [f"\n{mark}: {brief.sentence(text)}" for mark, text in chosen if _find(r"\breasons?\b", brief.prompt)]
-        return ", ".join(mark for mark, _ in chosen) + "".join(reasons)
-    return "\n".join(f"{place}. ({mark}) {text}" for place, (mark, text) in enumerate(chosen, 1))
+def _ranking(question: _Question) -> str:
+    chance, listed = question.mostly_shared(), question.listed()
+    wanted = question.count(_BEST) or (1 if _find(r"\bbest\b", question.task) else _MOST)
+    chosen = sorted(listed, key=lambda item: chance.number(item[1]))[:wanted]
+    if _find(r"\bnumbers? (?:only|alone)\b", question.prompt):
+        return ", ".join(number for number, _ in chosen)
+    return "\n".join(f"{place}. ({number}) {text}" for place, (number, text) in enumerate(chosen, 1))
 
 
-def _score(brief: _Brief) -> str:
-    found = _find(_SCALE, brief.prompt)
-    low, high = sorted((int(found[1] or 0), int(found[2] or found[3]))) if found else (1, 10)
-    if answers := _ANSWERS.findall(brief.prompt):
-        return json.dumps({label: round(Chance("worth").between(low, high, text), 1) for label, text in answers})
-    return str(brief.chance.pick(range(low, high + 1), "score"))
+def _score(question: _Question) -> str:
+    found = _find(r"\b(?:from|between)\s+(\d{1,3})\s+(?:to|and)\s+(\d{1,3})\b", question.prompt)
+    low, high = sorted((int(found[1]), int(found[2]))) if found else (1, 10)
+    if answers := _JUDGED.findall(question.prompt):
+        return json.dumps({letter: round(Chance("worth").between(low, high, text), 1) for letter, text in answers})
+    return str(question.chance.pick(range(low, high + 1), "score"))
 
 
-def _label(brief: _Brief) -> str:
-    if len(brief.items) > 1 and re.search(_MARK, brief.prompt):
-        return "\n".join(f"{mark}. {brief.choose(brief.labels, text)}" for mark, text in brief.items)
-    return brief.choose(brief.labels, brief.prompt)
+def _label(question: _Question) -> str:
+    offers = [found[1] for cue in _OFFERED for found in re.finditer(cue, question.told, re.IGNORECASE)]
+    split = [re.split(r"[,/|]|\bor\b|\band\b", offer) for offer in (*offers, "positive, negative or neutral")]
+    bare = ([part.strip(" \t'\"`*?!") for part in parts] for parts in split)
+    labels = next(labels for parts in bare if len(labels := [*filter(None, parts)]) > 1)
+    texts = question.listed()
+    if len(texts) < 2:  # noqa: PLR2004 - one text, however it is written
+        return question.mostly_shared().pick(labels, question.prompt)
+    return "\n".join(f"{number}. {question.mostly_shared(text).pick(labels, text)}" for number, text in texts)
 
 
-def _code(brief: _Brief) -> str | None:
-    found = _find(_LANGUAGE, brief.task) or re.search(r"```([\w+#]+)", brief.prompt)
-    if found is None and re.match(r"\W*(?:improve|refine|polish|revise|rewrite)\b", brief.task, re.IGNORECASE):
-        return None
-    language, kind = found[1].lower() if found else "python", "test_" if _find("tests?", brief.task) else ""
+def _code(question: _Question) -> str:
+    found = _find(_LANGUAGE, question.task) or re.search(r"```([\w+#]+)", question.prompt)
+    language, name = found[1].lower() if found else "python", "test" if _find(r"tests?\b", question.task) else "part"
     sign = _COMMENTS.get(language, "//")
     lines = [f"```{language}", f"{sign} Simulated placeholder: no model wrote this code."]
-    for part in range(_PARTS[brief.size]):
-        body = [f"def {kind}placeholder_{part}(value=None):", "    return value"] if language == "python" else []
-        lines += ["", f"{sign} {brief.sentence('code', part)}", *body]
-    block = "\n".join([*lines, "```"])
-    alone = _find(r"\bonly\b.{0,30}\bcode\b|\bcode only\b", f"{brief.prompt}\n{brief.system}")
-    return block if alone else f"{block}\n\n{' '.join(brief.sentence('after', n) for n in range(_PARTS[brief.size]))}"
+    for part in range(_PARTS[question.size]):
+        lines += ["", f"{sign} {question.sentence('code', part, least=12)}"]
+        if language == "python":
+            lines += [f"def {name}_{part}(value=None):", "    return value"]
+    return "\n".join([*lines, "```"])
 
 
-def _review(brief: _Brief) -> str:
-    if "APPROVED" in brief.prompt and brief.chance.number("approved") % 3 == 0:
+def _review(question: _Question) -> str:
+    if "APPROVED" in question.prompt and question.chance.number("approved") % 3 == 0:
         return "APPROVED"
-    wanted = brief.count("findings|issues|problems|bugs") or _PARTS[brief.size]
-    grades = ["High", "Medium", "Medium", *["Low"] * _MOST][:wanted]
-    lines = [
-        f"{n}. **[{grade}] Placeholder**: {brief.sentence('review', n, least=9)}" for n, grade in enumerate(grades, 1)
-    ]
+    grades = enumerate(("High", "Medium", "Medium", "Low")[: _PARTS[question.size]], 1)
+    lines = [f"{n}. **[{grade}] Placeholder**: {question.sentence(n, least=9)}" for n, grade in grades]
     return "\n".join([*lines, "", "Verdict: a simulated placeholder; no model has read it."])
 
 
-_SHAPES: Final[dict[str, Callable[[_Brief], str | None]]] = {  # by the cue that stands first in the task
-    _LABELLING: _label,
-    r"\b(?:rank|pick|choose|select|shortlist|prioriti[sz]e|which (?:one|of|is|idea|answer)|best of)\b": _ranking,
-    r"(?<!write a )\breview\b(?! of)|\b(?:critique|audit|proofread|find (?:\w+ )?(?:bugs|errors|issues))\b": _review,
-    r"^\W*(?:please )?(?:rate|score|grade)\b|\bon a scale\b|\bnumber (?:only|alone)\b|<answer id=": _score,
-    r"\b(?:implement|prototype|refactor)\b|^\W*(?:improve|fix|refine|polish|revise)\b": _code,
-    rf"{_LANGUAGE} (?:[\w'-]+ ){{0,4}}?{_PROGRAM}": _code,
-    rf"\b(?:write|build|create|generate|make|port)\b[^.\n]{{0,60}}\b{_PROGRAM}": _code,
-    rf"\b(?:brainstorm|enumerate|outline)\b|^\W*list\b|{_ASKS}{_NAMED}": _list,
-    r"\b(?:explain|describe|summari[sz]e|translate|compare)\b": _prose,
+_SHAPES: Final[dict[str, Callable[[_Question], str]]] = {  # by the cue that stands first; of two there, the upper one
+    r"\b(?:classify|categori[sz]e|label|sentiment|yes or no|true or false)\b": _label,
+    r"\b(?:rank|pick|choose|select|prioriti[sz]e|best of)\b": _ranking,
+    r"\b(?:review|critique|audit|proofread)\b|\bfind (?:\w+ )?(?:bugs|errors)\b": _review,
+    r"^\W*(?:rate|score|grade)\b|\bon a scale\b|\bnumber (?:only|alone)\b": _score,
+    rf"^\W*list\b|\bbrainstorm\b|\b(?:give|generate|list|name|suggest|write)\b[^.\n]{{0,20}}?{_COUNTED}": _list,
+    r"\b(?:implement|prototype|refactor)\b": _code,
+    rf"(?:{_LANGUAGE}|\b(?:write|build|create|generate|fix|improve)\b)[^.\n]{{0,60}}\b{_PROGRAM}": _code,
+    r"\b(?:explain|describe|summari[sz]e|translate|improve|polish|revise)\b|\Z": _prose,
 }
 
 
-def _wanted(brief: _Brief, *, is_object: bool) -> JsonObject:
-    """Return the schema of the JSON that a prompt asks for in words, by an example or by the keys that it names."""
-    told, count = f"{brief.prompt}\n{brief.system}", brief.count(r"\w+s")
-    shown: list[tuple[str, str]] = re.findall(r"[\"']([^\"'\n]+)[\"']\s*:\s*(\S*)", told)
-    for part in re.split(
-        r"[,;](?![^(]*\))\s*(?:and\b|or\b)?|\band\b", found[1] if (found := _find(_KEYS, told)) else ""
-    ):
-        quoted = re.search(r"[\"'`]([^\"'`]+)[\"'`]", part)
-        key = quoted[1] if quoted else re.split(r"\(|\s(?:for|about|each|per)\b", part)[0].strip()
-        hint = re.search(r"\((?:an? )?(\w+)", part)
-        shown += [(key, hint[1] if hint else key)] if key and "{" not in part else []
-    fields = {
-        key: next((kind for cue, kind in _TYPES.items() if _find(cue, hint)), {"type": "string"}) for key, hint in shown
-    }
+def _schema_in_words(text: str, *, is_array: bool) -> JsonObject:
+    """Return the schema of the JSON that a text asks for by an example, or by the names of its keys."""
+    named = _find(r"\b(?:keys?|fields?)\b:?((?:[^.\n]|\.\w)+)", text)
+    parts: list[str] = re.split(r"[,;](?![^(]*\))\s*(?:and\b)?|\band\b", named[1]) if named else []
+    keys = [*_EXAMPLE.finditer(text)] or [key for part in parts if (key := _KEY.fullmatch(part))]
+    kinds = {key[2]: next(kind for cue, kind in _TYPES.items() if re.match(cue, key[3] or "")) for key in keys}
+    fields = {key: {"type": kind} for key, kind in kinds.items()}
     schema: JsonObject = {"type": "object", "properties": fields or {"title": {}, "score": {"type": "integer"}}}
-    if is_object or not (count or _find(r"\b(?:array|list) of\b|\bjson (?:array|list)\b", brief.task)):
+    return {"type": "array", "items": schema} if is_array and _find(_ROWS, text) else schema
+
+
+@dataclass(frozen=True)
+class _Values:
+    """Values that satisfy a JSON schema, as far as structured output takes one; `pattern` is not read."""
+
+    root: JsonObject
+    chance: Chance
+    count: int
+
+    def make(self, given: Json, *path: str | int) -> Json:
+        """Return a value for a part of the schema; `path` is the keys and positions that lead to it."""
+        schema = self._resolved(given, deep=len(path) > _DEEP)
+        options = [schema["const"]] if "const" in schema else schema.get("enum")
+        if isinstance(options, list):
+            return self.chance.pick(options, *path)
+        kinds = [kind.lower() for kind in strings(schema.get("type"))]  # Google writes them in capitals
+        if kinds == ["null"] or len(path) > (_DEEP if "null" in kinds or schema.get("nullable") else 2 * _DEEP):
+            return None
+        match next((kind for kind in kinds if kind != "null"), "object" if "properties" in schema else "string"):
+            case "object":
+                return self._object(schema, path)
+            case "array":
+                return self._array(schema, path)
+            case "integer" | "number" as kind:
+                return self._number(schema, path, step=int(kind == "integer"))
+            case "boolean":
+                return self.chance.pick((True, False), *path)
+            case _:
+                text = " ".join(("Placeholder", *map(str, path), self.chance.words(*path, least=2)))
+                text = text.ljust(whole(schema.get("minLength")) or 0, ".")[: whole(schema.get("maxLength"))]
+                return _FORMATS.get(str(schema.get("format")), text)
+
+    def _resolved(self, given: Json, *, deep: bool) -> JsonObject:
+        """Return a schema with what it refers to, and with the first alternative that is not null; deep down null."""
+        schema: JsonObject = dict(given) if isinstance(given, dict) else {}
+        either = cast("list[Json]", schema.pop("anyOf", schema.pop("oneOf", [])))
+        either = sorted(either, key=lambda part: (inside(part, "type") == "null") != deep)[:1]
+        target = inside(self.root, *str(schema.pop("$ref", "#")).split("/")[1:]) if "$ref" in schema else None
+        for part in (target, *cast("list[Json]", schema.pop("allOf", [])), *either):
+            schema |= self._resolved(part, deep=deep) if part else {}
         return schema
-    return {"type": "array", "items": schema, "minItems": count or 3, "maxItems": count or 3}
+
+    def _object(self, schema: JsonObject, path: tuple[str | int, ...]) -> JsonObject:
+        fields = cast("JsonObject", schema.get("properties", {}))
+        keys = (*(fields if len(path) <= _DEEP else ()), *strings(schema.get("required")))
+        return {key: self.make(fields.get(key), *path, key) for key in keys}
+
+    def _array(self, schema: JsonObject, path: tuple[str | int, ...]) -> list[Json]:
+        least, most = whole(schema.get("minItems")) or 0, whole(schema.get("maxItems"))
+        wanted = least if len(path) > _DEEP else max(least, min(self.count, _MOST if most is None else most))
+        parts = cast("list[Json]", schema.get("prefixItems", [schema.get("items")] * wanted))
+        return [self.make(part, *path, place) for place, part in enumerate(parts)]
+
+    def _number(self, schema: JsonObject, path: tuple[str | int, ...], *, step: int) -> float:
+        edges = {key: edge for key, edge in schema.items() if isinstance(edge, int | float)}
+        low = edges.get("minimum", edges.get("exclusiveMinimum", -step) + step)
+        high = edges.get("maximum", edges.get("exclusiveMaximum", low + 10) - step)
+        low = low if low <= high else high - 10
+        if step:
+            return int(low) + self.chance.number(*path) % (int(high) - int(low) + 1)
+        value = self.chance.between(low + (high - low) / 10, high - (high - low) / 10, *path)
+        return round(value, 2) if high - low >= 1 else value
