@@ -116,6 +116,24 @@ class Job(Generic[T]):
         return cast("T", self._value)
 
 
+class Handle(Generic[T]):
+    """Work that its caller may look at, wait for and stop, from any thread."""
+
+    _job: Job[T]
+
+    def done(self) -> bool:
+        """Return whether it has ended, well or not."""
+        return self._job.done()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait at most `timeout` seconds for the end; return whether it came."""
+        return self._job.wait(timeout)
+
+    def cancel(self) -> None:
+        """Stop every call that is under way, and make no further one; what has come is kept."""
+        self._job.cancel()
+
+
 class BackgroundLoop:
     """Starts its thread with the first work; ends when closed, or with the process."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from functools import reduce
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -133,6 +133,72 @@ def exact_sum(amounts: Iterable[Decimal | None]) -> Decimal | None:
     """Return the sum of the amounts; None when any is unknown."""
     known, unknown = add(amounts)
     return None if unknown else known
+
+
+# --- beside a baseline ---
+
+Baseline = Literal["same_calls", "one_call"]
+
+
+@dataclass(frozen=True, slots=True)
+class Savings:
+    """A run's cost beside a baseline's, by list prices in USD; None where a part of either is unknown.
+
+    Attributes:
+        baseline: What is compared with, in words.
+        profile: The profile, or the model, that the baseline asks.
+        saved: `baseline_cost - cost`; negative where the run was dearer.
+        ratio: `1 - cost / baseline_cost`: 0.74 is 74 % cheaper, -0.35 is 35 % dearer.
+        estimated: Whether the baseline's tokens are a guess.
+        unpriced: Attempts whose cost, here or there, is not known.
+        attempts: Attempts of the run.
+        complete: Whether the run came to its end.
+    """
+
+    baseline: str
+    kind: Baseline
+    profile: str
+    cost: Decimal | None
+    baseline_cost: Decimal | None
+    estimated: bool
+    unpriced: int
+    attempts: int
+    complete: bool
+
+    @property
+    def saved(self) -> Decimal | None:
+        """USD that the run was cheaper by."""
+        if self.cost is None or self.baseline_cost is None:
+            return None
+        return self.baseline_cost - self.cost
+
+    @property
+    def ratio(self) -> float | None:
+        """The share of the baseline's cost that the run saved."""
+        if self.saved is None or not self.baseline_cost:
+            return None
+        return float(self.saved / self.baseline_cost)
+
+    @property
+    def change(self) -> str:
+        """The run's cost relative to the baseline's, in words: `74 % cheaper`, `35 % dearer`, `as dear`."""
+        if self.ratio is None:
+            return "the baseline is free"
+        if round(self.ratio, 2) == 0:
+            return "as dear"
+        return f"{abs(self.ratio):.0%} {'cheaper' if self.ratio > 0 else 'dearer'}".replace("%", " %")
+
+    def __str__(self) -> str:
+        """Return the comparison in one sentence."""
+        if self.cost is None or self.baseline_cost is None:
+            unknown = f"{self.unpriced} of {self.attempts} attempts have no known price"
+            why = unknown if self.unpriced else "the baseline's cost is not known"
+            return f"How the run compares with {self.baseline} cannot be said: {why}."
+        how = "estimated from this run's tokens" if self.estimated else "measured"
+        how = "with this run's own tokens" if self.kind == "same_calls" else how
+        stopped = "" if self.complete else "; the run was stopped before its end"
+        compared = f"{usd(self.cost)}, against {usd(self.baseline_cost)} for {self.baseline} ({how})"
+        return f"{compared}: {self.change}{stopped}."
 
 
 def _plain(amount: Decimal) -> Decimal:

@@ -9,17 +9,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from victor_nb.errors import PartialAnswerError, VictorError, VictorInterrupted
-from victor_nb.loop import GRACE, TICK, awake
+from victor_nb.loop import GRACE, TICK, Handle, awake
 from victor_nb.values import Reply
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from victor_nb.calls.call import Call
-    from victor_nb.loop import Job
 
 
-class Stream:
+class Stream(Handle[Reply]):
     """Text as it arrives: `async for piece in stream`, or plain `for`; afterwards `stream.reply`.
 
     It has started when you get it, and goes on whether or not it is read. Breaking out of the loop stops it, and so
@@ -32,7 +31,7 @@ class Stream:
         self._cancelled = False
         self._feed = _Feed()
         call.on_text = self._feed.hear
-        self._job: Job[Reply] = call.runtime.loop.start(self._run)
+        self._job = call.runtime.loop.start(self._run)
 
     async def _run(self) -> Reply:
         try:
@@ -49,18 +48,10 @@ class Stream:
         """The text so far."""
         return "".join(self._feed.pieces)
 
-    def done(self) -> bool:
-        """Return whether the answer has ended, well or not."""
-        return self._job.done()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait at most `timeout` seconds for the end of the answer; return whether it came."""
-        return self._job.wait(timeout)
-
     def cancel(self) -> None:
         """Stop the answer where it is."""
         self._cancelled = True
-        self._job.cancel()
+        super().cancel()
 
     @property
     def reply(self) -> Reply:

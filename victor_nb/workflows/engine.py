@@ -12,7 +12,7 @@ from uuid import uuid4
 from victor_nb.calls.request import SENT, settle
 from victor_nb.config.strategies import needed, plain
 from victor_nb.errors import BudgetError, ClosedError, PromptError, VictorError, VictorInterrupted
-from victor_nb.loop import GRACE
+from victor_nb.loop import GRACE, Handle
 from victor_nb.money import Total
 from victor_nb.templates import fill
 from victor_nb.values import Reply
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from victor_nb.accounting.rows import Row
     from victor_nb.calls.request import CallOptions
     from victor_nb.config.strategies import Stage
-    from victor_nb.loop import Job
     from victor_nb.workflows.orchestrator_pool import OrchestratorPool
 
 
@@ -364,7 +363,7 @@ def _meant(profile: str, pool: OrchestratorPool) -> str | None:
     return None if profile == "default" and profile not in pool.settings.profiles else profile
 
 
-class StrategyJob:
+class StrategyJob(Handle[None]):
     """A strategy that has started. Made by `Strategy.start`; `run` and `run_sync` wait for it.
 
     Attributes:
@@ -376,7 +375,7 @@ class StrategyJob:
         self._engine = engine
         self.limits: tuple[Limit, ...] = engine.runtime.budget.limits
         self.options: CallOptions = engine.options
-        self._job: Job[None] = engine.runtime.loop.start(engine.run)
+        self._job = engine.runtime.loop.start(engine.run)
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -397,18 +396,6 @@ class StrategyJob:
     def run(self) -> StrategyRun:
         """What has come so far, as a run; the whole one once the job has ended."""
         return collect(self._engine)
-
-    def done(self) -> bool:
-        """Return whether it has ended, well or not."""
-        return self._job.done()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait at most `timeout` seconds for the end; return whether it came."""
-        return self._job.wait(timeout)
-
-    def cancel(self) -> None:
-        """Stop every call that is under way, and make no further one."""
-        self._job.cancel()
 
     def result(self, *, progress: bool | None = False) -> StrategyRun:
         """Wait for the run. Stop cancels it; of a job that was cancelled, it is what had come by then.

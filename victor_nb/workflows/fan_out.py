@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from victor_nb.config.request_options import SAMPLES
 from victor_nb.errors import BudgetError, ConfigError, FanOutError, VictorError, VictorInterrupted
-from victor_nb.loop import GRACE
+from victor_nb.loop import GRACE, Handle
 from victor_nb.money import Total, usd
 from victor_nb.reports.charts import plot
 from victor_nb.reports.frames import records_frame
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from victor_nb.calls.call import Call
     from victor_nb.calls.orchestrator import AgentOrchestrator
     from victor_nb.calls.request import CallOptions
-    from victor_nb.loop import Job
     from victor_nb.reports.charts import Axes, Figure
     from victor_nb.reports.frames import DataFrame
     from victor_nb.runtime import Runtime
@@ -234,8 +233,8 @@ class Pool(Protocol):
         ...
 
 
-class FanOut:
-    """A fan-out under way. Made by `pool.start_fan_out`; `pool.fan_out` waits for it.
+class FanOut(Handle[Replies]):
+    """A fan-out; it is a handle once it has started. Made by `pool.start_fan_out`; `pool.fan_out` waits for it.
 
     Attributes:
         lanes: One for each call, in the order of the entries.
@@ -256,7 +255,6 @@ class FanOut:
         self.run_id = options.get("run_id") or uuid4().hex
         self._single = n == 1 and isinstance(prompt, (str, Reply))
         self._began = self._ended = time.perf_counter()
-        self._job: Job[Replies] | None = None
         self.runtime: Runtime = pool.runtime
         self.lanes = [
             Lane(profile, number, sample)
@@ -296,21 +294,6 @@ class FanOut:
         entries = tuple(lane.entry() for lane in self.lanes)
         return Replies(entries, wall=self._ended - self._began, run_id=self.run_id, single=self._single)
 
-    # --- as a handle, from any thread ---
-
-    def done(self) -> bool:
-        """Return whether every call has ended."""
-        return self._job is not None and self._job.done()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait at most `timeout` seconds for the last call to end; return whether it has."""
-        return self._job is not None and self._job.wait(timeout)
-
-    def cancel(self) -> None:
-        """Stop every call that is still under way."""
-        if self._job is not None:
-            self._job.cancel()
-
     def bar(self, progress: bool | None) -> Bar:  # noqa: FBT001 - as callers give it
         """Return the bar to wait with."""
         size = len(self.lanes)
@@ -327,11 +310,9 @@ class FanOut:
             FanOutError: All failed; or any did, where `on_error` is `raise`.
             VictorInterrupted: Stop was pressed; what had come is `session().last`.
         """
-        if self._job is None:
-            self.start()
         try:
             with self.bar(progress) as bar:
-                replies = bar.result(self._job) if self._job else self.replies
+                replies = bar.result(self._job)
         except KeyboardInterrupt:
             raise self.interrupted() from None
         except asyncio.CancelledError:

@@ -112,7 +112,7 @@ class OrchestratorPool:
         """Ask several profiles at once, and block until all have answered; see `fan_out`."""
         check_on_error(on_error)
         fan = FanOut(self, prompt, profiles, n=n, stream=False, options=options)
-        return fan.result(on_error=on_error, progress=progress)
+        return fan.start().result(on_error=on_error, progress=progress)
 
     def start_fan_out(
         self,

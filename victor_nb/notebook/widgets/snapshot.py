@@ -15,8 +15,9 @@ from victor_nb.workflows.progress import Progress, StageProgress
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from victor_nb.money import Savings
     from victor_nb.workflows.engine import StrategyJob
-    from victor_nb.workflows.runs import Savings, StageResult, StrategyRun
+    from victor_nb.workflows.runs import StageResult, StrategyRun
 
 _SIGNS: Final = {
     "waiting": ("○", "waiting", "quiet"),

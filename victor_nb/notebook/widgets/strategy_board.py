@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from victor_nb.config.settings import Settings
     from victor_nb.kernel import Session
-    from victor_nb.workflows.runs import Savings
+    from victor_nb.money import Savings
 
 _EVERY: Final = 0.4  # seconds between two polls, each of which sends one message
 _FALLBACK_EVERY: Final = 2.0  # seconds between two fallbacks, for a notebook that is saved while it runs

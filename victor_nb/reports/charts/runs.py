@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from victor_nb.reports.charts import drawing as draw
 from victor_nb.reports.charts.text import GREY, MINUS, amount, bounded, listing, percent, seconds, total
@@ -15,27 +15,14 @@ from victor_nb.reports.frames import NOTHING, added, groups, known, money, need,
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from decimal import Decimal
 
     import pandas as pd
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from victor_nb.money import Savings
     from victor_nb.reports.frames import Money
-
-
-class _Savings(Protocol):
-    """A baseline as `run.savings(...)` returns it: in words, in USD (None: unknown), and whether it is an estimate."""
-
-    @property
-    def baseline(self) -> str: ...
-
-    @property
-    def baseline_cost(self) -> Decimal | None: ...
-
-    @property
-    def estimated(self) -> bool: ...
 
 
 class _Baseline(NamedTuple):
@@ -67,7 +54,7 @@ class _Step(NamedTuple):
 
 
 @draw.chart("calls")
-def cost_by_stage(frame: pd.DataFrame, *, savings: _Savings | None = None, ax: Axes | None = None) -> Figure:
+def cost_by_stage(frame: pd.DataFrame, *, savings: Savings | None = None, ax: Axes | None = None) -> Figure:
     """Show where the money went, stage by stage: a waterfall from the baseline down to what was paid.
 
     Where the price of any call is unknown, nothing is compared: known costs are added up, and hatched bands show that
@@ -106,7 +93,7 @@ def cost_by_stage(frame: pd.DataFrame, *, savings: _Savings | None = None, ax: A
     return draw.finish(ax, "Cost by stage in USD", title, f"From top to bottom: {rows}", note)
 
 
-def _baseline(frame: pd.DataFrame, savings: _Savings | None) -> _Baseline | None:
+def _baseline(frame: pd.DataFrame, savings: Savings | None) -> _Baseline | None:
     """Return the baseline; None where its price is unknown in part."""
     bare = savings.baseline.removeprefix("the ") if savings else ""
     costs = numbers(frame, "what_if_cost")
