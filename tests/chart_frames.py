@@ -119,15 +119,18 @@ FRAMES = {
 """A tame frame for each kind of chart."""
 
 
+NAMES = ["stage", "profile", "strategy", "call_id"]
+MONEY = ["cost", "what_if_cost", "same_calls", "one_call", "billed"]
+"""The columns that `wild` fills; a chart that draws others has them added here."""
+
+
 def wild(kind: str) -> pd.DataFrame:
     """Return a frame of a dozen rows with long names, tiny amounts, and money that nobody knows."""
     frame = pd.concat([FRAMES[kind]()] * 12, ignore_index=True).head(12)
-    for column in ("stage", "profile", "strategy", "call_id"):
-        if column in frame:
-            frame[column] = [long(number) for number in range(12)]
-    for column in ("cost", "what_if_cost", "same_calls", "one_call", "billed"):
-        if column in frame:
-            frame[column] = [number * 1.7e-7 if number % 5 else None for number in range(12)]
+    for column in frame.columns.intersection(NAMES):
+        frame[column] = [long(number) for number in range(12)]
+    for column in frame.columns.intersection(MONEY):
+        frame[column] = [number * 1.7e-7 if number % 5 else None for number in range(12)]
     if "score" in frame:
         frame["score"] = [0.9 + number % 4 / 100 for number in range(12)]
         frame["score_se"] = 0.01

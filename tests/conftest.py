@@ -12,11 +12,10 @@ import hypothesis
 import pytest
 from hypothesis.configuration import set_hypothesis_home_dir
 
+from surroundings import is_foreign
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-PREFIXES = ("ANTHROPIC_", "AZURE_", "GEMINI_", "GOOGLE_", "OLLAMA_", "OPENAI_", "VICTOR_", "XDG_")
-SUFFIXES = ("_API_KEY", "_PROXY")
 
 # The same examples on every machine: a run that fails here fails everywhere. Time is no verdict on a shared machine.
 hypothesis.settings.register_profile("victor_nb", database=None, deadline=None, derandomize=True)
@@ -44,7 +43,7 @@ def _alone(
 ) -> None:
     """Give the test an environment that says nothing, a home that holds nothing, and `tmp_path` to work in."""
     for name in list(os.environ):
-        if name == "CI" or name.upper().startswith(PREFIXES) or name.upper().endswith(SUFFIXES):
+        if is_foreign(name):
             monkeypatch.delenv(name)
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("HOME", str(home))

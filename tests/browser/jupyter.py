@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import quote
 
+from surroundings import is_foreign
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Self
@@ -22,7 +24,6 @@ App = Literal["lab", "notebook"]
 
 ROOT: Final = Path(__file__).parents[2]
 PATIENCE: Final = 60  # seconds that a server may take to start on a busy machine
-FOREIGN: Final = ("ANTHROPIC_", "AZURE_", "GEMINI_", "GOOGLE_", "JUPYTER", "OLLAMA_", "OPENAI_", "VICTOR_", "XDG_")
 SERVER: Final[Mapping[str, Any]] = {
     "ServerApp": {
         "allow_root": True,  # as containers do
@@ -159,7 +160,11 @@ def write_settings(folder: Path) -> None:
 
 def environment(folder: Path) -> dict[str, str]:
     """Return what the server and its kernels see: nothing of the user's, somebody watches, and models are quick."""
-    kept = {name: value for name, value in os.environ.items() if not _is_foreign(name)}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not (is_foreign(name) or name.upper().startswith("JUPYTER"))
+    }
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     return {
         **kept,
@@ -175,8 +180,3 @@ def environment(folder: Path) -> dict[str, str]:
         "VICTOR_MODE": "simulate",
         "VICTOR_SIM_SPEED": "0.2",
     }
-
-
-def _is_foreign(name: str) -> bool:
-    upper = name.upper()
-    return name == "CI" or upper.startswith(FOREIGN) or upper.endswith(("_API_KEY", "_PROXY"))
