@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, cast
 
 from victor_nb.config.secret import Redactor
@@ -12,7 +12,7 @@ from victor_nb.runtime import Runtime, current, reset
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Generator
     from decimal import Decimal
     from pathlib import Path
 
@@ -75,10 +75,6 @@ class Session:
     def last(self) -> Reply | Replies | StrategyRun | Comparison | None:
         """The result of the last call, fan-out or strategy, or what had come of one that was stopped or failed."""
         return cast("Reply | Replies | StrategyRun | Comparison | None", self.runtime.last)
-
-    @last.setter
-    def last(self, result: Reply | Replies | StrategyRun | Comparison | None) -> None:
-        self.runtime.last = result
 
     @property
     def errors(self) -> deque[BaseException]:
@@ -144,13 +140,11 @@ class Session:
         """
         self.runtime.set_budget(usd)
 
-    def warm_up(self, profiles: Iterable[str] | None = None) -> None:
+    def warm_up(self) -> None:
         """Import what the configured profiles need, so that the first call does not pay for it. It blocks."""
         from victor_nb.calls.call import retrying  # noqa: PLC0415 - not needed to import us
 
-        settings = self.settings
-        names = settings.profiles if profiles is None else profiles
-        for provider in sorted({settings.profile(name).provider for name in names}):
+        for provider in sorted({profile.provider for profile in self.settings.profiles.values()}):
             spec_of(provider).load_client()
         retrying(0)  # imports tenacity
         self.pool.get_cached_profiles()  # imports the workflows
@@ -205,14 +199,11 @@ def recorded() -> Generator[Session]:
     try:
         found.runtime.refresh()
         yield found
-    except VictorError as error:
+    except (VictorError, VictorInterrupted) as error:
         _redact(found, error)
         # A call that failed has put its error there itself.
         if not found.errors or found.errors[-1] is not error:
             found.errors.append(error)
-        raise
-    except VictorInterrupted as stop:
-        found.errors.append(stop)
         raise
     except KeyboardInterrupt:
         stop = VictorInterrupted("stopped; nothing came of it.")
@@ -220,10 +211,8 @@ def recorded() -> Generator[Session]:
         raise stop from None
 
 
-def _redact(session: Session, error: VictorError) -> None:
+def _redact(session: Session, error: BaseException) -> None:
     """Remove keys from an error that may quote what a user typed."""
-    with suppress(VictorError):
-        clean = session.settings.redactor().clean
-        error.args = tuple(clean(part) if isinstance(part, str) else part for part in error.args)
-        if notes := getattr(error, "__notes__", None):
-            error.__notes__ = [clean(note) for note in notes]
+    error.args = tuple(session.redacted(part) if isinstance(part, str) else part for part in error.args)
+    if notes := getattr(error, "__notes__", None):
+        error.__notes__ = [session.redacted(note) for note in notes]

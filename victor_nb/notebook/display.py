@@ -13,7 +13,7 @@ from IPython.core.getipython import get_ipython
 from victor_nb.errors import MalformedAnswerError
 from victor_nb.money import usd
 from victor_nb.notebook.forms import present
-from victor_nb.notebook.markdown import FENCE, Shown, as_markdown, clean, escape, frame, notice, sanitise
+from victor_nb.notebook.markdown import FENCE, Shown, as_markdown, clean, escape, frame, notice, sanitise, stack
 from victor_nb.notebook.options import MagicCall
 from victor_nb.values import UNPAID, Reply
 from victor_nb.workflows.progress_bar import Meter, Tally, tqdm_bar
@@ -229,9 +229,7 @@ def final_frame(shown: Shown, reply: Reply, call: MagicCall) -> Bundle:
     plain = "\n\n".join(filter(None, (answer.plain, clean(line))))
     if answer.markdown is None:
         return {"text/plain": plain}
-    # Ours, and no tag: an arrow may stay an arrow.
-    marked = escape(line).replace("-&gt;", "->")
-    markdown = "\n\n".join(filter(None, (answer.markdown, marked)))
+    markdown = "\n\n".join(filter(None, (answer.markdown, escape(line))))
     return {"text/markdown": markdown, "text/plain": plain} if plain else {}
 
 
@@ -389,15 +387,8 @@ class LiveStages(Live["StrategyJob", "StrategyRun"]):
         ]
         table = frame(("stage", "profile", "took", "answers", "kept", "list price"), rows)
         answer = run.content if self._call.show == "answer" else ""
-        line = run_summary(run) if self._call.cost else ""
-        marked = [sanitise(answer) if answer else "", table["text/markdown"], escape(line).replace("-&gt;", "->")]
-        plain = [clean(answer), table["text/plain"], clean(line)]
-        self._publish(
-            {
-                "text/markdown": "\n\n".join(filter(None, marked)),
-                "text/plain": "\n\n".join(filter(None, plain)),
-            }
-        )
+        line = notice(run_summary(run) if self._call.cost else "")
+        self._publish(stack({"text/markdown": sanitise(answer), "text/plain": clean(answer)}, table, line))
 
 
 def run_summary(run: StrategyRun) -> str:

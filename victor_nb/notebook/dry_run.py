@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, cast
 from victor_nb.accounting.budget import input_bytes, worst_case
 from victor_nb.calls.request import SENT, make_chat
 from victor_nb.money import EXACT, add, usd
-from victor_nb.notebook.markdown import clean, fence, frame, shorten
+from victor_nb.notebook.markdown import clean, fence, frame, shorten, stack
 from victor_nb.providers.spec import spec_of, takes_temperature
 from victor_nb.values import Usage
 from victor_nb.workflows.fan_out import check_fan_out
@@ -151,10 +151,7 @@ def rehearse(session: Session, question: Question) -> Bundle:
     estimates = [Estimate.of(session, name, question) for name in call.profiles or (call.profile,)]
     shown = _one(session, estimates[0], question) if len(estimates) == 1 else _several(session, estimates, question)
     prompt = clean(shorten(question.prompt))
-    return {
-        "text/markdown": f"{shown['text/markdown']}\n\n{fence(prompt, 'text')}",
-        "text/plain": f"{shown['text/plain']}\n\n{prompt}",
-    }
+    return stack(shown, {"text/markdown": fence(prompt, "text"), "text/plain": prompt})
 
 
 def _one(session: Session, estimate: Estimate, question: Question) -> Bundle:

@@ -141,8 +141,9 @@ def fence(code: str, info: str = "") -> str:
 
 def escape(text: str) -> str:
     """Return a line of ours as Markdown text, every mark of it inert."""
-    # An underscore inside a word is one.
-    return re.sub(r"[*~]|(?<!\w)_|_(?!\w)", lambda mark: f"&#{ord(mark[0])};", _inline(clean(text), _LABEL))
+    # An underscore inside a word is one; an arrow is no tag, and may stay an arrow.
+    text = _inline(clean(text), _LABEL).replace("-&gt;", "->")
+    return re.sub(r"[*~]|(?<!\w)_|_(?!\w)", lambda mark: f"&#{ord(mark[0])};", text)
 
 
 def _info(info: str) -> str:
@@ -316,6 +317,13 @@ def notice(text: str) -> Bundle:
     return {"text/markdown": escape(text), "text/plain": clean(text)}
 
 
+def stack(*frames: Bundle) -> Bundle:
+    """Return frames in both forms as one, below each other; an empty one takes no room."""
+    return {
+        mime: "\n\n".join(frame[mime] for frame in frames if frame[mime]) for mime in ("text/markdown", "text/plain")
+    }
+
+
 def frame(columns: Sequence[str], rows: Sequence[Sequence[object]], *, above: str = "", below: str = "") -> Bundle:
     """Return a table of ours as a frame, with a line above and one below: Markdown, and plain text.
 
@@ -326,10 +334,5 @@ def frame(columns: Sequence[str], rows: Sequence[Sequence[object]], *, above: st
         below: A line under it.
     """
     marked = markdown_table([escape(name) for name in columns], ([escape(str(cell)) for cell in row] for row in rows))
-    tables = (marked, clean(plain_table(columns, rows))) if rows else ("", "")
-    around = ((escape(above), escape(below)), (clean(above), clean(below)))
-    markdown, plain = (
-        "\n\n".join(part for part in (first, table, last) if part)
-        for table, (first, last) in zip(tables, around, strict=True)
-    )
-    return {"text/markdown": markdown, "text/plain": plain}
+    table = {"text/markdown": marked, "text/plain": clean(plain_table(columns, rows))} if rows else notice("")
+    return stack(notice(above), table, notice(below))
