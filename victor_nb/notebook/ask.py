@@ -100,7 +100,7 @@ def prepare(session: Session, call: MagicCall, typed: str, names: Mapping[str, o
         PromptError: The prompt is empty, or cannot be filled in.
         SecretError: It holds a configured key.
     """
-    settings = session.settings
+    settings = session.runtime.settings
     if call.profiles:
         for name in call.profiles:
             settings.profile(name)

@@ -97,7 +97,7 @@ class Magics:
 
     def _ask(self, session: Session, question: Question) -> None:
         call = question.call
-        watched = session.settings.watched and hasattr(self._shell, "kernel")
+        watched = session.runtime.settings.watched and hasattr(self._shell, "kernel")
         kind = LiveAnswer if question.for_one else LiveColumns if call.strategy is None else LiveStages
         live = kind(publisher(self._shell), call, watched=watched or call.bg)
         if call.bg:
