@@ -17,7 +17,7 @@ from victor_nb.values import Usage
 from victor_nb.workflows.orchestrator_pool import kernel_pool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from victor_nb.accounting.pricing import Tariff
     from victor_nb.reports.frames import DataFrame, Dtype
@@ -121,25 +121,23 @@ def what_if(
     return records_frame(_summed(records), _SUMMED)
 
 
-def _summed(records: Sequence[Mapping[str, Any]]) -> list[dict[str, object]]:
+def _summed(records: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, object]]:
+    """Yield a row for each profile and what was asked instead, summed up where both sides have a price."""
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
     for record in records:
         groups[record["profile"], record["what_if"]].append(record)
-    return [_group(*key, each) for key, each in groups.items()]
-
-
-def _group(profile: str, what_if: str, records: Sequence[Mapping[str, Any]]) -> dict[str, object]:
-    priced = [record for record in records if record["saved"] is not None]
-    cost, other = (add(record[name] for record in priced)[0] for name in ("cost", "what_if_cost"))
-    return {
-        "profile": profile,
-        "what_if": what_if,
-        "calls": len({record["call_id"] for record in records}),
-        "cost": cost if priced else None,
-        "what_if_cost": other if priced else None,
-        "delta": other - cost if priced else None,
-        "unpriced": len(records) - len(priced),
-    }
+    for (profile, other), each in groups.items():
+        priced = [record for record in each if record["saved"] is not None]
+        cost, what_if_cost = (add(record[name] for record in priced)[0] for name in ("cost", "what_if_cost"))
+        yield {
+            "profile": profile,
+            "what_if": other,
+            "calls": len({record["call_id"] for record in each}),
+            "cost": cost if priced else None,
+            "what_if_cost": what_if_cost if priced else None,
+            "delta": what_if_cost - cost if priced else None,
+            "unpriced": len(each) - len(priced),
+        }
 
 
 # --- rows of whatever was given ---

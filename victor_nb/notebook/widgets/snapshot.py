@@ -295,9 +295,8 @@ def _beside(savings: Savings) -> tuple[str, str]:
     """Return the cost of a baseline, and how the run compares with it."""
     if savings.baseline_cost is None:
         return "not known", "estimate"
-    return usd(
-        savings.baseline_cost
-    ), "estimate" if savings.saved is None else f"estimate: this run is {savings.change}"
+    compared = "" if savings.saved is None else f": this run is {savings.change}"
+    return usd(savings.baseline_cost), f"estimate{compared}"
 
 
 def _amount(cost: Decimal | None, most: Decimal, *, own: bool) -> Html:
