@@ -68,7 +68,7 @@ def run(rows: tuple[Row, ...], *stages: StageResult) -> StrategyRun:
     """Return a strategy run of these attempts and stages; of the rest as little as there can be."""
     nothing: dict[str, Any] = {"task": "", "run_id": "", "content": "", "answer": "", "path": (), "stopped": None}
     pool = cast("OrchestratorPool", None)
-    return StrategyRun("funnel", **nothing, stages=stages, complete=True, wall=0.0, final=None, rows=rows, pool=pool)
+    return StrategyRun("funnel", **nothing, stages=stages, complete=True, wall=0.0, final=None, rows=rows, asked=pool)
 
 
 def replies(*entries: Entry) -> pd.DataFrame:

@@ -33,7 +33,7 @@ VictorWarning (UserWarning)
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -101,7 +101,39 @@ def suggest(word: object, known: Iterable[str], *, shape: str = "{!r}", otherwis
     return otherwise or f"Known: {', '.join(names) or 'none'}."
 
 
-class VictorError(Exception):
+class _Portable(BaseException):
+    """An exception that a pickle brings back whole, whatever arguments its class is made with.
+
+    Python makes it anew from `args`, its message. Where the class takes more than that, this fails in the process that
+    receives it, and `multiprocessing.Pool.map` waits for ever.
+    """
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return what `pickle` and `copy` make it from: class, message, and attributes, notes among them."""
+        return _restore, (type(self), self.args), self.__dict__
+
+    def __eq__(self, other: object) -> bool:
+        """Compare by content, since a copy from another process is no other failure."""
+        return isinstance(other, _Portable) and (type(self), self.args, self.__dict__) == (
+            type(other),
+            other.args,
+            other.__dict__,
+        )
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.args))
+
+
+def _restore(kind: type[BaseException], args: tuple[object, ...]) -> BaseException:
+    built_in = kind
+    while built_in.__module__ != "builtins":  # of several bases, the one that decides how memory is laid out
+        built_in = cast("type[BaseException]", built_in.__base__)
+    error = built_in.__new__(kind, *args)
+    error.args = args
+    return error
+
+
+class VictorError(_Portable, Exception):
     """The root: `except VictorError` catches every failure of ours.
 
     Attributes:
@@ -272,7 +304,7 @@ class PartialAnswerError(ProviderError):
     """The answer broke off; `reply` is what had arrived. Never retried: the text was already shown."""
 
 
-class VictorInterrupted(KeyboardInterrupt):
+class VictorInterrupted(_Portable, KeyboardInterrupt):
     """Stop was pressed. The calls were cancelled; what had come is `session().last`, and `partial` of this error.
 
     Attributes:

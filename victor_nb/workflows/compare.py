@@ -62,7 +62,7 @@ class Entry:
         return self.error is None and self.run is not None and bool(self.run.content.strip())
 
 
-@dataclass(slots=True)
+@dataclass
 class Comparison:
     """Strategies on the same tasks: what has come of it so far, which `compare` returns as a frame.
 
@@ -75,7 +75,7 @@ class Comparison:
     tasks: list[str]
     judge: Judge | None
     tariff: Tariff | None
-    pool: OrchestratorPool
+    asked: OrchestratorPool | None = field(compare=False)
     samples: int | None = None
     at_once: int = 1
     seed: int = 0
@@ -83,6 +83,14 @@ class Comparison:
     entries: list[Entry] = field(default_factory=list[Entry])
     warnings: list[str] = field(default_factory=list[str])
     run_id: str = field(default_factory=lambda: uuid4().hex)
+
+    @property
+    def pool(self) -> OrchestratorPool:
+        """The pool whose profiles are asked: the one that was given, else this process's own."""
+        return self.asked or kernel_pool()
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**vars(self), "asked": None}
 
     def settle(self, samples: int | None, at_once: int, seed: int, options: CallOptions) -> None:
         """Set how the comparison is run. Each run has an id of its own, whatever the options hold.

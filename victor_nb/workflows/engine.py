@@ -310,7 +310,7 @@ def collect(engine: Engine) -> StrategyRun:
         wall=engine.wall,
         final=base.stage.name if base else None,
         rows=rows,
-        pool=engine.pool,
+        asked=engine.pool,
     )
 
 

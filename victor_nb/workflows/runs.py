@@ -12,6 +12,7 @@ from victor_nb.money import Baseline, Savings, Total, exact_sum
 from victor_nb.reports.charts import plot
 from victor_nb.reports.frames import records_frame
 from victor_nb.values import Usage
+from victor_nb.workflows.orchestrator_pool import kernel_pool
 from victor_nb.workflows.progress import in_place
 from victor_nb.workflows.what_if import find_tariff, reprice, usage_of, what_if
 
@@ -89,7 +90,7 @@ class StrategyRun:
         wall: Seconds from start to end.
         final: The stage that wrote the answer; None where nothing was written.
         rows: Its attempts, as the ledger has them.
-        pool: Whose profiles were asked.
+        asked: The pool whose profiles were asked; None in a process that the run was sent to.
     """
 
     strategy: str
@@ -104,7 +105,15 @@ class StrategyRun:
     wall: float
     final: str | None
     rows: tuple[Row, ...]
-    pool: OrchestratorPool = field(compare=False)
+    asked: OrchestratorPool | None = field(default=None, compare=False)
+
+    @property
+    def pool(self) -> OrchestratorPool:
+        """The pool whose profiles baselines name: the one that was asked, else this process's own."""
+        return self.asked or kernel_pool()
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**vars(self), "asked": None}
 
     def __getitem__(self, stage: str) -> StageResult:
         for found in self.stages:
