@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from array import array
+from collections import defaultdict
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -179,20 +180,13 @@ _CHUNK: Final = 256
 """Rows at a time: so few that they are still in the processor's cache when they are turned into columns."""
 
 
-class _Index(dict[str, int]):
-    """The number of each text, in the order in which they were met."""
-
-    def __missing__(self, text: str) -> int:
-        self[text] = number = len(self)
-        return number
-
-
 class Coded:
     """A column of texts as numbers: `texts[codes[i]]` is the text of row i."""
 
     def __init__(self) -> None:
         self.codes = array("i")
-        self._index = _Index()
+        self._index = defaultdict[str, int]()
+        self._index.default_factory = self._index.__len__  # a new text gets the next number
 
     @property
     def texts(self) -> list[str]:

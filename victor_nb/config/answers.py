@@ -14,10 +14,11 @@ from pathlib import Path
 from traceback import extract_tb
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError
 
 from victor_nb.config.document import Document
-from victor_nb.config.profiles import explain
+from victor_nb.config.profiles import Strict, explain
+from victor_nb.config.settings import stamp_of
 from victor_nb.errors import FOREIGN_FAULTS, ConfigError
 from victor_nb.values import SimulatedAnswer, SimulatedQuestion
 
@@ -83,7 +84,7 @@ class Answers:
     def _read(self, path: Path) -> AnswerFile:
         with self._lock:
             known = self._files.get(path)
-            stamp = _stamp(path)
+            stamp = stamp_of(path)
             if known is None or known.stamp != stamp:
                 known = self._files[path] = AnswerFile(path, stamp)
             return known
@@ -150,22 +151,14 @@ _COUNT: Final = Field(ge=0)
 _SECONDS: Final = Field(ge=0, allow_inf_nan=False)
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+class _Tokens(Strict):
+    of_number = "output"  # `tokens: 900`
 
-
-class _Tokens(_Strict):
     input: Annotated[int, _COUNT] | None = None
     output: Annotated[int, _COUNT] | None = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _from_number(cls, value: object) -> object:
-        """Read `tokens: 900` as the output."""
-        return {"output": value} if isinstance(value, int) and not isinstance(value, bool) else value
 
-
-class _Entry(_Strict):
+class _Entry(Strict):
     profile: str | None = None
     stage: str | None = None
     sample: Annotated[int, _COUNT] | None = None
@@ -201,7 +194,7 @@ _MATCHED: Final = {"profile", "stage", "sample", "prompt", "pattern", "times"}
 _GIVEN: Final = {*_Entry.model_fields} - _MATCHED
 
 
-class _Schema(_Strict):
+class _Schema(Strict):
     answers: list[_Entry]
 
 
@@ -233,11 +226,3 @@ def _ask(function: Answering, question: SimulatedQuestion) -> SimulatedAnswer | 
         return answer
     kind = type(answer).__name__
     raise ConfigError(f"simulate_with: {name}() gave a value of type {kind}. Return text, a SimulatedAnswer, or None.")
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        status = path.stat()
-    except OSError:
-        return (0, 0)
-    return (status.st_mtime_ns, status.st_size)

@@ -7,7 +7,7 @@ import sys
 from dataclasses import fields
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, cast
 
 from pydantic import (
     AfterValidator,
@@ -17,7 +17,6 @@ from pydantic import (
     Field,
     JsonValue,
     ValidationError,
-    field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -61,25 +60,31 @@ Seconds = Annotated[float, SECONDS]
 _UNKNOWN_KEY: Final = {"extra_forbidden", "unexpected_keyword_argument"}  # of a model, of a dataclass
 
 
-class _Schema(BaseModel):
+class Strict(BaseModel):
+    """A mapping of a YAML file, in which no key is unknown and no value is of another type."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    of_number: ClassVar[str] = ""
+    """The key that a number stands for where the mapping is expected; "" for none."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_number(cls, value: object) -> object:
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return {cls.of_number: value} if cls.of_number and is_number else value
 
 
-class Timeouts(_Schema):
+class Timeouts(Strict):
     """Seconds to wait: to connect, between two pieces of an answer, and for a whole call with its retries."""
+
+    of_number = "total"  # `timeout: 30`
 
     connect: Seconds = 10.0
     read: Seconds = 120.0
     total: Seconds = 600.0
 
-    @model_validator(mode="before")
-    @classmethod
-    def _from_number(cls, value: object) -> object:
-        """Read `timeout: 30` as the total."""
-        return {"total": value} if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
-
-class Prices(_Schema):
+class Prices(Strict):
     """Prices that a profile sets itself, in USD per million tokens."""
 
     input: Usd
@@ -88,21 +93,17 @@ class Prices(_Schema):
     cache_write: Usd | None = None
 
 
-class Budgets(_Schema):
+class Budgets(Strict):
     """Limits in USD: for one cell, for one kernel's notebook, for a day of all kernels."""
+
+    of_number = "notebook"  # `budget: 0.50`
 
     cell: Usd | None = None
     notebook: Usd | None = None
     day: Usd | None = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _from_number(cls, value: object) -> object:
-        """Read `budget: 0.50` as the limit of a notebook."""
-        return {"notebook": value} if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
-
-class ProfileSpec(_Schema, RequestOptions):  # pyright: ignore[reportGeneralTypeIssues] - it is frozen by its config
+class ProfileSpec(Strict, RequestOptions):  # pyright: ignore[reportGeneralTypeIssues] - it is frozen by its config
     """A provider, a model, and what to send with every prompt. Nothing is sent that is not given here."""
 
     provider: Annotated[str, AfterValidator(_provider), Field(json_schema_extra={"enum": _BUILT_IN})]
@@ -114,14 +115,8 @@ class ProfileSpec(_Schema, RequestOptions):  # pyright: ignore[reportGeneralType
     concurrency: Annotated[int | None, whole(1)] = None
     params: Params = Field(default_factory=dict[str, object])  # a model does not inherit a dataclass's default factory
     prices: Prices | None = None
-    fallback: tuple[str, ...] = ()
+    fallback: Annotated[tuple[str, ...], Field(strict=False)] = ()  # YAML has lists only
     allow_unpriced: bool = False
-
-    @field_validator("fallback", mode="before")
-    @classmethod
-    def _as_tuple(cls, value: object) -> object:
-        """Read a YAML list as the tuple that does not change."""
-        return tuple(cast("list[object]", value)) if isinstance(value, list) else value
 
 
 class Profile(ProfileSpec):
@@ -130,7 +125,7 @@ class Profile(ProfileSpec):
     name: str
 
 
-class ProfilesFile(_Schema):
+class ProfilesFile(Strict):
     """A whole `profiles.yaml`."""
 
     profiles: Annotated[dict[Name, ProfileSpec], Field(min_length=1)]

@@ -38,7 +38,7 @@ class Settings:
     def __init__(self, config_file: Path | str | None = None) -> None:
         self._searched = config_file is None
         self.source = _find(config_file)
-        self._stamp = _stamp(self.source)
+        self._stamp = stamp_of(self.source)
         from victor_nb.config.profiles import read_profiles  # noqa: PLC0415 - pydantic is slow to import
 
         self._file: ProfilesFile = read_profiles(self.source)
@@ -73,7 +73,7 @@ class Settings:
     @property
     def stale(self) -> bool:
         """Whether the file has changed since it was read, or another one is now nearer."""
-        return _stamp(self.source) != self._stamp or (self._searched and _find(None) != self.source)
+        return stamp_of(self.source) != self._stamp or (self._searched and _find(None) != self.source)
 
     def again(self) -> Settings:
         """Read the settings anew, from where they would be found now."""
@@ -280,7 +280,8 @@ def _shipped() -> Path:
     return inside if inside.is_file() else Path(__file__).parents[2] / FILE_NAME
 
 
-def _stamp(path: Path) -> tuple[int, int]:
+def stamp_of(path: Path) -> tuple[int, int]:
+    """Return what changes with a file: its time and its size."""
     try:
         status = path.stat()
     except OSError:

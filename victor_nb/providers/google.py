@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import quote
 
-from victor_nb.providers.http import PlainProvider, events, finish, items, number, read, text
+from victor_nb.providers.http import PlainProvider, events, finish, given, items, number, read, text
 from victor_nb.values import Delta, Usage
 
 if TYPE_CHECKING:
@@ -58,16 +58,10 @@ class Google(PlainProvider):
 
 
 def _body(request: ChatRequest) -> dict[str, object]:
-    config: dict[str, object] = {}
-    if request.max_tokens is not None:
-        config["maxOutputTokens"] = request.max_tokens
-    if request.temperature is not None:
-        config["temperature"] = request.temperature
-    if request.seed is not None:
-        config["seed"] = request.seed
-    given = dict(request.params)
-    config |= cast("dict[str, object]", given.pop("generationConfig", {}))
-    config |= {name: value for name, value in given.items() if name not in _TOP_LEVEL}
+    config = given(maxOutputTokens=request.max_tokens, temperature=request.temperature, seed=request.seed)
+    params = dict(request.params)
+    config |= cast("dict[str, object]", params.pop("generationConfig", {}))
+    config |= {name: value for name, value in params.items() if name not in _TOP_LEVEL}
     body: dict[str, object] = {
         "contents": [{"role": _ROLES[turn.role], "parts": [{"text": turn.content}]} for turn in request.messages]
     }
@@ -75,7 +69,7 @@ def _body(request: ChatRequest) -> dict[str, object]:
         body["systemInstruction"] = {"parts": [{"text": request.system}]}
     if config:
         body["generationConfig"] = config
-    return body | {name: value for name, value in given.items() if name in _TOP_LEVEL}
+    return body | {name: value for name, value in params.items() if name in _TOP_LEVEL}
 
 
 def _delta(event: Mapping[str, object], request_id: str | None) -> Delta:

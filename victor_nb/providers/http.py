@@ -86,6 +86,11 @@ def _check(response: httpx2.Response, body: bytes) -> None:
         raise StatusError(response.status_code, response.headers, body)
 
 
+def given(**options: object) -> dict[str, object]:
+    """Return the options that are not None: nothing else is sent."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def read(value: object, *path: str) -> object:
     """Follow attributes (of SDK objects) or keys (of JSON objects); None where the path ends early."""
     for name in path:

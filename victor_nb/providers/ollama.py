@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, cast
 
 from victor_nb.providers.base import Ping
-from victor_nb.providers.http import PlainProvider, events, finish, items, number, parse, read, text
+from victor_nb.providers.http import PlainProvider, events, finish, given, items, number, parse, read, text
 from victor_nb.providers.translate import StatusError
 from victor_nb.values import Delta, Usage
 
@@ -59,21 +59,16 @@ class Ollama(PlainProvider):
 
 
 def _body(request: ChatRequest, *, stream: bool) -> dict[str, object]:
-    given = dict(request.params)
-    options = cast("dict[str, object]", given.pop("options", {}))
-    options = options | {name: value for name, value in given.items() if name not in _TOP_LEVEL}
-    if request.max_tokens is not None:
-        options["num_predict"] = request.max_tokens
-    if request.temperature is not None:
-        options["temperature"] = request.temperature
-    if request.seed is not None:
-        options["seed"] = request.seed
+    params = dict(request.params)
+    options = cast("dict[str, object]", params.pop("options", {}))
+    options = options | {name: value for name, value in params.items() if name not in _TOP_LEVEL}
+    options |= given(num_predict=request.max_tokens, temperature=request.temperature, seed=request.seed)
     system = [{"role": "system", "content": request.system}] if request.system is not None else []
     turns = [{"role": turn.role, "content": turn.content} for turn in request.messages]
     body: dict[str, object] = {"model": request.model, "messages": [*system, *turns], "stream": stream}
     if options:
         body["options"] = options
-    return body | {name: value for name, value in given.items() if name in _TOP_LEVEL}
+    return body | {name: value for name, value in params.items() if name in _TOP_LEVEL}
 
 
 def _delta(event: Mapping[str, object], headers: httpx2.Headers) -> Delta:

@@ -11,7 +11,7 @@ import openai
 from openai import AsyncOpenAI
 
 from victor_nb.providers.base import Provider
-from victor_nb.providers.http import finish, items, number, parse, read, text
+from victor_nb.providers.http import finish, given, items, number, parse, read, text
 from victor_nb.values import Delta, Usage
 
 if TYPE_CHECKING:
@@ -103,14 +103,9 @@ class OpenAI(Provider):
         turns = [{"role": "system", "content": request.system}] if request.system is not None else []
         for turn in request.messages:
             turns.append({"role": turn.role, "content": turn.content})  # noqa: PERF401 - the system prompt is there
-        body: dict[str, object] = {"model": request.model, "messages": turns}
-        if request.max_tokens is not None:
-            body[self.endpoint.spec.output_names[0]] = request.max_tokens
-        if request.temperature is not None:
-            body["temperature"] = request.temperature
-        if request.seed is not None:
-            body["seed"] = request.seed
-        return body | dict(request.params)
+        limit = {self.endpoint.spec.output_names[0]: request.max_tokens}
+        options = given(**limit, temperature=request.temperature, seed=request.seed)
+        return {"model": request.model, "messages": turns, **options, **request.params}
 
 
 def _stated_cost(answer: object) -> Decimal | None:

@@ -8,7 +8,7 @@ from hashlib import blake2b, shake_128
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 T = TypeVar("T")
 Size = Literal["small", "medium", "large"]
@@ -26,7 +26,6 @@ _RATE: Final[dict[Size, tuple[float, float]]] = {"small": (110, 180), "medium": 
 # A token is a short word with the blank before it, or a few signs: about four bytes of English on average. Scripts
 # without blanks count a character or two.
 _TOKEN: Final = re.compile(r"\s?[A-Za-z0-9_]{1,7}|\s?[^\W\d_]{1,2}|\s?\w{1,3}|\s?[^\w\s]{1,3}|\s{1,8}")
-BYTES_PER_TOKEN: Final = 4
 
 _SPAN: Final = 2**64
 LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
@@ -54,11 +53,6 @@ class Chance:
     def pick(self, options: Sequence[T], *name: object) -> T:
         """Return one of the options, which may not be empty."""
         return options[self.number(*name) % len(options)]
-
-    def shuffled(self, options: Iterable[T], *name: object) -> list[T]:
-        """Return all options in another order."""
-        ranked = sorted((self.number(*name, place), place, option) for place, option in enumerate(options))
-        return [option for _, _, option in ranked]
 
     def letters(self, count: int, *name: object, alphabet: str = LETTERS) -> str:
         """Return `count` characters, as of an id."""
@@ -106,8 +100,3 @@ def pace_of(model: str, chance: Chance) -> Pace:
 def split_tokens(text: str) -> tuple[str, ...]:
     """Return the pieces of a text, one for each token; put together they are the text."""
     return tuple(_TOKEN.findall(text))
-
-
-def input_tokens(text: str) -> int:
-    """Return what a prompt of this text counts: a token for each four bytes, rounded up."""
-    return -(-len(text.encode()) // BYTES_PER_TOKEN)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from victor_nb.values import Message
 from victor_nb.wire.dialects.base import (
     Answered,
     Asked,
@@ -13,6 +12,7 @@ from victor_nb.wire.dialects.base import (
     Dialect,
     Event,
     JsonObject,
+    conversation,
     dumps,
     fingerprint,
     inside,
@@ -55,7 +55,7 @@ class Anthropic(Dialect):
         schema = inside(answer_format, "schema")
         return Asked(
             model=text_of(body["model"]),
-            messages=tuple(_messages(body)),
+            messages=conversation(body["messages"])[0],
             system=text_of(body.get("system")),
             max_tokens=whole(body.get("max_tokens")),
             stops=strings(body.get("stop_sequences")),
@@ -119,13 +119,6 @@ def _problems(call: Call) -> Iterator[str]:
     if call.headers.get("anthropic-version", "") >= _NO_SAMPLING_FROM:
         for field in {"temperature", "top_p", "top_k"} & body.keys():
             yield f"{field}: Extra inputs are not permitted"
-
-
-def _messages(body: JsonObject) -> Iterator[Message]:
-    turns = body["messages"]
-    for turn in turns if isinstance(turns, list) else []:
-        role = "assistant" if inside(turn, "role") == "assistant" else "user"
-        yield Message(role, text_of(inside(turn, "content")))
 
 
 def _message(answered: Answered, call: Call) -> JsonObject:

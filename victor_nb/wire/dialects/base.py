@@ -7,16 +7,14 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
-from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias, cast
 
-from victor_nb.values import SimulatedAnswer
-from victor_nb.wire.pace import Chance, Pace, input_tokens, pace_of, split_tokens
+from victor_nb.values import Message, SimulatedAnswer, estimate_tokens
+from victor_nb.wire.pace import Chance, Pace, pace_of, split_tokens
 
 if TYPE_CHECKING:
     import re
     from collections.abc import Iterator, Mapping, Sequence
-
-    from victor_nb.values import Message
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 JsonObject: TypeAlias = dict[str, Json]
@@ -86,7 +84,7 @@ class Asked:
     @cached_property
     def input_tokens(self) -> int:
         """What the question counts."""
-        return max(1, sum(input_tokens(text) for text in (self.system, *(turn.content for turn in self.messages))))
+        return max(1, sum(estimate_tokens(text) for text in (self.system, *(turn.content for turn in self.messages))))
 
 
 @dataclass(frozen=True)
@@ -267,6 +265,15 @@ def text_of(content: Json) -> str:
     if isinstance(content, dict):
         return text_of(content.get("text"))
     return ""
+
+
+def conversation(messages: Json, *system: str) -> tuple[tuple[Message, ...], str]:
+    """Return the turns of a list of messages, and the text of those with the roles of a system prompt."""
+    turns = [(inside(each, "role"), text_of(inside(each, "content"))) for each in cast("list[Json]", messages)]
+    spoken = [
+        Message("assistant" if role == "assistant" else "user", text) for role, text in turns if role not in system
+    ]
+    return tuple(spoken), "\n".join(text for role, text in turns if role in system)
 
 
 def clean(text: str) -> str:

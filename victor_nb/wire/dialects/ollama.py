@@ -6,7 +6,6 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from victor_nb.values import Message
 from victor_nb.wire.dialects.base import (
     Answered,
     Asked,
@@ -15,6 +14,7 @@ from victor_nb.wire.dialects.base import (
     Event,
     Json,
     JsonObject,
+    conversation,
     dumps,
     fingerprint,
     inside,
@@ -46,11 +46,11 @@ class Ollama(Dialect):
         if not isinstance(body.get("messages"), list) or not body["messages"]:
             raise self.refuse("messages is required", call)
         limit, form = whole(inside(options, "num_predict")), body.get("format")
-        turns = list(_turns(body))
+        messages, system = conversation(body["messages"], "system")
         return Asked(
             model=text_of(body["model"]),
-            messages=tuple(turn for role, turn in turns if role != "system"),
-            system="\n".join(turn.content for role, turn in turns if role == "system"),
+            messages=messages,
+            system=system,
             max_tokens=limit if limit and limit > 0 else None,  # -1 and -2 mean no limit
             stops=strings(inside(options, "stop")),
             schema=form if isinstance(form, dict) else None,
@@ -79,13 +79,6 @@ class Ollama(Dialect):
         """Return the body of an error."""
         del status, call
         return {"error": message}
-
-
-def _turns(body: JsonObject) -> Iterator[tuple[Json, Message]]:
-    turns = body["messages"]
-    for turn in turns if isinstance(turns, list) else []:
-        role = inside(turn, "role")
-        yield role, Message("assistant" if role == "assistant" else "user", text_of(inside(turn, "content")))
 
 
 def _shaping(options: Json) -> JsonObject:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from victor_nb.values import Message
 from victor_nb.wire.dialects.base import (
     Answered,
     Asked,
@@ -14,6 +13,7 @@ from victor_nb.wire.dialects.base import (
     Event,
     Json,
     JsonObject,
+    conversation,
     dumps,
     fingerprint,
     inside,
@@ -53,13 +53,13 @@ class OpenAI(Dialect):
         for problem in _problems(self, call):
             raise problem
         limits = [limit for limit in (whole(body.get(name)) for name in _LIMITS) if limit is not None]
-        turns = list(_turns(body))
+        messages, system = conversation(body["messages"], "system", "developer")
         answer_format = inside(body, "response_format", "type")
         schema = inside(body, "response_format", "json_schema", "schema")
         return Asked(
             model=_model_name(body),
-            messages=tuple(turn for role, turn in turns if role not in ("system", "developer")),
-            system="\n".join(turn.content for role, turn in turns if role in ("system", "developer")),
+            messages=messages,
+            system=system,
             max_tokens=min(limits, default=None),
             stops=strings(body.get("stop")),
             schema=schema if isinstance(schema, dict) else None,
@@ -166,13 +166,6 @@ def _strict_problems(dialect: OpenAI, call: Call) -> Iterator[RefusedError]:
             "Only the default (1) value is supported."
         )
         yield dialect.blame("temperature", "unsupported_value", message, call)
-
-
-def _turns(body: JsonObject) -> Iterator[tuple[Json, Message]]:
-    turns = body["messages"]
-    for turn in turns if isinstance(turns, list) else []:
-        role = inside(turn, "role")
-        yield role, Message("assistant" if role == "assistant" else "user", text_of(inside(turn, "content")))
 
 
 def _model_name(body: JsonObject) -> str:
