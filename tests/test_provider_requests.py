@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from servers import ANTHROPIC, DIALECTS, GOOGLE, OLLAMA, OPENAI, Answer, faults
+from servers import ANTHROPIC, DIALECTS, GOOGLE, OLLAMA, OPENAI, Answer, closed_port, faults
 from victor_nb.errors import BadRequestError, SecretError, VictorWarning
 from victor_nb.values import Message
 from workbench import Bench, ask, rows
@@ -45,6 +45,15 @@ async def test_when_the_address_holds_a_password_then_the_ledger_s_host_does_not
         await bench.fail(agent)
     [row] = rows()
     assert f"http://{row['host']}" == bench.server.url
+
+
+async def test_when_an_address_with_a_password_does_not_answer_then_the_error_hides_it(bench: Bench) -> None:
+    agent = await bench.agent(base_url=bench.dialect.base_url(f"http://user:hunter2@127.0.0.1:{closed_port()}"))
+    error = await bench.fail(agent)
+    if bench.dialect is OLLAMA:  # the SDKs send no password beside their key
+        assert "cannot be reached at http://[redacted]@127.0.0.1:" in str(error)
+    assert "hunter2" not in "".join(traceback.format_exception(error))
+    assert "hunter2" not in str(rows())
 
 
 async def test_when_asked_then_the_key_travels_where_the_provider_wants_it(bench: Bench, keys: str) -> None:

@@ -10,9 +10,11 @@ if TYPE_CHECKING:
 
 MASK: Final = "[redacted]"
 
-# Keys as the providers write them, also half masked by themselves (`sk-proj-...EUgA`): a tail is a leak too.
+# Keys as the providers write them, also half masked by themselves (`sk-proj-...EUgA`): a tail is a leak too. Then the
+# user and the password of an address.
 _KEY_LIKE: Final = re.compile(
     r"\b(?:sk|rk|pk|gsk|xai)-[\w.*\-]{6,}|\bAIza[\w\-]{20,}|(?i:\bbearer\s+)(?!token\b|auth\b|key\b)[\w.~+/=\-]{8,}"
+    r"|(?<=://)[^\s/@:]*:[^\s/@]+(?=@)"
 )
 SHORTEST_SECRET: Final = 8  # characters; a shorter value may be a plain word
 
