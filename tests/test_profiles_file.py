@@ -14,6 +14,7 @@ import yaml
 from victor_nb import Settings
 from victor_nb.config.profiles import json_schema
 from victor_nb.config.secret import Redactor, Secret
+from victor_nb.config.settings import forced_mode
 from victor_nb.errors import ConfigError, ProfileNotFoundError
 
 ROOT = Path(__file__).parents[1]
@@ -208,7 +209,7 @@ def test_when_a_variable_of_ours_is_wrong_then_the_error_names_it(
     monkeypatch.setenv(name, value)
     settings = Settings()
     with pytest.raises(ConfigError, match=name):
-        _ = (settings.mode, settings.sim_speed)
+        _ = (forced_mode(), settings.sim_speed)
 
 
 def test_when_the_schema_is_asked_then_the_shipped_file_fits_and_mistakes_do_not() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -11,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from servers import Answer, Server
+from servers import Answer, Exchange, Server
 from victor_nb import Agent, OrchestratorPool, Session, Settings, Single, session
-from victor_nb.errors import ClosedError
+from victor_nb.errors import ClosedError, SecretError
 from victor_nb.kernel import reset, session_of
 from victor_nb.runtime import Runtime, current, runtime_of
 from workbench import write_profiles
@@ -105,6 +106,57 @@ def test_when_a_runtime_is_the_container_then_it_is_shared(settings: Settings) -
     assert [row.call_id for row in runtime.ledger.rows()] == [reply.call_id, asked.call_id]
     assert session_of(runtime).ledger is runtime.ledger
     runtime.close()
+
+
+def test_when_the_mode_changes_then_all_that_is_held_obeys_from_the_next_call_on(
+    settings: Settings, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool, own = OrchestratorPool(settings), Session(settings)
+    orchestrator, agent = pool.get_orchestrator("fast"), Agent.create_sync("fast")
+    chat, apart = agent.chat(), Agent.create_sync("fast", container=own)
+    asking = [orchestrator, agent, chat, apart]
+
+    def modes() -> list[str]:
+        return [each.run_sync("x").mode for each in asking] + [agent.stream("x").result().mode]
+
+    assert modes() == ["live"] * 5
+    monkeypatch.setenv("VICTOR_MODE", "simulate")
+    monkeypatch.setenv("VICTOR_SIM_SPEED", "0")
+    assert modes() == ["simulate"] * 5
+    assert orchestrator.mode == "simulate"
+    assert pool.get_orchestrator("fast") is orchestrator
+    monkeypatch.delenv("VICTOR_MODE")
+    assert modes() == ["live"] * 5
+    session().set_mode("simulate")
+    assert modes() == ["simulate"] * 3 + ["live", "simulate"]
+    assert len(server.requests) == 11
+    own.close()
+
+
+def test_when_the_mode_changes_then_what_is_under_way_goes_on_in_its_own(settings: Settings, server: Server) -> None:
+    go = threading.Event()
+
+    async def answer(exchange: Exchange) -> None:
+        await asyncio.to_thread(go.wait, 30)
+        await Answer()(exchange)
+
+    server.play(answer)
+    stream = OrchestratorPool(settings).get_orchestrator("fast").stream("x")
+    server.wait(lambda: server.requests)
+    session().set_mode("simulate")
+    go.set()
+    assert (stream.result().content, stream.reply.mode) == (Answer().text, "live")
+
+
+def test_when_a_mode_needs_a_key_that_is_missing_then_it_is_the_same_error_as_at_first(tmp_path: Path) -> None:
+    write_profiles(tmp_path, fast={"provider": "openai", "model": "gpt-4o-mini", "api_key_env": "MY_KEY"})
+    session().set_mode("simulate")
+    pool = OrchestratorPool(Settings())
+    orchestrator = pool.get_orchestrator("fast")
+    session().set_mode("live")
+    for ask in (lambda: pool.get_orchestrator("fast"), lambda: orchestrator.run_sync("x")):
+        with pytest.raises(SecretError, match=r"^Failed to create provider for profile 'fast': no key. Set MY_KEY"):
+            ask()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")

@@ -14,7 +14,7 @@ from uuid import uuid4
 from weakref import WeakSet
 
 from victor_nb.accounting.budget import Budget, Limit, to_usd
-from victor_nb.config.settings import Settings, check_mode
+from victor_nb.config.settings import Settings, check_mode, forced_mode
 from victor_nb.errors import ConfigError, VictorWarning
 from victor_nb.loop import BackgroundLoop
 from victor_nb.values import Usage
@@ -205,27 +205,19 @@ class Runtime:
 
     @property
     def mode(self) -> Mode:
-        """How calls are answered. `VICTOR_MODE` beats everything; then comes what was set here."""
-        if self._mode is None or self.settings.mode_forced:
-            return self.settings.mode
-        return self._mode
+        """How the next call is answered. `VICTOR_MODE` beats everything; then comes what was set here."""
+        return forced_mode() or self._mode or "live"
 
     def set_mode(self, mode: str) -> None:
-        """Answer in another mode from now on.
+        """Answer in another mode from the next call on; what is under way goes on in its own.
 
         Raises:
             ConfigError: There is no such mode, or the environment fixes another.
         """
-        wanted = check_mode(mode)
-        if self.settings.mode_forced and self.settings.mode != wanted:
-            raise ConfigError(
-                f"VICTOR_MODE={self.settings.mode} in the environment beats this. Unset it, then restart."
-            )
-        if wanted != self.mode:
-            self._mode = wanted
-            if self.pool is not None:
-                # Clients are made for a mode: the next call makes new ones.
-                self.pool.clear_cache()
+        wanted, forced = check_mode(mode), forced_mode()
+        if forced is not None and forced != wanted:
+            raise ConfigError(f"VICTOR_MODE={forced} in the environment beats this. Unset it first.")
+        self._mode = wanted
 
     # --- life ---
 

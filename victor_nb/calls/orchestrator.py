@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 import weakref
 from contextlib import nullcontext
 from dataclasses import replace
@@ -39,6 +40,9 @@ class AgentOrchestrator:
     """Asks one profile: with its retries, its limits, its prices, and a ledger row for every attempt.
 
     Made by a pool or an agent. Any thread and any event loop may use it.
+
+    Attributes:
+        clients: A client for each mode that it was asked in; the next call takes that of the mode at its time.
     """
 
     def __init__(
@@ -54,10 +58,10 @@ class AgentOrchestrator:
         self.profile = profile
         self._find = find
         self._settings = settings
-        self.mode: Mode = runtime.mode
         self.runtime = runtime
         self._base_url = settings.base_url(profile)
-        self._provider = _open(profile, settings, runtime)
+        self.clients: dict[Mode, Provider] = {}
+        self._lock = threading.Lock()
         self._tariff = runtime.tariff(profile, self._base_url)
         places = profile.concurrency or spec_of(profile.provider).concurrency
         self._limiter: AbstractAsyncContextManager[object] = asyncio.Semaphore(places) if places else nullcontext()
@@ -65,7 +69,25 @@ class AgentOrchestrator:
         self.closed = False
         runtime.clients.add(self)
         # A client that was not closed is closed when it is collected as garbage.
-        weakref.finalize(self, _abandon, runtime.loop, self._provider).atexit = False
+        weakref.finalize(self, _abandon, runtime.loop, self.clients).atexit = False
+        self.open(runtime.mode)
+
+    @property
+    def mode(self) -> Mode:
+        """How its next call is answered."""
+        return self.runtime.mode
+
+    def open(self, mode: Mode) -> Provider:
+        """Return the client for a mode; the first call in it makes one.
+
+        Raises:
+            SecretError: There is no key; the message names the variable to set.
+            ConfigError: The client cannot be made.
+        """
+        with self._lock:
+            if mode not in self.clients:
+                self.clients[mode] = _open(self.profile, self._settings, self.runtime, mode)
+            return self.clients[mode]
 
     async def run(self, prompt: str | Reply, **options: Unpack[CallOptions]) -> Reply:
         """Ask, and wait for the whole answer.
@@ -124,22 +146,24 @@ class AgentOrchestrator:
     def _request(self, prompt: str | Reply, options: CallOptions, *, stream: bool) -> Request:
         if self.closed:
             raise ClosedError(f"{self.profile.name}: this orchestrator is closed. Get a new one from the pool.")
+        mode = self.runtime.mode
+        provider = self.clients.get(mode) or self.open(mode)
         chat = make_chat(self.profile, prompt, options)
         limits = self.runtime.budget.limits
         for limit in limits:  # what must be read from the ledger is read here: a call is held on the background loop
             limit.refresh()
         if limits:
-            self.runtime.calibration.load(self.profile.model, self.mode)
+            self.runtime.calibration.load(self.profile.model, mode)
         timeout, retries = options.get("timeout"), options.get("retries")
         return Request(
             runtime=self.runtime,
             profile=self.profile,
-            provider=self._provider,
-            mode=self.mode,
+            provider=provider,
+            mode=mode,
             base_url=self._base_url,
             tariff=self._tariff,
             chat=chat,
-            stream=stream or self._provider.must_stream(chat),
+            stream=stream or provider.must_stream(chat),
             retries=self.profile.retries if retries is None else retries,
             timeout=self.profile.timeout.total if timeout is None else timeout,
             limiter=self._limiter,
@@ -182,7 +206,8 @@ class AgentOrchestrator:
     async def _end(self) -> None:
         for call in list(self._running):
             call.close()
-        await self._provider.aclose()
+        for provider in self.clients.values():
+            await provider.aclose()
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else self.mode
@@ -194,11 +219,12 @@ async def _stop(calls: list[Running]) -> None:
         call.stop()
 
 
-def _abandon(loop: BackgroundLoop, provider: Provider) -> None:
-    loop.start_if_open(provider.aclose)
+def _abandon(loop: BackgroundLoop, clients: dict[Mode, Provider]) -> None:
+    for provider in clients.values():
+        loop.start_if_open(provider.aclose)
 
 
-def _open(profile: Profile, settings: Settings, runtime: Runtime) -> Provider:
+def _open(profile: Profile, settings: Settings, runtime: Runtime, mode: Mode) -> Provider:
     """Return the profile's client.
 
     Raises:
@@ -207,7 +233,7 @@ def _open(profile: Profile, settings: Settings, runtime: Runtime) -> Provider:
     """
     from victor_nb.providers.base import open_provider  # noqa: PLC0415 - httpx2 is not needed to import us
 
-    free = runtime.mode in UNPAID
+    free = mode in UNPAID
     key = None if free else settings.api_key(profile)
     failed = f"Failed to create provider for profile {profile.name!r}"
     if key is None and not free and settings.needs_key(profile):
@@ -216,4 +242,4 @@ def _open(profile: Profile, settings: Settings, runtime: Runtime) -> Provider:
     if key is not None and not _KEY.fullmatch(key.reveal()):
         variables = " or ".join(settings.key_variables(profile))
         raise SecretError(f"{failed}: what {variables} holds has characters that no key has. Copy the key again.")
-    return open_provider(profile, settings, runtime.wire, mode=runtime.mode, key=key)
+    return open_provider(profile, settings, runtime.wire, mode=mode, key=key)

@@ -176,20 +176,6 @@ class Settings:
         return found
 
     @property
-    def mode_forced(self) -> bool:
-        """Whether the environment fixes the mode, so that no line of a notebook can change it."""
-        return bool(os.environ.get("VICTOR_MODE", "").strip())
-
-    @property
-    def mode(self) -> Mode:
-        """The mode that `VICTOR_MODE` asks for, else `live`.
-
-        Raises:
-            ConfigError: `VICTOR_MODE` names no mode.
-        """
-        return check_mode(os.environ.get("VICTOR_MODE", "").strip() or "live")
-
-    @property
     def sim_speed(self) -> float:
         """How many times the simulator's waits are taken: 1 is lifelike, 0 waits for nothing.
 
@@ -231,6 +217,16 @@ class Settings:
 
     def __repr__(self) -> str:
         return f"Settings({self.source.name!r}, profiles={list(self.profiles)})"
+
+
+def forced_mode() -> Mode | None:
+    """Return the mode that `VICTOR_MODE` fixes at this moment, so that no line of a notebook can change it; else None.
+
+    Raises:
+        ConfigError: `VICTOR_MODE` names no mode.
+    """
+    word = os.environ.get("VICTOR_MODE", "").strip()
+    return check_mode(word) if word else None
 
 
 def check_mode(word: str) -> Mode:

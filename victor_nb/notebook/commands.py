@@ -6,6 +6,7 @@ import traceback
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final, cast
 
+from victor_nb.config.settings import forced_mode
 from victor_nb.errors import MagicError, suggest
 from victor_nb.money import Total, at_least, usd
 from victor_nb.notebook.display import reply_frame
@@ -176,7 +177,7 @@ def _status(defaults: Defaults, session: Session) -> Bundle:
     total = session.ledger.total()
     missing = keys_missing(session) if session.mode not in UNPAID else []
     rows: list[tuple[str, object]] = [
-        ("mode", session.mode + (" (VICTOR_MODE fixes it)" if settings.mode_forced else "")),
+        ("mode", session.mode + (" (VICTOR_MODE fixes it)" if forced_mode() else "")),
         ("profiles", f"{', '.join(settings.profiles)} (default: {settings.default})"),
         ("settings", "built in" if settings.built_in else settings.source),
         ("keys", f"not set: {', '.join(missing)}" if missing else "all that this mode needs are set"),
@@ -231,7 +232,7 @@ def _mode(words: list[str], session: Session) -> Bundle:
             session.set_mode(mode)
         case _:
             raise MagicError("%victor mode takes one word, such as %victor mode simulate.")
-    forced = " VICTOR_MODE fixes it." if session.settings.mode_forced else ""
+    forced = " VICTOR_MODE fixes it." if forced_mode() else ""
     return notice(f"mode: {session.mode}.{forced}")
 
 

@@ -49,8 +49,9 @@ class OrchestratorPool:
             ValueError: No profile goes by that name.
             RuntimeError: Its client cannot be made, or the pool is closed.
         """
+        mode = self.runtime.mode
         found = self._cache.get(self.settings.default if profile is None else profile)
-        if found is not None:
+        if found is not None and mode in found.clients:
             return found
         with self._lock:
             if self.closed:
@@ -61,6 +62,7 @@ class OrchestratorPool:
                     wanted, settings=self.settings, runtime=self.runtime, find=self.get_orchestrator
                 )
                 self._cache[wanted.name] = made
+            self._cache[wanted.name].open(mode)
             return self._cache[wanted.name]
 
     def get_default_orchestrator(self) -> AgentOrchestrator:
