@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ensemble import run_of
-from servers import faults
+from servers import Answer, faults
+from victor_nb import session
 from victor_nb.config.strategies import Stage
 from victor_nb.errors import ConfigError, ServerError
 from victor_nb.workflows.checks import Agreement, Exact, JsonSchema, Regex
@@ -198,3 +199,51 @@ def test_when_json_is_checked_then_it_may_stand_anywhere() -> None:
     assert check.passes("Here: ```json\n[1]\n``` as asked")
     assert not check.passes('["a"]')
     assert JsonSchema({"type": "number"}).passes("42")
+
+
+NAMES = {
+    "type": "object",
+    "properties": {"names": {"type": "array", "items": {"type": "string"}}},
+    "required": ["names"],
+}
+
+
+@pytest.mark.parametrize(
+    ("answer", "passes"),
+    [
+        ('{"names": ["Ada", "Gra', False),
+        ('{"names": ["Ada"], "x": ', False),
+        ('Sure! {"names": ["Ada", "Bob"', False),
+        ('```json\n{"names": ["Ada"],\n```', False),
+        ('{"names": ["Ada see {x}]}', False),
+        ('{"people": [{"names": []}, {"na', False),
+        ('{"names": ["Ada" "Bob"]}', True),
+        ("Sure! {'names': ['Ada', 'Bob',]} as asked", True),
+        ('{"names": ["Ada", "Bob"}', True),
+    ],
+)
+def test_when_json_breaks_off_then_it_does_not_pass(answer: str, passes: bool) -> None:  # noqa: FBT001
+    assert JsonSchema(NAMES).passes(answer) is passes
+
+
+def test_when_broken_json_is_expected_exactly_then_what_breaks_off_is_another() -> None:
+    assert Exact('{"a": 1}').passes('{"a": 1,}')
+    assert not Exact('{"a": 1}').passes('{"a": 1')
+
+
+def test_when_an_answer_is_cut_off_then_its_json_is_not_repaired(ensemble: Ensemble) -> None:
+    broken = '{"names": ["Ada" "Bob"]}'
+    ensemble.play(lambda asked: Answer(pieces=(broken,), finish="length" if asked.model == "gpt-4o-mini" else "stop"))
+
+    assert Cascade(["fast", "premium"], accept=NAMES).run_sync("Who?").path == ("fast", "premium")
+    assert Cascade(["local", "premium"], accept=NAMES).run_sync("Who?").path == ("local",)
+
+
+def test_when_an_answer_takes_long_to_read_then_other_calls_go_on(ensemble: Ensemble) -> None:
+    loop = session().runtime.loop
+    ensemble.play(lambda _: "{}")
+
+    def slow(reply: Reply) -> bool:
+        return bool(reply.content) and not loop.running_here
+
+    assert Cascade(["local", "premium"], accept=slow).run_sync("Go").path == ("local",)

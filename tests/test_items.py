@@ -235,3 +235,8 @@ def test_when_json_is_broken_then_it_is_repaired(broken: str, value: object, fra
 @pytest.mark.parametrize("text", ["see [the table] and {this}", "[1] is a footnote", "[x] done", "{a, b} is a set"])
 def test_when_brackets_are_prose_then_no_json_is_made_of_them(text: str) -> None:
     assert [value for value in find_json(text) if value != [1]] == []
+
+
+@pytest.mark.parametrize("text", ['{"' + '"' * 900 + "}", '{"names" "a" }{ "b" }', '{"a"}'])
+def test_when_rubbish_is_in_braces_then_no_list_is_made_of_it(text: str) -> None:
+    assert all(isinstance(value, dict) for value in find_json(text))

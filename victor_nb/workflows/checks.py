@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -71,9 +71,15 @@ class Regex:
 
 @dataclass(frozen=True)
 class JsonSchema:
-    """Passes an answer whose JSON, alone, in a fence or between words, matches a schema (draft 2020-12, or its own)."""
+    """Passes an answer whose JSON, alone, in a fence or between words, matches a schema (draft 2020-12, or its own).
+
+    Attributes:
+        schema: The schema.
+        repair: Whether wrong quotes, commas and brackets are mended first. JSON that breaks off never passes.
+    """
 
     schema: Mapping[str, Any]
+    repair: bool = True
 
     def __post_init__(self) -> None:
         """Raise if it is no schema.
@@ -101,7 +107,7 @@ class JsonSchema:
         try:
             return [json.loads(text)]
         except (ValueError, RecursionError):
-            return find_json(text)
+            return find_json(text, "closed" if self.repair else "none")
 
 
 @dataclass(frozen=True)
@@ -148,6 +154,8 @@ def accepted(rule: Acceptance, replies: Sequence[Reply], best: int) -> int | Non
     if isinstance(settled, Agreement):
         return settled.winner([reply.content for reply in replies])
     check, reply = as_check(settled), replies[best]
+    if isinstance(check, JsonSchema) and reply.finish_reason == "length":
+        check = replace(check, repair=False)
     try:
         says_yes = check.passes(reply.content) if check else cast("Callable[[Reply], object]", settled)(reply)
     except FAULTS:

@@ -254,7 +254,8 @@ class Engine:
         work.lanes = await asyncio.to_thread(lambda: [self._lane(work, sample) for sample in range(work.stage.n)])
         await asyncio.gather(*(lane.run() for lane in work.lanes))
         await self._again(work)
-        conclude(work, self._before(work))
+        # A repair of JSON or a function of the user's may take seconds: not on this loop.
+        await asyncio.to_thread(conclude, work, self._before(work))
 
     async def _again(self, work: Work) -> None:
         """Ask the samples again, one by one, that a budget refused while it held the worst case of their siblings."""

@@ -232,7 +232,7 @@ async def judge(
             reply = await judging.runtime.loop.call(judging.call(prompt, options, stream=False).run)
         except VictorError as error:
             return str(error)
-        scores = read_scores(reply.content, labels)
+        scores = await asyncio.to_thread(read_scores, reply.content, labels)
         if not scores:
             return f"no score could be read in {' '.join(reply.content.split())[:60]!r}"
         return Judgement(order, {order[labels.index(label)]: points for label, points in scores.items()})

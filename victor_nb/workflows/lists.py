@@ -25,27 +25,36 @@ _LONG: Final = 50_000  # characters from one bracket to the other
 _DEEP: Final = 50  # brackets in brackets; a repair takes quadratic time in their depth
 
 _MISSING: Final = object()
+Repair = Literal["any", "closed", "none"]
 
 
-def find_json(text: str) -> list[object]:
+def find_json(text: str, repair: Repair = "any") -> list[object]:
     """Return the JSON arrays and objects of an answer, in order; none inside another. It never raises.
 
-    Slips that models make are repaired by json-repair: quotes, commas and brackets that are wrong or missing.
+    Slips that models make are repaired by json-repair: quotes, commas and brackets that are wrong or missing. It may
+    take a second for an answer of 50,000 characters.
+
+    Args:
+        text: The answer.
+        repair: What is repaired: `any` broken JSON, also what breaks off; only what is `closed` at its end; or `none`.
     """
     whole = _strict(text)
     if isinstance(whole, (list, dict)):
         return [whole]
-    fenced = [read_json(found["inside"]) for found in _FENCED.finditer(text)]
-    found: list[object] = [value for value in fenced if isinstance(value, (list, dict))] or list(_embedded(text))
-    broken = read_json(text) if not found else _MISSING
+    fenced = [read_json(found["inside"], repair) for found in _FENCED.finditer(text)]
+    found: list[object] = [value for value in fenced if isinstance(value, (list, dict))]
+    found = found or list(_embedded(text, repair))
+    broken = read_json(text, repair) if not found else _MISSING
     return [broken] if isinstance(broken, (list, dict)) else found
 
 
-def read_json(text: str) -> object:
+def read_json(text: str, repair: Repair = "any") -> object:
     """Return the value that a text is, after a repair where it is needed; a sentinel if the text is no JSON."""
     text = text.strip()
     value = _strict(text)
-    if value is not _MISSING or not _REPAIRABLE.match(text) or len(text) > _LONG or _depth(text) > _DEEP:
+    if value is not _MISSING or repair == "none" or (repair == "closed" and not _closed(text)):
+        return value
+    if not _REPAIRABLE.match(text) or len(text) > _LONG or _depth(text) > _DEEP:
         return value
     import json_repair  # noqa: PLC0415 - answers with broken JSON are few
 
@@ -53,7 +62,19 @@ def read_json(text: str) -> object:
         repaired: object = json_repair.loads(text, skip_json_loads=True)
     except (ValueError, RecursionError):
         return _MISSING
-    return repaired if repaired and isinstance(repaired, (list, dict)) else _MISSING
+    return repaired if repaired and isinstance(repaired, list if text[0] == "[" else dict) else _MISSING
+
+
+def _closed(text: str) -> bool:
+    """Return whether no bracket and no quote is open at the end; a bracket left out inside others does not count."""
+    stack: list[str] = []
+    for sign in text:
+        if sign in _PAIRS:
+            stack.append(_PAIRS[sign])
+        elif sign in stack:
+            while stack.pop() != sign:
+                pass
+    return not stack and text.replace('\\"', "").count('"') % 2 == 0
 
 
 def _depth(text: str) -> int:
@@ -71,7 +92,7 @@ def _strict(text: str) -> object:
     return _MISSING
 
 
-def _embedded(text: str) -> Iterator[object]:
+def _embedded(text: str, repair: Repair) -> Iterator[object]:
     """Find arrays and objects between words."""
     place = 0
     for _ in range(_TRIES):
@@ -79,7 +100,9 @@ def _embedded(text: str) -> Iterator[object]:
         if opening is None:
             return
         end = _closing(text, opening.start())
-        value = read_json(text[opening.start() : end]) if end else _MISSING
+        if not end and repair != "any" and _REPAIRABLE.match(text, opening.start()):
+            return  # what follows is a part of a value that breaks off
+        value = read_json(text[opening.start() : end], repair) if end else _MISSING
         if end and isinstance(value, (list, dict)):
             yield value
         place = end if end and value is not _MISSING else opening.end()
@@ -480,7 +503,7 @@ def vote(answers: Sequence[str]) -> list[tuple[str, int]]:
 
 def key(text: str) -> str:
     """Return an answer normalised for comparison: case, markup, spacing and number formats are ignored."""
-    value = read_json(text)
+    value = read_json(text, "closed")
     if isinstance(value, (list, dict)):
         return json.dumps(value, sort_keys=True)
     flat = " ".join(MARKUP.sub("", text).casefold().split()).strip(" .!")
