@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cells import Shell, write
-from victor_nb import Agent, Settings
-from victor_nb.errors import ConfigError, ConnectError, NotFoundError, VictorWarning
+from victor_nb import Agent, Settings, session
+from victor_nb.errors import BudgetError, ConfigError, ConnectError, NotFoundError, VictorWarning
 from victor_nb.notebook.widgets.picker import ProfilePicker
 from victor_nb.providers import spec as specs
 from victor_nb.providers.spec import OPENAI, Spec, find_spec, register, spec_of, unregister
@@ -119,6 +119,10 @@ def test_when_a_toy_is_not_in_the_price_list_then_it_is_unpriced_unless_it_is_fr
     played.run("%%victor profile=unpriced out=answer\nHow many?")
     assert played.names["answer"].cost == cost
     assert rows()[-1]["cost_source"] == source
+    with session().budget.limit("1"):
+        error = played.run("%%victor profile=unpriced max_tokens=20\nHow many?").error
+    assert (error is None) is free
+    assert isinstance(error, BudgetError | None)
 
 
 def test_when_a_cell_asks_a_toy_live_then_its_server_is_sent_the_key_and_no_more(lived: Shell, server: Server) -> None:

@@ -118,10 +118,10 @@ class Tariff:
         """
         if self.override is not None:
             steps = (_own_step(self.override),)
-        elif (price_id := _price_id(self.provider)) is None:
+        elif _is_free(self.provider):
             return _ZERO
         else:
-            asked = _Asked(price_id, _names(self.model), self.base_url)
+            asked = _Asked(_price_id(self.provider), _names(self.model), self.base_url)
             steps = _steps(asked, None if tier in _STANDARD else tier, int(time.time()) // _DAY)
             cache_writes = cache_writes or not _asks_to_cache(self.provider)
         if steps is None:
