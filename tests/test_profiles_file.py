@@ -155,6 +155,26 @@ def test_when_a_dotenv_is_beside_the_file_then_its_keys_count_and_the_environmen
     assert Settings().api_key(Settings().profile("fast")) == Secret("from-the-environment")
 
 
+@pytest.mark.parametrize("empty", ["", "  "])
+def test_when_a_key_is_empty_in_the_environment_then_that_of_the_dotenv_is_used_and_taken_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty: str
+) -> None:
+    (tmp_path / "profiles.yaml").write_text(ONE, encoding="utf-8")
+    (tmp_path / ".env").write_text("OPENAI_API_KEY=from-the-dotenv-file\n", encoding="utf-8")
+    monkeypatch.setenv("OPENAI_API_KEY", empty)
+    settings = Settings()
+
+    assert settings.api_key(settings.profile("fast")) == Secret("from-the-dotenv-file")
+    assert settings.leaks("x from-the-dotenv-file y")
+    assert settings.redactor().clean("x from-the-dotenv-file y") == "x [redacted] y"
+
+
+def test_when_a_key_has_spaces_around_it_then_it_is_taken_out_without_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", " of-the-environment\n")
+
+    assert Settings().leaks("x of-the-environment y")
+
+
 def test_when_google_has_two_keys_then_its_own_name_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "profiles.yaml").write_text(ONE.replace("openai", "google"), encoding="utf-8")
     monkeypatch.setenv("GEMINI_API_KEY", "the-gemini-key")

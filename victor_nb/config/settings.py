@@ -165,11 +165,12 @@ class Settings:
 
     def _secrets(self) -> list[str]:
         named = set(self._key_names)
-        for spec in SPECS.values():
+        for spec in list(SPECS.values()):  # another thread may add to them
             named.update(spec.key_variables)
-        places = {name: value.reveal() for name, value in self._dotenv.items()} if self._dotenv else {}
+        # Both: a variable that is empty in the environment does not hide the one in the file.
+        written = [(name, value.reveal()) for name, value in self._dotenv.items()]
         found: list[str] = []
-        for name, value in (places | os.environ).items():
+        for name, value in (*written, *((name, value.strip()) for name, value in os.environ.items())):
             named_so = name in named and len(value) >= SHORTEST_SECRET
             if named_so or (len(value) >= _LONG_ENOUGH and _SECRET_NAME.search(name)):
                 found.append(value)
