@@ -24,7 +24,7 @@ CONTRACT = (
     "ts, call_id, attempt, run_id, strategy, stage, profile, provider, model, model_served, mode, status, "
     "input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, reasoning_tokens, usage_source, cost, billed, "
     "cost_source, price_version, latency, ttft, queue, http_status, error_type, error, request_id, notebook, tags, "
-    "cache_write_1h_tokens, host"
+    "cache_write_1h_tokens, host, service_tier, web_searches"
 ).split(", ")
 
 
@@ -85,6 +85,8 @@ def test_when_a_row_comes_back_then_every_field_is_as_it_was(ledger: Ledger) -> 
         tags={"task": "Grüße", "n": "1"},
         cache_write_1h_tokens=1,
         host="models.example:8443",
+        service_tier="flex",
+        web_searches=2,
         input_bytes=99,
         prompt="Why?",
         answer="Because.",
@@ -265,10 +267,10 @@ def test_when_the_ledger_becomes_a_frame_then_it_has_the_contract_s_columns_and_
         assert kinds == {
             "datetime64[us, UTC]": ["ts"],
             "string": ["call_id", "run_id", "error", "request_id"],
-            "Int64": ["attempt", *CONTRACT[12:17], "http_status", "cache_write_1h_tokens"],
+            "Int64": ["attempt", *CONTRACT[12:17], "http_status", "cache_write_1h_tokens", "web_searches"],
             "category": [
                 *CONTRACT[4:12],
-                *("usage_source", "cost_source", "price_version", "error_type", "notebook", "host"),
+                *("usage_source", "cost_source", "price_version", "error_type", "notebook", "host", "service_tier"),
             ],
             "float64": ["cost", "billed", "latency", "ttft", "queue"],
             "object": ["tags"],

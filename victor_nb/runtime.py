@@ -17,6 +17,7 @@ from victor_nb.accounting.budget import Budget, Limit, to_usd
 from victor_nb.config.settings import Settings, check_mode, forced_mode
 from victor_nb.errors import ConfigError, VictorWarning
 from victor_nb.loop import BackgroundLoop
+from victor_nb.providers.spec import spec_of
 from victor_nb.values import Usage
 
 if TYPE_CHECKING:
@@ -190,6 +191,7 @@ class Runtime:
             base_url=base_url,
             override=profile.prices,
             allow_unpriced=profile.allow_unpriced,
+            tier=spec_of(profile.provider).asked_tier(profile.params),
         )
 
     def find_tariff(self, name: str, settings: Settings) -> Tariff | None:

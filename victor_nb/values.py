@@ -149,6 +149,7 @@ class Usage:
 
     `input_tokens` is the total: cache reads and writes are inside it. `reasoning_tokens` are inside
     `output_tokens`, and `cache_write_1h_tokens` (written to live an hour, dearer) inside `cache_write_tokens`.
+    `web_searches`, which the provider made itself, are charged beside the tokens.
     """
 
     input_tokens: int = 0
@@ -157,6 +158,7 @@ class Usage:
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
     cache_write_1h_tokens: int = 0
+    web_searches: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -170,13 +172,21 @@ class Usage:
         """Let `sum(usages)` start at its 0."""
         return self if other == 0 else NotImplemented
 
+    def updated(self, later: Usage) -> Usage:
+        """Return the counts that hold once a stream has stated others: a later zero replaces nothing."""
+        return Usage(*(new or old for old, new in zip(_counts(self), _counts(later), strict=True)))
+
 
 _counts: Final = attrgetter(*(count.name for count in fields(Usage)))
 
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """The content of one event of an answer. A field but `text` replaces its earlier value, unless it is None."""
+    """The content of one event of an answer.
+
+    A field but `text` replaces its earlier value, unless it is None; a count in `usage`, unless it is 0. A usage
+    without any count says nothing.
+    """
 
     text: str = ""
     usage: Usage | None = None
@@ -184,6 +194,7 @@ class Delta:
     model_served: str | None = None
     request_id: str | None = None
     reported_cost: Decimal | None = None
+    service_tier: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

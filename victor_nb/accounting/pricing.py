@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from victor_nb.money import EXACT, quantise
-from victor_nb.providers.spec import SPECS, find_spec
+from victor_nb.providers.spec import SPECS, STANDARD_TIERS, find_spec
 from victor_nb.values import Price, Usage
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ _PROBE: Final = 1_000
 _DAY: Final = 86_400  # seconds
 _LOOKS: Final = 96
 """Times at which the prices of the coming day are looked up: the list's hours of day begin on the half-hour."""
-_STANDARD: Final = frozenset({"", "auto", "default", "standard", "standard_only"})
-"""Names of the service tier whose prices are the list's own."""
 _SAME_PRICE: Final = {"groq": frozenset({"on_demand", "flex"})}
 """Tiers that cost as much as the standard one by contract, by the list's id of who sells."""
 _ZERO: Final = Decimal(0)
@@ -78,6 +76,7 @@ class Tariff:
         name: The profile, or the model.
         override: The profile's own prices.
         allow_unpriced: Whether a budget counts an unknown price as 0.
+        tier: The service tier that the profile asks for; None is the standard one.
     """
 
     name: str
@@ -87,9 +86,20 @@ class Tariff:
     base_url: str | None = None
     override: Prices | None = None
     allow_unpriced: bool = False
+    tier: str | None = None
 
-    def price(self, usage: Usage, *, model_served: str | None = None, reported: Decimal | None = None) -> Price:
-        """Return what the usage of one attempt costs; `PriceBook.price` has the rules."""
+    def price(
+        self,
+        usage: Usage,
+        *,
+        model_served: str | None = None,
+        reported: Decimal | None = None,
+        tier: str | None = None,
+    ) -> Price:
+        """Return what the usage of one attempt costs; `PriceBook.price` has the rules.
+
+        `tier` is the service tier that served; None stands for the one that the profile asks for.
+        """
         return self.book.price(
             usage,
             provider=self.provider,
@@ -98,6 +108,7 @@ class Tariff:
             base_url=self.base_url,
             override=self.override,
             reported=reported,
+            tier=tier or self.tier,
         )
 
     def rates(self) -> Rates | None:
@@ -122,7 +133,7 @@ class Tariff:
             return _ZERO
         else:
             asked = _Asked(_price_id(self.provider), _names(self.model), self.base_url)
-            steps = _steps(asked, None if tier in _STANDARD else tier, int(time.time()) // _DAY)
+            steps = _steps(asked, None if tier in STANDARD_TIERS else tier, int(time.time()) // _DAY)
             cache_writes = cache_writes or not _asks_to_cache(self.provider)
         if steps is None:
             return None
@@ -159,16 +170,15 @@ class _Asked:
                     continue
         return None
 
-    def find(self, usage: ListUsage, tier: str | None, *, at: datetime | None = None) -> PriceCalculation | None:
-        """Return the price at a service tier; None where the list does not know the tier's prices.
+    def at_tier(self, usage: ListUsage, tier: str, *, at: datetime | None = None) -> PriceCalculation | None:
+        """Return the price at another service tier than the standard one; None where the list does not know it.
 
         The list ignores a context that it does not know, and gives the standard price: then the tier is unknown.
         """
-        found = self.calculate(usage, at=at)
-        if tier in _STANDARD or tier is None or found is None or tier in _SAME_PRICE.get(found.provider.id, ()):
+        found, other = self.calculate(usage, at=at), self.calculate(usage, tier=tier, at=at)
+        if found is None or other is None or tier in _SAME_PRICE.get(found.provider.id, ()):
             return found
-        other = self.calculate(usage, tier=tier, at=at)
-        return None if other is None or other.model_price == found.model_price else other
+        return None if other.model_price == found.model_price else other
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +220,7 @@ class PriceBook:
         base_url: str | None = None,
         override: Prices | None = None,
         reported: Decimal | None = None,
+        tier: str | None = None,
     ) -> Price:
         """Return what the usage of one attempt costs, in USD rounded to nano-dollars, and how that is known.
 
@@ -224,16 +235,17 @@ class PriceBook:
             base_url: Where it was asked; a provider known by its URL is looked up first.
             override: The profile's own prices, which beat everything.
             reported: The cost that the provider stated, which beats the list.
+            tier: The service tier that served; None is the standard one. One that the list does not know is unpriced.
         """
         with localcontext(EXACT):
+            asked = _Asked(_price_id(provider), _names(model_served, model), base_url)
             if override is not None:
-                return _priced(_by_override(usage, override), "override", "profiles.yaml")
+                return _priced(_by_override(usage, override, asked), "override", "profiles.yaml")
             if (stated := _amount(reported)) is not None:
                 return Price(stated, "reported", "provider")
             if _is_free(provider):
-                return Price(Decimal(0), "local", "local")
-            asked = _Asked(_price_id(provider), _names(model_served, model), base_url)
-            return _priced(_by_list(usage, asked), "computed", _version())
+                return Price(_ZERO, "local", "local")
+            return _priced(_by_list(usage, asked, tier), "computed", _version())
 
     def rates(
         self, *, provider: str, model: str, base_url: str | None = None, override: Prices | None = None
@@ -242,7 +254,7 @@ class PriceBook:
         if override is not None:
             return Rates(override.input, override.output, _else(override.cache_read, override.input))
         if _is_free(provider):
-            return Rates(Decimal(0), Decimal(0), Decimal(0))
+            return Rates(_ZERO, _ZERO, _ZERO)
         asked = _Asked(_price_id(provider), _names(model), base_url)
         with localcontext(EXACT):
             return _probe(asked)
@@ -305,16 +317,22 @@ def _else(rate: Decimal | None, otherwise: Decimal) -> Decimal:
     return otherwise if rate is None else rate
 
 
-def _by_list(usage: Usage, asked: _Asked) -> Decimal | None:
-    """Return the list price; None for an unknown model and for tokens that it has no price for (such as speech)."""
+def _by_list(usage: Usage, asked: _Asked, tier: str | None = None) -> Decimal | None:
+    """Return the list price; None for an unknown model or tier, and where it has no price for a part of the usage."""
     try:
-        found = asked.calculate(_counts(usage))
+        counts = _counts(usage)
+        found = asked.calculate(counts) if tier is None or tier in STANDARD_TIERS else asked.at_tier(counts, tier)
     except ValueError:  # less than no tokens
         return None
     if found is None:
         return None
     prices = found.model_price  # a missing one is not 0
-    unsold = (usage.input_tokens and prices.input_mtok is None) or (usage.output_tokens and prices.output_mtok is None)
+    unsold = (
+        (usage.input_tokens and prices.input_mtok is None)
+        or (usage.output_tokens and prices.output_mtok is None)
+        # Whoever charges for requests charges for their searches so.
+        or (usage.web_searches and prices.web_searches_kcount is None and prices.requests_kcount is None)
+    )
     return None if unsold else found.total_price
 
 
@@ -330,6 +348,7 @@ def _counts(usage: Usage) -> ListUsage:
         cache_write_1h_tokens=max(0, min(usage.cache_write_1h_tokens, writes)),
         output_tokens=usage.output_tokens,
         output_reasoning_tokens=max(0, min(usage.reasoning_tokens, usage.output_tokens)),
+        web_searches=usage.web_searches,
     )
 
 
@@ -339,8 +358,12 @@ def _cached(usage: Usage) -> tuple[int, int]:
     return reads, max(0, min(usage.cache_write_tokens, usage.input_tokens - reads))
 
 
-def _by_override(usage: Usage, prices: Prices) -> Decimal | None:
+def _by_override(usage: Usage, prices: Prices, asked: _Asked) -> Decimal | None:
+    """Return the cost at a profile's own prices; what is charged beside tokens costs what the list says."""
     if usage.input_tokens < 0 or usage.output_tokens < 0:
+        return None
+    fee = _by_list(Usage(web_searches=usage.web_searches), asked) if usage.web_searches else _ZERO
+    if fee is None:
         return None
     reads, writes = _cached(usage)
     plain = usage.input_tokens - reads - writes
@@ -350,7 +373,7 @@ def _by_override(usage: Usage, prices: Prices) -> Decimal | None:
         + writes * _else(prices.cache_write, prices.input)
         + usage.output_tokens * prices.output
     )
-    return total / _MILLION
+    return total / _MILLION + fee
 
 
 def _probe(asked: _Asked) -> Rates | None:
@@ -376,7 +399,8 @@ def _steps(asked: _Asked, tier: str | None, day: int) -> tuple[_Step, ...] | Non
     usage, steps = _counts(Usage()), dict[_Step, None]()
     for name in dict.fromkeys((None, tier)):
         for look in range(_LOOKS):
-            found = asked.find(usage, name, at=datetime.fromtimestamp(day * _DAY + look * _DAY // 48, UTC))
+            at = datetime.fromtimestamp(day * _DAY + look * _DAY // 48, UTC)
+            found = asked.calculate(usage, at=at) if name is None else asked.at_tier(usage, name, at=at)
             if found is None or not (several := _ladder(found.model_price)):
                 return None
             steps |= dict.fromkeys(several)

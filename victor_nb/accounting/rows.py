@@ -44,6 +44,8 @@ class Row:
         cache_write_1h_tokens: What of `cache_write_tokens` was written to live an hour, which is dearer.
         host: Where the profile's requests go, or would if not simulated: host, and port where the URL has one. None in
             rows of versions before it.
+        service_tier: The tier that served, as the provider named it: `default`, `flex`, `priority`, `fast`.
+        web_searches: Searches that the provider made and charges for.
         input_bytes: UTF-8 bytes of the texts that were sent, from which input tokens are estimated. Not in the frame.
         prompt: What was sent. Kept only where `log_text: true`, as is `answer`; neither is in the frame.
     """
@@ -81,6 +83,8 @@ class Row:
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
     cache_write_1h_tokens: int | None = None
     host: str | None = None
+    service_tier: str | None = None
+    web_searches: int | None = None
     input_bytes: int | None = None
     prompt: str | None = None
     answer: str | None = None
@@ -141,7 +145,7 @@ _KINDS: Final = {
     **dict.fromkeys(
         ("attempt", "http_status", "input_tokens", "output_tokens", "reasoning_tokens", "input_bytes"), _COUNT
     ),
-    **dict.fromkeys(("cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens"), _COUNT),
+    **dict.fromkeys(("cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens", "web_searches"), _COUNT),
     **dict.fromkeys(("call_id", "run_id", "error", "request_id", "prompt", "answer"), _TEXT),
 }
 SCHEMA: Final[Mapping[str, Kind]] = {item.name: _KINDS.get(item.name, _WORD) for item in fields(Row)}

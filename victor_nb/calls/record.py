@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _HIGH: Final = ("\ud800", "\udbff")
 _NOTHING: Final = Price(Decimal(0), "computed", "")
 _UNKNOWN: Final = Price(None, "unknown", "")
+_NOT_STATED: Final = "not stated"
+"""The tier of an answer that does not name it, where another than the standard one was asked for: it has no price."""
 
 
 @dataclass(slots=True)
@@ -47,6 +49,7 @@ class Attempt:
     model_served: str | None = None
     request_id: str | None = None
     reported_cost: Decimal | None = None
+    service_tier: str | None = None
     _half: str = ""
 
     @property
@@ -56,10 +59,12 @@ class Attempt:
 
     def add(self, delta: Delta) -> str:
         """Take one delta in, and return the text that is new."""
-        self.usage = delta.usage or self.usage
+        if (usage := delta.usage) is not None and (usage.input_tokens or usage.output_tokens):
+            self.usage = usage if self.usage is None else self.usage.updated(usage)
         self.finish_reason = delta.finish_reason or self.finish_reason
         self.model_served = delta.model_served or self.model_served
         self.request_id = delta.request_id or self.request_id
+        self.service_tier = delta.service_tier or self.service_tier
         if delta.reported_cost is not None:
             self.reported_cost = delta.reported_cost
         return self.keep(delta.text) if delta.text else ""
@@ -137,6 +142,7 @@ class Record:
             http_status=http_status,
             error_type=type(error).__name__ if error else None,
             error=str(error) if error else None,
+            service_tier=attempt.service_tier,
             request_id=attempt.request_id or getattr(error, "request_id", None),
             answer=attempt.text if runtime.settings.log_text else None,
             **(asdict(usage) if usage is not None else {}),
@@ -175,8 +181,10 @@ class Record:
 
     def _usage(self, attempt: Attempt) -> tuple[Usage | None, UsageSource | None]:
         """Return the tokens of an attempt, and how they are known; None where they are not."""
-        if attempt.usage is not None:
-            return attempt.usage, "reported" if attempt.finish_reason else "partial"
+        if (usage := attempt.usage) is not None:
+            # An answer of no tokens, or to none, was not counted to its end; a local server may remember a prompt.
+            whole = (usage.output_tokens or not attempt.pieces) and (usage.input_tokens or self._free())
+            return usage, "reported" if attempt.finish_reason and whole else "partial"
         if not attempt.pieces:
             return None, None
         tokens_in = -(-input_bytes(self._request.chat) // BYTES_PER_TOKEN)
@@ -190,6 +198,17 @@ class Record:
         refused = isinstance(error, ConnectError) or getattr(error, "http_status", None) is not None
         if refused and not attempt.pieces and attempt.usage is None:
             return _NOTHING
-        if source != "reported" and not spec_of(request.profile.provider).free:
+        if source != "reported" and not self._free():
             return _UNKNOWN
-        return request.tariff.price(usage or Usage(), model_served=attempt.model_served, reported=attempt.reported_cost)
+        tier, params = attempt.service_tier, request.chat.params
+        if tier is None and params and spec_of(request.profile.provider).asked_tier(params):
+            tier = _NOT_STATED
+        return request.tariff.price(
+            usage or Usage(),
+            model_served=attempt.model_served,
+            reported=attempt.reported_cost,
+            tier=tier or "standard",
+        )
+
+    def _free(self) -> bool:
+        return spec_of(self._request.profile.provider).free

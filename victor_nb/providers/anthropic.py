@@ -12,6 +12,7 @@ from anthropic import AsyncAnthropic
 
 from victor_nb.providers.base import Provider
 from victor_nb.providers.http import finish, items, number, read, text
+from victor_nb.providers.spec import tier_name
 from victor_nb.values import Delta, Usage
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class Anthropic(Provider):
         return Delta(
             text=_joined(read(message, "content")),
             usage=_usage(read(message, "usage"), Usage()),
+            service_tier=_tier(message),
             finish_reason=finish(_FINISH, read(message, "stop_reason")),
             model_served=text(read(message, "model")),
             request_id=text(read(message, "_request_id")),
@@ -125,10 +127,8 @@ def _joined(blocks: object) -> str:
     return "".join(text(read(block, "text")) or "" for block in found if read(block, "type") == "text")
 
 
-def _usage(raw: object, before: Usage) -> Usage | None:
+def _usage(raw: object, before: Usage) -> Usage:
     """Read usage, whose `input_tokens` exclude cache reads and writes. A zero does not replace what was known."""
-    if raw is None:
-        return None
     cached, written = number(raw, "cache_read_input_tokens"), number(raw, "cache_creation_input_tokens")
     cached, written = cached or before.cache_read_tokens, written or before.cache_write_tokens
     known = before.input_tokens - before.cache_read_tokens - before.cache_write_tokens
@@ -140,7 +140,14 @@ def _usage(raw: object, before: Usage) -> Usage | None:
         reasoning_tokens=number(read(raw, "output_tokens_details"), "thinking_tokens") or before.reasoning_tokens,
         cache_write_1h_tokens=number(read(raw, "cache_creation"), "ephemeral_1h_input_tokens")
         or before.cache_write_1h_tokens,
+        web_searches=number(raw, "server_tool_use", "web_search_requests") or before.web_searches,
     )
+
+
+def _tier(message: object) -> str | None:
+    """Return the tier that served: usage names capacity, speed and place, each with a price of its own."""
+    usage = read(message, "usage")
+    return tier_name(*(read(usage, name) for name in ("service_tier", "speed", "inference_geo")))
 
 
 def _delta(event: object, before: Usage, request_id: str | None) -> Delta:
@@ -148,14 +155,18 @@ def _delta(event: object, before: Usage, request_id: str | None) -> Delta:
     match read(event, "type"):
         case "message_start":
             message = read(event, "message")
-            served = text(read(message, "model"))
-            return Delta(usage=_usage(read(message, "usage"), before), model_served=served, request_id=request_id)
+            return Delta(
+                usage=_usage(read(message, "usage"), before),
+                model_served=text(read(message, "model")),
+                request_id=request_id,
+                service_tier=_tier(message),
+            )
         case "content_block_start":
             return Delta(text=text(read(event, "content_block", "text")) or "")
         case "content_block_delta":
             return Delta(text=text(read(event, "delta", "text")) or "")
         case "message_delta":
             reason = finish(_FINISH, read(event, "delta", "stop_reason"))
-            return Delta(usage=_usage(read(event, "usage"), before), finish_reason=reason)
+            return Delta(usage=_usage(read(event, "usage"), before), finish_reason=reason, service_tier=_tier(event))
         case _:
             return Delta()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import quote
 
 from victor_nb.providers.http import PlainProvider, events, finish, given, items, number, read, text
+from victor_nb.providers.spec import tier_name
 from victor_nb.values import Delta, Usage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
+
+    import httpx2
 
     from victor_nb.values import ChatRequest
 
@@ -25,8 +29,10 @@ _FINISH: Final = {
     "FINISH_REASON_UNSPECIFIED": "",
 }
 _ROLES: Final = {"user": "user", "assistant": "model"}
-_TOP_LEVEL: Final = {"tools", "toolConfig", "safetySettings", "cachedContent", "labels"}
+_TOP_LEVEL: Final = {"tools", "toolConfig", "safetySettings", "cachedContent", "labels", "service_tier", "serviceTier"}
 """Params that are sent beside `generationConfig`; all others go into it."""
+_SEARCH_PER_ANSWER: Final = re.compile(r"gemini-[12]\b")
+"""Models whose searches are charged once for an answer; later ones charge for each query."""
 
 
 class Google(PlainProvider):
@@ -42,15 +48,14 @@ class Google(PlainProvider):
         answer, headers = await self.post(self._path(request.model, "generateContent"), _body(request))
         if not items(answer, "candidates") and read(answer, "promptFeedback") is None:
             raise ValueError("no candidates")
-        return _delta(answer, headers.get("x-request-id"))
+        return _delta(answer, headers)
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         """Yield the deltas of a streamed answer."""
         path = self._path(request.model, "streamGenerateContent?alt=sse")
         async with self.open(path, _body(request)) as response:
-            request_id = response.headers.get("x-request-id")
             async for event in events(response, prefix=b"data:"):
-                yield _delta(event, request_id)
+                yield _delta(event, response.headers)
 
     def _path(self, model: str, verb: str) -> str:
         root = "" if self.endpoint.base_url.endswith("/v1beta") else "/v1beta"
@@ -72,28 +77,32 @@ def _body(request: ChatRequest) -> dict[str, object]:
     return body | {name: value for name, value in params.items() if name in _TOP_LEVEL}
 
 
-def _delta(event: Mapping[str, object], request_id: str | None) -> Delta:
+def _delta(event: Mapping[str, object], headers: httpx2.Headers) -> Delta:
     """Read one answer, or one event of a stream. Thoughts are not part of the text."""
     candidate = next(iter(items(event, "candidates")), None)
     parts = items(candidate, "content", "parts")
     blocked = read(event, "promptFeedback", "blockReason") is not None
+    served = text(read(event, "modelVersion"))
+    searches = len(items(candidate, "groundingMetadata", "webSearchQueries"))
+    if searches and _SEARCH_PER_ANSWER.match(served or ""):
+        searches = 1
     return Delta(
         text="".join(text(read(part, "text")) or "" for part in parts if read(part, "thought") is not True),
-        usage=_usage(read(event, "usageMetadata")),
+        usage=_usage(read(event, "usageMetadata"), searches),
         finish_reason="content_filter" if blocked else finish(_FINISH, read(candidate, "finishReason")) or None,
-        model_served=text(read(event, "modelVersion")),
-        request_id=request_id or text(read(event, "responseId")),
+        model_served=served,
+        request_id=headers.get("x-request-id") or text(read(event, "responseId")),
+        service_tier=tier_name(headers.get("x-gemini-service-tier")),
     )
 
 
-def _usage(raw: object) -> Usage | None:
+def _usage(raw: object, searches: int) -> Usage:
     """Read usage: thoughts are beside the candidates' tokens, and what tools fed in beside the prompt's."""
-    if raw is None:
-        return None
     thoughts = number(raw, "thoughtsTokenCount")
     return Usage(
         input_tokens=number(raw, "promptTokenCount") + number(raw, "toolUsePromptTokenCount"),
         output_tokens=number(raw, "candidatesTokenCount") + thoughts,
         cache_read_tokens=number(raw, "cachedContentTokenCount"),
         reasoning_tokens=thoughts,
+        web_searches=searches,
     )

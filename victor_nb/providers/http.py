@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -105,8 +106,10 @@ def items(value: object, *path: str) -> list[object]:
 
 
 def number(value: object, *path: str) -> int:
-    """Return the token count at the end of a path; 0 where there is none."""
+    """Return the token count at the end of a path, also one that is written as 10.0 or "10"; 0 where there is none."""
     found = read(value, *path)
+    if isinstance(found, (float, str)) and re.fullmatch(r"\d{1,15}(\.0)?", str(found)):
+        return int(float(found))
     return found if isinstance(found, int) and not isinstance(found, bool) and found > 0 else 0
 
 

@@ -84,8 +84,6 @@ def _delta(event: Mapping[str, object], headers: httpx2.Headers) -> Delta:
     )
 
 
-def _usage(event: Mapping[str, object]) -> Usage | None:
+def _usage(event: Mapping[str, object]) -> Usage:
     """Read the counts; `prompt_eval_count` may be absent when the prompt was still in memory."""
-    if "eval_count" not in event and "prompt_eval_count" not in event:
-        return None
-    return Usage(input_tokens=number(event, "prompt_eval_count"), output_tokens=number(event, "eval_count"))
+    return Usage(number(event, "prompt_eval_count"), number(event, "eval_count"))

@@ -39,6 +39,9 @@ _LOCAL_HOST: Final = re.compile(
 )
 _SNAPSHOT: Final = re.compile(r"-(?:latest|\d{8})$")
 """What follows the name of a model where one version of it is meant: claude-sonnet-4-5-20250929."""
+STANDARD_TIERS: Final = frozenset({"auto", "default", "standard", "standard_only", "global", "not_available"})
+"""Names of what is served at list prices: tiers (`auto` unless an account is set up otherwise), and places."""
+_TIER_PARAMS: Final = ("service_tier", "serviceTier", "speed", "inference_geo")
 _importing: Final = threading.Lock()
 
 
@@ -111,7 +114,7 @@ class Spec:
 
     def needs_key(self, base_url: str) -> bool:
         """Return whether a request to this address needs one of the key variables."""
-        return bool(self.key_variables) and not (self.keyless_locally and _LOCAL_HOST.match(base_url))
+        return bool(self.key_variables) and not (self.keyless_locally and is_local(base_url))
 
     def takes(self, option: str, value: object, *, model: str) -> bool:
         """Return whether a model takes this value of a request option, as far as it is known without asking it."""
@@ -143,6 +146,12 @@ class Spec:
         wanted = self._flat(request.params).get(self.choices_name)
         return cast("int", wanted) if _counts(wanted) else 1
 
+    def asked_tier(self, params: Mapping[str, object]) -> str | None:
+        """Return the service tier that params ask for; None for the standard one."""
+        given = self._flat(params)
+        tier = tier_name(*(given.get(name) for name in _TIER_PARAMS))
+        return None if tier in STANDARD_TIERS else tier
+
     def _flat(self, params: Mapping[str, object]) -> dict[str, object]:
         """Return params together with those inside the nested one."""
         inside = params.get(self.nested)
@@ -161,6 +170,17 @@ class Spec:
 def load(place: str | type[Any]) -> type[Any]:
     """Return a class that is given by itself or as "module:Class"."""
     return cast("type[Any]", pkgutil.resolve_name(place)) if isinstance(place, str) else place
+
+
+def tier_name(*stated: object) -> str | None:
+    """Return the service tier as a provider names it, in one or several places; None where it names none."""
+    names = [name.lower().removeprefix("service_tier_") for name in stated if isinstance(name, str) and name]
+    return "+".join(name for name in names if name not in STANDARD_TIERS) or next(iter(names), None)
+
+
+def is_local(base_url: str) -> bool:
+    """Return whether an address is of this machine or this network."""
+    return _LOCAL_HOST.match(base_url) is not None
 
 
 def _counts(value: object) -> bool:
@@ -210,6 +230,11 @@ OPENAI: Final = Spec(
     choices_name="n",
     # Reasoning models take no temperature but 1.
     refuses={"temperature": Refusal(models=r"(o\d|gpt-5)(?!.*chat)", unless=1)},
+    # As announced on 2026-11-25.
+    retires={
+        **dict.fromkeys(("gpt-5", "gpt-5-mini", "gpt-5-nano", "o3"), date(2026, 12, 11)),
+        **dict.fromkeys(("gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini"), date(2027, 1, 14)),
+    },
     loggers=("openai",),
 )
 GOOGLE: Final = Spec(

@@ -52,7 +52,7 @@ def reprice(row: Row, tariff: Tariff) -> Decimal | None:
     if row.input_tokens is None and row.output_tokens is None:
         # Nothing was answered: it cost nothing anywhere; unless it was under way, when its cost is unknown.
         return row.cost if row.cost == 0 else None
-    return tariff.price(usage_of(row)).cost
+    return tariff.price(usage_of(row), tier=row.service_tier if row.profile == tariff.name else None).cost
 
 
 WHAT_IF: Final = (
@@ -176,4 +176,4 @@ def _unknown(value: object) -> bool:
 def _cell(name: str, value: Any) -> Any:  # noqa: ANN401 - a cell of any column
     if name in {"cost", "billed"}:
         return Decimal(str(value))
-    return int(value) if name.endswith("_tokens") or name == "attempt" else value
+    return int(value) if name.endswith(("_tokens", "_searches")) or name == "attempt" else value

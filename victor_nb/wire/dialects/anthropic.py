@@ -74,7 +74,7 @@ class Anthropic(Dialect):
     def plain(self, answered: Answered, call: Call) -> JsonObject:
         """Return a whole message."""
         message = _message(answered, call)
-        usage = _usage(answered) | {"output_tokens": answered.output_tokens}
+        usage = _usage(answered, call) | {"output_tokens": answered.output_tokens}
         return message | {"content": [{"type": "text", "text": answered.text}], **_ending(answered), "usage": usage}
 
     def events(self, answered: Answered, call: Call) -> Iterator[Event]:
@@ -132,13 +132,14 @@ def _message(answered: Answered, call: Call) -> JsonObject:
         "stop_reason": None,
         "stop_sequence": None,
         "stop_details": None,
-        "usage": _usage(answered),
+        "usage": _usage(answered, call),
     }
 
 
-def _usage(answered: Answered) -> JsonObject:
+def _usage(answered: Answered, call: Call) -> JsonObject:
     """Return the usage as it is before the first text."""
     return {
+        **{name: call.body[name] for name in ("speed",) if name in call.body},
         "input_tokens": answered.input_tokens,
         "cache_creation_input_tokens": 0,
         "cache_read_input_tokens": 0,

@@ -183,7 +183,8 @@ def _head(answered: Answered, call: Call, *, kind: str) -> JsonObject:
 
 def _tail(call: Call) -> JsonObject:
     print_of = "fp_" + call.chance.letters(10, "print", alphabet=HEX)
-    return {"service_tier": "default", "system_fingerprint": print_of}
+    asked = text_of(call.body.get("service_tier"))
+    return {"service_tier": "default" if asked in ("", "auto") else asked, "system_fingerprint": print_of}
 
 
 def _choice(delta: JsonObject, finish: str | None = None) -> JsonObject:
