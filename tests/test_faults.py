@@ -234,7 +234,8 @@ async def test_when_code_of_this_side_fails_then_no_answer_is_blamed(bench: Benc
             raise AssertionError("it did not fail")
 
     agent = await bench.agent()
-    agent._orchestrator._provider.http._transport = Broken()
+    [client] = agent._orchestrator.clients.values()
+    client.http._transport = Broken()
     error = bench.check(await bench.fail(agent), errors.InternalError)
     assert f"{bench.dialect.name}'s client failed, not the answer" in str(error)
     assert "no_such" in str(error)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import yaml
 
+from victor_nb.config.secret import masked
 from victor_nb.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -47,11 +48,11 @@ class Document:
         return document
 
     def at(self, place: Place, fact: str) -> str:
-        """Return one line: file, line, key, fact."""
+        """Return one line: file, line, key, fact, without what looks like a key."""
         keys = ".".join(str(part) for part in place if part != "[key]")
         line = self._line_of(place)
         where = f"{self.path.name}, line {line}" if line else self.path.name
-        return f"{where}: {keys}: {fact}" if keys else f"{where}: {fact}"
+        return masked(f"{where}: {keys}: {fact}" if keys else f"{where}: {fact}")
 
     def _check_keys(self, node: yaml.Node | None, place: Place) -> None:
         """Raise if a key occurs twice, or is one that is not text (`on:` and `yes:` are truth values in YAML)."""

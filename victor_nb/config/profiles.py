@@ -23,6 +23,7 @@ from pydantic_core import PydanticCustomError
 
 from victor_nb.config.document import Document
 from victor_nb.config.request_options import RETRIES, SECONDS, TEXT, Params, RequestOptions, shown, whole
+from victor_nb.config.secret import Address
 from victor_nb.config.strategies import Stage, fault
 from victor_nb.errors import ConfigError, suggest
 from victor_nb.providers.spec import BUILT_IN, find_spec, unknown_provider
@@ -48,7 +49,7 @@ def _web_address(value: str) -> str:
     if not value.startswith(("http://", "https://")):
         msg = "must start with http:// or https://"
         raise ValueError(msg)
-    return value
+    return Address(value)
 
 
 _BUILT_IN: Final[list[JsonValue]] = [*sorted(spec.name for spec in BUILT_IN)]

@@ -14,9 +14,23 @@ MASK: Final = "[redacted]"
 # user and the password of an address.
 _KEY_LIKE: Final = re.compile(
     r"\b(?:sk|rk|pk|gsk|xai)-[\w.*\-]{6,}|\bAIza[\w\-]{20,}|(?i:\bbearer\s+)(?!token\b|auth\b|key\b)[\w.~+/=\-]{8,}"
-    r"|(?<=://)[^\s/@:]*:[^\s/@]+(?=@)"
+    r"|(?<=://)[^\s/@]+(?=@)"
 )
 SHORTEST_SECRET: Final = 8  # characters; a shorter value may be a plain word
+
+
+def masked(text: str) -> str:
+    """Return a text without what looks like a key or the password of an address."""
+    return _KEY_LIKE.sub(MASK, text)
+
+
+class Address(str):
+    """A URL whose repr hides the user and the password in it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(masked(str(self)))
 
 
 class Secret:
@@ -63,7 +77,7 @@ class Redactor:
         """Return the text with every known key and key-like string masked."""
         for secret in self._known:
             text = text.replace(secret, MASK)
-        return _KEY_LIKE.sub(MASK, text)
+        return masked(text)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Redactor) and other._known == self._known

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast, get_args
 
-from victor_nb.config.secret import SHORTEST_SECRET, Redactor, Secret
+from victor_nb.config.secret import SHORTEST_SECRET, Address, Redactor, Secret
 from victor_nb.errors import ConfigError, ProfileNotFoundError, suggest
 from victor_nb.providers.spec import SPECS, spec_of
 from victor_nb.values import Mode
@@ -135,7 +135,7 @@ class Settings:
         """Return where the profile's requests go: its own `base_url`, else the provider's variable, else its home."""
         spec = spec_of(profile.provider)
         given = profile.base_url or self._variable(spec.base_url_variable) or spec.base_url
-        return spec.read_address(given).rstrip("/")
+        return Address(spec.read_address(given).rstrip("/"))
 
     def proxy(self, base_url: str) -> str | None:
         """Return the proxy that the environment names for an address (HTTPS_PROXY, NO_PROXY and so on), if any."""

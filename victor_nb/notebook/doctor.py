@@ -6,6 +6,7 @@ import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from victor_nb.config.secret import masked
 from victor_nb.errors import ConfigError, VictorError
 from victor_nb.notebook.markdown import frame
 from victor_nb.providers.spec import spec_of
@@ -50,8 +51,9 @@ def one_profile(session: Session, name: str) -> Bundle:
     """
     profile = session.settings.profile(name)
     given = {key: value for key, value in profile.model_dump(exclude_defaults=True).items() if key != "name"}
+    given |= {"base_url": masked(profile.base_url)} if profile.base_url else {}
     into, out = prices(session, profile)
-    extra = {"address": session.settings.base_url(profile), "key": key_state(session, profile)}
+    extra = {"address": masked(session.settings.base_url(profile)), "key": key_state(session, profile)}
     priced = {"USD per M in": into, "USD per M out": out}
     return frame(["profile", profile.name], list({**given, **extra, **priced}.items()))
 

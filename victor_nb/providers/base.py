@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 import httpx2
 
+from victor_nb.config.secret import masked
 from victor_nb.errors import ProviderOpenError, VictorError
 from victor_nb.providers.translate import Endpoint, Translator, guard_logs
 
@@ -58,9 +59,9 @@ class Ping:
 
 @dataclass(slots=True)
 class _Exchange:
-    """Whether one request was sent."""
+    """Whether one request was answered."""
 
-    sent: bool = False
+    answered: bool = False
 
 
 _exchange: Final[ContextVar[_Exchange | None]] = ContextVar("victor_nb_exchange", default=None)
@@ -80,7 +81,7 @@ class Provider(ABC):
             timeout=httpx2.Timeout(None, connect=wait.connect),
             follow_redirects=False,  # a key is for the address it was given for
             trust_env=False,
-            event_hooks={"request": [self._set_headers]},
+            event_hooks={"request": [self._set_headers], "response": [self._note_answer]},
         )
         self._translator = Translator(endpoint)
         guard_logs(endpoint.redactor, endpoint.spec.loggers)
@@ -101,13 +102,21 @@ class Provider(ABC):
         An SDK adds headers from the environment (ANTHROPIC_CUSTOM_HEADERS, OPENAI_CUSTOM_HEADERS): it would replace a
         profile's key, or go to whatever server the profile names.
         """
-        if exchange := _exchange.get():
-            exchange.sent = True
+        ours = dict(self.headers)
+        if request.url.userinfo and (taken := {*ours} & {"authorization", "Authorization"}):
+            if self.endpoint.key is not None:
+                raise ValueError("base_url holds a user and a password, and the key goes where they would. Remove them")
+            del ours[taken.pop()]
         headers = {"content-type": "application/json"} if request.method == "POST" else {}
         for name, value in request.headers.items():
             if name in _OF_HTTP or name.startswith(_OF_THE_SDKS):
                 headers.setdefault(name, value)
-        request.headers = httpx2.Headers(headers | dict(self.headers))
+        request.headers = httpx2.Headers(headers | ours)
+
+    async def _note_answer(self, response: httpx2.Response) -> None:
+        del response
+        if exchange := _exchange.get():
+            exchange.answered = True
 
     def must_stream(self, request: ChatRequest) -> bool:
         """Return whether the provider answers this request only as a stream."""
@@ -141,18 +150,19 @@ class Provider(ABC):
             failure = error
         if failure is not None:
             # Outside the handler, so that a cause which holds a key does not hang on as the context either.
-            raise self._translator.translate(failure, sent=exchange.sent) from self._translator.cause(failure)
+            raise self._translator.translate(failure, answered=exchange.answered) from self._translator.cause(failure)
 
     async def ping(self) -> Ping:
         """Ask for the list of models, which is free, and return whether the address answers. Never raises."""
         base_url, spec = self.endpoint.base_url, self.endpoint.spec
+        shown = masked(base_url)
         try:
             async with asyncio.timeout(_PING_SECONDS):
                 answer = await self.http.get(base_url + spec.models_path)
         except TimeoutError:
-            return Ping(f"no answer in {_PING_SECONDS:g} s", f"check {base_url}")
-        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            return Ping(f"no: {type(error).__name__}", spec.unreachable.format(base_url=base_url))
+            return Ping(f"no answer in {_PING_SECONDS:g} s", f"check {shown}")
+        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
+            return Ping(f"no: {type(error).__name__}", spec.unreachable.format(base_url=shown))
         return self.read_models(answer)
 
     def read_models(self, answer: httpx2.Response) -> Ping:

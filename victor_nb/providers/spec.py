@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 GROUP: Final = "victor_nb.providers"
 _LOCAL_HOST: Final = re.compile(
-    r"^https?://(localhost|127\.|\[::1\]|0\.0\.0\.0|host\.docker\.internal|192\.168\.|10\.)"
+    r"^https?://(?:[^/@]*@)?(localhost|127\.|\[::1\]|0\.0\.0\.0|host\.docker\.internal|192\.168\.|10\.)"
 )
 _SNAPSHOT: Final = re.compile(r"-(?:latest|\d{8})$")
 """What follows the name of a model where one version of it is meant: claude-sonnet-4-5-20250929."""

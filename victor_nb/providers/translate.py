@@ -149,18 +149,18 @@ class Translator:
                 return None
         return failure
 
-    def translate(self, failure: Exception, *, sent: bool) -> errors.ProviderError:
-        """Return a failure as a `ProviderError`; it blames the answer only if the request was sent."""
+    def translate(self, failure: Exception, *, answered: bool) -> errors.ProviderError:
+        """Return a failure as a `ProviderError`; it blames the answer only if there was one."""
         for link in _chain(failure):
             if isinstance(link, errors.ProviderError):
                 return link
             if (found := self._of_status(link)) or (found := self._of_transport(link)):
                 return found
         *_, first = _chain(failure)
-        if _is_internal(first) or not (sent or isinstance(first, _UNWRITABLE)):
+        if _is_internal(first) or not (answered or isinstance(first, _UNWRITABLE)):
             fact = f"{self._who}'s client failed, not the answer: {type(first).__name__}: {_words(first)}"
             return self._make(errors.InternalError, fact)
-        if not sent:
+        if not answered:
             return self._make(errors.BadRequestError, f"the request cannot be written: {_words(first)}")
         fact = f"the answer is not one of {self._who}'s protocol: {_words(failure)}"
         return self._make(errors.MalformedAnswerError, fact)
