@@ -301,6 +301,26 @@ async def test_when_a_function_fails_then_the_error_names_its_line_and_nothing_w
     assert rows() == []
 
 
+class Own(Exception):  # noqa: N818 - a user may call it so
+    """An exception of the user's own."""
+
+
+@pytest.mark.parametrize("fault", [Own("x"), StopIteration("x"), EOFError("x"), UserWarning("x"), SystemExit("x")])
+async def test_when_a_function_fails_in_any_way_then_it_is_one_failed_entry_and_the_next_call_works(
+    fault: BaseException,
+) -> None:
+    def broken(question: SimulatedQuestion) -> str:
+        if question.sample:
+            raise fault
+        return "none"
+
+    session().simulate_with(broken)
+    replies = await session().pool.fan_out("Hi", ["openai"], n=2)
+    assert str(replies.entries[0].outcome) == "none"
+    assert f"failed: {type(fault).__name__}: x. Mend it" in str(replies.entries[1].outcome)
+    assert (await say("Hi")).content == "none"
+
+
 async def test_when_a_function_fails_for_one_sample_then_the_others_have_answers() -> None:
     session().simulate_with(lambda question: ["none", "one"][question.sample])
     replies = await session().pool.fan_out("Hi", ["openai"], n=3)

@@ -167,3 +167,18 @@ def test_when_a_process_forks_then_parent_and_child_each_have_a_session_that_wor
         [sys.executable, "-c", FORK], capture_output=True, text=True, timeout=60, check=False, env=environment
     )
     assert (ran.stdout.strip(), ran.stderr) == ("0 True 2 True", "")
+
+
+def test_when_work_would_end_the_process_then_its_caller_gets_that_and_the_loop_goes_on() -> None:
+    async def leave() -> None:
+        raise SystemExit(3)
+
+    async def stay() -> int:
+        return 1
+
+    loop = session().runtime.loop
+    with pytest.raises(SystemExit):
+        loop.start(leave).result()
+    later = loop.start(stay)
+    assert later.wait(5)
+    assert later.result() == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import warnings
 from dataclasses import replace
 from decimal import Decimal
 from importlib import metadata
@@ -224,6 +225,10 @@ def test_when_a_row_is_derived_then_one_line_makes_a_provider(tmp_path: Path, mo
         register(OPENAI)
 
 
+class Own(Exception):  # noqa: N818 - a package may call it so
+    """An exception of a package's own."""
+
+
 class Entry:
     """An entry point of an installed package."""
 
@@ -301,6 +306,13 @@ def test_when_no_unknown_name_is_met_then_no_package_is_looked_for(
         (lambda: 3, "type int, not a Spec"),
         (3, "TypeError"),
         (replace(OPENAI, base_url="https://evil.example"), "'openai' already"),
+        (Own("of its own"), "Own: of its own"),
+        (EOFError("at import"), "EOFError: at import"),
+        (StopIteration(), "StopIteration"),
+        (DeprecationWarning("as an error"), "DeprecationWarning: as an error"),
+        (SystemExit(1), "SystemExit: 1"),
+        (lambda: replace(TOY, name=None), "ConfigError: The name of a provider is a word, not None"),
+        (lambda: replace(TOY, name=[1]), "ConfigError: The name of a provider is a word, not [1]"),
     ],
 )
 def test_when_a_package_is_broken_then_one_line_names_it_and_others_work(
@@ -313,6 +325,43 @@ def test_when_a_package_is_broken_then_one_line_names_it_and_others_work(
     assert fact in str(warning.message)
     assert "\n" not in str(warning.message)
     assert find_spec("openai") is OPENAI
+
+
+def test_when_warnings_are_errors_then_the_good_packages_are_kept(plugins: list[Entry]) -> None:
+    plugins += [Entry("broken-toy", ImportError("gone")), Entry("good-toy", TOY)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(VictorWarning):
+            find_spec("toy")
+        assert find_spec("toy") == TOY
+
+
+def test_when_packages_are_read_in_vain_then_they_are_read_again(plugins: list[Entry]) -> None:
+    plugins += [Entry("stopped-toy", KeyboardInterrupt()), Entry("good-toy", TOY)]
+    with pytest.raises(KeyboardInterrupt):
+        find_spec("toy")
+    del plugins[0]
+    assert find_spec("toy") == TOY
+
+
+def test_when_a_package_asks_for_a_provider_while_it_is_read_then_it_gets_those_that_there_are(
+    plugins: list[Entry],
+) -> None:
+    plugins.append(Entry("asking-toy", lambda: TOY if find_spec("none") is None else OPENAI))
+    assert find_spec("toy") == TOY
+
+
+def test_when_a_provider_is_added_meanwhile_then_keys_and_prices_are_found_all_the_same() -> None:
+    class Adding:
+        name = "adding"
+
+        def __getattr__(self, name: str) -> object:
+            register(replace(TOY, name=f"toy {len(specs.SPECS)}"))
+            return () if name == "key_variables" else None
+
+    specs.SPECS["adding"] = Adding()  # pyright: ignore[reportArgumentType]
+    assert not Settings().leaks("text")
+    assert session().runtime.prices.find("gpt-4o") == "openai"
 
 
 def test_when_a_client_cannot_be_imported_then_its_profile_alone_fails(

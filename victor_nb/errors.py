@@ -41,20 +41,8 @@ if TYPE_CHECKING:
 
 
 _REASONS_SHOWN = 2
-FOREIGN_FAULTS: Final = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    NameError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-)
-"""What code of others may end in: an entry point that is imported, a function that answers for the simulator."""
+STOPS: Final = (KeyboardInterrupt, GeneratorExit)
+"""What code of others passes on; all else that an entry point or a function of the user's raises is its failure."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:

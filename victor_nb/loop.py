@@ -53,11 +53,9 @@ class Job(Generic[T]):
     async def _run(self) -> None:
         try:
             self._value = await self._work()
-        except BaseException as error:
-            # Kept for the caller of `result`, a cancellation too; only what ends the process is raised here.
+        except BaseException as error:  # noqa: BLE001 - `result` raises it
+            # Kept for the caller of `result`, a cancellation and `sys.exit()` too, which would end the loop.
             self._error = error
-            if isinstance(error, (KeyboardInterrupt, SystemExit)):
-                raise
 
     def _settle(self, task: asyncio.Task[None]) -> None:
         """Mark the work as ended; a task that is cancelled before its first step never ran."""

@@ -267,7 +267,7 @@ class PriceBook:
     def find(self, model: str) -> str | None:
         """Return the first provider that sells a model of this name, the built-in ones first; None if none does."""
         none = _counts(Usage())
-        sellers = [(spec.name, spec.price_id) for spec in SPECS.values() if spec.price_id is not None]
+        sellers = [(spec.name, spec.price_id) for spec in list(SPECS.values()) if spec.price_id is not None]
         found = (name for name, price_id in sellers if _Asked(price_id, _names(model)).calculate(none) is not None)
         return next(found, None)
 

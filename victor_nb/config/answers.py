@@ -19,7 +19,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from victor_nb.config.document import Document
 from victor_nb.config.profiles import Strict, explain
 from victor_nb.config.settings import stamp_of
-from victor_nb.errors import FOREIGN_FAULTS, ConfigError
+from victor_nb.errors import STOPS, ConfigError
 from victor_nb.values import SimulatedAnswer, SimulatedQuestion
 
 if TYPE_CHECKING:
@@ -213,7 +213,9 @@ def _ask(function: Answering, question: SimulatedQuestion) -> SimulatedAnswer | 
     name = getattr(function, "__name__", type(function).__name__)
     try:
         answer: Any = function(question)
-    except FOREIGN_FAULTS as error:
+    except BaseException as error:
+        if isinstance(error, STOPS):
+            raise
         code = getattr(function, "__code__", None)
         steps = extract_tb(error.__traceback__)
         lines = [step.lineno for step in steps if code is not None and step.filename == code.co_filename]

@@ -18,7 +18,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from victor_nb.errors import (
-    FOREIGN_FAULTS,
+    STOPS,
     ConfigError,
     ConnectError,
     NotFoundError,
@@ -28,7 +28,7 @@ from victor_nb.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from importlib.metadata import EntryPoint
 
     from victor_nb.values import ChatRequest
@@ -111,6 +111,15 @@ class Spec:
     unreachable: str = "check {base_url}"
     dialect: str | type[Any] = "victor_nb.wire.dialects.openai:OpenAI"
     loggers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raise if the name is none that a profile could say.
+
+        Raises:
+            ConfigError: It is no text, or empty.
+        """
+        if not isinstance(self.name, str) or not self.name:  # pyright: ignore[reportUnnecessaryIsInstance] - a package may have no types
+            raise ConfigError(f"The name of a provider is a word, not {self.name!r}. Give its Spec one.")
 
     def needs_key(self, base_url: str) -> bool:
         """Return whether a request to this address needs one of the key variables."""
@@ -274,6 +283,7 @@ BUILT_IN: Final = (ANTHROPIC, OPENAI, GOOGLE, OLLAMA)
 SPECS: Final = {spec.name: spec for spec in BUILT_IN}
 """The specs that are read already, by name: the built-in ones first. Those of installed packages come when needed."""
 _plugins_read: Final = threading.Event()
+_under_way: Final = threading.Event()
 _reading: Final = threading.RLock()  # a plug-in may ask for a spec while it is imported
 
 
@@ -297,10 +307,15 @@ def spec_of(name: str) -> Spec:
 def all_specs() -> Mapping[str, Spec]:
     """Return every spec by name; the first call looks for those of installed packages, which takes 30 ms."""
     with _reading:
-        if not _plugins_read.is_set():
-            _plugins_read.set()
-            for spec in _plugins():
-                SPECS.setdefault(spec.name, spec)
+        if not (_plugins_read.is_set() or _under_way.is_set()):
+            _under_way.set()
+            try:
+                faults = _read_plugins()
+                _plugins_read.set()
+            finally:
+                _under_way.clear()
+            for text in faults:  # last, since a warning may be an error
+                warnings.warn(text, VictorWarning, stacklevel=2)
     return SPECS
 
 
@@ -328,29 +343,35 @@ def unregister(name: str) -> None:
     SPECS.pop(name, None)
 
 
-def _plugins() -> Iterator[Spec]:
-    """Yield the specs of installed packages, and warn in one line of each that gives none."""
+def _read_plugins() -> list[str]:
+    """Add the specs of installed packages, and return a line about each that gives none."""
     from importlib.metadata import entry_points  # noqa: PLC0415 - takes longer than all other imports of ours
 
+    found: dict[str, Spec] = {}
+    faults: list[str] = []
     for entry in entry_points(group=GROUP):
-        try:
-            found: object = entry.load()
-            spec = found if isinstance(found, Spec) else cast("Callable[[], object]", found)()
-        except FOREIGN_FAULTS as error:
-            _warn(entry, f"{type(error).__name__}: {' '.join(str(error).split())}")
-            continue
-        if not isinstance(spec, Spec):
-            _warn(entry, f"it gives a value of type {type(spec).__name__}, not a Spec")
-        elif spec.name in SPECS:
-            _warn(entry, f"there is a provider {spec.name!r} already")
+        spec = _read_plugin(entry)
+        if isinstance(spec, Spec) and spec.name in SPECS | found:
+            spec = f"there is a provider {spec.name!r} already"
+        if isinstance(spec, Spec):
+            found[spec.name] = spec
         else:
-            yield spec
+            package = entry.dist.name if entry.dist else entry.value
+            faults.append(f"The package {package} adds no provider ({entry.name}): {spec}. Update or uninstall it.")
+    SPECS.update(found)
+    return faults
 
 
-def _warn(entry: EntryPoint, fact: str) -> None:
-    package = entry.dist.name if entry.dist else entry.value
-    text = f"The package {package} adds no provider ({entry.name}): {fact}. Update or uninstall it."
-    warnings.warn(text, VictorWarning, stacklevel=2)
+def _read_plugin(entry: EntryPoint) -> Spec | str:
+    """Return the spec that an entry point gives, or why there is none."""
+    try:
+        given: object = entry.load()
+        spec = given if isinstance(given, Spec) else cast("Callable[[], object]", given)()
+    except BaseException as error:
+        if isinstance(error, STOPS):
+            raise
+        return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(".")
+    return spec if isinstance(spec, Spec) else f"it gives a value of type {type(spec).__name__}, not a Spec"
 
 
 def takes_temperature(provider: str, model: str, temperature: float, *, refused: Collection[tuple[str, str]]) -> bool:
