@@ -204,10 +204,13 @@ class ProviderError(VictorError, RuntimeError):
         request_id: The provider's id of the exchange, for its support desk.
         retryable: Whether the same request may succeed later.
         retry_after: Seconds that the provider asked us to wait.
+        refused: Whether nothing was generated, and so nothing is paid: the request was never sent, did not arrive, or
+            was answered with an error status. Of any other failure it is not known what the provider charges.
         reply: What had arrived of this call's answer; of a single call, `partial` is the same.
     """
 
     retryable = False
+    refused = False
 
     def __init__(
         self,

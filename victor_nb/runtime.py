@@ -7,13 +7,12 @@ import os
 import threading
 import warnings
 from collections import deque
-from datetime import UTC, datetime
-from functools import cached_property
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar, cast
 from uuid import uuid4
 from weakref import WeakSet
 
-from victor_nb.accounting.budget import Budget, Limit, to_usd
+from victor_nb.accounting.budget import Budget
+from victor_nb.accounting.worst_case import Calibration
 from victor_nb.config.settings import Settings, check_mode, forced_mode
 from victor_nb.errors import ConfigError, VictorWarning
 from victor_nb.loop import BackgroundLoop
@@ -21,9 +20,9 @@ from victor_nb.providers.spec import spec_of
 from victor_nb.values import Usage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from decimal import Decimal
 
-    from victor_nb.accounting.budget import Calibration
     from victor_nb.accounting.ledger import Ledger
     from victor_nb.accounting.pricing import PriceBook, Tariff
     from victor_nb.config.answers import Answers
@@ -32,8 +31,8 @@ if TYPE_CHECKING:
     from victor_nb.values import Mode
     from victor_nb.wire.transport import Wire
 
-_NOTEBOOK: Final = "this notebook"
 _ERRORS_KEPT: Final = 20
+Value = TypeVar("Value")
 
 
 class Client(Protocol):
@@ -71,6 +70,22 @@ class Owner(Protocol):
         ...
 
 
+class _Once(Generic[Value]):
+    """A property that is made at its first use, and once only where two threads ask for it first."""
+
+    def __init__(self, make: Callable[[Runtime], Value]) -> None:
+        self._make = make
+        self.__doc__ = make.__doc__
+
+    def __get__(self, runtime: Runtime, owner: type | None = None) -> Value:
+        with runtime.lock:
+            made = runtime.__dict__
+            name = self._make.__name__  # where the next reader finds it, without coming here
+            if name not in made:
+                made[name] = self._make(runtime)
+            return made[name]
+
+
 class Runtime:
     """The state that all agents, pools and workflows of a kernel share.
 
@@ -82,7 +97,9 @@ class Runtime:
         pool: The kernel's pool, where one has been made; see `workflows.orchestrator_pool.kernel_pool`.
         owner: The session above, where there is one; see `kernel.session_of`.
         refuses_temperature: Models that have refused a temperature, as (provider, model); they are not sent one again.
-        lock: Guards settings, pool and owner.
+        budget: The limits that every call must fit.
+        calibration: The estimate of a text's tokens.
+        lock: Guards settings, pool, owner, and what is made at its first use.
         closed: Whether `close` was called.
     """
 
@@ -99,6 +116,10 @@ class Runtime:
         self.closed = False
         self._settings = settings
         self._mode: Mode | None = None
+        self.budget = Budget(
+            self.kernel, ledger=lambda: self.ledger, amounts=lambda: self.settings.budget, mode=lambda: self.mode
+        )
+        self.calibration = Calibration(lambda: self.ledger)
 
     @property
     def settings(self) -> Settings:
@@ -112,51 +133,33 @@ class Runtime:
                 self._settings = Settings()
             return self._settings
 
-    @cached_property
+    @_Once
     def wire(self) -> Wire:
         """What all clients share below their protocols."""
         from victor_nb.wire.transport import Wire  # noqa: PLC0415 - httpx2 is not needed to import us
 
         return Wire()
 
-    @cached_property
+    @_Once
     def answers(self) -> Answers:
         """The answers of the user's own that simulate mode gives."""
         from victor_nb.config.answers import Answers  # noqa: PLC0415 - pydantic is slow to import
 
         return Answers()
 
-    @cached_property
+    @_Once
     def ledger(self) -> Ledger:
         """Every attempt as a row."""
         from victor_nb.accounting.ledger import Ledger  # noqa: PLC0415 - SQLite is not needed to import us
 
         return Ledger(self.settings.ledger_path, kernel=self.kernel)
 
-    @cached_property
+    @_Once
     def prices(self) -> PriceBook:
         """The list prices of models."""
         from victor_nb.accounting.pricing import PriceBook  # noqa: PLC0415 - the list is slow to import
 
         return PriceBook()
-
-    @cached_property
-    def calibration(self) -> Calibration:
-        """The estimate of a text's tokens."""
-        from victor_nb.accounting.budget import Calibration  # noqa: PLC0415 - with the ledger
-
-        return Calibration(self.ledger)
-
-    @cached_property
-    def budget(self) -> Budget:
-        """The limits that every call of this kernel must fit."""
-        limits = self.settings.budget
-        found: list[Limit] = []
-        if limits.day is not None:
-            found.append(Limit("the day", limits.day, look_elsewhere=self._spent_today_elsewhere))
-        if limits.notebook is not None:
-            found.append(Limit(_NOTEBOOK, limits.notebook))
-        return Budget(tuple(found))
 
     def set_budget(self, usd: Decimal | str | float | None) -> None:
         """Limit what this kernel may spend in all, from its start, in USD; None lifts the limit.
@@ -164,18 +167,7 @@ class Runtime:
         Raises:
             ConfigError: It is not an amount of money.
         """
-        rest = tuple(limit for limit in self.budget.limits if limit.name != _NOTEBOOK)
-        if usd is None:
-            self.budget.set(rest)
-            return
-        spent = self.ledger.total(scope="kernel").cost
-        self.budget.set((*rest, Limit(_NOTEBOOK, to_usd(usd), spent=spent)))
-
-    def _spent_today_elsewhere(self) -> Decimal:
-        """Return what other kernels were billed since midnight UTC, in USD."""
-        midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        everywhere, here = (self.ledger.total(scope=scope, since=midnight).billed for scope in ("all", "kernel"))
-        return everywhere - here
+        self.budget.set_notebook(usd)
 
     # --- prices ---
 
@@ -230,13 +222,9 @@ class Runtime:
                 self._settings = settings
 
     def use(self, settings: Settings) -> None:
-        """Replace profiles and limits by those of other settings; the ledger and the kernel's rows stay."""
+        """Replace profiles and limits by those of other settings; what was spent stays spent, and calls go on."""
         with self.lock:
-            old, self.pool = self.pool, None
-            self._settings = settings
-            self.__dict__.pop("budget", None)
-        if old is not None:
-            old.shutdown()
+            self.pool, self._settings = None, settings
 
     def refresh(self) -> None:
         """Read `profiles.yaml` again if it has changed."""
@@ -258,6 +246,7 @@ class Runtime:
         for client in list(self.clients):
             client.close()
         self.loop.close()
+        self.budget.give_back()
         ledger = cast("Ledger | None", self.__dict__.get("ledger"))
         if ledger is not None:
             ledger.close()

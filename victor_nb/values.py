@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Role = Literal["user", "assistant"]
 Mode = Literal["live", "simulate", "record", "replay"]
+Book = Literal["live", "simulated"]
+"""Which spending a budget counts: what is not paid for has a book of its own."""
 UNPAID: Final = {"simulate": "simulated", "replay": "replayed"}
 """The modes that ask no provider and cost nothing, and what an answer is then called."""
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "other"]

@@ -1,147 +1,458 @@
-"""Limits in USD: the worst case of a call is held before it is sent, and replaced by its real cost afterwards."""
+"""Limits in USD: the worst case of an attempt is held before it is sent, and replaced by its real cost afterwards.
+
+A limit counts what this kernel has spent and holds, whether it has an amount or not, so that an amount may be set,
+moved or lifted at any time. Limits that other processes spend under too are shared through the ledger's file: a kernel
+claims a part of what is left in one transaction, hands it out from memory, and gives back what it did not need. What a
+dead kernel had claimed counts as spent.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
-from contextlib import contextmanager
+from collections import deque
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation, localcontext
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Final
+from uuid import uuid4
 
 from victor_nb.errors import BudgetError, ConfigError
-from victor_nb.money import EXACT
-from victor_nb.providers.spec import spec_of
+from victor_nb.values import UNPAID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from victor_nb.accounting.ledger import Ledger
-    from victor_nb.accounting.pricing import Tariff
-    from victor_nb.values import ChatRequest, Mode
+    from victor_nb.config.profiles import Budgets
+    from victor_nb.values import Book, Mode
 
-
+UNLIMITED: Final = Decimal("Infinity")
 _ZERO: Final = Decimal(0)
 _FRESH: Final = 2.0
-"""Seconds for which what other kernels have spent is not read again."""
-_ASSUMED_OUTPUT: Final = 8192
-"""Tokens that an answer may take at worst where nothing limits it."""
-DEFAULT_BYTES: Final = 2.0
-"""Bytes per token where a model has no history. English prose has about four; code and Chinese come near two."""
-_MARGIN: Final = 1.25
-"""How far a single text may lie above its model's mean."""
-_OVERHEAD: Final = 16
-"""Tokens that a request takes beside its texts: roles, separators."""
+"""Seconds for which a display does not read again what other kernels have claimed."""
+_IDLE: Final = 1.0
+"""Seconds without a call after which a kernel gives back what it has claimed and not spent."""
+_LEASE: Final = 8
+"""A claim takes this part of what is left beyond what is needed, so that not every call asks the file."""
+
+
+# --- limits ---
 
 
 @dataclass(slots=True)
-class Limit:
-    """One limit, with what it has seen, in USD: `spent` is settled, `held` under way, `elsewhere` other kernels'."""
+class Account:
+    """What is counted under one limit in one book, in USD.
 
-    name: str
-    amount: Decimal
+    Attributes:
+        spent: Settled in this kernel; answers of unknown cost count at their worst case.
+        held: Under way in this kernel, at worst.
+        elsewhere: Claimed by other kernels, when last looked at.
+        inherited: A floor of `elsewhere`: what the parent had spent and held when this process was forked.
+        claimed: What this kernel may use of a shared limit without asking the file again.
+    """
+
     spent: Decimal = _ZERO
     held: Decimal = _ZERO
     elsewhere: Decimal = _ZERO
-    look_elsewhere: Callable[[], Decimal] | None = field(default=None, repr=False)
-    _looked: float = field(default=float("-inf"), repr=False)
+    inherited: Decimal = _ZERO
+    claimed: Decimal = _ZERO
+
+    @property
+    def used(self) -> Decimal:
+        """What this kernel has spent and holds."""
+        return self.spent + self.held
+
+
+@dataclass(slots=True, eq=False)
+class Limit:
+    """One limit. What it shows is of the book that the kernel's mode writes: simulated calls use up no live budget.
+
+    Attributes:
+        key: Its name in the ledger's file, which no other limit has.
+        name: What messages call it.
+        amount: USD that may be spent; infinite where it only counts.
+        since: The start of the day that it is for, else None.
+        shared: Whether other processes spend under it too.
+        book: Gives the book that is shown.
+    """
+
+    key: str
+    name: str
+    amount: Decimal = UNLIMITED
+    since: datetime | None = None
+    shared: bool = False
+    book: Callable[[], Book] = field(default=lambda: "live", repr=False)
+    accounts: dict[Book, Account] = field(default_factory=dict["Book", Account], repr=False)
+
+    def account(self, book: Book | None = None) -> Account:
+        """Return what is counted in a book; None is the one that is shown."""
+        return self.accounts.setdefault(book or self.book(), Account())
+
+    @property
+    def spent(self) -> Decimal:
+        """USD that this kernel has spent; answers of unknown cost count at their worst case."""
+        return self.account().spent
+
+    @property
+    def held(self) -> Decimal:
+        """USD that the calls under way in this kernel may cost."""
+        return self.account().held
+
+    @property
+    def elsewhere(self) -> Decimal:
+        """USD that other kernels have spent or set aside, when last looked at."""
+        return self.account().elsewhere
 
     @property
     def left(self) -> Decimal:
-        """USD that a further call may cost at the most."""
-        return self.amount - self.spent - self.held - self.elsewhere
+        """USD that a further call may cost at the most; infinite where there is no amount."""
+        return self.room(self.account())
 
-    def refresh(self) -> None:
-        """Read what other kernels have spent, in USD, at most every two seconds. It blocks: not on an event loop."""
-        now = time.monotonic()
-        if self.look_elsewhere is not None and now - self._looked > _FRESH:
-            self._looked = now
-            self.elsewhere = self.look_elsewhere()
+    def room(self, account: Account) -> Decimal:
+        """Return what a further call in that account's book may cost at the most, in USD."""
+        return self.amount - account.used - account.elsewhere
+
+    def separate(self, book: Callable[[], Book]) -> None:
+        """Count for a forked child: what the parent has spent and holds is elsewhere now."""
+        self.shared, self.book = True, book
+        for name, old in self.accounts.items():
+            before = old.elsewhere + old.used
+            self.accounts[name] = Account(elsewhere=before, inherited=before)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Hold:
-    """The worst case of one call, set aside in every limit that applies to it."""
+    """The worst case of one attempt, set aside in every limit that applies to it.
+
+    Attributes:
+        worst: Computes the worst case in USD; None where it is unknown.
+        amount: The worst case; None as long as no limit with an amount has asked for it.
+    """
 
     limits: tuple[Limit, ...]
-    amount: Decimal
-    lock: threading.Lock
+    book: Book
+    worst: Callable[[], Decimal | None]
+    amount: Decimal | None = None
+    counted: bool = False
     open: bool = True
 
-    def settle(self, cost: Decimal | None) -> None:
-        """Replace the worst case by the real cost in USD, once; an unknown cost counts as the worst case."""
-        with self.lock:
-            if not self.open:
-                return
+    def at_worst(self) -> Decimal:
+        """Return the worst case; 0 where it is unknown."""
+        if self.amount is None:
+            self.amount = self.worst() or _ZERO
+        return self.amount
+
+    def count(self) -> None:
+        """Add the worst case to what is held."""
+        for limit in () if self.counted else self.limits:
+            limit.account(self.book).held += self.at_worst()
+        self.counted = True
+
+    def close(self, cost: Decimal | None) -> None:
+        """Replace the worst case by what it cost, once; an unknown cost counts as the worst case."""
+        if self.open:
             self.open = False
+            paid = self.at_worst() if cost is None else cost
             for limit in self.limits:
-                limit.held -= self.amount
-                limit.spent += self.amount if cost is None else cost
+                account = limit.account(self.book)
+                account.spent += paid
+                account.held -= self.at_worst() if self.counted else _ZERO
 
 
-_nested: ContextVar[tuple[Limit, ...]] = ContextVar("victor_nb_limits", default=())
+_blocks: ContextVar[tuple[Limit, ...] | None] = ContextVar("victor_nb_limits", default=None)
+"""The limits of the `with` blocks around the caller; None where none were inherited, as in a new thread."""
 
 
 class Budget:
-    """The limits of a kernel. A call must fit all that apply, or it is not sent."""
+    """The limits of a kernel. An attempt must fit all that apply, or it is not sent.
 
-    def __init__(self, limits: tuple[Limit, ...] = ()) -> None:
+    Args:
+        kernel: This kernel's id.
+        ledger: Gives the ledger, through whose file limits are shared.
+        amounts: Gives the amounts of `profiles.yaml`, as they are now.
+        mode: Gives the kernel's mode.
+        now: Gives the time, in the zone whose midnight ends a day.
+    """
+
+    def __init__(
+        self,
+        kernel: str,
+        *,
+        ledger: Callable[[], Ledger],
+        amounts: Callable[[], Budgets],
+        mode: Callable[[], Mode],
+        now: Callable[[], datetime] = lambda: datetime.now().astimezone(),
+    ) -> None:
+        self._ledger, self._amounts, self._now = ledger, amounts, now
+        self._book: Callable[[], Book] = lambda: _book_of(mode())
+        self._notebook = Limit(f"notebook:{kernel}", "this notebook", book=self._book)
+        self._days: dict[str, Limit] = {}
+        self._by_hand: Decimal | None = None
+        self._open_blocks: list[tuple[int, Limit]] = []
         self._lock = threading.Lock()
-        self._limits = limits
+        self._holds: set[Hold] = set()
+        self._uncounted: set[Hold] = set()
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._claiming = asyncio.Lock()
+        self._timer: asyncio.TimerHandle | None = None
+        self._looked = float("-inf")
 
     @property
     def limits(self) -> tuple[Limit, ...]:
-        """The limits that apply here, the widest first."""
-        return (*self._limits, *_nested.get())
+        """The limits with an amount that apply to the caller, the widest first."""
+        return tuple(limit for limit in self.applying() if limit.amount.is_finite())
 
-    def set(self, limits: tuple[Limit, ...]) -> None:
-        """Replace the kernel's own limits."""
-        with self._lock:
-            self._limits = limits
+    def applying(self) -> tuple[Limit, ...]:
+        """Return all that counts what the caller spends: the day, the notebook, the blocks around the caller."""
+        amounts, today, notebook = self._amounts(), self._today(), self._by_hand
+        if notebook is None:
+            notebook = amounts.notebook
+        today.amount = UNLIMITED if amounts.day is None else amounts.day
+        self._notebook.amount = UNLIMITED if notebook is None else notebook
+        return today, self._notebook, *self._around()
+
+    def _today(self) -> Limit:
+        now = self._now()
+        key = f"day:{now:%Y-%m-%d}"
+        if key not in self._days:
+            midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+            self._days[key] = Limit(key, "the day", since=midnight, shared=True, book=self._book)
+        return self._days[key]
+
+    def _around(self) -> tuple[Limit, ...]:
+        """Return the limits of the blocks around the caller; a thread that inherited none is in those of all others."""
+        own = _blocks.get()
+        if own is not None or not self._open_blocks:
+            return own or ()
+        here = threading.get_ident()
+        return tuple(limit for thread, limit in list(self._open_blocks) if thread != here)
+
+    def set_notebook(self, usd: Decimal | str | float | None) -> None:
+        """Limit what this kernel may spend in all, whatever `profiles.yaml` says; None lifts the limit.
+
+        Raises:
+            ConfigError: It is not an amount of money.
+        """
+        self._by_hand = UNLIMITED if usd is None else to_usd(usd)
 
     @contextmanager
     def limit(self, usd: Decimal | str | float, *, name: str = "this block") -> Generator[Limit]:
-        """Limit what is asked inside a `with` block; blocks may nest.
+        """Limit what is asked inside a `with` block; blocks may nest, and a task keeps those in which it was made.
+
+        A thread that inherits nothing, such as one of a ThreadPoolExecutor, is held to every block that is open.
 
         Raises:
             ConfigError: `usd` is not an amount of money.
         """
-        limit = Limit(name, to_usd(usd))
-        token = _nested.set((*_nested.get(), limit))
+        limit = Limit(f"block:{uuid4().hex}", name, to_usd(usd), book=self._book)
+        opened = (threading.get_ident(), limit)
+        token = _blocks.set((*self._around(), limit))
+        self._open_blocks.append(opened)
         try:
             yield limit
         finally:
-            _nested.reset(token)
+            self._open_blocks.remove(opened)
+            _blocks.reset(token)
 
-    def hold(self, worst: Decimal | None, *, limits: tuple[Limit, ...], who: str) -> Hold:
-        """Set the worst case of a call aside.
+    @contextmanager
+    def pinned(self) -> Generator[None]:
+        """Hold threads and tasks that copy this context to the limits that apply here."""
+        token = _blocks.set(self._around())
+        try:
+            yield
+        finally:
+            _blocks.reset(token)
+
+    # --- holds ---
+
+    async def hold(
+        self,
+        worst: Callable[[], Decimal | None],
+        *,
+        limits: tuple[Limit, ...],
+        mode: Mode,
+        who: str,
+        advice: str = "Lower max_tokens or raise the budget.",
+    ) -> Hold:
+        """Set the worst case of an attempt aside, waiting for calls under way if what they give back may be enough.
+
+        On the background loop only.
 
         Args:
-            worst: USD; None when the model has no known price.
-            limits: The limits that applied where the call was made.
+            worst: Computes what the attempt costs at most, in USD; it is called only where a limit applies.
+            limits: Those that applied where the call was made.
+            mode: The mode of the call.
             who: The profile that asks, for the message.
+            advice: The end of the message.
 
         Raises:
             BudgetError: It does not fit, or its price is unknown.
         """
-        if worst is None and limits:
+        hold, looked = Hold(limits, _book_of(mode), worst), False
+        while True:
+            with self._lock:
+                tight = self._tight(hold, who)
+                if tight is None and not self._unclaimed(hold):
+                    self._take(hold)
+                    return hold
+                freed = self._freed(hold, tight) if tight is not None else None
+            if freed is not None:
+                await self._wait(freed)
+            elif tight is None or (tight.shared and not looked):
+                looked = tight is not None
+                await self._claim(hold)
+            else:
+                self._wake()
+                raise _refusal(hold, tight, who, advice)
+
+    def settle(self, hold: Hold, cost: Decimal | None) -> None:
+        """Replace a worst case by the real cost in USD, once; an unknown cost counts as the worst case."""
+        with self._lock:
+            hold.close(cost)
+            self._holds.discard(hold)
+            self._uncounted.discard(hold)
+        self._wake()
+        if self._timer is None and any(limit.account(hold.book).claimed for limit in hold.limits):
+            with suppress(RuntimeError):  # no loop runs here
+                self._timer = asyncio.get_running_loop().call_later(_IDLE, self._on_idle)
+
+    def _tight(self, hold: Hold, who: str) -> Limit | None:
+        """Return the first limit that an attempt does not fit.
+
+        Raises:
+            BudgetError: Its price is unknown.
+        """
+        limits = [limit for limit in hold.limits if limit.amount.is_finite()]
+        if not limits:
+            return None
+        while self._uncounted:  # sent before any limit had an amount
+            self._uncounted.pop().count()
+        hold.amount = hold.worst()  # anew: what is known of the model's texts may have grown
+        if hold.amount is None:
             raise BudgetError(
                 f"{who}: no price is known for its model, so no budget can hold it. "
                 "Give the profile prices, or allow_unpriced: true."
             )
-        amount = worst or _ZERO
+        return next((limit for limit in limits if 0 < hold.amount > limit.room(limit.account(hold.book))), None)
+
+    def _take(self, hold: Hold) -> None:
+        self._holds.add(hold)
+        if hold.amount is None:
+            self._uncounted.add(hold)
+        else:
+            hold.count()
+            self._wake()
+
+    def _freed(self, hold: Hold, tight: Limit) -> asyncio.Future[None] | None:
+        """Return what ends when a call under way has ended; None where not even all of them would give back enough."""
+        account = tight.account(hold.book)
+        if not account.held or hold.at_worst() > tight.room(account) + account.held:
+            return None
+        freed = asyncio.get_running_loop().create_future()
+        self._waiting.append(freed)
+        return freed
+
+    async def _wait(self, freed: asyncio.Future[None]) -> None:
+        try:
+            await freed
+        except asyncio.CancelledError:
+            if freed in self._waiting:
+                self._waiting.remove(freed)
+            else:
+                self._wake()  # the turn was this one's
+            raise
+
+    def _wake(self) -> None:
+        """Let the attempt that has waited longest look again; it wakes the next one when it has its place."""
+        with suppress(IndexError, RuntimeError):  # none waits, or its loop has ended
+            freed = self._waiting.popleft()
+            freed.get_loop().call_soon_threadsafe(_set, freed)
+
+    # --- limits that other processes share ---
+
+    def _unclaimed(self, hold: Hold) -> list[Limit]:
+        """Return the shared limits of which this kernel has not claimed enough for an attempt."""
+        if not hold.amount or self._ledger().path is None:
+            return []
+        return [
+            limit
+            for limit in hold.limits
+            if limit.shared
+            and limit.amount.is_finite()
+            and (account := limit.account(hold.book)).used + hold.amount > account.claimed
+        ]
+
+    async def _claim(self, hold: Hold) -> None:
+        """Claim enough of each shared limit for an attempt, or see what others have claimed; one attempt at a time."""
+        async with self._claiming:
+            for limit in self._unclaimed(hold):
+                account = limit.account(hold.book)
+                needed = account.used + hold.at_worst()
+                answer = self._ledger().claim(limit, hold.book, needed=needed, lease=_LEASE)
+                granted, elsewhere = await asyncio.wrap_future(answer)
+                account.claimed = max(account.claimed, granted)
+                account.elsewhere = max(elsewhere, account.inherited)
+
+    def _on_idle(self) -> None:
+        self._timer = None
+        if self._holds:
+            self._timer = asyncio.get_running_loop().call_later(_IDLE, self._on_idle)
+        else:
+            self.give_back()
+
+    def give_back(self) -> None:
+        """Reduce what this kernel has claimed of shared limits to what it uses, without waiting for the file."""
         with self._lock:
-            for limit in limits if amount else ():
-                if amount > limit.left:
-                    left = f"USD {max(limit.left, _ZERO):.4f} left of {limit.amount:.4f}"
-                    raise BudgetError(
-                        f"{who}: at worst USD {amount:.4f}, and the budget of {limit.name} has {left}. "
-                        "Nothing was sent. Lower max_tokens or raise the budget."
-                    )
-            for limit in limits:
-                limit.held += amount
-        return Hold(limits, amount, self._lock)
+            for limit in (*self._days.values(), self._notebook, *(limit for _, limit in self._open_blocks)):
+                for book, account in limit.accounts.items():
+                    if account.claimed > account.used:
+                        account.claimed = account.used
+                        self._ledger().reduce_claim(limit, book, account.used)
+
+    def refresh(self) -> None:
+        """Read what other kernels have claimed, at most every two seconds. It blocks: not on an event loop."""
+        now, book = time.monotonic(), self._book()
+        if now - self._looked > _FRESH:
+            self._looked = now
+            for limit in self.limits:
+                if limit.shared and self._ledger().path is not None:
+                    account = limit.account(book)
+                    _, elsewhere = self._ledger().claim(limit, book, needed=None).result()
+                    account.elsewhere = max(elsewhere, account.inherited)
+
+    def child(self, budget: Budget) -> Budget:
+        """Hand the limits to the budget of a forked child, which spends under them too."""
+        for limit in (*self._days.values(), self._notebook, *(limit for _, limit in self._open_blocks)):
+            limit.separate(budget._book)
+        budget._notebook, budget._days = self._notebook, self._days
+        budget._open_blocks, budget._by_hand = self._open_blocks, self._by_hand
+        return budget
+
+    def share(self) -> None:
+        """Share the limits of this kernel with processes that it has started."""
+        for limit in (self._notebook, *(limit for _, limit in self._open_blocks)):
+            limit.shared = True
+
+
+def _book_of(mode: Mode) -> Book:
+    return "simulated" if mode in UNPAID else "live"
+
+
+def _set(freed: asyncio.Future[None]) -> None:
+    if not freed.done():
+        freed.set_result(None)
+
+
+def _refusal(hold: Hold, tight: Limit, who: str, advice: str) -> BudgetError:
+    left = max(tight.room(tight.account(hold.book)), _ZERO)
+    return BudgetError(
+        f"{who}: at worst USD {hold.at_worst():.4f}, and the budget of {tight.name} has USD {left:.4f} left of "
+        f"{tight.amount:.4f}. Nothing was sent. {advice}"
+    )
 
 
 def to_usd(amount: Decimal | str | float) -> Decimal:
@@ -157,61 +468,3 @@ def to_usd(amount: Decimal | str | float) -> Decimal:
     if not usd.is_finite() or usd < 0:
         raise ConfigError(f"A budget is an amount in USD such as 0.50, not {amount!r}.")
     return usd
-
-
-def input_bytes(request: ChatRequest) -> int:
-    """Return the UTF-8 bytes of a request's texts, which its input tokens are estimated from."""
-    size = len((request.system or "").encode())
-    for turn in request.messages:
-        size += len(turn.content.encode())
-    return size
-
-
-def worst_case(request: ChatRequest, tariff: Tariff, *, mode: Mode, calibration: Calibration) -> Decimal | None:
-    """Return what a request costs at most, in USD: every token of input, and as much output as is allowed.
-
-    None is a model whose price is unknown, unless its profile has `allow_unpriced`.
-    """
-    rates = tariff.rates()
-    if rates is None:
-        return _ZERO if tariff.allow_unpriced else None
-    spec = spec_of(tariff.provider)
-    tokens_in = calibration.at_worst(tariff.model, mode, size=input_bytes(request))
-    tokens_out = (spec.max_output(request) or _ASSUMED_OUTPUT) * spec.answers(request)
-    with localcontext(EXACT):
-        return (tokens_in * rates.input + tokens_out * rates.output) / 1_000_000
-
-
-class Calibration:
-    """Bytes per token, by model and mode: the ledger's history, then what this kernel adds to it."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._lock = threading.Lock()
-        self._seen: dict[tuple[str, Mode], tuple[int, int]] = {}
-
-    def load(self, model: str, mode: Mode) -> None:
-        """Read a model's history from the ledger, once. It blocks: not on an event loop."""
-        with self._lock:
-            if (model, mode) not in self._seen:
-                self._seen[model, mode] = self._ledger.input_history(model, mode)
-
-    def learn(self, model: str, mode: Mode, *, size: int, tokens: int) -> None:
-        """Add a reported input to the history: `size` bytes were `tokens` tokens."""
-        with self._lock:
-            if (known := self._seen.get((model, mode))) is not None and size and tokens:
-                self._seen[model, mode] = known[0] + size, known[1] + tokens
-
-    def bytes_per_token(self, model: str, mode: Mode) -> float | None:
-        """Return the model's mean; None where it has no history."""
-        size, tokens = self._seen.get((model, mode), (0, 0))
-        return size / tokens if tokens and size else None
-
-    def expected(self, model: str, mode: Mode, *, size: int) -> int:
-        """Return how many tokens a text of so many bytes will probably be."""
-        return round(size / (self.bytes_per_token(model, mode) or 2 * DEFAULT_BYTES))
-
-    def at_worst(self, model: str, mode: Mode, *, size: int) -> int:
-        """Return how many tokens a request with so many bytes of text may be: what a budget has to hold."""
-        known = self.bytes_per_token(model, mode)
-        return _OVERHEAD + round(size * _MARGIN / known if known else size / DEFAULT_BYTES)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, TypeVar
 
 from victor_nb.accounting.rows import COLUMNS, REPEATED, SCHEMA, SELECTION, Row, decode, encode, fetch, moment
-from victor_nb.accounting.store import Writer
+from victor_nb.accounting.store import Writer, transaction
 from victor_nb.errors import ConfigError
-from victor_nb.money import NANOS_PER_USD, Total, from_nanos
+from victor_nb.money import NANOS_PER_USD, Total, from_nanos, to_nanos
+from victor_nb.values import UNPAID
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
     from datetime import datetime
+    from decimal import Decimal
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from victor_nb.accounting.rows import Cell, Coded, Columns
-    from victor_nb.values import Mode
+    from victor_nb.values import Book, Mode
 
 __all__ = ["Ledger", "LedgerTotal", "Row", "Scope"]
 
@@ -40,6 +43,38 @@ _SUMS: Final = f"""
 """Dollars and the nanos beyond them apart: the sum of the nanos alone would overflow at nine billion dollars."""
 _CALLS: Final = "(SELECT COUNT(*) FROM (SELECT DISTINCT kernel, call_id FROM attempts WHERE {}))"
 """Counted apart, from the index: COUNT(DISTINCT) over the table takes ten times as long."""
+
+
+_CLAIM: Final = """
+    INSERT INTO claims (key, kernel, amount) VALUES (:key, :kernel, :amount)
+    ON CONFLICT (key, kernel) DO UPDATE SET amount = excluded.amount"""
+_CLAIMED: Final = f"""
+    SELECT COALESCE(SUM(amount), 0) FROM (SELECT kernel, MAX(amount) AS amount FROM (
+        SELECT kernel, amount FROM claims WHERE key = :key
+        UNION ALL
+        SELECT kernel, SUM(COALESCE(cost, held, 0)) FROM attempts
+        WHERE ts >= :since AND (mode IN ({", ".join(map(repr, UNPAID))})) = :unpaid GROUP BY kernel
+    ) WHERE kernel != :kernel GROUP BY kernel)"""  # noqa: S608 - our own names
+"""What other kernels may use of a limit: what each has claimed or, where that is more, what its rows come to."""
+
+
+class Shared(Protocol):
+    """A limit of a budget that several kernels share."""
+
+    @property
+    def key(self) -> str:
+        """Its name, which no other limit has."""
+        ...
+
+    @property
+    def amount(self) -> Decimal:
+        """USD that all of them may spend; infinite where nothing limits it."""
+        ...
+
+    @property
+    def since(self) -> datetime | None:
+        """The start of the day that it is for, else None."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,14 +181,54 @@ class Ledger:
         query = f"SELECT {_SUMS}, {_CALLS.format(where)} FROM attempts WHERE {where}"  # noqa: S608 - our own names
         return _total(self._ask(query, values, lambda found: found.fetchone()))
 
-    def input_history(self, model: str, mode: Mode) -> tuple[int, int]:
-        """Return the bytes and the tokens of the inputs that a model has reported, in the whole file; zeros if none."""
+    def input_history(self, model: str, mode: Mode) -> tuple[int, int, int, float]:
+        """Return the inputs that a model has reported, in the file: bytes, tokens, how many, most tokens a byte."""
         query = (
-            "SELECT total(input_bytes), total(input_tokens) FROM attempts WHERE model = ? AND mode = ? "
+            "SELECT total(input_bytes), total(input_tokens), COUNT(*), total(max(1.0 * input_tokens / input_bytes)) "
+            "FROM attempts WHERE model = ? AND mode = ? "
             "AND usage_source = 'reported' AND input_bytes > 0 AND input_tokens > 0"
         )
-        ((size, tokens),) = self._writer.ask(lambda db: db.execute(query, (model, mode)).fetchall()).result()
-        return int(size), int(tokens)
+        asked = self._writer.ask(lambda db: db.execute(query, (model, mode)).fetchone())
+        size, tokens, count, densest = asked.result()
+        return int(size), int(tokens), count, densest
+
+    def claim(
+        self, limit: Shared, book: Book, *, needed: Decimal | None, lease: int = 1
+    ) -> Future[tuple[Decimal, Decimal]]:
+        """Queue a claim of this kernel on a limit that several share, after all that was appended until now.
+
+        Args:
+            limit: The limit; one of a day counts what kernels without a claim have spent too.
+            book: Which spending.
+            needed: USD that this kernel must be able to use in all; None only looks.
+            lease: It gets this part of what is left beyond that.
+
+        Returns:
+            In USD: what this kernel may use now, 0 where the claim did not fit; and what others have claimed.
+        """
+        wanted, amount = to_nanos(needed), to_nanos(limit.amount)
+        values: dict[str, Cell] = {
+            "key": f"{book}:{limit.key}",
+            "kernel": self.kernel,
+            "since": _MOST if limit.since is None else moment(limit.since),
+            "unpaid": book == "simulated",
+        }
+
+        def work(db: sqlite3.Connection) -> tuple[Decimal, Decimal]:
+            with transaction(db):
+                ((others,),) = db.execute(_CLAIMED, values)
+                spare = -1 if wanted is None else (_MOST if amount is None else amount) - others - wanted
+                granted = 0 if wanted is None or spare < 0 else wanted + spare // lease
+                if granted:
+                    db.execute(_CLAIM, values | {"amount": granted})
+            return from_nanos(granted), from_nanos(others)
+
+        return self._writer.ask(work)
+
+    def reduce_claim(self, limit: Shared, book: Book, used: Decimal) -> None:
+        """Queue that this kernel needs no more of a shared limit than it has used, in USD."""
+        values = {"key": f"{book}:{limit.key}", "kernel": self.kernel, "amount": to_nanos(used)}
+        self._writer.ask(lambda db: db.execute(_CLAIM, values))
 
     def _where(
         self, scope: Scope, *, run_id: str | None = None, since: datetime | None = None

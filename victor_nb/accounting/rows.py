@@ -46,6 +46,7 @@ class Row:
             rows of versions before it.
         service_tier: The tier that served, as the provider named it: `default`, `flex`, `priority`, `fast`.
         web_searches: Searches that the provider made and charges for.
+        held: What a budget held for the attempt, in USD: its worst case. It counts as spent where the cost is unknown.
         input_bytes: UTF-8 bytes of the texts that were sent, from which input tokens are estimated. Not in the frame.
         prompt: What was sent. Kept only where `log_text: true`, as is `answer`; neither is in the frame.
     """
@@ -85,6 +86,7 @@ class Row:
     host: str | None = None
     service_tier: str | None = None
     web_searches: int | None = None
+    held: Decimal | None = None
     input_bytes: int | None = None
     prompt: str | None = None
     answer: str | None = None
@@ -140,7 +142,7 @@ _TAGS: Final = Kind("tags", "TEXT NOT NULL", _json, json.loads)
 _KINDS: Final = {
     "ts": _MOMENT,
     "tags": _TAGS,
-    **dict.fromkeys(("cost", "billed"), _MONEY),
+    **dict.fromkeys(("cost", "billed", "held"), _MONEY),
     **dict.fromkeys(("latency", "ttft", "queue"), _SECONDS),
     **dict.fromkeys(
         ("attempt", "http_status", "input_tokens", "output_tokens", "reasoning_tokens", "input_bytes"), _COUNT

@@ -44,8 +44,14 @@ _TABLE: Final = f"""
         {", ".join(f"{name} {kind.sql}" for name, kind in SCHEMA.items())},
         UNIQUE (kernel, call_id, attempt)
     )"""
+_CLAIMS: Final = """
+    CREATE TABLE IF NOT EXISTS claims (
+        key TEXT NOT NULL, kernel TEXT NOT NULL, amount INTEGER NOT NULL, PRIMARY KEY (key, kernel)
+    ) WITHOUT ROWID"""
+"""What each kernel may use of a limit that several share, in nano-dollars."""
 _PREPARATION: Final = (
     _TABLE,
+    _CLAIMS,
     "CREATE INDEX attempts_by_kernel ON attempts (kernel, ts)",
     "CREATE INDEX attempts_by_ts ON attempts (ts)",
     f"PRAGMA application_id = {_APPLICATION}",
@@ -249,7 +255,7 @@ def _in_file(path: Path) -> sqlite3.Connection:
 def _prepare(db: sqlite3.Connection) -> None:
     """Create or migrate the table, then switch to WAL, in which readers and a writer do not wait for each other."""
     if _mark(db) == (0, 0):
-        with _transaction(db):
+        with transaction(db):
             if _mark(db) == (0, 0) and not db.execute("SELECT 1 FROM sqlite_master").fetchone():
                 _create(db)
     _migrate(db)
@@ -271,12 +277,13 @@ def _migrate(db: sqlite3.Connection) -> bool:
     Raises:
         sqlite3.DatabaseError: The file is not a ledger, or of a newer version.
     """
-    if _version(db) == _VERSION and not _missing(db):
+    if _version(db) == _VERSION and not _missing(db) and db.execute("PRAGMA table_info(claims)").fetchone():
         return False
-    with _transaction(db):  # and read again: another kernel may have been first
+    with transaction(db):  # and read again: another kernel may have been first
         for version in range(_version(db), _VERSION):
             for statement in _CHANGES[version]:
                 db.execute(statement)
+        db.execute(_CLAIMS)
         for name in _missing(db):
             db.execute(f"ALTER TABLE attempts ADD COLUMN {name} {SCHEMA[name].sql}")
         db.execute(f"PRAGMA user_version = {_VERSION}")
@@ -312,12 +319,12 @@ def _mark(db: sqlite3.Connection) -> tuple[int, int]:
 
 def _insert(records: Sequence[Record], db: sqlite3.Connection) -> None:
     """Add the records, or complete those of the same kernel, call and attempt, in one transaction."""
-    with _transaction(db):
+    with transaction(db):
         db.executemany(_UPSERT, records)
 
 
 @contextmanager
-def _transaction(db: sqlite3.Connection) -> Generator[None]:
+def transaction(db: sqlite3.Connection) -> Generator[None]:
     """Write all or nothing. IMMEDIATE: a reader that turns writer half-way cannot be made to wait, only refused."""
     db.execute("BEGIN IMMEDIATE")
     try:

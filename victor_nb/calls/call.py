@@ -7,9 +7,10 @@ import time
 import warnings
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from victor_nb.accounting.budget import worst_case
+from victor_nb.accounting.worst_case import worst_case
 from victor_nb.calls.record import Record
 from victor_nb.errors import (
     BadRequestError,
@@ -27,22 +28,24 @@ from victor_nb.errors import (
     VictorWarning,
 )
 from victor_nb.money import Total
-from victor_nb.providers.spec import takes_temperature
+from victor_nb.providers.spec import spec_of, takes_temperature
 from victor_nb.values import ORIGIN, Origin, Reply, SimulatedQuestion, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from decimal import Decimal
 
     from tenacity import AsyncRetrying, RetryCallState
 
     from victor_nb.accounting.budget import Hold
     from victor_nb.calls.record import Attempt
     from victor_nb.calls.request import Request
-    from victor_nb.values import ReplyStatus, SimulatedAnswer
+    from victor_nb.values import ChatRequest, ReplyStatus, SimulatedAnswer
 
 _LONGEST_WAIT: Final = 60.0  # seconds; a provider that asks for more is not waited for
 _FIRST_WAIT: Final = 0.5  # seconds
 _LONGEST_OWN_WAIT: Final = 8.0  # seconds
+_SHORTEST: Final = 256  # tokens; an answer that a budget would have to cut shorter is not asked for
 _NOT_SENT: Final = "temperature not sent: the model takes none"
 _FALL_BACK: Final = (RateLimitError, OverloadedError, ConnectError, RequestTimeoutError)
 """What another provider may not suffer from. A refused request would be refused there too."""
@@ -141,6 +144,7 @@ class ProfileCall:
         self._closed = False
         self._began = self._ended = time.perf_counter()
         self._failure: ProviderError | None = None
+        self._lost: ProviderError | None = None
         self._deadline: asyncio.Timeout | None = None
         self._chat = request.chat
         given, profile, refused = request.chat.temperature, request.profile, request.runtime.refuses_temperature
@@ -155,7 +159,6 @@ class ProfileCall:
         """
         request, self._on_text = self._request, on_text
         self._check_open()
-        hold = self._hold() if request.limits else None
         self._task = asyncio.current_task()
         request.running.add(self)
         try:
@@ -170,22 +173,11 @@ class ProfileCall:
         finally:
             request.running.discard(self)
             self._ended = time.perf_counter()
-            if hold is not None:
-                hold.settle(Total.of(self._record.rows).exact_cost)
         return self.reply("ok" if self._attempt and self._attempt.finish_reason else "partial")
 
     def _check_open(self) -> None:
         if self._request.owner.closed:
             raise ClosedError(f"{self._request.profile.name}: closed before the call was sent.")
-
-    def _hold(self) -> Hold:
-        request, runtime = self._request, self._request.runtime
-        worst = worst_case(self._chat, request.tariff, mode=request.mode, calibration=runtime.calibration)
-        try:
-            return runtime.budget.hold(worst, limits=request.limits, who=request.profile.name)
-        except BudgetError as error:
-            self._record.refuse(self._chat, error)
-            raise
 
     def close(self) -> None:
         """End the call because its client goes. On the background loop only."""
@@ -227,18 +219,22 @@ class ProfileCall:
 
     async def _ask(self) -> None:
         """Wait for a place, then try until it works or is not worth another try."""
-        asked = time.perf_counter()
+        self._began = time.perf_counter()
         async with self._request.limiter:
             self._check_open()
-            self._began = time.perf_counter()
-            self._record.queue = self._began - asked
-            attempts = retrying(self._request.retries)  # not on the call's time: the first one imports tenacity
-            self._deadline = asyncio.timeout(self._request.timeout)
+            attempts = retrying(self._request.retries)
+            self._deadline = asyncio.timeout(None)  # the call's time begins with the first attempt
             try:
                 async with self._deadline:
                     async for attempt in attempts:
                         with attempt:
                             await self._try()
+            except BudgetError as error:
+                if self._lost is None:
+                    self._record.refuse(self._chat, error)
+                    raise
+                self._lost.add_note(f"Not asked again: {error}")
+                raise self._lost from None
             except TimeoutError as error:
                 if isinstance(error, VictorError):
                     raise
@@ -258,6 +254,48 @@ class ProfileCall:
             warnings.warn(text, VictorWarning, stacklevel=2)
             await self._exchange()
 
+    async def _hold(self) -> Hold:
+        """Set the worst case of an attempt aside in the budgets that apply to it.
+
+        Where nothing limits the answer, the model's own limit is sent; where that does not fit, half of it and so on,
+        if `budget: {shrink: true}` allows it.
+
+        Raises:
+            BudgetError: It does not fit, or has no bound.
+        """
+        request, spec = self._request, spec_of(self._request.profile.provider)
+        if spec.max_output(self._chat) or not any(limit.amount.is_finite() for limit in request.limits):
+            return await self._set_aside(self._chat)
+        if not self._worst(self._chat):  # free, or of unknown price
+            return await self._set_aside(self._chat)
+        tokens = spec.own_output(request.profile.model)
+        if tokens is None:
+            fact = "nothing limits its answer, so no budget can hold it. Nothing was sent. Set max_tokens=."
+            raise BudgetError(f"{request.profile.name}: {fact}")
+        shrink = request.runtime.settings.budget.shrink
+        while True:
+            chat = replace(self._chat, max_tokens=tokens)
+            try:
+                hold = await self._set_aside(chat, f"Set max_tokens= (without it, {tokens:,}) or raise the budget.")
+            except BudgetError:
+                if not shrink or tokens // 2 < _SHORTEST:
+                    raise
+                tokens //= 2
+            else:
+                self._chat = chat
+                return hold
+
+    async def _set_aside(self, chat: ChatRequest, advice: str = "Lower max_tokens or raise the budget.") -> Hold:
+        request = self._request
+        worst, who = partial(self._worst, chat), request.profile.name
+        return await request.runtime.budget.hold(
+            worst, limits=request.limits, mode=request.mode, who=who, advice=advice
+        )
+
+    def _worst(self, chat: ChatRequest) -> Decimal | None:
+        request = self._request
+        return worst_case(chat, request.tariff, mode=request.mode, calibration=request.runtime.calibration)
+
     def _drop_temperature(self) -> None:
         self._chat = replace(self._chat, temperature=None)
         self._notes.append(_NOT_SENT)
@@ -265,8 +303,12 @@ class ProfileCall:
     async def _exchange(self) -> None:
         """Make one HTTP exchange, one row."""
         request = self._request
-        ORIGIN.set(Origin(request.sample, self._own_answer() if request.mode == "simulate" else None))
-        self._attempt = attempt = self._record.open(self._chat)
+        answer = self._own_answer() if request.mode == "simulate" else None
+        hold = await self._hold()
+        if not self._record.attempts:
+            self._start_clock()
+        ORIGIN.set(Origin(request.sample, answer))
+        self._attempt = attempt = self._record.open(self._chat, hold)
         try:
             async with aclosing(request.provider.send(self._chat, stream=request.stream)) as deltas:
                 async for delta in deltas:
@@ -274,7 +316,7 @@ class ProfileCall:
             self._hear(attempt, attempt.keep("", final=True))
             self._check_answer(attempt)
         except ProviderError as error:
-            failure = self._broken_off(attempt, error) if attempt.pieces else error
+            self._lost = failure = self._broken_off(attempt, error) if attempt.pieces else error
             self._fail(attempt, failure)
             raise failure from (error if failure is not error else error.__cause__)
         except asyncio.CancelledError:
@@ -285,6 +327,13 @@ class ProfileCall:
         finally:
             # Of what has failed, the row is closed already.
             self._record.close(attempt, "ok" if attempt.finish_reason else "partial" if attempt.pieces else "error")
+
+    def _start_clock(self) -> None:
+        """Let the call's time begin, after what it has waited for a place and for its budget."""
+        asked, self._began = self._began, time.perf_counter()
+        self._record.queue = self._began - asked
+        if self._deadline is not None:
+            self._deadline.reschedule(asyncio.get_running_loop().time() + self._request.timeout)
 
     def _own_answer(self) -> SimulatedAnswer | None:
         """Return the answer that the user has for a simulated attempt; None where the simulator writes it.

@@ -149,10 +149,8 @@ class AgentOrchestrator:
         mode = self.runtime.mode
         provider = self.clients.get(mode) or self.open(mode)
         chat = make_chat(self.profile, prompt, options)
-        limits = self.runtime.budget.limits
-        for limit in limits:  # what must be read from the ledger is read here: a call is held on the background loop
-            limit.refresh()
-        if limits:
+        limits = self.runtime.budget.applying()
+        if any(limit.amount.is_finite() for limit in limits):  # read here: a call is held on the background loop
             self.runtime.calibration.load(self.profile.model, mode)
         timeout, retries = options.get("timeout"), options.get("retries")
         return Request(

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from victor_nb.accounting.budget import input_bytes
+from victor_nb.accounting.worst_case import input_text
 from victor_nb.accounting.rows import Row
-from victor_nb.errors import ConnectError
 from victor_nb.providers.spec import spec_of
 from victor_nb.values import BYTES_PER_TOKEN, UNPAID, Price, Usage, estimate_tokens
 
 if TYPE_CHECKING:
+    from victor_nb.accounting.budget import Hold
     from victor_nb.calls.request import Request
     from victor_nb.errors import VictorError
     from victor_nb.values import ChatRequest, Delta, FinishReason, Status, UsageSource
@@ -33,6 +33,7 @@ class Attempt:
     """One exchange: its row, and what its deltas have brought. Written on the loop only, readable from any thread.
 
     Attributes:
+        hold: What is set aside for it.
         began: When the request was sent, on the clock of `time.perf_counter`.
         first: When the first text arrived, on the same clock; None before, and where the answer came in one piece.
         open: Whether the row has yet to be completed.
@@ -40,6 +41,7 @@ class Attempt:
     """
 
     row: Row
+    hold: Hold
     began: float
     first: float | None = None
     open: bool = True
@@ -106,9 +108,9 @@ class Record:
         self.rows: list[Row] = []
         self.usages: list[Usage] = []
 
-    def open(self, chat: ChatRequest) -> Attempt:
+    def open(self, chat: ChatRequest, hold: Hold) -> Attempt:
         """Write the row of an attempt that starts now."""
-        attempt = Attempt(self._row(chat), time.perf_counter())
+        attempt = Attempt(self._row(chat, held=hold.amount), hold, time.perf_counter())
         self._request.runtime.ledger.start(attempt.row)
         return attempt
 
@@ -150,11 +152,14 @@ class Record:
         if usage is not None and source == "reported":
             size = row.input_bytes or 0
             runtime.calibration.learn(row.model, row.mode, size=size, tokens=usage.input_tokens)
+        if row.cost is None:
+            row = replace(row, held=attempt.hold.at_worst())
         runtime.ledger.finish(row)
+        runtime.budget.settle(attempt.hold, row.cost)
         self.rows.append(row)
         self.usages.append(usage or Usage())
 
-    def _row(self, chat: ChatRequest) -> Row:
+    def _row(self, chat: ChatRequest, *, held: Decimal | None = None) -> Row:
         request, settings = self._request, self._request.runtime.settings
         self.attempts += 1
         tags = dict(request.tags)
@@ -174,8 +179,9 @@ class Record:
             queue=self.queue,
             notebook=settings.notebook,
             tags=tags,
+            held=held,
             host=urlsplit(request.base_url).netloc.rpartition("@")[2],
-            input_bytes=input_bytes(chat),
+            input_bytes=len(input_text(chat)),
             prompt=chat.messages[-1].content if settings.log_text else None,
         )
 
@@ -187,7 +193,7 @@ class Record:
             return usage, "reported" if attempt.finish_reason and whole else "partial"
         if not attempt.pieces:
             return None, None
-        tokens_in = -(-input_bytes(self._request.chat) // BYTES_PER_TOKEN)
+        tokens_in = -(-len(input_text(self._request.chat)) // BYTES_PER_TOKEN)
         return Usage(tokens_in, estimate_tokens(attempt.text)), "estimated"
 
     def _price(
@@ -195,8 +201,7 @@ class Record:
     ) -> Price:
         """Price an attempt: nothing where nothing was answered, unknown where the tokens are."""
         request = self._request
-        refused = isinstance(error, ConnectError) or getattr(error, "http_status", None) is not None
-        if refused and not attempt.pieces and attempt.usage is None:
+        if getattr(error, "refused", False) and not attempt.pieces and attempt.usage is None:
             return _NOTHING
         if source != "reported" and not self._free():
             return _UNKNOWN

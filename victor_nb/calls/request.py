@@ -97,7 +97,7 @@ class Request:
         retries: Further attempts after a failure that may pass.
         timeout: Seconds for the whole call, retries and the waits between them included.
         limiter: Where the call waits for a place.
-        limits: The budgets that it must fit.
+        limits: The budgets that count it; it must fit those with an amount.
         answer_files: Where answers of one's own are looked for in simulate mode, in this order.
         running: Where the call stands while it goes on.
     """

@@ -95,13 +95,17 @@ class Prices(Strict):
 
 
 class Budgets(Strict):
-    """Limits in USD: for one cell, for one kernel's notebook, for a day of all kernels."""
+    """Limits in USD: for one cell, for one kernel's notebook, for a day of all kernels, midnight to midnight here.
+
+    Where no `max_tokens` is set, the model's own limit is sent; `shrink: true` sends a lower one if that does not fit.
+    """
 
     of_number = "notebook"  # `budget: 0.50`
 
     cell: Usd | None = None
     notebook: Usd | None = None
     day: Usd | None = None
+    shrink: bool = False
 
 
 class ProfileSpec(Strict, RequestOptions):  # pyright: ignore[reportGeneralTypeIssues] - it is frozen by its config

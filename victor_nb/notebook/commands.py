@@ -247,9 +247,8 @@ def _budget(words: list[str], session: Session) -> Bundle:
             session.set_budget(amount)
         case _:
             raise MagicError("%victor budget takes an amount in USD, such as %victor budget 0.50, or off.")
+    session.budget.refresh()
     limits = session.budget.limits
-    for limit in limits:
-        limit.refresh()
     rows = [
         (limit.name, usd(limit.amount), usd(limit.spent + limit.elsewhere), usd(max(limit.left, Decimal(0))))
         for limit in limits

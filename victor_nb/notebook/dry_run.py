@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING, Final, cast
 
-from victor_nb.accounting.budget import input_bytes, worst_case
+from victor_nb.accounting.worst_case import input_text, worst_case
 from victor_nb.calls.request import SENT, make_chat
 from victor_nb.money import EXACT, add, usd
 from victor_nb.notebook.markdown import clean, fence, frame, shorten, stack
@@ -61,7 +61,7 @@ class Estimate:
         warm = request.temperature
         tariff, calls = session.runtime.tariff(profile, session.settings.base_url(profile)), question.call.n or 1
         session.runtime.calibration.load(profile.model, session.mode)
-        tokens = max(1, session.runtime.calibration.expected(profile.model, session.mode, size=input_bytes(request)))
+        tokens = max(1, session.runtime.calibration.expected(profile.model, session.mode, size=len(input_text(request))))
         short, long = Usage(input_tokens=tokens), Usage(input_tokens=tokens, output_tokens=1_000)
         least, longer = tariff.price(short).cost, tariff.price(long).cost
         most = None
@@ -212,9 +212,8 @@ def _beside(session: Session, estimates: Sequence[Estimate], question: Question)
 def _budgets(session: Session, estimates: Sequence[Estimate], question: Question) -> list[tuple[str, str]]:
     """Return the limits that the question might not fit; one that it fits at worst needs no word."""
     left = list(question.limits)
-    for limit in session.budget.limits:
-        limit.refresh()
-        left.append((limit.name, limit.left))
+    session.budget.refresh()
+    left += [(limit.name, limit.left) for limit in session.budget.limits]
     worst, _ = add(each.most for each in estimates)
     return [
         (

@@ -78,8 +78,7 @@ class Spec:
         output_demanded: The limit that is sent where none is given, since the API demands one.
         output_ours_first: Whether `max_tokens` beats what params say, instead of the other way round.
         caches_on_request: Whether nothing is written to its cache, at a price of its own, unless a request asks for it.
-        choices_name: How its params name the number of answers to one request, each charged for.
-        nested: The one of its params that holds others.
+        outputs: The most tokens that an answer of a model may have, by patterns that the names of models start with.
         refuses: The request options that it does not take, and from which models.
         retires: The day on which a model is switched off, as the provider announced it.
         hints: The next step after an error of that class, if not the usual one; may hold `{model}` and `{variables}`.
@@ -103,8 +102,7 @@ class Spec:
     output_demanded: int | None = None
     output_ours_first: bool = False
     caches_on_request: bool = False
-    choices_name: str = ""
-    nested: str = ""
+    outputs: Mapping[str, int] = field(default_factory=dict[str, int])
     refuses: Mapping[str, Refusal] = field(default_factory=dict[str, Refusal])
     retires: Mapping[str, date] = field(default_factory=dict[str, date])
     hints: Mapping[type[ProviderError], str] = field(default_factory=dict[type[ProviderError], str])
@@ -139,32 +137,31 @@ class Spec:
     def max_output(self, request: ChatRequest) -> int | None:
         """Return the tokens that one answer may have; None where nothing but the model limits it.
 
-        What stands in `params` goes out as it is, and so beats `max_tokens` of the same name.
+        What stands in `params` goes out as it is, and so beats `max_tokens` of the same name; of two names, servers
+        differ in which they obey, and in how they may be spelled.
         """
         ours = request.max_tokens or self.output_demanded
         if self.output_ours_first and ours is not None:
             return ours
-        given = self._flat(request.params)
-        limits = [given[name] for name in self.output_names if _counts(given.get(name))]
-        if ours is not None and (not limits or self.output_names[0] not in given):
+        limits = _counts(request.params, _LIMIT_NAMES)
+        if ours is not None and not any(
+            name == self.output_names[0] and isinstance(value, int) for name, value in _flat(request.params)
+        ):
             limits.append(ours)
-        return max(cast("list[int]", limits), default=None)
+        return max(limits, default=None)
+
+    def own_output(self, model: str) -> int | None:
+        """Return the tokens that one answer of a model may have by itself; None where that is not known."""
+        return next((count for models, count in self.outputs.items() if re.match(models, model)), None)
 
     def answers(self, request: ChatRequest) -> int:
         """Return how many answers the request asks for at once."""
-        wanted = self._flat(request.params).get(self.choices_name)
-        return cast("int", wanted) if _counts(wanted) else 1
+        return max(_counts(request.params, _CHOICE_NAMES), default=1)
 
     def asked_tier(self, params: Mapping[str, object]) -> str | None:
         """Return the service tier that params ask for; None for the standard one."""
-        given = self._flat(params)
-        tier = tier_name(*(given.get(name) for name in _TIER_PARAMS))
+        tier = tier_name(*(value for name, value in _flat(params) if name in _TIER_PARAMS))
         return None if tier in STANDARD_TIERS else tier
-
-    def _flat(self, params: Mapping[str, object]) -> dict[str, object]:
-        """Return params together with those inside the nested one."""
-        inside = params.get(self.nested)
-        return {**(cast("Mapping[str, object]", inside) if isinstance(inside, dict) else {}), **params}
 
     def load_client(self) -> type[Any]:
         """Import the client, one thread at a time: two that import one SDK may each see half of it."""
@@ -192,8 +189,26 @@ def is_local(base_url: str) -> bool:
     return _LOCAL_HOST.match(base_url) is not None
 
 
-def _counts(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+_LIMIT_NAMES: Final = frozenset(
+    ("maxtokens", "maxcompletiontokens", "maxoutputtokens", "maxnewtokens", "maxtokenstosample", "numpredict")
+)
+_CHOICE_NAMES: Final = frozenset(("n", "candidatecount", "numcompletions", "bestof"))
+
+
+def _flat(params: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    """Yield names and values of params, those inside others included."""
+    for name, value in params.items():
+        if isinstance(value, dict):
+            yield from _flat(cast("Mapping[str, object]", value))
+        else:
+            yield name, value
+
+
+def _counts(params: Mapping[str, object], names: Collection[str]) -> list[int]:
+    """Return the positive whole numbers, also where they are text, that params give by these names in any spelling."""
+    given = [value for name, value in _flat(params) if name.replace("_", "").replace("-", "").lower() in names]
+    texts = [str(value) for value in given if not isinstance(value, bool)]
+    return [int(text) for text in texts if text.isdecimal() and int(text) > 0]
 
 
 def _ollama_address(given: str) -> str:
@@ -236,7 +251,16 @@ OPENAI: Final = Spec(
     key_variables=("OPENAI_API_KEY",),
     keyless_locally=True,
     output_names=("max_completion_tokens", "max_tokens"),
-    choices_name="n",
+    # Maximum output tokens as OpenAI's pages on its models state them.
+    outputs={
+        r"gpt-5.*chat|gpt-4o(?!-2024-05)": 16_384,
+        r"gpt-[5-9]": 128_000,
+        r"gpt-4\.1": 32_768,
+        r"o1-mini": 65_536,
+        r"o[134]": 100_000,
+        r"gpt-4-turbo|gpt-4o|gpt-3\.5": 4_096,
+        r"gpt-4": 8_192,
+    },
     # Reasoning models take no temperature but 1.
     refuses={"temperature": Refusal(models=r"(o\d|gpt-5)(?!.*chat)", unless=1)},
     # As announced on 2026-11-25.
@@ -255,8 +279,8 @@ GOOGLE: Final = Spec(
     key_variables=("GOOGLE_API_KEY", "GEMINI_API_KEY"),
     models_path="/v1beta/models",
     output_names=("maxOutputTokens",),
-    choices_name="candidateCount",
-    nested="generationConfig",
+    # As Google's page on its models states them.
+    outputs={r"(models/)?gemini-(2\.5|[3-9])": 65_536, r"(models/)?gemini-(1\.5|2\.0)": 8_192},
     dialect="victor_nb.wire.dialects.google:Google",
 )
 OLLAMA: Final = Spec(
@@ -271,7 +295,6 @@ OLLAMA: Final = Spec(
     concurrency=4,  # it queues the rest itself, while our clock runs
     output_names=("num_predict",),
     output_ours_first=True,
-    nested="options",
     hints={ConnectError: "Is `ollama serve` running?", NotFoundError: "Pull it: ollama pull {model}"},
     unreachable="start ollama",
     dialect="victor_nb.wire.dialects.ollama:Ollama",

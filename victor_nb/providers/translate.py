@@ -159,9 +159,9 @@ class Translator:
         *_, first = _chain(failure)
         if _is_internal(first) or not (answered or isinstance(first, _UNWRITABLE)):
             fact = f"{self._who}'s client failed, not the answer: {type(first).__name__}: {_words(first)}"
-            return self._make(errors.InternalError, fact)
+            return self._make(errors.InternalError, fact, refused=not answered)
         if not answered:
-            return self._make(errors.BadRequestError, f"the request cannot be written: {_words(first)}")
+            return self._make(errors.BadRequestError, f"the request cannot be written: {_words(first)}", refused=True)
         fact = f"the answer is not one of {self._who}'s protocol: {_words(failure)}"
         return self._make(errors.MalformedAnswerError, fact)
 
@@ -171,7 +171,8 @@ class Translator:
         status = cast("int | None", getattr(failure, "status_code", None))
         if status is None and not _mapping(body):
             return None
-        if status is None or status < _FIRST_REDIRECT:
+        refused = status is not None and status >= _FIRST_REDIRECT
+        if status is None or not refused:
             # An error inside an answer that began well: only its name distinguishes it.
             inner = _details(body)
             names = [str(inner[key]).lower() for key in ("type", "code", "status") if inner.get(key) is not None]
@@ -190,12 +191,14 @@ class Translator:
             request_id=headers.get("request-id") or headers.get("x-request-id"),
             retryable=kind.retryable or status == _CONFLICT,
             retry_after=asked_wait(headers, body),
+            refused=refused,
         )
 
     def _of_transport(self, failure: BaseException) -> errors.ProviderError | None:
         """Translate a failure on the way."""
         address, wait = self._endpoint.base_url, self._endpoint.timeouts
         kind: type[errors.ProviderError] = errors.ConnectError
+        refused = isinstance(failure, (httpx2.ConnectTimeout, httpx2.ConnectError, httpx2.ProxyError))
         match failure:
             case httpx2.ConnectTimeout():
                 kind, fact = errors.RequestTimeoutError, f"did not accept a connection within {wait.connect:g} s"
@@ -205,16 +208,18 @@ class Translator:
                 why = " (its certificate is not trusted)" if "certificate" in str(failure).lower() else ""
                 fact = f"cannot be reached at {address}{why}"
             case httpx2.UnsupportedProtocol() | httpx2.InvalidURL():
-                return self._make(errors.BadRequestError, f"{address} is not an address. Check base_url")
+                return self._make(errors.BadRequestError, f"{address} is not an address. Check base_url", refused=True)
             case httpx2.DecodingError():
                 return self._make(errors.MalformedAnswerError, f"{self._who}'s answer cannot be decompressed")
             case httpx2.TransportError():
                 fact = "hung up before the answer was complete"
             case _:
                 return None
-        return self._make(kind, f"{self._who} {fact}")
+        return self._make(kind, f"{self._who} {fact}", refused=refused)
 
-    def _make(self, kind: type[errors.ProviderError], fact: str, **more: Any) -> errors.ProviderError:
+    def _make(
+        self, kind: type[errors.ProviderError], fact: str, *, refused: bool = False, **more: Any
+    ) -> errors.ProviderError:
         """Make one error: fact, then next step, keys taken out."""
         endpoint = self._endpoint
         variables = " or ".join(endpoint.variables) or "the profile's api_key_env"
@@ -222,7 +227,9 @@ class Translator:
         step = step.format(variables=variables, model=endpoint.model)
         clean = endpoint.redactor.clean(fact).rstrip(".")
         text = f"{endpoint.profile}: {clean}. {step}".rstrip()
-        return kind(text, profile=endpoint.profile, provider=self._who, model=endpoint.model, **more)
+        made = kind(text, profile=endpoint.profile, provider=self._who, model=endpoint.model, **more)
+        made.refused = refused
+        return made
 
 
 def _chain(failure: BaseException, *, contexts: bool = False) -> Iterator[BaseException]:

@@ -300,8 +300,9 @@ async def compare(  # noqa: PLR0913 - each is a choice of its own
     """
     comparison = await asyncio.to_thread(_prepare, strategies, tasks, judge, baseline, pool)
     comparison.settle(samples, at_once, seed, options)
-    async with comparison.bar(progress):
-        await comparison.hold()
+    with comparison.pool.runtime.budget.pinned():
+        async with comparison.bar(progress):
+            await comparison.hold()
     for text in comparison.warnings:
         warnings.warn(text, VictorWarning, stacklevel=2)
     return await asyncio.to_thread(comparison.to_frame)

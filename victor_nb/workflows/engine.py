@@ -114,7 +114,8 @@ class Engine:
         self._stream = stream
         self._refused: BudgetError | None = None
         # Budgets of a `with` block belong to the caller's context, wherever the loop runs.
-        self._context = copy_context()
+        with self.runtime.budget.pinned():
+            self._context = copy_context()
 
     @property
     def ended(self) -> bool:

@@ -96,7 +96,8 @@ class OrchestratorPool:
         """
         # The first client of a provider imports its SDK: a second that must not stop the caller's loop.
         check_on_error(on_error)
-        fan = await asyncio.to_thread(FanOut, self, prompt, profiles, n=n, stream=False, options=options)
+        with self.runtime.budget.pinned():
+            fan = await asyncio.to_thread(FanOut, self, prompt, profiles, n=n, stream=False, options=options)
         async with fan.bar(progress):
             replies = await self.runtime.loop.call(fan.run)
         return judged(replies, on_error)

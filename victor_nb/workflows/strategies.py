@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Unpack
 from victor_nb.config.request_options import sentence
 from victor_nb.config.strategies import Stage, fault
 from victor_nb.errors import ConfigError, suggest
-from victor_nb.runtime import current
+from victor_nb.runtime import current, runtime_of
 from victor_nb.workflows.checks import Agreement
 from victor_nb.workflows.engine import Engine, StrategyJob
 from victor_nb.workflows.orchestrator_pool import kernel_pool
@@ -156,7 +156,8 @@ class Strategy:
             VictorError: A stage failed, or a budget refused the very first call; `partial` is what had come.
         """
         # The first client of a provider imports its SDK: a second that must not stop the caller's loop.
-        engine = await asyncio.to_thread(self.prepare, task, pool=pool, stream=False, options=options)
+        with runtime_of(pool and pool.runtime).budget.pinned():
+            engine = await asyncio.to_thread(self.prepare, task, pool=pool, stream=False, options=options)
         with engine.keeping():
             async with engine.bar(progress):
                 await engine.runtime.loop.call(engine.run)

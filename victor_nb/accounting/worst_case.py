@@ -1,0 +1,118 @@
+"""What a request costs at most: how many tokens its input may be, and what the dearest of them would cost."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass
+from decimal import Decimal
+from math import ceil
+from typing import TYPE_CHECKING, Final
+
+from victor_nb.providers.spec import spec_of
+from victor_nb.values import BYTES_PER_TOKEN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from victor_nb.accounting.ledger import Ledger
+    from victor_nb.accounting.pricing import Tariff
+    from victor_nb.values import ChatRequest, Mode
+
+_ASSUMED_OUTPUT: Final = 8192
+"""Tokens that an answer is taken to have where nothing limits it and no budget has sent a limit."""
+_OVERHEAD, _PER_MESSAGE = 16, 8
+"""Tokens that a request takes beside its texts: what a chat template puts around all, and around each turn."""
+_ENOUGH: Final = 5
+"""Reported inputs from which a model's history says how dense its texts are."""
+_MARGIN: Final = 1.25
+"""How far a text may lie above the densest that was seen."""
+_LETTERS: Final = bytes(range(ord("A"), ord("Z") + 1)) + bytes(range(ord("a"), ord("z") + 1))
+
+
+def input_text(request: ChatRequest) -> bytes:
+    """Return what a request's input tokens are made of, in UTF-8: texts, and params such as tools and schemas."""
+    turns = [request.system or "", *(turn.content for turn in request.messages)]
+    turns += [json.dumps(value) for value in request.params.values() if isinstance(value, (str, dict, list))]
+    return "".join(turns).encode("utf-8", "surrogatepass")
+
+
+def worst_case(request: ChatRequest, tariff: Tariff, *, mode: Mode, calibration: Calibration) -> Decimal | None:
+    """Return what a request costs at most, in USD: the dearest kind of input and tier, as much output as is allowed.
+
+    None is a model whose price is unknown, unless its profile has `allow_unpriced`.
+    """
+    spec, params = spec_of(tariff.provider), json.dumps(request.params)
+    worst = tariff.worst(
+        calibration.at_worst(request, mode),
+        (spec.max_output(request) or spec.own_output(request.model) or _ASSUMED_OUTPUT) * spec.answers(request),
+        tier=spec.asked_tier(request.params),
+        cache_writes="cache_control" in params,
+        hourly_writes='"1h"' in params,
+    )
+    return Decimal(0) if worst is None and tariff.allow_unpriced else worst
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The inputs that a model has reported.
+
+    Attributes:
+        size: Bytes of all.
+        tokens: Tokens of all.
+        count: How many there are.
+        densest: Tokens per byte of the densest.
+    """
+
+    size: int = 0
+    tokens: int = 0
+    count: int = 0
+    densest: float = 0.0
+
+    def add(self, size: int, tokens: int) -> History:
+        """Return the history with one more input."""
+        densest = max(self.densest, tokens / size)
+        return History(self.size + size, self.tokens + tokens, self.count + 1, densest)
+
+
+class Calibration:
+    """How many tokens a text is, by model and mode: the ledger's history, then what this kernel adds to it."""
+
+    def __init__(self, ledger: Callable[[], Ledger]) -> None:
+        self._ledger = ledger
+        self._lock = threading.Lock()
+        self._seen: dict[tuple[str, Mode], History] = {}
+
+    def load(self, model: str, mode: Mode) -> None:
+        """Read a model's history from the ledger, once. It blocks: not on an event loop."""
+        with self._lock:
+            if (model, mode) not in self._seen:
+                self._seen[model, mode] = History(*self._ledger().input_history(model, mode))
+
+    def learn(self, model: str, mode: Mode, *, size: int, tokens: int) -> None:
+        """Add a reported input to the history: `size` bytes were `tokens` tokens."""
+        with self._lock:
+            if (known := self._seen.get((model, mode))) is not None and size and tokens:
+                self._seen[model, mode] = known.add(size, tokens)
+
+    def expected(self, model: str, mode: Mode, *, size: int) -> int:
+        """Return how many tokens a text of so many bytes will probably be."""
+        known = self._seen.get((model, mode))
+        return round(size * known.tokens / known.size if known and known.tokens else size / BYTES_PER_TOKEN)
+
+    def at_worst(self, request: ChatRequest, mode: Mode) -> int:
+        """Return how many tokens a request may be: what a budget has to hold.
+
+        One a byte, as no tokenizer makes more. Where the model has a history, English words count half a token a letter
+        and at least one, which random letters do not exceed either; digits, marks and other scripts go on counting
+        one a byte. It is never less than the densest text of the history would be.
+        """
+        text = input_text(request)
+        size, known = len(text), self._seen.get((request.model, mode), History())
+        tokens: float = size
+        if known.count >= _ENOUGH:
+            letters, spaces = size - len(text.translate(None, _LETTERS)), text.count(b" ")
+            words = max(spaces + 1, letters / 2)
+            tokens = max(size - letters - spaces + words, _MARGIN * known.densest * size)
+            tokens = tokens if known.densest > 1 else min(size, tokens)
+        return _OVERHEAD + _PER_MESSAGE * len(request.messages) + ceil(tokens)
