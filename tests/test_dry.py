@@ -41,7 +41,7 @@ def test_when_a_run_is_dry_then_nothing_is_sent_and_the_cost_is_a_range(live: Sh
     ran = live.run("%%victor --dry max_tokens=1000\nRead {{ x }}")
     told = fields(ran.plain)
     assert (told["input"], told["output"]) == ("about 1,001 tokens", "1,000 tokens at most")
-    assert amounts(told["cost"]) == [Decimal("0.0002"), Decimal("0.0009")]
+    assert amounts(told["cost"]) == [Decimal("0.0002"), Decimal("0.0012")]
     assert told["inserted"] == "{{ x }}, 4,000 characters"
     assert "\n```text\nRead XXX" in ran.shown
     assert server.requests == []
@@ -59,7 +59,7 @@ def test_when_it_is_asked_in_earnest_then_the_cost_lies_in_the_range(live: Shell
 def test_when_nothing_limits_an_answer_then_it_is_said_with_what_a_budget_would_hold(live: Shell) -> None:
     told = fields(live.run("%%victor --dry\nHi.").plain)
     assert told["output"] == "no limit"
-    assert re.search(r"USD \S+ and more: without max_tokens a budget holds USD 0\.0049", told["cost"])
+    assert re.search(r"USD \S+ and more: without max_tokens a budget holds USD 0\.0098", told["cost"])
 
 
 def test_when_a_fan_out_is_dry_then_each_profile_is_priced_and_so_is_the_whole(live: Shell, server: Server) -> None:

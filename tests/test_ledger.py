@@ -24,7 +24,7 @@ CONTRACT = (
     "ts, call_id, attempt, run_id, strategy, stage, profile, provider, model, model_served, mode, status, "
     "input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, reasoning_tokens, usage_source, cost, billed, "
     "cost_source, price_version, latency, ttft, queue, http_status, error_type, error, request_id, notebook, tags, "
-    "cache_write_1h_tokens, host, service_tier, web_searches"
+    "cache_write_1h_tokens, host, service_tier, web_searches, held"
 ).split(", ")
 
 
@@ -272,7 +272,7 @@ def test_when_the_ledger_becomes_a_frame_then_it_has_the_contract_s_columns_and_
                 *CONTRACT[4:12],
                 *("usage_source", "cost_source", "price_version", "error_type", "notebook", "host", "service_tier"),
             ],
-            "float64": ["cost", "billed", "latency", "ttft", "queue"],
+            "float64": ["cost", "billed", "latency", "ttft", "queue", "held"],
             "object": ["tags"],
         }
     assert (len(empty), len(frame)) == (0, 2)

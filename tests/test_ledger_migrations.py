@@ -47,7 +47,7 @@ PAST: Final = {
 }
 """The columns after `tags`. Add an entry, with what was released, before you add a column."""
 LATEST: Final = tuple(PAST)[-1]
-NEW: Final = ["cache_write_1h_tokens", "host", "service_tier", "web_searches"]
+NEW: Final = ["cache_write_1h_tokens", "host", "service_tier", "web_searches", "held"]
 """What `LATEST` lacks."""
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import threading
 import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -61,8 +63,19 @@ def test_when_calls_are_simulated_then_it_says_so_and_that_nothing_was_billed(
         assert "all simulated or replayed" in said
 
 
+async def spend(usd: Decimal, over: asyncio.Event | None = None) -> None:
+    """Hold an amount as a call does, for as long as the call takes, and spend all of it."""
+    budget = session().budget
+    hold = await budget.hold(lambda: usd, limits=budget.applying(), mode="live", who="fast")
+    try:
+        if over is not None:
+            await over.wait()
+    finally:
+        budget.settle(hold, usd)
+
+
 def test_when_there_are_budgets_then_what_is_left_of_each_is_told(view: Callable[..., LedgerView]) -> None:
-    write(row("a", cost=Decimal("0.45")))
+    asyncio.run(session().runtime.loop.call(partial(spend, Decimal("0.45"))))
     session().set_budget("0.50")
     page = view()
     said = "Budget of this notebook: USD 0.4500 spent, USD 0.0500 left of USD 0.5000"
@@ -72,13 +85,14 @@ def test_when_there_are_budgets_then_what_is_left_of_each_is_told(view: Callable
     session().set_budget("4.50")
     until(lambda: "USD 4.0500 left of USD 4.5000" in seen(page))
     assert "victor-bar-high" not in page._money.value
-    hold = session().budget.hold(Decimal(1), limits=session().budget.limits, who="fast")
+    over = asyncio.Event()
+    job = session().runtime.loop.start(partial(spend, Decimal(1), over))
     until(lambda: "USD 1.0000 held for calls under way, USD 3.0500 left" in seen(page))
-    hold.settle(Decimal(0))
+    job.cancel()
 
 
 def test_when_a_budget_is_nothing_or_spent_then_it_is_told(view: Callable[..., LedgerView]) -> None:
-    write(row("a", cost=Decimal(2)))
+    asyncio.run(session().runtime.loop.call(partial(spend, Decimal(2))))
     session().set_budget("0")
     page = view()
     assert "USD 2.0000 spent, USD 0.0000 left of USD 0.0000" in seen(page)

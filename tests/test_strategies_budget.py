@@ -28,7 +28,7 @@ def by_stage(asked: Asked) -> str:
 
 def assert_ended_with_ideas(run: StrategyRun, ensemble: Ensemble) -> None:
     assert not run.complete
-    assert (run.stopped or "").startswith("implement: default: at worst USD 0.08")
+    assert (run.stopped or "").startswith("implement: default: at worst USD 0.16")
     assert (
         run.content
         == run["select"].content
@@ -69,9 +69,9 @@ def test_when_a_job_outlives_its_block_then_the_blocks_budget_still_holds(ensemb
 
 
 def test_when_only_the_review_is_refused_then_the_implementation_is_the_answer(ensemble: Ensemble) -> None:
-    ensemble.play(by_stage)
+    ensemble.play(lambda asked: said("text 0 of gpt-4o", 100, 10_000) if asked.model == "gpt-4o" else by_stage(asked))
 
-    with session().budget.limit("0.10"):
+    with session().budget.limit("0.20"):
         run = Funnel(ideas=2).run_sync("x")
 
     assert run["review"].state == "refused"
@@ -104,7 +104,7 @@ def test_when_samples_wait_for_each_others_money_then_all_of_them_are_asked(ense
     assert run.complete
     assert len(run["all"].replies) == 6
     assert run.calls == 6
-    assert {row.status for row in run.rows} == {"ok", "refused"}
+    assert {row.status for row in run.rows} == {"ok"}
     assert limit.spent == run.cost
     assert limit.spent < limit.amount
     assert limit.held == 0

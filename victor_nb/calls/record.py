@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from victor_nb.accounting.worst_case import input_text
 from victor_nb.accounting.rows import Row
+from victor_nb.accounting.worst_case import input_text
 from victor_nb.providers.spec import spec_of
 from victor_nb.values import BYTES_PER_TOKEN, UNPAID, Price, Usage, estimate_tokens
 

@@ -60,13 +60,14 @@ class Estimate:
         request = make_chat(profile, question.prompt, question.options)
         warm = request.temperature
         tariff, calls = session.runtime.tariff(profile, session.settings.base_url(profile)), question.call.n or 1
-        session.runtime.calibration.load(profile.model, session.mode)
-        tokens = max(1, session.runtime.calibration.expected(profile.model, session.mode, size=len(input_text(request))))
+        calibration, size = session.runtime.calibration, len(input_text(request))
+        calibration.load(profile.model, session.mode)
+        tokens = max(1, calibration.expected(profile.model, session.mode, size=size))
         short, long = Usage(input_tokens=tokens), Usage(input_tokens=tokens, output_tokens=1_000)
         least, longer = tariff.price(short).cost, tariff.price(long).cost
         most = None
         if longer is not None:
-            most = worst_case(request, tariff, mode=session.mode, calibration=session.runtime.calibration)
+            most = worst_case(request, tariff, mode=session.mode, calibration=calibration)
         limit = spec_of(profile.provider).max_output(request)
         refused = session.runtime.refuses_temperature
         with localcontext(EXACT):

@@ -78,6 +78,7 @@ class Spec:
         output_demanded: The limit that is sent where none is given, since the API demands one.
         output_ours_first: Whether `max_tokens` beats what params say, instead of the other way round.
         caches_on_request: Whether nothing is written to its cache, at a price of its own, unless a request asks for it.
+        one_answer: Whether a request asks for one answer only, whatever its params say.
         outputs: The most tokens that an answer of a model may have, by patterns that the names of models start with.
         refuses: The request options that it does not take, and from which models.
         retires: The day on which a model is switched off, as the provider announced it.
@@ -102,6 +103,7 @@ class Spec:
     output_demanded: int | None = None
     output_ours_first: bool = False
     caches_on_request: bool = False
+    one_answer: bool = False
     outputs: Mapping[str, int] = field(default_factory=dict[str, int])
     refuses: Mapping[str, Refusal] = field(default_factory=dict[str, Refusal])
     retires: Mapping[str, date] = field(default_factory=dict[str, date])
@@ -156,7 +158,7 @@ class Spec:
 
     def answers(self, request: ChatRequest) -> int:
         """Return how many answers the request asks for at once."""
-        return max(_counts(request.params, _CHOICE_NAMES), default=1)
+        return 1 if self.one_answer else max(_counts(request.params, _CHOICE_NAMES), default=1)
 
     def asked_tier(self, params: Mapping[str, object]) -> str | None:
         """Return the service tier that params ask for; None for the standard one."""
@@ -230,6 +232,7 @@ ANTHROPIC: Final = Spec(
     key_variables=("ANTHROPIC_API_KEY",),
     models_path="/v1/models",
     output_demanded=8192,
+    one_answer=True,
     caches_on_request=True,
     # No temperature since API version 2026-10-21, and never a seed.
     refuses={"temperature": Refusal(), "seed": Refusal()},
@@ -295,6 +298,7 @@ OLLAMA: Final = Spec(
     concurrency=4,  # it queues the rest itself, while our clock runs
     output_names=("num_predict",),
     output_ours_first=True,
+    one_answer=True,
     hints={ConnectError: "Is `ollama serve` running?", NotFoundError: "Pull it: ollama pull {model}"},
     unreachable="start ollama",
     dialect="victor_nb.wire.dialects.ollama:Ollama",

@@ -254,22 +254,11 @@ class Engine:
         # A limit may look into the ledger before a call can be held: not on this loop.
         work.lanes = await asyncio.to_thread(lambda: [self._lane(work, sample) for sample in range(work.stage.n)])
         await asyncio.gather(*(lane.run() for lane in work.lanes))
-        await self._again(work)
+        refused = [lane.outcome for lane in work.lanes if isinstance(lane.outcome, BudgetError)]
+        if refused and len(refused) < len(work.lanes):
+            self.stopped = f"{work.stage.name}: {refused[0]}"
         # A repair of JSON or a function of the user's may take seconds: not on this loop.
         await asyncio.to_thread(conclude, work, self._before(work))
-
-    async def _again(self, work: Work) -> None:
-        """Ask the samples again, one by one, that a budget refused while it held the worst case of their siblings."""
-        refused = [place for place, lane in enumerate(work.lanes) if isinstance(lane.outcome, BudgetError)]
-        if len(refused) == len(work.lanes):
-            return
-        for place in refused:
-            lane = await asyncio.to_thread(self._lane, work, place)
-            await lane.run()
-            if isinstance(lane.outcome, BudgetError):
-                self.stopped = f"{work.stage.name}: {lane.outcome}"
-                return
-            work.lanes[place] = lane
 
     def _lane(self, work: Work, sample: int) -> Lane:
         """Return a call that is ready to go."""

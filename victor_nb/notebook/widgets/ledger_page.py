@@ -384,8 +384,7 @@ class SpendingReader:
         began = self._clock()
         if self._total is None or (ledger.version != self._version and began >= self._due):
             self._version, self._total = ledger.version, ledger.total()
-            for limit in limits:
-                limit.refresh()
+            self._session.budget.refresh()
             ended = self._clock()
             self._due = ended + _REST * (ended - began)
         return Spending(self._total, tuple(map(replace, limits)))
