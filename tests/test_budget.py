@@ -252,5 +252,3 @@ async def test_when_fifty_ask_at_once_and_seven_fit_then_the_budget_holds_in_a_h
         assert limit.spent == spent <= budget
         assert limit.held == 0
     assert {row["cost"] for row in rows() if row["status"] == "refused"} == {0}
-
-

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import multiprocessing
 import random
-import subprocess
-import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 import pytest
 import yaml
 
-from servers import OPENAI, Server, faults
+from servers import OPENAI, Server
 from servers.answers import Answer, Tokens
-from victor_nb import Session, Settings, session
-from victor_nb.errors import BudgetError, VictorError
 from workbench import write_profiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from servers.exchange import Act, Exchange

@@ -124,6 +124,21 @@ class Limit:
             self.accounts[name] = Account(elsewhere=before, inherited=before)
 
 
+@dataclass(frozen=True, slots=True)
+class LimitState:
+    """A limit at one moment, in USD; what other kernels have spent or set aside counts as spent."""
+
+    name: str
+    amount: Decimal
+    spent: Decimal
+    held: Decimal
+
+    @property
+    def left(self) -> Decimal:
+        """USD that a further call may cost at the most."""
+        return max(_ZERO, self.amount - self.spent - self.held)
+
+
 @dataclass(slots=True, eq=False)
 class Hold:
     """The worst case of one attempt, set aside in every limit that applies to it.
@@ -413,8 +428,15 @@ class Budget:
                         account.claimed = account.used
                         self._ledger().reduce_claim(limit, book, account.used)
 
-    def refresh(self) -> None:
-        """Read what other kernels have claimed, at most every two seconds. It blocks: not on an event loop."""
+    def states(self) -> tuple[LimitState, ...]:
+        """Return the limits that apply to the caller, as they stand. It may read the ledger: not on an event loop."""
+        self._look()
+        return tuple(
+            LimitState(limit.name, limit.amount, limit.spent + limit.elsewhere, limit.held) for limit in self.limits
+        )
+
+    def _look(self) -> None:
+        """Read what other kernels have claimed, at most every two seconds."""
         now, book = time.monotonic(), self._book()
         if now - self._looked > _FRESH:
             self._looked = now

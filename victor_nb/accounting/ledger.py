@@ -184,7 +184,8 @@ class Ledger:
     def input_history(self, model: str, mode: Mode) -> tuple[int, int, int, float]:
         """Return the inputs that a model has reported, in the file: bytes, tokens, how many, most tokens a byte."""
         query = (
-            "SELECT total(input_bytes), total(input_tokens), COUNT(*), COALESCE(MAX(1.0 * input_tokens / input_bytes), 0) "
+            "SELECT total(input_bytes), total(input_tokens), COUNT(*), "
+            "COALESCE(MAX(1.0 * input_tokens / input_bytes), 0) "
             "FROM attempts WHERE model = ? AND mode = ? "
             "AND usage_source = 'reported' AND input_bytes > 0 AND input_tokens > 0"
         )

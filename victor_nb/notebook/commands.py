@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import traceback
-from decimal import Decimal
 from typing import TYPE_CHECKING, Final, cast
 
 from victor_nb.config.settings import forced_mode
@@ -247,12 +246,7 @@ def _budget(words: list[str], session: Session) -> Bundle:
             session.set_budget(amount)
         case _:
             raise MagicError("%victor budget takes an amount in USD, such as %victor budget 0.50, or off.")
-    session.budget.refresh()
-    limits = session.budget.limits
-    rows = [
-        (limit.name, usd(limit.amount), usd(limit.spent + limit.elsewhere), usd(max(limit.left, Decimal(0))))
-        for limit in limits
-    ]
+    rows = [(limit.name, *map(usd, (limit.amount, limit.spent, limit.left))) for limit in session.budget.states()]
     above = "" if rows else "No budget. %victor budget 0.50 limits what this notebook may spend."
     return frame(["budget of", "USD", "spent", "left"], rows, above=above)
 

@@ -213,8 +213,7 @@ def _beside(session: Session, estimates: Sequence[Estimate], question: Question)
 def _budgets(session: Session, estimates: Sequence[Estimate], question: Question) -> list[tuple[str, str]]:
     """Return the limits that the question might not fit; one that it fits at worst needs no word."""
     left = list(question.limits)
-    session.budget.refresh()
-    left += [(limit.name, limit.left) for limit in session.budget.limits]
+    left += [(limit.name, limit.left) for limit in session.budget.states()]
     worst, _ = add(each.most for each in estimates)
     return [
         (

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 import unicodedata
 from collections import Counter
-from dataclasses import dataclass, replace
-from decimal import Decimal
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -22,8 +21,9 @@ from victor_nb.values import UNPAID
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
+    from decimal import Decimal
 
-    from victor_nb.accounting.budget import Limit
+    from victor_nb.accounting.budget import LimitState
     from victor_nb.accounting.ledger import LedgerTotal
     from victor_nb.accounting.rows import Row
     from victor_nb.kernel import Session
@@ -290,30 +290,25 @@ _REST: Final = 20
 _BUDGET: Final = ("budget of", "limit", "spent", "held", "left", "used")
 
 
-def _amounts(limit: Limit) -> tuple[Decimal, Decimal, Decimal]:
-    """Return the USD of a budget that are spent, held and left; what other kernels have spent counts as spent."""
-    return limit.spent + limit.elsewhere, limit.held, max(Decimal(0), limit.left)
-
-
-def _share(limit: Limit, part: Decimal) -> int:
+def _share(limit: LimitState, part: Decimal) -> int:
     """Return how many per cent of a budget a part is: at most 100, and 1 where it is anything at all."""
     if limit.amount <= 0 or part <= 0:
         return 100 if part > 0 else 0
     return min(100, max(1, int(100 * part / limit.amount)))
 
 
-def _budget_cells(limit: Limit) -> tuple[str, ...]:
+def _budget_cells(limit: LimitState) -> tuple[str, ...]:
     """Return the text of each of `_BUDGET`."""
-    spent, held, left = _amounts(limit)
-    return (limit.name, *map(usd, (limit.amount, spent, held, left)), f"{_share(limit, spent + held)} %")
+    amounts = (limit.amount, limit.spent, limit.held, limit.left)
+    return (limit.name, *map(usd, amounts), f"{_share(limit, limit.spent + limit.held)} %")
 
 
-def _budget_html(limit: Limit) -> str:
+def _budget_html(limit: LimitState) -> str:
     """Return a sentence and a bar."""
-    spent, held, left = _amounts(limit)
-    used, waiting = _share(limit, spent), min(100 - _share(limit, spent), _share(limit, held))
-    under_way = f", {usd(held)} held for calls under way" if held else ""
-    text = f"Budget of {limit.name}: {usd(spent)} spent{under_way}, {usd(left)} left of {usd(limit.amount)}"
+    used = _share(limit, limit.spent)
+    waiting = min(100 - used, _share(limit, limit.held))
+    under_way = f", {usd(limit.held)} held for calls under way" if limit.held else ""
+    text = f"Budget of {limit.name}: {usd(limit.spent)} spent{under_way}, {usd(limit.left)} left of {usd(limit.amount)}"
     high = " victor-bar-high" if used + waiting >= _HIGH else ""
     inner = f'<span style="width:{used}%"></span><span class="victor-bar-held" style="width:{waiting}%"></span>'
     bar = f'<div class="victor-bar{high}" aria-hidden="true">{inner}</div>'
@@ -322,10 +317,10 @@ def _budget_html(limit: Limit) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """What a kernel has spent at one moment, and copies of its budgets."""
+    """What a kernel has spent at one moment, and its budgets."""
 
     total: LedgerTotal
-    budgets: tuple[Limit, ...]
+    budgets: tuple[LimitState, ...]
 
     @property
     def figures(self) -> list[tuple[str, str]]:
@@ -380,11 +375,10 @@ class SpendingReader:
 
     def read(self) -> Spending:
         """Return what was spent; the sums may be those of a moment ago."""
-        ledger, limits = self._session.ledger, self._session.budget.limits
+        ledger, budgets = self._session.ledger, self._session.budget.states()
         began = self._clock()
         if self._total is None or (ledger.version != self._version and began >= self._due):
             self._version, self._total = ledger.version, ledger.total()
-            self._session.budget.refresh()
             ended = self._clock()
             self._due = ended + _REST * (ended - began)
-        return Spending(self._total, tuple(map(replace, limits)))
+        return Spending(self._total, budgets)
