@@ -146,9 +146,8 @@ class Spec:
         if self.output_ours_first and ours is not None:
             return ours
         limits = _counts(request.params, _LIMIT_NAMES)
-        if ours is not None and not any(
-            name == self.output_names[0] and isinstance(value, int) for name, value in _flat(request.params)
-        ):
+        first = self.output_names[0]
+        if ours is not None and not _counts({first: dict(_flat(request.params)).get(first)}, _LIMIT_NAMES):
             limits.append(ours)
         return max(limits, default=None)
 
