@@ -28,7 +28,7 @@ from victor_nb.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from importlib.metadata import EntryPoint
 
     from victor_nb.values import ChatRequest
