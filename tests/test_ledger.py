@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from ledger_rows import NOON, row, running
-from victor_nb.accounting.ledger import Ledger, Row
+from victor_nb.accounting.ledger import Ledger, LedgerTotal, Row
 from victor_nb.errors import ClosedError, ConfigError
 from victor_nb.money import Total
 
@@ -218,6 +218,10 @@ def test_when_only_the_price_is_unknown_then_the_bill_is_not(ledger: Ledger) -> 
     total = ledger.total()
     assert (total.unpriced, total.unbilled, total.exact_cost, total.exact_billed) == (1, 0, None, total.billed)
     assert Total.of(ledger.rows()) == Total(total.cost, total.billed, total.unpriced, total.unbilled)
+    books = ledger.by_mode()
+    assert list(books) == ["live", "simulate"]
+    assert (books["live"].exact_cost, books["simulate"].exact_cost) == (total.cost, None)
+    assert sum(books.values(), LedgerTotal()) == total
 
 
 def test_when_attempts_ended_in_different_ways_then_the_total_counts_them(ledger: Ledger) -> None:
@@ -227,8 +231,8 @@ def test_when_attempts_ended_in_different_ways_then_the_total_counts_them(ledger
     ledger.finish(row("c", status="interrupted", mode="replay"))
     ledger.start(running("d"))
     for total in (ledger.total(), ledger.total("all", since=NOON)):
-        assert (total.calls, total.attempts) == (4, 5)
-        assert (total.running, total.failed, total.simulated) == (1, 2, 2)
+        assert (total.calls, total.attempts) == (3, 4)  # what was refused is no call
+        assert (total.running, total.failed, total.refused, total.simulated) == (1, 1, 1, 1)
 
 
 def test_when_nothing_was_asked_then_the_total_is_nothing(ledger: Ledger) -> None:
@@ -236,6 +240,21 @@ def test_when_nothing_was_asked_then_the_total_is_nothing(ledger: Ledger) -> Non
     assert (total.cost, total.billed, total.unpriced, total.calls, total.attempts) == (0, 0, 0, 0, 0)
     assert (total.running, total.failed, total.simulated) == (0, 0, 0)
     assert str(total) == "USD 0.0000"
+
+
+def test_when_a_model_is_free_then_its_total_says_so_and_not_that_of_what_was_not_answered(ledger: Ledger) -> None:
+    ledger.finish(row("local", cost=Decimal(0), billed=Decimal(0), cost_source="local"))
+    assert (str(ledger.total()), ledger.rows()[0].free) == ("free", True)
+    ledger.finish(row("unknown", cost=None, billed=None))
+    assert str(ledger.total()) == str(Total.of(ledger.rows())) == "unpriced"
+    ledger.finish(row("paid"))
+    assert str(ledger.total()) == str(Total.of(ledger.rows())) == ">= USD 0.000027 (1 unpriced)"
+
+
+def test_when_all_was_refused_then_the_total_is_not_called_free(ledger: Ledger) -> None:
+    nothing = dict.fromkeys(("input_tokens", "output_tokens"))
+    ledger.finish(row("a", status="refused", cost=Decimal(0), billed=Decimal(0), **nothing))
+    assert (str(ledger.total()), ledger.total().calls) == ("USD 0.0000", 0)
 
 
 def test_when_a_day_is_asked_for_then_earlier_rows_do_not_count(ledger: Ledger) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from victor_nb.accounting.pricing import PriceBook, Rates, Tariff
-from victor_nb.money import Total, add, at_least, exact_sum, from_nanos, quantise, to_nanos, usd
+from victor_nb.money import EXACT, Total, add, at_least, column, exact_sum, from_nanos, quantise, to_nanos, usd
 from victor_nb.providers.spec import ANTHROPIC
 from victor_nb.values import Usage
 
@@ -368,6 +368,7 @@ class Part:
 
     cost: Decimal | None
     billed: Decimal | None
+    free: bool = False
 
 
 CENT: Final = Decimal("0.01")
@@ -388,7 +389,54 @@ def test_when_totals_are_added_then_they_are_as_of_all_their_parts() -> None:
     parts = [Part(CENT, Decimal(0)), Part(None, CENT), Part(CENT, None)]
     assert sum((Total.of([part]) for part in parts), Total()) == Total.of(parts)
     assert sum(Total.of([part]) for part in parts) == Total.of(parts)
-    assert str(Total(unpriced=12_345)) == ">= USD 0.0000 (12,345 unpriced)"
+    assert str(Total(CENT, unpriced=12_345)) == ">= USD 0.0100 (12,345 unpriced)"
+
+
+def test_when_nothing_is_known_then_the_total_is_no_amount() -> None:
+    assert [str(Total(unpriced=count)) for count in (1, 2_000)] == ["unpriced", "2,000 unpriced"]
+    nothing = Part(Decimal(0), Decimal(0), free=True)
+    assert str(Total.of([nothing])) == "free"
+    assert str(Total.of([nothing, Part(None, None)])) == "unpriced"
+    assert str(Total.of([nothing, Part(CENT, CENT)])) == "USD 0.0100"
+
+
+@pytest.mark.parametrize(
+    ("amounts", "texts"),
+    [
+        (["0.1", "0.02"], ["USD 0.1000", "USD 0.0200", "USD 0.1200"]),
+        (["0.00004", "0.00004"], ["USD 0.00004", "USD 0.00004", "USD 0.00008"]),
+        (["0.00125", "0.00145"], ["USD 0.00125", "USD 0.00145", "USD 0.00270"]),
+        (["12.000000001", "0"], ["USD 12.0000", "USD 0.0000", "USD 12.0000"]),
+        (["12", "0.000000001"], ["USD 12.000000000", "USD 0.000000001", "USD 12.000000001"]),
+        ([], ["USD 0.0000"]),
+    ],
+)
+def test_when_totals_stand_below_each_other_then_they_add_up_as_they_are_written(
+    amounts: list[str], texts: list[str]
+) -> None:
+    parts = [Total.of([Part(Decimal(amount), Decimal(0))]) for amount in amounts]
+    with localcontext(prec=2):
+        assert column([*parts, sum(parts, Total())]) == texts
+
+
+def test_when_parts_of_a_column_are_unknown_or_free_then_it_says_so() -> None:
+    parts = [
+        Total.of([Part(CENT, CENT), Part(None, None)]),
+        Total.of([Part(None, None)]),
+        Total.of([Part(Decimal(0), Decimal(0), free=True)]),
+        Total.of([]),
+    ]
+    last = ["unpriced", "free", "USD 0.0000", ">= USD 0.0100 (2 unpriced)"]
+    assert column([*parts, sum(parts, Total())]) == [">= USD 0.0100 (1 unpriced)", *last]
+
+
+@given(st.lists(st.decimals(min_value=0, max_value=10**6, places=9)))
+def test_when_any_totals_stand_below_each_other_then_the_digits_add_up(amounts: list[Decimal]) -> None:
+    parts = [Total.of([Part(amount, amount)]) for amount in amounts]
+    *shown, whole = [Decimal(text.removeprefix("USD ")) for text in column([*parts, sum(parts, Total())])]
+    with localcontext(EXACT):
+        assert sum(shown) == whole
+    assert all(bool(seen) == bool(amount) for seen, amount in zip(shown, amounts, strict=True))
 
 
 def test_when_a_notebook_lowers_its_precision_then_sums_stay_exact() -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from functools import reduce
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 NANOS_PER_USD: Final = 1_000_000_000
 """The smallest amount that is kept: a thousandth of what one token of the cheapest hosted model costs."""
@@ -16,6 +16,10 @@ NANOS_PER_USD: Final = 1_000_000_000
 EXACT: Final = Context(prec=60, rounding=ROUND_HALF_EVEN)
 """Our own arithmetic: a notebook that lowers the precision of its own decimals must not round its bill."""
 
+_PLACES: Final = 4
+"""Decimals of an amount: a hundredth of a cent."""
+_SMALL: Final = Decimal("0.0001")
+"""Below it, four decimals would show less than one digit."""
 _ZERO: Final = Decimal(0)
 _NANO: Final = Decimal("1e-9")
 _LARGEST: Final = Decimal((1 << 63) - 1).scaleb(-9)
@@ -39,18 +43,38 @@ def from_nanos(nanos: int) -> Decimal:
     return _plain(Decimal(nanos).scaleb(-9, context=EXACT))
 
 
-def usd(amount: Decimal | None) -> str:
+def usd(amount: Decimal | None, *, places: int | None = None) -> str:
     """Write an amount: `USD 0.0041`, two digits of what is smaller, `unpriced` for None; no dollar sign: it is math."""
     if amount is None:
         return "unpriced"
-    if amount == 0 or abs(amount) >= Decimal("0.0001"):
-        return f"USD {amount:.4f}"
-    return f"USD {amount.quantize(Decimal(1).scaleb(amount.adjusted() - 1), context=EXACT):f}"
+    if places is None:
+        places = _PLACES if amount == 0 or abs(amount) >= _SMALL else 1 - amount.adjusted()
+    return f"USD {amount.quantize(Decimal(1).scaleb(-places), context=EXACT):f}"
 
 
-def at_least(known: Decimal, unknown: int) -> str:
-    """Write a sum of which parts may be unknown: `USD 0.0123`, or `>= USD 0.0123 (2 unpriced)`."""
-    return f">= {usd(known)} ({unknown:,} unpriced)" if unknown else usd(known)
+def at_least(known: Decimal, unknown: int, *, places: int | None = None) -> str:
+    """Write a sum of which parts may be unknown: `USD 0.0123`, `>= USD 0.0123 (2 unpriced)`, `2 unpriced`."""
+    if not unknown:
+        return usd(known, places=places)
+    count = "unpriced" if unknown == 1 and not known else f"{unknown:,} unpriced"
+    return f">= {usd(known, places=places)} ({count})" if known else count
+
+
+def column(totals: Sequence[Total]) -> list[str]:
+    """Write totals below each other, the last of which is the sum of the others: with as many digits as show it."""
+    amounts = [total.cost for total in totals]
+    finest = range(_PLACES, 10)  # to a nano-dollar, in which every sum is exact
+    places = next((places for places in finest if _adds_up(amounts, Decimal(1).scaleb(-places))), finest[-1])
+    return [total.text(places=places) for total in totals]
+
+
+def _adds_up(amounts: Sequence[Decimal], unit: Decimal) -> bool:
+    *parts, whole = (amount.quantize(unit, context=EXACT) for amount in amounts)
+    return reduce(EXACT.add, parts, _ZERO) == whole and all(map(_is_seen, amounts, (*parts, whole)))
+
+
+def _is_seen(amount: Decimal, rounded: Decimal) -> bool:
+    return not amount or bool(rounded)
 
 
 class Paid(Protocol):
@@ -66,6 +90,11 @@ class Paid(Protocol):
         """The amount billed, in USD; None when unknown."""
         ...
 
+    @property
+    def free(self) -> bool:
+        """Whether it was answered, at a price of 0."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Total:
@@ -76,19 +105,22 @@ class Total:
         billed: What was really paid, as far as it is known.
         unpriced: How many have no known list price; attempts under way are among them.
         unbilled: For how many it is not known what was paid.
+        free: How many were answered at a price of 0, as by a model on one's own machine.
     """
 
     cost: Decimal = _ZERO
     billed: Decimal = _ZERO
     unpriced: int = 0
     unbilled: int = 0
+    free: int = 0
 
     @classmethod
     def of(cls, parts: Iterable[Paid]) -> Total:
         """Add rows or replies up."""
         cost = billed = _ZERO
-        unpriced = unbilled = 0
+        unpriced = unbilled = free = 0
         for part in parts:
+            free += part.free
             if part.cost is None:
                 unpriced += 1
             else:
@@ -97,7 +129,7 @@ class Total:
                 unbilled += 1
             else:
                 billed = EXACT.add(billed, part.billed)
-        return Total(cost, billed, unpriced, unbilled)
+        return Total(cost, billed, unpriced, unbilled, free)
 
     @property
     def exact_cost(self) -> Decimal | None:
@@ -109,17 +141,25 @@ class Total:
         """The amount billed; None when that is unknown for any part."""
         return None if self.unbilled else self.billed
 
-    def __add__(self, other: Total) -> Total:
-        cost, billed = EXACT.add(self.cost, other.cost), EXACT.add(self.billed, other.billed)
-        return Total(cost, billed, self.unpriced + other.unpriced, self.unbilled + other.unbilled)
+    def __add__(self, other: Self) -> Self:
+        """Add the same kind of total."""
+        pairs = [(getattr(self, each.name), getattr(other, each.name)) for each in fields(self)]
+        sums: list[Any] = [EXACT.add(*pair) if isinstance(pair[0], Decimal) else sum(pair) for pair in pairs]
+        return type(self)(*sums)
 
     def __radd__(self, other: int) -> Total:
         """Let `sum(totals)` start at its 0."""
         return self if other == 0 else NotImplemented
 
+    def text(self, *, places: int | None = None) -> str:
+        """Write the list price, with so many decimals: `free` where all that was answered is."""
+        if self.free and not self.cost and not self.unpriced:
+            return "free"
+        return at_least(self.cost, self.unpriced, places=places)
+
     def __str__(self) -> str:
         """Write the list price."""
-        return at_least(self.cost, self.unpriced)
+        return self.text()
 
 
 def add(amounts: Iterable[Decimal | None]) -> tuple[Decimal, int]:

@@ -243,6 +243,11 @@ class Reply:
     call_id: str = ""
     notes: tuple[str, ...] = ()
 
+    @property
+    def free(self) -> bool:
+        """Whether it was answered, at a price of 0."""
+        return self.cost == 0 and self.usage.output_tokens > 0
+
     def __str__(self) -> str:
         return self.content
 

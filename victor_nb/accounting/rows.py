@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from victor_nb.money import from_nanos, to_nanos
+from victor_nb.values import Usage
 
 if TYPE_CHECKING:
     import sqlite3
@@ -90,6 +91,16 @@ class Row:
     input_bytes: int | None = None
     prompt: str | None = None
     answer: str | None = None
+
+    @property
+    def free(self) -> bool:
+        """Whether it was answered, at a price of 0."""
+        return self.cost == 0 and bool(self.output_tokens)
+
+    @property
+    def usage(self) -> Usage:
+        """Its tokens, those that are not known as 0."""
+        return Usage(*(getattr(self, count.name) or 0 for count in fields(Usage)))
 
 
 class Kind(NamedTuple):

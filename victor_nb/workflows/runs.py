@@ -14,7 +14,7 @@ from victor_nb.reports.frames import records_frame
 from victor_nb.values import Usage
 from victor_nb.workflows.orchestrator_pool import kernel_pool
 from victor_nb.workflows.progress import in_place
-from victor_nb.workflows.what_if import find_tariff, reprice, usage_of, what_if
+from victor_nb.workflows.what_if import find_tariff, reprice, what_if
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -153,7 +153,7 @@ class StrategyRun:
     @property
     def usage(self) -> Usage:
         """Tokens of all attempts, as far as they are known."""
-        return sum(map(usage_of, self.rows), Usage())
+        return sum((row.usage for row in self.rows), Usage())
 
     @property
     def calls(self) -> int:

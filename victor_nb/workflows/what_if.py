@@ -13,7 +13,6 @@ from victor_nb.accounting.rows import Row
 from victor_nb.errors import ConfigError, suggest
 from victor_nb.money import add
 from victor_nb.reports.frames import records_frame
-from victor_nb.values import Usage
 from victor_nb.workflows.orchestrator_pool import kernel_pool
 
 if TYPE_CHECKING:
@@ -38,11 +37,6 @@ def find_tariff(name: str, pool: OrchestratorPool) -> Tariff:
     return tariff
 
 
-def usage_of(row: Row) -> Usage:
-    """Return the tokens of an attempt, those that are not known as 0."""
-    return Usage(**{each.name: getattr(row, each.name) or 0 for each in fields(Usage)})
-
-
 def reprice(row: Row, tariff: Tariff) -> Decimal | None:
     """Return what an attempt would have cost, in USD; None when its tokens, or the tariff's price, are unknown.
 
@@ -52,7 +46,7 @@ def reprice(row: Row, tariff: Tariff) -> Decimal | None:
     if row.input_tokens is None and row.output_tokens is None:
         # Nothing was answered: it cost nothing anywhere; unless it was under way, when its cost is unknown.
         return row.cost if row.cost == 0 else None
-    return tariff.price(usage_of(row), tier=row.service_tier if row.profile == tariff.name else None).cost
+    return tariff.price(row.usage, tier=row.service_tier if row.profile == tariff.name else None).cost
 
 
 WHAT_IF: Final = (
