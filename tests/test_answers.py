@@ -347,6 +347,14 @@ def test_when_simulate_with_gets_something_else_then_it_is_refused(given: object
         ({"delay": float("inf")}, "delay takes a number of 0 or more"),
         ({"status": 429, "text": "x"}, "text does not go with status"),
         ({"text": "x", "retry_after": 1}, "retry_after goes with status only"),
+        ({"text": 5}, "text takes text, not a value of type int"),
+        ({"status": 429, "message": b"x"}, "message takes text, not a value of type bytes"),
+        ({"status": 400.5}, "status takes a whole number, not a value of type float"),
+        ({"cut": 1.5}, "cut takes a whole number, not a value of type float"),
+        ({"output_tokens": True}, "output_tokens takes a whole number, not a value of type bool"),
+        ({"delay": "x"}, "delay takes a number, not a value of type str"),
+        ({"delay": None}, "delay takes a number, not a value of type NoneType"),
+        ({"status": 429, "retry_after": "1"}, "retry_after takes a number, not a value of type str"),
     ],
 )
 def test_when_an_answer_value_makes_no_sense_then_it_is_refused(fields: dict[str, Any], fact: str) -> None:
@@ -355,6 +363,19 @@ def test_when_an_answer_value_makes_no_sense_then_it_is_refused(fields: dict[str
 
 
 # --- files that cannot be used ---
+
+
+def test_when_a_path_cannot_be_one_then_it_is_refused() -> None:
+    with pytest.raises(ConfigError, match="is no path"):
+        session().simulate_with("a\0b")
+
+
+@pytest.mark.parametrize("text", ["answers: &a [*a]\n", "answers:\n- &a {tokens: *a}\n"])
+def test_when_a_value_holds_itself_then_it_is_refused_in_one_line(text: str) -> None:
+    Path("answers.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"answers\.yaml, line"):
+        session().simulate_with("answers.yaml")
+
 
 HEAD = "answers:\n- prompt: a\n  text: b\n"
 WRONG = {

@@ -105,6 +105,7 @@ class SimulatedAnswer:
 
     def _faults(self) -> Iterator[str]:
         """Yield what is wrong, each beginning with the name of a field."""
+        yield from self._wrong_types()
         if self.status is not None and not 400 <= self.status <= 599:  # noqa: PLR2004 - the errors of HTTP
             yield f"status takes a number from 400 to 599, not {self.status}"
         for name in ("retry_after", "cut", "delay", "input_tokens", "output_tokens"):
@@ -117,6 +118,21 @@ class SimulatedAnswer:
         for name in ("message", "retry_after"):
             if self.status is None and getattr(self, name) is not None:
                 yield f"{name} goes with status only, such as status: 429"
+
+    def _wrong_types(self) -> Iterator[str]:
+        for names, kinds, words in _TYPES:
+            for name in names:
+                given: object = getattr(self, name)
+                fits = isinstance(given, kinds) and not isinstance(given, bool)
+                if not fits and (given is not None or name == "delay"):
+                    yield f"{name} takes {words}, not a value of type {type(given).__name__}"
+
+
+_TYPES: Final = (
+    (("text", "message"), str, "text"),
+    (("status", "cut", "input_tokens", "output_tokens"), int, "a whole number"),
+    (("retry_after", "delay"), (int, float), "a number"),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ class Document:
         self.path = path
         self.content = content
         self._node = node
+        self._checked: set[int] = set()
 
     @classmethod
     def read(cls, path: Path, *, start: str = "profiles") -> Document:
@@ -56,6 +57,9 @@ class Document:
 
     def _check_keys(self, node: yaml.Node | None, place: Place) -> None:
         """Raise if a key occurs twice, or is one that is not text (`on:` and `yes:` are truth values in YAML)."""
+        if id(node) in self._checked:
+            return  # an anchor, which may even hold itself
+        self._checked.add(id(node))
         if isinstance(node, yaml.SequenceNode):
             for index, item in enumerate(cast("list[yaml.Node]", node.value)):
                 self._check_keys(item, (*place, index))
@@ -106,6 +110,8 @@ def _text_of(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not UTF-8 text. Save it as UTF-8.") from None
+    except ValueError:
+        raise ConfigError(f"{str(path)!r} is no path. Check how it is written.") from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}. Check the path and its permissions.") from None
 

@@ -281,6 +281,6 @@ def stamp_of(path: Path) -> tuple[int, int]:
     """Return what changes with a file: its time and its size."""
     try:
         status = path.stat()
-    except OSError:
+    except (OSError, ValueError):
         return (0, 0)
     return (status.st_mtime_ns, status.st_size)
