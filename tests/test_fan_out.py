@@ -10,7 +10,7 @@ import pytest
 
 from servers import ANTHROPIC, DIALECTS, GOOGLE, OLLAMA, OPENAI, Server, faults
 from servers.answers import Answer, Tokens
-from victor_nb import OrchestratorPool, Reply, Settings, VictorError, session
+from victor_nb import OrchestratorPool, Reply, Settings, Single, VictorError, session
 from victor_nb.errors import ConfigError, FanOutError, RateLimitError
 from workbench import rows, write_profiles
 
@@ -134,6 +134,17 @@ async def test_when_it_is_asked_wrongly_then_nothing_is_sent(
     play(four)
     with pytest.raises(ConfigError, match=said):
         await session().pool.fan_out("Who are you?", profiles, n=n)
+    assert not any(server.requests for server in four.values())
+
+
+def test_when_a_sample_is_named_where_samples_are_numbered_then_it_is_refused(four: dict[str, Server]) -> None:
+    with pytest.raises(ConfigError, match="sample= is for a single call"):
+        session().pool.fan_out_sync("Hi", ["openai"], sample=1)
+    with pytest.raises(ConfigError, match="sample= is for a single call"):
+        Single("openai").run_sync("Hi", sample=1)
+    with pytest.raises(ConfigError) as caught:
+        session().pool.fan_out_sync("Hi", ["openai"], bogus=1)  # pyright: ignore[reportCallIssue]
+    assert "sample" not in str(caught.value)
     assert not any(server.requests for server in four.values())
 
 

@@ -69,6 +69,9 @@ OPTIONS: Final = {**SETTINGS, **rows(CallOptions)}
 """The options of a call, by name, those among them that code sets and not the user."""
 
 
+_OFFERED: Final = [name for name in OPTIONS if name != "sample"]
+
+
 class Owner(Protocol):
     """Whose client a request uses: an orchestrator, which is not closed as garbage while its calls go on."""
 
@@ -178,10 +181,20 @@ def check_options(options: CallOptions) -> None:
     """
     for name, value in cast("dict[str, object]", options).items():
         if name not in OPTIONS:
-            raise ConfigError(f"A call takes no {name}=. {suggest(name, OPTIONS)}")
+            raise ConfigError(f"A call takes no {name}=. {suggest(name, _OFFERED)}")
         fault = None if value is None else OPTIONS[name].kind.fault(value)
         if fault is not None:
             raise ConfigError(f"{name}= {fault}.")
+
+
+def refuse_sample(options: CallOptions) -> None:
+    """Refuse a sample's number where many samples are asked, which are numbered by themselves.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    if options.get("sample") is not None:
+        raise ConfigError("sample= is for a single call: here samples are numbered. Leave it out; n= says how many.")
 
 
 def _check_text(name: str, text: object) -> None:

@@ -9,7 +9,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Final, cast
 from uuid import uuid4
 
-from victor_nb.calls.request import SENT, settle
+from victor_nb.calls.request import SENT, refuse_sample, settle
 from victor_nb.config.strategies import needed, plain
 from victor_nb.errors import BudgetError, ClosedError, PromptError, VictorError, VictorInterrupted
 from victor_nb.loop import GRACE, Handle
@@ -92,6 +92,7 @@ class Engine:
         stream: bool,
         options: CallOptions,
     ) -> None:
+        refuse_sample(options)
         self.name = name
         given = cast("object", task)
         if not isinstance(given, (str, Reply)):

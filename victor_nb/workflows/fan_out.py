@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, Protocol, cast, get_args
 from uuid import uuid4
 
+from victor_nb.calls.request import refuse_sample
 from victor_nb.config.request_options import SAMPLES
 from victor_nb.errors import BudgetError, ConfigError, FanOutError, VictorError, VictorInterrupted
 from victor_nb.loop import GRACE, Handle
@@ -252,6 +253,7 @@ class FanOut(Handle[Replies]):
     ) -> None:
         prompts = [prompt] if isinstance(prompt, (str, Reply)) else list(prompt)
         check_fan_out(prompts, profiles, n)
+        refuse_sample(options)
         self.run_id = options.get("run_id") or uuid4().hex
         self._single = n == 1 and isinstance(prompt, (str, Reply))
         self._began = self._ended = time.perf_counter()
