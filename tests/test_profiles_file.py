@@ -69,6 +69,9 @@ MISTAKES = {
     ),
     "a strange budget": (ONE + "budget: lots\n", "budget: expected a number or a mapping, not 'lots'"),
     "a tag that runs code": ("profiles: !!python/object/apply:os.system ['true']\n", "line 1: not YAML"),
+    "a profile that holds itself": ("profiles: &a\n  fast: *a\n", "line 2: profiles.fast"),
+    "a stage that holds itself": (ONE + "strategies: &a\n  x: *a\n", "strategies.x: "),
+    "an endless price": (ONE + "    prices: {input: .inf, output: 1}\n", "input: should be a finite number, not Inf"),
     "an anchor to nothing": ("profiles: *other\n", "line 1: not YAML"),
 }
 

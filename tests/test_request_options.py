@@ -16,7 +16,7 @@ from victor_nb.calls.agent import AgentOptions
 from victor_nb.calls.request import OPTIONS, SENT, CallOptions
 from victor_nb.config.profiles import Profile, json_schema
 from victor_nb.config.request_options import CallSettings, RequestKeywords, RequestOptions, rows
-from victor_nb.errors import BadRequestError, VictorError
+from victor_nb.errors import BadRequestError, ConfigError, VictorError
 from victor_nb.notebook.grammar import parse
 from victor_nb.notebook.options import KEYS, SETTABLE, MagicCall
 from victor_nb.notebook.widgets.playground import Playground
@@ -151,6 +151,21 @@ def test_when_a_value_is_wrong_then_every_surface_refuses_it_in_the_same_words(
     assert name in str(caught.value).partition(" takes ")[0]
     assert isinstance(caught.value, ValueError)
     assert ledger() == []
+
+
+@pytest.mark.parametrize("surface", [of_profile, of_agent, of_call, of_stage, of_yaml_stage, of_run, of_fan_out])
+def test_when_params_are_none_then_every_surface_takes_that_as_not_given(
+    shell: Shell, surface: Callable[[str, Any, Shell], object]
+) -> None:
+    surface("params", None, shell)
+
+
+def test_when_an_agent_gets_an_unknown_option_then_those_of_a_profile_are_offered(shell: Shell) -> None:
+    with pytest.raises(ConfigError, match=r"temprature: unknown key\. Did you mean 'temperature'"):
+        Agent.create_sync("fast", temprature=1)  # pyright: ignore[reportCallIssue]
+    with pytest.raises(ConfigError, match=r"xyz: unknown key. Known: .*provider.*base_url") as caught:
+        Agent.create_sync("fast", xyz=1)  # pyright: ignore[reportCallIssue]
+    assert "strategies" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,7 @@ def make_profile(name: str, spec: dict[str, Any]) -> Profile:
         return Profile.model_validate({"name": name, **spec})
     except ValidationError as error:
         document = Document(Path("Agent.create"), spec, None)
-        raise ConfigError(explain(document, error, _known_words)) from None
+        raise ConfigError(explain(document, error, lambda place: _known_words(("profiles", name, *place)))) from None
 
 
 def _known_words(place: tuple[int | str, ...]) -> list[str]:

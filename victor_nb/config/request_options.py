@@ -13,6 +13,8 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
+from math import inf
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict, cast, get_args, get_type_hints
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 _LARGEST: Final = 1 << 53  # the last whole number that every JSON reader keeps exact
 _WHOLE: Final = re.compile(r"-?\d{1,20}")
+SO_LARGE: Final = "so large a number"
 _LONGEST: Final = 40  # characters of a value that fit into a line beside what is wrong with it
 
 
@@ -102,10 +105,10 @@ def shown(value: object) -> str:
     match value:
         case None:
             return "nothing"
-        case int() if abs(value) > _LARGEST:
-            return "so large a number"  # beyond 4,300 digits it even has no repr()
-        case str() | int() | float():
-            text = repr(value)
+        case int() | float() if _LARGEST < abs(value) < inf:
+            return SO_LARGE  # beyond 4,300 digits it even has no repr()
+        case str() | int() | float() | Decimal():
+            text = str(value) if isinstance(value, Decimal) else repr(value)
             return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
         case list():
             return "a list"
@@ -203,6 +206,12 @@ SECONDS: Final = Kind(
     float,
 )
 MAPPING: Final = Kind("a mapping with text as keys", _is_mapping, {"type": "object", "additionalProperties": True})
+PARAMS: Final = Kind(
+    MAPPING.words,
+    lambda value: value is None or _is_mapping(value),
+    {"type": ["object", "null"], "additionalProperties": True},
+    convert=lambda value: {} if value is None else value,
+)
 TAGS: Final = Kind("a mapping, such as name:value", _is_mapping, {"type": "object"}, _read_tags)
 RETRIES: Final = whole(0, 10)
 SAMPLES: Final = whole(1, 1000)
@@ -211,7 +220,7 @@ SAMPLES: Final = whole(1, 1000)
 # --- the table ---
 
 
-Params = Annotated[Mapping[str, object], Option(MAPPING, "anything else that the provider takes", "$settings")]
+Params = Annotated[Mapping[str, object], Option(PARAMS, "anything else that the provider takes", "$settings")]
 
 
 @dataclass(frozen=True, kw_only=True)

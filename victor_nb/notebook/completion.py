@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
-from victor_nb.config.request_options import MAPPING
+from victor_nb.config.request_options import MAPPING, PARAMS
 from victor_nb.errors import VictorError
 from victor_nb.kernel import session
 from victor_nb.notebook.commands import known, plot_kinds
@@ -81,7 +81,7 @@ def _values(key: str, typed: str, names: Mapping[str, object]) -> Offer:
         "strategy": _strategies,
         "chat": lambda: session().chats,
     }
-    if typed.startswith("$") or (key in KEYS and KEYS[key].kind in (MAPPING, TYPE)):
+    if typed.startswith("$") or (key in KEYS and KEYS[key].kind in (MAPPING, PARAMS, TYPE)):
         return _match(typed, (f"${name}" for name in _public(names)), "instance")
     if key in named:
         return _match(typed, named[key](), "instance")

@@ -13,10 +13,12 @@ import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import replace
+from decimal import Decimal
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import WeakKeyDictionary
 
+from victor_nb.config.request_options import SO_LARGE, shown
 from victor_nb.errors import MagicError, suggest
 from victor_nb.notebook.options import FIELDS, FLAGS, KEYS, MagicCall
 from victor_nb.templates import own
@@ -199,13 +201,15 @@ def _value(key: str, text: str, names: Mapping[str, object]) -> object:
     if not text:
         raise MagicError(f"{key}= needs a value right after the '=', such as {key}={row.example}.")
     kind = row.kind
-    value = _look_up(key, text, names) if text.startswith("$") else text
-    if kind.read is not None:
-        value = kind.read(value)
+    given = _look_up(key, text, names) if text.startswith("$") else text
+    value = given if kind.read is None else kind.read(given)
     if kind.fits(value):
         return value if kind.convert is None else kind.convert(value)
     hint = suggest(text, kind.choices, shape=f"{key}={{}}", otherwise=f"Write {key}={row.example}.")
-    raise MagicError(f"{key}= {kind.fault(value)}. {hint}")
+    wrong = shown(given)
+    if isinstance(value, (int, float, Decimal)):  # as it was typed, without quotes
+        wrong = SO_LARGE if shown(value) == SO_LARGE else str(given)
+    raise MagicError(f"{key}= takes {kind.words}, not {wrong}. {hint}")
 
 
 def _look_up(key: str, text: str, names: Mapping[str, object]) -> object:
