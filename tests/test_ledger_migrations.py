@@ -177,6 +177,20 @@ def test_when_an_older_kernel_creates_the_table_anew_meanwhile_then_no_row_is_lo
     assert {*NEW} <= {*columns_of(path)}
 
 
+def test_when_another_kernel_holds_the_file_while_columns_are_added_then_they_are_added_later(path: Path) -> None:
+    write_past(path, LATEST)
+    with (
+        closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as db,
+        closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other,
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        end = threading.Timer(0.3, other.execute, ("COMMIT",))
+        end.start()
+        found = store._patiently(lambda it: it.execute("SELECT host FROM attempts").fetchall(), db)
+        end.join()
+    assert found == [(None,)] * 3
+
+
 # --- a newer file ---
 
 

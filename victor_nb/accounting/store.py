@@ -346,9 +346,14 @@ def _patiently(work: Callable[[sqlite3.Connection], Result], db: sqlite3.Connect
         try:
             return work(db)
         except sqlite3.OperationalError as error:
-            lacks_columns = error.sqlite_errorcode == sqlite3.SQLITE_ERROR and _migrate(db)
-            if not lacks_columns and (not _is_busy(error) or time.monotonic() > deadline):
-                raise
+            failure = error
+        try:
+            if failure.sqlite_errorcode == sqlite3.SQLITE_ERROR and _migrate(db):
+                continue
+        except sqlite3.OperationalError as error:
+            failure = error
+        if not _is_busy(failure) or time.monotonic() > deadline:
+            raise failure
         time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - two kernels must not wait in step
 
 
