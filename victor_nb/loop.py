@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
 from weakref import WeakKeyDictionary
 
@@ -17,7 +17,6 @@ from victor_nb.errors import ClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
-    from contextlib import AbstractContextManager
 
     from anyio.from_thread import BlockingPortal
 

@@ -13,20 +13,17 @@ import itertools
 import json
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
 from numbers import Number
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeGuard, cast
+from typing import Any, Final, Protocol, TypeGuard, cast
 
 from victor_nb.errors import PromptError, SecretError, did_you_mean, suggest
 from victor_nb.values import Reply, estimate_tokens
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
 
 MOST_TOKENS: Final = 20_000
 """What all insertions of a prompt may take together: more is most often a whole table by accident."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from victor_nb.calls.orchestrator import AgentOrchestrator
 from victor_nb.config.request_options import RequestKeywords
 from victor_nb.errors import ConfigError
-from victor_nb.runtime import runtime_of
+from victor_nb.runtime import Owner, Runtime, runtime_of
 from victor_nb.values import Message, Reply
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from victor_nb.calls.request import CallOptions
     from victor_nb.calls.stream import Stream
     from victor_nb.config.profiles import Profile
-    from victor_nb.runtime import Owner, Runtime
 
 
 class AgentOptions(RequestKeywords, total=False):

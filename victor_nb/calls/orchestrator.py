@@ -6,29 +6,26 @@ import asyncio
 import re
 import threading
 import weakref
-from contextlib import nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, Unpack
 
 from victor_nb.calls.call import Call
-from victor_nb.calls.request import CallOptions, Request, make_chat
+from victor_nb.calls.request import CallOptions, Request, Running, make_chat
 from victor_nb.calls.stream import Stream
 from victor_nb.errors import ClosedError, SecretError
 from victor_nb.providers.spec import spec_of
-from victor_nb.values import UNPAID
+from victor_nb.values import UNPAID, Mode, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import AbstractAsyncContextManager
 
-    from victor_nb.calls.request import Running
     from victor_nb.config.profiles import Profile
     from victor_nb.config.settings import Settings
     from victor_nb.loop import BackgroundLoop
     from victor_nb.providers.base import Provider
     from victor_nb.runtime import Runtime
-    from victor_nb.values import Mode, Reply
 
 
 _KEY: Final = re.compile(r"[!-~]+")

@@ -19,7 +19,7 @@ from victor_nb.config.request_options import (
 )
 from victor_nb.errors import BadRequestError, ConfigError, PromptError, suggest
 from victor_nb.providers.spec import SPECS, spec_of
-from victor_nb.values import ChatRequest, Message, Reply
+from victor_nb.values import ChatRequest, Message, Mode, Reply
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from victor_nb.config.profiles import Profile
     from victor_nb.providers.base import Provider
     from victor_nb.runtime import Runtime
-    from victor_nb.values import Mode
 
 
 _OURS: Final = {"model", "messages", "contents", "stream", "stream_options", "prompt"}

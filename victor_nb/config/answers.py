@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from traceback import extract_tb
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 from pydantic import AfterValidator, Field, ValidationError
 
@@ -21,9 +21,6 @@ from victor_nb.config.profiles import Strict, explain
 from victor_nb.config.settings import stamp_of
 from victor_nb.errors import STOPS, ConfigError
 from victor_nb.values import SimulatedAnswer, SimulatedQuestion
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 Answering: TypeAlias = Callable[[SimulatedQuestion], "str | SimulatedAnswer | None"]
 

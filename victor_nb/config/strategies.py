@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import wraps
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Protocol, TypeAlias, TypeVar, cast
+from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
 from pydantic import BeforeValidator, ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass
@@ -26,9 +26,6 @@ from victor_nb.config.request_options import (
 from victor_nb.errors import ConfigError, PromptError, suggest
 from victor_nb.templates import fill, places
 from victor_nb.values import Reply
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
 
 T = TypeVar("T")
 BEFORE: Final = ("items", "best", "previous")

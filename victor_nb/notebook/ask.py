@@ -12,10 +12,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from victor_nb.calls.agent import Chat
-from victor_nb.calls.request import SETTINGS
+from victor_nb.calls.request import SETTINGS, CallOptions
 from victor_nb.calls.stream import Stream
 from victor_nb.errors import BudgetError, PromptError, SecretError, VictorError, VictorInterrupted
-from victor_nb.notebook.display import PER_SECOND
+from victor_nb.notebook.display import PER_SECOND, Live
 from victor_nb.templates import Rendered, render
 from victor_nb.values import Reply
 from victor_nb.workflows.fan_out import FanOut, Replies
@@ -27,9 +27,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from victor_nb.calls.orchestrator import AgentOrchestrator
-    from victor_nb.calls.request import CallOptions
     from victor_nb.kernel import Session
-    from victor_nb.notebook.display import Live
     from victor_nb.notebook.options import MagicCall
     from victor_nb.workflows.engine import StrategyJob
 

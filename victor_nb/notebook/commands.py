@@ -10,8 +10,8 @@ from victor_nb.errors import MagicError, suggest
 from victor_nb.money import Total, at_least, usd
 from victor_nb.notebook.display import reply_frame
 from victor_nb.notebook.doctor import examine, keys_missing, one_profile, profile_table
-from victor_nb.notebook.grammar import exclusive, read, split
-from victor_nb.notebook.markdown import clean, frame, notice
+from victor_nb.notebook.grammar import Defaults, exclusive, read, split
+from victor_nb.notebook.markdown import Bundle, clean, frame, notice
 from victor_nb.notebook.options import LINE_HELP, SETTABLE
 from victor_nb.reports import charts
 from victor_nb.reports.frames import GROUPS
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from victor_nb.accounting.rows import Row
     from victor_nb.kernel import Session
-    from victor_nb.notebook.grammar import Defaults
-    from victor_nb.notebook.markdown import Bundle
     from victor_nb.reports.charts import Figure
 
 

@@ -13,7 +13,7 @@ from IPython.core.getipython import get_ipython
 from victor_nb.errors import MalformedAnswerError
 from victor_nb.money import usd
 from victor_nb.notebook.forms import present
-from victor_nb.notebook.markdown import FENCE, Shown, as_markdown, clean, escape, frame, notice, sanitise, stack
+from victor_nb.notebook.markdown import FENCE, Bundle, Shown, as_markdown, clean, escape, frame, notice, sanitise, stack
 from victor_nb.notebook.options import MagicCall
 from victor_nb.values import UNPAID, Reply
 from victor_nb.workflows.progress_bar import Meter, Tally, tqdm_bar
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from victor_nb.calls.stream import Stream
-    from victor_nb.notebook.markdown import Bundle
     from victor_nb.workflows.engine import StrategyJob
     from victor_nb.workflows.fan_out import Entry, FanOut, Lane, Replies
     from victor_nb.workflows.runs import StrategyRun

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from victor_nb.config.secret import masked
 from victor_nb.errors import ConfigError, VictorError
-from victor_nb.notebook.markdown import frame
+from victor_nb.notebook.markdown import Bundle, frame
 from victor_nb.providers.spec import spec_of
 from victor_nb.values import UNPAID
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from victor_nb.config.profiles import Profile
     from victor_nb.kernel import Session
-    from victor_nb.notebook.markdown import Bundle
     from victor_nb.providers.base import Ping, Provider
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING, Final, cast
@@ -10,19 +10,15 @@ from typing import TYPE_CHECKING, Final, cast
 from victor_nb.accounting.worst_case import input_text, worst_case
 from victor_nb.calls.request import SENT, make_chat
 from victor_nb.money import EXACT, add, usd
-from victor_nb.notebook.markdown import clean, fence, frame, shorten, stack
+from victor_nb.notebook.markdown import Bundle, clean, fence, frame, shorten, stack
 from victor_nb.providers.spec import spec_of, takes_temperature
-from victor_nb.values import Usage
+from victor_nb.values import ChatRequest, Usage
 from victor_nb.workflows.fan_out import check_fan_out
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from victor_nb.config.profiles import Profile
     from victor_nb.kernel import Session
     from victor_nb.notebook.ask import Question
-    from victor_nb.notebook.markdown import Bundle
-    from victor_nb.values import ChatRequest
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,21 +11,17 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 from weakref import WeakKeyDictionary
 
 from victor_nb.config.request_options import SO_LARGE, shown
 from victor_nb.errors import MagicError, suggest
 from victor_nb.notebook.options import FIELDS, FLAGS, KEYS, MagicCall
 from victor_nb.templates import own
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
 
 _REFERENCE: Final = re.compile(r"\$([^\W\d]\w*(?:\.[^\W\d]\w*)*)")
 _SECRETS: Final = re.compile(

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, cast
 from IPython.core.magic import no_var_expand
 
 from victor_nb.errors import MagicError
-from victor_nb.kernel import recorded
+from victor_nb.kernel import Session, recorded
 from victor_nb.notebook import commands
 from victor_nb.notebook.ask import Background, Question, ask, prepare
 from victor_nb.notebook.commands import picture
-from victor_nb.notebook.display import LiveAnswer, LiveColumns, LiveStages, publisher
+from victor_nb.notebook.display import Live, LiveAnswer, LiveColumns, LiveStages, publisher
 from victor_nb.notebook.dry_run import rehearse
 from victor_nb.notebook.forms import present
 from victor_nb.notebook.grammar import defaults_of, parse, split_prompt
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
-    from victor_nb.kernel import Session
-    from victor_nb.notebook.display import Live
     from victor_nb.values import Reply
 
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import builtins
 import keyword
-from collections.abc import Mapping  # noqa: TC003 - `rows` evaluates the annotations
+from collections.abc import Iterable, Mapping  # noqa: TC003 - `rows` evaluates the annotations
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from textwrap import indent
-from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias, cast, get_args
+from typing import Annotated, Final, Literal, TypeAlias, cast, get_args
 
 from victor_nb.config.request_options import MAPPING, NAME, SAMPLES, CallSettings, Kind, Option, rows, word
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 Form: TypeAlias = Literal["text", "md", "json", "code", "table"]
 Show: TypeAlias = Literal["answer", "quiet", "none"]

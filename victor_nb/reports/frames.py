@@ -6,7 +6,7 @@ pandas is imported when a frame is made or summed up.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from html import escape
@@ -18,8 +18,6 @@ from victor_nb.money import usd
 from victor_nb.values import UNPAID
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
     import pandas as pd
     from pandas import DataFrame
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, Protocol, cast, get_args
 from uuid import uuid4
 
-from victor_nb.calls.request import refuse_sample
+from victor_nb.calls.request import CallOptions, refuse_sample
 from victor_nb.config.request_options import SAMPLES
 from victor_nb.errors import BudgetError, ConfigError, FanOutError, VictorError, VictorInterrupted
 from victor_nb.loop import GRACE, Handle
@@ -20,12 +20,10 @@ from victor_nb.values import Reply, Usage
 from victor_nb.workflows.progress_bar import Bar, Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
     from decimal import Decimal
 
     from victor_nb.calls.call import Call
     from victor_nb.calls.orchestrator import AgentOrchestrator
-    from victor_nb.calls.request import CallOptions
     from victor_nb.reports.charts import Axes, Figure
     from victor_nb.reports.frames import DataFrame
     from victor_nb.runtime import Runtime

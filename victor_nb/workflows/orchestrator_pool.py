@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING, Self, Unpack
 
 from victor_nb.calls.orchestrator import AgentOrchestrator
 from victor_nb.errors import ClosedError
-from victor_nb.runtime import Runtime, current, runtime_of
-from victor_nb.workflows.fan_out import FanOut, check_on_error, judged
+from victor_nb.runtime import Owner, Runtime, current, runtime_of
+from victor_nb.workflows.fan_out import FanOut, OnError, Replies, check_on_error, judged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from victor_nb.calls.request import CallOptions
     from victor_nb.config.settings import Settings
-    from victor_nb.runtime import Owner
     from victor_nb.values import Reply
-    from victor_nb.workflows.fan_out import OnError, Replies
 
 
 class OrchestratorPool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import victor_nb
 from victor_nb.errors import ProviderError, VictorError
-from victor_nb.loop import GRACE
+from victor_nb.loop import GRACE, Job
 from victor_nb.money import Total
 from victor_nb.values import Reply
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Self
 
-    from victor_nb.loop import Job
     from victor_nb.runtime import Runtime
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
@@ -11,23 +11,19 @@ from victor_nb.errors import ConfigError, VictorInterrupted
 from victor_nb.money import Baseline, Savings, Total, exact_sum
 from victor_nb.reports.charts import plot
 from victor_nb.reports.frames import records_frame
-from victor_nb.values import Usage
-from victor_nb.workflows.orchestrator_pool import kernel_pool
-from victor_nb.workflows.progress import in_place
+from victor_nb.values import Reply, Usage
+from victor_nb.workflows.orchestrator_pool import OrchestratorPool, kernel_pool
+from victor_nb.workflows.progress import StageState, in_place
 from victor_nb.workflows.what_if import find_tariff, reprice, what_if
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
 
     from victor_nb.accounting.pricing import Tariff
     from victor_nb.accounting.rows import Row
     from victor_nb.calls.request import CallOptions
     from victor_nb.reports.charts import Axes, Figure
     from victor_nb.reports.frames import DataFrame
-    from victor_nb.values import Reply
-    from victor_nb.workflows.orchestrator_pool import OrchestratorPool
-    from victor_nb.workflows.progress import StageState
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,13 @@ from victor_nb.accounting.rows import Row
 from victor_nb.errors import ConfigError, suggest
 from victor_nb.money import add
 from victor_nb.reports.frames import records_frame
-from victor_nb.workflows.orchestrator_pool import kernel_pool
+from victor_nb.workflows.orchestrator_pool import OrchestratorPool, kernel_pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from victor_nb.accounting.pricing import Tariff
     from victor_nb.reports.frames import DataFrame, Dtype
-    from victor_nb.workflows.orchestrator_pool import OrchestratorPool
 
 
 def find_tariff(name: str, pool: OrchestratorPool) -> Tariff:

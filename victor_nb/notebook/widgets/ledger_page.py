@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from wcwidth import wcswidth
 
-from victor_nb.accounting.rows import SCHEMA
+from victor_nb.accounting.rows import SCHEMA, Row
 from victor_nb.errors import ConfigError, suggest
 from victor_nb.money import at_least, usd
 from victor_nb.notebook.markdown import clean, plain_table
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from victor_nb.accounting.budget import LimitState
     from victor_nb.accounting.ledger import LedgerTotal
-    from victor_nb.accounting.rows import Row
     from victor_nb.kernel import Session
 
 Key: TypeAlias = "tuple[str, int]"

@@ -16,7 +16,7 @@ from victor_nb import kernel
 from victor_nb.calls.request import SENT
 from victor_nb.config.request_options import TEXT
 from victor_nb.errors import ConfigError, FanOutError, MagicError, PromptError, VictorError
-from victor_nb.notebook.ask import prepare, so_far, start
+from victor_nb.notebook.ask import Question, Result, Work, prepare, so_far, start
 from victor_nb.notebook.display import bill, label, replies_summary, run_summary, tail
 from victor_nb.notebook.doctor import usual_profile
 from victor_nb.notebook.grammar import defaults_of, parse
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from victor_nb.kernel import Session
-    from victor_nb.notebook.ask import Question, Result, Work
 
 _EVERY: Final = 0.25  # seconds between two messages while answers grow
 _TAIL: Final = 2_000  # characters of each answer that are sent while it grows

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final, Literal
 
-from victor_nb.money import usd
+from victor_nb.money import Savings, usd
 from victor_nb.notebook.markdown import clean, plain_table
 from victor_nb.notebook.widgets.html import Content, Html, block, cut, details, table, words
 from victor_nb.values import UNPAID
@@ -15,7 +15,6 @@ from victor_nb.workflows.progress import Progress, StageProgress
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from victor_nb.money import Savings
     from victor_nb.workflows.engine import StrategyJob
     from victor_nb.workflows.runs import StageResult, StrategyRun
 

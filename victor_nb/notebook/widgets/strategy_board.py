@@ -12,7 +12,7 @@ import ipywidgets as ipw  # pyright: ignore[reportMissingTypeStubs] - it has non
 from IPython.core.getipython import get_ipython
 
 from victor_nb.errors import ConfigError, VictorError
-from victor_nb.kernel import session_of
+from victor_nb.kernel import Session, session_of
 from victor_nb.notebook.ask import Background
 from victor_nb.notebook.commands import picture
 from victor_nb.notebook.markdown import clean
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from victor_nb.config.settings import Settings
-    from victor_nb.kernel import Session
     from victor_nb.money import Savings
 
 _EVERY: Final = 0.4  # seconds between two polls, each of which sends one message

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from victor_nb.reports.charts import drawing as draw
 from victor_nb.reports.charts.text import GREY, MINUS, amount, bounded, listing, percent, seconds, total
-from victor_nb.reports.frames import NOTHING, added, groups, known, money, need, numbers, provenance, words
+from victor_nb.reports.frames import NOTHING, Money, added, groups, known, money, need, numbers, provenance, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from victor_nb.money import Savings
-    from victor_nb.reports.frames import Money
 
 
 class _Baseline(NamedTuple):

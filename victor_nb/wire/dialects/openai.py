@@ -13,6 +13,7 @@ from victor_nb.wire.dialects.base import (
     Event,
     Json,
     JsonObject,
+    RefusedError,
     conversation,
     dumps,
     fingerprint,
@@ -27,7 +28,6 @@ from victor_nb.wire.pace import HEX
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from victor_nb.wire.dialects.base import RefusedError
 
 # Models that think: their thinking counts as output. The older of them refuse `max_tokens` and any temperature but 1.
 _THINKS: Final = re.compile(r"\b(?:o\d|gpt-[5-9])")
