@@ -394,7 +394,7 @@ WRONG = {
         f"{HEAD}  tokens: {{out: 3}}\n",
         "line 4: answers.0.tokens.out: unknown key. Did you mean 'output'?",
     ),
-    "a key twice": (f"{HEAD}  text: c\n", "line 4: answers.0.text: said twice, first in line 3. Remove one."),
+    "a key twice": (f"{HEAD}  text: c\n", "line 4: answers.0.text: given twice, first in line 3. Remove one."),
     "a number for a text": (
         "answers:\n- text: 42\n",
         'line 2: answers.0.text: 42 is not text; write it in quotes: "42"',

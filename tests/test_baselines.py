@@ -122,7 +122,7 @@ def test_when_a_price_is_not_known_then_no_saving_is_claimed(ensemble: Ensemble)
 
     for saved in (odd.savings("premium"), against):
         assert (saved.saved, saved.ratio, saved.unpriced) == (None, None, 1)
-        assert "cannot be said: 1 of 1 attempts have no known price." in str(saved)
+        assert "is unknown: 1 of 1 attempts have no known price." in str(saved)
     assert odd.cost is None
     assert odd.spent.unpriced == 1
 

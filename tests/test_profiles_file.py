@@ -35,8 +35,8 @@ MISTAKES = {
         "line 5: profiles.fast.temprature: unknown key. Did you mean 'temp",
     ),
     "a key of a part": (ONE + "    timeout: {conect: 1}\n", "timeout.conect: unknown key. Did you mean 'connect'?"),
-    "a key twice": (ONE + "    model: other\n", "line 5: profiles.fast.model: said twice, first in line 4"),
-    "a profile twice": (ONE + "  fast:\n    provider: openai\n    model: m\n", "line 5: profiles.fast: said twice"),
+    "a key twice": (ONE + "    model: other\n", "line 5: profiles.fast.model: given twice, first in line 4"),
+    "a profile twice": (ONE + "  fast:\n    provider: openai\n    model: m\n", "line 5: profiles.fast: given twice"),
     "an unknown provider": (
         ONE.replace("openai", "opena"),
         "line 3: profiles.fast.provider: unknown provider 'opena'. Did",

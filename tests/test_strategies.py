@@ -207,7 +207,7 @@ def test_when_more_items_come_than_are_kept_then_it_is_noted(ensemble: Ensemble)
     assert run["list"].items == ("a", "b", "c")
     assert run["list"].kept == ("a", "b")
     assert run["list"].dropped == ("c",)
-    assert run["list"].notes == ("1 said twice, counted once", "3 items where 2 were asked for; the first 2 are kept")
+    assert run["list"].notes == ("1 given twice, counted once", "3 items where 2 were asked for; the first 2 are kept")
 
 
 def test_when_settings_are_given_then_calls_are_sent_with_them(ensemble: Ensemble, server: Server) -> None:

@@ -221,11 +221,11 @@ class Savings:
 
     @property
     def change(self) -> str:
-        """The run's cost relative to the baseline's, in words: `74 % cheaper`, `35 % dearer`, `as dear`."""
+        """The run's cost relative to the baseline's, in words: `74 % cheaper`, `35 % dearer`, `equal in cost`."""
         if self.ratio is None:
             return "the baseline is free"
         if round(self.ratio, 2) == 0:
-            return "as dear"
+            return "equal in cost"
         return f"{abs(self.ratio):.0%} {'cheaper' if self.ratio > 0 else 'dearer'}".replace("%", " %")
 
     def __str__(self) -> str:
@@ -233,7 +233,7 @@ class Savings:
         if self.cost is None or self.baseline_cost is None:
             unknown = f"{self.unpriced} of {self.attempts} attempts have no known price"
             why = unknown if self.unpriced else "the baseline's cost is not known"
-            return f"How the run compares with {self.baseline} cannot be said: {why}."
+            return f"How the run compares with {self.baseline} is unknown: {why}."
         how = "estimated from this run's tokens" if self.estimated else "measured"
         how = "with this run's own tokens" if self.kind == "same_calls" else how
         stopped = "" if self.complete else "; the run was stopped before its end"

@@ -127,7 +127,7 @@ class _Place:
         self.shown = match["open"] + match["inner"] + "}}"
 
     def _known(self, name: str) -> bool:
-        """Tell whether a name with a hyphen is defined, or so near to one that is that a slip is likelier."""
+        """Return whether a name with a hyphen is defined, or so near to one that is that a slip is likelier."""
         return name in self._names or did_you_mean(name, (each for each in self._names if "-" in each)) is not None
 
     @property

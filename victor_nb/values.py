@@ -236,7 +236,7 @@ class Reply:
         latency: Seconds from the first byte sent to the last received, waits between attempts included.
         ttft: Seconds to the first text; None where the answer was not streamed.
         finish_reason: `stop`, `length`, `content_filter`, `tool_calls` or `other`; None if none was given.
-        status: `ok`; `partial` when the answer ended without saying so; `interrupted` when it was stopped.
+        status: `ok`; `partial` when the answer ended without a finish reason; `interrupted` when it was stopped.
         attempts: HTTP exchanges that the call took.
         notes: What a reader of the answer should know, such as a temperature that was not sent.
     """

@@ -431,5 +431,5 @@ def retrying(retries: int) -> AsyncRetrying:
 
 
 def _is_worth_another(error: BaseException) -> bool:
-    """Tell whether the same request may succeed within a wait that a user would sit through."""
+    """Return whether the same request may succeed within a wait that a user would sit through."""
     return isinstance(error, ProviderError) and error.retryable and (error.retry_after or 0.0) <= _LONGEST_WAIT

@@ -171,7 +171,7 @@ class _Entry(Strict):
     tokens: _Tokens | None = None
 
     def matches(self, question: SimulatedQuestion) -> bool:
-        """Tell whether all that the entry says of a question is true of it."""
+        """Return whether all that the entry says of a question is true of it."""
         for name in ("profile", "stage", "sample"):
             wanted = getattr(self, name)
             if wanted is not None and wanted != getattr(question, name):

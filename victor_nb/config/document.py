@@ -73,9 +73,9 @@ class Document:
                     f'{self.path.name}, line {line}: key {name} is not text; write it in quotes: "{name}"'
                 )
             if name in lines:
-                said = ".".join(map(str, (*place, name)))
+                where = ".".join(map(str, (*place, name)))
                 raise ConfigError(
-                    f"{self.path.name}, line {line}: {said}: said twice, first in line {lines[name]}. Remove one."
+                    f"{self.path.name}, line {line}: {where}: given twice, first in line {lines[name]}. Remove one."
                 )
             lines[name] = line
             self._check_keys(value, (*place, name))

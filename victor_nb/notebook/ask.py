@@ -281,7 +281,7 @@ class Background:
         self._live.end(result)
 
     def done(self) -> bool:
-        """Tell whether it has ended, well or not."""
+        """Return whether it has ended, well or not."""
         return self.work.done()
 
     def cancel(self) -> None:

@@ -163,7 +163,7 @@ class Live(Generic[Work, Result]):
         self._publish(notice(text))
 
     def _is_due(self, every: float) -> bool:
-        """Tell whether a frame is to be shown now, with so many seconds between two of them."""
+        """Return whether a frame is to be shown now, with so many seconds between two of them."""
         now = time.monotonic()
         if self._pace is None or now < self._due:
             return False

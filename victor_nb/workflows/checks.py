@@ -125,17 +125,17 @@ class Agreement:
 
     def winner(self, answers: Sequence[str]) -> int | None:
         """Return which of the answers most samples gave (the first of them), None where too few did."""
-        said = [self._said(answer) for answer in answers]
-        counts = Counter(word for word in said if word is not None)
+        found = [self._part(answer) for answer in answers]
+        counts = Counter(part for part in found if part is not None)
         best = max(counts.values(), default=0)
         if best < self.at_least:
             return None
-        return next(place for place, word in enumerate(said) if word is not None and counts[word] == best)
+        return next(place for place, part in enumerate(found) if part is not None and counts[part] == best)
 
-    def _said(self, answer: str) -> str | None:
+    def _part(self, answer: str) -> str | None:
         if callable(self.of):
-            said = self.of(answer)
-            return None if said is None else key(str(said))
+            part = self.of(answer)
+            return None if part is None else key(str(part))
         if self.of is None:
             return key(spoken(answer))
         found = re.search(self.of, spoken(answer))

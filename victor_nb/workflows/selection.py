@@ -88,7 +88,7 @@ def _read(work: Work, replies: Sequence[Reply]) -> list[tuple[str, int]]:
                 continue
             seen.add(key(item))
             items.append((item, origin))
-    work.notes += [*notes, *([f"{twice} said twice, counted once"] if twice else [])]
+    work.notes += [*notes, *([f"{twice} given twice, counted once"] if twice else [])]
     return items
 
 
@@ -150,4 +150,4 @@ def _warnings(replies: Sequence[Reply]) -> list[str]:
     cut = sum(reply.finish_reason == "length" for reply in replies)
     partial = sum(reply.status == "partial" for reply in replies)
     found = [f"{cut} cut off at max_tokens"] if cut else []
-    return [*found, f"{partial} ended without saying so"] if partial else found
+    return [*found, f"{partial} ended without a finish reason"] if partial else found

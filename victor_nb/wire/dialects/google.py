@@ -151,11 +151,11 @@ def _response(answered: Answered, call: Call, text: str, tokens: int, finish: st
 
 def _usage(answered: Answered, tokens: int) -> JsonObject:
     """Return the usage when `tokens` tokens of text are out. Thinking is counted beside them, not in them."""
-    said = tokens if tokens < answered.text_tokens else answered.output_tokens - answered.thinking_tokens
+    visible = tokens if tokens < answered.text_tokens else answered.output_tokens - answered.thinking_tokens
     usage: JsonObject = {
         "promptTokenCount": answered.input_tokens,
-        "candidatesTokenCount": said,
-        "totalTokenCount": answered.input_tokens + said + answered.thinking_tokens,
+        "candidatesTokenCount": visible,
+        "totalTokenCount": answered.input_tokens + visible + answered.thinking_tokens,
         "promptTokensDetails": [{"modality": "TEXT", "tokenCount": answered.input_tokens}],
     }
     return usage | ({"thoughtsTokenCount": answered.thinking_tokens} if answered.thinking_tokens else {})
