@@ -8,23 +8,15 @@ from typing import TYPE_CHECKING
 from victor_nb.providers.http import PlainProvider, events, number, read, text
 from victor_nb.values import Delta, Message, Usage
 from victor_nb.wire.dialects.base import Asked as Question
-from victor_nb.wire.dialects.base import (
-    Dialect,
-    Event,
-    RefusedError,
-    dumps,
-    fingerprint,
-    inside,
-    shaping,
-    text_of,
-    whole,
-)
+from victor_nb.wire.dialects.base import Dialect, Event, RefusedError, fingerprint
+from victor_nb.wire.reading import dumps, inside, shaping, text_of, whole
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
 
     from victor_nb.values import ChatRequest, Role
-    from victor_nb.wire.dialects.base import Answered, Call, Json, JsonObject
+    from victor_nb.wire.dialects.base import Answered, Call
+    from victor_nb.wire.reading import Json, JsonObject
 
 
 class Toy(PlainProvider):

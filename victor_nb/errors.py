@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from decimal import Decimal
 
-
 _REASONS_SHOWN = 2
 STOPS: Final = (KeyboardInterrupt, GeneratorExit)
 """What code of others passes on; all else that an entry point or a function of the user's raises is its failure."""

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from victor_nb.providers.base import Provider
     from victor_nb.runtime import Runtime
 
-
 _KEY: Final = re.compile(r"[!-~]+")
 """What an HTTP header takes: printable ASCII, no blanks."""
 _CLOSING: Final = 2.0  # seconds

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from victor_nb.providers.base import Provider
     from victor_nb.runtime import Runtime
 
-
 _OURS: Final = {"model", "messages", "contents", "stream", "stream_options", "prompt"}
 """Params that would change what is asked, or how the answer is read."""
 

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from victor_nb.notebook.options import MagicCall
     from victor_nb.workflows.engine import StrategyJob
 
-
 Work: TypeAlias = "Stream | FanOut | StrategyJob"
 """What a question has started: all have `done`, `wait`, `cancel`, `interrupted` and `result`."""
 Result: TypeAlias = "Reply | Replies | StrategyRun"

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from victor_nb.kernel import Session
     from victor_nb.reports.charts import Figure
 
-
 WIDGETS: Final = ("pick", "panel")
 """The commands that show a widget."""
 _MOST_ROWS: Final = 1_000  # of `%victor ledger`

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from victor_nb.workflows.fan_out import Entry, FanOut, Lane, Replies
     from victor_nb.workflows.runs import StrategyRun
 
-
 PER_SECOND: Final = 8
 """Updates at the most. Jupyter drops messages of a server that sends more than 1,000 a second, or 1 MB a second."""
 

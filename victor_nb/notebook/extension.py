@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from victor_nb.notebook.magics import Magics
 
-
 _OURS: Final = re.compile(r"[ \t]*%%victor(?=\s|$)(?P<line>.*)", re.DOTALL)
 _CELL: Final = re.compile(r"[ \t]*%%(?P<name>[ \t]*\w+)(?![\w?])")
 _ASK: Final = re.compile(

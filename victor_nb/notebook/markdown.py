@@ -19,7 +19,6 @@ from victor_nb.templates import markdown_table
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-
 Bundle: TypeAlias = "Mapping[str, str]"
 """What a cell shows, by MIME type."""
 

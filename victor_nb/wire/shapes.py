@@ -7,12 +7,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
-from victor_nb.wire.dialects.base import Asked, Json, JsonObject, inside, strings, whole
 from victor_nb.wire.pace import Chance, Size, size_of
+from victor_nb.wire.reading import Json, JsonObject, inside, strings, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from victor_nb.wire.dialects.base import Asked
 
 # Sentences of each paragraph of an answer to an open question: about 100, 150 and 220 tokens.
 _PARAGRAPHS: Final[dict[Size, tuple[int, ...]]] = {"small": (5, 4), "medium": (5, 5, 3), "large": (7, 6, 6)}

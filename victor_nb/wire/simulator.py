@@ -11,13 +11,13 @@ import httpx2
 
 from victor_nb.providers.spec import BUILT_IN, Spec
 from victor_nb.values import ORIGIN, SimulatedAnswer
-from victor_nb.wire.dialects.base import Call, Dialect, Event, Json, JsonObject, RefusedError, answer, clean, dumps
+from victor_nb.wire.dialects.base import Call, Dialect, Event, RefusedError, answer
 from victor_nb.wire.pace import Pace
+from victor_nb.wire.reading import Json, JsonObject, clean, dumps
 from victor_nb.wire.shapes import write
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-
 
 _EXTENSIONS: Final = {"http_version": b"HTTP/1.1"}
 

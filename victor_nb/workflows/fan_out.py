@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from victor_nb.reports.frames import DataFrame
     from victor_nb.runtime import Runtime
 
-
 Outcome = Reply | VictorError
 
 REPLIES: Final = (

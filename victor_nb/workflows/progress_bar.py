@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from victor_nb.runtime import Runtime
 
-
 T = TypeVar("T")
 
 LONG: Final = 10

@@ -5,22 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from victor_nb.wire.dialects.base import (
-    Answered,
-    Asked,
-    Call,
-    Dialect,
-    Event,
-    JsonObject,
-    conversation,
-    dumps,
-    fingerprint,
-    inside,
-    shaping,
-    strings,
-    text_of,
-    whole,
-)
+from victor_nb.wire.dialects.base import Answered, Asked, Call, Dialect, Event, fingerprint
+from victor_nb.wire.reading import JsonObject, conversation, dumps, inside, shaping, strings, text_of, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,10 +48,6 @@ class Anthropic(Dialect):
             schema=schema if isinstance(schema, dict) else None,
             seed=fingerprint(["anthropic", shaping(body, "stream", "max_tokens", "metadata")]),
         )
-
-    def streams(self, call: Call) -> bool:
-        """Return whether the request asks for a stream."""
-        return call.body.get("stream") is True
 
     def headers(self, call: Call) -> dict[str, str]:
         """Return the header that names the exchange."""

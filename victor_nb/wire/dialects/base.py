@@ -7,17 +7,16 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
-from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from victor_nb.values import Message, SimulatedAnswer, estimate_tokens
 from victor_nb.wire.pace import Chance, Pace, pace_of, split_tokens
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
-Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
-JsonObject: TypeAlias = dict[str, Json]
+    from victor_nb.wire.reading import Json, JsonObject
 
 # Seconds since 1970 at the start of 2026, and the seconds of the 300 days over which answers are spread.
 _EPOCH: Final = 1_767_225_600
@@ -193,9 +192,9 @@ class Dialect(ABC):
     def events(self, answered: Answered, call: Call) -> Iterator[Event]:
         """Yield a streamed answer."""
 
-    @abstractmethod
     def streams(self, call: Call) -> bool:
         """Return whether the request asks for a stream."""
+        return call.body.get("stream") is True
 
     @abstractmethod
     def error(self, status: int, message: str, call: Call) -> JsonObject:
@@ -249,56 +248,3 @@ def _thinking(asked: Asked, chance: Chance) -> int:
 def fingerprint(value: Json) -> str:
     """Return a hash of a JSON value that does not depend on the order of its keys."""
     return blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=16).hexdigest()
-
-
-def dumps(value: Json) -> bytes:
-    """Return compact JSON as providers send it, in UTF-8."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-
-
-def text_of(content: Json) -> str:
-    """Return the text of a message's content: a string, or a list of parts of which those with text count."""
-    if isinstance(content, str):
-        return clean(content)
-    if isinstance(content, list):
-        return "\n".join(filter(None, map(text_of, content)))
-    if isinstance(content, dict):
-        return text_of(content.get("text"))
-    return ""
-
-
-def conversation(messages: Json, *system: str) -> tuple[tuple[Message, ...], str]:
-    """Return the turns of a list of messages, and the text of those with the roles of a system prompt."""
-    turns = [(inside(each, "role"), text_of(inside(each, "content"))) for each in cast("list[Json]", messages)]
-    spoken = [
-        Message("assistant" if role == "assistant" else "user", text) for role, text in turns if role not in system
-    ]
-    return tuple(spoken), "\n".join(text for role, text in turns if role in system)
-
-
-def clean(text: str) -> str:
-    """Return the text with what UTF-8 cannot carry (a lone surrogate) replaced."""
-    return text.encode("utf-8", "replace").decode()
-
-
-def whole(value: Json) -> int | None:
-    """Return a whole number, or None where there is none."""
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def inside(value: Json, *path: str) -> Json:
-    """Return the value at a path of keys through objects; None where there is none."""
-    for key in path:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
-
-
-def strings(value: Json) -> tuple[str, ...]:
-    """Return the strings of a string or a list."""
-    listed = value if isinstance(value, list) else [value]
-    return tuple(item for item in listed if isinstance(item, str))
-
-
-def shaping(body: JsonObject, *left_out: str) -> JsonObject:
-    """Return the part of a body that may shape the answer."""
-    return {key: value for key, value in body.items() if key not in left_out}

@@ -6,22 +6,8 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from victor_nb.values import Message
-from victor_nb.wire.dialects.base import (
-    Answered,
-    Asked,
-    Call,
-    Dialect,
-    Event,
-    Json,
-    JsonObject,
-    dumps,
-    fingerprint,
-    inside,
-    shaping,
-    strings,
-    text_of,
-    whole,
-)
+from victor_nb.wire.dialects.base import Answered, Asked, Call, Dialect, Event, fingerprint
+from victor_nb.wire.reading import Json, JsonObject, dumps, inside, shaping, strings, text_of, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

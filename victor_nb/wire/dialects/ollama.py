@@ -6,23 +6,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from victor_nb.wire.dialects.base import (
-    Answered,
-    Asked,
-    Call,
-    Dialect,
-    Event,
-    Json,
-    JsonObject,
-    conversation,
-    dumps,
-    fingerprint,
-    inside,
-    shaping,
-    strings,
-    text_of,
-    whole,
-)
+from victor_nb.wire.dialects.base import Answered, Asked, Call, Dialect, Event, fingerprint
+from victor_nb.wire.reading import Json, JsonObject, conversation, dumps, inside, shaping, strings, text_of, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

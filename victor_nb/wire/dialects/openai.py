@@ -5,29 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from victor_nb.wire.dialects.base import (
-    Answered,
-    Asked,
-    Call,
-    Dialect,
-    Event,
-    Json,
-    JsonObject,
-    RefusedError,
-    conversation,
-    dumps,
-    fingerprint,
-    inside,
-    shaping,
-    strings,
-    text_of,
-    whole,
-)
+from victor_nb.wire.dialects.base import Answered, Asked, Call, Dialect, Event, RefusedError, fingerprint
 from victor_nb.wire.pace import HEX
+from victor_nb.wire.reading import Json, JsonObject, conversation, dumps, inside, shaping, strings, text_of, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
 
 # Models that think: their thinking counts as output. The older of them refuse `max_tokens` and any temperature but 1.
 _THINKS: Final = re.compile(r"\b(?:o\d|gpt-[5-9])")
@@ -67,10 +50,6 @@ class OpenAI(Dialect):
             thinks=bool(_THINKS.search(_model_name(body))) and body.get("reasoning_effort") not in _NO_THINKING,
             seed=fingerprint(["openai", shaping(body, "stream", "stream_options", "user", "metadata", *_LIMITS)]),
         )
-
-    def streams(self, call: Call) -> bool:
-        """Return whether the request asks for a stream."""
-        return call.body.get("stream") is True
 
     def headers(self, call: Call) -> dict[str, str]:
         """Return the headers that name the exchange."""
