@@ -12,6 +12,7 @@ from servers import ANTHROPIC, DIALECTS, GOOGLE, OLLAMA, OPENAI, Server, faults
 from servers.answers import Answer, Tokens
 from victor_nb import OrchestratorPool, Reply, Settings, Single, VictorError, session
 from victor_nb.errors import ConfigError, FanOutError, RateLimitError
+from victor_nb.money import Total
 from workbench import rows, write_profiles
 
 if TYPE_CHECKING:
@@ -87,6 +88,22 @@ async def test_when_one_fails_then_the_others_are_kept(four: dict[str, Server]) 
     frame = replies.to_frame()
     assert list(frame["profile"]) == NAMES
     assert frame["error"].notna().sum() == 1
+
+
+async def test_when_one_fails_after_it_was_charged_for_then_the_sum_has_it(four: dict[str, Server]) -> None:
+    withheld = Answer(pieces=(), finish="content_filter", tokens=Tokens(input=1_000, output=10))
+    play(four, google=withheld, anthropic=faults.hang_up(), openai=faults.status(429, retry_after="3600"))
+    replies = await session().pool.fan_out("Who are you?", ["google", "openai", "ollama"])
+    assert sorted(replies.failed) == ["google", "openai"]
+    ledger = session().ledger.rows(run_id=replies.run_id)
+    assert replies.spent == Total.of(ledger)
+    assert replies.cost == sum(row.cost or 0 for row in ledger) > 0
+    assert replies.usage.input_tokens == sum(row.input_tokens or 0 for row in ledger) > 1_000
+    with_lost = await session().pool.fan_out("Who are you?", ["google", "anthropic", "ollama"])
+    assert (with_lost.cost, with_lost.spent.unpriced) == (None, 1)
+    assert str(with_lost.spent).startswith(">= USD 0.")
+    frame = with_lost.to_frame()
+    assert (frame.cost.isna().tolist(), frame.attempts.tolist()) == ([False, True, False], [1, 1, 1])
 
 
 async def test_when_one_fails_and_none_may_then_it_raises_with_the_rest(four: dict[str, Server]) -> None:
@@ -221,13 +238,18 @@ def with_fallback(folder: Path, four: dict[str, Server], **more: object) -> Orch
 
 
 @pytest.mark.parametrize(
-    "act",
-    [faults.status(429, retry_after="3600"), faults.status(529), faults.status(503), faults.hang_up()],
+    ("act", "lost"),
+    [
+        (faults.status(429, retry_after="3600"), ""),
+        (faults.status(529), ""),
+        (faults.status(503), ""),
+        (faults.hang_up(), "lost"),
+    ],
     ids=range(4),
 )
 @pytest.mark.parametrize("stream", ["", "streamed"])
 async def test_when_a_profile_cannot_answer_then_its_fallback_does(
-    tmp_path: Path, four: dict[str, Server], act: object, stream: str
+    tmp_path: Path, four: dict[str, Server], act: object, lost: str, stream: str
 ) -> None:
     play(four, openai=act)
     with with_fallback(tmp_path, four) as pool:
@@ -242,7 +264,7 @@ async def test_when_a_profile_cannot_answer_then_its_fallback_does(
     assert (reply.profile, reply.provider, reply.content) == ("second", "anthropic", "I am anthropic.")
     assert reply.attempts == 2
     assert any("first failed" in note for note in reply.notes)
-    assert reply.cost is not None
+    assert (reply.cost is None) == bool(lost)  # an answer that was lost may have been charged for
     assert [row["profile"] for row in rows()] == ["first", "second"]
 
 

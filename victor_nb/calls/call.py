@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tenacity import AsyncRetrying, RetryCallState
 
     from victor_nb.accounting.budget import Hold
+    from victor_nb.accounting.rows import Row
     from victor_nb.calls.record import Attempt
     from victor_nb.calls.request import Request
     from victor_nb.values import ChatRequest, ReplyStatus, SimulatedAnswer
@@ -114,6 +115,11 @@ class Call:
         """Return what has arrived so far, as a reply of that status."""
         return self._with_failed(self._asking.reply(status))
 
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The rows of its attempts, those of profiles that failed first; readable from any thread."""
+        return tuple(row for asked in (*(asked for asked, _ in self._failed), self._asking) for row in asked.rows)
+
     def _with_failed(self, reply: Reply) -> Reply:
         """Add what the profiles that failed have used: a reply is what all of it took."""
         for asked, error in self._failed:
@@ -189,10 +195,16 @@ class ProfileCall:
         if self._task is not None:
             self._task.cancel()
 
+    @property
+    def rows(self) -> list[Row]:
+        """The rows of its attempts, that of one under way included."""
+        attempt, rows = self._attempt, list(self._record.rows)
+        return [*rows, attempt.row] if attempt and attempt.open else rows
+
     def reply(self, status: ReplyStatus) -> Reply:
         """Return what has arrived, as a reply of that status."""
         profile, attempt, record = self._request.profile, self._attempt, self._record
-        spent, first, notes = Total.of(record.rows), attempt.first if attempt else None, tuple(self._notes)
+        spent, first, notes = Total.of(self.rows), attempt.first if attempt else None, tuple(self._notes)
         if record.rows and record.rows[-1].usage_source == "estimated":
             notes = (*notes, "tokens estimated: the provider reported none")
         return Reply(

@@ -11,7 +11,7 @@ from uuid import uuid4
 from IPython.core.getipython import get_ipython
 
 from victor_nb.errors import MalformedAnswerError
-from victor_nb.money import usd
+from victor_nb.money import Total, usd
 from victor_nb.notebook.forms import present
 from victor_nb.notebook.markdown import FENCE, Bundle, Shown, as_markdown, clean, escape, frame, notice, sanitise, stack
 from victor_nb.notebook.options import MagicCall
@@ -258,7 +258,7 @@ class LiveColumns(Live["FanOut", "Replies"]):
             return
         growing = [lane for lane in lanes if lane.outcome is None]
         speaking = [(label(lane), _beginning(lane.text)) for lane in growing if lane.text][:_ROWS]
-        tally = Tally.of([lane.outcome for lane in lanes], total=len(lanes))
+        tally = Tally.of(lanes, total=len(lanes))
         line = f"{tally} · {len(growing)} under way"
         self._publish(
             {"text/html": _paragraph(line) + (_html_table(("answer", "so far"), speaking) if speaking else "")}
@@ -306,7 +306,8 @@ def label(lane: Lane | Entry) -> str:
 def replies_summary(replies: Replies) -> str:
     """Return the bill of all: tokens, list price, wall and serial seconds, and the profiles that failed."""
     ok, failed = replies.ok, replies.failed
-    parts = [f"{len(ok)} answers", *_sums(replies, [reply.mode for reply in ok])]
+    modes = [part.mode for entry in replies.entries for part in entry.parts]
+    parts = [f"{len(ok)} answers", *_sums(replies, modes)]
     if failed:
         count = sum(not isinstance(entry.outcome, Reply) for entry in replies.entries)
         names = ", ".join(f"{name} ({type(error).__name__})" for name, error in failed.items())
@@ -344,7 +345,10 @@ def _paragraph(line: str) -> str:
 
 
 def _bill_of(entry: Entry) -> str:
-    return clean(bill(entry.outcome)) if isinstance(entry.outcome, Reply) else "failed"
+    if isinstance(entry.outcome, Reply):
+        return clean(bill(entry.outcome))
+    spent = Total.of(entry.parts)
+    return f"failed · {spent}" if spent.cost or spent.unpriced else "failed"
 
 
 def _html_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -362,7 +366,7 @@ class LiveStages(Live["StrategyJob", "StrategyRun"]):
             return
         progress = job.progress
         rows = [
-            (stage.name, stage.profile, stage.state, f"{stage.done} of {stage.total}", stage.kept, usd(stage.cost))
+            (stage.name, stage.profile, stage.state, f"{stage.done} of {stage.total}", stage.kept, stage.spent)
             for stage in progress.stages
         ]
         tail = " ".join(progress.text[-_STAGE_TAIL:].split())

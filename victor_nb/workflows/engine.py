@@ -146,8 +146,8 @@ class Engine:
         """Return the bar to wait with."""
 
         def look() -> Tally:
-            stage, outcomes = self.progress.current, [lane.outcome for work in self.works for lane in list(work.lanes)]
-            return Tally.of(outcomes, total=self.progress.total, now=stage.name if stage else "")
+            stage, lanes = self.progress.current, [lane for work in self.works for lane in list(work.lanes)]
+            return Tally.of(lanes, total=self.progress.total, now=stage.name if stage else "")
 
         calls = sum(work.stage.n for work in self.works)
         return Bar(self.name, look, calls=calls, progress=progress, runtime=self.runtime)

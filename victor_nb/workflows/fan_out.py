@@ -22,6 +22,7 @@ from victor_nb.workflows.progress_bar import Bar, Tally
 if TYPE_CHECKING:
     from decimal import Decimal
 
+    from victor_nb.accounting.rows import Row
     from victor_nb.calls.call import Call
     from victor_nb.calls.orchestrator import AgentOrchestrator
     from victor_nb.reports.charts import Axes, Figure
@@ -45,12 +46,19 @@ class Entry:
         profile: Who was asked.
         prompt: Which of the prompts, from 0.
         sample: Which of the n samples, from 0.
+        rows: The attempts that it took, as the ledger has them.
     """
 
     profile: str
     prompt: int
     sample: int
     outcome: Outcome
+    rows: tuple[Row, ...] = field(default=(), repr=False)
+
+    @property
+    def parts(self) -> tuple[Row | Reply, ...]:
+        """What was paid for, answer or not: its attempts, or the reply where these are not known."""
+        return self.rows or ((self.outcome,) if isinstance(self.outcome, Reply) else ())
 
 
 class Replies(Mapping[str, "Outcome | tuple[Outcome, ...]"]):
@@ -111,17 +119,17 @@ class Replies(Mapping[str, "Outcome | tuple[Outcome, ...]"]):
 
     @property
     def usage(self) -> Usage:
-        """Tokens of all answers together."""
-        return sum((reply.usage for reply in self.ok), Usage())
+        """Tokens of all attempts together, as far as they are known."""
+        return sum((part.usage for entry in self.entries for part in entry.parts), Usage())
 
     @property
     def spent(self) -> Total:
-        """What the answers cost as far as it is known, and how many are not priced."""
-        return Total.of(self.ok)
+        """What all attempts cost as far as it is known, those that failed too, and how many are not priced."""
+        return Total.of(part for entry in self.entries for part in entry.parts)
 
     @property
     def cost(self) -> Decimal | None:
-        """List price of all answers together in USD; None when that of any is unknown."""
+        """List price of all attempts together in USD; None when that of any is unknown."""
         return self.spent.exact_cost
 
     @property
@@ -147,7 +155,7 @@ class Replies(Mapping[str, "Outcome | tuple[Outcome, ...]"]):
 
 
 def _record(entry: Entry) -> dict[str, object]:
-    """Return an entry as a row of a frame; tokens and cost of an error are those of what had arrived by then."""
+    """Return an entry as a row of a frame; tokens and cost of an error are those of its attempts."""
     place = {"profile": entry.profile, "prompt": entry.prompt, "sample": entry.sample}
     if isinstance(entry.outcome, Reply):
         return {**_answer(entry.outcome), **place}
@@ -155,6 +163,9 @@ def _record(entry: Entry) -> dict[str, object]:
     reply: Reply | None = getattr(error, "reply", None)
     status = "refused" if isinstance(error, BudgetError) else "partial" if reply else "error"
     known = _answer(reply) if reply else {"model": getattr(error, "model", None) or None}
+    if entry.rows:
+        spent, mode = Total.of(entry.rows), entry.rows[-1].mode
+        known |= {"cost": spent.exact_cost, "billed": spent.exact_billed, "attempts": len(entry.rows), "mode": mode}
     return {**known, **place, "status": status, "error": f"{type(error).__name__}: {error}"}
 
 
@@ -196,6 +207,11 @@ class Lane:
         """The text so far."""
         return "".join(self._pieces)
 
+    @property
+    def spent(self) -> Total:
+        """What those of its attempts cost that have ended."""
+        return Total.of(row for row in self.call.rows if row.status != "running") if self.call else Total()
+
     def take(self, call: Call) -> Lane:
         """Set the lane's call, and keep its text as it comes."""
         self.call, call.on_text = call, self._pieces.append
@@ -215,7 +231,7 @@ class Lane:
         outcome = self.outcome
         if outcome is None:
             outcome = self.call.reply("interrupted") if self.call else VictorError(f"{self.profile}: not asked.")
-        return Entry(self.profile, self.prompt, self.sample, outcome)
+        return Entry(self.profile, self.prompt, self.sample, outcome, self.call.rows if self.call else ())
 
 
 class Pool(Protocol):
@@ -298,7 +314,7 @@ class FanOut(Handle[Replies]):
         size = len(self.lanes)
 
         def look() -> Tally:
-            return Tally.of([lane.outcome for lane in self.lanes], total=size)
+            return Tally.of(self.lanes, total=size)
 
         return Bar("fan_out", look, calls=size, progress=progress, runtime=self.runtime)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from victor_nb.errors import PartialAnswerError
-from victor_nb.money import exact_sum
+from victor_nb.money import Total
 from victor_nb.values import Reply
 from victor_nb.workflows.lists import numbered, spoken
 
@@ -83,7 +83,7 @@ class StageProgress:
         total: Calls that the stage takes.
         texts: The text of each of them so far.
         kept: How many items go on.
-        cost: List price in USD of the calls that have ended; None when that of any is unknown.
+        spent: What its attempts that have ended cost as far as it is known, and how many are not priced.
     """
 
     name: str
@@ -93,23 +93,26 @@ class StageProgress:
     total: int
     texts: tuple[str, ...]
     kept: int
-    cost: Decimal | None
+    spent: Total
+
+    @property
+    def cost(self) -> Decimal | None:
+        """List price in USD of the attempts that have ended; None when that of any is unknown."""
+        return self.spent.exact_cost
 
     @classmethod
     def of(cls, work: Work) -> StageProgress:
         """Return the progress of a stage."""
         lanes, stage = list(work.lanes), work.stage
-        ended = [lane.outcome for lane in lanes if lane.outcome is not None]
-        costs = [outcome.cost for outcome in ended if isinstance(outcome, Reply)]
         return cls(
             name=stage.name,
             profile=stage.profile,
             state=work.state,
-            done=len(ended),
+            done=sum(lane.outcome is not None for lane in lanes),
             total=stage.n,
             texts=tuple(_text(lane) for lane in lanes),
             kept=len(work.kept),
-            cost=exact_sum(costs),
+            spent=sum((lane.spent for lane in lanes), Total()),
         )
 
 
@@ -151,9 +154,14 @@ class Progress:
         return next((text for text in stage.texts if text), "") if stage else ""
 
     @property
+    def spent(self) -> Total:
+        """What the attempts that have ended cost as far as it is known, and how many are not priced."""
+        return sum((stage.spent for stage in self.stages), Total())
+
+    @property
     def cost(self) -> Decimal | None:
-        """List price in USD of the calls that have ended; None when that of any is unknown."""
-        return exact_sum(stage.cost for stage in self.stages)
+        """List price in USD of the attempts that have ended; None when that of any is unknown."""
+        return self.spent.exact_cost
 
     def __str__(self) -> str:
         """Return it on one line: `funnel · select (fast) · 11 of 13 calls · 4.2 s`."""

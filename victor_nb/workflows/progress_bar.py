@@ -8,13 +8,12 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import victor_nb
-from victor_nb.errors import ProviderError, VictorError
+from victor_nb.errors import VictorError
 from victor_nb.loop import GRACE, Job
 from victor_nb.money import Total
-from victor_nb.values import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -31,6 +30,20 @@ _LATE: Final = 1.0  # seconds that work goes on before it gets one
 _EVERY: Final = 0.5  # seconds between two looks at it; each is three messages to a notebook
 _WAIT: Final = 0.1  # seconds; a blocking wait is short, so that Stop is seen
 _FAULTS: Final = (OSError, ValueError, LookupError)  # what a place to show things on gives when it is gone
+
+
+class Part(Protocol):
+    """One call of some work."""
+
+    @property
+    def outcome(self) -> object:
+        """The reply or the error; None before it has ended."""
+        ...
+
+    @property
+    def spent(self) -> Total:
+        """What those of its attempts cost that have ended."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +64,11 @@ class Tally:
     now: str = ""
 
     @classmethod
-    def of(cls, outcomes: Iterable[Reply | VictorError | None], *, total: int, now: str = "") -> Tally:
-        """Return the tally of some calls: the reply or the error of each, None before it has ended."""
-        ended = [outcome for outcome in outcomes if outcome is not None]
-        failed = sum(isinstance(outcome, VictorError) for outcome in ended)
-        # An error without a part of an answer brought nothing that is paid for, as far as is known.
-        answers = [each.reply if isinstance(each, ProviderError) else each for each in ended]
-        return cls(len(ended), total, failed, Total.of(each for each in answers if isinstance(each, Reply)), now)
+    def of(cls, lanes: Iterable[Part], *, total: int, now: str = "") -> Tally:
+        """Return the tally of some calls."""
+        ended = [lane for lane in lanes if lane.outcome is not None]
+        failed = sum(isinstance(lane.outcome, VictorError) for lane in ended)
+        return cls(len(ended), total, failed, sum((lane.spent for lane in ended), Total()), now)
 
     def __str__(self) -> str:
         """Return it as text: `120/200 · 2 failed · USD 0.0123`."""

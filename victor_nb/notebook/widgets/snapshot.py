@@ -74,7 +74,7 @@ class Snapshot:
                 total=len(each.replies),
                 texts=(),
                 kept=len(each.kept),
-                cost=each.cost,
+                spent=each.spent,
             )
             for each in run.stages
         )
@@ -230,8 +230,7 @@ def _texts(stage: StageProgress, result: StageResult | None) -> tuple[str, str, 
         "" if result.accepted is None or stage.state != "done" else "accepted" if result.accepted else "not accepted"
     )
     items = f"{came} → {len(result.kept)}" if came > 1 else "1" if came else ""
-    # Failed attempts cost money as well, and only the ledger knows how much.
-    cost = usd(stage.cost if stage.state == "running" else result.cost) if stage.done or over else ""
+    cost = str(stage.spent if stage.state == "running" else result.spent) if stage.done or over else ""
     return judged, items, f"{seconds:.1f} s" if over else f"{seconds:.0f} s", cost
 
 
