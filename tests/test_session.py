@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -23,26 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytest_plugins = ["workbench_fixtures"]
-
-FORK = """
-import os, sys, warnings
-warnings.simplefilter("ignore")  # of a fork while there are threads
-from victor_nb import session
-
-def ask():
-    reply = session().pool.get_orchestrator("fast").run_sync("x")
-    return bool(reply.content) and session().last is reply and len(session().ledger.rows()) == 1
-
-before = session()
-good = ask()
-child = os.fork()
-if child == 0:
-    alone = before.closed and session() is not before and session().runtime is not before.runtime
-    os._exit(0 if good and alone and ask() else 1)
-_, status = os.waitpid(child, 0)
-after = session().pool.get_orchestrator("fast").run_sync("y")
-print(os.waitstatus_to_exitcode(status), session() is before, len(before.ledger.rows()), bool(after.content))
-"""
 
 
 @pytest.fixture
@@ -157,16 +134,6 @@ def test_when_a_mode_needs_a_key_that_is_missing_then_it_is_the_same_error_as_at
     for ask in (lambda: pool.get_orchestrator("fast"), lambda: orchestrator.run_sync("x")):
         with pytest.raises(SecretError, match=r"^Failed to create provider for profile 'fast': no key. Set MY_KEY"):
             ask()
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_when_a_process_forks_then_parent_and_child_each_have_a_session_that_works(tmp_path: Path) -> None:
-    write_profiles(tmp_path, fast={"provider": "openai", "model": "gpt-4o-mini"})
-    environment = os.environ | {"VICTOR_MODE": "simulate", "VICTOR_SIM_SPEED": "0"}
-    ran = subprocess.run(
-        [sys.executable, "-c", FORK], capture_output=True, text=True, timeout=60, check=False, env=environment
-    )
-    assert (ran.stdout.strip(), ran.stderr) == ("0 True 2 True", "")
 
 
 def test_when_work_would_end_the_process_then_its_caller_gets_that_and_the_loop_goes_on() -> None:

@@ -10,7 +10,8 @@ import asyncio
 import ctypes
 import threading
 from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from victor_nb.errors import ClosedError
@@ -24,11 +25,16 @@ T = TypeVar("T")
 
 TICK: Final = 0.1  # seconds; ipykernel hands an interrupt to an awaiting cell only when its loop wakes up
 GRACE: Final = 1.0  # seconds that a stopped job has to close its socket and write its row
+_LOST: Final = "This was under way in the process that was forked, and goes on there. Ask again."
 _CLOSED: Final = "This session is closed. Call victor_nb.session() for a new one."
 
 
 class Job(Generic[T]):
-    """Work under way on the background loop, seen from any thread."""
+    """Work under way on the background loop, seen from any thread.
+
+    Attributes:
+        task: The task that does it, once it has begun.
+    """
 
     def __init__(self, work: Callable[[], Awaitable[T]], loop: asyncio.AbstractEventLoop) -> None:
         self._work = work
@@ -36,15 +42,13 @@ class Job(Generic[T]):
         self._finished = threading.Event()
         self._value: T | None = None
         self._error: BaseException | None = None
-        self._task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None
         self._stopped = False
         self._ends: list[Callable[[], object]] = []
 
-    def spawn(self, tasks: set[asyncio.Task[None]]) -> None:
+    def spawn(self) -> None:
         """Start the task. Call on the background loop only."""
-        self._task = task = self._loop.create_task(self._run())
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+        self.task = task = self._loop.create_task(self._run())
         task.add_done_callback(self._settle)
         if self._stopped:
             task.cancel()
@@ -64,6 +68,11 @@ class Job(Generic[T]):
         for end in self._ends:
             end()
 
+    def lose(self) -> None:
+        """End the work without its loop, which does not exist after fork(). A lock of the parent's may be held."""
+        self._error, self._finished = ClosedError(_LOST), threading.Event()
+        self._finished.set()
+
     def on_end(self, callback: Callable[[], object]) -> None:
         """Register a callback for the end of the work, run on the background loop. Call before the work begins."""
         self._ends.append(callback)
@@ -75,8 +84,8 @@ class Job(Generic[T]):
             self._loop.call_soon_threadsafe(self._stop)
 
     def _stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        if self.task is not None:
+            self.task.cancel()
 
     @property
     def error(self) -> BaseException | None:
@@ -141,7 +150,8 @@ class BackgroundLoop:
         self._manager: AbstractContextManager[BlockingPortal] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: int | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._jobs: set[Job[Any]] = set()
+        self._ending: asyncio.Task[None] | None = None
         self._closed = False
 
     @property
@@ -167,9 +177,12 @@ class BackgroundLoop:
                 self._spawn(Job(work, self._loop))
 
     def _spawn(self, job: Job[T]) -> None:
+        self._jobs.add(job)
+        job.on_end(partial(self._jobs.discard, job))
         try:
-            cast("asyncio.AbstractEventLoop", self._loop).call_soon_threadsafe(job.spawn, self._tasks)
+            cast("asyncio.AbstractEventLoop", self._loop).call_soon_threadsafe(job.spawn)
         except RuntimeError:
+            self._jobs.discard(job)
             raise ClosedError(_CLOSED) from None
 
     async def call(self, work: Callable[[], Awaitable[T]]) -> T:
@@ -209,9 +222,9 @@ class BackgroundLoop:
     def forget(self) -> None:
         """Mark the loop closed without contacting its thread, which does not exist after fork()."""
         self._closed = True
-        if self._manager is not None:
-            # Its destructor would wait for the thread, so it must never be collected, not even at exit.
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._manager))
+        keep_for_ever((self._manager, self._loop))
+        for job in list(self._jobs):
+            job.lose()
 
     def close(self) -> None:
         """Cancel what is under way and end the thread. Twice is fine; from its own thread it only asks for the end."""
@@ -223,15 +236,14 @@ class BackgroundLoop:
         if portal is None or manager is None:
             return
         if self.running_here:
-            task = asyncio.get_running_loop().create_task(portal.stop(cancel_remaining=True))
-            self._tasks.add(task)
+            self._ending = asyncio.get_running_loop().create_task(portal.stop(cancel_remaining=True))
             return
         portal.call(self._end_all)
         portal.call(portal.stop, True)  # noqa: FBT003 - anyio's call takes positional arguments only
         manager.__exit__(None, None, None)
 
     async def _end_all(self) -> None:
-        tasks = list(self._tasks)
+        tasks = [job.task for job in list(self._jobs) if job.task is not None]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -241,6 +253,15 @@ class BackgroundLoop:
 def _tell(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
     with suppress(RuntimeError):  # the caller's loop is closed: nothing waits there any more
         loop.call_soon_threadsafe(event.set)
+
+
+def keep_for_ever(value: object) -> None:
+    """Let an object outlive the process. For what a forked child has of its parent: the destructor would act on that.
+
+    A manager would wait for a thread that is not there, a loop and its sockets take themselves off the list that the
+    kernel keeps for both processes, a database would think that its last user has gone.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(value))
 
 
 class _Ticker:

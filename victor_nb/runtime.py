@@ -5,17 +5,19 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+import time
 import warnings
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar, cast
 from uuid import uuid4
 from weakref import WeakSet
 
 from victor_nb.accounting.budget import Budget
 from victor_nb.accounting.worst_case import Calibration
-from victor_nb.config.settings import Settings, check_mode, forced_mode
+from victor_nb.config.settings import ByHand, Settings, bequeath, check_mode, forced_mode, inherited, this_process
 from victor_nb.errors import ConfigError, VictorWarning
-from victor_nb.loop import BackgroundLoop
+from victor_nb.loop import BackgroundLoop, keep_for_ever
 from victor_nb.providers.spec import spec_of
 from victor_nb.values import Usage
 
@@ -46,6 +48,10 @@ class Client(Protocol):
         """Close the connections."""
         ...
 
+    def renew(self) -> None:
+        """Begin anew in a forked child: with locks of its own, and no connection yet."""
+        ...
+
 
 class Pool(Protocol):
     """The kernel's pool, as the runtime empties and closes it."""
@@ -58,6 +64,10 @@ class Pool(Protocol):
 
     def shutdown(self) -> None:
         """Close the pool."""
+        ...
+
+    def renew(self) -> None:
+        """Begin anew in a forked child, with a lock of its own."""
         ...
 
 
@@ -96,6 +106,7 @@ class Runtime:
         clients: Every orchestrator that is open.
         pool: The kernel's pool, where one has been made; see `workflows.orchestrator_pool.kernel_pool`.
         owner: The session above, where there is one; see `kernel.session_of`.
+        by_hand: What a user set in a cell: here, or in the process that started this one or sent it work.
         refuses_temperature: Models that have refused a temperature, as (provider, model); they are not sent one again.
         budget: The limits that every call must fit.
         calibration: The estimate of a text's tokens.
@@ -104,22 +115,42 @@ class Runtime:
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
-        self.kernel = uuid4().hex
         self.last: Result | None = None
         self.errors: deque[BaseException] = deque(maxlen=_ERRORS_KEPT)
         self.clients: WeakSet[Client] = WeakSet()
         self.pool: Pool | None = None
         self.owner: Owner | None = None
         self.refuses_temperature: set[tuple[str, str]] = set()
-        self.loop = BackgroundLoop()
-        self.lock = threading.RLock()
         self.closed = False
         self._settings = settings
-        self._mode: Mode | None = None
+        self.by_hand = self._inherited = inherited()
+        self._begin()
+        _runtimes.add(self)
+
+    def _begin(self) -> None:
+        """Take an id and locks of this process's own, and a loop that has not started."""
+        self.kernel = uuid4().hex
+        self.loop = BackgroundLoop()
+        self.lock = threading.RLock()
         self.budget = Budget(
             self.kernel, ledger=lambda: self.ledger, amounts=lambda: self.settings.budget, mode=lambda: self.mode
         )
         self.calibration = Calibration(lambda: self.ledger)
+
+    def renew(self) -> None:
+        """Begin anew in a forked child, where threads, sockets and files are the parent's: what was set stays set."""
+        self.loop.forget()
+        for name in ("wire", "ledger"):
+            keep_for_ever(self.__dict__.pop(name, None))
+        budget, self._inherited = self.budget, self.by_hand
+        self._begin()
+        budget.child(self.budget)
+        if (given := self.__dict__.get("answers")) is not None:
+            cast("Answers", given).renew()
+        if self.pool is not None:
+            self.pool.renew()
+        for client in list(self.clients):
+            client.renew()
 
     @property
     def settings(self) -> Settings:
@@ -200,7 +231,7 @@ class Runtime:
     @property
     def mode(self) -> Mode:
         """How the next call is answered. `VICTOR_MODE` beats everything; then comes what was set here."""
-        return forced_mode() or self._mode or "live"
+        return forced_mode() or self.by_hand.mode or "live"
 
     def set_mode(self, mode: str) -> None:
         """Answer in another mode from the next call on; what is under way goes on in its own.
@@ -211,7 +242,13 @@ class Runtime:
         wanted, forced = check_mode(mode), forced_mode()
         if forced is not None and forced != wanted:
             raise ConfigError(f"VICTOR_MODE={forced} in the environment beats this. Unset it first.")
-        self._mode = wanted
+        self._set_by_hand(replace(self.by_hand, mode=wanted))
+
+    def _set_by_hand(self, given: ByHand) -> None:
+        """Keep what a user set in a cell; the processes that a kernel starts from now on inherit it."""
+        self.by_hand = replace(given, at=time.time(), process=this_process())
+        if self in _current:
+            bequeath(self.by_hand)
 
     # --- life ---
 
@@ -241,6 +278,8 @@ class Runtime:
             if self.closed:
                 return
             self.closed = True
+        if self in _current:
+            bequeath(self._inherited)
         if self.pool is not None:
             self.pool.shutdown()
         for client in list(self.clients):
@@ -252,6 +291,7 @@ class Runtime:
             ledger.close()
 
 
+_runtimes: Final[WeakSet[Runtime]] = WeakSet()
 _current: list[Runtime] = []
 _guard = threading.Lock()
 
@@ -273,25 +313,28 @@ def runtime_of(container: Owner | Runtime | None) -> Runtime:
 
 def reset() -> None:
     """Close this kernel's runtime and forget it; the next `current()` is a new one."""
-    with _guard:
-        old = _current.pop() if _current else None
-    if old is not None:
-        old.close()
+    for runtime in _current:
+        runtime.close()
+
+
+def _at_exit() -> None:
+    """Close every runtime, those of a user's own sessions too: a loop that is collected later waits for its thread."""
+    for runtime in list(_runtimes):
+        runtime.close()
 
 
 def _after_fork() -> None:
-    """Start anew in a forked child: the threads of the parent's runtime are not in it, and its lock may be held."""
+    """Let every runtime begin anew in a forked child, which has none of the parent's threads."""
     global _guard  # noqa: PLW0603 - a lock that was held in the parent would never be let go here
     _guard = threading.Lock()
-    for old in _current:
-        old.closed = True
-        old.loop.forget()
-    _current.clear()
+    for runtime in list(_runtimes):
+        if not runtime.closed:
+            runtime.renew()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-atexit.register(reset)
+atexit.register(_at_exit)
 
 
 def estimate_cost(profile_or_model: str, usage: Usage) -> Decimal | None:

@@ -15,6 +15,7 @@ from victor_nb.calls.call import Call
 from victor_nb.calls.request import CallOptions, Request, Running, make_chat
 from victor_nb.calls.stream import Stream
 from victor_nb.errors import ClosedError, SecretError
+from victor_nb.loop import keep_for_ever
 from victor_nb.providers.spec import spec_of
 from victor_nb.values import UNPAID, Mode, Reply
 
@@ -56,17 +57,27 @@ class AgentOrchestrator:
         self._settings = settings
         self.runtime = runtime
         self._base_url = settings.base_url(profile)
+        self._tariff = runtime.tariff(profile, self._base_url)
+        self._places = profile.concurrency or spec_of(profile.provider).concurrency
+        self.closed = False
+        self._begin()
+        runtime.clients.add(self)
+        self.open(runtime.mode)
+
+    def _begin(self) -> None:
+        """Take locks of this process's own, and no client yet."""
         self.clients: dict[Mode, Provider] = {}
         self._lock = threading.Lock()
-        self._tariff = runtime.tariff(profile, self._base_url)
-        places = profile.concurrency or spec_of(profile.provider).concurrency
+        places = self._places
         self._limiter: AbstractAsyncContextManager[object] = asyncio.Semaphore(places) if places else nullcontext()
         self._running: set[Running] = set()
-        self.closed = False
-        runtime.clients.add(self)
         # A client that was not closed is closed when it is collected as garbage.
-        weakref.finalize(self, _abandon, runtime.loop, self.clients).atexit = False
-        self.open(runtime.mode)
+        weakref.finalize(self, _abandon, self.runtime.loop, self.clients).atexit = False
+
+    def renew(self) -> None:
+        """Begin anew in a forked child, where the clients and the calls under way are the parent's."""
+        keep_for_ever((self.clients, self._running))
+        self._begin()
 
     @property
     def mode(self) -> Mode:

@@ -104,7 +104,7 @@ class Stream(Handle[Reply]):
             while True:
                 with feed.changed:
                     # In short waits, so that an interrupt is never missed.
-                    while not feed.ended and len(feed.pieces) == taken:
+                    while not (feed.ended or self._job.done()) and len(feed.pieces) == taken:
                         feed.changed.wait(TICK)
                 if taken == len(feed.pieces):
                     break

@@ -35,6 +35,10 @@ class Answers:
         self._files: dict[Path, AnswerFile] = {}
         self._lock = threading.Lock()
 
+    def renew(self) -> None:
+        """Begin anew in a forked child, with a lock of its own; no entry has been used there yet."""
+        self._files, self._lock = {}, threading.Lock()
+
     def use(self, given: Path | str | Answering | None) -> None:
         """Ask this source first from now on; None: none but the files that settings name.
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import time
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast, get_args
@@ -20,8 +23,25 @@ if TYPE_CHECKING:
     from victor_nb.config.strategies import Stage
 
 FILE_NAME: Final = "profiles.yaml"
+_FROM_PARENT: Final = "VICTOR_FROM_PARENT"
+"""What a process that starts others set by hand. `VICTOR_MODE` would not do: no cell could change its mode."""
+_IMPORTED: Final = time.time_ns()
 _SECRET_NAME: Final = re.compile(r"(API_KEY|_TOKEN|_SECRET|_PASSWORD)$")
 _LONG_ENOUGH: Final = 12  # characters; a shorter value of an unknown variable may be a plain word
+
+
+@dataclass(frozen=True, slots=True)
+class ByHand:
+    """What a user set in a cell, as the processes have it too that the kernel starts or sends work to.
+
+    Attributes:
+        at: When, in seconds since 1970: of two such values the later counts.
+        process: Where; see `this_process`.
+    """
+
+    mode: Mode | None = None
+    at: float = 0.0
+    process: str = ""
 
 
 class Settings:
@@ -216,8 +236,38 @@ class Settings:
         """The path of this kernel's notebook, where Jupyter or VS Code sets it in the environment."""
         return os.environ.get("JPY_SESSION_NAME") or None
 
+    def __getstate__(self) -> dict[str, object]:
+        """Leave the keys of the .env file out of a pickle, and what is read from the environment of this machine."""
+        return {name: value for name, value in vars(self).items() if name in {"_searched", "source", "_stamp", "_file"}}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Settings) and (self.source, self._file) == (other.source, other._file)
+
+    def __hash__(self) -> int:
+        return hash(self.source)
+
     def __repr__(self) -> str:
         return f"Settings({self.source.name!r}, profiles={list(self.profiles)})"
+
+
+def this_process() -> str:
+    """Return an id of this process, which no forked child and no process of another machine has."""
+    return f"{os.getpid()}-{_IMPORTED}"
+
+
+def inherited() -> ByHand:
+    """Return what a parent process set by hand: nothing where there is none, or where this process set it itself."""
+    text = os.environ.get(_FROM_PARENT)
+    found = ByHand(**json.loads(text)) if text else ByHand()
+    return ByHand() if found.process == this_process() else found
+
+
+def bequeath(given: ByHand) -> None:
+    """Set what the processes that this one starts from now on find as `inherited`."""
+    if given.process:
+        os.environ[_FROM_PARENT] = json.dumps(asdict(given))
+    else:
+        os.environ.pop(_FROM_PARENT, None)
 
 
 def forced_mode() -> Mode | None:

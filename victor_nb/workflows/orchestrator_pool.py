@@ -139,6 +139,10 @@ class OrchestratorPool:
         for orchestrator in gone:
             orchestrator.close()
 
+    def renew(self) -> None:
+        """Begin anew in a forked child, with a lock of its own; its orchestrators do so themselves."""
+        self._lock = threading.RLock()
+
     def shutdown(self) -> None:
         """Close everything, from any thread, also inside a running loop. Twice is fine; use after it is an error."""
         with self._lock:

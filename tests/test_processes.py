@@ -1,0 +1,196 @@
+"""Other processes of a kernel: forked, spawned, and workers that were there before; each answers as the kernel does.
+
+What a process does is a script of its own, run by this Python; the servers are here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from servers import Answer, Server, faults
+from workbench import CANARY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytest_plugins = ["workbench_fixtures"]
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+
+START = """
+import json, multiprocessing, os, pickle, sys, threading, warnings
+warnings.simplefilter("ignore")  # of a fork while there are threads
+from victor_nb import *
+from victor_nb import session
+from worker import *
+
+def fork(work):
+    'Run work in a forked child, and return what it returns.'
+    mine, theirs = os.pipe()
+    if (child := os.fork()) == 0:
+        try:
+            os.write(theirs, json.dumps(work()).encode())
+        finally:
+            os._exit(0)
+    os.close(theirs)
+    with open(mine, "rb") as pipe:
+        found = pipe.read()
+    os.waitpid(child, 0)
+    return json.loads(found)
+
+def main():
+"""
+WORKER = """
+from victor_nb import session
+
+def ask(prompt="x"):
+    reply = session().pool.get_orchestrator("fast").run_sync(prompt)
+    return [reply.mode, reply.content]
+
+def change(mode):
+    session().set_mode(mode)
+    return session().mode
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path, server: Server, keys: str) -> Callable[[str], Any]:
+    """Return what runs the body of a function in a new process, in a folder with profiles on the server."""
+    server.play(Answer())
+    assert keys == CANARY
+    fast = {"provider": "openai", "model": "gpt-4o-mini", "base_url": f"{server.url}/v1", "retries": 0}
+    (tmp_path / "profiles.yaml").write_text(yaml.safe_dump({"profiles": {"fast": fast}}), encoding="utf-8")
+    (tmp_path / "worker.py").write_text(WORKER, encoding="utf-8")
+
+    def run(body: str, **environment: str) -> Any:  # noqa: ANN401 - what the body returns
+        lines = "".join(f"    {line}\n" for line in body.strip().splitlines())
+        script = tmp_path / "script.py"
+        script.write_text(
+            f"{START}{lines}\nif __name__ == '__main__':\n    print(json.dumps(main()))\n", encoding="utf-8"
+        )
+        environment = {**os.environ, "VICTOR_SIM_SPEED": "0", "PYTHONPATH": str(tmp_path), **environment}
+        ran = subprocess.run(
+            [sys.executable, script], capture_output=True, text=True, timeout=120, check=False, env=environment
+        )
+        assert not ran.stderr, ran.stderr
+        return json.loads(ran.stdout)
+
+    return run
+
+
+def test_when_a_process_forks_then_parent_and_child_each_have_a_session_that_works(
+    run: Callable[[str], Any], server: Server
+) -> None:
+    found = run("""
+kernel, answers = session().runtime.kernel, [ask()]
+there = fork(lambda: [ask(), len(session().ledger.rows()), session().runtime.kernel != kernel])
+return [*answers, *there, ask(), len(session().ledger.rows()), session().runtime.kernel == kernel]
+""")
+    answer = ["live", Answer().text]
+    assert found == [answer, answer, 1, True, answer, 2, True]
+    assert len(server.requests) == 3
+
+
+def test_when_a_process_forks_then_what_the_parent_made_works_in_the_child(run: Callable[[str], Any]) -> None:
+    found = run("""
+own = Session(Settings())
+pool, agent, apart = session().pool, Agent.create_sync("fast"), OrchestratorPool(Settings(), container=own)
+fast, chat = pool.get_orchestrator("fast"), agent.chat()
+asking = [fast, agent, chat, apart.get_orchestrator("fast")]
+for each in asking:
+    each.run_sync("x")
+with pool, session().budget.limit(5):
+    return fork(lambda: [
+        [each.run_sync("x").content for each in asking],
+        [len(session().ledger.rows()), len(own.ledger.rows())],
+        pool is session().pool, pool.get_orchestrator("fast") is fast, len(chat.history),
+    ])
+""")
+    assert found == [[Answer().text] * 4, [3, 1], True, True, 4]
+
+
+def test_when_a_simulating_process_forks_then_its_child_simulates_too_with_the_same_answers(
+    run: Callable[[str], Any], server: Server
+) -> None:
+    found = run("""
+ask()
+session().set_mode("simulate")
+session().simulate_with(lambda question: "mine: " + question.prompt)
+first = fork(lambda: [ask("a"), fork(lambda: ask("b"))])
+changed = fork(lambda: [session().set_mode("live"), ask()])
+with multiprocessing.get_context("fork").Pool(1) as workers:
+    return [first, changed, workers.map(ask, ["c"])]
+""")
+    assert found == [
+        [["simulate", "mine: a"], ["simulate", "mine: b"]],
+        [None, ["live", Answer().text]],
+        [["simulate", "mine: c"]],
+    ]
+    assert len(server.requests) == 2
+
+
+def test_when_calls_are_under_way_at_a_fork_then_they_go_on_in_the_parent_and_are_lost_in_the_child(
+    run: Callable[[str], Any], server: Server
+) -> None:
+    server.play(faults.silence())
+    found = run("""
+fast = session().pool.get_orchestrator("fast")
+stream = fast.stream("x")
+while not session().ledger.rows():
+    pass
+def look():
+    texts = []
+    for wait in (stream.result, lambda: list(stream), lambda: stream.reply):
+        try:
+            wait()
+        except VictorError as error:
+            texts.append(type(error).__name__)
+    stream.cancel()
+    return texts
+there = fork(look)
+here = stream.done()
+stream.cancel()
+return [there, here, stream.reply.status]
+""")
+    assert found == [["ClosedError"] * 3, False, "interrupted"]
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_when_a_process_is_started_then_it_inherits_the_mode_and_may_change_it(
+    run: Callable[[str], Any], server: Server, method: str
+) -> None:
+    found = run(f"""
+session().set_mode("simulate")
+with multiprocessing.get_context("{method}").Pool(1) as workers:
+    return [workers.apply(ask)[0], workers.apply(change, ["live"]), workers.apply(ask)]
+""")
+    assert found == ["simulate", "live", ["live", Answer().text]]
+    assert len(server.requests) == 1
+
+
+def test_when_a_script_is_started_then_it_inherits_the_mode_unless_the_environment_fixes_one(
+    run: Callable[[str], Any], server: Server
+) -> None:
+    found = run("""
+import subprocess
+def script(**more):
+    code = "from victor_nb import Session; from worker import *; print(ask()[0], Session().mode)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **more})
+    return ran.stdout.split() or ran.stderr
+session().set_mode("simulate")
+modes = [script(), script(VICTOR_MODE="live"), Session().mode]
+session().set_mode("live")
+modes.append(script())
+session().set_mode("simulate")
+session().close()
+return [*modes, script(), session().mode]
+""")
+    assert found == [["simulate"] * 2, ["live"] * 2, "live", ["live"] * 2, ["live"] * 2, "live"]
+    assert len(server.requests) == 3
