@@ -72,41 +72,32 @@ __all__ = [
 ]
 
 _HOMES: Final = {
-    "Agent": "victor_nb.calls.agent",
-    "Agreement": "victor_nb.workflows.checks",
-    "Cascade": "victor_nb.workflows.strategies",
-    "Chat": "victor_nb.calls.agent",
-    "Funnel": "victor_nb.workflows.strategies",
-    "LedgerView": "victor_nb.notebook.widgets.ledger_view",
-    "Message": "victor_nb.values",
-    "OrchestratorPool": "victor_nb.workflows.orchestrator_pool",
-    "Playground": "victor_nb.notebook.widgets.playground",
-    "ProfilePicker": "victor_nb.notebook.widgets.picker",
-    "Replies": "victor_nb.workflows.fan_out",
-    "Reply": "victor_nb.values",
-    "Session": "victor_nb.kernel",
-    "Settings": "victor_nb.config.settings",
-    "SimulatedAnswer": "victor_nb.values",
-    "SimulatedQuestion": "victor_nb.values",
-    "Single": "victor_nb.workflows.strategies",
-    "Specialized": "victor_nb.workflows.strategies",
-    "Stage": "victor_nb.config.strategies",
-    "Strategy": "victor_nb.workflows.strategies",
-    "StrategyBoard": "victor_nb.notebook.widgets.strategy_board",
-    "StrategyRun": "victor_nb.workflows.runs",
-    "Stream": "victor_nb.calls.stream",
-    "Tiered": "victor_nb.workflows.strategies",
-    "Usage": "victor_nb.values",
-    "VictorError": "victor_nb.errors",
-    "VictorInterrupted": "victor_nb.errors",
-    "VictorWarning": "victor_nb.errors",
-    "cell_meter": "victor_nb.notebook.display",
-    "compare": "victor_nb.workflows.compare",
-    "compare_sync": "victor_nb.workflows.compare",
-    "estimate_cost": "victor_nb.runtime",
-    "session": "victor_nb.kernel",
-    "what_if": "victor_nb.workflows.what_if",
+    name: module
+    for module, names in {
+        "victor_nb.calls.agent": "Agent Chat",
+        "victor_nb.calls.stream": "Stream",
+        "victor_nb.config.settings": "Settings",
+        "victor_nb.config.strategies": "Stage",
+        "victor_nb.errors": "VictorError VictorInterrupted VictorWarning",
+        "victor_nb.kernel": "Session session",
+        "victor_nb.notebook.display": "cell_meter",
+        "victor_nb.notebook.widgets.ledger_view": "LedgerView",
+        "victor_nb.notebook.widgets.picker": "ProfilePicker",
+        "victor_nb.notebook.widgets.playground": "Playground",
+        "victor_nb.notebook.widgets.strategy_board": "StrategyBoard",
+        "victor_nb.runtime": "estimate_cost",
+        "victor_nb.values": "Message Reply SimulatedAnswer SimulatedQuestion Usage",
+        "victor_nb.workflows.checks": "Agreement",
+        "victor_nb.workflows.compare": "compare compare_sync",
+        "victor_nb.workflows.fan_out": "Replies",
+        "victor_nb.workflows.orchestrator_pool": "OrchestratorPool",
+        "victor_nb.workflows.runs": "StrategyRun",
+        "victor_nb.workflows.strategies": "Cascade Funnel Single Specialized Strategy Tiered",
+        "victor_nb.workflows.what_if": "what_if",
+    }.items()
+    for name in names.split()
 }
+"""The module that each name is imported from."""
 
 
 def __getattr__(name: str) -> object:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from victor_nb.config.secret import Redactor
 from victor_nb.errors import ConfigError, VictorError, VictorInterrupted
@@ -20,25 +20,14 @@ if TYPE_CHECKING:
     from victor_nb.accounting.ledger import Ledger
     from victor_nb.calls.agent import Chat
     from victor_nb.config.settings import Settings
+    from victor_nb.loop import Handle
     from victor_nb.values import Mode, Reply, SimulatedAnswer, SimulatedQuestion
     from victor_nb.workflows.compare import Comparison
     from victor_nb.workflows.fan_out import Replies
     from victor_nb.workflows.orchestrator_pool import OrchestratorPool
     from victor_nb.workflows.runs import StrategyRun
 
-__all__ = ["Background", "Session", "recorded", "reset", "session", "session_of"]
-
-
-class Background(Protocol):
-    """Work that runs while other cells run."""
-
-    def done(self) -> bool:
-        """Return whether it has ended."""
-        ...
-
-    def cancel(self) -> None:
-        """Stop it."""
-        ...
+__all__ = ["Session", "recorded", "reset", "session", "session_of"]
 
 
 class Session:
@@ -58,7 +47,7 @@ class Session:
         self.runtime = runtime or Runtime(settings)
         self.runtime.owner = self
         self.chats: dict[str, Chat] = {}
-        self.jobs: list[Background] = []
+        self.jobs: list[Handle[Any]] = []
 
     @property
     def pool(self) -> OrchestratorPool:

@@ -175,14 +175,6 @@ def word(*choices: str) -> Kind:
     )
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
 def _is_mapping(value: object) -> bool:
     return isinstance(value, Mapping) and all(isinstance(name, str) for name in cast("Mapping[object, object]", value))
 
@@ -196,8 +188,10 @@ def _read_tags(value: object) -> object:
     return {name.strip(): each.strip() for name, _, each in parts} if parts and right else value
 
 
-TEXT: Final = Kind("text", _is_text, {"type": "string"})
-NAME: Final = Kind("a name", _is_name, {"type": "string"}, convert=str.strip)
+TEXT: Final = Kind("text", lambda value: isinstance(value, str), {"type": "string"})
+NAME: Final = Kind(
+    "a name", lambda value: isinstance(value, str) and bool(value.strip()), {"type": "string"}, convert=str.strip
+)
 SECONDS: Final = Kind(
     "seconds above 0",
     lambda value: _is_number(value, 1e-9),

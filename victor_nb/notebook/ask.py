@@ -15,6 +15,7 @@ from victor_nb.calls.agent import Chat
 from victor_nb.calls.request import SETTINGS, CallOptions
 from victor_nb.calls.stream import Stream
 from victor_nb.errors import BudgetError, PromptError, SecretError, VictorError, VictorInterrupted
+from victor_nb.loop import Handle
 from victor_nb.notebook.display import PER_SECOND, Live
 from victor_nb.templates import Rendered, render
 from victor_nb.values import Reply
@@ -227,7 +228,7 @@ def _is_worth_showing(error: VictorError | VictorInterrupted) -> bool:
 _EVERY: Final = 0.5  # seconds between two looks at it
 
 
-class Background:
+class Background(Handle[Any]):
     """A question that is asked while other cells run.
 
     Args:
@@ -282,6 +283,10 @@ class Background:
     def done(self) -> bool:
         """Return whether it has ended, well or not."""
         return self.work.done()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait at most `timeout` seconds for the end; return whether it came."""
+        return self.work.wait(timeout)
 
     def cancel(self) -> None:
         """Stop it; what had come is kept."""

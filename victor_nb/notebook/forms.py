@@ -52,14 +52,6 @@ def present(reply: Reply, form: Form, schema: object | None = None) -> Shown:
         raise failure from None
 
 
-def _as_text(text: str) -> Shown:
-    return Shown(None, clean(shorten(text)))
-
-
-def _as_json(text: str) -> Shown:
-    return _code(json.dumps(_json(text), indent=2, ensure_ascii=False), "json")
-
-
 def _as_code(text: str) -> Shown:
     blocks = list(code_blocks(text))
     return _code("\n\n".join(code for _, code in blocks) or text, blocks[0][0] if blocks else "")
@@ -76,9 +68,9 @@ def _as_table(text: str) -> Shown:
 
 
 _FORMS: Final[Mapping[Form, Callable[[str], Shown]]] = {
-    "text": _as_text,
+    "text": lambda text: Shown(None, clean(shorten(text))),
     "md": as_markdown,
-    "json": _as_json,
+    "json": lambda text: _code(json.dumps(_json(text), indent=2, ensure_ascii=False), "json"),
     "code": _as_code,
     "table": _as_table,
 }

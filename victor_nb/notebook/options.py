@@ -37,17 +37,9 @@ def _read_names(value: object) -> object:
     return tuple(part.strip() if isinstance(part, str) else part for part in parts)
 
 
-def _are_names(value: object) -> bool:
-    return isinstance(value, tuple) and all(NAME.fits(part) for part in cast("tuple[object, ...]", value))
-
-
 def _is_variable(value: object) -> bool:
     named = isinstance(value, str) and value.isidentifier() and not keyword.iskeyword(value)
     return named and value not in _PYTHONS and not hasattr(builtins, cast("str", value))
-
-
-def _read_truth(value: object) -> object:
-    return _TRUTHS.get(value.lower(), value) if isinstance(value, str) else value
 
 
 def _read_show(value: object) -> object:
@@ -61,15 +53,24 @@ def _read_amount(value: object) -> object:
         return value
 
 
-def _is_amount(value: object) -> bool:
-    return isinstance(value, Decimal) and value.is_finite() and value >= 0
-
-
-NAMES: Final = Kind("names, with commas between them", _are_names, read=_read_names)
+NAMES: Final = Kind(
+    "names, with commas between them",
+    lambda value: isinstance(value, tuple) and all(map(NAME.fits, cast("tuple[object, ...]", value))),
+    read=_read_names,
+)
 VARIABLE: Final = Kind("a variable name that hides none of Python's", _is_variable)
-FLAG: Final = Kind("true or false", lambda value: isinstance(value, bool), read=_read_truth, choices=("true", "false"))
+FLAG: Final = Kind(
+    "true or false",
+    lambda value: isinstance(value, bool),
+    read=lambda value: _TRUTHS.get(value.lower(), value) if isinstance(value, str) else value,
+    choices=("true", "false"),
+)
 SWITCH: Final = replace(FLAG, words="on or off", choices=("on", "off"))
-AMOUNT: Final = Kind("an amount in USD", _is_amount, read=_read_amount)
+AMOUNT: Final = Kind(
+    "an amount in USD",
+    lambda value: isinstance(value, Decimal) and value.is_finite() and value >= 0,
+    read=_read_amount,
+)
 TYPE: Final = Kind("a pydantic model or a type", lambda value: not isinstance(value, str))
 FORM: Final = word(*get_args(Form))
 SHOW: Final = replace(word(*get_args(Show)), read=_read_show)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, Protocol, cast, get_args
+from typing import TYPE_CHECKING, Final, Literal, cast, get_args
 from uuid import uuid4
 
 from victor_nb.calls.request import CallOptions, refuse_sample
@@ -234,19 +234,6 @@ class Lane:
         return Entry(self.profile, self.prompt, self.sample, outcome, self.call.rows if self.call else ())
 
 
-class Pool(Protocol):
-    """The pool whose profiles a fan-out asks: an `OrchestratorPool`."""
-
-    @property
-    def runtime(self) -> Runtime:
-        """What its calls share."""
-        ...
-
-    def get_orchestrator(self, profile: str | None = None) -> AgentOrchestrator:
-        """Return the orchestrator of a profile."""
-        ...
-
-
 class FanOut(Handle[Replies]):
     """A fan-out; it is a handle once it has started. Made by `pool.start_fan_out`; `pool.fan_out` waits for it.
 
@@ -256,7 +243,8 @@ class FanOut(Handle[Replies]):
 
     def __init__(
         self,
-        pool: Pool,
+        runtime: Runtime,
+        find: Callable[[str], AgentOrchestrator],
         prompt: str | Reply | Sequence[str],
         profiles: Sequence[str],
         *,
@@ -270,7 +258,7 @@ class FanOut(Handle[Replies]):
         self.run_id = options.get("run_id") or uuid4().hex
         self._single = n == 1 and isinstance(prompt, (str, Reply))
         self._began = self._ended = time.perf_counter()
-        self.runtime: Runtime = pool.runtime
+        self.runtime = runtime
         self.lanes = [
             Lane(profile, number, sample)
             for profile in profiles
@@ -280,7 +268,7 @@ class FanOut(Handle[Replies]):
         settled: CallOptions = {**options, "run_id": self.run_id}
         for lane in self.lanes:
             try:
-                orchestrator = pool.get_orchestrator(lane.profile)
+                orchestrator = find(lane.profile)
                 options = {**settled, "sample": lane.sample}
                 lane.take(orchestrator.call(prompts[lane.prompt], options, stream=stream))
             except ConfigError:

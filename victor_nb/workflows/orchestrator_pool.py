@@ -95,7 +95,9 @@ class OrchestratorPool:
         # The first client of a provider imports its SDK: a second that must not stop the caller's loop.
         check_on_error(on_error)
         with self.runtime.budget.pinned():
-            fan = await asyncio.to_thread(FanOut, self, prompt, profiles, n=n, stream=False, options=options)
+            fan = await asyncio.to_thread(
+                FanOut, self.runtime, self.get_orchestrator, prompt, profiles, n=n, stream=False, options=options
+            )
         async with fan.bar(progress):
             replies = await self.runtime.loop.call(fan.run)
         return judged(replies, on_error)
@@ -112,7 +114,7 @@ class OrchestratorPool:
     ) -> Replies:
         """Ask several profiles at once, and block until all have answered; see `fan_out`."""
         check_on_error(on_error)
-        fan = FanOut(self, prompt, profiles, n=n, stream=False, options=options)
+        fan = FanOut(self.runtime, self.get_orchestrator, prompt, profiles, n=n, stream=False, options=options)
         return fan.start().result(on_error=on_error, progress=progress)
 
     def start_fan_out(
@@ -124,7 +126,7 @@ class OrchestratorPool:
         **options: Unpack[CallOptions],
     ) -> FanOut:
         """Ask several profiles at once, streaming, without waiting: the handle shows what has come so far."""
-        return FanOut(self, prompt, profiles, n=n, stream=True, options=options).start()
+        return FanOut(self.runtime, self.get_orchestrator, prompt, profiles, n=n, stream=True, options=options).start()
 
     def get_cached_profiles(self) -> list[str]:
         """Return the profiles that have an orchestrator, in the order in which they got it."""
