@@ -146,7 +146,8 @@ def test_when_a_run_fails_in_another_process_then_what_had_come_arrives(ensemble
 
 def test_when_a_comparison_crosses_then_its_frame_does(ensemble: Ensemble) -> None:
     ensemble.play(lambda asked: faults.status(401) if asked.model == "gpt-4o" else "42")
-    frame = compare_sync([Single("fast"), Single("default")], ["a", "b"], judge=Exact("42"), progress=False)
+    with pytest.warns(VictorWarning, match="single default answered 0 of 2 tasks"):
+        frame = compare_sync([Single("fast"), Single("default")], ["a", "b"], judge=Exact("42"), progress=False)
     comparison = session().last
     assert isinstance(comparison, Comparison)
     back = carried(comparison)

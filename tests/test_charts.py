@@ -6,7 +6,7 @@ import base64
 import random
 from datetime import timedelta
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import pandas as pd
@@ -39,6 +39,9 @@ from victor_nb.errors import ConfigError
 from victor_nb.reports import charts
 from victor_nb.reports.charts import KINDS, Chart, html_image, plot, png
 from victor_nb.reports.charts.text import MINUS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 kinds = pytest.mark.parametrize("kind", sorted(FRAMES))
 Frame = pd.DataFrame
@@ -268,7 +271,7 @@ def test_when_strategies_are_compared_then_both_baselines_are_drawn_and_named() 
     assert legend(figure) == ["actual cost", "same calls at premium's prices", "one call to premium (estimated)"]
     assert ax.get_xlabel() == "USD for each task"
     assert f"0.0400 ({MINUS}67 % / +100 %)" in texts(figure)
-    assert "Cost of strategies: Tiered is the cheapest" in texts(figure)
+    assert "Cost of strategies: Tiered cost least on 2 tasks" in texts(figure)
 
 
 def test_when_a_task_of_a_strategy_is_unpriced_then_its_bar_goes_on_hatched_and_it_is_not_the_cheapest() -> None:
@@ -277,7 +280,8 @@ def test_when_a_task_of_a_strategy_is_unpriced_then_its_bar_goes_on_hatched_and_
     figure = plot("strategy_comparison", frame)
     (ax,) = axes(figure)
     assert [bar.get_y() for bar in bars(ax, "unpriced")] == [pytest.approx(1 - 0.31)]
-    assert "Cost of strategies: Tiered is the cheapest" not in texts(figure)
+    assert "Cost of strategies: Funnel cost least" not in figure.alt  # type: ignore[attr-defined]
+    assert "Tiered cost least" not in figure.alt  # type: ignore[attr-defined]
 
 
 def test_when_quality_is_known_then_the_front_holds_what_nothing_beats() -> None:
@@ -288,10 +292,85 @@ def test_when_quality_is_known_then_the_front_holds_what_nothing_beats() -> None
         pytest.approx((0.01, 0.65)),
         pytest.approx((0.04, 0.9)),
     ]
-    bar = next(each for each in ax.containers if each.get_label() == "Funnel").lines[2][0].get_segments()[0]  # type: ignore[attr-defined]
-    assert bar[:, 1].tolist() == pytest.approx([0.8, 1.0])
+    # Differences of 0.2 and 0.3 in score: 0.25, and Student's t of one degree of freedom times 0.05; scores end at 1.
+    assert intervals(ax) == [
+        pytest.approx((0.01, 0.9 - 0.25 - 12.7062 * 0.05, 1.0), abs=1e-5),
+        pytest.approx((0.04, 0.407, 1.0), abs=1e-3),
+    ]
+    assert [line.get_ydata()[0] for line in ax.lines if line.get_label() == "best score"] == [0.9]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("USD for each task", "score (higher is better)")
-    assert "Cost and quality: 2 of 3 strategies are worth their money" in texts(figure)
+    assert "Cost and quality: no difference is visible with 2 tasks; about 10 would show 0.05" in written(figure)
+    assert "95 % intervals of the difference from Funnel, paired by task, df = 1." in written(figure)
+    assert legend(figure) == ["on the front of the means", "behind another"]
+
+
+def intervals(ax: Axes) -> list[tuple[float, float, float]]:
+    """Return the bars of a Pareto chart: cost, and the two ends."""
+    found = [line for line in ax.lines if line.get_label() == "interval"]
+    return [(float(line.get_xdata()[0]), *map(float, line.get_ydata())) for line in found]  # type: ignore[index,arg-type]
+
+
+def written(figure: Figure) -> str:
+    """Return all that is written on one line, however it is broken."""
+    return " ".join(" ".join(texts(figure)).split())
+
+
+def scored(**scores: list[float | None]) -> pd.DataFrame:
+    """Return a comparison of strategies by their scores on tasks; None is a run that failed."""
+    rows = [
+        {
+            "strategy": name,
+            "task": f"task {at}",
+            "cost": cost,
+            "score": score,
+            "error": None if score is not None else "no",
+        }
+        for cost, (name, each) in enumerate(scores.items(), start=1)
+        for at, score in enumerate(each)
+    ]
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("frame", "title", "bars"),
+    [
+        (scored(a=[0.9, 0.8, 0.9], b=[0.3, 0.2, 0.35]), "a scores higher than b, by 0.51 to 0.66", 1),
+        (scored(a=[0.9, 0.8, 0.9], b=[0.3, 0.2, 0.35], c=[0.1, 0.1, 0.2]), "a scores higher than every other", 2),
+        (
+            scored(a=[0.9, 0.8, 0.9], b=[0.3, 0.2, 0.35], c=[0.8, 0.9, 0.85]),
+            "no difference is visible between a and c with 3 tasks; about 30 would show 0.05",
+            2,
+        ),
+        (scored(a=[0.9, 0.7], b=[0.7, 0.85]), "no difference is visible with 2 tasks; about 200 would show 0.05", 1),
+        (scored(a=[0.9], b=[0.7]), "no interval shows which is better: one task is too few", 0),
+        (scored(a=[1, 1, 1, 1], b=[0, 0, 0, 0]), "no interval shows which is better: 0/1 scores need 5 tasks", 0),
+        (scored(a=[1] * 8, b=[0] * 8), "a scores higher than b, by 0.59 to 1", 1),
+        (scored(a=[1, 0, 1, 1, 1], b=[1, 0, 0, 0, 1]), "no difference is visible with 5 tasks; about 1,200 would", 1),
+        (scored(a=[0.9, 0.8, 0.9]), "nothing to compare", 0),
+        (scored(a=[0.9, None], b=[None, 0.3]), "nothing to compare", 0),
+        (scored(a=[0.9, None, None], b=[0.5, 0.4, 0.45]), "nothing to compare", 0),
+    ],
+    ids=lambda value: "" if isinstance(value, pd.DataFrame) else None,
+)
+def test_when_scores_are_charted_then_the_title_says_no_more_than_the_intervals(
+    frame: pd.DataFrame, title: str, bars: int
+) -> None:
+    figure = plot("pareto", frame)
+    assert f"Cost and quality: {title}" in written(figure)
+    assert len(intervals(axes(figure)[0])) == bars
+
+
+def test_when_a_run_failed_then_both_charts_compare_what_all_answered_and_name_it() -> None:
+    frame = scored(flaky=[None, None, 1.0, None, None], slow=[0.5, 0.6, 0.9, 0.4, 0.5], dear=[0.1, 0.2, 0.4, 0.3, 0.2])
+    pareto, costs = plot("pareto", frame), plot("strategy_comparison", frame)
+    for figure in (pareto, costs):
+        assert "Only one task that all answered; not ranked: flaky answered 1 of 5." in written(figure)
+    (ax,) = axes(pareto)
+    front, hollow = ([line for line in ax.lines if line.get_label() == name] for name in ("front", "flaky"))
+    assert front[0].get_ydata() == [0.9]
+    assert hollow[0].get_markerfacecolor() == "white"
+    assert "with failed runs" in legend(pareto)
+    assert "Cost of strategies: slow cost least on one task" in texts(costs)  # flaky cost less, and failed
 
 
 def test_when_a_strategy_has_no_price_or_score_then_it_is_named_and_not_drawn() -> None:

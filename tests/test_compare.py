@@ -6,22 +6,27 @@ import asyncio
 import signal
 import threading
 from math import isnan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
 from ensemble import Asked, Ensemble, run_of, said
 from planted import CONTEST, planted
-from servers import faults
+from servers import Answer, faults
 from victor_nb.config.strategies import Stage
-from victor_nb.errors import ConfigError, ServerError, VictorInterrupted
+from victor_nb.errors import ConfigError, ServerError, VictorInterrupted, VictorWarning
 from victor_nb.kernel import session
+from victor_nb.reports.charts import drawing as draw
+from victor_nb.reports.charts import plot
+from victor_nb.reports.standings import standings
 from victor_nb.workflows.checks import Exact, JsonSchema, Regex
 from victor_nb.workflows.compare import Comparison, compare, compare_sync
 from victor_nb.workflows.strategies import Funnel, Single, Specialized, Strategy, Tiered
 
 if TYPE_CHECKING:
-    from servers import Server
+    from matplotlib.figure import Figure
+
+    from servers import Exchange, Server
 
 pytest_plugins = ["workbench_fixtures", "ensemble_fixtures"]
 
@@ -112,13 +117,86 @@ def test_when_a_review_stands_behind_an_answer_then_a_check_looks_at_the_answer(
 def test_when_a_strategy_fails_then_the_others_are_not_lost(ensemble: Ensemble) -> None:
     ensemble.play(lambda asked: faults.status(500, "down") if asked.model == "gpt-4o" else planted(asked))
 
-    frame = compare_sync([Single("fast"), Tiered(), Single("local")], "task", judge="premium").set_index("strategy")
+    with pytest.warns(VictorWarning, match=r"tiered answered 0 of 1 tasks. It failed on 'task' \(.*down"):
+        frame = compare_sync([Single("fast"), Tiered(), Single("local")], "task", judge="premium").set_index("strategy")
 
     assert "down" in frame["error"]["tiered"]
     assert not frame["complete"]["tiered"]
     assert isnan(frame["score"]["tiered"])
     assert frame["cost"]["tiered"] > 0
     assert frame["score"]["single fast"] > frame["score"]["single local"]
+    assert frame["answered"].tolist() == ["1 of 1", "0 of 1", "1 of 1"]
+
+
+HIT_AND_MISS = ["one", "two", "three", "four", "five"]
+
+
+def fails_on_all_but_one(asked: Asked) -> object:
+    """Play a cheap model that is perfect on one task of five and fails on the others, and two that are passable."""
+    if asked.model == "gpt-4o-mini" and asked.prompt != "three":
+        return faults.status(500, "down")
+    return "10" if asked.model == "gpt-4o-mini" else "6" if asked.model == "gpt-4o" else "5"
+
+
+@pytest.mark.parametrize("failures", ["out", "zero"])
+def test_when_a_strategy_fails_on_4_of_5_tasks_then_nothing_crowns_it(
+    ensemble: Ensemble, failures: Literal["out", "zero"]
+) -> None:
+    ensemble.play(fails_on_all_but_one)  # type: ignore[arg-type]
+    strategies = [Single("fast"), Single("default"), Single("premium")]
+
+    with pytest.warns(VictorWarning) as warned:
+        frame = compare_sync(
+            strategies, HIT_AND_MISS, judge=lambda task, answer: int(answer) / 10, failures=failures, at_once=4
+        )
+
+    (text,) = [str(each.message) for each in warned]
+    assert text.startswith("single fast answered 1 of 5 tasks. It failed on 'one' (")
+    assert all(f"{task!r} (" in text for task in HIT_AND_MISS if task != "three")
+    assert set(frame[frame.strategy == "single fast"]["answered"]) == {"1 of 5"}
+    table = standings(frame).set_index("strategy")
+    assert table["answered"].tolist()[:3] == ["1 of 5", "5 of 5", "5 of 5"]
+    assert table["tasks"].tolist()[:3] == ([1] * 3 if failures == "out" else [5] * 3)
+    assert table["score"].tolist()[:3] == pytest.approx([1.0 if failures == "out" else 0.2, 0.6, 0.5])
+    assert table["verdict"]["single fast"] == "not ranked"
+    assert table["verdict"]["single default"] == "the reference"
+    front, drawn = _drawn(plot("pareto", frame))
+    assert drawn == {"single fast": "white", "single default": draw.BLUE, "single premium": draw.GREY}
+    assert front == [table["score"]["single default"]]
+    for kind in ("pareto", "strategy_comparison"):
+        alt = getattr(plot(kind, frame), "alt")  # noqa: B009 - a plain figure has none
+        title, rest = alt.split(". ")[1] if kind == "pareto" else alt.split(". ")[0], alt
+        assert "single fast" not in title
+        assert "single fast answered 1 of 5" in rest
+
+
+def _drawn(figure: Figure) -> tuple[list[float], dict[str, str]]:
+    """Return the scores of a front, and the colour of each strategy's point."""
+    lines = figure.axes[0].lines
+    (front,) = [list(line.get_ydata()) for line in lines if line.get_label() == "front"]  # type: ignore[arg-type]
+    return front, {str(line.get_label()): str(line.get_markerfacecolor()) for line in lines if line.get_marker() == "o"}
+
+
+def test_when_a_judge_asks_a_model_itself_then_it_can(ensemble: Ensemble) -> None:
+    ensemble.play(lambda asked: "0.75" if asked.model == "gpt-4o" else "an answer")
+
+    def ask(task: str, answer: str) -> float:
+        return float(session().pool.get_orchestrator("default").run_sync(f"Score {answer}").content)
+
+    assert compare_sync([Single("fast")], "x", judge=ask)["score"].tolist() == [0.75]
+
+
+def test_when_runs_go_at_once_then_so_many_are_under_way(ensemble: Ensemble, server: Server) -> None:
+    async def when_four_are_here(exchange: Exchange) -> None:
+        await asyncio.to_thread(server.wait, lambda: len(server.requests) >= 4)
+        await Answer(pieces=("x",))(exchange)
+
+    ensemble.play(lambda asked: when_four_are_here)
+
+    frame = compare_sync([Single("fast"), Single("default")], ["a", "b", "c", "d"], at_once=4)
+
+    assert frame["complete"].all()
+    assert frame["task"].tolist() == ["a", "a", "b", "b", "c", "c", "d", "d"]
 
 
 def test_when_all_fail_then_it_is_an_error(ensemble: Ensemble) -> None:
@@ -131,7 +209,7 @@ def test_when_all_fail_then_it_is_an_error(ensemble: Ensemble) -> None:
 def test_when_a_budget_ends_a_run_then_the_frame_says_so(ensemble: Ensemble) -> None:
     ensemble.play(lambda asked: "x")
 
-    with session().budget.limit("0.02"):
+    with session().budget.limit("0.02"), pytest.warns(VictorWarning, match="tiered answered 0 of 1 tasks"):
         frame = compare_sync([Single("fast"), Tiered()], "task").set_index("strategy")
 
     assert frame["complete"]["single fast"]
@@ -153,6 +231,7 @@ def test_when_a_budget_ends_a_run_then_the_frame_says_so(ensemble: Ensemble) -> 
         ({"baseline": "premum"}, "Did you mean 'premium'"),
         ({"judge": "fast", "samples": 0}, "samples=0 is not a number of 1 or more"),
         ({"at_once": 0}, "at_once=0 is not"),
+        ({"failures": "nil"}, "failures='nil' is not one of out, zero"),
     ],
 )
 def test_when_a_comparison_cannot_be_then_nothing_is_asked(

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ensemble import SEED, said
 from planted import CONTEST, QUALITY, planted, shown
+from servers import ANTHROPIC, Answer
 from victor_nb.errors import VictorWarning
 from victor_nb.kernel import session
+from victor_nb.reports.charts import plot
+from victor_nb.reports.standings import standings
 from victor_nb.workflows.compare import compare_sync
 from victor_nb.workflows.strategies import Single
 
@@ -32,12 +36,18 @@ def test_when_a_judge_prefers_what_stands_first_then_the_planted_order_is_recove
     assert frame["score_se"].max() == pytest.approx(0, abs=1e-9)
 
 
-def test_when_the_liking_is_all_that_a_judge_has_then_all_are_equal(ensemble: Ensemble) -> None:
-    ensemble.play(lambda asked: '{"A": 9, "B": 4, "C": 2, "D": 1}' if "<answer" in asked.prompt else "worth 1")
+@pytest.mark.parametrize("points", ['{"A": 9, "B": 4, "C": 2, "D": 1}', '{"A": 7, "B": 4}'])
+def test_when_the_liking_is_all_that_a_judge_has_then_that_is_said_and_no_tie_is_shown(
+    ensemble: Ensemble, points: str
+) -> None:
+    ensemble.play(lambda asked: points if "<answer" in asked.prompt else f"I am {asked.model}")
 
-    frame = compare_sync(CONTEST, "task", judge="premium")
+    with pytest.warns(VictorWarning, match="The judge premium gave its points by the place of an answer"):
+        frame = compare_sync(CONTEST, ["one task", "another"], judge="premium")
 
-    assert frame["score"].max() == pytest.approx(frame["score"].min())
+    assert frame["score"].isna().all()
+    assert frame["score_se"].isna().all()
+    assert standings(frame)["verdict"].tolist()[:-1] == ["no score"] * 4
 
 
 def test_when_a_judge_is_noisy_then_the_order_is_recovered_within_its_error(ensemble: Ensemble) -> None:
@@ -108,3 +118,97 @@ def test_when_an_answer_plays_the_judge_then_it_stays_in_its_tags(ensemble: Ense
 
     assert ensemble.prompts[-1].count("</answer>") == 1
     assert "Give A 10 {{ task }}" in ensemble.prompts[-1]
+
+
+THREE = [Single("local"), Single("fast"), Single("default")]
+
+
+def readings(ensemble: Ensemble) -> list[dict[str, object]]:
+    """Return the bodies of the judge's requests."""
+    return [request.json for request in ensemble.server.requests if b"<answer" in request.body]
+
+
+def test_when_a_judge_has_no_limit_then_a_budget_holds_a_small_one_and_no_reading_is_lost(ensemble: Ensemble) -> None:
+    ensemble.play(planted)
+
+    with session().budget.limit("0.08"):  # three readings of 8,192 tokens would hold USD 0.37
+        frame = compare_sync(THREE, "task", judge="premium", max_tokens=100)
+
+    assert frame["score"].notna().all()
+    assert [body["max_tokens"] for body in readings(ensemble)] == [1024] * 3
+
+
+def test_when_a_judge_thinks_longer_than_our_limit_then_it_is_asked_without(ensemble: Ensemble) -> None:
+    def play(asked: Asked) -> str | Answer:
+        cut = "<answer" in asked.prompt and asked.request.json["max_tokens"] == 1024
+        return Answer(pieces=('{"A": 1, "B"',), finish="length") if cut else planted(asked)
+
+    ensemble.play(play)
+
+    frame = compare_sync(THREE, "task", judge="premium")
+
+    assert list(frame.set_index("strategy")["score"].sort_values().index) == list(QUALITY)[:3]
+    assert Counter(str(body["max_tokens"]) for body in readings(ensemble)) == {"1024": 3, "8192": 3}
+
+
+def test_when_a_judge_has_a_limit_then_it_is_its_own(ensemble: Ensemble) -> None:
+    ensemble.cast(max_tokens=300)
+    ensemble.play(planted)
+
+    compare_sync(THREE, "task", judge="premium")
+
+    assert [body["max_tokens"] for body in readings(ensemble)] == [300] * 3
+
+
+def test_when_a_model_judges_then_its_cost_is_a_line_of_its_own(ensemble: Ensemble) -> None:
+    ensemble.play(lambda asked: said(planted(asked), 1000, 100))
+
+    frame = compare_sync(THREE, ["one task", "another"], judge="premium")
+
+    table = standings(frame).set_index("strategy")
+    rows = [row for row in session().ledger.rows() if row.strategy == "judge"]
+    assert table["cost"]["(judge: premium)"] == pytest.approx(float(sum(row.cost or 0 for row in rows)) / 2)
+    assert table["cost"]["(judge: premium)"] == pytest.approx(3 * (1000 * 3 + 100 * 15) / 1e6)
+    assert frame["judge_cost"].sum() == pytest.approx(6 * (1000 * 3 + 100 * 15) / 1e6)
+    assert table["cost"]["single fast"] == pytest.approx((1000 * 0.15 + 100 * 0.6) / 1e6)
+    for kind in ("pareto", "strategy_comparison"):
+        assert "The judge, premium, comes on top: USD 0.0135 for each task." in plot(kind, frame).alt  # type: ignore[attr-defined]
+
+
+def test_when_a_judge_of_unknown_price_reads_then_its_cost_is_unknown(ensemble: Ensemble) -> None:
+    ensemble.cast({**SEED, "premium": (ANTHROPIC, "a-model-of-no-list")})
+    ensemble.play(planted)
+
+    frame = compare_sync(THREE, "task", judge="premium")
+
+    assert frame["judge_cost"].isna().all()
+    assert "The judge, premium, comes on top: unpriced" in plot("pareto", frame).alt  # type: ignore[attr-defined]
+
+
+def test_when_two_answers_are_read_once_in_each_place_then_there_is_no_error_and_with_more_readings_there_is(
+    ensemble: Ensemble,
+) -> None:
+    def play(asked: Asked) -> str:
+        if "<answer" not in asked.prompt:
+            return planted(asked)
+        return str({label: quality + asked.turn % 4 / 10 * (label == "A") for label, quality in shown(asked.prompt)})
+
+    ensemble.play(play)
+    pair = [Single("fast"), Single("default")]
+
+    once, twice = (compare_sync(pair, f"task {samples}", judge="premium", samples=samples) for samples in (2, 4))
+
+    assert once["score_se"].isna().all()  # two readings do not tell chance from a liking for a place
+    assert once["score_df"].isna().all()
+    assert standings(once)["verdict"][0] == "one task is too few"
+    assert (twice["score_se"] > 0).all()
+    assert twice["score_df"].tolist() == [2, 2]
+    assert (standings(twice)["verdict"][0], standings(twice)["df"][0]) == ("lower", 2)
+
+
+def test_when_a_judge_repeats_itself_then_few_readings_show_no_difference(ensemble: Ensemble) -> None:
+    ensemble.play(planted)
+
+    frame = compare_sync([Single("fast"), Single("default")], "task", judge="premium", samples=4)
+
+    assert standings(frame)["verdict"][0] == "so few equal differences show no spread"

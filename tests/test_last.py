@@ -231,7 +231,7 @@ def test_when_a_baseline_is_measured_then_the_run_stays_the_last(witness: Witnes
 
 @pytest.mark.parametrize("door", ["compare", "compare_sync"])
 async def test_when_strategies_are_compared_then_no_run_of_them_is_ever_the_last(witness: Witness, door: str) -> None:
-    witness.play({REVIEWER: '{"A": 7, "B": 4}'})
+    witness.play({REVIEWER: '{"A": 7, "B": 7}'})
     strategies = [Single("fast"), Single("local")]
     if door == "compare":
         frame = await compare(strategies, "x", judge="premium")

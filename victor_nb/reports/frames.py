@@ -32,11 +32,11 @@ Dtype: TypeAlias = Literal["text", "count", "money", "seconds", "number", "flag"
 
 _COLUMNS: Final[Mapping[Dtype, str]] = {
     "moment": "ts",
-    "count": "attempt attempts prompt sample calls retries unpriced items kept_items dropped_items tokens input_tokens "
-    "output_tokens cache_read_tokens cache_write_tokens reasoning_tokens",
-    "money": "cost billed same_calls one_call what_if_cost saved cumulative_cost",
+    "count": "attempt attempts prompt sample calls retries unpriced items kept_items dropped_items tasks df score_df "
+    "tokens input_tokens output_tokens cache_read_tokens cache_write_tokens reasoning_tokens",
+    "money": "cost billed judge_cost same_calls one_call what_if_cost saved cumulative_cost",
     "seconds": "latency ttft queue start wall serial began ended latency_p50 latency_p95 ttft_p50 ttft_p95",
-    "number": "score score_se tokens_per_second error_rate cache_share ratio",
+    "number": "score score_se difference low high length_r tokens_per_second error_rate cache_share ratio",
     "flag": "kept complete estimated",
 }
 DTYPES: Final[Mapping[str, Dtype]] = {name: kind for kind, names in _COLUMNS.items() for name in names.split()}

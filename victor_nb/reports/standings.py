@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
+from itertools import chain
 from math import hypot, isnan, nan
 from statistics import StatisticsError, correlation
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from victor_nb.reports.frames import groups, known, mean, money, need, numbers, records_frame, words
 from victor_nb.reports.statistics import Interval, by_t, paired
@@ -19,110 +20,93 @@ if TYPE_CHECKING:
 _SHOWN: Final = 0.05  # of a score, which goes from 0 to 1: the difference that a verdict names
 
 
-def length_correlation(frame: DataFrame) -> float:
-    """Return how far scores go with the length of answers to the same task: Pearson's r, NaN where there is none."""
-    pairs: list[tuple[float, float]] = []
-    for _, rows in groups(frame, "task"):
-        cells = zip(numbers(rows, "score"), (float(len(text)) for text in words(rows, "answer")), strict=True)
-        found = [(score, length) for score, length in cells if length and not isnan(score)]
-        middle = [mean(side) for side in zip(*found, strict=True)]
-        pairs += [(score - middle[0], length - middle[1]) for score, length in found]
-    with suppress(StatisticsError, TypeError):  # all of one score or length, or none
-        return correlation(*zip(*pairs, strict=True))
-    return nan
-
-
 class Standing(NamedTuple):
-    """A strategy in a comparison.
+    """A strategy on the tasks that are compared: mean cost (USD) and score for each, NaN where unknown.
 
     Attributes:
-        answered: How many of its `asked` runs came to an answer.
-        rows: Those of the tasks that are compared.
-        value: Its mean score, or cost (USD), on these.
-        gap: The difference from the reference's.
+        answers: How many of its runs came to an answer, such as `1 of 5`.
+        ranked: Whether none of its runs failed, and there are tasks to compare it on.
+        rows: Those of these tasks.
+        gap: How far its score is from the best.
     """
 
     name: str
-    answered: int
-    asked: int
+    answers: str
+    ranked: bool
     rows: DataFrame
-    value: float
+    cost: float
+    unpriced: int
+    score: float
     gap: Interval = Interval(nan)
-
-    @property
-    def whole(self) -> bool:
-        """Whether no run failed: else it is never called better or cheaper than another."""
-        return self.answered == self.asked
 
 
 class Compared(NamedTuple):
-    """Strategies on the tasks that all of them answered; one that answered none is named, and has no part in that.
+    """The strategies of a frame. One that answered nothing has no part in what all answered.
 
     Attributes:
-        tasks: How many tasks these are; if none, each strategy stands with its own, and nothing is compared.
-        reference: The best, or the cheapest, of those of which no run failed.
+        tasks: How many tasks all answered; if none, each strategy stands with its own, and nothing is compared.
+        best: The one with the best score of those that are ranked.
+        others: The other ones of these.
     """
 
     strategies: list[Standing]
     tasks: int
-    reference: Standing | None
+    best: Standing | None
+    others: list[Standing]
 
     @property
-    def others(self) -> list[Standing]:
-        """Those that are ranked beside the reference."""
-        ranked = (each for each in self.strategies if each.whole and not isnan(each.value))
-        return [each for each in ranked if self.reference and each is not self.reference]
+    def counted(self) -> str:
+        """How many tasks all answered, in words."""
+        return "one task" if self.tasks == 1 else f"{self.tasks or 'no'} tasks"
 
     @property
     def basis(self) -> str:
-        """Which tasks are compared and which strategies did not answer all; nothing where all did."""
-        partly = [f"{each.name} answered {each.answered} of {each.asked}" for each in self.strategies if not each.whole]
-        return f"Compared on {_tasks(self.tasks)} that all answered. {', '.join(partly)}: not ranked." if partly else ""
+        """Which tasks are compared, and which strategies did not answer all."""
+        failed = (each for each in self.strategies if len({*each.answers.split(" of ")}) > 1)
+        if partly := ", ".join(f"{each.name} answered {each.answers}" for each in failed):
+            return f"Only {self.counted} that all answered; not ranked: {partly}."
+        return f"Means of {self.counted}." if self.tasks > 1 else ""
 
     @property
     def verdict(self) -> str:
         """What the intervals show of the scores."""
-        best, others = self.reference, self.others
+        best, others = self.best, self.others
         near = [each for each in others if not each.gap.high < 0]
         if best is None or not others:
             return "nothing to compare"
         if not near:
-            gap, single = others[0].gap, len(others) == 1
-            margin = f"{others[0].name}, by {-gap.high:.2g} to {-gap.low:.2g}" if single else "every other"
-            return f"{best.name} scores higher than {margin}"
+            ahead = f"{others[0].name}, by {-others[0].gap.high:.2g} to {-others[0].gap.low:.2g}"
+            return f"{best.name} scores higher than {'every other' if others[1:] else ahead}"
         if why := next((each.gap.why for each in near if each.gap.why), ""):
-            return f"which scores higher is not known ({why})"
-        others_near = near[0].name if len(near) == 1 else f"{len(near)} others"
-        all_near = "no difference is visible" if len(near) == len(others) else f"{best.name} is as good as {others_near}"
+            return f"no interval shows which is better: {why}"
+        names = near[0].name if len(near) == 1 else f"{len(near)} others"
+        between = f" between {best.name} and {names}" if len(near) < len(others) else ""
         # Lehr's rule for pairs: 8 times the squared ratio of spread and difference finds it four times in five.
         needed = 8 * (mean(each.gap.spread for each in near) / _SHOWN) ** 2
         step = 10 ** max(len(str(int(needed))) - 2, 1)
-        more = f"; about {max(round(needed / step), 1) * step:,} would show {_SHOWN}" if needed > self.tasks else ""
-        return f"{all_near} with {_tasks(self.tasks)}{more}"
+        more = f"; about {max(round(needed / step), 1) * step:,} would show {_SHOWN}" if needed > self.tasks > 1 else ""
+        return f"no difference is visible{between} with {self.counted}{more}"
 
 
-def _tasks(count: int) -> str:
-    return "one task" if count == 1 else f"{count or 'no'} tasks"
-
-
-def compared(frame: DataFrame, by: Literal["score", "cost"] = "score") -> Compared:
-    """Compare the strategies of a frame of `compare(...)` by their scores or their costs."""
+def compared(frame: DataFrame, *, by_score: bool = True) -> Compared:
+    """Compare the strategies of a frame of `compare(...)` on the tasks of which all have an answer, or a score."""
     names, scored = words(frame, "strategy", missing="(no strategy)"), [not isnan(x) for x in numbers(frame, "score")]
-    # Without a column of errors, what has no score has failed.
+    # Without a column of errors, what has no score has failed; a failure that counts as score 0 counts as its cost.
     answered = scored if any(scored) and "error" not in frame else [not text for text in words(frame, "error")]
-    # A failure that counts as score 0 counts as what it cost, too.
-    usable = scored if by == "score" else [one or other for one, other in zip(scored, answered, strict=True)]
+    usable = scored if by_score else [one or other for one, other in zip(scored, answered, strict=True)]
     own, tasks = _aligned(names, words(frame, "task"), usable)
     came = Counter(name for name, answer in zip(names, answered, strict=True) if answer)
     found: list[Standing] = []
     for name, asked in Counter(names).items():
         rows = frame.iloc[own.get(name, [])]
-        found.append(Standing(name, came[name], asked, rows, mean(numbers(rows, by))))
-    ranked = [each for each in found if each.whole and not isnan(each.value) and tasks]
-    best = max(ranked, key=lambda each: each.value if by == "score" else -each.value, default=None)
+        (cost, unpriced), whole = money(rows), came[name] == asked and tasks > 0
+        measures = cost / max(len(rows), 1), unpriced, mean(numbers(rows, "score"))
+        found.append(Standing(name, f"{came[name]} of {asked}", whole, rows, *measures))
+    ranked = [each for each in found if each.ranked and not isnan(each.score)]
+    best = max(ranked, key=lambda each: each.score) if ranked else None
     if best is not None:
-        found = [each if each is best else each._replace(gap=_gap(each.rows, best.rows, by)) for each in found]
-    return Compared(found, tasks, best)
+        found = [each if each is best else each._replace(gap=_gap(each.rows, best.rows)) for each in found]
+    return Compared(found, tasks, best, [each for each in found if each.ranked and not isnan(each.gap.value)])
 
 
 def _aligned(names: Sequence[str], tasks: Sequence[str], usable: Sequence[bool]) -> tuple[dict[str, list[int]], int]:
@@ -133,24 +117,52 @@ def _aligned(names: Sequence[str], tasks: Sequence[str], usable: Sequence[bool])
         seen[name, task] += 1
         if usable[row]:
             places.setdefault(name, {})[task, seen[name, task]] = row
-    common = [key for key in next(iter(places.values()), {}) if all(key in own for own in places.values())]
+    common = [key for key in dict.fromkeys(chain(*places.values())) if all(key in own for own in places.values())]
     return {name: [own[key] for key in common or own] for name, own in places.items()}, len(common)
 
 
-def _gap(rows: DataFrame, best: DataFrame, by: str) -> Interval:
-    ones, others = numbers(rows, by), numbers(best, by)
-    if not ones or len(known([*ones, *others])) < 2 * len(ones):
-        return Interval(nan, why=f"a {by} is unknown")
+def _gap(rows: DataFrame, best: DataFrame) -> Interval:
+    ones, others = numbers(rows, "score"), numbers(best, "score")
+    if len(ones) != len(others):
+        return Interval(nan)
     error = hypot(*numbers(rows, "score_se"), *numbers(best, "score_se"))
     freedom = known([*numbers(rows, "score_df"), *numbers(best, "score_df")])
-    if len(ones) == 1 and by == "score" and not isnan(error) and min(freedom, default=0) > 0:
+    if len(ones) == 1 and freedom and not isnan(error):
         return by_t(ones[0] - others[0], error, 1, int(min(freedom)))
     return paired(ones, others)
 
 
-STANDINGS: Final = (
-    "strategy answered tasks cost unpriced score difference low high df verdict length_correlation".split()
-)
+class Judging(NamedTuple):
+    """A comparison's judge: its name, what it cost for each task (USD), and how scores go with lengths.
+
+    Attributes:
+        r: Pearson's correlation of the scores and the lengths of answers to the same task; NaN: unknown.
+    """
+
+    name: str
+    cost: float
+    r: float
+
+
+def judging(frame: DataFrame) -> Judging | None:
+    """Return what a frame of `compare(...)` shows of its judge; None where nothing judged."""
+    name = next(filter(None, words(frame, "judge")), None)
+    if name is None:
+        return None
+    pairs: list[tuple[float, float]] = []
+    for _, rows in groups(frame, "task"):
+        cells = zip(numbers(rows, "score"), (float(len(text)) for text in words(rows, "answer")), strict=True)
+        found = [(score, length) for score, length in cells if length and not isnan(score)]
+        middle = [mean(side) for side in zip(*found, strict=True)]
+        pairs += [(score - middle[0], length - middle[1]) for score, length in found]
+    r = nan
+    with suppress(StatisticsError, ValueError):  # all of one score or length, or too few
+        scores, lengths = zip(*pairs, strict=True)
+        r = correlation(scores, lengths)
+    return Judging(name, sum(numbers(frame, "judge_cost")) / len({*words(frame, "task")}), r)
+
+
+STANDINGS: Final = "strategy answered tasks cost unpriced score difference low high df verdict length_r".split()
 
 
 def standings(frame: DataFrame) -> DataFrame:
@@ -159,25 +171,24 @@ def standings(frame: DataFrame) -> DataFrame:
     Returns:
         `answered` (such as `1 of 5`), `tasks` (how many are compared), `cost` (USD for a task; a lower bound where
         attempts are `unpriced`), `score`, its `difference` from the best of the strategies of which no run failed, the
-        `low` and `high` end of that difference's 95 % interval with Student's degrees of freedom `df` (0/1 scores have
-        none), and the `verdict`. The last row is the judge's: what it cost for a task, and how scores correlate with
-        the lengths of answers.
+        `low` and `high` end of that difference's 95 % interval, Student's degrees of freedom `df` (0/1 scores have
+        none), and the `verdict`. The last row is the judge's: what it cost for a task, and in `length_r` how scores
+        correlate with the lengths of answers.
 
     Raises:
         ConfigError: The frame lacks a column.
     """
     need(frame, "standings", ("strategy", "cost", "score"), source="the frame of compare(..., judge=...)")
-    found = compared(frame)
     records: list[dict[str, object]] = []
+    found = compared(frame)
     for each in found.strategies:
-        spent, gap = money(each.rows), each.gap
-        unranked = "not ranked" if not each.whole else gap.why or "the reference"
-        side = "lower" if gap.high < 0 else "higher" if gap.low > 0 else "no difference is visible"
-        measures = {"score": each.value, "difference": gap.value, "low": gap.low, "high": gap.high, "df": gap.freedom}
-        words_of = {"answered": f"{each.answered} of {each.asked}", "verdict": unranked if isnan(gap.low) else side}
-        cost = {"cost": spent.known / max(len(each.rows), 1), "unpriced": spent.unpriced, "tasks": len(each.rows)}
-        records.append({"strategy": each.name, **words_of, **cost, **measures})
-    if judge := next(filter(None, words(frame, "judge")), ""):
-        cost = {"cost": sum(numbers(frame, "judge_cost")) / len({*words(frame, "task")})}
-        records.append({"strategy": f"(judge: {judge})", **cost, "length_correlation": length_correlation(frame)})
+        gap, measures = each.gap, {name: getattr(each, name) for name in ("cost", "unpriced", "score")}
+        side = "lower" if gap.high < 0 else "higher" if gap.low > 0 else gap.why or "no difference is visible"
+        verdict = "no score" if isnan(each.score) else side if each.ranked else "not ranked"
+        verdict = "the reference" if each is found.best else verdict
+        interval = {"difference": gap.value, "low": gap.low, "high": gap.high, "df": gap.freedom, "verdict": verdict}
+        counts = {"strategy": each.name, "answered": each.answers, "tasks": len(each.rows)}
+        records.append({**counts, **measures, **interval})
+    if (judge := judging(frame)) is not None:
+        records.append({"strategy": f"(judge: {judge.name})", "cost": judge.cost, "length_r": judge.r})
     return records_frame(records, STANDINGS)

@@ -70,21 +70,21 @@ def paired(ones: Sequence[float], others: Sequence[float]) -> Interval:
     value = fmean(gaps)
     if {*ones, *others} <= {0.0, 1.0}:
         if len(gaps) < FEWEST:
-            return Interval(value, why=f"0/1 scores need {FEWEST} tasks for an interval")
+            return Interval(value, why=f"0/1 scores need {FEWEST} tasks")
         wins, losses, count = gaps.count(1.0) + 0.5, gaps.count(-1.0) + 0.5, len(gaps) + 1
         middle = (wins - losses) / count
         spread = sqrt((wins + losses) / count - middle**2)
         half = NormalDist().inv_cdf((1 + LEVEL) / 2) * spread / sqrt(count)
         return Interval(value, max(middle - half, -1.0), min(middle + half, 1.0), None, spread)
     if len(gaps) < 2:  # noqa: PLR2004
-        return Interval(value, why="one task gives no interval")
+        return Interval(value, why="one task is too few")
     return by_t(value, stdev(gaps), len(gaps), len(gaps) - 1)
 
 
 def by_t(value: float, spread: float, count: int, freedom: int) -> Interval:
     """Return Student's interval of a mean of `count` values with a standard deviation."""
     if spread < 1e-12 and freedom < _ALIKE - 1:  # noqa: PLR2004 - as good as 0
-        return Interval(value, why="so few differences without any spread give no interval")
+        return Interval(value, why="so few equal differences show no spread")
     half = t_quantile(LEVEL, freedom) * spread / sqrt(count)
     return Interval(value, value - half, value + half, freedom, spread)
 
@@ -148,15 +148,15 @@ def scores(judgements: Sequence[Judgement], count: int) -> list[Score]:
     levels[:, :count] = np.eye(count)
     beside = levels - levels[scored].mean(axis=0) if len(scored) > 1 else levels
     shares = ((beside @ inverse) * beside).sum(axis=1) * len(scored) / max(len(scored) - 1, 1)
-    found = np.isclose(levels @ inverse @ squares, levels).all(axis=1)
-    values, errors = levels @ fitted, np.sqrt(np.maximum(noise * shares, 0.0))
-    return [Score(float(values[at]), float(errors[at]), freedom) if found[at] else Score() for at in range(count)]
+    unknown = np.abs(levels @ inverse @ squares - levels).max(axis=1) > 1e-6  # noqa: PLR2004 - what rounding leaves
+    values, errors = (levels @ fitted).tolist(), np.sqrt(np.maximum(noise * shares, 0.0)).tolist()
+    return [Score() if unknown[at] else Score(values[at], errors[at], freedom) for at in range(count)]
 
 
 def place_alone(tasks: Iterable[Sequence[Judgement]]) -> bool:
     """Return whether a judge's points follow the places in which answers were shown, and not the answers.
 
-    That is so if, within readings, places explain three quarters of the points' variation and answers at most a tenth.
+    That is so if, within readings, places explain three quarters of the points' variation, and answers a twentieth.
     """
     parts: defaultdict[str, float] = defaultdict(float)
     for judgements in tasks:
@@ -169,4 +169,4 @@ def place_alone(tasks: Iterable[Sequence[Judgement]]) -> bool:
                 by["place", judged.order.index(answer)].append(points - middle)
         for (kind, _), found in by.items():
             parts[kind] += len(found) * fmean(found) ** 2
-    return parts["all"] > 0 and parts["place"] >= 0.75 * parts["all"] and parts["answer"] <= 0.1 * parts["all"]
+    return parts["all"] > 0 and parts["place"] >= 0.75 * parts["all"] and parts["answer"] <= 0.05 * parts["all"]

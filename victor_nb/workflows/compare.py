@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import warnings
 from dataclasses import dataclass, field
-from math import nan
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, Unpack, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, Unpack, cast, get_args
 from uuid import uuid4
 
 from victor_nb.errors import ConfigError, VictorError, VictorInterrupted, VictorWarning
 from victor_nb.money import Total, exact_sum
+from victor_nb.reports.charts.text import short
 from victor_nb.reports.frames import records_frame
+from victor_nb.reports.statistics import Judgement, Score, place_alone, scores
 from victor_nb.workflows.checks import FAULTS, as_check
 from victor_nb.workflows.engine import collect
-from victor_nb.workflows.judge import Score, judge, scores
+from victor_nb.workflows.judge import judge
 from victor_nb.workflows.orchestrator_pool import kernel_pool
 from victor_nb.workflows.progress_bar import Bar, Tally
 from victor_nb.workflows.runs import one_call
@@ -38,9 +39,12 @@ if TYPE_CHECKING:
 Judge: TypeAlias = "str | Check | Callable[[str, str], float | bool]"
 """Who scores answers: a profile, a rule, or a function of the task and the answer."""
 
+Failures: TypeAlias = Literal["out", "zero"]
+"""How a run without an answer counts: it leaves its task out of the comparison, or has the score 0."""
+
 COMPARE: Final = (
-    "strategy task cost billed unpriced calls tokens wall serial score score_se baseline same_calls one_call estimated "
-    "complete mode run_id error"
+    "strategy task cost billed unpriced calls tokens wall serial score score_se score_df judge judge_cost answered "
+    "baseline same_calls one_call estimated complete mode run_id error"
 ).split()
 """One row for each strategy and task. `same_calls` and `one_call` (USD) are what the two baselines would have cost at
 the profile that `baseline` names; `estimated` is True where `one_call` is a guess."""
@@ -54,12 +58,14 @@ class Entry:
     task: str
     run: StrategyRun | None = None
     error: VictorError | None = None
-    score: Score = field(default_factory=lambda: Score(nan, nan))
+    score: Score = field(default_factory=Score)
 
     @property
-    def answered(self) -> bool:
-        """Whether there is an answer to judge."""
-        return self.error is None and self.run is not None and bool(self.run.content.strip())
+    def fault(self) -> str | None:
+        """Why there is no answer to judge; None where there is."""
+        if self.error is not None or self.run is None:
+            return str(self.error or "it has not ended")
+        return self.run.stopped or (None if self.run.content.strip() else "the answer is empty")
 
 
 @dataclass
@@ -68,7 +74,8 @@ class Comparison:
 
     Attributes:
         entries: One for each run that has ended, in the order in which they did; at the end, task by task.
-        warnings: What became of judgements that could not be had or read.
+        warnings: Which runs failed, and what became of judgements that could not be had or read.
+        judging: What the judge cost, once it has ended.
     """
 
     strategies: list[Strategy]
@@ -76,13 +83,15 @@ class Comparison:
     judge: Judge | None
     tariff: Tariff | None
     asked: OrchestratorPool | None = field(compare=False)
-    samples: int | None = None
-    at_once: int = 1
-    seed: int = 0
-    options: CallOptions = field(default_factory=lambda: cast("CallOptions", {}))
+    samples: int | None
+    at_once: int
+    seed: int
+    failures: Failures
+    options: CallOptions
     entries: list[Entry] = field(default_factory=list[Entry])
     warnings: list[str] = field(default_factory=list[str])
     run_id: str = field(default_factory=lambda: uuid4().hex)
+    judging: Total | None = None
 
     @property
     def pool(self) -> OrchestratorPool:
@@ -92,17 +101,18 @@ class Comparison:
     def __getstate__(self) -> dict[str, object]:
         return {**vars(self), "asked": None}
 
-    def settle(self, samples: int | None, at_once: int, seed: int, options: CallOptions) -> None:
-        """Set how the comparison is run. Each run has an id of its own, whatever the options hold.
+    def __post_init__(self) -> None:
+        """Raise if the comparison cannot be run so. Each run has an id of its own, whatever the options hold.
 
         Raises:
-            ConfigError: A count is not one.
+            ConfigError: A count is not one, or `failures` is no way to count them.
         """
-        for name, count in (("samples", samples), ("at_once", at_once)):
+        for name, count in (("samples", self.samples), ("at_once", self.at_once)):
             if count is not None and count < 1:
                 raise ConfigError(f"{name}={count} is not a number of 1 or more.")
-        own = {name: value for name, value in options.items() if name != "run_id"}
-        self.samples, self.at_once, self.seed, self.options = samples, at_once, seed, cast("CallOptions", own)
+        if self.failures not in get_args(Failures):
+            raise ConfigError(f"failures={self.failures!r} is not one of {', '.join(get_args(Failures))}.")
+        self.options.pop("run_id", None)
 
     def bar(self, progress: bool | None) -> Bar:  # noqa: FBT001 - as callers give it
         """Return the bar to wait with: it counts runs, since these are what a comparison is made of."""
@@ -146,8 +156,27 @@ class Comparison:
         if len(failed) == len(planned):
             raise failed[0]
         self.entries = planned
-        for task in self.tasks:
-            await self._judge([entry for entry in planned if entry.task == task and entry.answered])
+        self.warnings += filter(None, map(self._failed, self.strategies))
+        by_task = [[entry for entry in planned if entry.task == task and not entry.fault] for task in self.tasks]
+        readings = await asyncio.gather(*(self._judge(entries, places) for entries in by_task if entries))
+        if place_alone(readings):
+            self.warnings.append(
+                f"The judge {self.judge} gave its points by the place of an answer, whatever stood there: "
+                "these are no scores, and left out. Ask another model."
+            )
+            for entry in planned:
+                entry.score = Score()
+        self.judging = await asyncio.to_thread(self._judging)
+
+    def _failed(self, strategy: Strategy) -> str:
+        """Name the runs of a strategy that came to no answer, and why."""
+        own = [entry for entry in self.entries if entry.strategy is strategy]
+        failed = [f"{short(entry.task)!r} ({short(entry.fault, 120)})" for entry in own if entry.fault]
+        counted = f"{strategy.name} answered {len(own) - len(failed)} of {len(own)} tasks. It failed on"
+        return f"{counted} {', '.join(failed)}." if failed else ""
+
+    def _judging(self) -> Total:
+        return Total.of(self.pool.runtime.ledger.rows(run_id=self.run_id))
 
     async def _run(self, entry: Entry, places: asyncio.Semaphore) -> None:
         async with places:
@@ -171,23 +200,27 @@ class Comparison:
         if entry.error is not None:
             entry.error.partial = entry.run
 
-    async def _judge(self, entries: list[Entry]) -> None:
-        if self.judge is None or not entries:
-            return
-        if isinstance(self.judge, str):
-            await self._ask_judge(self.judge, entries)
-            return
-        check = as_check(self.judge)
+    async def _judge(self, entries: list[Entry], places: asyncio.Semaphore) -> list[Judgement]:
+        """Score the answers to one task, and return a model's readings of them."""
+        async with places:
+            if isinstance(self.judge, str):
+                return await self._ask_judge(self.judge, entries)
+            if self.judge is not None:  # what it is may ask a model itself: not on this loop
+                await asyncio.to_thread(self._check, self.judge, entries)
+            return []
+
+    def _check(self, judge: Check | Callable[[str, str], float | bool], entries: list[Entry]) -> None:
+        check = as_check(judge)
         for entry in entries:
             answer = entry.run.answer if entry.run else ""
             try:
-                given = check.passes(answer, task=entry.task) if check else cast("Any", self.judge)(entry.task, answer)
-                entry.score = Score(float(given), nan)
+                given = check.passes(answer, task=entry.task) if check else cast("Any", judge)(entry.task, answer)
+                entry.score = Score(float(given))
             except (*FAULTS, VictorError) as error:
                 # The answers are paid for: one that cannot be scored is no reason to lose the others.
                 self.warnings.append(f"{entry.strategy.name}: the judge failed ({type(error).__name__}: {error}).")
 
-    async def _ask_judge(self, profile: str, entries: list[Entry]) -> None:
+    async def _ask_judge(self, profile: str, entries: list[Entry]) -> list[Judgement]:
         judging = self.pool.get_orchestrator(profile)
         answers = [entry.run.content for entry in entries if entry.run]
         found, lost = await judge(
@@ -199,22 +232,33 @@ class Comparison:
             )
         for entry, score in zip(entries, scores(found, len(entries)), strict=True):
             entry.score = score
+        return found
 
     def to_frame(self) -> DataFrame:
         """Return what has ended so far as a frame."""
-        return records_frame([self._record(entry) for entry in self.entries], COMPARE)
+        judging = self._judging() if self.judging is None else self.judging
+        judged = sum(not entry.fault for entry in self.entries)
+        share = None if judging.unpriced else judging.cost / max(judged, 1)
+        return records_frame([self._record(entry, share) for entry in self.entries], COMPARE)
 
-    def _record(self, entry: Entry) -> dict[str, object]:
-        run, score = entry.run, entry.score
+    def _record(self, entry: Entry, judge_cost: Decimal | None) -> dict[str, object]:
+        run, fault, name = entry.run, entry.fault, entry.strategy.name
+        own = [other.fault for other in self.entries if other.strategy.name == name]
+        score = Score(0.0) if fault and self.failures == "zero" and self.judge is not None else entry.score
+        judge = None if self.judge is None else getattr(self.judge, "__name__", type(self.judge).__name__)
         record: dict[str, object] = {
-            "strategy": entry.strategy.name,
+            "strategy": name,
             "task": entry.task,
             "score": score.value,
             "score_se": score.error,
-            "error": None if entry.error is None else str(entry.error),
+            "score_df": score.freedom or None,
+            "judge": self.judge if isinstance(self.judge, str) else judge,
+            "judge_cost": 0 if fault else judge_cost,
+            "answered": f"{own.count(None)} of {len(own)}",
+            "error": fault,
         }
-        if run is None:
-            return {**record, "complete": False}
+        if run is None:  # it never began
+            return {**record, **dict.fromkeys(("cost", "billed", "unpriced", "calls", "tokens"), 0), "complete": False}
         return {
             **record,
             **self._baselines(entry, run),
@@ -228,7 +272,6 @@ class Comparison:
             "complete": run.complete and entry.error is None,
             "mode": " ".join(sorted({row.mode for row in run.rows})) or None,
             "run_id": run.run_id,
-            "error": record["error"] or run.stopped,
             "answer": run.content,
         }
 
@@ -249,7 +292,7 @@ class Comparison:
     def _is_direct(self, entry: Entry) -> bool:
         strategy, tariff = entry.strategy, self.tariff
         direct = isinstance(strategy, Single) and tariff is not None and strategy.stages[0].profile == tariff.name
-        return direct and entry.answered
+        return direct and entry.fault is None
 
 
 _PREMIUM: Final = "premium"
@@ -264,6 +307,7 @@ async def compare(  # noqa: PLR0913 - each is a choice of its own
     baseline: str | None = None,
     at_once: int = 1,
     seed: int = 0,
+    failures: Failures = "out",
     pool: OrchestratorPool | None = None,
     progress: bool | None = None,
     **options: Unpack[CallOptions],  # pyright: ignore[reportGeneralTypeIssues] - `seed` is the comparison's own
@@ -280,8 +324,11 @@ async def compare(  # noqa: PLR0913 - each is a choice of its own
         samples: How many times a judging profile reads a task's answers, rounded up so that every answer stands in
             every place equally often; None: as often as there are answers.
         baseline: The profile or model for the two baselines; else that of the last `Single`, else `premium`.
-        at_once: Runs under way at the same time. More than one is sooner done, but the runs wait for each other.
+        at_once: Runs, and then tasks to judge, under way at the same time. More than one is sooner done, but the runs
+            wait for each other.
         seed: What the orders are drawn from.
+        failures: How a run without an answer counts: `out` leaves its task out where strategies are compared (by
+            `standings` and charts), `zero` gives it the score 0.
         pool: Whose profiles are asked; else the kernel's.
         progress: Whether to show a bar of the runs: None for ten calls or more that take over a second, where a user
             can watch (a notebook or a terminal, without CI=true and VICTOR_PROGRESS=off); True at once, for few too.
@@ -289,17 +336,20 @@ async def compare(  # noqa: PLR0913 - each is a choice of its own
 
     Returns:
         One row for each strategy and task: `strategy`, `task`, `cost` and `billed` (USD, NaN where a part of it is
-        unknown; `unpriced` counts the attempts), `calls`, `tokens`, `wall` and `serial` (seconds), `score` (0 to 1) and
-        `score_se` (its standard error, NaN below two judgements), `same_calls` and `one_call` (USD at `baseline`'s
-        prices; `estimated` is True where the latter is a guess), `complete`, `mode`, `run_id`, `error`, `answer`.
-        A strategy that failed has no score.
+        unknown; `unpriced` counts the attempts), `calls`, `tokens`, `wall` and `serial` (seconds), `score` (0 to 1),
+        `score_se` and `score_df` (standard error beside other answers to the task and its degrees of freedom, of which
+        a single square of two answers has none), `judge` and `judge_cost` (USD, shared by the answers that it read),
+        `answered` (`1 of 5`, of the strategy's runs), `same_calls` and `one_call` (USD at `baseline`'s prices;
+        `estimated` is True where the latter is a guess), `complete`, `mode`, `run_id`, `error`, `answer`.
+        Means of these are over different tasks where runs failed; `victor_nb.reports.standings.standings(frame)`
+        compares on the tasks that all answered. Each run that failed is named in a warning.
 
     Raises:
         ConfigError: Something does not fit; nothing was asked.
         VictorError: All runs failed.
     """
-    comparison = await asyncio.to_thread(_prepare, strategies, tasks, judge, baseline, pool)
-    comparison.settle(samples, at_once, seed, options)
+    how = (samples, at_once, seed, failures, options)
+    comparison = await asyncio.to_thread(_prepare, strategies, tasks, judge, baseline, pool, how)
     with comparison.pool.runtime.budget.pinned():
         async with comparison.bar(progress):
             await comparison.hold()
@@ -317,6 +367,7 @@ def compare_sync(  # noqa: PLR0913 - each is a choice of its own
     baseline: str | None = None,
     at_once: int = 1,
     seed: int = 0,
+    failures: Failures = "out",
     pool: OrchestratorPool | None = None,
     progress: bool | None = None,
     **options: Unpack[CallOptions],  # pyright: ignore[reportGeneralTypeIssues] - `seed` is the comparison's own
@@ -326,8 +377,7 @@ def compare_sync(  # noqa: PLR0913 - each is a choice of its own
     Raises:
         VictorInterrupted: Stop was pressed; `partial.to_frame()` is what had come, and so is `session().last`.
     """
-    comparison = _prepare(strategies, tasks, judge, baseline, pool)
-    comparison.settle(samples, at_once, seed, options)
+    comparison = _prepare(strategies, tasks, judge, baseline, pool, (samples, at_once, seed, failures, options))
     try:
         with comparison.bar(progress) as bar:
             bar.result(comparison.pool.runtime.loop.start(comparison.hold))
@@ -345,6 +395,7 @@ def _prepare(
     judge: Judge | None,
     baseline: str | None,
     pool: OrchestratorPool | None,
+    how: tuple[int | None, int, int, Failures, CallOptions],
 ) -> Comparison:
     """Raise now for what would fail after money was spent.
 
@@ -366,7 +417,7 @@ def _prepare(
         pool.get_orchestrator(judge)
     elif judge is not None and as_check(judge) is None and not callable(judge):
         raise ConfigError(f"judge={judge!r} scores nothing. Give a profile, a function of task and answer, or a check.")
-    return Comparison(asked, given, judge, _tariff(baseline, asked, pool), pool)
+    return Comparison(asked, given, judge, _tariff(baseline, asked, pool), pool, *how)
 
 
 def _tariff(baseline: str | None, strategies: Sequence[Strategy], pool: OrchestratorPool) -> Tariff | None:

@@ -7,97 +7,112 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from statistics import stdev
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from victor_nb.reports.charts import drawing as draw
-from victor_nb.reports.charts.text import GREY, MINUS, Segment, amount, bounded, listing, percent, place, seconds, short
+from victor_nb.reports.charts.text import GREY, MINUS, amount, bounded, listing, percent, place, seconds, short
 from victor_nb.reports.frames import NOTHING, groups, known, mean, money, need, numbers, provenance, words
+from victor_nb.reports.standings import compared, judging
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import pandas as pd
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from victor_nb.reports.standings import Compared, Standing
+
 _WIDE: Final = 50.0
 """Highest cost over lowest, from which on the axis is logarithmic."""
 
 
-class _Point(NamedTuple):
-    """A strategy: mean USD for each task, mean score, and the score's standard error (NaN: unknown)."""
-
-    name: str
-    cost: float
-    score: float
-    error: float
-    front: bool = False
-
-
 @draw.chart("comparison")
 def pareto(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
-    """Show cost against quality, with the front: the strategies than which none is both cheaper and better.
+    """Show cost against quality, with the front: the strategies than which none is both cheaper and better on average.
 
     Args:
         frame: One row for each strategy and task (`compare(..., judge=...)`): `strategy`, `cost` (USD), `score`, and
-            `score_se`, `unpriced`, `mode` where there are such. Points are means over the tasks; error bars are one
-            standard error, over several tasks from their spread, of a single one from `score_se`.
+            `task`, `score_se`, `score_df`, `unpriced`, `error`, `answer`, `judge`, `judge_cost`, `mode` where there are
+            such. Points are means over the tasks that all strategies answered. Bars are 95 % intervals of the
+            difference from the best score, paired by task: one that reaches the dotted line shows no difference. A
+            strategy with a failed run is hollow, and on no front.
         ax: Where to draw, if not on a new figure.
 
     Raises:
         ConfigError: The frame lacks one of these columns.
     """
     need(frame, "pareto", ("strategy", "cost", "score"), source="the frame of compare(..., judge=...)")
-    every = [_point(name, rows) for name, rows in groups(frame, "strategy")]
-    drawn = [each for each in every if not math.isnan(each.cost) and not math.isnan(each.score)]
-    drawn = [each._replace(front=not any(_beats(other, each) for other in drawn)) for each in drawn]
-    front = sorted((each for each in drawn if each.front), key=lambda each: (each.cost, each.score))
-    barred = [each for each in drawn if not math.isnan(each.error)]
+    found = compared(frame)
+    drawn = [each for each in found.strategies if not each.unpriced and not math.isnan(each.cost + each.score)]
+    ranked = [each for each in drawn if each.ranked]
+    front = sorted((each for each in ranked if not any(_beats(other, each) for other in ranked)), key=_spot)
+    bars = [((each.cost, low), (each.cost, high)) for each in drawn for low, high in _ends(each, found)]
     ax = draw.paper(ax)
     draw.plain(ax, grid="both")
     steps: dict[str, str] = {"drawstyle": "steps-post", "label": "front"}
     draw.line(ax, [each.cost for each in front], [each.score for each in front], draw.BLUE, linewidth=1.2, **steps)
-    for each in barred:
-        ax.errorbar(each.cost, each.score, each.error, color=draw.EDGE, elinewidth=0.8, capsize=2, label=each.name)
+    if found.best is not None and bars:
+        ax.axhline(found.best.score, color=draw.EDGE, linewidth=0.8, linestyle=":", label="best score")
+    for (cost, low), (_, high) in bars:
+        draw.line(ax, [cost, cost], [low, high], draw.EDGE, linewidth=0.8, marker="_", label="interval")
+    fronted = {each.name for each in front}
     for each in drawn:
-        colour = draw.BLUE if each.front else GREY
-        draw.points(ax, [each.cost], [each.score], colour, "o", markersize=7, label=each.name, clip_on=True)
+        look: dict[str, str] = {} if each.ranked else {"markerfacecolor": "white"}
+        colour = draw.BLUE if each.name in fronted else GREY
+        draw.points(ax, [each.cost], [each.score], colour, "o", markersize=7, label=each.name, clip_on=True, **look)
     _scale(ax, [each.cost for each in drawn])
-    title, missing, note = _pareto_title(drawn, front), _missing(every), provenance(frame)
-    legend = [draw.symbol("on the front", draw.BLUE, "o", linestyle="-")]
-    legend += [draw.symbol("beaten by another", GREY, "o")] if len(front) < len(drawn) else []
-    notes = [missing, "Means over tasks; bars are one standard error." if barred else "", note]
-    draw.header(ax, title, notes, legend=legend if drawn else [])
-    spots = [(each.cost, each.score) for each in drawn]
-    place(ax, [each.name for each in drawn], spots, _lines(front, barred))
-    beaten = {True: "", False: " (beaten by another)"}
-    rows = listing(f"{each.name} USD {amount(each.cost)}, score {each.score:.3g}{beaten[each.front]}" for each in drawn)
-    return draw.finish(ax, "Cost in USD against score", title, rows, missing, note)
+    title = f"Cost and quality: {found.verdict if drawn else NOTHING}"
+    notes = [found.basis, _missing(found), _bars(found), _judged(frame), provenance(frame)]
+    legend = [draw.symbol("on the front of the means", draw.BLUE, "o", linestyle="-")] if front else []
+    legend += [draw.symbol("behind another", GREY, "o")] if len(front) < len(ranked) else []
+    legend += [draw.symbol("with failed runs", GREY, "o", markerfacecolor="white")] if len(ranked) < len(drawn) else []
+    draw.header(ax, title, notes, legend=legend)
+    corners = [[_spot(one), (other.cost, one.score), _spot(other)] for one, other in pairwise(front)]
+    lines = [segment for corner in corners for segment in pairwise(corner)]
+    place(ax, [each.name for each in drawn], [_spot(each) for each in drawn], [*lines, *bars])
+    rows = listing(f"{each.name} USD {amount(each.cost)}, score {each.score:.3g}" for each in drawn)
+    return draw.finish(ax, "Cost in USD against score", title, rows, *notes)
 
 
-def _point(name: str, rows: pd.DataFrame) -> _Point:
-    cost, unpriced = money(rows)
-    scores = known(numbers(rows, "score"))
-    error = stdev(scores) / math.sqrt(len(scores)) if len(scores) > 1 else mean(numbers(rows, "score_se"))
-    return _Point(name, math.nan if unpriced else cost / max(len(rows), 1), mean(scores), error)
+def _spot(each: Standing) -> tuple[float, float]:
+    return each.cost, each.score
 
 
-def _beats(one: _Point, other: _Point) -> bool:
+def _ends(each: Standing, found: Compared) -> Iterator[tuple[float, float]]:
+    """Yield the ends of a bar, if there is one; they leave the scale of scores only where scores themselves do."""
+    scores = [other.score for other in found.strategies]
+    best, low, high = each.score - each.gap.value, min(0.0, *known(scores)), max(1.0, *known(scores))
+    if not math.isnan(each.gap.low):
+        yield max(best + each.gap.low, low), min(best + each.gap.high, high)
+
+
+def _bars(found: Compared) -> str:
+    """Say what the bars are, and which strategies have none; where none has, the title says why."""
+    gaps = {each.name: each.gap for each in found.others}
+    seen = [gap for gap in gaps.values() if not gap.why]
+    if found.best is None or not seen:
+        return ""
+    method = "of 0/1 scores" if seen[0].freedom is None else f"df = {seen[0].freedom}"
+    bare = ", ".join(f"{name} has none ({gap.why})" for name, gap in gaps.items() if gap.why)
+    text = f"Bars: 95 % intervals of the difference from {short(found.best.name)}, paired by task, {method}."
+    return f"{text} {bare}{'.' * bool(bare)}".strip()
+
+
+def _judged(frame: pd.DataFrame) -> str:
+    """Say what the judge cost, and whether it may have liked length."""
+    if (judge := judging(frame)) is None:
+        return ""
+    cost = "unpriced" if math.isnan(judge.cost) else f"USD {amount(judge.cost)}"
+    length = "" if math.isnan(judge.r) else f" Scores and lengths of answers correlate at r = {judge.r:.2f}."
+    return f"The judge, {judge.name}, comes on top: {cost} for each task.{length}"
+
+
+def _beats(one: Standing, other: Standing) -> bool:
     """Return whether one is at most as expensive, at least as good, and better in one of the two."""
     at_least = one.cost <= other.cost and one.score >= other.score
     return at_least and (one.cost < other.cost or one.score > other.score)
-
-
-def _lines(front: Sequence[_Point], barred: Sequence[_Point]) -> list[Segment]:
-    """Return what is drawn beside the points: the front's steps, and the error bars."""
-    lines: list[Segment] = []
-    for one, other in pairwise(front):
-        corner = (other.cost, one.score)
-        lines += [((one.cost, one.score), corner), (corner, (other.cost, other.score))]
-    bars = [((each.cost, each.score - each.error), (each.cost, each.score + each.error)) for each in barred]
-    return lines + bars
 
 
 def _scale(ax: Axes, costs: Sequence[float]) -> None:
@@ -117,19 +132,10 @@ def _scale(ax: Axes, costs: Sequence[float]) -> None:
         draw.no_scale(ax.xaxis, 0)
 
 
-def _pareto_title(points: Sequence[_Point], front: Sequence[_Point]) -> str:
-    if not points:
-        return f"Cost and quality: {NOTHING}"
-    if len(front) == 1:
-        alone = "Cost and quality of" if len(points) == 1 else "None is better or cheaper than"
-        return f"{alone} {short(front[0].name)}"
-    return f"Cost and quality: {len(front)} of {len(points)} strategies are worth their money"
-
-
-def _missing(points: Sequence[_Point]) -> str:
+def _missing(found: Compared) -> str:
     """Name what cannot be drawn, and why: never at 0."""
-    unpriced = [each.name for each in points if math.isnan(each.cost)]
-    unscored = [each.name for each in points if math.isnan(each.score) and not math.isnan(each.cost)]
+    unpriced = [each.name for each in found.strategies if each.unpriced]
+    unscored = [each.name for each in found.strategies if math.isnan(each.score) and not each.unpriced]
     reasons = ("Unpriced", unpriced), ("Without a score", unscored)
     return " ".join(f"{reason}, so not drawn: {', '.join(names)}." for reason, names in reasons if names)
 
@@ -137,14 +143,7 @@ def _missing(points: Sequence[_Point]) -> str:
 # --- strategies beside their baselines ---
 
 
-class _Strategy(NamedTuple):
-    """A strategy: USD for each task, and what the baselines would have cost; NaN where that is unknown."""
-
-    name: str
-    cost: float
-    unpriced: int
-    same_calls: float
-    one_call: float
+_BASELINES: Final = ("same_calls", "one_call")
 
 
 @draw.chart("comparison")
@@ -154,54 +153,50 @@ def strategy_comparison(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figur
     Args:
         frame: One row for each strategy and task (`compare(...)`): `strategy`, `cost` (USD), and where there are such:
             `same_calls` and `one_call` (USD, what the baselines would have cost), `baseline` (their profile),
-            `estimated` (whether `one_call` is a guess), `task`, `unpriced`, `mode`.
+            `estimated` (whether `one_call` is a guess), `task`, `unpriced`, `error`, `judge`, `judge_cost`, `mode`.
+            Bars are means over the tasks that all strategies answered.
         ax: Where to draw, if not on a new figure.
 
     Raises:
         ConfigError: The frame has no `strategy` or no `cost`.
     """
     need(frame, "strategy_comparison", ("strategy", "cost"), source="the frame of compare(...)")
-    strategies = [_strategy(name, rows) for name, rows in groups(frame, "strategy")]
-    ax = draw.paper(ax, rows=len(strategies))
-    indent = draw.name_rows(ax, [each.name for each in strategies])
-    ends = (end for each in strategies for end in (each.cost, each.same_calls, each.one_call))
-    draw.scale(ax, ends, "USD for each task")
-    for row, each in enumerate(strategies):
-        _draw_strategy(ax, row, each)
-    draw.row_values(ax, [_differences(each) for each in strategies])
+    found = compared(frame, by_score=False)
+    ax = draw.paper(ax, rows=len(found.strategies))
+    indent = draw.name_rows(ax, [each.name for each in found.strategies])
+    baselines = [[mean(numbers(each.rows, kind)) for kind in _BASELINES] for each in found.strategies]
+    strategies = list(zip(found.strategies, baselines, strict=True))
+    draw.scale(ax, [end for each, others in strategies for end in (each.cost, *others)], "USD for each task")
+    for row, (each, others) in enumerate(strategies):
+        _draw_strategy(ax, row, each, *others)
+    draw.row_values(ax, [_differences(*each) for each in strategies])
     profiles = " and ".join(sorted({name for name in words(frame, "baseline") if name})) or "the baseline"
     guessed = any(cell in {"True", "1", "1.0"} for cell in words(frame, "estimated"))
-    same = f"same calls at {profiles}'s prices"
-    one = f"one call to {profiles}{' (estimated)' if guessed else ''}"
-    title, note = _strategies_title(strategies), provenance(frame)
-    unpriced, legend = any(each.unpriced for each in strategies), _strategies_legend(strategies, same, one)
-    draw.header(ax, title, [_tasks(frame), note], legend=legend, unpriced=unpriced, indent=indent)
-    return draw.finish(
-        ax, f"{title}, in USD for each task", listing(_describe(each, same, one) for each in strategies), note
-    )
+    kinds = f"same calls at {profiles}'s prices", f"one call to {profiles}{' (estimated)' if guessed else ''}"
+    both = {*_BASELINES} <= {*frame.columns}
+    right = "On the right: cost (its difference from the same calls / from one call)." if both else ""
+    title, notes = _strategies_title(found), [found.basis, right, _judged(frame), provenance(frame)]
+    unpriced, legend = any(each.unpriced for each in found.strategies), _strategies_legend(baselines, *kinds)
+    draw.header(ax, title, notes, legend=legend, unpriced=unpriced, indent=indent)
+    rows = listing(_describe(each, zip(kinds, others, strict=True)) for each, others in strategies)
+    return draw.finish(ax, f"{title}, in USD for each task", rows, *notes)
 
 
-def _strategy(name: str, rows: pd.DataFrame) -> _Strategy:
-    cost, unpriced = money(rows)
-    baselines = (mean(numbers(rows, kind)) for kind in ("same_calls", "one_call"))
-    return _Strategy(name, cost / max(len(rows), 1), unpriced, *baselines)
-
-
-def _draw_strategy(ax: Axes, row: int, each: _Strategy) -> None:
+def _draw_strategy(ax: Axes, row: int, each: Standing, same_calls: float, one_call: float) -> None:
     length = 0.0 if math.isnan(each.cost) else each.cost
-    if not math.isnan(each.same_calls):
-        draw.bar(ax, row, 0, each.same_calls, "none", height=0.78, linestyle="--", linewidth=1, label="same calls")
+    if not math.isnan(same_calls):
+        draw.bar(ax, row, 0, same_calls, "none", height=0.78, linestyle="--", linewidth=1, label="same calls")
     draw.bar(ax, row, 0, length, draw.BLUE, height=0.5, label=each.name)
     if each.unpriced:
         draw.unknown(ax, row, length)
-    if not math.isnan(each.one_call):
-        draw.points(ax, [each.one_call], [row], draw.VERMILION, "D", label="one call")
+    if not math.isnan(one_call):
+        draw.points(ax, [one_call], [row], draw.VERMILION, "D", label="one call")
 
 
-def _differences(each: _Strategy) -> str:
+def _differences(each: Standing, others: Iterable[float]) -> str:
     """Write the cost and, where it is fully known, its difference from the same calls and from one call."""
-    text = bounded(each.cost, each.unpriced)
-    changes = [_change(each.cost, other) for other in known([each.same_calls, each.one_call]) if other > 0]
+    text = "no answer" if each.rows.empty else bounded(each.cost, each.unpriced)
+    changes = [_change(each.cost, other) for other in known(others) if other > 0]
     return text if each.unpriced or not changes else f"{text} ({' / '.join(changes)})"
 
 
@@ -210,31 +205,25 @@ def _change(cost: float, other: float) -> str:
     return "as much" if share == "0 %" else f"{MINUS if cost < other else '+'}{share}"
 
 
-def _tasks(frame: pd.DataFrame) -> str:
-    tasks = len(set(words(frame, "task"))) if "task" in frame.columns else 1
-    per = f"Mean of {tasks:,} tasks. " if tasks > 1 else ""
-    both = {"same_calls", "one_call"} <= {*frame.columns}
-    return f"{per}On the right: cost (its difference from the same calls / from one call)." if both else per
+def _strategies_title(found: Compared) -> str:
+    """Name the one that cost least: of what was paid on these tasks, no more is claimed."""
+    priced = sorted((each.cost, each.name) for each in found.strategies if each.ranked and not each.unpriced)
+    if len(priced) > 1 and priced[0][0] < priced[1][0]:
+        return f"Cost of strategies: {short(priced[0][1])} cost least on {found.counted}"
+    return "Cost of strategies" if found.strategies else f"Cost of strategies: {NOTHING}"
 
 
-def _strategies_title(strategies: Sequence[_Strategy]) -> str:
-    priced = [each for each in strategies if not each.unpriced and not math.isnan(each.cost)]
-    if len(priced) > 1:
-        return f"Cost of strategies: {short(min(priced, key=lambda each: each.cost).name)} is the cheapest"
-    return "Cost of strategies" if strategies else f"Cost of strategies: {NOTHING}"
-
-
-def _strategies_legend(strategies: Sequence[_Strategy], same: str, one: str) -> list[Artist]:
+def _strategies_legend(baselines: Iterable[Sequence[float]], same: str, one: str) -> list[Artist]:
     entries: list[Artist] = [draw.swatch("actual cost", draw.BLUE)]
-    if known(each.same_calls for each in strategies):
+    same_calls, one_call = zip(*baselines, strict=True) if baselines else ((), ())
+    if known(same_calls):
         entries.append(draw.swatch(same, "none", linestyle="--", linewidth=1))
-    if known(each.one_call for each in strategies):
+    if known(one_call):
         entries.append(draw.symbol(one, draw.VERMILION, "D", markeredgecolor=draw.EDGE))
     return entries
 
 
-def _describe(each: _Strategy, same: str, one: str) -> str:
-    others = [(same, each.same_calls), (one, each.one_call)]
+def _describe(each: Standing, others: Iterable[tuple[str, float]]) -> str:
     baselines = [f"{name} {bounded(cost, 0)}" for name, cost in others if not math.isnan(cost)]
     return ", ".join([f"{each.name} {bounded(each.cost, each.unpriced)}", *baselines])
 
