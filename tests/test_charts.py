@@ -297,7 +297,7 @@ def test_when_quality_is_known_then_the_front_holds_what_nothing_beats() -> None
         pytest.approx((0.01, 0.9 - 0.25 - 12.7062 * 0.05, 1.0), abs=1e-5),
         pytest.approx((0.04, 0.407, 1.0), abs=1e-3),
     ]
-    assert [line.get_ydata()[0] for line in ax.lines if line.get_label() == "best score"] == [0.9]
+    assert [line.get_ydata()[0] for line in ax.lines if line.get_label() == "best score"] == [0.9]  # type: ignore[index]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("USD for each task", "score (higher is better)")
     assert "Cost and quality: no difference is visible with 2 tasks; about 10 would show 0.05" in written(figure)
     assert "95 % intervals of the difference from Funnel, paired by task, df = 1." in written(figure)
