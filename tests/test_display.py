@@ -25,12 +25,11 @@ from victor_nb.notebook.markdown import (
     escape,
     fence,
     frame,
-    plain_table,
     sanitise,
     shorten,
 )
 from victor_nb.notebook.options import MagicCall
-from victor_nb.templates import markdown_table
+from victor_nb.tables import Table
 from victor_nb.values import Reply, Usage
 
 if TYPE_CHECKING:
@@ -217,8 +216,8 @@ def test_when_a_text_is_fenced_then_it_comes_out_of_the_page_as_it_went_in(text:
 
 
 def test_when_a_table_is_shown_then_cells_stay_cells() -> None:
-    assert markdown_table(["a", "b"], [["x|y", "z\nw"]]) == "| a | b |\n| --- | --- |\n| x\\|y | z w |"
-    assert plain_table(["a", "bcd"], [["xyz", 1]]) == "a    bcd\nxyz  1"
+    assert Table(["a", "b"], [["x|y", "z\nw"]]).markdown() == "| a | b |\n| --- | --- |\n| x\\|y | z w |"
+    assert Table(["a", "bcd"], [["xyz", 1]]).plain() == "a    bcd\nxyz  1"
     shown = frame(["a"], [["<b>*x*"]], above="$5", below="end")
     assert shown[PLAIN] == "$5\n\na\n<b>*x*\n\nend"
     assert "<b>" not in shown[MARKDOWN]

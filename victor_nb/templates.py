@@ -23,6 +23,7 @@ from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, Final, Protocol, TypeGuard, cast
 
 from victor_nb.errors import PromptError, SecretError, did_you_mean, suggest
+from victor_nb.tables import Table
 from victor_nb.values import Reply, estimate_tokens
 
 MOST_TOKENS: Final = 20_000
@@ -338,28 +339,21 @@ def _csv_of(frame: _Frame, *, like: _Frame) -> str:
     return frame.to_csv(index=not plain, lineterminator="\n").rstrip("\n")
 
 
-def _records(value: object) -> tuple[list[str], list[list[object]]]:
-    """Return the columns and rows of a table-like value."""
+def _table(value: object) -> Table:
+    """Return a table-like value as a table."""
     frame = _frame(value)
     if frame is not None:
-        return [str(name) for name in frame.columns], [list(row) for row in frame.itertuples(index=False, name=None)]
+        return Table([str(name) for name in frame.columns], list(frame.itertuples(index=False, name=None)))
     if _is_mapping(value):
-        return ["key", "value"], [[key, entry] for key, entry in value.items()]
+        return Table(["key", "value"], list(value.items()))
     if isinstance(value, (list, tuple)):
         rows = cast("Sequence[object]", value)
         dicts = [row for row in rows if _is_mapping(row)]
         if rows and len(dicts) == len(rows):
             names = list(dict.fromkeys(itertools.chain.from_iterable(dicts)))
-            return [str(name) for name in names], [[row.get(name, "") for name in names] for row in dicts]
-        return ["value"], [[row] for row in rows]
+            return Table([str(name) for name in names], [[row.get(name, "") for name in names] for row in dicts])
+        return Table(["value"], [[row] for row in rows])
     raise PromptError(f"is a {type(value).__name__}, which is no table. Use | repr or | json.")
-
-
-def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a Markdown table; what would break a cell is escaped, and a line break becomes a space."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    cells = ([" ".join(str(cell).replace("|", "\\|").split()) for cell in line] for line in lines)
-    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
 def _csv(value: object, _: int | None) -> str:
@@ -369,10 +363,8 @@ def _csv(value: object, _: int | None) -> str:
     frame = _frame(value)
     if frame is not None:
         return _csv_of(frame, like=frame)
-    columns, rows = _records(value)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([columns, *rows])
+    table, text = _table(value), io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([table.columns, *table.rows])
     return text.getvalue().rstrip("\n")
 
 
@@ -465,7 +457,7 @@ def _type_schema(kind: type) -> object:
 
 
 FILTERS: Final[Mapping[str, Callable[[object, int | None], str]]] = {
-    "md": lambda value, _: markdown_table(*_records(value)),
+    "md": lambda value, _: _table(value).markdown(),
     "csv": _csv,
     "json": _json,
     "repr": lambda value, _: repr(value),

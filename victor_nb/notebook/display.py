@@ -15,6 +15,7 @@ from victor_nb.money import Total, usd
 from victor_nb.notebook.forms import present
 from victor_nb.notebook.markdown import FENCE, Bundle, Shown, as_markdown, clean, escape, frame, notice, sanitise, stack
 from victor_nb.notebook.options import MagicCall
+from victor_nb.tables import Html, Table
 from victor_nb.values import UNPAID, Reply
 from victor_nb.workflows.progress_bar import Meter, Tally, tqdm_bar
 
@@ -47,8 +48,7 @@ _TAIL: Final = 240  # characters of each answer that are shown while it grows
 _MOST_SHOWN: Final = 20_000  # characters of each answer in the table that is kept
 # `pre`: nothing in it is Markdown, or mathematics, to any reader.
 _TEXT: Final = "white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere;background:none"
-_CELL: Final = f'<td style="text-align:left;vertical-align:top"><pre style="{_TEXT}">{{}}</pre></td>'
-_HEAD: Final = '<th scope="col" style="text-align:left">{}</th>'
+_CELL: Final = ' style="text-align:left;vertical-align:top"'
 
 _STAGES_EVERY: Final = 0.25  # seconds between two frames; a table of stages changes slowly
 _STAGE_TAIL: Final = 160  # characters of the stage that is running
@@ -352,9 +352,8 @@ def _bill_of(entry: Entry) -> str:
 
 
 def _html_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    top = "".join(_HEAD.format(html.escape(clean(head))) for head in heads)
-    body = "".join(f"<tr>{''.join(_CELL.format(html.escape(cell)) for cell in row)}</tr>" for row in rows)
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+    blocks = [[Html(f'<pre style="{_TEXT}">{html.escape(cell)}</pre>') for cell in row] for row in rows]
+    return Table(heads, blocks).html(lambda head: html.escape(clean(head)), look=_CELL)
 
 
 class LiveStages(Live["StrategyJob", "StrategyRun"]):

@@ -5,19 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import re
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from victor_nb.errors import MalformedAnswerError
-from victor_nb.notebook.markdown import Shown, as_markdown, clean, code_blocks, fence, plain_table, sanitise, shorten
-from victor_nb.templates import markdown_table
+from victor_nb.notebook.markdown import Shown, as_markdown, clean, code_blocks, fence, sanitise, shorten
+from victor_nb.tables import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from victor_nb.notebook.options import Form
     from victor_nb.values import Reply
-
-_Table: TypeAlias = "tuple[Sequence[str], Sequence[Sequence[object]]]"
 
 _DIVIDER: Final = re.compile(r"[ \t]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
 _SEPARATORS: Final = (",", "\t", ";")
@@ -63,8 +61,8 @@ def _code(code: str, info: str) -> Shown:
 
 
 def _as_table(text: str) -> Shown:
-    columns, rows = _table(text)
-    return Shown(sanitise(shorten(markdown_table(columns, rows))), clean(shorten(plain_table(columns, rows))))
+    table = _table(text)
+    return Shown(sanitise(shorten(table.markdown())), clean(shorten(table.plain())))
 
 
 _FORMS: Final[Mapping[Form, Callable[[str], Shown]]] = {
@@ -108,7 +106,7 @@ def _check(value: object, schema: object) -> None:
 # --- tables ---
 
 
-def _table(text: str) -> _Table:
+def _table(text: str) -> Table:
     """Return the table of an answer: a list of JSON objects, a Markdown table, or CSV.
 
     Raises:
@@ -127,13 +125,13 @@ def _table(text: str) -> _Table:
     return found
 
 
-def _from_json(value: object) -> _Table | None:
+def _from_json(value: object) -> Table | None:
     parts = list(cast("dict[str, object]", value).values()) if isinstance(value, dict) else [value]
     for item in parts:
         if isinstance(item, list) and item and all(isinstance(row, dict) for row in cast("list[object]", item)):
             rows = cast("list[dict[str, object]]", item)
             columns = list(dict.fromkeys(name for row in rows for name in row))
-            return columns, [[_cell(row.get(name)) for name in columns] for row in rows]
+            return Table(columns, [[_cell(row.get(name)) for name in columns] for row in rows])
     return None
 
 
@@ -141,7 +139,7 @@ def _cell(value: object) -> object:
     return "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _from_markdown(text: str) -> _Table | None:
+def _from_markdown(text: str) -> Table | None:
     lines = clean(text).split("\n")
     for place in range(1, len(lines)):
         if "|" in lines[place - 1] and _DIVIDER.match(lines[place]):
@@ -151,7 +149,7 @@ def _from_markdown(text: str) -> _Table | None:
                 if "|" not in line:
                     break
                 rows.append([*_cells(line), *[""] * len(columns)][: len(columns)])
-            return columns, rows
+            return Table(columns, rows)
     return None
 
 
@@ -160,10 +158,10 @@ def _cells(line: str) -> list[str]:
     return [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", inner)]
 
 
-def _from_csv(text: str) -> _Table | None:
+def _from_csv(text: str) -> Table | None:
     lines = [line for line in clean(text).split("\n") if line.strip()]
     for separator in _SEPARATORS:
         rows = list(csv.reader(lines, delimiter=separator, skipinitialspace=True))
         if len(rows) > 1 and len(rows[0]) > 1 and {len(row) for row in rows} == {len(rows[0])}:
-            return rows[0], rows[1:]
+            return Table(rows[0], rows[1:])
     return None

@@ -14,10 +14,10 @@ from html import unescape
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import quote
 
-from victor_nb.templates import markdown_table
+from victor_nb.tables import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 Bundle: TypeAlias = "Mapping[str, str]"
 """What a cell shows, by MIME type."""
@@ -302,15 +302,6 @@ _HANDLERS: Final[dict[str, Callable[[re.Match[str]], str]]] = {
 }
 
 
-def plain_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a table in columns of plain text, for a terminal and for a diff."""
-    lines = [[" ".join(str(cell).split()) for cell in line] for line in (columns, *rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
-
-
 def notice(text: str) -> Bundle:
     """Return a line of ours as a frame."""
     return {"text/markdown": escape(text), "text/plain": clean(text)}
@@ -332,6 +323,6 @@ def frame(columns: Sequence[str], rows: Sequence[Sequence[object]], *, above: st
         above: A line over the table.
         below: A line under it.
     """
-    marked = markdown_table([escape(name) for name in columns], ([escape(str(cell)) for cell in row] for row in rows))
-    table = {"text/markdown": marked, "text/plain": clean(plain_table(columns, rows))} if rows else notice("")
+    marked = Table([escape(name) for name in columns], [[escape(str(cell)) for cell in row] for row in rows]).markdown()
+    table = {"text/markdown": marked, "text/plain": clean(Table(columns, rows).plain())} if rows else notice("")
     return stack(notice(above), table, notice(below))

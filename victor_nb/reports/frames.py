@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, ge
 
 from victor_nb.errors import ConfigError, suggest
 from victor_nb.money import usd
+from victor_nb.tables import Table
 from victor_nb.values import UNPAID
 
 if TYPE_CHECKING:
@@ -305,49 +306,24 @@ _CSS: Final = """\
 .victor-frame caption {caption-side: top; text-align: left; font-weight: bold; padding: 0.3em 0}
 .victor-frame td, .victor-frame th {padding: 0.2em 0.6em; vertical-align: top; text-align: left}
 .victor-frame .victor-number {text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap}"""
-_NUMBER: Final = ' class="victor-number"'
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Table:
-    """A frame as a notebook shows it: HTML whose headers a screen reader can follow, and plain text.
+class FrameTable(Table):
+    """A frame as a notebook shows it: HTML whose headings a screen reader can follow, and plain text."""
 
-    Attributes:
-        caption: What stands above it.
-        texts: Every cell as its text, under an index of texts where rows have keys.
-        wordy: The columns that hold words, and are not aligned as numbers.
-    """
-
-    caption: str
-    texts: DataFrame
-    wordy: frozenset[str]
+    caption: str = ""
 
     def _repr_html_(self) -> str:
-        keys = [_header(name) for name in self.texts.index.names if name is not None]
-        wordy = [name in self.wordy for name in self.texts.columns]
-        heads = "".join(f'<th scope="col">{_safe(name)}</th>' for name in keys)
-        for name, words in zip(self.texts.columns, wordy, strict=True):
-            heads += f'<th scope="col"{"" if words else _NUMBER}>{_safe(name)}</th>'
-        rows = ""
-        for key, cells in zip(self.texts.index, self.texts.itertuples(index=False, name=None), strict=True):
-            own: tuple[str, ...] = () if not keys else key if keys[1:] else (key,)
-            named = "".join(f'<th scope="row">{_safe(part)}</th>' for part in own)
-            filled = "".join(
-                f"<td{'' if words else _NUMBER}>{_safe(cell)}</td>" for words, cell in zip(wordy, cells, strict=True)
-            )
-            rows += f"<tr>{named}{filled}</tr>\n"
-        return (
-            f"<style>{_CSS}</style>\n"
-            '<table class="dataframe victor-frame tex2jax_ignore mathjax_ignore">'
-            f"<caption>{_safe(self.caption)}</caption>\n"
-            f"<thead><tr>{heads}</tr></thead>\n<tbody>{rows}</tbody></table>"
-        )
+        start = '<table class="dataframe victor-frame tex2jax_ignore mathjax_ignore">'
+        html = self.html(_safe, start=f"{start}<caption>{_safe(self.caption)}</caption>")
+        return f"<style>{_CSS}</style>\n{html}"
 
     def __repr__(self) -> str:
-        return self.texts.to_string(index=self.texts.index.names[0] is not None, max_colwidth=_LONGEST)
+        return self.plain()
 
 
-def styled(frame: DataFrame, caption: str | None = None, *, rows: int = 100) -> Table:
+def styled(frame: DataFrame, caption: str | None = None, *, rows: int = 100) -> FrameTable:
     """Return a frame of ours as a notebook shows it.
 
     Money is `USD 0.0041`, and `unpriced` where it is unknown; what is a sum of fewer prices than attempts is `>=`.
@@ -359,23 +335,23 @@ def styled(frame: DataFrame, caption: str | None = None, *, rows: int = 100) -> 
         caption: What stands above the table; else how many rows there are.
         rows: The most that are shown, from the first on; the caption counts the others.
     """
-    import pandas as pd
-
     data = frame.head(rows)
     kinds = {str(name): _kind(str(name), data[name]) for name in data.columns}
     texts = {name: [_text(cell, kind) for cell in data[name]] for name, kind in kinds.items()}
     if {"cost", "unpriced"} <= kinds.keys():
         bounds = data["cost"].notna() & data["unpriced"].fillna(0).gt(0)
         texts["cost"] = [f">= {text}" if bound else text for text, bound in zip(texts["cost"], bounds, strict=True)]
-    shown = pd.DataFrame({_header(name): cells for name, cells in texts.items()}, dtype="object")
-    keys = [str(name) for name in data.index.names if name is not None]
-    if keys:
-        levels = [[_key(key) for key in data.index.get_level_values(level)] for level in range(len(keys))]
-        shown.index = pd.MultiIndex.from_arrays(levels, names=keys) if keys[1:] else pd.Index(levels[0], name=keys[0])
+    levels = [(name, data.index.get_level_values(at)) for at, name in enumerate(data.index.names) if name is not None]
+    keys = [[_key(key) for key in level] for _, level in levels]
     count = f"{len(frame):,} row{'' if len(frame) == 1 else 's'}"
     cut = f"first {len(data):,} of {count}" if len(data) < len(frame) else "" if caption else count
-    wordy = frozenset(_header(name) for name, kind in kinds.items() if kind == "text")
-    return Table(" · ".join(filter(None, [caption, cut])), shown, wordy)
+    return FrameTable(
+        columns=[_header(name) for name in (*(name for name, _ in levels), *texts)],
+        rows=list(zip(*keys, *texts.values(), strict=True)),
+        numbers=[_header(name) for name, kind in kinds.items() if kind != "text"],
+        heads=len(keys),
+        caption=" · ".join(filter(None, [caption, cut])),
+    )
 
 
 def _kind(name: str, column: pd.Series[Any]) -> str:

@@ -11,22 +11,17 @@ from typing import TYPE_CHECKING, Final
 
 from markdown_it import MarkdownIt
 
-from victor_nb.notebook.markdown import clean, plain_table, sanitise
+from victor_nb.notebook.markdown import clean, sanitise
+from victor_nb.tables import Html, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection
 
 LIVE: Final = ("shared", "answers", "board", "live")
 """Sections of `theme.css` for a live widget."""
 
 _NEEDED_FOR: Final = {"answers": "victor-answer", "board": "victor-board"}
 """Sections of `theme.css` that a fallback has only where a class of this name is in it."""
-
-
-class Html(str):
-    """Text that is HTML already and must not be escaped again."""
-
-    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +45,9 @@ class Content:
         return cls(code(text), clean(text))
 
     @classmethod
-    def table(
-        cls, columns: Sequence[str], rows: Sequence[Sequence[object]], *, caption: str, numbers: Collection[str] = ()
-    ) -> Content:
-        """Return a table; see `table` for the arguments."""
-        html = region(table(columns, rows, caption=caption, numbers=numbers), caption, "victor-wider")
-        return cls(html, clean(plain_table(columns, rows)))
+    def table(cls, shown: Table, caption: str) -> Content:
+        """Return a table; a wide one scrolls."""
+        return cls(region(table(shown, caption), caption, "victor-wider"), clean(shown.plain()))
 
 
 @cache
@@ -99,40 +91,11 @@ def cut(text: str, most: int, where: str = "") -> str:
 
 
 def table(
-    columns: Sequence[str],
-    rows: Iterable[Sequence[object]],
-    *,
-    caption: str,
-    numbers: Collection[str] = (),
-    marked: Collection[int] = (),
-    classes: str = "victor-table",
-    head: bool = True,
-    row_heads: bool = False,
+    shown: Table, caption: str, *, marked: Collection[int] = (), classes: str = "victor-table", head: bool = True
 ) -> Html:
-    """Return an HTML table.
-
-    Args:
-        columns: The names over the columns.
-        rows: The cells: `Html` as it is, anything else as escaped text.
-        caption: What the table holds, for screen readers.
-        numbers: The columns that are aligned to the right.
-        marked: The indices of the rows that are highlighted.
-        classes: CSS classes of the table.
-        head: Whether the names of the columns are shown.
-        row_heads: Whether the first cell of each row is its heading.
-    """
-    sides = [' class="victor-number"' if name in numbers else "" for name in columns]
-    top = "".join(f'<th scope="col"{side}>{words(name)}</th>' for name, side in zip(columns, sides, strict=True))
-    lines: list[str] = []
-    for index, row in enumerate(rows):
-        cells = [cell if isinstance(cell, Html) else words(str(cell)) for cell in row]
-        parts = [f"<td{side}>{cell}</td>" for cell, side in zip(cells, sides, strict=True)]
-        if row_heads:
-            parts[0] = f'<th scope="row">{cells[0]}</th>'
-        lines.append(f"<tr{' class=victor-chosen' if index in marked else ''}>{''.join(parts)}</tr>")
-    title = f'<caption class="victor-unseen">{words(caption)}</caption>'
-    top = f"<thead><tr>{top}</tr></thead>" if head else ""
-    return Html(f'<table class="{classes}">{title}{top}<tbody>{"".join(lines)}</tbody></table>')
+    """Return a table whose caption only screen readers find; `marked` are the indices of rows to highlight."""
+    start = f'<table class="{classes}"><caption class="victor-unseen">{words(caption)}</caption>'
+    return shown.html(words, start=start, marked=marked, head=head)
 
 
 def region(html: str, name: str, *classes: str) -> Html:

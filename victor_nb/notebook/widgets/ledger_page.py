@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from wcwidth import wcswidth
-
 from victor_nb.accounting.rows import SCHEMA, Row
 from victor_nb.errors import ConfigError, suggest
 from victor_nb.money import at_least, usd
-from victor_nb.notebook.markdown import clean, plain_table
+from victor_nb.notebook.markdown import clean
 from victor_nb.notebook.widgets.html import Content, block, cut, details, region, table, words
+from victor_nb.tables import Table, aligned, width
 from victor_nb.values import UNPAID
 
 if TYPE_CHECKING:
@@ -151,18 +150,13 @@ def _flat(text: str) -> str:
     return flat if flat.isascii() else "".join(letter for letter in flat if unicodedata.category(letter)[0] not in "CM")
 
 
-def _width(text: str) -> int:
-    """Return how many columns a text takes: characters of East Asia take two."""
-    return len(text) if text.isascii() else max(0, wcswidth(text))
-
-
 def _short(text: str, widest: int | None) -> str:
     """Return a text on one line, cut to a number of columns."""
     text = _flat(text)
-    if widest is None or _width(text) <= widest:
+    if widest is None or width(text) <= widest:
         return text
     text = text[: widest - 1]
-    while _width(text) >= widest:
+    while width(text) >= widest:
         text = text[:-1]
     return f"{text}…"
 
@@ -190,15 +184,8 @@ class Attempts:
         kept = [
             place for place, name in enumerate(_COLUMNS) if name not in _OPTIONAL or any(row[place] for row in cells)
         ]
-        columns = [[row[place] for row in (_COLUMNS, *cells)] for place in kept]
-        padded: list[list[str]] = []
-        for column in columns:
-            width, right = max(map(_width, column)), column[0] in _NUMBERS
-            spaces = [" " * (width - _width(cell)) for cell in column]
-            padded.append(
-                [f"{space}{cell}" if right else f"{cell}{space}" for cell, space in zip(column, spaces, strict=True)]
-            )
-        head, *body = ("  ".join(row).rstrip() for row in zip(*padded, strict=True))
+        lines = [[row[place] for place in kept] for row in (_COLUMNS, *cells)]
+        head, *body = aligned(lines, [_COLUMNS[place] in _NUMBERS for place in kept])
         return head, tuple(body)
 
     def table(self, rows: Sequence[Row]) -> Content:
@@ -206,10 +193,10 @@ class Attempts:
         cells, errors = self._cells(rows), [self._error(row) for row in rows]
         html = [_folded(line, error) for line, error in zip(cells, errors, strict=True)]
         names = tuple(name.strip() for name in _COLUMNS)
-        found = region(table(names, html, caption="Attempts", numbers=_NUMBERS), "Attempts", "victor-wider")
+        found = region(table(Table(names, html, _NUMBERS), "Attempts"), "Attempts", "victor-wider")
         # Errors come last in plain text, where they widen no other column.
         plain = [(*line, cut(error, _ERROR_SHOWN)) for line, error in zip(cells, errors, strict=True)]
-        return Content(found, clean(plain_table((*names, "error"), plain)))
+        return Content(found, clean(Table((*names, "error"), plain, _NUMBERS).plain()))
 
     def details(self, row: Row) -> str:
         """Return all that is known of an attempt, and the other attempts of its call, in HTML."""
@@ -244,7 +231,7 @@ class Attempts:
         failures = [" ".join(str(part) for part in (row.error_type, row.http_status) if part) for row in rows]
         cells = [(row.attempt, *_texts(row, self.now), failure) for row, failure in zip(rows, failures, strict=True)]
         caption = "All attempts of this call"
-        return region(table(columns, cells, caption=caption, numbers=_NUMBERS), caption, "victor-wider")
+        return region(table(Table(columns, cells, _NUMBERS), caption), caption, "victor-wider")
 
     def _error(self, row: Row) -> str:
         return self.redact(": ".join(filter(None, (row.error_type, row.error))))
@@ -354,7 +341,7 @@ class Spending:
         if not self.budgets:
             return line
         cells = [_budget_cells(budget) for budget in self.budgets]
-        return line + Content.table(_BUDGET, cells, caption="Budgets", numbers=_BUDGET[1:])
+        return line + Content.table(Table(_BUDGET, cells, _BUDGET[1:]), "Budgets")
 
 
 class SpendingReader:

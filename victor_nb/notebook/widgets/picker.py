@@ -19,6 +19,7 @@ from victor_nb.notebook.widgets.base import VictorWidget, column, on_change, rec
 from victor_nb.notebook.widgets.html import Content, code, region, table, words
 from victor_nb.notebook.widgets.throttle import throttle
 from victor_nb.providers.spec import spec_of
+from victor_nb.tables import Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -269,7 +270,7 @@ class ProfilePicker(VictorWidget, ipw.ValueWidget):
     def _show_table(self, names: Sequence[str]) -> None:
         columns, rows = self._cells(names)
         chosen = [index for index, name in enumerate(names) if name in self.profiles]
-        found = table(columns, rows, caption="Profiles", numbers=_NUMBERS, marked=chosen)
+        found = table(Table(columns, rows, _NUMBERS), "Profiles", marked=chosen)
         none = f"<p>No profile of {len(self.session.settings.profiles)} matches the filter.</p>"
         self.post(self._table, value=region(found, "Profiles", "victor-wider") if rows else none)
         self.post(self._line, value=code(self.line))
@@ -289,7 +290,7 @@ class ProfilePicker(VictorWidget, ipw.ValueWidget):
     def fallback(self) -> Content:
         """Return the chosen profiles as a table, and the line that chooses them."""
         columns, rows = self._cells(self.profiles)
-        chosen = Content.table(columns, rows, caption="The chosen profiles", numbers=_NUMBERS)
+        chosen = Content.table(Table(columns, rows, _NUMBERS), "The chosen profiles")
         return Content.line(f"{self.title}: chosen", "victor-title") + chosen + Content.code(self.line)
 
     def get_interact_value(self) -> str | tuple[str, ...]:

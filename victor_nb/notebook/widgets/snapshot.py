@@ -7,8 +7,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final, Literal
 
 from victor_nb.money import Savings, usd
-from victor_nb.notebook.markdown import clean, plain_table
-from victor_nb.notebook.widgets.html import Content, Html, block, cut, details, table, words
+from victor_nb.notebook.markdown import clean
+from victor_nb.notebook.widgets.html import Content, block, cut, details, table, words
+from victor_nb.tables import Html, Table
 from victor_nb.values import UNPAID
 from victor_nb.workflows.progress import Progress, StageProgress
 
@@ -201,15 +202,12 @@ def stage_table(snapshot: Snapshot) -> Content:
         texts = (f"{stage.name} ({stage.profile})", " ".join(filter(None, (sign, word, judged))))
         plain.append((*texts, calls, items, *measures))
     found = table(
-        _COLUMNS,
-        html,
-        caption="The stages of the run",
-        numbers=_NUMBERS,
+        Table(_COLUMNS, html, _NUMBERS, heads=1),
+        "The stages of the run",
         marked=[index for index, (stage, _) in enumerate(stages) if stage.state == "running"],
         classes="victor-table victor-stages",
-        row_heads=True,
     )
-    return Content(f'<div class="victor-across">{found}</div>', clean(plain_table(_COLUMNS, plain)))
+    return Content(f'<div class="victor-across">{found}</div>', clean(Table(_COLUMNS, plain, _NUMBERS).plain()))
 
 
 def _narrowing(result: StageResult | None, most: int) -> str:
@@ -273,18 +271,11 @@ def cost_table(snapshot: Snapshot, both: Sequence[Savings]) -> Content:
         (name, _amount(cost, most, own=index == 0), amount, text)
         for index, (name, cost, amount, text) in enumerate(rows)
     ]
-    found = table(
-        ("name", "bar", "USD", "comparison"),
-        html,
-        caption=f"Cost{so_far} beside two baselines",
-        numbers=("USD",),
-        classes="victor-table victor-costs",
-        head=False,
-        row_heads=True,
-    )
+    costs = Table(("name", "bar", "USD", "comparison"), html, ("USD",), heads=1)
+    found = table(costs, f"Cost{so_far} beside two baselines", classes="victor-table victor-costs", head=False)
     unpriced = " What has no known price is left out on both sides." if snapshot.run.spent.unpriced else ""
     note = _NOTE.format(so_far) + unpriced
-    plain = plain_table(("", "USD", ""), [(name, amount, text) for name, _, amount, text in rows])
+    plain = Table(("", "USD", ""), [(name, amount, text) for name, _, amount, text in rows], ("USD",)).plain()
     html_note = f'<div class="victor-across">{found}</div><div>{words(note, "victor-quiet")}</div>'
     return Content(html_note, clean(f"{plain}\n{note}"))
 
