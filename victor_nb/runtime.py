@@ -132,9 +132,7 @@ class Runtime:
         self.kernel = uuid4().hex
         self.loop = BackgroundLoop()
         self.lock = threading.RLock()
-        self.budget = Budget(
-            self.kernel, ledger=lambda: self.ledger, amounts=lambda: self.settings.budget, mode=lambda: self.mode
-        )
+        self.budget = Budget(self, ledger=lambda: self.ledger)
         self.calibration = Calibration(lambda: self.ledger)
 
     def renew(self) -> None:
@@ -144,7 +142,7 @@ class Runtime:
             keep_for_ever(self.__dict__.pop(name, None))
         budget, self._inherited = self.budget, self.by_hand
         self._begin()
-        budget.child(self.budget)
+        self.budget.inherit(budget)
         if (given := self.__dict__.get("answers")) is not None:
             cast("Answers", given).renew()
         if self.pool is not None:

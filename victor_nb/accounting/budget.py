@@ -9,15 +9,16 @@ dead kernel had claimed counts as spent.
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 from collections import deque
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 from uuid import uuid4
 
 from victor_nb.errors import BudgetError, ConfigError
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from victor_nb.accounting.ledger import Ledger
-    from victor_nb.config.profiles import Budgets
-    from victor_nb.values import Book, Mode
+    from victor_nb.config.settings import Settings
+    from victor_nb.values import Book, ChatRequest, Mode
 
 UNLIMITED: Final = Decimal("Infinity")
 _ZERO: Final = Decimal(0)
@@ -74,54 +75,52 @@ class Limit:
     Attributes:
         key: Its name in the ledger's file, which no other limit has.
         name: What messages call it.
+        home: The kernel that it is of.
         amount: USD that may be spent; infinite where it only counts.
         since: The start of the day that it is for, else None.
         shared: Whether other processes spend under it too.
-        book: Gives the book that is shown.
     """
 
     key: str
     name: str
+    home: Home = field(repr=False)
     amount: Decimal = UNLIMITED
     since: datetime | None = None
     shared: bool = False
-    book: Callable[[], Book] = field(default=lambda: "live", repr=False)
-    accounts: dict[Book, Account] = field(default_factory=dict["Book", Account], repr=False)
+    accounts: dict[Book, Account] = field(
+        default_factory=lambda: {"live": Account(), "simulated": Account()}, repr=False
+    )
 
-    def account(self, book: Book | None = None) -> Account:
-        """Return what is counted in a book; None is the one that is shown."""
-        return self.accounts.setdefault(book or self.book(), Account())
+    @property
+    def shown(self) -> Account:
+        """What is counted in the book that the kernel's mode writes."""
+        return self.accounts["simulated" if self.home.mode in UNPAID else "live"]
 
     @property
     def spent(self) -> Decimal:
         """USD that this kernel has spent; answers of unknown cost count at their worst case."""
-        return self.account().spent
+        return self.shown.spent
 
     @property
     def held(self) -> Decimal:
         """USD that the calls under way in this kernel may cost."""
-        return self.account().held
-
-    @property
-    def elsewhere(self) -> Decimal:
-        """USD that other kernels have spent or set aside, when last looked at."""
-        return self.account().elsewhere
+        return self.shown.held
 
     @property
     def left(self) -> Decimal:
         """USD that a further call may cost at the most; infinite where there is no amount."""
-        return self.room(self.account())
+        return self.room(self.shown)
 
     def room(self, account: Account) -> Decimal:
         """Return what a further call in that account's book may cost at the most, in USD."""
         return self.amount - account.used - account.elsewhere
 
-    def separate(self, book: Callable[[], Book]) -> None:
+    def separate(self, home: Home) -> None:
         """Count for a forked child: what the parent has spent and holds is elsewhere now."""
-        self.shared, self.book = True, book
-        for name, old in self.accounts.items():
+        self.shared, self.home = True, home
+        for book, old in self.accounts.items():
             before = old.elsewhere + old.used
-            self.accounts[name] = Account(elsewhere=before, inherited=before)
+            self.accounts[book] = Account(elsewhere=before, inherited=before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +143,8 @@ class Hold:
     """The worst case of one attempt, set aside in every limit that applies to it.
 
     Attributes:
+        limits: Those that applied where the call was made.
+        book: The book of the call's mode.
         worst: Computes the worst case in USD; None where it is unknown.
         amount: The worst case; None as long as no limit with an amount has asked for it.
     """
@@ -155,6 +156,11 @@ class Hold:
     counted: bool = False
     open: bool = True
 
+    @property
+    def accounts(self) -> list[Account]:
+        """What it is counted in."""
+        return [limit.accounts[self.book] for limit in self.limits]
+
     def at_worst(self) -> Decimal:
         """Return the worst case; 0 where it is unknown."""
         if self.amount is None:
@@ -163,49 +169,44 @@ class Hold:
 
     def count(self) -> None:
         """Add the worst case to what is held."""
-        for limit in () if self.counted else self.limits:
-            limit.account(self.book).held += self.at_worst()
+        for account in self.accounts:
+            account.held += self.at_worst()
         self.counted = True
-
-    def close(self, cost: Decimal | None) -> None:
-        """Replace the worst case by what it cost, once; an unknown cost counts as the worst case."""
-        if self.open:
-            self.open = False
-            paid = self.at_worst() if cost is None else cost
-            for limit in self.limits:
-                account = limit.account(self.book)
-                account.spent += paid
-                account.held -= self.at_worst() if self.counted else _ZERO
 
 
 _blocks: ContextVar[tuple[Limit, ...] | None] = ContextVar("victor_nb_limits", default=None)
 """The limits of the `with` blocks around the caller; None where none were inherited, as in a new thread."""
 
 
+class Home(Protocol):
+    """The kernel whose budget it is: its runtime."""
+
+    kernel: str
+
+    @property
+    def settings(self) -> Settings:
+        """Where the amounts of `profiles.yaml` are."""
+        ...
+
+    @property
+    def mode(self) -> Mode:
+        """The kernel's mode."""
+        ...
+
+
 class Budget:
     """The limits of a kernel. An attempt must fit all that apply, or it is not sent.
 
     Args:
-        kernel: This kernel's id.
+        home: The kernel.
         ledger: Gives the ledger, through whose file limits are shared.
-        amounts: Gives the amounts of `profiles.yaml`, as they are now.
-        mode: Gives the kernel's mode.
-        now: Gives the time, in the zone whose midnight ends a day.
+        clock: Gives the seconds since 1970; a day ends at the midnight of this machine's zone.
     """
 
-    def __init__(
-        self,
-        kernel: str,
-        *,
-        ledger: Callable[[], Ledger],
-        amounts: Callable[[], Budgets],
-        mode: Callable[[], Mode],
-        now: Callable[[], datetime] = lambda: datetime.now().astimezone(),
-    ) -> None:
-        self._ledger, self._amounts, self._now = ledger, amounts, now
-        self._book: Callable[[], Book] = lambda: _book_of(mode())
-        self._notebook = Limit(f"notebook:{kernel}", "this notebook", book=self._book)
-        self._days: dict[str, Limit] = {}
+    def __init__(self, home: Home, *, ledger: Callable[[], Ledger], clock: Callable[[], float] = time.time) -> None:
+        self._home, self._ledger, self._clock = home, ledger, clock
+        self._notebook = Limit(f"notebook:{home.kernel}", "this notebook", home)
+        self._days: dict[date, Limit] = {}
         self._by_hand: Decimal | None = None
         self._open_blocks: list[tuple[int, Limit]] = []
         self._lock = threading.Lock()
@@ -223,26 +224,22 @@ class Budget:
 
     def applying(self) -> tuple[Limit, ...]:
         """Return all that counts what the caller spends: the day, the notebook, the blocks around the caller."""
-        amounts, today, notebook = self._amounts(), self._today(), self._by_hand
-        if notebook is None:
-            notebook = amounts.notebook
+        amounts, by_hand, day = self._home.settings.budget, self._by_hand, date.fromtimestamp(self._clock())  # noqa: DTZ012 - the day here
+        today = self._days.get(day) or self._begin(day)
         today.amount = UNLIMITED if amounts.day is None else amounts.day
+        notebook = amounts.notebook if by_hand is None else by_hand
         self._notebook.amount = UNLIMITED if notebook is None else notebook
-        return today, self._notebook, *self._around()
+        around = _blocks.get()
+        if around is None:
+            around = self._elsewhere() if self._open_blocks else ()
+        return today, self._notebook, *around
 
-    def _today(self) -> Limit:
-        now = self._now()
-        key = f"day:{now:%Y-%m-%d}"
-        if key not in self._days:
-            midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-            self._days[key] = Limit(key, "the day", since=midnight, shared=True, book=self._book)
-        return self._days[key]
+    def _begin(self, day: date) -> Limit:
+        midnight = datetime(day.year, day.month, day.day).astimezone()
+        return self._days.setdefault(day, Limit(f"day:{day}", "the day", self._home, since=midnight, shared=True))
 
-    def _around(self) -> tuple[Limit, ...]:
-        """Return the limits of the blocks around the caller; a thread that inherited none is in those of all others."""
-        own = _blocks.get()
-        if own is not None or not self._open_blocks:
-            return own or ()
+    def _elsewhere(self) -> tuple[Limit, ...]:
+        """Return the limits of all blocks that other threads have open: a thread that inherits none is in them."""
         here = threading.get_ident()
         return tuple(limit for thread, limit in list(self._open_blocks) if thread != here)
 
@@ -252,7 +249,7 @@ class Budget:
         Raises:
             ConfigError: It is not an amount of money.
         """
-        self._by_hand = UNLIMITED if usd is None else to_usd(usd)
+        self._by_hand = self._notebook.amount = UNLIMITED if usd is None else to_usd(usd)
 
     @contextmanager
     def limit(self, usd: Decimal | str | float, *, name: str = "this block") -> Generator[Limit]:
@@ -263,56 +260,68 @@ class Budget:
         Raises:
             ConfigError: `usd` is not an amount of money.
         """
-        limit = Limit(f"block:{uuid4().hex}", name, to_usd(usd), book=self._book)
+        limit = Limit(f"block:{uuid4().hex}", name, self._home, to_usd(usd))
         opened = (threading.get_ident(), limit)
-        token = _blocks.set((*self._around(), limit))
-        self._open_blocks.append(opened)
-        try:
-            yield limit
-        finally:
-            self._open_blocks.remove(opened)
-            _blocks.reset(token)
+        with self.pinned(limit):
+            self._open_blocks.append(opened)
+            try:
+                yield limit
+            finally:
+                self._open_blocks.remove(opened)
 
     @contextmanager
-    def pinned(self) -> Generator[None]:
-        """Hold threads and tasks that copy this context to the limits that apply here."""
-        token = _blocks.set(self._around())
+    def pinned(self, *more: Limit) -> Generator[None]:
+        """Hold threads and tasks that copy this context to the limits of the blocks around it, and to further ones."""
+        own = _blocks.get()
+        token = _blocks.set((*(self._elsewhere() if own is None else own), *more))
         try:
             yield
         finally:
             _blocks.reset(token)
 
+    def states(self) -> tuple[LimitState, ...]:
+        """Return the limits that apply to the caller, as they stand. It may read the ledger: not on an event loop."""
+        limits, now = self.limits, time.monotonic()
+        book: Book = "simulated" if self._home.mode in UNPAID else "live"
+        if now - self._looked > _FRESH:
+            self._looked = now
+            for limit in limits:
+                if limit.shared and self._ledger().path is not None:
+                    _, elsewhere = self._ledger().claim(limit, book, needed=None).result()
+                    limit.shown.elsewhere = max(elsewhere, limit.shown.inherited)
+        return tuple(
+            LimitState(limit.name, limit.amount, limit.spent + limit.shown.elsewhere, limit.held) for limit in limits
+        )
+
     # --- holds ---
 
-    async def hold(
-        self,
-        worst: Callable[[], Decimal | None],
-        *,
-        limits: tuple[Limit, ...],
-        mode: Mode,
-        who: str,
-        advice: str = "Lower max_tokens or raise the budget.",
-    ) -> Hold:
+    def begin(self, hold: Hold) -> Hold:
+        """Count an attempt to which no limit with an amount applies; one that is set meanwhile will see it."""
+        self._holds.add(hold)
+        self._uncounted.add(hold)
+        return hold
+
+    async def hold(self, hold: Hold, who: str, advice: str = "Lower max_tokens or raise the budget.") -> Hold:
         """Set the worst case of an attempt aside, waiting for calls under way if what they give back may be enough.
 
         On the background loop only.
 
         Args:
-            worst: Computes what the attempt costs at most, in USD; it is called only where a limit applies.
-            limits: Those that applied where the call was made.
-            mode: The mode of the call.
+            hold: The attempt.
             who: The profile that asks, for the message.
             advice: The end of the message.
 
         Raises:
             BudgetError: It does not fit, or its price is unknown.
         """
-        hold, looked = Hold(limits, _book_of(mode), worst), False
+        looked = False
         while True:
             with self._lock:
                 tight = self._tight(hold, who)
                 if tight is None and not self._unclaimed(hold):
-                    self._take(hold)
+                    self._holds.add(hold)
+                    hold.count()
+                    self._wake()
                     return hold
                 freed = self._freed(hold, tight) if tight is not None else None
             if freed is not None:
@@ -322,16 +331,29 @@ class Budget:
                 await self._claim(hold)
             else:
                 self._wake()
-                raise _refusal(hold, tight, who, advice)
+                left = max(tight.room(tight.accounts[hold.book]), _ZERO)
+                raise BudgetError(
+                    f"{who}: at worst USD {hold.at_worst():.4f}, and the budget of {tight.name} has USD {left:.4f} "
+                    f"left of {tight.amount:.4f}. Nothing was sent. {advice}"
+                )
 
     def settle(self, hold: Hold, cost: Decimal | None) -> None:
         """Replace a worst case by the real cost in USD, once; an unknown cost counts as the worst case."""
         with self._lock:
-            hold.close(cost)
+            if not hold.open:
+                return
+            hold.open = False
             self._holds.discard(hold)
             self._uncounted.discard(hold)
-        self._wake()
-        if self._timer is None and any(limit.account(hold.book).claimed for limit in hold.limits):
+            claimed = False
+            for limit in hold.limits:
+                account = limit.accounts[hold.book]
+                account.spent += hold.at_worst() if cost is None else cost
+                account.held -= hold.at_worst() if hold.counted else _ZERO
+                claimed = claimed or account.claimed > account.spent + account.held
+        if self._waiting:
+            self._wake()
+        if claimed and self._timer is None:
             with suppress(RuntimeError):  # no loop runs here
                 self._timer = asyncio.get_running_loop().call_later(_IDLE, self._on_idle)
 
@@ -341,9 +363,6 @@ class Budget:
         Raises:
             BudgetError: Its price is unknown.
         """
-        limits = [limit for limit in hold.limits if limit.amount.is_finite()]
-        if not limits:
-            return None
         while self._uncounted:  # sent before any limit had an amount
             self._uncounted.pop().count()
         hold.amount = hold.worst()  # anew: what is known of the model's texts may have grown
@@ -352,19 +371,11 @@ class Budget:
                 f"{who}: no price is known for its model, so no budget can hold it. "
                 "Give the profile prices, or allow_unpriced: true."
             )
-        return next((limit for limit in limits if 0 < hold.amount > limit.room(limit.account(hold.book))), None)
-
-    def _take(self, hold: Hold) -> None:
-        self._holds.add(hold)
-        if hold.amount is None:
-            self._uncounted.add(hold)
-        else:
-            hold.count()
-            self._wake()
+        return next((limit for limit in hold.limits if 0 < hold.amount > limit.room(limit.accounts[hold.book])), None)
 
     def _freed(self, hold: Hold, tight: Limit) -> asyncio.Future[None] | None:
         """Return what ends when a call under way has ended; None where not even all of them would give back enough."""
-        account = tight.account(hold.book)
+        account = tight.accounts[hold.book]
         if not account.held or hold.at_worst() > tight.room(account) + account.held:
             return None
         freed = asyncio.get_running_loop().create_future()
@@ -395,19 +406,16 @@ class Budget:
             return []
         return [
             limit
-            for limit in hold.limits
-            if limit.shared
-            and limit.amount.is_finite()
-            and (account := limit.account(hold.book)).used + hold.amount > account.claimed
+            for limit, account in zip(hold.limits, hold.accounts, strict=True)
+            if limit.shared and limit.amount.is_finite() and account.used + hold.amount > account.claimed
         ]
 
     async def _claim(self, hold: Hold) -> None:
         """Claim enough of each shared limit for an attempt, or see what others have claimed; one attempt at a time."""
         async with self._claiming:
             for limit in self._unclaimed(hold):
-                account = limit.account(hold.book)
-                needed = account.used + hold.at_worst()
-                answer = self._ledger().claim(limit, hold.book, needed=needed, lease=_LEASE)
+                account = limit.accounts[hold.book]
+                answer = self._ledger().claim(limit, hold.book, needed=account.used + hold.at_worst(), lease=_LEASE)
                 granted, elsewhere = await asyncio.wrap_future(answer)
                 account.claimed = max(account.claimed, granted)
                 account.elsewhere = max(elsewhere, account.inherited)
@@ -422,59 +430,41 @@ class Budget:
     def give_back(self) -> None:
         """Reduce what this kernel has claimed of shared limits to what it uses, without waiting for the file."""
         with self._lock:
-            for limit in (*self._days.values(), self._notebook, *(limit for _, limit in self._open_blocks)):
+            for limit in self._all():
                 for book, account in limit.accounts.items():
                     if account.claimed > account.used:
                         account.claimed = account.used
                         self._ledger().reduce_claim(limit, book, account.used)
 
-    def states(self) -> tuple[LimitState, ...]:
-        """Return the limits that apply to the caller, as they stand. It may read the ledger: not on an event loop."""
-        self._look()
-        return tuple(
-            LimitState(limit.name, limit.amount, limit.spent + limit.elsewhere, limit.held) for limit in self.limits
-        )
-
-    def _look(self) -> None:
-        """Read what other kernels have claimed, at most every two seconds."""
-        now, book = time.monotonic(), self._book()
-        if now - self._looked > _FRESH:
-            self._looked = now
-            for limit in self.limits:
-                if limit.shared and self._ledger().path is not None:
-                    account = limit.account(book)
-                    _, elsewhere = self._ledger().claim(limit, book, needed=None).result()
-                    account.elsewhere = max(elsewhere, account.inherited)
-
-    def child(self, budget: Budget) -> Budget:
-        """Hand the limits to the budget of a forked child, which spends under them too."""
-        for limit in (*self._days.values(), self._notebook, *(limit for _, limit in self._open_blocks)):
-            limit.separate(budget._book)
-        budget._notebook, budget._days = self._notebook, self._days
-        budget._open_blocks, budget._by_hand = self._open_blocks, self._by_hand
-        return budget
+    def _all(self) -> list[Limit]:
+        return [*self._days.values(), self._notebook, *(limit for _, limit in self._open_blocks)]
 
     def share(self) -> None:
-        """Share the limits of this kernel with processes that it has started."""
-        for limit in (self._notebook, *(limit for _, limit in self._open_blocks)):
+        """Share this kernel's limits with processes that it starts."""
+        for limit in self._all():
             limit.shared = True
 
+    def inherit(self, parent: Budget) -> None:
+        """Take over the limits of the parent in a forked child, which spends under them too."""
+        for limit in parent._all():
+            limit.separate(self._home)
+        self._notebook, self._days, self._open_blocks = parent._notebook, parent._days, parent._open_blocks
+        self._by_hand = parent._by_hand
 
-def _book_of(mode: Mode) -> Book:
-    return "simulated" if mode in UNPAID else "live"
+
+def input_text(request: ChatRequest) -> bytes:
+    """Return what a request's input tokens are made of, in UTF-8: texts, and params such as tools and schemas."""
+    text = request.system or ""
+    for turn in request.messages:
+        text += turn.content
+    for value in request.params.values():
+        text += json.dumps(value) if isinstance(value, (str, dict, list)) else ""
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _set(freed: asyncio.Future[None]) -> None:
     if not freed.done():
         freed.set_result(None)
-
-
-def _refusal(hold: Hold, tight: Limit, who: str, advice: str) -> BudgetError:
-    left = max(tight.room(tight.account(hold.book)), _ZERO)
-    return BudgetError(
-        f"{who}: at worst USD {hold.at_worst():.4f}, and the budget of {tight.name} has USD {left:.4f} left of "
-        f"{tight.amount:.4f}. Nothing was sent. {advice}"
-    )
 
 
 def to_usd(amount: Decimal | str | float) -> Decimal:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from math import ceil
 from typing import TYPE_CHECKING, Final
 
+from victor_nb.accounting.budget import input_text
 from victor_nb.providers.spec import spec_of
 from victor_nb.values import BYTES_PER_TOKEN
 
@@ -28,13 +29,6 @@ _ENOUGH: Final = 5
 _MARGIN: Final = 1.25
 """How far a text may lie above the densest that was seen."""
 _LETTERS: Final = bytes(range(ord("A"), ord("Z") + 1)) + bytes(range(ord("a"), ord("z") + 1))
-
-
-def input_text(request: ChatRequest) -> bytes:
-    """Return what a request's input tokens are made of, in UTF-8: texts, and params such as tools and schemas."""
-    turns = [request.system or "", *(turn.content for turn in request.messages)]
-    turns += [json.dumps(value) for value in request.params.values() if isinstance(value, (str, dict, list))]
-    return "".join(turns).encode("utf-8", "surrogatepass")
 
 
 def worst_case(request: ChatRequest, tariff: Tariff, *, mode: Mode, calibration: Calibration) -> Decimal | None:

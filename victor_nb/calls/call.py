@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from victor_nb.accounting.budget import Hold
 from victor_nb.accounting.worst_case import worst_case
 from victor_nb.calls.record import Record
 from victor_nb.errors import (
@@ -29,7 +30,7 @@ from victor_nb.errors import (
 )
 from victor_nb.money import Total
 from victor_nb.providers.spec import spec_of, takes_temperature
-from victor_nb.values import ORIGIN, Origin, Reply, SimulatedQuestion, Usage
+from victor_nb.values import ORIGIN, UNPAID, Origin, Reply, SimulatedQuestion, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,11 +38,10 @@ if TYPE_CHECKING:
 
     from tenacity import AsyncRetrying, RetryCallState
 
-    from victor_nb.accounting.budget import Hold
     from victor_nb.accounting.rows import Row
     from victor_nb.calls.record import Attempt
     from victor_nb.calls.request import Request
-    from victor_nb.values import ChatRequest, ReplyStatus, SimulatedAnswer
+    from victor_nb.values import Book, ChatRequest, ReplyStatus, SimulatedAnswer
 
 _LONGEST_WAIT: Final = 60.0  # seconds; a provider that asks for more is not waited for
 _FIRST_WAIT: Final = 0.5  # seconds
@@ -153,6 +153,7 @@ class ProfileCall:
         self._lost: ProviderError | None = None
         self._deadline: asyncio.Timeout | None = None
         self._chat = request.chat
+        self._book: Book = "simulated" if request.mode in UNPAID else "live"
         given, profile, refused = request.chat.temperature, request.profile, request.runtime.refuses_temperature
         if given is not None and not takes_temperature(profile.provider, profile.model, given, refused=refused):
             self._drop_temperature()
@@ -269,16 +270,25 @@ class ProfileCall:
     async def _hold(self) -> Hold:
         """Set the worst case of an attempt aside in the budgets that apply to it.
 
-        Where nothing limits the answer, the model's own limit is sent; where that does not fit, half of it and so on,
-        if `budget: {shrink: true}` allows it.
+        Raises:
+            BudgetError: It does not fit, or has no bound.
+        """
+        request = self._request
+        for limit in request.limits:
+            if limit.amount.is_finite():
+                return await self._hold_bounded()
+        return request.runtime.budget.begin(Hold(request.limits, self._book, partial(self._worst, self._chat)))
+
+    async def _hold_bounded(self) -> Hold:
+        """Set it aside with an output limit: where none is given, the model's own one.
+
+        Where that does not fit, half of it and so on is sent, if `budget: {shrink: true}` allows it.
 
         Raises:
             BudgetError: It does not fit, or has no bound.
         """
         request, spec = self._request, spec_of(self._request.profile.provider)
-        if spec.max_output(self._chat) or not any(limit.amount.is_finite() for limit in request.limits):
-            return await self._set_aside(self._chat)
-        if not self._worst(self._chat):  # free, or of unknown price
+        if spec.max_output(self._chat) or not self._worst(self._chat):  # given, free, or of unknown price
             return await self._set_aside(self._chat)
         tokens = spec.own_output(request.profile.model)
         if tokens is None:
@@ -297,12 +307,10 @@ class ProfileCall:
                 self._chat = chat
                 return hold
 
-    async def _set_aside(self, chat: ChatRequest, advice: str = "Lower max_tokens or raise the budget.") -> Hold:
+    async def _set_aside(self, chat: ChatRequest, *advice: str) -> Hold:
         request = self._request
-        worst, who = partial(self._worst, chat), request.profile.name
-        return await request.runtime.budget.hold(
-            worst, limits=request.limits, mode=request.mode, who=who, advice=advice
-        )
+        hold = Hold(request.limits, self._book, partial(self._worst, chat))
+        return await request.runtime.budget.hold(hold, request.profile.name, *advice)
 
     def _worst(self, chat: ChatRequest) -> Decimal | None:
         request = self._request
@@ -317,8 +325,11 @@ class ProfileCall:
         request = self._request
         answer = self._own_answer() if request.mode == "simulate" else None
         hold = await self._hold()
-        if not self._record.attempts:
-            self._start_clock()
+        if not self._record.attempts:  # the call's time begins, after what it has waited for a place and for money
+            asked, self._began = self._began, time.perf_counter()
+            self._record.queue = self._began - asked
+            if self._deadline is not None:
+                self._deadline.reschedule(asyncio.get_running_loop().time() + request.timeout)
         ORIGIN.set(Origin(request.sample, answer))
         self._attempt = attempt = self._record.open(self._chat, hold)
         try:
@@ -339,13 +350,6 @@ class ProfileCall:
         finally:
             # Of what has failed, the row is closed already.
             self._record.close(attempt, "ok" if attempt.finish_reason else "partial" if attempt.pieces else "error")
-
-    def _start_clock(self) -> None:
-        """Let the call's time begin, after what it has waited for a place and for its budget."""
-        asked, self._began = self._began, time.perf_counter()
-        self._record.queue = self._began - asked
-        if self._deadline is not None:
-            self._deadline.reschedule(asyncio.get_running_loop().time() + self._request.timeout)
 
     def _own_answer(self) -> SimulatedAnswer | None:
         """Return the answer that the user has for a simulated attempt; None where the simulator writes it.

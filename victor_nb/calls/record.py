@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+from victor_nb.accounting.budget import input_text
 from victor_nb.accounting.rows import Row
-from victor_nb.accounting.worst_case import input_text
 from victor_nb.providers.spec import spec_of
 from victor_nb.values import BYTES_PER_TOKEN, UNPAID, Price, Usage, estimate_tokens
 
@@ -149,7 +149,7 @@ class Record:
             answer=attempt.text if runtime.settings.log_text else None,
             **(asdict(usage) if usage is not None else {}),
         )
-        if usage is not None and source == "reported":
+        if usage is not None and source == "reported" and attempt.hold.counted:
             size = row.input_bytes or 0
             runtime.calibration.learn(row.model, row.mode, size=size, tokens=usage.input_tokens)
         if row.cost is None:
