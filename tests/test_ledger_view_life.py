@@ -13,6 +13,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from ledger_rows import NOON, row, running
+from victor_nb.accounting.budget import Hold
 from victor_nb.kernel import reset, session
 from victor_nb.money import usd
 from victor_nb.notebook.widgets.ledger_page import SpendingReader
@@ -66,7 +67,7 @@ def test_when_calls_are_simulated_then_it_says_so_and_that_nothing_was_billed(
 async def spend(usd: Decimal, over: asyncio.Event | None = None) -> None:
     """Hold an amount as a call does, for as long as the call takes, and spend all of it."""
     budget = session().budget
-    hold = await budget.hold(lambda: usd, limits=budget.applying(), mode="live", who="fast")
+    hold = await budget.hold(Hold(budget.applying(), "live", lambda: usd), "fast")
     try:
         if over is not None:
             await over.wait()

@@ -201,6 +201,9 @@ class Budget:
         home: The kernel.
         ledger: Gives the ledger, through whose file limits are shared.
         clock: Gives the seconds since 1970; a day ends at the midnight of this machine's zone.
+
+    Attributes:
+        uncounted: Attempts under way that no limit with an amount applied to; one that is set meanwhile counts them.
     """
 
     def __init__(self, home: Home, *, ledger: Callable[[], Ledger], clock: Callable[[], float] = time.time) -> None:
@@ -210,8 +213,7 @@ class Budget:
         self._by_hand: Decimal | None = None
         self._open_blocks: list[tuple[int, Limit]] = []
         self._lock = threading.Lock()
-        self._holds: set[Hold] = set()
-        self._uncounted: set[Hold] = set()
+        self.uncounted: set[Hold] = set()
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._claiming = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
@@ -295,12 +297,6 @@ class Budget:
 
     # --- holds ---
 
-    def begin(self, hold: Hold) -> Hold:
-        """Count an attempt to which no limit with an amount applies; one that is set meanwhile will see it."""
-        self._holds.add(hold)
-        self._uncounted.add(hold)
-        return hold
-
     async def hold(self, hold: Hold, who: str, advice: str = "Lower max_tokens or raise the budget.") -> Hold:
         """Set the worst case of an attempt aside, waiting for calls under way if what they give back may be enough.
 
@@ -319,7 +315,6 @@ class Budget:
             with self._lock:
                 tight = self._tight(hold, who)
                 if tight is None and not self._unclaimed(hold):
-                    self._holds.add(hold)
                     hold.count()
                     self._wake()
                     return hold
@@ -343,8 +338,7 @@ class Budget:
             if not hold.open:
                 return
             hold.open = False
-            self._holds.discard(hold)
-            self._uncounted.discard(hold)
+            self.uncounted.discard(hold)
             claimed = False
             for limit in hold.limits:
                 account = limit.accounts[hold.book]
@@ -363,8 +357,8 @@ class Budget:
         Raises:
             BudgetError: Its price is unknown.
         """
-        while self._uncounted:  # sent before any limit had an amount
-            self._uncounted.pop().count()
+        while self.uncounted:  # sent before any limit had an amount
+            self.uncounted.pop().count()
         hold.amount = hold.worst()  # anew: what is known of the model's texts may have grown
         if hold.amount is None:
             raise BudgetError(
@@ -422,7 +416,7 @@ class Budget:
 
     def _on_idle(self) -> None:
         self._timer = None
-        if self._holds:
+        if any(account.held for limit in self._all() for account in limit.accounts.values()):
             self._timer = asyncio.get_running_loop().call_later(_IDLE, self._on_idle)
         else:
             self.give_back()

@@ -129,10 +129,10 @@ class Tariff:
         """
         if self.override is not None:
             steps = (_own_step(self.override),)
-        elif _is_free(self.provider):
+        elif _seller(self.provider)[1]:
             return _ZERO
         else:
-            asked = _Asked(_price_id(self.provider), _names(self.model), self.base_url)
+            asked = _Asked(_seller(self.provider)[0], _names(self.model), self.base_url)
             steps = _steps(asked, None if tier in STANDARD_TIERS else tier, int(time.time()) // _DAY)
             cache_writes = cache_writes or not _asks_to_cache(self.provider)
         if steps is None:
@@ -162,7 +162,8 @@ class _Asked:
             "genai_request_timestamp": at,
             "price_context": None if tier is None else dict.fromkeys(_TIER_KEYS, tier),
         }
-        for url, seller in ((self.base_url, None), (None, self.price_id)):
+        address = self.base_url and str(self.base_url)  # plain: what is not found is looked at by repr
+        for url, seller in ((address, None), (None, self.price_id)):
             for model in self.models if url or seller else ():
                 try:
                     return calculate(usage, model, provider_id=seller, provider_api_url=url, **given)
@@ -238,12 +239,13 @@ class PriceBook:
             tier: The service tier that served; None is the standard one. One that the list does not know is unpriced.
         """
         with localcontext(EXACT):
-            asked = _Asked(_price_id(provider), _names(model_served, model), base_url)
+            price_id, free = _seller(provider)
+            asked = _Asked(price_id, _names(model_served, model), base_url)
             if override is not None:
                 return _priced(_by_override(usage, override, asked), "override", "profiles.yaml")
             if (stated := _amount(reported)) is not None:
                 return Price(stated, "reported", "provider")
-            if _is_free(provider):
+            if free:
                 return Price(_ZERO, "local", "local")
             return _priced(_by_list(usage, asked, tier), "computed", _version())
 
@@ -253,15 +255,16 @@ class PriceBook:
         """Return what a million tokens of a short request cost; None when the model's price is unknown."""
         if override is not None:
             return Rates(override.input, override.output, _else(override.cache_read, override.input))
-        if _is_free(provider):
+        price_id, free = _seller(provider)
+        if free:
             return Rates(_ZERO, _ZERO, _ZERO)
-        asked = _Asked(_price_id(provider), _names(model), base_url)
+        asked = _Asked(price_id, _names(model), base_url)
         with localcontext(EXACT):
             return _probe(asked)
 
     def deprecated(self, provider: str, model: str, *, base_url: str | None = None) -> bool:
         """Return whether the list calls the model deprecated; False for a model that it does not know."""
-        found = _Asked(_price_id(provider), _names(model), base_url).calculate(_counts(Usage()))
+        found = _Asked(_seller(provider)[0], _names(model), base_url).calculate(_counts(Usage()))
         return found is not None and bool(found.model.deprecated)
 
     def find(self, model: str) -> str | None:
@@ -272,15 +275,10 @@ class PriceBook:
         return next(found, None)
 
 
-def _is_free(provider: str) -> bool:
+def _seller(provider: str) -> tuple[str | None, bool]:
+    """Return a provider's id in the list (None: it is not there), and whether it costs nothing."""
     spec = SPECS.get(provider) or find_spec(provider)
-    return spec is not None and spec.free
-
-
-def _price_id(provider: str) -> str | None:
-    """Return a provider's id in the list, its own name if nothing is known of it; None: it is not in the list."""
-    spec = SPECS.get(provider) or find_spec(provider)
-    return provider if spec is None else spec.price_id
+    return (provider, False) if spec is None else (spec.price_id, spec.free)
 
 
 def _asks_to_cache(provider: str) -> bool:
@@ -340,7 +338,7 @@ def _counts(usage: Usage) -> ListUsage:
     """Put a usage in the list's terms: totals, with every part inside its total. Negative totals: ValueError."""
     from genai_prices import Usage as ListUsage  # noqa: PLC0415 - heavy
 
-    reads, writes = _cached(usage)
+    reads, writes = _cached(usage) if usage.cache_read_tokens or usage.cache_write_tokens else (0, 0)
     return ListUsage(
         input_tokens=usage.input_tokens,
         cache_read_tokens=reads,

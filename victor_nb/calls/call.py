@@ -165,7 +165,6 @@ class ProfileCall:
             VictorError: What went wrong; every attempt is in the ledger.
         """
         request, self._on_text = self._request, on_text
-        self._check_open()
         self._task = asyncio.current_task()
         request.running.add(self)
         try:
@@ -181,10 +180,6 @@ class ProfileCall:
             request.running.discard(self)
             self._ended = time.perf_counter()
         return self.reply("ok" if self._attempt and self._attempt.finish_reason else "partial")
-
-    def _check_open(self) -> None:
-        if self._request.owner.closed:
-            raise ClosedError(f"{self._request.profile.name}: closed before the call was sent.")
 
     def close(self) -> None:
         """End the call because its client goes. On the background loop only."""
@@ -234,7 +229,8 @@ class ProfileCall:
         """Wait for a place, then try until it works or is not worth another try."""
         self._began = time.perf_counter()
         async with self._request.limiter:
-            self._check_open()
+            if self._request.owner.closed:
+                raise ClosedError(f"{self._request.profile.name}: closed before the call was sent.")
             attempts = retrying(self._request.retries)
             self._deadline = asyncio.timeout(None)  # the call's time begins with the first attempt
             try:
@@ -268,19 +264,7 @@ class ProfileCall:
             await self._exchange()
 
     async def _hold(self) -> Hold:
-        """Set the worst case of an attempt aside in the budgets that apply to it.
-
-        Raises:
-            BudgetError: It does not fit, or has no bound.
-        """
-        request = self._request
-        for limit in request.limits:
-            if limit.amount.is_finite():
-                return await self._hold_bounded()
-        return request.runtime.budget.begin(Hold(request.limits, self._book, partial(self._worst, self._chat)))
-
-    async def _hold_bounded(self) -> Hold:
-        """Set it aside with an output limit: where none is given, the model's own one.
+        """Set the worst case of an attempt aside, with an output limit: where none is given, the model's own one.
 
         Where that does not fit, half of it and so on is sent, if `budget: {shrink: true}` allows it.
 
@@ -324,7 +308,14 @@ class ProfileCall:
         """Make one HTTP exchange, one row."""
         request = self._request
         answer = self._own_answer() if request.mode == "simulate" else None
-        hold = await self._hold()
+        limited = False
+        for limit in request.limits:
+            limited = limited or limit.amount.is_finite()
+        if limited:
+            hold = await self._hold()
+        else:
+            hold = Hold(request.limits, self._book, partial(self._worst, self._chat))
+            request.runtime.budget.uncounted.add(hold)
         if not self._record.attempts:  # the call's time begins, after what it has waited for a place and for money
             asked, self._began = self._began, time.perf_counter()
             self._record.queue = self._began - asked

@@ -157,8 +157,9 @@ class AgentOrchestrator:
         provider = self.clients.get(mode) or self.open(mode)
         chat = make_chat(self.profile, prompt, options)
         limits = self.runtime.budget.applying()
-        if any(limit.amount.is_finite() for limit in limits):  # read here: a call is held on the background loop
-            self.runtime.calibration.load(self.profile.model, mode)
+        for limit in limits:
+            if limit.amount.is_finite():  # what must be read is read here: a call is held on the background loop
+                self.runtime.calibration.load(self.profile.model, mode)
         timeout, retries = options.get("timeout"), options.get("retries")
         return Request(
             runtime=self.runtime,

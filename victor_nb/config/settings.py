@@ -27,6 +27,7 @@ _FROM_PARENT: Final = "VICTOR_FROM_PARENT"
 """What a process that starts others set by hand. `VICTOR_MODE` would not do: no cell could change its mode."""
 _IMPORTED: Final = time.time_ns()
 _SECRET_NAME: Final = re.compile(r"(API_KEY|_TOKEN|_SECRET|_PASSWORD)$")
+_MODES: Final = get_args(Mode)
 _LONG_ENOUGH: Final = 12  # characters; a shorter value of an unknown variable may be a plain word
 
 
@@ -168,6 +169,11 @@ class Settings:
         return None if not found or proxy_bypass(address.netloc) else found
 
     @cached_property
+    def _written(self) -> list[tuple[str, str]]:
+        """The variables of the .env file, in the clear."""
+        return [(name, value.reveal()) for name, value in self._dotenv.items()]
+
+    @cached_property
     def _key_names(self) -> frozenset[str]:
         """The variables that hold the keys of the profiles."""
         return frozenset(variable for profile in self.profiles.values() for variable in self.key_variables(profile))
@@ -187,10 +193,10 @@ class Settings:
         named = set(self._key_names)
         for spec in list(SPECS.values()):  # another thread may add to them
             named.update(spec.key_variables)
-        # Both: a variable that is empty in the environment does not hide the one in the file.
-        written = [(name, value.reveal()) for name, value in self._dotenv.items()]
         found: list[str] = []
-        for name, value in (*written, *((name, value.strip()) for name, value in os.environ.items())):
+        # Both: a variable that is empty in the environment does not hide the one in the file.
+        for name, value in (*os.environ.items(), *self._written):
+            value = value.strip()  # noqa: PLW2901 - as it is used
             named_so = name in named and len(value) >= SHORTEST_SECRET
             if named_so or (len(value) >= _LONG_ENOUGH and _SECRET_NAME.search(name)):
                 found.append(value)
@@ -277,6 +283,8 @@ def forced_mode() -> Mode | None:
         ConfigError: `VICTOR_MODE` names no mode.
     """
     word = os.environ.get("VICTOR_MODE", "").strip()
+    if word in _MODES:
+        return cast("Mode", word)
     return check_mode(word) if word else None
 
 
@@ -286,9 +294,8 @@ def check_mode(word: str) -> Mode:
     Raises:
         ConfigError: It names none.
     """
-    modes = get_args(Mode)
-    if word not in modes:
-        raise ConfigError(f"Mode {word!r} is unknown (VICTOR_MODE or %victor mode). {suggest(word, modes)}")
+    if word not in _MODES:
+        raise ConfigError(f"Mode {word!r} is unknown (VICTOR_MODE or %victor mode). {suggest(word, _MODES)}")
     return cast("Mode", word)
 
 

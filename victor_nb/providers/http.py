@@ -89,7 +89,10 @@ def _check(response: httpx2.Response, body: bytes) -> None:
 
 def given(**options: object) -> dict[str, object]:
     """Return the options that are not None: nothing else is sent."""
-    return {name: value for name, value in options.items() if value is not None}
+    for name in [*options]:
+        if options[name] is None:
+            del options[name]
+    return options
 
 
 def read(value: object, *path: str) -> object:
