@@ -120,11 +120,12 @@ class Total:
         cost = billed = _ZERO
         unpriced = unbilled = free = 0
         for part in parts:
-            free += part.free
             if part.cost is None:
                 unpriced += 1
-            else:
+            elif part.cost:
                 cost = EXACT.add(cost, part.cost)
+            else:
+                free += part.free
             if part.billed is None:
                 unbilled += 1
             else:

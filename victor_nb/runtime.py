@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar, cast
 from uuid import uuid4
 from weakref import WeakSet
 
-from victor_nb.accounting.budget import Budget
+from victor_nb.accounting.budget import Budget, to_usd
 from victor_nb.accounting.worst_case import Calibration
 from victor_nb.config.settings import ByHand, Settings, bequeath, check_mode, forced_mode, inherited, this_process
 from victor_nb.errors import ConfigError, VictorWarning
@@ -196,7 +196,9 @@ class Runtime:
         Raises:
             ConfigError: It is not an amount of money.
         """
-        self.budget.set_notebook(usd)
+        amount = "off" if usd is None else str(to_usd(usd))
+        self._set_by_hand(replace(self.by_hand, budget=amount, notebook=self.budget.share_notebook()))
+        self.budget.applying()  # the amount holds from now on, also for calls that wait
 
     # --- prices ---
 
@@ -330,8 +332,14 @@ def _after_fork() -> None:
             runtime.renew()
 
 
+def _before_fork() -> None:
+    """Let the child's calls and ours spend under the same limits."""
+    for runtime in list(_runtimes):
+        runtime.budget.share()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
 atexit.register(_at_exit)
 
 

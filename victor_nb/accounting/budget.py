@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from victor_nb.accounting.ledger import Ledger
-    from victor_nb.config.settings import Settings
+    from victor_nb.config.settings import ByHand, Settings
     from victor_nb.values import Book, ChatRequest, Mode
 
 UNLIMITED: Final = Decimal("Infinity")
@@ -182,6 +182,7 @@ class Home(Protocol):
     """The kernel whose budget it is: its runtime."""
 
     kernel: str
+    by_hand: ByHand
 
     @property
     def settings(self) -> Settings:
@@ -210,7 +211,6 @@ class Budget:
         self._home, self._ledger, self._clock = home, ledger, clock
         self._notebook = Limit(f"notebook:{home.kernel}", "this notebook", home)
         self._days: dict[date, Limit] = {}
-        self._by_hand: Decimal | None = None
         self._open_blocks: list[tuple[int, Limit]] = []
         self._lock = threading.Lock()
         self.uncounted: set[Hold] = set()
@@ -226,11 +226,17 @@ class Budget:
 
     def applying(self) -> tuple[Limit, ...]:
         """Return all that counts what the caller spends: the day, the notebook, the blocks around the caller."""
-        amounts, by_hand, day = self._home.settings.budget, self._by_hand, date.fromtimestamp(self._clock())  # noqa: DTZ012 - the day here
+        amounts, by_hand = self._home.settings.budget, self._home.by_hand
+        day = date.fromtimestamp(self._clock())  # noqa: DTZ012 - the day here
         today = self._days.get(day) or self._begin(day)
         today.amount = UNLIMITED if amounts.day is None else amounts.day
-        notebook = amounts.notebook if by_hand is None else by_hand
+        if by_hand.notebook:
+            self._notebook.key = by_hand.notebook  # that of the kernel whose calls these are too
+        notebook = amounts.notebook
+        if by_hand.budget is not None:
+            notebook = None if by_hand.budget == "off" else Decimal(by_hand.budget)
         self._notebook.amount = UNLIMITED if notebook is None else notebook
+        self._notebook.shared = self._notebook.shared or bool(by_hand.notebook)
         around = _blocks.get()
         if around is None:
             around = self._elsewhere() if self._open_blocks else ()
@@ -244,14 +250,6 @@ class Budget:
         """Return the limits of all blocks that other threads have open: a thread that inherits none is in them."""
         here = threading.get_ident()
         return tuple(limit for thread, limit in list(self._open_blocks) if thread != here)
-
-    def set_notebook(self, usd: Decimal | str | float | None) -> None:
-        """Limit what this kernel may spend in all, whatever `profiles.yaml` says; None lifts the limit.
-
-        Raises:
-            ConfigError: It is not an amount of money.
-        """
-        self._by_hand = self._notebook.amount = UNLIMITED if usd is None else to_usd(usd)
 
     @contextmanager
     def limit(self, usd: Decimal | str | float, *, name: str = "this block") -> Generator[Limit]:
@@ -428,22 +426,30 @@ class Budget:
                 for book, account in limit.accounts.items():
                     if account.claimed > account.used:
                         account.claimed = account.used
-                        self._ledger().reduce_claim(limit, book, account.used)
+                        self._ledger().set_claim(limit, book, account.used)
 
     def _all(self) -> list[Limit]:
         return [*self._days.values(), self._notebook, *(limit for _, limit in self._open_blocks)]
 
     def share(self) -> None:
-        """Share this kernel's limits with processes that it starts."""
+        """Share the limits of this kernel with a process that is forked from it."""
         for limit in self._all():
             limit.shared = True
+
+    def share_notebook(self) -> str:
+        """Share the notebook's limit with processes that this one starts or sends work to; return its key."""
+        self._notebook.shared = True
+        for book, account in self._notebook.accounts.items():
+            if account.used > account.claimed and self._ledger().path is not None:
+                account.claimed = account.used
+                self._ledger().set_claim(self._notebook, book, account.used)
+        return self._notebook.key
 
     def inherit(self, parent: Budget) -> None:
         """Take over the limits of the parent in a forked child, which spends under them too."""
         for limit in parent._all():
             limit.separate(self._home)
         self._notebook, self._days, self._open_blocks = parent._notebook, parent._days, parent._open_blocks
-        self._by_hand = parent._by_hand
 
 
 def input_text(request: ChatRequest) -> bytes:

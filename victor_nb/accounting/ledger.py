@@ -234,8 +234,8 @@ class Ledger:
 
         return self._writer.ask(work)
 
-    def reduce_claim(self, limit: Shared, book: Book, used: Decimal) -> None:
-        """Queue that this kernel needs no more of a shared limit than it has used, in USD."""
+    def set_claim(self, limit: Shared, book: Book, used: Decimal) -> None:
+        """Queue that this kernel claims as much of a shared limit as it has used, in USD."""
         values = {"key": f"{book}:{limit.key}", "kernel": self.kernel, "amount": to_nanos(used)}
         self._writer.ask(lambda db: db.execute(_CLAIM, values))
 

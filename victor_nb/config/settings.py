@@ -36,11 +36,15 @@ class ByHand:
     """What a user set in a cell, as the processes have it too that the kernel starts or sends work to.
 
     Attributes:
+        budget: What the notebook may spend in all, in USD as text; `off` lifts the limit of profiles.yaml.
+        notebook: The key of the notebook's limit, under which all of these processes spend.
         at: When, in seconds since 1970: of two such values the later counts.
         process: Where; see `this_process`.
     """
 
     mode: Mode | None = None
+    budget: str | None = None
+    notebook: str = ""
     at: float = 0.0
     process: str = ""
 

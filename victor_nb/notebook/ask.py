@@ -20,6 +20,7 @@ from victor_nb.notebook.display import PER_SECOND, Live
 from victor_nb.templates import Rendered, render
 from victor_nb.values import Reply
 from victor_nb.workflows.fan_out import FanOut, Replies
+from victor_nb.workflows.orchestrator_pool import kernel_pool
 from victor_nb.workflows.runs import StrategyRun
 from victor_nb.workflows.strategies import find_strategy
 
@@ -158,7 +159,7 @@ def start(session: Session, question: Question) -> Work:
 
 def _asker(session: Session, question: Question) -> AgentOrchestrator | Chat:
     """Return whom to ask: the profile, or the memory of that name as the profile's."""
-    orchestrator = session.pool.get_orchestrator(question.call.profile)
+    orchestrator = kernel_pool(session.runtime).get_orchestrator(question.call.profile)
     name = question.call.chat
     if name is None:
         return orchestrator
