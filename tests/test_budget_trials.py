@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 import yaml
 
-from servers import OPENAI, Server
+from servers import OPENAI, Server, faults
 from servers.answers import Answer, Tokens
+from victor_nb import session
+from victor_nb.errors import BudgetError, VictorError
 from workbench import write_profiles
 
 if TYPE_CHECKING:
@@ -32,21 +38,27 @@ class Book:
 
     def __init__(self, seed: int = 0) -> None:
         self.random = random.Random(seed)
-        self.usd = Decimal(0)
+        self.by_prompt: defaultdict[str, Decimal] = defaultdict(Decimal)
         self.sent = 0
 
-    def charge(self, tokens: Tokens) -> None:
+    @property
+    def usd(self) -> Decimal:
+        """What all answers cost."""
+        return sum(self.by_prompt.values(), Decimal(0))
+
+    def charge(self, prompt: str, tokens: Tokens) -> None:
         """Note what an answer costs."""
-        self.usd += (tokens.input * IN + tokens.output * OUT) / 1_000_000
+        self.by_prompt[prompt] += (tokens.input * IN + tokens.output * OUT) / 1_000_000
         self.sent += 1
 
     def answer(self, *, least: int = 0, most: int = MAX_TOKENS) -> Act:
         """Return an act: an answer of a random length."""
 
         async def act(exchange: Exchange) -> None:
-            size = len(exchange.request.json["messages"][-1]["content"].encode())
-            tokens = Tokens(input=self.random.randint(1, size), output=self.random.randint(least, most))
-            self.charge(tokens)
+            prompt = exchange.request.json["messages"][-1]["content"]
+            size = self.random.randint(1, len(prompt.encode()))
+            tokens = Tokens(input=size, output=self.random.randint(least, most))
+            self.charge(prompt, tokens)
             await Answer(tokens=tokens)(exchange)
 
         return act
@@ -55,8 +67,8 @@ class Book:
         """Return an act: the answer is generated, at its full length, and then lost."""
 
         async def act(exchange: Exchange) -> None:
-            size = len(exchange.request.json["messages"][-1]["content"].encode())
-            self.charge(Tokens(input=size, output=MAX_TOKENS))
+            prompt = exchange.request.json["messages"][-1]["content"]
+            self.charge(prompt, Tokens(input=len(prompt.encode()), output=MAX_TOKENS))
             await fault(exchange)
 
         return act
@@ -89,3 +101,122 @@ def paid(tmp_path: Path, server: Server, keys: str, monkeypatch: pytest.MonkeyPa
 
     write()
     return write
+
+
+async def ask_all(calls: int, prompt: str = "How many of them would fit?", **options: Any) -> int:
+    """Ask at once, and return how many calls got as far as the server's answer or its loss."""
+    orchestrator = session().pool.get_orchestrator("paid")
+    asked = (orchestrator.run(prompt, **options) for _ in range(calls))
+    outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    wrong = [each for each in outcomes if isinstance(each, BaseException) and not isinstance(each, VictorError)]
+    assert not wrong, wrong
+    return sum(not isinstance(each, BudgetError) for each in outcomes)
+
+
+async def test_when_fifty_calls_meet_a_budget_for_seven_then_at_least_six_are_sent(
+    paid: object, server: Server, book: Book
+) -> None:
+    server.play(book.answer(least=MAX_TOKENS))
+    for prompt in ("How many of them would fit?", "an ordinary sentence of words " * 100):
+        size, before, sent = len(prompt), book.usd, book.sent
+        budget = 7 * (size * IN + MAX_TOKENS * OUT) / 1_000_000
+        with session().budget.limit(budget):
+            await ask_all(50, prompt)
+        assert book.usd - before <= budget
+        assert book.sent - sent >= 6
+
+
+async def test_when_answers_are_lost_and_asked_for_again_then_no_budget_is_outspent(
+    paid: Callable[..., None], server: Server, book: Book
+) -> None:
+    paid(retries=2, timeout={"total": 30, "read": 0.5})
+    kinds = [book.answer(), book.lost(faults.hang_up()), book.lost(faults.silence()), faults.status(500)]
+    kinds.append(book.lost(faults.cut_plain(Answer())))
+    server.answer = lambda request: book.random.choice(kinds)
+
+    async def trial(number: int) -> None:
+        prompt, budget = f"trial {number:03}: how many?", WORST * book.random.randint(1, 5)
+        with session().budget.limit(budget) as limit:  # each in a task of its own, which keeps its own limits
+            await ask_all(4, prompt)
+        assert book.by_prompt[prompt] <= min(budget, limit.spent)
+        assert limit.held == 0
+
+    await asyncio.gather(*map(trial, range(TRIALS)))
+
+
+def test_when_an_answer_is_lost_then_it_is_unpriced_and_counts_at_its_worst(
+    paid: object, server: Server, book: Book
+) -> None:
+    server.play(book.lost(faults.hang_up()))
+    with session().budget.limit("0.05") as limit, pytest.raises(VictorError):
+        session().pool.get_orchestrator("paid").run_sync("How many?")
+    (row,) = session().ledger.rows()
+    assert (row.cost, row.billed, row.cost_source) == (None, None, "unknown")
+    assert row.held == limit.spent >= book.usd > 0
+
+
+async def test_when_a_limit_is_moved_in_mid_run_then_what_was_spent_stays_spent(
+    paid: object, server: Server, book: Book
+) -> None:
+    server.play(book.answer())
+    spent = Decimal(0)
+    for _ in range(TRIALS):
+        low = spent + WORST * book.random.randint(1, 4)
+        session().set_budget(None if book.random.random() < 0.3 else low * 2)
+        first = asyncio.create_task(ask_all(2))
+        await asyncio.sleep(book.random.random() * 0.01)
+        session().set_budget(low)
+        under_way = book.usd + 2 * WORST
+        await ask_all(6)
+        await first
+        assert book.usd <= max(low, under_way)
+        spent = book.usd
+    assert session().budget.states()[0].spent == book.usd
+
+
+async def test_when_profiles_are_saved_in_mid_run_then_the_notebook_s_budget_holds(
+    paid: Callable[..., None], server: Server, book: Book
+) -> None:
+    server.play(book.answer())
+    total = WORST * 20
+    for trial in range(TRIALS):
+        paid({"notebook": float(total)}, retries=trial % 3)
+        session().runtime.refresh()
+        await ask_all(2)
+        assert book.usd <= total
+    assert book.usd > total - WORST
+
+
+def test_when_threads_ask_in_a_block_then_they_are_held_to_it(paid: object, server: Server, book: Book) -> None:
+    server.play(book.answer())
+
+    def ask(_: int) -> None:
+        with suppress(BudgetError):
+            session().pool.get_orchestrator("paid").run_sync("How many?")
+
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(TRIALS):
+            before, budget = book.usd, WORST * book.random.randint(1, 3)
+            with session().budget.limit(budget):
+                list(pool.map(ask, range(6)))
+            assert book.usd - before <= budget
+
+
+async def test_when_a_task_has_no_block_then_another_task_s_block_is_not_its_own(
+    paid: object, server: Server, book: Book
+) -> None:
+    server.play(book.answer())
+    opened, asked = asyncio.Event(), asyncio.Event()
+
+    async def other() -> int:
+        await opened.wait()
+        sent = await ask_all(1)
+        asked.set()
+        return sent
+
+    task = asyncio.create_task(other())
+    with session().budget.limit("0.000001"):
+        opened.set()
+        await asked.wait()
+        assert await ask_all(1) == 0
+    assert await task == 1
