@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from victor_nb.workflows.lists import NO_LIST, find_json, list_items, numbered, parse
+from victor_nb.workflows.lists import FREE, NO_LIST, list_items, numbered, parse
+from victor_nb.workflows.structured import find_json
 
 WORDS = (
     st.text(alphabet="abcdefghijklmnopqrstuvwxyz ", min_size=3, max_size=40)
@@ -52,7 +53,7 @@ def test_when_a_list_is_marked_in_any_style_then_its_entries_are_the_items(style
     parsed = list_items(around.format(marked(style, items)))
 
     assert parsed.items == tuple(items)
-    assert parsed.notes == ()
+    assert parsed.notes == (FREE,)
 
 
 @given(items=st.lists(WORDS, min_size=2, max_size=12, unique=True), style=st.sampled_from(sorted(MARKS)))

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from victor_nb.config.strategies import pattern_fault, schema_fault
 from victor_nb.errors import ConfigError
-from victor_nb.workflows.lists import find_json, key, spoken
+from victor_nb.workflows.lists import key, spoken
+from victor_nb.workflows.structured import find_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

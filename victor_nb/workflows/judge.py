@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final, cast
 from victor_nb.errors import ConfigError, VictorError
 from victor_nb.reports.statistics import Judgement
 from victor_nb.templates import fill
-from victor_nb.workflows.lists import find_json, spoken
+from victor_nb.workflows.lists import spoken
+from victor_nb.workflows.structured import find_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

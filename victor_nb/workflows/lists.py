@@ -1,133 +1,19 @@
-"""The JSON in a model's answer: alone, in a fence, or in the middle of prose; with the slips that models make."""
+"""The entries of the list that a model's answer is, in whatever form it is written; votes on answers."""
 
 from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections import Counter
-from itertools import accumulate
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, cast
 
+from victor_nb.workflows.structured import Repair, breaks_off, find_json, find_rows, read_json, under_key, without_tags
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from victor_nb.config.strategies import Parse
-
-
-_FENCED: Final = re.compile(r"```[ \t]*(?:json[c5]?|python)?[ \t]*\n(?P<inside>.*?)```", re.DOTALL | re.IGNORECASE)
-_OPENS: Final = re.compile(r"[\[{]")
-_TRAILING: Final = re.compile(r",(\s*[\]}])")
-_REPAIRABLE: Final = re.compile(r"[\[{]\s*(?:[\"\[{/]|'.*[\]}]$)", re.DOTALL)
-"""How broken JSON begins. A bracket before a bare word, as in `[see below]`, is prose, not a list to repair."""
-_PAIRS: Final = {"[": "]", "{": "}"}
-_TRIES: Final = 20
-_LONG: Final = 50_000  # characters from one bracket to the other
-_DEEP: Final = 50  # brackets in brackets; a repair takes quadratic time in their depth
-
-_MISSING: Final = object()
-Repair = Literal["any", "closed", "none"]
-
-
-def find_json(text: str, repair: Repair = "any") -> list[object]:
-    """Return the JSON arrays and objects of an answer, in order; none inside another. It never raises.
-
-    Slips that models make are repaired by json-repair: quotes, commas and brackets that are wrong or missing. It may
-    take a second for an answer of 50,000 characters.
-
-    Args:
-        text: The answer.
-        repair: What is repaired: `any` broken JSON, also what breaks off; only what is `closed` at its end; or `none`.
-    """
-    whole = _strict(text)
-    if isinstance(whole, (list, dict)):
-        return [whole]
-    fenced = [read_json(found["inside"], repair) for found in _FENCED.finditer(text)]
-    found: list[object] = [value for value in fenced if isinstance(value, (list, dict))]
-    found = found or list(_embedded(text, repair))
-    broken = read_json(text, repair) if not found else _MISSING
-    return [broken] if isinstance(broken, (list, dict)) else found
-
-
-def read_json(text: str, repair: Repair = "any") -> object:
-    """Return the value that a text is, after a repair where it is needed; a sentinel if the text is no JSON."""
-    text = text.strip()
-    value = _strict(text)
-    if value is not _MISSING or repair == "none" or (repair == "closed" and not _closed(text)):
-        return value
-    if not _REPAIRABLE.match(text) or len(text) > _LONG or _depth(text) > _DEEP:
-        return value
-    import json_repair  # noqa: PLC0415 - answers with broken JSON are few
-
-    try:
-        repaired: object = json_repair.loads(text, skip_json_loads=True)
-    except (ValueError, RecursionError):
-        return _MISSING
-    return repaired if repaired and isinstance(repaired, list if text[0] == "[" else dict) else _MISSING
-
-
-def _closed(text: str) -> bool:
-    """Return whether no bracket and no quote is open at the end; a bracket left out inside others does not count."""
-    stack: list[str] = []
-    for sign in text:
-        if sign in _PAIRS:
-            stack.append(_PAIRS[sign])
-        elif sign in stack:
-            while stack.pop() != sign:
-                pass
-    return not stack and text.replace('\\"', "").count('"') % 2 == 0
-
-
-def _depth(text: str) -> int:
-    """Return the depth of nested brackets, those in quotes included."""
-    return max(accumulate((sign in "[{") - (sign in "]}") for sign in text), default=0)
-
-
-def _strict(text: str) -> object:
-    """Return the value of JSON as it is written, except that trailing commas are ignored; else the sentinel."""
-    for attempt in (text, _TRAILING.sub(r"\1", text)):
-        try:
-            return json.loads(attempt)
-        except (ValueError, RecursionError):
-            continue
-    return _MISSING
-
-
-def _embedded(text: str, repair: Repair) -> Iterator[object]:
-    """Find arrays and objects between words."""
-    place = 0
-    for _ in range(_TRIES):
-        opening = _OPENS.search(text, place)
-        if opening is None:
-            return
-        end = _closing(text, opening.start())
-        if not end and repair != "any" and _REPAIRABLE.match(text, opening.start()):
-            return  # what follows is a part of a value that breaks off
-        value = read_json(text[opening.start() : end], repair) if end else _MISSING
-        if end and isinstance(value, (list, dict)):
-            yield value
-        place = end if end and value is not _MISSING else opening.end()
-
-
-def _closing(text: str, start: int) -> int:
-    """Return where the bracket at `start` is closed, the closing one included; 0 where it is not."""
-    stack: list[str] = []
-    quoted = escaped = False
-    for place in range(start, min(len(text), start + _LONG)):
-        sign = text[place]
-        if escaped:
-            escaped = False
-        elif quoted:
-            escaped, quoted = sign == "\\", sign != '"'
-        elif sign == '"':
-            quoted = True
-        elif sign in _PAIRS:
-            stack.append(_PAIRS[sign])
-        elif stack and sign == stack[-1]:
-            stack.pop()
-            if not stack:
-                return place + 1
-    return 0
-
 
 Family = Literal["number", "word", "letter", "bullet", "heading", "bold"]
 
@@ -144,14 +30,22 @@ _NUMBERED: Final = re.compile(
 )
 _WORD: Final = re.compile(
     rf"""(?:\#{{1,6}}[ \t]+)?(?P<bold>\*\*|__)?
-        {WORDS}[ \t]*\#?[ \t]*(?P<number>\d{{1,3}})
+        {WORDS}[ \t]*\#?[ \t]*(?P<number>\d{{1,3}})(?:[ \t]*(?:of|/)[ \t]*\d{{1,3}})?
         (?:[.:)](?!\d)|[ \t]*[-–—](?=\s)|(?=\*\*|__)|[ \t]*$)(?P<rest>.*)""",
     re.VERBOSE | re.IGNORECASE,
+)
+_ENDS: Final = r"\u3001\uff0e\uff1a\uff09"  # comma, full stop, colon and bracket, as Chinese and Japanese write them
+_CJK: Final = re.compile(
+    rf"""(?P<before>(?:\#{{1,6}}[ \t]+)?(?:\*\*)?)[\uff08(]?第?
+        (?P<number>[一二三四五六七八九]?十[一二三四五六七八九]?|[一二三四五六七八九①-⑳]|\d{{1,3}}(?=[{_ENDS}]))
+        (?:[ \t]*[{_ENDS}.:)]|(?<=[①-⑳]))[ \t]*""",
+    re.VERBOSE,
 )
 _LETTER: Final = re.compile(r"(?P<bold>\*\*|__)?\(?(?P<letter>[A-Za-z])[.)](?P<rest>[ \t*_].*)")
 _BULLET: Final = re.compile(r"(?:[-*+•‣◦▪●·–—→][ \t]+)(?:\[[ xX]\][ \t]+)?(?P<rest>.*)")
 _HEADING: Final = re.compile(r"\#{1,6}[ \t]+(?P<rest>.*?)[ \t]*\#*")
 _BOLD: Final = re.compile(r"(?P<rest>(?:\*\*|__)[^*_\n].*)")
+_LABEL: Final = re.compile(r"(?:\*\*|__)[^*_]+|[^*_]+")
 _FENCE: Final = re.compile(r"[ \t]*(`{3,}|~{3,})")
 _RULE: Final = re.compile(r"[ \t]*([-*_])[ \t]*(?:\1[ \t]*){2,}")
 
@@ -179,7 +73,7 @@ def marks(lines: Sequence[str]) -> list[Mark]:
     """Return the lines of a text on which an entry of a list may begin; code in fences has none."""
     fenced = fences(lines)
     found = (_mark(number, line) for number, line in enumerate(lines) if number not in fenced)
-    return _in_alphabet([mark for mark in found if mark is not None])
+    return _in_alphabet(_without_labels([mark for mark in found if mark is not None]))
 
 
 def fences(lines: Sequence[str]) -> set[int]:
@@ -203,8 +97,19 @@ def is_rule(line: str) -> bool:
     return _RULE.fullmatch(line) is not None
 
 
+def _western(text: str) -> str:
+    """Return a line whose number, such as `一、` or `①`, is written as `1.`."""
+    found = _CJK.match(text)
+    if found is None:
+        return text
+    tens, ten, ones = found["number"].rpartition("十")
+    number = int(ones) if ones.isdecimal() else int(unicodedata.numeric(ones)) if ones else 0
+    number += 10 * int(unicodedata.numeric(tens or "一")) if ten else 0
+    return f"{found['before']}{number}. {text[found.end() :]}"
+
+
 def _mark(number: int, line: str) -> Mark | None:
-    text = line.strip()
+    text = _western(line.strip())
     indent = len(line.expandtabs(4)) - len(line.expandtabs(4).lstrip())
     heading = text.startswith("#") and _HEADING.fullmatch(text) is not None
     if is_rule(line):
@@ -236,6 +141,13 @@ def _rest(found: re.Match[str]) -> str:
     return f"{bold}{rest}" if bold and bold in rest else rest
 
 
+def _without_labels(found: list[Mark]) -> list[Mark]:
+    """Return the marks without headings and bold heads that come again: `**Why:** cheap` is a part of each entry."""
+    heads = {mark: _LABEL.match(mark.text) for mark in found if mark.family in {"heading", "bold"}}
+    times = Counter(head[0].casefold() for head in heads.values() if head)
+    return [mark for mark in found if not (head := heads.get(mark)) or times[head[0].casefold()] == 1]
+
+
 def _in_alphabet(found: list[Mark]) -> list[Mark]:
     """Return the marks without letters that do not count: `A. Turing` begins no list, and nor does `I. am`."""
     letters = [mark.number for mark in found if mark.family == "letter"]
@@ -243,16 +155,21 @@ def _in_alphabet(found: list[Mark]) -> list[Mark]:
     return [mark for mark in found if mark.family != "letter" or counts]
 
 
-_THOUGHT: Final = re.compile(r"\s*<(?P<tag>think|thinking|thought|reasoning)>", re.IGNORECASE)
+_THINKS: Final = re.compile(r"<(?P<ends>/)?(?:think|thinking|thought|reasoning)>(?!`)", re.IGNORECASE)
 _WHOLE_FENCE: Final = re.compile(r"\s*(`{3,})[^\n`]*\n(?P<inside>.*?)\n\s*\1\s*", re.DOTALL)
 _CODE: Final = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n]*\n(?P<code>.*?)(?:^[ \t]*\1[ \t]*$|\Z)", re.DOTALL | re.MULTILINE)
 _BY_RANK: Final[tuple[Family, ...]] = ("number", "word", "letter", "bullet", "heading", "bold")
 _ALONE: Final[frozenset[Family]] = frozenset(("number", "word", "bullet"))
+_WORD_ALONE: Final = re.compile(WORDS, re.IGNORECASE)
 _SHORT_LINE: Final = 80  # characters; lines of prose are longer, or end in a full stop
 _HEADS: Final = ("title", "name", "idea", "heading", "item", "option", "proposal", "question", "answer", "text")
-_COUNTERS: Final = frozenset(("id", "index", "no", "nr", "number", "position", "rank"))
+_COUNTERS: Final = frozenset(("#", "id", "index", "no", "nr", "number", "position", "rank"))
 
 NO_LIST: Final = "the answer is no list: it is kept whole, as one item"
+ITEMS: Final = "items"
+"""The key under which a list is asked for."""
+FREE: Final = "read as free text"
+_BROKEN: Final = "the JSON breaks off: its last entry is left out"
 
 
 class Parsed(NamedTuple):
@@ -284,50 +201,74 @@ def parse(text: str, how: Parse, *, hint: int | None = None) -> Parsed:
     if how == "code":
         return _some(_code(said), said, "the answer has no code fence: it is kept whole")
     if how == "json":
-        found = find_json(said)
-        return _some([_dump(found[0])] if found else [], said, "the answer holds no JSON: it is kept whole")
+        found = find_json(said, "closed")
+        return _some([_dump(found[-1])] if found else [], said, "the answer holds no JSON: it is kept whole")
     return Parsed((said,))
 
 
 def spoken(text: str) -> str:
-    """Return an answer without the thoughts that some models write in front of it, unless it is nothing else."""
-    opening = _THOUGHT.match(text)
-    if opening is None:
+    """Return an answer without the thoughts that some models write in front of it, unless it is nothing else.
+
+    The tag that opens them may be missing, where it stands in the template of the prompt.
+    """
+    tags = list(_THINKS.finditer(text))
+    closing = next((tag for tag in tags if tag["ends"]), None)
+    if closing is None or (tags[0] is not closing and text[: tags[0].start()].strip()):
         return text
-    _, closing, rest = text.partition(f"</{opening['tag']}>")
-    return rest.lstrip() if closing and rest.strip() else text
+    return text[closing.end() :].lstrip() or text
 
 
-def numbered(items: Sequence[str]) -> str:
-    """Return items as a numbered list that a model reads and refers to: long ones under headings."""
+def thinks(text: str) -> bool:
+    """Return whether an answer breaks off in its thoughts."""
+    tag = _THINKS.match(text.lstrip())
+    return tag is not None and not tag["ends"]
+
+
+def numbered(items: Sequence[str], numbers: Sequence[int] = ()) -> str:
+    """Return items as a list that a model reads and refers to by `numbers`, else from 1: long ones under headings."""
+    listed = list(zip(numbers or range(1, len(items) + 1), items, strict=True))
     if any("\n" in item for item in items):
-        return "\n\n".join(f"### Item {place}\n\n{item}" for place, item in enumerate(items, start=1))
-    return "\n".join(f"{place}. {item}" for place, item in enumerate(items, start=1))
+        return "\n\n".join(f"### Item {number}\n\n{item}" for number, item in listed)
+    return "\n".join(f"{number}. {item}" for number, item in listed)
 
 
 def list_items(text: str, *, hint: int | None = None) -> Parsed:
-    """Return the entries of the list that a text is or holds.
+    """Return the entries of the list that a text is or holds: of the JSON that is asked for, else of free text.
 
-    It may be numbered in any style, bulleted, under headings or in bold; JSON; a code block of these; or short lines.
-    Nested lists stay inside their entry; a preface and a closing word are left out.
+    That may be numbered in any style, bulleted, under headings or in bold; a table, HTML or XML; a code block of these;
+    or short lines. Nested lists stay inside their entry; a preface and a closing word are left out.
     """
+    if asked := _said_each(under_key(text, ITEMS) or ()):
+        return Parsed(tuple(asked))
     whole = _WHOLE_FENCE.fullmatch(text)
-    text = whole["inside"].strip() if whole else text
+    text = without_tags(whole["inside"].strip() if whole else text)
     lines = text.splitlines()
     found = marks(lines)
     before = "\n".join(lines[: found[0].line]) if found else text
-    # JSON that stands before any marked line is the answer; behind one, it is part of an entry or a remark.
-    items = _of_json(before) or _of_marks(lines, found, hint) or _of_json(text) or _of_lines(lines)
-    return _some(items, text, NO_LIST)
+    # JSON or a table that stands before any marked line is the answer; behind one, it is part of an entry or a remark.
+    if items := _of_json(before):
+        return Parsed(tuple(items))
+    if breaks_off(before) and (items := _of_json(before, "any")[:-1]):
+        return Parsed(tuple(items), (_BROKEN,))
+    items = _said_each(find_rows(before)) or _of_marks(lines, found, hint)
+    items = items or _said_each(find_rows(text)) or _of_json(text) or _of_lines(lines)
+    return Parsed(tuple(items), (FREE,)) if items else _some([], text, NO_LIST)
 
 
 def _without_mark(text: str) -> str:
-    """Return a single item without the mark of a list of one."""
-    found = marks(text.splitlines())
-    alone = found and found[0].line == 0 and found[0].family in _ALONE and not found[0].heading
-    if not alone or any(mark.family == found[0].family for mark in found[1:]):
+    """Return a single item without the mark or the heading that it begins with."""
+    lines = text.splitlines()
+    found = marks(lines)
+    first = found[0] if found and found[0].line == 0 else None
+    alone = (
+        first
+        and (first.family in _ALONE or first.heading)
+        and not any(mark.family == first.family and mark.heading == first.heading for mark in found[1:])
+    )
+    if not first or not alone:
         return text
-    return "\n".join([found[0].text, *text.splitlines()[1:]]).strip() or text
+    title = "" if _WORD_ALONE.fullmatch(first.text) else first.text
+    return "\n".join([title, *lines[1:]]).strip() or text
 
 
 def _some(items: Sequence[str], text: str, note: str) -> Parsed:
@@ -342,17 +283,18 @@ def _code(text: str) -> list[str]:
 # --- JSON ---
 
 
-def _of_json(text: str) -> list[str]:
-    """Return the entries of the first list in JSON; `[1]` between words is a footnote, no list."""
-    whole = isinstance(read_json(text), (list, dict))
-    for value in find_json(text):
+def _of_json(text: str, repair: Repair = "closed") -> list[str]:
+    """Return the entries of the last list in JSON; `[1]` between words is a footnote, no list."""
+    values = find_json(text, repair)
+    whole = isinstance(read_json(text, repair), (list, dict))
+    for value in reversed(values):
         if isinstance(value, list):
             listed = cast("list[object]", value)
             if whole or any(isinstance(each, (str, dict)) for each in listed):
                 return _said_each(listed)
         elif found := _of_object(cast("dict[str, object]", value)):
             return found
-    return []
+    return _said_each(values) if len(values) > 1 and all(isinstance(value, dict) for value in values) else []
 
 
 def _of_object(value: dict[str, object]) -> list[str]:

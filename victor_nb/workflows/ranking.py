@@ -9,7 +9,8 @@ import re
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
-from victor_nb.workflows.lists import MARKUP, WORDS, agree, find_json, marks, spoken
+from victor_nb.workflows.lists import MARKUP, WORDS, agree, marks, spoken
+from victor_nb.workflows.structured import find_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

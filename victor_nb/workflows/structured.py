@@ -1,0 +1,208 @@
+"""Structured values in a model's answer: JSON with the slips that models make, Markdown tables, XML; and how to ask."""
+
+from __future__ import annotations
+
+import json
+import re
+from html import unescape
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_FENCED: Final = re.compile(r"```[ \t]*(?:json[c5]?|python)?[ \t]*\n(?P<inside>.*?)```", re.DOTALL | re.IGNORECASE)
+_OPENS: Final = re.compile(r"[\[{]")
+_TRAILING: Final = re.compile(r",(\s*[\]}])")
+_REPAIRABLE: Final = re.compile(r"[\[{]\s*(?:[\"\[{/]|'.*[\]}]$)", re.DOTALL)
+"""How broken JSON begins. A bracket before a bare word, as in `[see below]`, is prose, not a list to repair."""
+_PAIRS: Final = {"[": "]", "{": "}"}
+_TRIES: Final = 20
+_LONG: Final = 50_000  # characters from one bracket to the other
+_DEEP: Final = 50  # brackets in brackets; a repair takes quadratic time in their depth
+
+_MISSING: Final = object()
+_CUT: Final = object()
+Repair = Literal["any", "closed", "none"]
+
+
+def in_words(schema: Mapping[str, Any]) -> str:
+    """Return the sentence that asks for JSON of a schema: an object, each of its keys described."""
+    keys = (f'"{name}" ({part["description"]})' for name, part in schema["properties"].items())
+    return f"Reply with JSON only, an object with the key {' and '.join(keys)}."
+
+
+def find_json(text: str, repair: Repair = "any") -> list[object]:
+    """Return the JSON arrays and objects of an answer, in order; none inside another. It never raises.
+
+    Slips that models make are repaired by json-repair: quotes, commas and brackets that are wrong or missing. It may
+    take a second for an answer of 50,000 characters.
+
+    Args:
+        text: The answer.
+        repair: What is repaired: `any` broken JSON, also what breaks off; only what is `closed` at its end; or `none`.
+    """
+    whole = _strict(text)
+    if isinstance(whole, (list, dict)):
+        return [whole]
+    fenced = [read_json(found["inside"], repair) for found in _FENCED.finditer(text)]
+    found: list[object] = [value for value in fenced if isinstance(value, (list, dict))]
+    found = found or [value for value in _embedded(text, repair) if value is not _CUT]
+    broken = read_json(text, repair) if not found else _MISSING
+    return [broken] if isinstance(broken, (list, dict)) else found
+
+
+def under_key(text: str, key: str) -> list[object] | None:
+    """Return the list that the last JSON object of an answer holds under a key; None where none has one."""
+    objects = (cast("dict[str, object]", value) for value in find_json(text, "closed") if isinstance(value, dict))
+    lists = [value[key] for value in objects if isinstance(value.get(key), list)]
+    return cast("list[object]", lists[-1]) if lists else None
+
+
+def breaks_off(text: str) -> bool:
+    """Return whether an answer is JSON that ends before its last bracket."""
+    return not find_json(text, "closed") and _CUT in _embedded(text, "closed")
+
+
+def read_json(text: str, repair: Repair = "any") -> object:
+    """Return the value that a text is, after a repair where it is needed; a sentinel if the text is no JSON."""
+    text = text.strip()
+    value = _strict(text)
+    if value is not _MISSING or repair == "none" or (repair == "closed" and not _closed(text)):
+        return value
+    if not _REPAIRABLE.match(text) or len(text) > _LONG or _depth(text) > _DEEP:
+        return value
+    import json_repair  # noqa: PLC0415 - answers with broken JSON are few
+
+    try:
+        repaired: object = json_repair.loads(text, skip_json_loads=True)
+    except (ValueError, RecursionError):
+        return _MISSING
+    return repaired if repaired and isinstance(repaired, list if text[0] == "[" else dict) else _MISSING
+
+
+def _closed(text: str) -> bool:
+    """Return whether no bracket and no quote is open at the end; a bracket left out inside others does not count."""
+    stack: list[str] = []
+    for sign in text:
+        if sign in _PAIRS:
+            stack.append(_PAIRS[sign])
+        elif sign in stack:
+            while stack.pop() != sign:
+                pass
+    return not stack and text.replace('\\"', "").count('"') % 2 == 0
+
+
+def _depth(text: str) -> int:
+    """Return the depth of nested brackets, those in quotes included."""
+    return max(accumulate((sign in "[{") - (sign in "]}") for sign in text), default=0)
+
+
+def _strict(text: str) -> object:
+    """Return the value of JSON as it is written, except that trailing commas are ignored; else the sentinel."""
+    for attempt in (text, _TRAILING.sub(r"\1", text)):
+        try:
+            return json.loads(attempt)
+        except (ValueError, RecursionError):
+            continue
+    return _MISSING
+
+
+def _embedded(text: str, repair: Repair) -> Iterator[object]:
+    """Find arrays and objects between words."""
+    place = 0
+    for _ in range(_TRIES):
+        opening = _OPENS.search(text, place)
+        if opening is None:
+            return
+        end = _closing(text, opening.start())
+        if not end and repair != "any" and _REPAIRABLE.match(text, opening.start()):
+            yield _CUT  # what follows is a part of it
+            return
+        value = read_json(text[opening.start() : end], repair) if end else _MISSING
+        if end and isinstance(value, (list, dict)):
+            yield value
+        place = end if end and value is not _MISSING else opening.end()
+
+
+def _closing(text: str, start: int) -> int:
+    """Return where the bracket at `start` is closed, the closing one included; 0 where it is not."""
+    stack: list[str] = []
+    quoted = escaped = False
+    for place in range(start, min(len(text), start + _LONG)):
+        sign = text[place]
+        if escaped:
+            escaped = False
+        elif quoted:
+            escaped, quoted = sign == "\\", sign != '"'
+        elif sign == '"':
+            quoted = True
+        elif sign in _PAIRS:
+            stack.append(_PAIRS[sign])
+        elif stack and sign == stack[-1]:
+            stack.pop()
+            if not stack:
+                return place + 1
+    return 0
+
+
+# --- tables and tags ---
+
+_RULED: Final = re.compile(r"[ \t]*\|?(?:[ \t]*:?-+:?[ \t]*\|)+(?:[ \t]*:?-+:?)?[ \t]*")
+_ELEMENT: Final = re.compile(
+    r"<(?!(?:[abiup]|br|code|em|h\d|li|[ou]l|span|strong|su[bp])\b)(?P<tag>[a-z][\w-]*)(?P<told>(?:\s[^<>]*)?)>"
+    r"(?P<inside>.*?)</(?P=tag)\s*>",
+    re.DOTALL | re.IGNORECASE,
+)
+_ATTRIBUTE: Final = re.compile(r"""([\w-]+)\s*=\s*["']([^"']*)["']""")
+_TAG: Final = re.compile(r"</?[a-z][^<>]*>", re.IGNORECASE)
+_ANSWER: Final = re.compile(
+    r"<(?P<tag>answer|final\w*|ideas|items|list|output|ranking|response|result)>(?P<inside>.*?)</(?P=tag)>",
+    re.DOTALL | re.IGNORECASE,
+)
+_HTML_LIST: Final = re.compile(r"^\s*<(?:[ou]l|li)\b", re.MULTILINE | re.IGNORECASE)
+_HTML_MARK: Final = re.compile(r"\s*<(/?(?:[ou]l|li))\b[^>]*>\s*", re.IGNORECASE)
+
+
+def find_rows(text: str) -> list[object]:
+    """Return the rows of the Markdown table or the XML elements of an answer: objects by column or tag, or texts."""
+    lines = text.splitlines()
+    rule = next((number for number, line in enumerate(lines) if number and _RULED.fullmatch(line)), None)
+    if rule is None:
+        value = _of_elements(text)
+        return cast("list[object]", value) if isinstance(value, list) else []
+    table = [line.strip().strip("|").split("|") for line in lines[rule - 1 :] if "|" in line]
+    names, _, *rows = ([cell.strip() for cell in cells] for cells in table)
+    names = [name.strip("*_ ").lower() for name in names]
+    return [dict(zip(names, row, strict=True)) for row in rows if len(row) == len(names)]
+
+
+def _of_elements(text: str) -> object:
+    """Return what stands in XML: of elements of one tag a list, of others an object by tag, of none the text."""
+    found = list(_ELEMENT.finditer(text))
+    if not found:
+        return unescape(_TAG.sub("", text)).strip()
+    values = [_of_elements(each["inside"]) for each in found]
+    told = [dict(_ATTRIBUTE.findall(each["told"])) for each in found]
+    values = [{**names, "text": value} if names else value for names, value in zip(told, values, strict=True)]
+    tags = [each["tag"].lower() for each in found]
+    if len(set(tags)) > 1:
+        return dict(zip(tags, values, strict=True))
+    return values if len(found) > 1 else values[0]
+
+
+def without_tags(text: str) -> str:
+    """Return the inside of a tag such as `<answer>`, the last one, with HTML lists in it as Markdown."""
+    wrapped = list(_ANSWER.finditer(text))
+    text = wrapped[-1]["inside"].strip() if wrapped else text
+    if not _HTML_LIST.search(text):
+        return text
+    depth = 0
+
+    def mark(found: re.Match[str]) -> str:
+        nonlocal depth
+        tag = found[1].lower()
+        depth += {"ul": 1, "ol": 1, "/ul": -1, "/ol": -1}.get(tag, 0)
+        return f"\n{'    ' * (depth - 1)}- " if tag == "li" else "\n" if tag.startswith("/") else ""
+
+    return unescape(_TAG.sub("", _HTML_MARK.sub(mark, text))).strip("\n")
