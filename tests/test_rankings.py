@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from victor_nb.workflows.lists import agree, key, vote
-from victor_nb.workflows.ranking import UNREAD, choose, rank
+from victor_nb.workflows.lists import FREE, key, vote
+from victor_nb.workflows.ranking import UNREAD, agree, choose, rank
 
 ITEMS = (
     "Photo sorter: sorts by date",
@@ -85,7 +85,7 @@ def test_when_any_order_is_said_then_it_comes_back(order: list[int], style: str)
 def test_when_the_answer_is_anything_then_nothing_is_raised_and_as_many_as_can_be_are_kept(
     answer: str, items: list[str], keep: int
 ) -> None:
-    chosen = choose([answer], items, keep)
+    chosen = choose({0: answer}, items, keep)
 
     assert all(0 <= place < len(items) for place in chosen.order)
     assert len(set(chosen.order)) == len(chosen.order) <= keep
@@ -93,15 +93,16 @@ def test_when_the_answer_is_anything_then_nothing_is_raised_and_as_many_as_can_b
 
 
 def test_when_nothing_is_chosen_then_the_first_are_kept_and_it_is_noted() -> None:
-    assert choose(["They are all lovely."], ITEMS, 2) == ((0, 1), (UNREAD.format(2),))
+    assert choose({0: "They are all lovely."}, ITEMS, 2) == ((0, 1), (UNREAD.format(2),))
 
 
 def test_when_fewer_are_named_than_asked_for_then_it_is_noted() -> None:
-    assert choose(["4"], ITEMS, 3) == ((3,), ("1 named where 3 were asked for",))
+    assert choose({0: "4"}, ITEMS, 3) == ((3,), (FREE, "1 named where 3 were asked for"))
 
 
 def test_when_more_are_named_than_asked_for_then_the_best_are_kept() -> None:
-    assert choose(["4, 1, 2, 3, 5"], ITEMS, 2) == ((3, 0), ())
+    assert choose({0: "4, 1, 2, 3, 5"}, ITEMS, 2) == ((3, 0), (FREE,))
+    assert choose({0: '{"ranking": [4, 1, 2, 3, 5]}'}, ITEMS, 2) == ((3, 0), ())
 
 
 def test_when_numbers_are_out_of_range_then_they_name_nothing() -> None:
@@ -114,9 +115,9 @@ def test_when_two_items_have_one_name_then_it_names_neither() -> None:
 
 def test_when_several_rank_then_points_decide() -> None:
     assert agree([[0, 1, 2], [1, 0, 2], [1, 2, 0]], 3) == (1, 0, 2)
-    assert choose(["1, 2, 3", "2, 1, 3", "nonsense", "2, 3, 1"], ITEMS[:3], 1) == (
+    assert choose({0: "1, 2, 3", 1: "[2, 1, 3]", 2: "nonsense", 3: "2, 3, 1"}, ITEMS[:3], 1) == (
         (1,),
-        ("1 of 4 rankings could not be read",),
+        (f"2 of 4 {FREE}", "1 of 4 rankings could not be read"),
     )
 
 

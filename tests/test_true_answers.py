@@ -27,7 +27,7 @@ RANKINGS = {
     '{"ranking": [4, 1, 2], "why": "because it': [],
     '{"scores": [{"idea": 4, "score": 7}, {"idea": 1, "score": "9/10"}]}': [1, 4],
     '{"scores": {"4": 7, "1": 9, "2": 3}}': [1, 4, 2],
-    '{"scores": [7, 9, 7, 3, 8]}': [1, 4, 3, 5, 2],
+    '{"scores": [7, 9, 7, 3, 8]}': [],
     "[7, 9, 7, 3, 8]": [],
     # thoughts
     "<think>Maybe 5, 3, 2?</think>\n4, 1, 2": [4, 1, 2],
@@ -56,7 +56,7 @@ RANKINGS = {
     "Idea 4: 9/10": [4],
     "- Photo sorter: score 7\n- Cache: score 9": [1, 3],
     "1. Idea 3 (7/10)\n2. Idea 1 (9/10)": [1, 3],
-    "Scores: 3: 7, 1: 9, 5: 4": [1, 3, 5],
+    "Scores: 3: 7, 1: 9, 5: 4": [],
     "Scores: 7, 9, 7, 3, 8": [],
     # tables and tags
     "| Rank | Idea | Why |\n|---|---|---|\n| 1 | 4 | safe |\n| 2 | 1 | quick |": [4, 1],
@@ -115,8 +115,8 @@ FREE_LISTS = {
     "<ideas><idea>Sorter</idea><idea>Finder</idea></ideas>": TWO,
     '<idea id="1">Sorter</idea>\n<idea id="2">Finder</idea>': TWO,
     "<ideas><idea><name>Sorter</name><why>cheap</why></idea><idea><name>Finder</name><why>quick</why></idea></ideas>": (
-        "Sorter: cheap",
-        "Finder: quick",
+        "Sorter\ncheap",
+        "Finder\nquick",
     ),
     "<ul><li>Sorter</li><li>Finder</li></ul>": TWO,
     "<ol>\n<li><b>Sorter</b> &amp; more\n<li>Finder\n</ol>": ("Sorter & more", "Finder"),

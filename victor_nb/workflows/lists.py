@@ -413,24 +413,6 @@ MARKUP: Final = re.compile(r"[*_`~#>\"'\u2018\u2019\u201c\u201d]+")
 _NUMBER: Final = re.compile(r"[$\u20ac\u00a3]?\s*(-?\d{1,3}(?:,\d{3})+(?:\.\d+)?|-?\d{1,30}(?:\.\d{1,30})?)")
 
 
-def agree(rankings: Sequence[Sequence[int]], count: int) -> tuple[int, ...]:
-    """Return the order that several rankings have in common, by Borda count: an item gets a point for each it beats.
-
-    Args:
-        rankings: Positions of items, best first; what a ranking leaves out shares the points that are left.
-        count: How many items there are.
-    """
-    points: Counter[int] = Counter()
-    for ranking in rankings:
-        for place, item in enumerate(ranking):
-            points[item] += 2 * (count - 1 - place)
-        rest = [item for item in range(count) if item not in ranking]
-        for item in rest:
-            points[item] += len(rest) - 1
-    met = list(dict.fromkeys(item for ranking in rankings for item in ranking))
-    return tuple(sorted(met, key=lambda item: -points[item]))
-
-
 def vote(answers: Sequence[str]) -> list[tuple[str, int]]:
     """Return the different answers with how often each was given, most common first, the earlier first among equals.
 

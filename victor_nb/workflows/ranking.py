@@ -1,45 +1,73 @@
 """Rankings out of a model's answer: which of the numbered items it chose, in what order.
 
-A ranking is read in the forms that models give it: JSON, a list of names or numbers, a bare row of numbers, prose.
+A ranking is asked for as JSON, of the numbers that the items carry. Free text is read where it names its order: a row
+of numbers, a list or a table of items, scores, a verdict. What only talks about the items is no ranking.
 """
 
 from __future__ import annotations
 
+import random
 import re
-from itertools import pairwise
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
-from victor_nb.workflows.lists import MARKUP, WORDS, agree, marks, spoken
-from victor_nb.workflows.structured import find_json
+from victor_nb.workflows.lists import FREE, MARKUP, WORDS, marks, spoken, thinks
+from victor_nb.workflows.structured import breaks_off, find_json, find_rows, under_key, without_tags
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-_NOT_WORD: Final = re.compile(r"[^\w%+#.-]+")
-_PLURAL: Final = rf"{WORDS}s?"
+RANKING: Final = "ranking"
+"""The key under which a ranking is asked for."""
+UNREAD: Final = "the ranking could not be read: the first {} of the items are kept"
+
 _CUE: Final = re.compile(
     r"\b(?:answer|best|chosen?|choices?|final|ideas?|items?|keep|numbers?|order|picks?|priority|rank(?:ed|ing)?|results?|"
-    r"selected|selection|top|winners?)\b(?!.*\b(?:points?|rating|scored?|scores)\b)",
+    r"selected|selection|top|winners?)\b(?!.*\b(?:points?|rating|scored?|scores)\b)|排名",
     re.IGNORECASE,
 )
 _BETWEEN: Final = re.compile(r"[\s,;>/|&→()\[\].#]+|\band\b|\bthen\b|(?<!\d)\d{1,3}(?!\d|\.\d)")
 _REFERENCE: Final = re.compile(
-    rf"(?:\b{_PLURAL}\s*\#?\s*|\#)(\d{{1,3}}(?:(?:\s*(?:,|and|&|>|then|or)+\s*\#?)+\d{{1,3}})*)(?![\d%]|\.\d)",
+    rf"(?:\b{WORDS}s?\s*\#?\s*|\#|[(\[](?=\d{{1,3}}[)\]]))"
+    r"(\d{1,3}(?:(?:\s*(?:,|and|&|>|then|or)+\s*\#?)+\d{1,3})*)(?![\d%]|\.\d)(?:\s*(?:of|/)\s*\d{1,3}\b)?",
     re.IGNORECASE,
 )
-_AT_START: Final = re.compile(
-    rf"\W*(?:(?:{_PLURAL})\s*\#?\s*(?P<named>\d{{1,3}})\b|[(\[]\s*\#?(?P<framed>\d{{1,3}})\s*[)\]]|\#(?P<hashed>\d{{1,3}})\b"
-    r"|(?P<bare>\d{1,3})(?:\W*$|\s*[-–—:,(]\s|\s+because\b))",
+_AT_START: Final = re.compile(r"\W*(?<!\w)(\d{1,3})(?:\W*$|\s*[-–—:,(]\s|\s+because\b)")
+_SCORED: Final = re.compile(
+    r"\#(\d+)\b[^#\n]*?(?:(?:points|rated|rating|score)\W{1,3}(?P<after>\d+(?:\.\d+)?)|"
+    r"(?P<before>\d+(?:\.\d+)?)\s*(?:/|out\s+of|points)\s*\d*)",
     re.IGNORECASE,
 )
-_NUMBER_ALONE: Final = re.compile(rf"\W*(?:{_PLURAL})?\W*(\d{{1,3}})\W*", re.IGNORECASE)
-_SHORT: Final = 300  # characters; in a longer text, a bare number may be any number
-_SHORTEST_NAME: Final = 3
+# What follows works on text without quotes, where names of items and words such as `idea 4` are `#4`.
+_SOME: Final = r"#?\d{1,3}\b(?:(?:\s*,|\s+and|\s+n?or)?\s+#?\d{1,3}\b)*"
+_REJECTED: Final = re.compile(
+    r"\b(not|cant|dont|wont|never|neither|nor|avoid|drop|exclude|except|instead\s+of|over|rather\s+than|reject(?:ed)?|"
+    rf"skip|than|unlike|without)\s+(?:[a-z]+\s+){{0,2}}?{_SOME}|{_SOME}\s+(?:is|are|was)(?:nt|\s+not)\b[^.;,\n]*",
+    re.IGNORECASE,
+)
+_PREFERS: Final = re.compile(
+    r"\b(?:best|better\s+than|choice|choos\w+|chose\w*|favou?rite|final\w*|first|followed|go(?:ing)?\s+with|next|"
+    r"pick(?:s|ed)?|prefer\w*|rank\w*|recommend\w*|second|select\w*|strongest|then|third|top|vote|winner|wins|"
+    r"(?:would|id|ill)\s+take)\b",
+    re.IGNORECASE,
+)
+_VERDICT: Final = re.compile(
+    r"#?\d{1,3}\s+(?:is|was|seems|looks|would\s+be)\s+(?:[a-z]+\s+){0,3}?(?:best|favou?rite|strongest|winner)\b|"
+    r"\b(?:best|choice|favou?rite|winner)\s+(?:[a-z]+\s+){0,3}?(?:is|would\s+be)\s",
+    re.IGNORECASE,
+)
+_SENTENCE: Final = re.compile(r"(?<=[.!?;])\s+|\n+|,?\s+(?:but|while|whereas|although|though)\s+", re.IGNORECASE)
+_BARE: Final = re.compile(
+    r"(?<![\w.#$€£])(\d{1,3})(?=\s*(?:[,;:)>!?]|\.(?!\d)|$)|"
+    r"\s+(?:and|as|because|first|is|last|or|second|since|then|third|wins)\b)"
+)
+_ALONE: Final = re.compile(r"\W*(?:(?:but|just|only)\s+)?#?(\d{1,3})(?:\W*$|\s*[-–—:,(.]\s|\s+(?:as|because|since)\b)")
+_QUOTES: Final = re.compile(r"[*_`~\"'\u2018\u2019\u201c\u201d]+")
+_SIGNS: Final = str.maketrans({"\uff1a": ":", "\uff0c": ",", "\u3001": ",", "号": " "})
+_NAME: Final = range(3, 80)  # characters: a shorter name may be any word, and no answer repeats a longer one
 _PLACES: Final = ("rank", "place", "position", "order", "priority")
 _POINTS: Final = ("score", "points", "rating", "total", "votes")
 _KEYS: Final = ("id", "index", "number", "no", "item", "idea", "option", "choice", "candidate", "name", "title", "text")
-
-UNREAD: Final = "the ranking could not be read: the first {} of the items are kept"
 
 
 class Ranking(NamedTuple):
@@ -49,213 +77,258 @@ class Ranking(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def rank(text: str, items: Sequence[str]) -> tuple[int, ...]:
+def schema(keep: int, numbers: Sequence[int]) -> dict[str, Any]:
+    """Return the JSON schema of a ranking of numbered items."""
+    told = f"a list: the numbers of the {keep} best, best first"
+    ranking = {"type": "array", "items": {"type": "integer", "enum": [*numbers]}, "description": told}
+    return {"type": "object", "properties": {RANKING: ranking}, "required": [RANKING], "additionalProperties": False}
+
+
+def shown_order(items: Sequence[str], sample: int) -> tuple[int, ...]:
+    """Return the order in which a sample (from 0) sees items: the same for the same items, turned by one a sample."""
+    order = random.Random(f"victor_nb {items}").sample(range(len(items)), len(items))  # noqa: S311 - no secret
+    turn = sample % max(len(items), 1)
+    return (*order[turn:], *order[:turn])
+
+
+def rank(text: str, items: Sequence[str], numbers: Sequence[int] = ()) -> tuple[int, ...]:
     """Return the positions (from 0) of the items that an answer names, best first; none where it names none.
 
     Args:
-        text: The answer. It refers to items by their numbers from 1, or by their names.
+        text: The answer. It refers to items by their numbers, or by their names.
         items: What it was shown, in that order.
+        numbers: The numbers that they carry; else from 1.
     """
-    said = spoken(text)
-    shown = _Shown(items)
-    for way in (_by_json, _by_row, _by_lines, _by_reference, _by_name, _by_marks, _by_number):
+    return _read(text, items, numbers)[0]
+
+
+def _read(text: str, items: Sequence[str], numbers: Sequence[int]) -> tuple[tuple[int, ...], bool]:
+    """Return the order that an answer names, and whether it is free text."""
+    said = without_tags(spoken(text))
+    if thinks(said) or breaks_off(said):
+        return (), True
+    shown = _Shown(items, numbers or range(1, len(items) + 1))
+    for way in (_by_json, _by_table, _by_scores, _by_row, _by_entries, _by_verdict):
         found = tuple(dict.fromkeys(place for place in way(said, shown) if place is not None))
         if found:
-            return found
-    return ()
+            return found, way is not _by_json
+    return (), True
 
 
-def choose(texts: Sequence[str], items: Sequence[str], keep: int) -> Ranking:
-    """Return the items that ranking answers choose, at most `keep` of them; the first ones if none can be read."""
-    read = [found for text in texts if (found := rank(text, items))]
-    notes: list[str] = []
-    if len(read) < len(texts) and read:
-        notes.append(f"{len(texts) - len(read)} of {len(texts)} rankings could not be read")
+def choose(texts: Mapping[int, str], items: Sequence[str], keep: int, numbers: Sequence[int] = ()) -> Ranking:
+    """Return the items that ranking answers choose, at most `keep` of them; the first ones if none can be read.
+
+    Args:
+        texts: The answers by sample; each saw the items in its `shown_order`.
+        items: The items in their own order.
+        keep: How many go on.
+        numbers: The numbers that they carry; else from 1.
+    """
+    read: list[tuple[int, ...]] = []
+    free = 0
+    for sample, text in texts.items():
+        order = shown_order(items, sample)
+        carried = [(numbers or range(1, len(items) + 1))[place] for place in order]
+        found, is_free = _read(text, [items[place] for place in order], carried)
+        if found:
+            read.append(tuple(order[place] for place in found))
+            free += is_free
     if not read:
         kept = min(keep, len(items))
         return Ranking(tuple(range(kept)), (UNREAD.format(kept),))
+    notes = [FREE if free == len(texts) else f"{free} of {len(texts)} {FREE}"] if free else []
+    if len(read) < len(texts):
+        notes.append(f"{len(texts) - len(read)} of {len(texts)} rankings could not be read")
     order = read[0] if len(read) == 1 else agree(read, len(items))
     if len(order) < min(keep, len(items)):
         notes.append(f"{len(order)} named where {keep} were asked for")
     return Ranking(order[:keep], tuple(notes))
 
 
-# --- what was shown ---
+def agree(rankings: Sequence[Sequence[int]], count: int) -> tuple[int, ...]:
+    """Return the order that several rankings have in common, by Borda count: an item gets a point for each it beats.
+
+    Args:
+        rankings: Positions of items, best first; what a ranking leaves out shares the points that are left.
+        count: How many items there are.
+    """
+    points: Counter[int] = Counter()
+    for ranking in rankings:
+        for place, item in enumerate(ranking):
+            points[item] += 2 * (count - 1 - place)
+        rest = [item for item in range(count) if item not in ranking]
+        for item in rest:
+            points[item] += len(rest) - 1
+    met = list(dict.fromkeys(item for ranking in rankings for item in ranking))
+    return tuple(sorted(met, key=lambda item: -points[item]))
 
 
 class _Shown:
-    """The items, with the names by which an answer may call them."""
+    """The items, with the numbers and the names by which an answer may call them."""
 
-    def __init__(self, items: Sequence[str]) -> None:
-        self.count = len(items)
-        self.names: dict[str, int] = {}
-        for place, item in enumerate(items):
-            for name in _names(item):
-                # A name that two items share names neither.
-                self.names[name] = -1 if self.names.get(name, place) != place else place
+    def __init__(self, items: Sequence[str], numbers: Sequence[int]) -> None:
+        self._places = {number: place for place, number in enumerate(numbers)}
+        said = [(name, number) for item, number in zip(items, numbers, strict=True) for name in _names(item)]
+        times = Counter(name for name, _ in said)  # a name that two items share names neither
+        self._names = {name: number for name, number in said if times[name] == 1}
+        words = "|".join(name.replace(" ", r"\W+") for name in sorted(self._names, key=len, reverse=True))
+        self._named = re.compile(rf"(?<!\w)(?:{words or '(?!)'})(?!\w)", re.IGNORECASE)
 
-    def at(self, number: int) -> int | None:
-        """Return the position that a number from 1 stands for."""
-        return number - 1 if 1 <= number <= self.count else None
+    def __len__(self) -> int:
+        return len(self._places)
 
-    def named(self, text: str, *, within: int | None = None) -> int | None:
-        """Return the item that is named first in a text, not behind character `within`; None where there is none."""
-        found = [(where, -len(name), place) for name, place, where in self.mentions(text)]
-        first = min(found, default=None)
-        return first[2] if first and (within is None or first[0] <= within) else None
+    def at(self, number: str | int) -> int | None:
+        """Return the position of the item that carries a number."""
+        return self._places.get(int(number))
 
-    def mentions(self, text: str) -> Iterator[tuple[str, int, int]]:
-        """Yield the names in a text: the name, whose it is, and where it stands."""
-        flat = f" {_flat(text)} "
-        for name, place in self.names.items():
-            where = flat.find(f" {name} ")
-            if place >= 0 and where >= 0:
-                yield name, place, where
+    def refer(self, text: str) -> str:
+        """Return a text without quotes, in which names of items and words such as `idea 4` are `#4`."""
+        text = self._named.sub(self._number, _QUOTES.sub("", text.translate(_SIGNS)))
+        return _REFERENCE.sub(lambda found: " ".join(f"#{number}" for number in re.findall(r"\d+", found[1])), text)
+
+    def _number(self, found: re.Match[str]) -> str:
+        return f"#{self._names[_flat(found[0])]}"
+
+    def about(self, text: str, *, at_start: bool = False) -> int | None:
+        """Return the item that an entry of a list is about: its number if it begins with one, else the first named."""
+        told = _REJECTED.sub(r"\1 ", self.refer(text))
+        found = _AT_START.match(told) or (re.match if at_start else re.search)(r"\W*#(\d+)", told)
+        return self.at(found[1]) if found else None
 
 
-def _names(item: str) -> Iterator[str]:
-    """Yield the names of an item: all of it, its first line, and what stands before a colon or a dash in that."""
+def _names(item: str) -> set[str]:
+    """Return the names of an item: all of it, its first line, and what stands before a colon or a dash in that."""
     first = next((line for line in item.splitlines() if line.strip(" #*_-")), "")
     head = re.split(r":|\s[-–—]\s|\.\s", first.strip("#*_ "), maxsplit=1)[0]
-    for name in dict.fromkeys((_flat(item), _flat(first), _flat(head))):
-        if len(name) >= _SHORTEST_NAME and not name.isdecimal():
-            yield name
+    names = {_flat(text) for text in (item, first, head)}
+    return {name for name in names if len(name) in _NAME and not name.isdecimal()}
 
 
 def _flat(text: str) -> str:
-    words = _NOT_WORD.sub(" ", MARKUP.sub("", text).casefold()).split()
-    return " ".join(stripped for word in words if (stripped := word.strip(".-")))
+    return " ".join(re.findall(r"\w+", re.sub(r"^\W*(?:the|an?)\s+", "", _QUOTES.sub("", text).casefold())))
 
 
 # --- ways of saying a ranking, the surest first ---
 
 
 def _by_json(text: str, shown: _Shown) -> Iterator[int | None]:
-    values = find_json(text)
-    for value in values if all(map(_is_row, values)) else values[:1]:  # `[4] cheap, [1] useful` are several
-        yield from _of_value(value, shown)
+    values = [asked] if (asked := under_key(text, RANKING)) else find_json(text, "closed")
+    if len(values) > 1 and all(isinstance(value, list) and len(cast("list[object]", value)) == 1 for value in values):
+        values = [[each for value in values for each in cast("list[object]", value)]]  # `[4] cheap, [1] useful`
+    found = (list(_of_value(value, shown)) for value in reversed(values))
+    yield from next((places for places in found if any(place is not None for place in places)), ())
 
 
-def _is_row(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(each, int) for each in cast("list[object]", value))
+def _by_table(text: str, shown: _Shown) -> Iterator[int | None]:
+    yield from _of_value(find_rows(text), shown)
 
 
 def _of_value(value: object, shown: _Shown) -> Iterator[int | None]:
-    if isinstance(value, dict):
-        yield from _of_object(cast("dict[str, object]", value), shown)
-    elif isinstance(value, list):
-        listed = cast("list[object]", value)
-        from_zero = 0 in listed and shown.count not in listed
-        for each in _in_order(listed):
-            yield _of_entry(each + 1 if from_zero and type(each) is int else each, shown)
-
-
-def _of_object(value: Mapping[str, object], shown: _Shown) -> Iterator[int | None]:
-    lists = [cast("list[object]", each) for each in value.values() if isinstance(each, list)]
-    if lists:
-        yield from _of_value(lists[0], shown)
-    elif value and all(isinstance(each, (int, float)) for each in value.values()) and len(value) > 1:
-        scores = cast("Mapping[str, float]", value)
-        for name in sorted(scores, key=lambda each: -scores[each]):
-            yield _of_entry(name, shown)
-    else:
-        for each in value.values():
-            yield _of_entry(each, shown)
+    if isinstance(value, list):
+        listed = _in_order(cast("list[object]", value))
+        numbers = [each for each in listed if type(each) is int]
+        from_zero = 0 in numbers and len(shown) not in numbers
+        if len(set(numbers)) == len(numbers):  # else they are scores, in the order in which the items were shown
+            yield from (_of_entry(each + 1 if from_zero and type(each) is int else each, shown) for each in listed)
+    elif isinstance(value, dict):
+        told = cast("dict[str, object]", value)
+        inner = next((each for each in told.values() if isinstance(each, (list, dict))), None)
+        scores = {name: each for name, each in told.items() if isinstance(each, (int, float))}
+        if inner is not None:
+            yield from _of_value(cast("object", inner), shown)
+        elif len(scores) == len(told) > 1:
+            yield from (_of_entry(name, shown) for name in sorted(scores, key=lambda each: -scores[each]))
+        else:
+            yield from (_of_entry(each, shown) for each in told.values())
 
 
 def _in_order(listed: list[object]) -> list[object]:
     """Sort objects by the rank or the score that they hold; anything else is in order already."""
     for names, sign in ((_PLACES, 1), (_POINTS, -1)):
         said = [_number_of(each, names) for each in listed]
-        if said and None not in said:
+        if None not in said:
             order = sorted(range(len(listed)), key=lambda place: sign * cast("float", said[place]))
             return [listed[place] for place in order]
     return listed
 
 
 def _number_of(value: object, names: Iterable[str]) -> float | None:
-    if not isinstance(value, dict):
-        return None
-    told = {str(name).lower(): each for name, each in cast("dict[object, object]", value).items()}
-    found = [told[name] for name in names if name in told]
-    return float(found[0]) if found and isinstance(found[0], (int, float)) and found[0] == found[0] else None
+    told = _by_lower_name(value)
+    found = next((re.match(r"\W*(-?\d{1,9}(?:\.\d{1,9})?)", str(told[name])) for name in names if name in told), None)
+    return float(found[1]) if found else None
+
+
+def _by_lower_name(value: object) -> dict[str, object]:
+    told = cast("dict[object, object]", value) if isinstance(value, dict) else {}
+    return {str(name).lower(): each for name, each in told.items()}
 
 
 def _of_entry(value: object, shown: _Shown) -> int | None:
     match value:
-        case bool() | None:
+        case bool():
             return None
-        case int():
-            return shown.at(value)
-        case float():
-            return shown.at(int(value)) if value.is_integer() else None
+        case int() | float():
+            return shown.at(int(value)) if value == value // 1 else None
         case str():
-            said = _NUMBER_ALONE.fullmatch(value)
-            return shown.at(int(said[1])) if said else _at_start(value, shown, bare=False)
-        case dict():
-            told = {str(name).lower(): each for name, each in cast("dict[object, object]", value).items()}
-            named = (_of_entry(told[name], shown) for name in _KEYS if name in told)
-            found = next((place for place in named if place is not None), None)
-            rest = (_of_entry(each, shown) for each in told.values() if isinstance(each, str))
-            return found if found is not None else next((place for place in rest if place is not None), None)
+            return shown.about(value)
         case _:
-            return None
+            told = _by_lower_name(value)
+            texts = [each for each in told.values() if isinstance(each, str)]
+            found = (_of_entry(each, shown) for each in (*(told[name] for name in _KEYS if name in told), *texts))
+            return next((place for place in found if place is not None), None)
 
 
-def _at_start(text: str, shown: _Shown, *, bare: bool) -> int | None:
-    """Return the item that a line is about: its number if the line begins with one, else its name."""
-    found = _AT_START.match(text)
-    if found and (bare or not found["bare"]):
-        place = shown.at(int(next(each for each in found.groups() if each)))
-        if place is not None:
-            return place
-    return shown.named(text)
+def _by_scores(text: str, shown: _Shown) -> Iterator[int | None]:
+    """Read items with scores, such as `Idea 4: 9/10`, in whatever order they stand."""
+    scores: dict[int, float] = {}
+    for line in text.splitlines():
+        if found := _SCORED.search(shown.refer(line)):
+            scores[int(found[1])] = float(found["after"] or found["before"])
+    yield from map(shown.at, sorted(scores, key=lambda number: -scores[number]))
 
 
 def _by_row(text: str, shown: _Shown) -> Iterator[int | None]:
-    """Read lines that hold nothing but numbers, such as `4, 1, 7` or `Best three: 4 > 1 > 7`."""
+    """Read lines that hold nothing but numbers, such as `4, 1, 7` or `Best three: 4 > 1 > 7`; the last such ranking."""
     rows: list[list[str]] = []
-    for line in text.splitlines():
+    ended = False
+    for line in text.translate(_SIGNS).splitlines():
         cue, colon, row = MARKUP.sub("", line).rpartition(":")
         numbers = re.findall(r"\d+", row)
-        if numbers and not _BETWEEN.sub("", row) and (not colon or _CUE.search(cue)):
-            rows.append(numbers)
-        elif rows:
-            break
-    yield from (shown.at(int(number)) for row in rows for number in row)
+        if not numbers or _BETWEEN.sub("", row) or (colon and not _CUE.search(cue)):
+            ended = bool(rows)
+        elif colon or not ended:
+            rows, ended = [*([] if colon else rows), numbers], False
+    if all(len(row) > 1 and row[0] == str(place) for place, row in enumerate(rows, 1)) and len(rows) > 1:
+        rows = [row[1:] for row in rows]  # `1. 4`, `2. 1`, `3. 7`
+    listed = [number for row in rows for number in row]
+    if len(set(listed)) == len(listed):
+        yield from map(
+            shown.at, reversed(listed) if re.search(r"worst\W+(?:to|first)\b", text, re.IGNORECASE) else listed
+        )
 
 
-def _by_lines(text: str, shown: _Shown) -> Iterator[int | None]:
-    """Read a list whose entries name the items, whatever their own numbers are."""
+def _by_entries(text: str, shown: _Shown) -> Iterator[int | None]:
+    """Read a list whose entries name the items, whatever their own numbers are; else these, unless they only count."""
     found = marks(text.splitlines())
     outer = min((mark.indent for mark in found), default=0)
-    for mark in found:
-        if mark.indent <= outer + 1:
-            if mark.family == "word":  # `Idea 4: cheap` has the item's number in its own, unless a name follows at once
-                named = shown.named(mark.text, within=0)
-                yield shown.at(mark.number) if named is None else named
-            else:
-                yield _at_start(mark.text, shown, bare=True)
-
-
-def _by_reference(text: str, shown: _Shown) -> Iterator[int | None]:
-    for found in _REFERENCE.finditer(text):
-        yield from (shown.at(int(number)) for number in re.findall(r"\d+", found[1]))
-
-
-def _by_name(text: str, shown: _Shown) -> Iterator[int | None]:
-    mentions = sorted(shown.mentions(text), key=lambda each: (each[2], -len(each[0])))
-    yield from (place for _, place, _ in mentions)
-
-
-def _by_marks(text: str, shown: _Shown) -> Iterator[int | None]:
-    """Read the numbers of a list as those of the items, where they are not 1, 2, 3: `4. cheap`, then `1. useful`."""
-    numbers = [mark.number for mark in marks(text.splitlines()) if mark.family == "number"]
-    if any(after != before + 1 for before, after in pairwise(numbers)) or numbers[:1] not in ([1], []):
+    entries = [mark for mark in found if mark.indent <= outer + 1]
+    about = [shown.about(mark.text, at_start=mark.family == "word") for mark in entries]
+    numbers = [mark.number for mark in entries if mark.family in {"number", "word"}]
+    if any(place is not None for place in about):
+        for mark, place in zip(entries, about, strict=True):
+            yield shown.at(mark.number) if place is None and mark.family == "word" else place
+    elif numbers != list(range(1, len(numbers) + 1)):
         yield from map(shown.at, numbers)
 
 
-def _by_number(text: str, shown: _Shown) -> Iterator[int | None]:
-    """Read whatever numbers a short text has."""
-    if len(text) <= _SHORT:
-        yield from (shown.at(int(number)) for number in re.findall(r"(?<![\w.])\d{1,3}(?![\w%]|\.\d)", text))
+def _by_verdict(text: str, shown: _Shown) -> Iterator[int | None]:
+    """Read the sentences that prefer an item, or the one number that is all of the answer."""
+    told = _SENTENCE.split(_REJECTED.sub(r"\1 ", shown.refer(text)))
+    sentences = [each for each in told if _PREFERS.search(each)]
+    for sentence in sentences:
+        verdict = _VERDICT.search(sentence)
+        said = sentence[verdict.start() :] if verdict else sentence
+        yield from map(shown.at, re.findall(r"#(\d+)", said) or _BARE.findall(said))
+    alone = {found[1] for each in told if (found := _ALONE.match(each))}
+    if not sentences and len(alone) == 1:
+        yield shown.at(alone.pop())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from html import unescape
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
 _FENCED: Final = re.compile(r"```[ \t]*(?:json[c5]?|python)?[ \t]*\n(?P<inside>.*?)```", re.DOTALL | re.IGNORECASE)
 _OPENS: Final = re.compile(r"[\[{]")
-_TRAILING: Final = re.compile(r",(\s*[\]}])")
 _REPAIRABLE: Final = re.compile(r"[\[{]\s*(?:[\"\[{/]|'.*[\]}]$)", re.DOTALL)
 """How broken JSON begins. A bracket before a bare word, as in `[see below]`, is prose, not a list to repair."""
 _PAIRS: Final = {"[": "]", "{": "}"}
@@ -99,13 +99,11 @@ def _depth(text: str) -> int:
 
 
 def _strict(text: str) -> object:
-    """Return the value of JSON as it is written, except that trailing commas are ignored; else the sentinel."""
-    for attempt in (text, _TRAILING.sub(r"\1", text)):
-        try:
-            return json.loads(attempt)
-        except (ValueError, RecursionError):
-            continue
-    return _MISSING
+    """Return the value of JSON as it is written; else the sentinel."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return _MISSING
 
 
 def _embedded(text: str, repair: Repair) -> Iterator[object]:
@@ -149,60 +147,43 @@ def _closing(text: str, start: int) -> int:
 # --- tables and tags ---
 
 _RULED: Final = re.compile(r"[ \t]*\|?(?:[ \t]*:?-+:?[ \t]*\|)+(?:[ \t]*:?-+:?)?[ \t]*")
-_ELEMENT: Final = re.compile(
-    r"<(?!(?:[abiup]|br|code|em|h\d|li|[ou]l|span|strong|su[bp])\b)(?P<tag>[a-z][\w-]*)(?P<told>(?:\s[^<>]*)?)>"
-    r"(?P<inside>.*?)</(?P=tag)\s*>",
-    re.DOTALL | re.IGNORECASE,
-)
-_ATTRIBUTE: Final = re.compile(r"""([\w-]+)\s*=\s*["']([^"']*)["']""")
-_TAG: Final = re.compile(r"</?[a-z][^<>]*>", re.IGNORECASE)
-_ANSWER: Final = re.compile(
-    r"<(?P<tag>answer|final\w*|ideas|items|list|output|ranking|response|result)>(?P<inside>.*?)</(?P=tag)>",
-    re.DOTALL | re.IGNORECASE,
-)
-_HTML_LIST: Final = re.compile(r"^\s*<(?:[ou]l|li)\b", re.MULTILINE | re.IGNORECASE)
-_HTML_MARK: Final = re.compile(r"\s*<(/?(?:[ou]l|li))\b[^>]*>\s*", re.IGNORECASE)
+_ANSWER: Final = re.compile(r"<(answer|final\w*|items|output|ranking|result)>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
+_TAG: Final = re.compile(r"<(?P<ends>/?)(?P<name>[a-z][\w-]*)(?P<told>[^<>]*)>", re.IGNORECASE)
+_INLINE: Final = frozenset(("a", "b", "code", "em", "i", "span", "strong", "u"))
+_BLANKS: Final = re.compile(r"[ \t]*\n(?:[ \t]*\n)+")
+_EMPTY_MARK: Final = re.compile(r"^( *(?:-|\d+\.)) *\n", re.MULTILINE)
 
 
 def find_rows(text: str) -> list[object]:
-    """Return the rows of the Markdown table or the XML elements of an answer: objects by column or tag, or texts."""
+    """Return the rows of the Markdown table of an answer, each an object by column."""
     lines = text.splitlines()
-    rule = next((number for number, line in enumerate(lines) if number and _RULED.fullmatch(line)), None)
-    if rule is None:
-        value = _of_elements(text)
-        return cast("list[object]", value) if isinstance(value, list) else []
+    rule = next((number for number, line in enumerate(lines) if number and _RULED.fullmatch(line)), len(lines) + 1)
     table = [line.strip().strip("|").split("|") for line in lines[rule - 1 :] if "|" in line]
-    names, _, *rows = ([cell.strip() for cell in cells] for cells in table)
+    names, *rows = ([cell.strip() for cell in cells] for cells in table or [[]])
     names = [name.strip("*_ ").lower() for name in names]
-    return [dict(zip(names, row, strict=True)) for row in rows if len(row) == len(names)]
-
-
-def _of_elements(text: str) -> object:
-    """Return what stands in XML: of elements of one tag a list, of others an object by tag, of none the text."""
-    found = list(_ELEMENT.finditer(text))
-    if not found:
-        return unescape(_TAG.sub("", text)).strip()
-    values = [_of_elements(each["inside"]) for each in found]
-    told = [dict(_ATTRIBUTE.findall(each["told"])) for each in found]
-    values = [{**names, "text": value} if names else value for names, value in zip(told, values, strict=True)]
-    tags = [each["tag"].lower() for each in found]
-    if len(set(tags)) > 1:
-        return dict(zip(tags, values, strict=True))
-    return values if len(found) > 1 else values[0]
+    return [dict(zip(names, row, strict=True)) for row in rows[1:] if len(row) == len(names)]
 
 
 def without_tags(text: str) -> str:
-    """Return the inside of a tag such as `<answer>`, the last one, with HTML lists in it as Markdown."""
-    wrapped = list(_ANSWER.finditer(text))
-    text = wrapped[-1]["inside"].strip() if wrapped else text
-    if not _HTML_LIST.search(text):
+    """Return an answer whose HTML or XML is a Markdown list: its entries are the outermost tags that come again.
+
+    Of a tag such as `<answer>`, the last one, only the inside is returned.
+    """
+    wrapped = _ANSWER.findall(text)
+    text = wrapped[-1][1].strip() if wrapped else text
+    begun = Counter(tag["name"].lower() for tag in _TAG.finditer(text) if not tag["ends"])
+    entry = "li" if "li" in begun else next((name for name in begun if begun[name] > 1 and name not in _INLINE), None)
+    if entry is None or not text.lstrip().startswith("<"):
         return text
-    depth = 0
+    depth, closes = 0, f"</{entry}" in text.lower()
 
-    def mark(found: re.Match[str]) -> str:
+    def mark(tag: re.Match[str]) -> str:
         nonlocal depth
-        tag = found[1].lower()
-        depth += {"ul": 1, "ol": 1, "/ul": -1, "/ol": -1}.get(tag, 0)
-        return f"\n{'    ' * (depth - 1)}- " if tag == "li" else "\n" if tag.startswith("/") else ""
+        name, number = tag["name"].lower(), re.search(r"\d+", tag["told"])
+        if name != entry or tag["ends"]:
+            depth -= name == entry
+            return "" if name in _INLINE else "\n"
+        depth += closes
+        return f"\n{'    ' * (depth - 1)}{number[0] + '.' if number else '-'} "
 
-    return unescape(_TAG.sub("", _HTML_MARK.sub(mark, text))).strip("\n")
+    return _EMPTY_MARK.sub(r"\1 ", _BLANKS.sub("\n", unescape(_TAG.sub(mark, text)).strip("\n")))
