@@ -12,7 +12,7 @@ from victor_nb.errors import ConfigError, VictorError
 from victor_nb.reports.statistics import Judgement
 from victor_nb.templates import fill
 from victor_nb.workflows.lists import spoken
-from victor_nb.workflows.structured import find_json
+from victor_nb.workflows.structured import breaks_off, find_json, find_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 HIGHEST: Final = 10.0
 """What a judge is asked to give the best answer; the worst gets 0."""
 _PERCENT: Final = 100.0
+_LEAST_PERCENT: Final = (
+    20.0  # what the best answer gets, where scores are percents: 11 is a slip of one who counts to 10
+)
 # Every repetition has an end, so that no answer, however odd, takes more than a moment to read.
 _LABEL: Final = r"\b(?P<label>[A-Z])\b[\s\"'*_)\]]{0,6}"
 _SCORE: Final = (
@@ -34,13 +37,6 @@ _LINE: Final = re.compile(
     rf"{_LABEL}(?:[:=|\u2013\u2014-]{{1,3}}|(?:gets?|scores?|deserves?|is)\b)[\s\"'*_|]{{0,6}}(?:[Ss]core\W{{1,3}})?{_SCORE}"
 )
 _PAIR: Final = re.compile(rf"^\W{{0,6}}(?:[Aa]nswer\W{{1,3}})?{_LABEL}\W{{0,3}}{_SCORE}", re.MULTILINE)
-_ORDER: Final = re.compile(r"\b[A-Z]\b(?:\s{0,3}>\s{0,3}\b[A-Z]\b)+")
-_WINNER: Final = re.compile(
-    r"\A\W{0,6}(?:[Aa]nswer\s+)?([A-Z])\W{0,6}\Z|"
-    r"\b(?:[Bb]est|[Ww]inner|[Pp]refer|[Cc]hoose|[Pp]ick)\b[^.\n]{0,60}?(?:\bis\b|:|\banswer\b)\W{0,6}([A-Z])\b|"
-    r"\b([A-Z])\b[\"'*_]{0,3}\s+(?:is|was)\s+(?:\w+\s+){0,2}the\s+(?:best|winner)|"
-    r"\b([A-Z])\b[\"'*_]{0,3}\s+wins\b"
-)
 _LONG_KEY: Final = 40  # characters; no label is longer
 _SCORES: Final = ("score", "rating", "points", "grade", "mark", "total", "overall", "value")
 _NAMES: Final = ("answer", "label", "id", "candidate", "option", "response", "name")
@@ -49,22 +45,18 @@ _NAMES: Final = ("answer", "label", "id", "candidate", "option", "response", "na
 def read_scores(text: str, labels: Sequence[str]) -> dict[str, float]:
     """Return the score of each answer by its label, from 0 to 10; labels without a score are left out.
 
+    Scores that are percents are scaled; where one is out of range, none is believed.
+
     Args:
         text: The judge's answer.
         labels: The letters that the answers went by.
     """
     said, known = spoken(text), tuple(labels)
-    for way in (_of_json, _of_lines, _of_order, _of_winner):
-        found = dict(way(said, known))
-        if found:
-            return _scaled(found)
-    return {}
-
-
-def _scaled(scores: Mapping[str, float]) -> dict[str, float]:
-    """Bring scores to the scale of 0 to 10: those beyond it are percents."""
-    scale = HIGHEST / _PERCENT if max(scores.values()) > HIGHEST else 1.0
-    return {label: min(max(score * scale, 0.0), HIGHEST) for label, score in scores.items()}
+    found = {} if breaks_off(said) else dict(_of_json(said, known)) or dict(_of_lines(said, known))
+    best = max(found.values(), default=0.0)
+    scale = HIGHEST / _PERCENT if best >= _LEAST_PERCENT and min(filter(None, found.values())) > HIGHEST else 1.0
+    scaled = {label: score * scale for label, score in found.items()}
+    return scaled if all(0 <= score <= HIGHEST for score in scaled.values()) else {}
 
 
 def _label(word: object, labels: Sequence[str]) -> str | None:
@@ -74,11 +66,9 @@ def _label(word: object, labels: Sequence[str]) -> str | None:
 
 
 def _of_json(text: str, labels: Sequence[str]) -> Iterator[tuple[str, float]]:
-    for value in find_json(text):
-        found = dict(_of_value(value, labels))
-        if found:
-            yield from found.items()
-            return
+    """Read the last JSON that has scores, or a table of them."""
+    found = (dict(_of_value(value, labels)) for value in (*reversed(find_json(text, "closed")), find_rows(text)))
+    yield from next(filter(None, found), {}).items()
 
 
 def _of_value(value: object, labels: Sequence[str]) -> Iterator[tuple[str, float]]:
@@ -133,28 +123,11 @@ def _points(found: re.Match[str]) -> float:
 
 
 def _of_lines(text: str, labels: Sequence[str]) -> Iterator[tuple[str, float]]:
-    seen: dict[str, float] = {}
-    for pattern in (_LINE, _PAIR):
+    """Read lines and clauses such as `A: 7/10`; the last one counts, since a draft may stand before."""
+    for pattern in (_PAIR, _LINE):
         for found in pattern.finditer(text):
             if found["label"] in labels:
-                seen.setdefault(found["label"], _points(found))
-    yield from seen.items()
-
-
-def _of_order(text: str, labels: Sequence[str]) -> Iterator[tuple[str, float]]:
-    """Read `B > A > C` as points in equal steps."""
-    found = _ORDER.search(text)
-    order = [label for label in re.findall(r"[A-Z]", found[0]) if label in labels] if found else []
-    for place, label in enumerate(order):
-        yield label, HIGHEST * (len(order) - 1 - place) / max(len(order) - 1, 1)
-
-
-def _of_winner(text: str, labels: Sequence[str]) -> Iterator[tuple[str, float]]:
-    """Read a letter alone, or a sentence that names the best, as all points for one and none for the others."""
-    found = _WINNER.search(text)
-    letter = next(filter(None, found.groups())) if found else ""
-    if letter in labels:
-        yield from ((label, HIGHEST if label == letter else 0.0) for label in labels)
+                yield found["label"], _points(found)
 
 
 JUDGE: Final = "judge"
