@@ -12,6 +12,7 @@ from victor_nb import OrchestratorPool, Settings
 from victor_nb.config.strategies import Stage
 from victor_nb.errors import ConfigError
 from victor_nb.kernel import session
+from victor_nb.workflows.lists import FREE
 from victor_nb.workflows.strategies import Funnel, Single, Specialized, Strategy, Tiered
 
 if TYPE_CHECKING:
@@ -207,7 +208,11 @@ def test_when_more_items_come_than_are_kept_then_it_is_noted(ensemble: Ensemble)
     assert run["list"].items == ("a", "b", "c")
     assert run["list"].kept == ("a", "b")
     assert run["list"].dropped == ("c",)
-    assert run["list"].notes == ("1 given twice, counted once", "3 items where 2 were asked for; the first 2 are kept")
+    assert run["list"].notes == (
+        FREE,
+        "1 given twice, counted once",
+        "3 items where 2 were asked for; the first 2 are kept",
+    )
 
 
 def test_when_settings_are_given_then_calls_are_sent_with_them(ensemble: Ensemble, server: Server) -> None:
@@ -253,7 +258,8 @@ def test_when_a_place_has_a_filter_then_it_shapes_the_text_as_in_a_cell(ensemble
 
     Strategy("mine", stages).run_sync("abcd")
 
-    assert ensemble.prompts[0] == "abc… [cut: 3 of 4 characters]"
+    asked = 'Reply with JSON only, an object with the key "items" (a list of texts).'
+    assert ensemble.prompts[0] == f"abc… [cut: 3 of 4 characters]\n\n{asked}"
     assert ensemble.prompts[1] == '1. a\n2. b / "1. a\\n2. b\\n3. c" / 1. a\n2. b\n3. c'
 
 

@@ -170,6 +170,10 @@ class Stage(RequestOptions):
     A stage starts when the stages that its prompt has places for have ended, so stages that do not need each other run
     at once. The fields of `RequestOptions` are sent with its calls; what is None is the profile's.
 
+    `rank` and `list` are asked for as JSON: a sentence below the prompt says so, unless the prompt speaks of JSON. An
+    answer in free text is read as far as it is clear, and noted. What is to be ranked is shown in random order (the
+    same for the same items), with numbers of its own.
+
     Attributes:
         name: What it is called in prompts, in the ledger and in charts.
         profile: Who is asked.
@@ -180,12 +184,15 @@ class Stage(RequestOptions):
             these (several samples: by Borda count). `vote` keeps the answers that most samples gave. A function gets
             this stage's items and returns those to keep, as texts or as positions from 0, best first. None keeps the
             first.
-        parse: What an item is: `text` a whole answer, `item` the same without the number or bullet that it may begin
-            with, `list` an entry of the list that an answer is, `code` what stands in its code fences, `json` its JSON
-            value; or a function of the text that returns one item or several.
+        parse: What an item is: `text` a whole answer, `item` the same without the number, bullet or heading that it may
+            begin with, `list` an entry of the list that an answer is, `code` what stands in its code fences, `json` its
+            last JSON value; or a function of the text that returns one item or several. Of `item` and `list`, refusals
+            and echoes of the prompt are left out.
         needs: Stages to wait for beyond those in the prompt.
         adds_to: The stage whose text this one's is about (a review, tests): the final answer is that text, then this
             one under a heading; unless this one begins with the word APPROVED, which adds nothing.
+        unless: A stage whose answer is looked at first: where it begins with APPROVED, this one is left out, and what
+            that one is about stands in its place.
         accept: Ends the strategy here when it is met: a function of the best reply, a regular expression that its
             text must contain, a JSON schema that it must match, or how many samples must agree. A stage with `accept`
             that fails hands on to the next.
@@ -203,6 +210,7 @@ class Stage(RequestOptions):
     parse: Annotated[Parse, Option(_PARSE, "what an item of an answer is")] = "text"
     needs: Annotated[tuple[str, ...], BeforeValidator(_names)] = ()
     adds_to: Annotated[str | None, Option(TEXT, "the stage whose answer this one's is added to")] = None
+    unless: Annotated[str | None, Option(TEXT, "the stage whose APPROVED makes this one needless")] = None
     accept: Annotated[Acceptance | None, Option(_ACCEPT, "ends the strategy here if an answer satisfies it")] = None
 
     @property
@@ -238,7 +246,11 @@ def needed(stage: Stage, earlier: Sequence[str]) -> tuple[str, ...]:
     """Return the earlier stages that a stage waits for: those that its prompt has places for, and those it names."""
     named = _places(stage, earlier)
     last = earlier[-1:] if any(name in BEFORE for name in named) else ()
-    listed = (*(name for name in named if name not in BEFORE), *stage.needs, *filter(None, [stage.adds_to]))
+    listed = (
+        *(name for name in named if name not in BEFORE),
+        *stage.needs,
+        *filter(None, [stage.adds_to, stage.unless]),
+    )
     return tuple(name for name in earlier if name in last or name in listed)
 
 
@@ -260,9 +272,9 @@ def _places(stage: Stage, earlier: Sequence[str]) -> tuple[str, ...]:
 def _faults(stage: Stage, earlier: Sequence[str], stages: Sequence[Stage]) -> Iterator[tuple[str, str]]:
     yield from (("name", fact) for fact in _about_name(stage.name, earlier))
     yield from (("prompt", fact) for fact in _about_prompt(stage, earlier, [each.name for each in stages]))
-    named = [("needs", name) for name in stage.needs] + ([("adds_to", stage.adds_to)] if stage.adds_to else [])
+    named = [("needs", name) for name in stage.needs] + [("adds_to", stage.adds_to), ("unless", stage.unless)]
     for where, name in named:
-        if name not in earlier:
+        if name is not None and name not in earlier:
             yield where, f"no earlier stage is called {name!r}. {suggest(name, earlier)}"
     if stage.select == "rank" and ranked(stage, earlier) is None:
         yield "select", "there is nothing to rank. Put {{ items }} or an earlier stage's name in braces into the prompt"

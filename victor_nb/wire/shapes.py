@@ -35,6 +35,7 @@ _LANGUAGE: Final = r"\b(python|typescript|javascript|java|rust|go|sql|bash|ruby|
 _COMMENTS: Final = {"python": "#", "bash": "#", "ruby": "#", "yaml": "#", "sql": "--"}
 _PROGRAM: Final = r"(?:class|code|function|script|program|query|regex|parser|tests?)\b"
 _KEY: Final = re.compile(r"\s*([\"'`])?(.+?)(?(1)\1)\s*(?:\((?:an? )?(\w+).*|\b(?:for|per)\b.*)?")
+_STAGE: Final = re.compile(r'^Reply with JSON only, an object with the key "(ranking|items)"', re.MULTILINE)
 _ROWS: Final = r"\bjson (?:array|list)\b|\b(?:array|list) of (?:\w+ )?objects\b"
 _EXAMPLE: Final = re.compile(r"(\")([^\"\n]+)\"\s*:\s*(\S*)")
 _TYPES: Final = {  # by what a prompt says of a key in brackets, or shows as its value
@@ -57,6 +58,9 @@ def write(asked: Asked) -> str:
     prompt = asked.messages[-1].content
     task = re.split(rf"```|{_HEADINGS}|{_LISTED}", prompt.strip(), flags=re.MULTILINE)[0].strip() or prompt
     question = _Question(prompt, task, f"{task}\n{asked.system}", size_of(asked.model), Chance(asked.seed))
+    if found := _STAGE.findall(prompt):
+        rows = [int(number) for number, _ in _chosen(question)] if found[-1] == "ranking" else _placeholders(question)
+        return json.dumps({found[-1]: rows}, ensure_ascii=False)
     in_words = _find(r"\b(?:as|in|with|return|answer|give)\b[^.\n]{0,30}?\bjson\b", question.told)
     if (schema := asked.schema) is None and (asked.wants_json or (in_words and not _JUDGED.search(prompt))):
         schema = _schema_in_words(f"{prompt}\n{asked.system}", is_array=not asked.wants_json)
@@ -110,16 +114,24 @@ def _prose(question: _Question) -> str:
     return "\n\n".join(map(" ".join, texts))
 
 
-def _list(question: _Question) -> str:
+def _placeholders(question: _Question) -> list[str]:
     parts = _PARTS[question.size]
     numbers = range(1, 1 + (question.count(_COUNTED) or 2 * parts - 1))
-    return "\n".join(f"{n}. Placeholder {n} {question.chance.words(n, least=2 * parts)}" for n in numbers)
+    return [f"Placeholder {n} {question.chance.words(n, least=2 * parts)}" for n in numbers]
+
+
+def _list(question: _Question) -> str:
+    return "\n".join(f"{n}. {text}" for n, text in enumerate(_placeholders(question), 1))
+
+
+def _chosen(question: _Question) -> list[tuple[str, str]]:
+    chance = question.mostly_shared()
+    wanted = question.count(_BEST) or (1 if _find(r"\bbest\b", question.task) else _MOST)
+    return sorted(question.listed(), key=lambda item: chance.number(item[1]))[:wanted]
 
 
 def _ranking(question: _Question) -> str:
-    chance, listed = question.mostly_shared(), question.listed()
-    wanted = question.count(_BEST) or (1 if _find(r"\bbest\b", question.task) else _MOST)
-    chosen = sorted(listed, key=lambda item: chance.number(item[1]))[:wanted]
+    chosen = _chosen(question)
     if _find(r"\bnumbers? (?:only|alone)\b", question.prompt):
         return ", ".join(number for number, _ in chosen)
     return "\n".join(f"{place}. ({number}) {text}" for place, (number, text) in enumerate(chosen, 1))

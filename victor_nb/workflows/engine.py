@@ -6,22 +6,25 @@ import asyncio
 import time
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 from uuid import uuid4
 
-from victor_nb.calls.request import SENT, refuse_sample, settle
+from victor_nb.calls.request import SENT, refuse_sample
 from victor_nb.config.strategies import needed, plain
-from victor_nb.errors import BudgetError, ClosedError, PromptError, VictorError, VictorInterrupted
+from victor_nb.errors import BudgetError, ClosedError, ConfigError, PromptError, VictorError, VictorInterrupted
 from victor_nb.loop import GRACE, Handle
 from victor_nb.money import Total
-from victor_nb.templates import fill
+from victor_nb.templates import fill, places
 from victor_nb.values import Reply
-from victor_nb.workflows.fan_out import Lane
+from victor_nb.workflows import lists, ranking
+from victor_nb.workflows.fan_out import ALIKE, Lane, cannot_differ
 from victor_nb.workflows.lists import numbered
 from victor_nb.workflows.progress import Progress, StageProgress, Work
 from victor_nb.workflows.progress_bar import Bar, Tally
+from victor_nb.workflows.ranking import shown_order
 from victor_nb.workflows.runs import StageResult, StrategyRun
-from victor_nb.workflows.selection import conclude
+from victor_nb.workflows.selection import conclude, source_of
+from victor_nb.workflows.structured import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
@@ -46,7 +49,20 @@ def prompt_for(stage: Stage, task: str, earlier: Sequence[Work], sample: int) ->
         before = earlier[-1]
         best = before.kept[0] if before.kept else before.text
         values |= {"items": numbered(before.kept), "best": best, "previous": before.previous}
-    return fill(plain(stage.prompt, values), values)
+    if source := source_of(stage, earlier):
+        order = shown_order(source.kept, sample - 1)
+        shown = numbered([source.kept[place] for place in order], [source.carried[place] for place in order])
+        values |= dict.fromkeys(("items", source.stage.name) if source is earlier[-1] else (source.stage.name,), shown)
+    prompt = fill(plain(stage.prompt, values), values)
+    schema = answer_schema(stage, earlier)
+    return f"{prompt}\n\n{in_words(schema)}" if schema and "json" not in stage.prompt.casefold() else prompt
+
+
+def answer_schema(stage: Stage, earlier: Sequence[Work]) -> dict[str, Any] | None:
+    """Return the JSON schema of the answer that a stage asks for; None where any text will do."""
+    if source := source_of(stage, earlier):
+        return ranking.schema(min(stage.wanted or 1, len(source.kept)), source.carried)
+    return lists.schema(stage.keep) if stage.parse == "list" and stage.select != "rank" else None
 
 
 def options_for(stage: Stage, options: CallOptions, **origin: object) -> CallOptions:
@@ -109,14 +125,27 @@ class Engine:
         self._began = time.perf_counter()
         self._ended: float | None = None
         self._orchestrators = {stage.profile: pool.get_orchestrator(_meant(stage.profile, pool)) for stage in stages}
-        for stage in stages:
-            settle(self._orchestrators[stage.profile].profile, options_for(stage, options))
+        for work in self.works:
+            self._check(work, options)
         self.options = options
         self._stream = stream
         self._refused: BudgetError | None = None
         # Budgets of a `with` block belong to the caller's context, wherever the loop runs.
         with self.runtime.budget.pinned():
             self._context = copy_context()
+
+    def _check(self, work: Work, options: CallOptions) -> None:
+        """Raise if a stage cannot be sent with these options, or if its samples agree only with themselves."""
+        stage = work.stage
+        alike = cannot_differ(self._orchestrators[stage.profile], options_for(stage, options))
+        if not alike or stage.n == 1 or "sample" in places(stage.prompt, {}):
+            return
+        if stage.select == "vote" or isinstance(stage.accept, int) or hasattr(stage.accept, "at_least"):
+            raise ConfigError(
+                f"{stage.name}: {stage.n} samples of {stage.profile} at temperature 0 cannot differ, and so agree with "
+                "themselves. Set a temperature, or accept what passes a check."
+            )
+        work.notes.append(ALIKE)
 
     @property
     def ended(self) -> bool:
@@ -221,8 +250,18 @@ class Engine:
         """Return the stages that wait for nothing any more; none once the run has its end."""
         if self._refused or self.accepted:
             return []
-        over = {work.stage.name for work in self.works if work.state in {"done", "failed"}}
+        for work in self.works:
+            self._skip(work)
+        over = {work.stage.name for work in self.works if work.state in {"done", "failed", "skipped"}}
         return [work for work in self.works if work.state == "waiting" and over.issuperset(self._needs(work))]
+
+    def _skip(self, work: Work) -> None:
+        """Leave a stage out that an approval makes needless; what was approved stands in its place."""
+        looked_at = {each.stage.name: each for each in self._before(work)}
+        by = looked_at.get(work.stage.unless or "")
+        if work.state == "waiting" and by is not None and by.state == "done" and not _adds(by.text):
+            work.state, work.kept = "skipped", looked_at[by.stage.adds_to or by.stage.name].kept
+            by.notes.append(f"approved: {work.stage.name} is left out")
 
     def _needs(self, work: Work) -> tuple[str, ...]:
         return needed(work.stage, [each.stage.name for each in self._before(work)])
@@ -259,12 +298,12 @@ class Engine:
         if refused and len(refused) < len(work.lanes):
             self.stopped = f"{work.stage.name}: {refused[0]}"
         # A repair of JSON or a function of the user's may take seconds: not on this loop.
-        await asyncio.to_thread(conclude, work, self._before(work))
+        await asyncio.to_thread(conclude, work, self._before(work), self.task)
 
     def _lane(self, work: Work, sample: int) -> Lane:
         """Return a call that is ready to go."""
         stage = work.stage
-        prompt = prompt_for(stage, self.task, self._before(work), sample + 1)
+        prompt = work.prompts[sample] = prompt_for(stage, self.task, self._before(work), sample + 1)
         options = options_for(stage, self.options, run_id=self.run_id, strategy=self.name, sample=sample)
         lane = Lane(stage.profile, 0, sample)
         orchestrator = self._orchestrators[stage.profile]

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal, cast, get_args
 from uuid import uuid4
 
-from victor_nb.calls.request import CallOptions, refuse_sample
+from victor_nb.calls.request import CallOptions, refuse_sample, settle
 from victor_nb.config.request_options import SAMPLES
 from victor_nb.errors import BudgetError, ConfigError, FanOutError, VictorError, VictorInterrupted
 from victor_nb.loop import GRACE, Handle
 from victor_nb.money import Total, usd
+from victor_nb.providers.spec import takes_temperature
 from victor_nb.reports.charts import plot
 from victor_nb.reports.frames import records_frame
 from victor_nb.values import Reply, Usage
@@ -184,6 +185,18 @@ def _short(value: Outcome | tuple[Outcome, ...]) -> str:
     return type(value).__name__
 
 
+ALIKE: Final = "temperature 0: samples of one prompt cannot differ"
+
+
+def cannot_differ(orchestrator: AgentOrchestrator, options: CallOptions) -> bool:
+    """Return whether all samples of a prompt are the same: they are sent with temperature 0."""
+    profile = orchestrator.profile
+    sent = settle(profile, options)
+    heat = sent["params"].get("temperature", sent["temperature"])
+    refused = orchestrator.runtime.refuses_temperature
+    return heat == 0 and takes_temperature(profile.provider, profile.model, heat, refused=refused)
+
+
 OnError = Literal["keep", "raise"]
 
 
@@ -193,6 +206,7 @@ class Lane:
 
     Attributes:
         outcome: The reply or the error, once there is one.
+        note: What is to be known of the reply.
     """
 
     profile: str
@@ -200,6 +214,7 @@ class Lane:
     sample: int
     outcome: Outcome | None = None
     call: Call | None = None
+    note: str | None = None
     _pieces: list[str] = field(default_factory=list[str])
 
     @property
@@ -222,7 +237,8 @@ class Lane:
         if self.call is None:
             return
         try:
-            self.outcome = await self.call.run()
+            reply = await self.call.run()
+            self.outcome = replace(reply, notes=(*reply.notes, self.note)) if self.note else reply
         except VictorError as error:
             self.outcome = error
 
@@ -271,6 +287,7 @@ class FanOut(Handle[Replies]):
                 orchestrator = find(lane.profile)
                 options = {**settled, "sample": lane.sample}
                 lane.take(orchestrator.call(prompts[lane.prompt], options, stream=stream))
+                lane.note = ALIKE if n > 1 and cannot_differ(orchestrator, options) else None
             except ConfigError:
                 raise  # a misspelt name is a mistake of the whole line
             except VictorError as error:

@@ -6,7 +6,7 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
 
 from victor_nb.workflows.structured import Repair, breaks_off, find_json, find_rows, read_json, under_key, without_tags
 
@@ -156,6 +156,12 @@ def _in_alphabet(found: list[Mark]) -> list[Mark]:
 
 
 _THINKS: Final = re.compile(r"<(?P<ends>/)?(?:think|thinking|thought|reasoning)>(?!`)", re.IGNORECASE)
+_REFUSAL: Final = re.compile(
+    r"""\W*(?:(?:i['’]?m\s|i\sam\s)?(?:very\s|so\s)?sorry\b[^.]{0,20}\bi\b|as\san\sai\b[^.]{0,40}\bi\b|
+        (?:unfortunately,?\s)?i\s?(?:can(?:no|['’])?t|won['’]?t|will\snot|(?:am|['’]m)\s(?:not\sable|unable)(?:\sto)?)\s+
+        (?:answer|assist|comply|complete|continue|create|do|fulfil|generate|help|offer|provide|suggest)\b)""",
+    re.IGNORECASE | re.VERBOSE,
+)
 _WHOLE_FENCE: Final = re.compile(r"\s*(`{3,})[^\n`]*\n(?P<inside>.*?)\n\s*\1\s*", re.DOTALL)
 _CODE: Final = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n]*\n(?P<code>.*?)(?:^[ \t]*\1[ \t]*$|\Z)", re.DOTALL | re.MULTILINE)
 _BY_RANK: Final[tuple[Family, ...]] = ("number", "word", "letter", "bullet", "heading", "bold")
@@ -218,6 +224,11 @@ def spoken(text: str) -> str:
     return text[closing.end() :].lstrip() or text
 
 
+def refuses(text: str) -> bool:
+    """Return whether an answer declines to answer, in the words that models use."""
+    return _REFUSAL.match(spoken(text)) is not None
+
+
 def thinks(text: str) -> bool:
     """Return whether an answer breaks off in its thoughts."""
     tag = _THINKS.match(text.lstrip())
@@ -253,6 +264,13 @@ def list_items(text: str, *, hint: int | None = None) -> Parsed:
     items = _said_each(find_rows(before)) or _of_marks(lines, found, hint)
     items = items or _said_each(find_rows(text)) or _of_json(text) or _of_lines(lines)
     return Parsed(tuple(items), (FREE,)) if items else _some([], text, NO_LIST)
+
+
+def schema(count: int | None) -> dict[str, Any]:
+    """Return the JSON schema of a list of texts."""
+    told = f"a list of {count} texts" if count else "a list of texts"
+    listed = {"type": "array", "items": {"type": "string"}, "description": told}
+    return {"type": "object", "properties": {ITEMS: listed}, "required": [ITEMS], "additionalProperties": False}
 
 
 def _without_mark(text: str) -> str:

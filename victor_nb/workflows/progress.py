@@ -25,7 +25,9 @@ class Work:
 
     Attributes:
         lanes: One for each sample.
+        prompts: What each sample was asked.
         items: What the answers were read as; of a ranking, what was ranked.
+        numbers: The numbers that items carry when they are shown to be ranked: that of the sample, or from 1.
         accepted: Whether the stage's `accept` was met; None where it has none.
         began: Seconds from the run's start; None while it waits.
     """
@@ -33,7 +35,9 @@ class Work:
     stage: Stage
     state: StageState = "waiting"
     lanes: list[Lane] = field(default_factory=list["Lane"])
+    prompts: dict[int, str] = field(default_factory=dict[int, str])
     items: tuple[str, ...] = ()
+    numbers: tuple[int, ...] = ()
     kept: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list[str])
@@ -44,14 +48,27 @@ class Work:
     @property
     def replies(self) -> tuple[Reply, ...]:
         """The answers, and what had come of those that broke off or were stopped."""
-        found = (_reply(lane, stopped=self.state not in {"waiting", "running"}) for lane in list(self.lanes))
-        return tuple(reply for reply in found if reply is not None)
+        return tuple(self.by_sample.values())
+
+    @property
+    def by_sample(self) -> dict[int, Reply]:
+        """The same by the number of the sample, from 0."""
+        stopped = self.state not in {"waiting", "running"}
+        found = ((lane.sample, _reply(lane, stopped=stopped)) for lane in list(self.lanes))
+        return {sample: reply for sample, reply in found if reply is not None}
+
+    @property
+    def carried(self) -> tuple[int, ...]:
+        """The numbers that the kept items carry."""
+        own = dict(zip(self.items, self.numbers, strict=True)) if self.numbers else {}
+        found = tuple(own.get(item, 0) for item in self.kept)
+        return found if all(found) else tuple(range(1, len(found) + 1))
 
     @property
     def previous(self) -> str:
         """The answer, word for word; several as a numbered list."""
-        said = [spoken(reply.content) for reply in self.replies]
-        return said[0] if len(said) == 1 else numbered([each for each in said if each])
+        said = {sample + 1: text for sample, reply in self.by_sample.items() if (text := spoken(reply.content))}
+        return next(iter(said.values())) if len(said) == 1 else numbered([*said.values()], [*said])
 
     @property
     def text(self) -> str:

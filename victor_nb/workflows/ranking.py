@@ -78,7 +78,7 @@ class Ranking(NamedTuple):
 
 
 def schema(keep: int, numbers: Sequence[int]) -> dict[str, Any]:
-    """Return the JSON schema of a ranking of numbered items."""
+    """Return the JSON schema of a ranking of the items that carry these numbers."""
     told = f"a list: the numbers of the {keep} best, best first"
     ranking = {"type": "array", "items": {"type": "integer", "enum": [*numbers]}, "description": told}
     return {"type": "object", "properties": {RANKING: ranking}, "required": [RANKING], "additionalProperties": False}

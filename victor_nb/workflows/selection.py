@@ -2,94 +2,127 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from victor_nb.config.strategies import ranked
 from victor_nb.errors import BudgetError, ConfigError, MalformedAnswerError, VictorError
 from victor_nb.values import Reply
 from victor_nb.workflows.checks import accepted
-from victor_nb.workflows.lists import key, parse, spoken, vote
+from victor_nb.workflows.lists import key, parse, refuses, spoken, vote
 from victor_nb.workflows.ranking import choose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from victor_nb.config.strategies import Choice, Stage
     from victor_nb.workflows.progress import Work
 
 
-def conclude(work: Work, earlier: Sequence[Work]) -> None:
+_IDEAS: Final = ("item", "list")
+_ECHO: Final = 5  # words: a shorter text may stand in a prompt by chance
+
+
+def conclude(work: Work, earlier: Sequence[Work], task: str) -> None:
     """Read the answers of a stage, select from them, and judge whether they are accepted.
 
     Raises:
         VictorError: There is no answer: the error of the first sample, BudgetError if all of them were refused.
     """
-    stage, replies = work.stage, _answers(work)
+    stage, replies = work.stage, _answers(work, task)
+    best = 0
+    source = source_of(stage, earlier)
     if stage.select == "rank":
-        shown = _shown(stage, earlier)
-        chosen = choose([spoken(reply.content) for reply in replies], shown, stage.wanted or len(shown))
+        shown, numbers = (source.kept, source.carried) if source else ((), ())
+        texts = {sample: reply.content for sample, reply in replies.items()}
+        chosen = choose(texts, shown, stage.wanted or len(shown), numbers)
         work.items, work.kept = shown, tuple(shown[place] for place in chosen.order)
         work.notes += chosen.notes
-        best = 0
     else:
-        found = _read(work, replies)
-        work.items = tuple(item for item, _ in found)
+        samples = _read(work, replies)
         work.kept = _selected(work)
-        best = next((origin for item, origin in found if item in work.kept[:1]), 0)
+        best = next((origin for item, origin in zip(work.items, samples, strict=True) if item in work.kept[:1]), 0)
     if stage.accept is not None:
-        best = _judge(work, replies, best)
+        best = _judge(work, [*replies.values()], best)
     work.dropped = _dropped(work)
-    work.notes += _warnings(replies)
+    work.notes += _warnings([*replies.values()])
 
 
-def _answers(work: Work) -> list[Reply]:
-    """Return the replies that have text; failed samples are noted.
+def source_of(stage: Stage, earlier: Sequence[Work]) -> Work | None:
+    """Return the stage whose items a stage ranks; None where it ranks none."""
+    source = ranked(stage, [work.stage.name for work in earlier]) if stage.select == "rank" else None
+    return next((work for work in earlier if work.stage.name == source), None)
+
+
+def _answers(work: Work, task: str) -> dict[int, Reply]:
+    """Return the replies that have text, by sample; failed ones, and of ideas and votes what is none, are noted.
 
     Raises:
         VictorError: There is none.
     """
-    replies = [lane.outcome for lane in work.lanes if isinstance(lane.outcome, Reply)]
+    stage = work.stage
+    replies = {lane.sample: lane.outcome for lane in work.lanes if isinstance(lane.outcome, Reply)}
     errors = [lane.outcome for lane in work.lanes if isinstance(lane.outcome, VictorError)]
     if not replies:
         raise next((error for error in errors if not isinstance(error, BudgetError)), errors[0])
     if errors:
         work.notes.append(f"{len(errors)} of {len(work.lanes)} samples failed: {errors[0]}")
-    spoke = [reply for reply in replies if reply.content.strip()]
-    if not spoke:
-        first = replies[0]
-        raise MalformedAnswerError(
-            f"{work.stage.name}: {first.profile} gave an answer without any text ({first.finish_reason}). "
-            "Raise max_tokens, or ask another profile.",
-            profile=first.profile,
-            provider=first.provider,
-            model=first.model,
-        )
-    return spoke
+    spoke = {sample: reply for sample, reply in replies.items() if reply.content.strip()}
+    ideas = spoke
+    if stage.parse in _IDEAS or stage.select == "vote":
+        ideas = {sample: reply for sample, reply in spoke.items() if not _is_empty(reply, work.prompts[sample], task)}
+    if ideas or (spoke and stage.select == "vote"):
+        if lost := [reply for sample, reply in spoke.items() if sample not in ideas]:
+            begins = " ".join(lost[0].content.split())[:60]
+            work.notes.append(f"{len(lost)} refusals or echoes of the prompt are left out, such as {begins!r}")
+        return ideas or spoke
+    first = next(iter(replies.values()))
+    what = "nothing but a refusal or the prompt again" if spoke else "an answer without any text"
+    raise MalformedAnswerError(
+        f"{stage.name}: {first.profile} gave {what} ({first.finish_reason}). "
+        f"{'Reword the task' if spoke else 'Raise max_tokens'}, or ask another profile.",
+        profile=first.profile,
+        provider=first.provider,
+        model=first.model,
+    )
 
 
-def _shown(stage: Stage, earlier: Sequence[Work]) -> tuple[str, ...]:
-    source = ranked(stage, [work.stage.name for work in earlier])
-    return next((work.kept for work in earlier if work.stage.name == source), ())
+def _is_empty(reply: Reply, prompt: str, task: str) -> bool:
+    """Return whether an answer is a refusal, or repeats the prompt; a quotation from the task is neither."""
+    said, asked = key(_own_words(reply.content, prompt)), key(task)
+    echo = len(said.split()) >= _ECHO and said in key(prompt) and (said == asked or said not in asked)
+    return reply.finish_reason == "content_filter" or refuses(reply.content) or echo or not said
 
 
-def _read(work: Work, replies: Sequence[Reply]) -> list[tuple[str, int]]:
-    """Return the items of all answers, each with the number of its answer; duplicates count once, except as votes."""
+def _own_words(text: str, prompt: str) -> str:
+    """Return an answer without the prompt, which small models repeat before they answer."""
+    said = spoken(text)
+    return said.strip().removeprefix(prompt.strip()) if len(prompt.split()) >= _ECHO else said
+
+
+def _read(work: Work, replies: Mapping[int, Reply]) -> list[int]:
+    """Set the items of all answers; duplicates count once, except as votes.
+
+    Returns:
+        The place of the answer that each item comes from.
+    """
     stage = work.stage
-    items: list[tuple[str, int]] = []
+    items: dict[str, tuple[str, int, int]] = {}
     notes: dict[str, None] = {}
-    seen: set[str] = set()
     twice = 0
-    for origin, reply in enumerate(replies):
-        found = parse(reply.content, stage.parse, hint=stage.keep)
+    several = False
+    for origin, (sample, reply) in enumerate(replies.items()):
+        said = _own_words(reply.content, work.prompts[sample]) if stage.parse in _IDEAS else reply.content
+        found = parse(said, stage.parse, hint=stage.keep)
         notes |= dict.fromkeys(found.notes)
+        several |= len(found.items) > 1
         for item in found.items:
-            if stage.select != "vote" and key(item) in seen:
-                twice += 1
-                continue
-            seen.add(key(item))
-            items.append((item, origin))
+            name = f"{origin} {item}" if stage.select == "vote" else key(item)
+            twice += name in items
+            items.setdefault(name, (item, origin, sample + 1))
     work.notes += [*notes, *([f"{twice} given twice, counted once"] if twice else [])]
-    return items
+    work.items = tuple(item for item, _, _ in items.values())
+    work.numbers = () if several or stage.n == 1 else tuple(number for _, _, number in items.values())
+    return [origin for _, origin, _ in items.values()]
 
 
 def _selected(work: Work) -> tuple[str, ...]:

@@ -41,8 +41,6 @@ In a few sentences: what it is, how it works, why it serves. Do not do the task 
 SELECT: Final = """\
 Rank the ideas below for this task and choose the best {{ keep }}: {{ task }}
 
-Begin with their numbers only, best first, on one line (such as: 4, 1, 7). Below it, give a short reason for each.
-
 {{ items }}"""
 
 IMPLEMENT: Final = """\
@@ -227,7 +225,7 @@ class Funnel(Strategy):
 
     `ideas` calls explore at once, one ranks what they found, one implements it from the `keep` best, one reviews. The
     final answer is the implementation followed by the review, unless that begins with APPROVED; with `revise` a fifth
-    stage works the review in, and its text is the final answer.
+    stage works the review in where there is one, and its text is the final answer.
     """
 
     def __init__(
@@ -246,9 +244,9 @@ class Funnel(Strategy):
             Stage("explore", explore, EXPLORE, n=ideas, parse="item"),
             Stage("select", select, SELECT, select="rank", keep=keep),
             Stage("implement", implement, IMPLEMENT),
-            Stage("review", review, REVIEW, adds_to=None if revise else "implement"),
+            Stage("review", review, REVIEW, adds_to="implement"),
         ]
-        super().__init__(name, [*stages, Stage("revise", revise, REVISE)] if revise else stages)
+        super().__init__(name, [*stages, Stage("revise", revise, REVISE, unless="review")] if revise else stages)
 
 
 class Tiered(Strategy):
