@@ -16,15 +16,14 @@ from victor_nb.loop import GRACE, Handle
 from victor_nb.money import Total
 from victor_nb.templates import fill, places
 from victor_nb.values import Reply
-from victor_nb.workflows import lists, ranking
 from victor_nb.workflows.fan_out import ALIKE, Lane, cannot_differ
-from victor_nb.workflows.lists import numbered
+from victor_nb.workflows.lists import ITEMS, numbered
 from victor_nb.workflows.progress import Progress, StageProgress, Work
 from victor_nb.workflows.progress_bar import Bar, Tally
-from victor_nb.workflows.ranking import shown_order
+from victor_nb.workflows.ranking import RANKING, shown_order
 from victor_nb.workflows.runs import StageResult, StrategyRun
 from victor_nb.workflows.selection import conclude, source_of
-from victor_nb.workflows.structured import in_words
+from victor_nb.workflows.structured import in_words, list_schema
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
@@ -61,8 +60,10 @@ def prompt_for(stage: Stage, task: str, earlier: Sequence[Work], sample: int) ->
 def answer_schema(stage: Stage, earlier: Sequence[Work]) -> dict[str, Any] | None:
     """Return the JSON schema of the answer that a stage asks for; None where any text will do."""
     if source := source_of(stage, earlier):
-        return ranking.schema(min(stage.wanted or 1, len(source.kept)), source.carried)
-    return lists.schema(stage.keep) if stage.parse == "list" and stage.select != "rank" else None
+        told = f"a list: the numbers of the {min(stage.wanted or 1, len(source.kept))} best, best first"
+        return list_schema(RANKING, {"type": "integer", "enum": [*source.carried]}, told)
+    told = f"a list of {stage.keep} texts" if stage.keep else "a list of texts"
+    return list_schema(ITEMS, {"type": "string"}, told) if stage.parse == "list" and stage.select != "rank" else None
 
 
 def options_for(stage: Stage, options: CallOptions, **origin: object) -> CallOptions:

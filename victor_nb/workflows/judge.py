@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 HIGHEST: Final = 10.0
 """What a judge is asked to give the best answer; the worst gets 0."""
 _PERCENT: Final = 100.0
-_LEAST_PERCENT: Final = (
-    20.0  # what the best answer gets, where scores are percents: 11 is a slip of one who counts to 10
-)
+_LEAST_PERCENT: Final = 20.0  # of the best answer, where scores are percents: 11 is a slip of one who counts to 10
 # Every repetition has an end, so that no answer, however odd, takes more than a moment to read.
 _LABEL: Final = r"\b(?P<label>[A-Z])\b[\s\"'*_)\]]{0,6}"
 _SCORE: Final = (
@@ -67,51 +65,34 @@ def _label(word: object, labels: Sequence[str]) -> str | None:
 
 def _of_json(text: str, labels: Sequence[str]) -> Iterator[tuple[str, float]]:
     """Read the last JSON that has scores, or a table of them."""
-    found = (dict(_of_value(value, labels)) for value in (*reversed(find_json(text, "closed")), find_rows(text)))
-    yield from next(filter(None, found), {}).items()
+    for value in (*reversed(find_json(text, "closed")), find_rows(text)):
+        found = [(label, _number(each)) for word, each in _pairs(value) if (label := _label(word, labels))]
+        scores = [(label, score) for label, score in found if score is not None]
+        if scores:
+            yield from scores
+            return
 
 
-def _of_value(value: object, labels: Sequence[str]) -> Iterator[tuple[str, float]]:
+def _pairs(value: object) -> Iterator[tuple[object, object]]:
+    """Yield what has a name in JSON, at any depth: of `{"answer": "A", "score": 7}` the whole under `A`."""
     if isinstance(value, list):
         for each in cast("list[object]", value):
-            yield from _of_entry(each, labels)
-    if not isinstance(value, dict):
-        return
-    told = cast("dict[str, object]", value)
-    for word, each in told.items():
-        label, score = _label(word, labels), _number(each)
-        if label is not None and score is not None:
-            yield label, score
-        elif label is None and isinstance(each, (dict, list)):
-            yield from _of_value(cast("object", each), labels)
-
-
-def _of_entry(value: object, labels: Sequence[str]) -> Iterator[tuple[str, float]]:
-    """Read `{"answer": "A", "score": 7}`, and `{"A": 7}`."""
-    if not isinstance(value, dict):
-        return
-    told = {word.lower(): each for word, each in cast("dict[str, object]", value).items()}
-    label = next((found for name in _NAMES if name in told and (found := _label(told[name], labels))), None)
-    score = _number(told)
-    if label is not None and score is not None:
-        yield label, score
-    else:
-        yield from _of_value(cast("object", value), labels)
+            yield from _pairs(each)
+    elif isinstance(value, dict):
+        told = {word.lower(): each for word, each in cast("dict[str, object]", value).items()}
+        yield from ((told[name], told) for name in _NAMES if name in told)
+        for word, each in told.items():
+            yield word, each
+            yield from _pairs(each)
 
 
 def _number(value: object) -> float | None:
     """Return a score: 7, "7/10", "85 %", {"score": 7, "why": "..."}."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, (int, float)):
-        return float(value) if value == value else None  # noqa: PLR0124 - NaN is not itself
-    if isinstance(value, str):
-        found = re.match(_SCORE, value.strip())
-        return _points(found) if found else None
     if isinstance(value, dict):
-        told = {str(word).lower(): each for word, each in cast("dict[object, object]", value).items()}
+        told = cast("dict[str, object]", value)
         return next((score for name in _SCORES if (score := _number(told.get(name))) is not None), None)
-    return None
+    found = re.match(_SCORE, str(value).strip()) if isinstance(value, (int, float, str)) else None
+    return _points(found) if found else None
 
 
 def _points(found: re.Match[str]) -> float:

@@ -6,7 +6,7 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, cast
 
 from victor_nb.workflows.structured import Repair, breaks_off, find_json, find_rows, read_json, under_key, without_tags
 
@@ -15,36 +15,33 @@ if TYPE_CHECKING:
 
     from victor_nb.config.strategies import Parse
 
-Family = Literal["number", "word", "letter", "bullet", "heading", "bold"]
+Family = Literal["number", "word", "bullet", "heading", "bold"]
 
 WORDS: Final = (
     r"(?:alternative|answer|approach|candidate|concept|design|draft|example|feature|idea|item|name|no\.?|nr\.?|number|"
     r"option|pick|point|proposal|question|solution|step|suggestion|title|variant|version)"
 )
-_NUMBERED: Final = re.compile(
-    r"""(?:\#{1,6}[ \t]+)?(?P<bold>\*\*|__)?
-        (?:(?P<open>[(\[\#])?(?P<number>\d{1,3})
-           (?:\.\)|[.)\]](?!\d)|:(?=\s|\*|_|$)|[ \t]+[-–—](?=\s)|(?=\*\*|__)|(?=[ \t]\S)(?P<loose>))
-        )(?P<rest>.*)""",
-    re.VERBOSE,
-)
-_WORD: Final = re.compile(
-    rf"""(?:\#{{1,6}}[ \t]+)?(?P<bold>\*\*|__)?
+_MARKS: Final[dict[Family, re.Pattern[str]]] = {
+    "number": re.compile(
+        r"""(?:(?=(?P<hash>\#)))?(?:\#{1,6}[ \t]+)?(?P<bold>\*\*|__)?[(\[\#]?(?P<number>\d{1,3})
+        (?:\.\)|[.)\]](?!\d)|:(?=\s|\*|_|$)|[ \t]+[-–—](?=\s)|(?=\*\*|__)|(?(hash)(?=[ \t]\S)|(?!)))(?P<rest>.*)""",
+        re.VERBOSE,
+    ),
+    "word": re.compile(
+        rf"""(?:\#{{1,6}}[ \t]+)?(?P<bold>\*\*|__)?
         {WORDS}[ \t]*\#?[ \t]*(?P<number>\d{{1,3}})(?:[ \t]*(?:of|/)[ \t]*\d{{1,3}})?
         (?:[.:)](?!\d)|[ \t]*[-–—](?=\s)|(?=\*\*|__)|[ \t]*$)(?P<rest>.*)""",
-    re.VERBOSE | re.IGNORECASE,
-)
-_ENDS: Final = r"\u3001\uff0e\uff1a\uff09"  # comma, full stop, colon and bracket, as Chinese and Japanese write them
+        re.VERBOSE | re.IGNORECASE,
+    ),
+    "bullet": re.compile(r"(?P<bold>(?!))?[-*+•‣◦▪●·–—→][ \t]+(?:\[[ xX]\][ \t]+)?(?P<rest>.*)"),
+    "heading": re.compile(r"(?P<bold>(?!))?\#{1,6}[ \t]+(?P<rest>.*?)[ \t]*\#*"),
+    "bold": re.compile(r"(?P<bold>(?!))?(?P<rest>(?:\*\*|__)[^*_\n].*)"),
+}
+# A number as Chinese and Japanese write it, with their comma, full stop, colon and brackets.
 _CJK: Final = re.compile(
-    rf"""(?P<before>(?:\#{{1,6}}[ \t]+)?(?:\*\*)?)[\uff08(]?第?
-        (?P<number>[一二三四五六七八九]?十[一二三四五六七八九]?|[一二三四五六七八九①-⑳]|\d{{1,3}}(?=[{_ENDS}]))
-        (?:[ \t]*[{_ENDS}.:)]|(?<=[①-⑳]))[ \t]*""",
-    re.VERBOSE,
+    r"(?P<before>[#* ]*)[\uff08(]?第?(?P<number>[一二三四五六七八九十]{1,3}|[①-⑳]|\d+(?=[\u3001\uff0e\uff1a\uff09]))"
+    r"(?:[ \t]*[\u3001\uff0e\uff1a\uff09.:)]|(?<=[①-⑳]))[ \t]*"
 )
-_LETTER: Final = re.compile(r"(?P<bold>\*\*|__)?\(?(?P<letter>[A-Za-z])[.)](?P<rest>[ \t*_].*)")
-_BULLET: Final = re.compile(r"(?:[-*+•‣◦▪●·–—→][ \t]+)(?:\[[ xX]\][ \t]+)?(?P<rest>.*)")
-_HEADING: Final = re.compile(r"\#{1,6}[ \t]+(?P<rest>.*?)[ \t]*\#*")
-_BOLD: Final = re.compile(r"(?P<rest>(?:\*\*|__)[^*_\n].*)")
 _LABEL: Final = re.compile(r"(?:\*\*|__)[^*_]+|[^*_]+")
 _FENCE: Final = re.compile(r"[ \t]*(`{3,}|~{3,})")
 _RULE: Final = re.compile(r"[ \t]*([-*_])[ \t]*(?:\1[ \t]*){2,}")
@@ -56,7 +53,7 @@ class Mark(NamedTuple):
     Attributes:
         line: Its number, from 0.
         indent: Columns before it.
-        number: The number in the mark: 3 of `3.` and of `c)`; 0 where it has none.
+        number: The number in the mark: 3 of `3.`; 0 where it has none.
         text: What stands behind the mark.
         heading: Whether the line is a Markdown heading.
     """
@@ -70,10 +67,15 @@ class Mark(NamedTuple):
 
 
 def marks(lines: Sequence[str]) -> list[Mark]:
-    """Return the lines of a text on which an entry of a list may begin; code in fences has none."""
+    """Return the lines of a text on which an entry of a list may begin; code in fences has none.
+
+    Headings and bold heads that come again are none: `**Why:** cheap` is a part of each entry.
+    """
     fenced = fences(lines)
-    found = (_mark(number, line) for number, line in enumerate(lines) if number not in fenced)
-    return _in_alphabet(_without_labels([mark for mark in found if mark is not None]))
+    found = [mark for number, line in enumerate(lines) if number not in fenced and (mark := _mark(number, line))]
+    heads = {mark: _LABEL.match(mark.text) for mark in found if mark.family in {"heading", "bold"}}
+    times = Counter(head[0].casefold() for head in heads.values() if head)
+    return [mark for mark in found if not (head := heads.get(mark)) or times[head[0].casefold()] == 1]
 
 
 def fences(lines: Sequence[str]) -> set[int]:
@@ -92,45 +94,22 @@ def fences(lines: Sequence[str]) -> set[int]:
     return found
 
 
-def is_rule(line: str) -> bool:
-    """Return whether a line is a horizontal rule."""
-    return _RULE.fullmatch(line) is not None
-
-
-def _western(text: str) -> str:
-    """Return a line whose number, such as `一、` or `①`, is written as `1.`."""
-    found = _CJK.match(text)
-    if found is None:
-        return text
-    tens, ten, ones = found["number"].rpartition("十")
-    number = int(ones) if ones.isdecimal() else int(unicodedata.numeric(ones)) if ones else 0
-    number += 10 * int(unicodedata.numeric(tens or "一")) if ten else 0
-    return f"{found['before']}{number}. {text[found.end() :]}"
-
-
 def _mark(number: int, line: str) -> Mark | None:
-    text = _western(line.strip())
+    text = _CJK.sub(_western, line.strip(), count=1) if _CJK.match(line.strip()) else line.strip()
     indent = len(line.expandtabs(4)) - len(line.expandtabs(4).lstrip())
-    heading = text.startswith("#") and _HEADING.fullmatch(text) is not None
-    if is_rule(line):
-        return None
-    if found := _WORD.fullmatch(text):
-        return Mark(number, indent, "word", int(found["number"]), _rest(found), heading)
-    if (found := _NUMBERED.fullmatch(text)) and (found["loose"] is None or heading or found["open"] == "#"):
-        return Mark(number, indent, "number", int(found["number"]), _rest(found), heading)
-    if found := _LETTER.fullmatch(text):
-        return Mark(number, indent, "letter", ord(found["letter"].lower()) - ord("a") + 1, _rest(found), heading)
-    for family, pattern in _PLAIN:
-        if found := pattern.fullmatch(text):
-            return Mark(number, indent, family, 0, found["rest"].strip(), heading)
+    heading = re.match(r"#{1,6}[ \t]", text) is not None
+    for family, pattern in _MARKS.items():
+        if (found := pattern.fullmatch(text)) and not _RULE.fullmatch(line):
+            own = int(found["number"]) if family in {"word", "number"} else 0
+            return Mark(number, indent, family, own, _rest(found), heading)
     return None
 
 
-_PLAIN: Final[tuple[tuple[Family, re.Pattern[str]], ...]] = (
-    ("bullet", _BULLET),
-    ("heading", _HEADING),
-    ("bold", _BOLD),
-)
+def _western(found: re.Match[str]) -> str:
+    """Return a number such as `一、` or `①` as `1.`."""
+    word = found["number"]
+    number = int(word) if word.isdecimal() else sum(int(unicodedata.numeric(sign)) for sign in word)  # up to 19
+    return f"{found['before']}{number}. "
 
 
 def _rest(found: re.Match[str]) -> str:
@@ -139,20 +118,6 @@ def _rest(found: re.Match[str]) -> str:
     if bold and rest.startswith(bold):
         return rest[len(bold) :].lstrip(" :–—")
     return f"{bold}{rest}" if bold and bold in rest else rest
-
-
-def _without_labels(found: list[Mark]) -> list[Mark]:
-    """Return the marks without headings and bold heads that come again: `**Why:** cheap` is a part of each entry."""
-    heads = {mark: _LABEL.match(mark.text) for mark in found if mark.family in {"heading", "bold"}}
-    times = Counter(head[0].casefold() for head in heads.values() if head)
-    return [mark for mark in found if not (head := heads.get(mark)) or times[head[0].casefold()] == 1]
-
-
-def _in_alphabet(found: list[Mark]) -> list[Mark]:
-    """Return the marks without letters that do not count: `A. Turing` begins no list, and nor does `I. am`."""
-    letters = [mark.number for mark in found if mark.family == "letter"]
-    counts = len(letters) > 1 and letters == list(range(1, len(letters) + 1))
-    return [mark for mark in found if mark.family != "letter" or counts]
 
 
 _THINKS: Final = re.compile(r"<(?P<ends>/)?(?:think|thinking|thought|reasoning)>(?!`)", re.IGNORECASE)
@@ -164,7 +129,6 @@ _REFUSAL: Final = re.compile(
 )
 _WHOLE_FENCE: Final = re.compile(r"\s*(`{3,})[^\n`]*\n(?P<inside>.*?)\n\s*\1\s*", re.DOTALL)
 _CODE: Final = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n]*\n(?P<code>.*?)(?:^[ \t]*\1[ \t]*$|\Z)", re.DOTALL | re.MULTILINE)
-_BY_RANK: Final[tuple[Family, ...]] = ("number", "word", "letter", "bullet", "heading", "bold")
 _ALONE: Final[frozenset[Family]] = frozenset(("number", "word", "bullet"))
 _WORD_ALONE: Final = re.compile(WORDS, re.IGNORECASE)
 _SHORT_LINE: Final = 80  # characters; lines of prose are longer, or end in a full stop
@@ -266,13 +230,6 @@ def list_items(text: str, *, hint: int | None = None) -> Parsed:
     return Parsed(tuple(items), (FREE,)) if items else _some([], text, NO_LIST)
 
 
-def schema(count: int | None) -> dict[str, Any]:
-    """Return the JSON schema of a list of texts."""
-    told = f"a list of {count} texts" if count else "a list of texts"
-    listed = {"type": "array", "items": {"type": "string"}, "description": told}
-    return {"type": "object", "properties": {ITEMS: listed}, "required": [ITEMS], "additionalProperties": False}
-
-
 def _without_mark(text: str) -> str:
     """Return a single item without the mark or the heading that it begins with."""
     lines = text.splitlines()
@@ -351,7 +308,7 @@ def _dump(value: object) -> str:
 
 
 def _of_marks(lines: Sequence[str], found: Sequence[Mark], hint: int | None) -> list[str]:
-    candidates = [chosen for family in _BY_RANK if (chosen := _outermost(found, family))]
+    candidates = [chosen for family in _MARKS if (chosen := _outermost(found, family))]
     several = [chosen for chosen in candidates if len(chosen) > 1]
     if several:
         asked = [chosen for chosen in several if len(chosen) == hint]
@@ -388,15 +345,11 @@ def _blocks(lines: Sequence[str], chosen: Sequence[Mark], found: Sequence[Mark])
 
 def _block(mark: Mark, rest: Sequence[str], *, closing: bool, before: Sequence[str]) -> str:
     if closing:
-        most = max(map(_paragraphs, before), default=1)
+        most = max((len(re.split(r"\n[ \t]*\n", block)) for block in before), default=1)
         rest = _without_closing(rest, most=most if mark.text else most + 1)
     code = fences(rest)
-    kept = [line.rstrip() for number, line in enumerate(rest) if number in code or not is_rule(line)]
+    kept = [line.rstrip() for number, line in enumerate(rest) if number in code or not _RULE.fullmatch(line)]
     return "\n".join([mark.text, *_dedented(kept)]).strip()
-
-
-def _paragraphs(block: str) -> int:
-    return len(re.split(r"\n[ \t]*\n", block))
 
 
 def _without_closing(rest: Sequence[str], most: int) -> Sequence[str]:
@@ -436,11 +389,8 @@ def vote(answers: Sequence[str]) -> list[tuple[str, int]]:
 
     Answers are the same that differ in case, spaces, markup, a full stop, or the way a number is written.
     """
-    counts = Counter(key(answer) for answer in answers)
-    first: dict[str, str] = {}
-    for answer in answers:
-        first.setdefault(key(answer), answer)
-    return [(first[word], count) for word, count in counts.most_common()]
+    first = {key(answer): answer for answer in reversed(answers)}
+    return [(first[word], count) for word, count in Counter(map(key, answers)).most_common()]
 
 
 def key(text: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from victor_nb.workflows.lists import FREE, MARKUP, WORDS, marks, spoken, thinks
 from victor_nb.workflows.structured import breaks_off, find_json, find_rows, under_key, without_tags
@@ -32,7 +32,6 @@ _REFERENCE: Final = re.compile(
     r"(\d{1,3}(?:(?:\s*(?:,|and|&|>|then|or)+\s*\#?)+\d{1,3})*)(?![\d%]|\.\d)(?:\s*(?:of|/)\s*\d{1,3}\b)?",
     re.IGNORECASE,
 )
-_AT_START: Final = re.compile(r"\W*(?<!\w)(\d{1,3})(?:\W*$|\s*[-–—:,(]\s|\s+because\b)")
 _SCORED: Final = re.compile(
     r"\#(\d+)\b[^#\n]*?(?:(?:points|rated|rating|score)\W{1,3}(?P<after>\d+(?:\.\d+)?)|"
     r"(?P<before>\d+(?:\.\d+)?)\s*(?:/|out\s+of|points)\s*\d*)",
@@ -61,7 +60,9 @@ _BARE: Final = re.compile(
     r"(?<![\w.#$€£])(\d{1,3})(?=\s*(?:[,;:)>!?]|\.(?!\d)|$)|"
     r"\s+(?:and|as|because|first|is|last|or|second|since|then|third|wins)\b)"
 )
-_ALONE: Final = re.compile(r"\W*(?:(?:but|just|only)\s+)?#?(\d{1,3})(?:\W*$|\s*[-–—:,(.]\s|\s+(?:as|because|since)\b)")
+_AT_START: Final = re.compile(
+    r"\W*(?:(?:but|just|only)\s+)?(?<!\w)(\d{1,3})(?:\W*$|\s*[-–—:,(.]\s|\s+(?:as|because|since)\b)"
+)
 _QUOTES: Final = re.compile(r"[*_`~\"'\u2018\u2019\u201c\u201d]+")
 _SIGNS: Final = str.maketrans({"\uff1a": ":", "\uff0c": ",", "\u3001": ",", "号": " "})
 _NAME: Final = range(3, 80)  # characters: a shorter name may be any word, and no answer repeats a longer one
@@ -75,13 +76,6 @@ class Ranking(NamedTuple):
 
     order: tuple[int, ...]
     notes: tuple[str, ...] = ()
-
-
-def schema(keep: int, numbers: Sequence[int]) -> dict[str, Any]:
-    """Return the JSON schema of a ranking of the items that carry these numbers."""
-    told = f"a list: the numbers of the {keep} best, best first"
-    ranking = {"type": "array", "items": {"type": "integer", "enum": [*numbers]}, "description": told}
-    return {"type": "object", "properties": {RANKING: ranking}, "required": [RANKING], "additionalProperties": False}
 
 
 def shown_order(items: Sequence[str], sample: int) -> tuple[int, ...]:
@@ -174,9 +168,6 @@ class _Shown:
         words = "|".join(name.replace(" ", r"\W+") for name in sorted(self._names, key=len, reverse=True))
         self._named = re.compile(rf"(?<!\w)(?:{words or '(?!)'})(?!\w)", re.IGNORECASE)
 
-    def __len__(self) -> int:
-        return len(self._places)
-
     def at(self, number: str | int) -> int | None:
         """Return the position of the item that carries a number."""
         return self._places.get(int(number))
@@ -213,10 +204,11 @@ def _flat(text: str) -> str:
 
 def _by_json(text: str, shown: _Shown) -> Iterator[int | None]:
     values = [asked] if (asked := under_key(text, RANKING)) else find_json(text, "closed")
-    if len(values) > 1 and all(isinstance(value, list) and len(cast("list[object]", value)) == 1 for value in values):
-        values = [[each for value in values for each in cast("list[object]", value)]]  # `[4] cheap, [1] useful`
-    found = (list(_of_value(value, shown)) for value in reversed(values))
-    yield from next((places for places in found if any(place is not None for place in places)), ())
+    if len(values) == 1 or not all(
+        isinstance(value, list) and len(cast("list[object]", value)) == 1 for value in values
+    ):
+        found = ([place for place in _of_value(value, shown) if place is not None] for value in reversed(values))
+        yield from next(filter(None, found), ())  # `[4] cheap`, `[1] useful` is a list of another kind
 
 
 def _by_table(text: str, shown: _Shown) -> Iterator[int | None]:
@@ -224,26 +216,27 @@ def _by_table(text: str, shown: _Shown) -> Iterator[int | None]:
 
 
 def _of_value(value: object, shown: _Shown) -> Iterator[int | None]:
-    if isinstance(value, list):
-        listed = _in_order(cast("list[object]", value))
-        numbers = [each for each in listed if type(each) is int]
-        from_zero = 0 in numbers and len(shown) not in numbers
-        if len(set(numbers)) == len(numbers):  # else they are scores, in the order in which the items were shown
-            yield from (_of_entry(each + 1 if from_zero and type(each) is int else each, shown) for each in listed)
-    elif isinstance(value, dict):
+    listed = _listed(value)
+    numbers = [each for each in listed if type(each) is int]
+    if len(set(numbers)) == len(numbers):  # else they are scores, in the order in which the items were shown
+        for each in listed:
+            yield _of_entry(each + 1 if 0 in numbers and type(each) is int else each, shown)  # some count from 0
+
+
+def _listed(value: object) -> list[object]:
+    """Return the entries of a JSON value, those that hold a rank or a score in its order: the rest is in order already.
+
+    Of an object, its first part with entries; else its keys by the score of each, or what it holds.
+    """
+    if isinstance(value, dict):
         told = cast("dict[str, object]", value)
-        inner = next((each for each in told.values() if isinstance(each, (list, dict))), None)
         scores = {name: each for name, each in told.items() if isinstance(each, (int, float))}
-        if inner is not None:
-            yield from _of_value(cast("object", inner), shown)
-        elif len(scores) == len(told) > 1:
-            yield from (_of_entry(name, shown) for name in sorted(scores, key=lambda each: -scores[each]))
-        else:
-            yield from (_of_entry(each, shown) for each in told.values())
-
-
-def _in_order(listed: list[object]) -> list[object]:
-    """Sort objects by the rank or the score that they hold; anything else is in order already."""
+        for each in told.values():
+            if isinstance(each, (list, dict)):
+                return _listed(cast("object", each))
+        by_score = sorted(scores, key=lambda name: -scores[name])
+        return list[object](by_score if len(scores) == len(told) > 1 else told.values())
+    listed = cast("list[object]", value) if isinstance(value, list) else []
     for names, sign in ((_PLACES, 1), (_POINTS, -1)):
         said = [_number_of(each, names) for each in listed]
         if None not in said:
@@ -252,30 +245,27 @@ def _in_order(listed: list[object]) -> list[object]:
     return listed
 
 
-def _number_of(value: object, names: Iterable[str]) -> float | None:
-    told = _by_lower_name(value)
-    found = next((re.match(r"\W*(-?\d{1,9}(?:\.\d{1,9})?)", str(told[name])) for name in names if name in told), None)
-    return float(found[1]) if found else None
-
-
-def _by_lower_name(value: object) -> dict[str, object]:
+def _by_name(value: object) -> dict[str, object]:
     told = cast("dict[object, object]", value) if isinstance(value, dict) else {}
     return {str(name).lower(): each for name, each in told.items()}
 
 
+def _number_of(value: object, names: Iterable[str]) -> float | None:
+    told = _by_name(value)
+    found = next((str(told[name]) for name in names if name in told), "")
+    number = re.match(r"\W*(-?\d{1,9}(?:\.\d{1,9})?)", found)
+    return float(number[1]) if number else None
+
+
 def _of_entry(value: object, shown: _Shown) -> int | None:
-    match value:
-        case bool():
-            return None
-        case int() | float():
-            return shown.at(int(value)) if value == value // 1 else None
-        case str():
-            return shown.about(value)
-        case _:
-            told = _by_lower_name(value)
-            texts = [each for each in told.values() if isinstance(each, str)]
-            found = (_of_entry(each, shown) for each in (*(told[name] for name in _KEYS if name in told), *texts))
-            return next((place for place in found if place is not None), None)
+    if isinstance(value, str):
+        return shown.about(value)
+    if isinstance(value, (int, float)):
+        return shown.at(int(value)) if value == value // 1 and not isinstance(value, bool) else None
+    told = _by_name(value)
+    texts = [each for each in told.values() if isinstance(each, str)]
+    found = (_of_entry(each, shown) for each in (*(told[name] for name in _KEYS if name in told), *texts))
+    return next((place for place in found if place is not None), None)
 
 
 def _by_scores(text: str, shown: _Shown) -> Iterator[int | None]:
@@ -329,6 +319,6 @@ def _by_verdict(text: str, shown: _Shown) -> Iterator[int | None]:
         verdict = _VERDICT.search(sentence)
         said = sentence[verdict.start() :] if verdict else sentence
         yield from map(shown.at, re.findall(r"#(\d+)", said) or _BARE.findall(said))
-    alone = {found[1] for each in told if (found := _ALONE.match(each))}
+    alone = {found[1] for each in told if (found := _AT_START.match(each))}
     if not sentences and len(alone) == 1:
         yield shown.at(alone.pop())

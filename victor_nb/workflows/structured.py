@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_FENCED: Final = re.compile(r"```[ \t]*(?:json[c5]?|python)?[ \t]*\n(?P<inside>.*?)```", re.DOTALL | re.IGNORECASE)
 _OPENS: Final = re.compile(r"[\[{]")
 _REPAIRABLE: Final = re.compile(r"[\[{]\s*(?:[\"\[{/]|'.*[\]}]$)", re.DOTALL)
 """How broken JSON begins. A bracket before a bare word, as in `[see below]`, is prose, not a list to repair."""
@@ -24,6 +23,12 @@ _DEEP: Final = 50  # brackets in brackets; a repair takes quadratic time in thei
 _MISSING: Final = object()
 _CUT: Final = object()
 Repair = Literal["any", "closed", "none"]
+
+
+def list_schema(key: str, entry: Mapping[str, object], told: str) -> dict[str, Any]:
+    """Return the JSON schema of an object that holds a list of entries under a key; `told` describes the list."""
+    listed = {"type": "array", "items": {**entry}, "description": told}
+    return {"type": "object", "properties": {key: listed}, "required": [key], "additionalProperties": False}
 
 
 def in_words(schema: Mapping[str, Any]) -> str:
@@ -43,13 +48,9 @@ def find_json(text: str, repair: Repair = "any") -> list[object]:
         repair: What is repaired: `any` broken JSON, also what breaks off; only what is `closed` at its end; or `none`.
     """
     whole = _strict(text)
-    if isinstance(whole, (list, dict)):
-        return [whole]
-    fenced = [read_json(found["inside"], repair) for found in _FENCED.finditer(text)]
-    found: list[object] = [value for value in fenced if isinstance(value, (list, dict))]
-    found = found or [value for value in _embedded(text, repair) if value is not _CUT]
-    broken = read_json(text, repair) if not found else _MISSING
-    return [broken] if isinstance(broken, (list, dict)) else found
+    return (
+        [whole] if isinstance(whole, (list, dict)) else [each for each in _embedded(text, repair) if each is not _CUT]
+    )
 
 
 def under_key(text: str, key: str) -> list[object] | None:
@@ -68,7 +69,7 @@ def read_json(text: str, repair: Repair = "any") -> object:
     """Return the value that a text is, after a repair where it is needed; a sentinel if the text is no JSON."""
     text = text.strip()
     value = _strict(text)
-    if value is not _MISSING or repair == "none" or (repair == "closed" and not _closed(text)):
+    if value is not _MISSING or repair == "none" or (repair == "closed" and _closing(text, 0) != len(text)):
         return value
     if not _REPAIRABLE.match(text) or len(text) > _LONG or _depth(text) > _DEEP:
         return value
@@ -79,18 +80,6 @@ def read_json(text: str, repair: Repair = "any") -> object:
     except (ValueError, RecursionError):
         return _MISSING
     return repaired if repaired and isinstance(repaired, list if text[0] == "[" else dict) else _MISSING
-
-
-def _closed(text: str) -> bool:
-    """Return whether no bracket and no quote is open at the end; a bracket left out inside others does not count."""
-    stack: list[str] = []
-    for sign in text:
-        if sign in _PAIRS:
-            stack.append(_PAIRS[sign])
-        elif sign in stack:
-            while stack.pop() != sign:
-                pass
-    return not stack and text.replace('\\"', "").count('"') % 2 == 0
 
 
 def _depth(text: str) -> int:
@@ -107,24 +96,30 @@ def _strict(text: str) -> object:
 
 
 def _embedded(text: str, repair: Repair) -> Iterator[object]:
-    """Find arrays and objects between words."""
+    """Find arrays and objects between words; what breaks off ends with its fence or the text, or is the end of all."""
     place = 0
     for _ in range(_TRIES):
         opening = _OPENS.search(text, place)
         if opening is None:
             return
         end = _closing(text, opening.start())
-        if not end and repair != "any" and _REPAIRABLE.match(text, opening.start()):
-            yield _CUT  # what follows is a part of it
-            return
+        if not end and _REPAIRABLE.match(text, opening.start()):
+            if repair != "any":
+                yield _CUT
+                return
+            fence = text.find("```", opening.start())
+            end = fence if fence > 0 else len(text)
         value = read_json(text[opening.start() : end], repair) if end else _MISSING
-        if end and isinstance(value, (list, dict)):
+        if isinstance(value, (list, dict)):
             yield value
-        place = end if end and value is not _MISSING else opening.end()
+        place = end if value is not _MISSING else opening.end()
 
 
 def _closing(text: str, start: int) -> int:
-    """Return where the bracket at `start` is closed, the closing one included; 0 where it is not."""
+    """Return where the bracket at `start` is closed, the closing one included; 0 where it is not.
+
+    A bracket that is left out inside others does not count.
+    """
     stack: list[str] = []
     quoted = escaped = False
     for place in range(start, min(len(text), start + _LONG)):
@@ -137,8 +132,9 @@ def _closing(text: str, start: int) -> int:
             quoted = True
         elif sign in _PAIRS:
             stack.append(_PAIRS[sign])
-        elif stack and sign == stack[-1]:
-            stack.pop()
+        elif sign in stack:
+            while stack.pop() != sign:
+                pass
             if not stack:
                 return place + 1
     return 0
@@ -148,10 +144,8 @@ def _closing(text: str, start: int) -> int:
 
 _RULED: Final = re.compile(r"[ \t]*\|?(?:[ \t]*:?-+:?[ \t]*\|)+(?:[ \t]*:?-+:?)?[ \t]*")
 _ANSWER: Final = re.compile(r"<(answer|final\w*|items|output|ranking|result)>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
-_TAG: Final = re.compile(r"<(?P<ends>/?)(?P<name>[a-z][\w-]*)(?P<told>[^<>]*)>", re.IGNORECASE)
+_TAG: Final = re.compile(r"<(?P<ends>/?)(?P<name>[a-z][\w-]*)(?P<told>[^<>]*)>(?P<space>\s*)", re.IGNORECASE)
 _INLINE: Final = frozenset(("a", "b", "code", "em", "i", "span", "strong", "u"))
-_BLANKS: Final = re.compile(r"[ \t]*\n(?:[ \t]*\n)+")
-_EMPTY_MARK: Final = re.compile(r"^( *(?:-|\d+\.)) *\n", re.MULTILINE)
 
 
 def find_rows(text: str) -> list[object]:
@@ -182,8 +176,8 @@ def without_tags(text: str) -> str:
         name, number = tag["name"].lower(), re.search(r"\d+", tag["told"])
         if name != entry or tag["ends"]:
             depth -= name == entry
-            return "" if name in _INLINE else "\n"
+            return "\n" if tag["ends"] and name not in _INLINE else tag["space"]
         depth += closes
         return f"\n{'    ' * (depth - 1)}{number[0] + '.' if number else '-'} "
 
-    return _EMPTY_MARK.sub(r"\1 ", _BLANKS.sub("\n", unescape(_TAG.sub(mark, text)).strip("\n")))
+    return re.sub(r"[ \t]*\n\s*\n", "\n", unescape(_TAG.sub(mark, text))).strip("\n")
