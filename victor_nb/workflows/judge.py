@@ -15,7 +15,7 @@ from victor_nb.workflows.lists import spoken
 from victor_nb.workflows.structured import breaks_off, find_json, find_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from victor_nb.calls.orchestrator import AgentOrchestrator
     from victor_nb.calls.request import CallOptions
@@ -174,7 +174,7 @@ async def judge(
             content = reply.content
             if reply.finish_reason != "length":
                 break
-        scores = read_scores(content, labels)
+        scores = await asyncio.to_thread(read_scores, content, labels)
         if not scores:
             return f"no score could be read in {' '.join(content.split())[:60]!r}"
         return Judgement(order, {order[labels.index(label)]: points for label, points in scores.items()})
