@@ -117,11 +117,7 @@ class AgentOrchestrator:
         return Stream(self.call(prompt, options, stream=False)).result()
 
     def stream(
-        self,
-        prompt: str | Reply,
-        *,
-        on_reply: Callable[[Reply], object] | None = None,
-        **options: Unpack[CallOptions],
+        self, prompt: str | Reply, *, on_reply: Callable[[Reply], object] | None = None, **options: Unpack[CallOptions]
     ) -> Stream:
         """Ask, and get the text as it arrives; see `run`.
 

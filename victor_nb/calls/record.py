@@ -209,10 +209,7 @@ class Record:
         if tier is None and params and spec_of(request.profile.provider).asked_tier(params):
             tier = _NOT_STATED
         return request.tariff.price(
-            usage or Usage(),
-            model_served=attempt.model_served,
-            reported=attempt.reported_cost,
-            tier=tier or "standard",
+            usage or Usage(), model_served=attempt.model_served, reported=attempt.reported_cost, tier=tier or "standard"
         )
 
     def _free(self) -> bool:

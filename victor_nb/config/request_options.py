@@ -222,12 +222,10 @@ class RequestOptions:
     """What a profile, a stage, a call and a cell may send beside the prompt; nothing is sent that is None."""
 
     system: Annotated[
-        str | None,
-        Option(TEXT, "the system prompt", "$instructions", settable=True, label="System prompt"),
+        str | None, Option(TEXT, "the system prompt", "$instructions", settable=True, label="System prompt")
     ] = None
     max_tokens: Annotated[
-        int | None,
-        Option(whole(1), "the longest answer, in tokens", "500", settable=True, label="Max tokens"),
+        int | None, Option(whole(1), "the longest answer, in tokens", "500", settable=True, label="Max tokens")
     ] = None
     temperature: Annotated[
         float | None,

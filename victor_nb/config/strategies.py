@@ -12,17 +12,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol, TypeAli
 from pydantic import BeforeValidator, ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass
 
-from victor_nb.config.request_options import (
-    SAMPLES,
-    TEXT,
-    Kind,
-    Option,
-    RequestOptions,
-    sentence,
-    shown,
-    whole,
-    word,
-)
+from victor_nb.config.request_options import SAMPLES, TEXT, Kind, Option, RequestOptions, sentence, shown, whole, word
 from victor_nb.errors import ConfigError, PromptError, suggest
 from victor_nb.templates import fill, places
 from victor_nb.values import Reply

@@ -187,11 +187,7 @@ class Extension:
     # --- events ---
 
     def _callbacks(self) -> tuple[tuple[str, Callable[..., None]], ...]:
-        return (
-            ("pre_run_cell", self._look),
-            ("post_run_cell", self._look_away),
-            ("post_run_cell", self._warm_up_soon),
-        )
+        return (("pre_run_cell", self._look), ("post_run_cell", self._look_away), ("post_run_cell", self._warm_up_soon))
 
     def _look(self, info: ExecutionInfo) -> None:
         """Remember the cell as it was typed; `%%capture` runs what is in it as a cell of its own, mended already."""

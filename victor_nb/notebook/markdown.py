@@ -82,15 +82,7 @@ _DANGEROUS_IN_CODE: Final = re.compile(
 _IN_ADDRESS: Final = "/:?#@!&+,;=%~-._"
 _SEEN_END: Final = re.compile(r"[.,;:!?)]*(?:\s|$)")
 _ALLOWED: Final = re.compile(r"(?i)https?://[^\s/]|mailto:[^\s/]")
-_ENTITIES: Final = {
-    "&": "&amp;",
-    "<": "&lt;",
-    ">": "&gt;",
-    "`": "&#96;",
-    "[": "&#91;",
-    "]": "&#93;",
-    "\\": "&#92;",
-}
+_ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "`": "&#96;", "[": "&#91;", "]": "&#93;", "\\": "&#92;"}
 
 
 def clean(text: str) -> str:

@@ -67,9 +67,7 @@ FLAG: Final = Kind(
 )
 SWITCH: Final = replace(FLAG, words="on or off", choices=("on", "off"))
 AMOUNT: Final = Kind(
-    "an amount in USD",
-    lambda value: isinstance(value, Decimal) and value.is_finite() and value >= 0,
-    read=_read_amount,
+    "an amount in USD", lambda value: isinstance(value, Decimal) and value.is_finite() and value >= 0, read=_read_amount
 )
 TYPE: Final = Kind("a pydantic model or a type", lambda value: not isinstance(value, str))
 FORM: Final = word(*get_args(Form))

@@ -18,10 +18,7 @@ _STRICT: Final = re.compile(r"\b(?:o\d|gpt-5)(?!.*chat)")
 _NO_THINKING: Final = ("none", "minimal")
 _LIMITS: Final = ("max_tokens", "max_completion_tokens")
 _SERVER_ERROR: Final = 500
-_ERRORS: Final = {
-    401: ("invalid_request_error", "invalid_api_key"),
-    429: ("requests", "rate_limit_exceeded"),
-}
+_ERRORS: Final = {401: ("invalid_request_error", "invalid_api_key"), 429: ("requests", "rate_limit_exceeded")}
 _PADDING: Final = 16  # characters to which a chunk's text is padded, against guessing it from the size
 
 
