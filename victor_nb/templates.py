@@ -288,16 +288,14 @@ def _text(value: object) -> str:
             return moment.isoformat()
         case bool() | None | Number() | dt.timedelta() as plain:
             return str(plain)
-        case other:
-            return _other(other)
-
-
-def _other(value: object) -> str:
-    if (frame := _frame(value)) is not None:
-        return _described(frame, value, frame.head(_ROWS), "the first")
-    if isinstance(value, (list, tuple, dict)) or (hasattr(value, "model_dump_json") and not isinstance(value, type)):
-        return _json(cast("object", value))
-    raise PromptError(f"is a {type(value).__name__}. Say how it reads: | repr, | json or | md.")
+        case list() | tuple() | dict():
+            return _json(value)
+        case _ if (frame := _frame(value)) is not None:
+            return _described(frame, value, frame.head(_ROWS), "the first")
+        case _ if hasattr(value, "model_dump_json") and not isinstance(value, type):
+            return _json(value)
+        case _:
+            raise PromptError(f"is a {type(value).__name__}. Say how it reads: | repr, | json or | md.")
 
 
 def _scalar(value: object) -> object:

@@ -227,12 +227,7 @@ def _abandon(loop: BackgroundLoop, clients: dict[Mode, Provider]) -> None:
 
 
 def _open(profile: Profile, settings: Settings, runtime: Runtime, mode: Mode) -> Provider:
-    """Return the profile's client.
-
-    Raises:
-        SecretError: There is no key; the message names the variable to set.
-        ConfigError: The client cannot be made.
-    """
+    """Return the profile's client."""
     from victor_nb.providers.base import open_provider  # noqa: PLC0415 - httpx2 is not needed to import us
 
     free = mode in UNPAID

@@ -75,11 +75,7 @@ _FORMS: Final[Mapping[Form, Callable[[str], Shown]]] = {
 
 
 def _json(text: str) -> object:
-    """Return the JSON of an answer, which may stand in a code block.
-
-    Raises:
-        ValueError: There is none.
-    """
+    """Return the JSON of an answer, which may stand in a code block."""
     for candidate in (text, *(code for _, code in code_blocks(text))):
         try:
             return json.loads(candidate)
@@ -107,11 +103,7 @@ def _check(value: object, schema: object) -> None:
 
 
 def _table(text: str) -> Table:
-    """Return the table of an answer: a list of JSON objects, a Markdown table, or CSV.
-
-    Raises:
-        ValueError: There is none.
-    """
+    """Return the table of an answer: a list of JSON objects, a Markdown table, or CSV."""
     try:
         found = _from_json(_json(text))
     except ValueError:

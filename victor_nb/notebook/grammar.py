@@ -209,11 +209,7 @@ def _value(key: str, text: str, names: Mapping[str, object]) -> object:
 
 
 def _look_up(key: str, text: str, names: Mapping[str, object]) -> object:
-    """Return the object that `$name` or `$name.part` means.
-
-    Raises:
-        MagicError: The text is no reference, or there is no such name, or no such part of it.
-    """
+    """Return the object that `$name` or `$name.part` means."""
     match = _REFERENCE.fullmatch(text)
     if match is None:
         if len(text) == 1 or text[1].isdigit() or text[1] == "{":

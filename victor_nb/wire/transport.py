@@ -90,11 +90,6 @@ class Real(httpx2.AsyncBaseTransport):
         self._proxy = proxy
         self._inner: httpx2.AsyncBaseTransport | None = None
 
-    def _open(self) -> httpx2.AsyncBaseTransport:
-        context = self._context()
-        proxy = httpx2.Proxy(self._proxy) if self._proxy else None
-        return self._make(verify=context, proxy=proxy, client=partial(_session, context))
-
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send one request.
 
@@ -104,7 +99,8 @@ class Real(httpx2.AsyncBaseTransport):
         from aiohttp import ClientError  # noqa: PLC0415 - slow to import
 
         if self._inner is None:
-            self._inner = self._open()
+            context, proxy = self._context(), httpx2.Proxy(self._proxy) if self._proxy else None
+            self._inner = self._make(verify=context, proxy=proxy, client=partial(_session, context))
         try:
             response = await self._inner.handle_async_request(request)
         except httpx2.ConnectTimeout as error:

@@ -145,11 +145,7 @@ def _rows(past: Ledger | DataFrame | Iterable[Row]) -> list[Row]:
 
 
 def _of_frame(frame: Any) -> list[Row]:  # noqa: ANN401 - pandas lives in reports
-    """Return the rows of a ledger frame; what it does not have is unknown.
-
-    Raises:
-        ConfigError: It is no frame of a ledger.
-    """
+    """Return the rows of a ledger frame; what it does not have is unknown."""
     missing = [name for name in _NEEDED if name not in frame.columns]
     if missing:
         raise ConfigError(f"The frame has no column {missing[0]!r}. Give session().ledger.to_frame(), or a part of it.")

@@ -101,12 +101,9 @@ class RowQuery:
     def select(self, rows: Sequence[Row], now: datetime) -> list[Row]:
         """Return the matching ones of rows that come oldest first; among equals the newest is first."""
         wanted = self.filter.casefold().split()
-        found = [row for row in reversed(rows) if all(word in _text(row) for word in wanted)]
+        texts = (" ".join(getattr(row, name) or "" for name in _SEARCHED).casefold() for row in reversed(rows))
+        found = [row for row, text in zip(reversed(rows), texts, strict=True) if all(word in text for word in wanted)]
         return sorted(found, key=lambda row: ORDERS[self.sort][1](row, now))
-
-
-def _text(row: Row) -> str:
-    return " ".join(getattr(row, name) or "" for name in _SEARCHED).casefold()
 
 
 def key(row: Row) -> Key:

@@ -220,11 +220,7 @@ class StrategyBoard(VictorWidget):
         super()._ipython_display_(**more)
 
     def _wait_for_job(self) -> None:
-        """Wait for the end of the run.
-
-        Raises:
-            VictorInterrupted: Stop was pressed; the run was stopped.
-        """
+        """Wait for the end of the run."""
         if self._job is None:
             return
         try:
@@ -239,11 +235,7 @@ class StrategyBoard(VictorWidget):
 
 
 def _checked(given: object) -> StrategyJob | StrategyRun:
-    """Return the job or run to show.
-
-    Raises:
-        ConfigError: It is something else.
-    """
+    """Return the job or run to show."""
     work = given.work if isinstance(given, Background) else given
     if isinstance(work, (StrategyJob, StrategyRun)):
         return work

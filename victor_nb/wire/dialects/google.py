@@ -38,13 +38,14 @@ class Google(Dialect):
         """Return what is asked."""
         for problem in _problems(call):
             raise self.refuse(problem, call)
-        model, settings = _model_name(call), _either(call.body, "generationConfig")
+        found, settings = _PATH.search(call.path), _either(call.body, "generationConfig")
+        model = found["model"] if found else ""
         schema = _either(settings, "responseJsonSchema") or _either(settings, "responseSchema")
         limit = whole(_either(settings, "maxOutputTokens"))
         unthinking = inside(_either(settings, "thinkingConfig"), "thinkingBudget") == 0
         return Asked(
             model=model,
-            messages=tuple(_messages(call.body)),
+            messages=tuple(_messages(call.body["contents"])),
             system=_parts(_either(call.body, "systemInstruction")),
             max_tokens=limit,
             stops=strings(_either(settings, "stopSequences")),
@@ -101,13 +102,7 @@ def _shaping(body: JsonObject, settings: Json) -> JsonObject:
     return shaping(body, "generationConfig", "generation_config") | {"settings": kept}
 
 
-def _model_name(call: Call) -> str:
-    found = _PATH.search(call.path)
-    return found["model"] if found else ""
-
-
-def _messages(body: JsonObject) -> Iterator[Message]:
-    contents = body["contents"]
+def _messages(contents: Json) -> Iterator[Message]:
     for turn in contents if isinstance(contents, list) else []:
         yield Message("assistant" if inside(turn, "role") == "model" else "user", _parts(turn))
 

@@ -18,7 +18,8 @@ _STRICT: Final = re.compile(r"\b(?:o\d|gpt-5)(?!.*chat)")
 _NO_THINKING: Final = ("none", "minimal")
 _LIMITS: Final = ("max_tokens", "max_completion_tokens")
 _SERVER_ERROR: Final = 500
-_ERRORS: Final = {401: ("invalid_request_error", "invalid_api_key"), 429: ("requests", "rate_limit_exceeded")}
+_REFUSED: Final = "invalid_request_error"
+_ERRORS: Final = {401: (_REFUSED, "invalid_api_key"), 429: ("requests", "rate_limit_exceeded")}
 _PADDING: Final = 16  # characters to which a chunk's text is padded, against guessing it from the size
 
 
@@ -30,8 +31,9 @@ class OpenAI(Dialect):
     def read(self, call: Call) -> Asked:
         """Return what is asked."""
         body = call.body
-        for problem in _problems(self, call):
-            raise problem
+        for param, code, message in _problems(body):
+            error = {"message": message, "type": _REFUSED, "param": param, "code": code}
+            raise RefusedError(400, {"error": error})
         limits = [limit for limit in (whole(body.get(name)) for name in _LIMITS) if limit is not None]
         messages, system = conversation(body["messages"], "system", "developer")
         answer_format = inside(body, "response_format", "type")
@@ -89,59 +91,35 @@ class OpenAI(Dialect):
     def error(self, status: int, message: str, call: Call) -> JsonObject:
         """Return the body of an error."""
         del call
-        kind, code = _ERRORS.get(status) or (
-            "server_error" if status >= _SERVER_ERROR else "invalid_request_error",
-            None,
-        )
+        kind, code = _ERRORS.get(status) or ("server_error" if status >= _SERVER_ERROR else _REFUSED, None)
         return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
-    def blame(self, param: str, code: str, message: str, call: Call) -> RefusedError:
-        """Return a refusal that names a parameter."""
-        refused = self.refuse(message, call)
-        error = refused.body["error"]
-        if isinstance(error, dict):
-            error.update(param=param, code=code)
-        return refused
 
-
-def _problems(dialect: OpenAI, call: Call) -> Iterator[RefusedError]:
-    """Yield the errors that the provider finds in a request, in its order."""
-    body = call.body
+def _problems(body: JsonObject) -> Iterator[tuple[str | None, str | None, str]]:
+    """Yield the errors that the provider finds in a request, in its order: parameter, code, message."""
     if not body.get("model"):
-        yield dialect.refuse("you must provide a model parameter", call)
+        yield None, None, "you must provide a model parameter"
     if "messages" not in body:
-        message = "Missing required parameter: 'messages'."
-        yield dialect.blame("messages", "missing_required_parameter", message, call)
+        yield "messages", "missing_required_parameter", "Missing required parameter: 'messages'."
     if not isinstance(body.get("messages"), list):
-        message = "Invalid type for 'messages': expected an array of objects."
-        yield dialect.blame("messages", "invalid_type", message, call)
+        yield "messages", "invalid_type", "Invalid type for 'messages': expected an array of objects."
     if not body.get("messages"):
         message = "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array."
-        yield dialect.blame("messages", "empty_array", message, call)
+        yield "messages", "empty_array", message
     for limit in _LIMITS:
         if (whole(body.get(limit, 1)) or 0) < 1 and body.get(limit) is not None:
             message = f"Invalid '{limit}': integer below minimum value. Expected a value >= 1."
-            yield dialect.blame(limit, "integer_below_min_value", message, call)
-    yield from _strict_problems(dialect, call)
-
-
-def _strict_problems(dialect: OpenAI, call: Call) -> Iterator[RefusedError]:
-    """Yield the errors that strict reasoning models find in a request."""
-    body = call.body
-    if not _STRICT.search(_model_name(body)):
-        return
-    if body.get("max_tokens") is not None:
-        message = (
-            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
-        )
-        yield dialect.blame("max_tokens", "unsupported_parameter", message, call)
+            yield limit, "integer_below_min_value", message
     temperature = body.get("temperature")
-    if temperature not in (None, 1):
+    strict = _STRICT.search(_model_name(body)) is not None
+    if strict and body.get("max_tokens") is not None:
+        message = "'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+        yield "max_tokens", "unsupported_parameter", f"Unsupported parameter: {message}"
+    if strict and temperature not in (None, 1):
         message = (
-            f"Unsupported value: 'temperature' does not support {temperature} with this model. "
-            "Only the default (1) value is supported."
+            f"'temperature' does not support {temperature} with this model. Only the default (1) value is supported."
         )
-        yield dialect.blame("temperature", "unsupported_value", message, call)
+        yield "temperature", "unsupported_value", f"Unsupported value: {message}"
 
 
 def _model_name(body: JsonObject) -> str:
