@@ -297,7 +297,7 @@ def test_when_quality_is_known_then_the_front_holds_what_nothing_beats() -> None
         pytest.approx((0.01, 0.9 - 0.25 - 12.7062 * 0.05, 1.0), abs=1e-5),
         pytest.approx((0.04, 0.407, 1.0), abs=1e-3),
     ]
-    assert [line.get_ydata()[0] for line in ax.lines if line.get_label() == "best score"] == [0.9]  # type: ignore[index]
+    assert [line.get_ydata()[0] for line in ax.lines if line.get_label() == "reference"] == [0.9]  # type: ignore[index]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("USD for each task", "score (higher is better)")
     assert "Cost and quality: no difference is visible with 2 tasks; about 10 would show 0.05" in written(figure)
     assert "95 % intervals of the difference from Funnel, paired by task, df = 1." in written(figure)
@@ -341,6 +341,7 @@ def scored(**scores: list[float | None]) -> pd.DataFrame:
             "no difference is visible between a and c with 3 tasks; about 30 would show 0.05",
             2,
         ),
+        (scored(c=[0.1, 0.1, 0.2], b=[0.3, 0.2, 0.35], a=[0.9, 0.8, 0.9]), "a scores higher than every other", 2),
         (scored(a=[0.9, 0.7], b=[0.7, 0.85]), "no difference is visible with 2 tasks; about 200 would show 0.05", 1),
         (scored(a=[0.9], b=[0.7]), "no interval shows which is better: one task is too few", 0),
         (scored(a=[1, 1, 1, 1], b=[0, 0, 0, 0]), "no interval shows which is better: 0/1 scores need 5 tasks", 0),

@@ -7,10 +7,12 @@ from math import hypot, isnan, sqrt
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from victor_nb.reports.standings import standings
 from victor_nb.reports.statistics import Judgement, paired, place_alone, scores, t_quantile
 from victor_nb.workflows.judge import orders
 
@@ -158,6 +160,20 @@ def test_when_a_judge_reads_then_19_of_20_intervals_hold_the_truth(answers: int,
         half = t_quantile(0.95, found[0].freedom) * hypot(found[0].error, found[1].error)
         held += abs(found[0].value - found[1].value - (quality[0] - quality[1]) / 10) <= half
     assert 0.92 <= held / 1000 <= 0.98
+
+
+def test_when_strategies_are_equally_good_then_the_intervals_of_the_table_hold_that() -> None:
+    # Of differences from the best of eight they would not: chance takes part in choosing it.
+    dice = random.Random(8)
+    held: list[bool] = []
+    for _ in range(150):
+        tasks = range(dice.randint(2, 20))
+        cells = [(f"strategy {at}", f"task {task}", dice.gauss(0.5, 0.1)) for task in tasks for at in range(8)]
+        table = standings(pd.DataFrame(cells, columns=["strategy", "task", "score"]).assign(cost=1.0))
+        assert table["df"].tolist()[1:] == [len(tasks) - 1] * 7
+        held.extend((table["low"] <= 0)[1:] & (table["high"] >= 0)[1:])
+    assert len(held) == 150 * 7
+    assert 0.92 <= fmean(held) <= 0.98
 
 
 # --- a judge's readings ---

@@ -27,7 +27,7 @@ class Standing(NamedTuple):
         answers: How many of its runs came to an answer, such as `1 of 5`.
         ranked: Whether none of its runs failed, and there are tasks to compare it on.
         rows: Those of these tasks.
-        gap: How far its score is from the best.
+        gap: How far its score is from the reference's.
     """
 
     name: str
@@ -45,13 +45,14 @@ class Compared(NamedTuple):
 
     Attributes:
         tasks: How many tasks all answered; if none, each strategy stands with its own, and nothing is compared.
-        best: The one with the best score of those that are ranked.
+        reference: The first of those that are ranked: were it the best, chance would take part in choosing it, and
+            intervals would hold the truth less often than they say.
         others: The other ones of these.
     """
 
     strategies: list[Standing]
     tasks: int
-    best: Standing | None
+    reference: Standing | None
     others: list[Standing]
 
     @property
@@ -69,20 +70,21 @@ class Compared(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """What the intervals show of the scores."""
-        best, others = self.best, self.others
-        near = [each for each in others if not each.gap.high < 0]
-        if best is None or not others:
+        """What the scores show: of the best, only that it is above all others, since that takes all intervals."""
+        if self.reference is None or not self.others:
             return "nothing to compare"
+        best, *others = sorted([self.reference, *self.others], key=lambda each: -each.score)
+        gaps = {each.name: _gap(best.rows, each.rows) for each in others}
+        near = {name: gap for name, gap in gaps.items() if not gap.low > 0}
         if not near:
-            ahead = f"{others[0].name}, by {-others[0].gap.high:.2g} to {-others[0].gap.low:.2g}"
+            ahead = f"{others[0].name}, by {gaps[others[0].name].low:.2g} to {gaps[others[0].name].high:.2g}"
             return f"{best.name} scores higher than {'every other' if others[1:] else ahead}"
-        if why := next((each.gap.why for each in near if each.gap.why), ""):
+        if why := next((gap.why for gap in near.values() if gap.why), ""):
             return f"no interval shows which is better: {why}"
-        names = near[0].name if len(near) == 1 else f"{len(near)} others"
+        names = next(iter(near)) if len(near) == 1 else f"{len(near)} others"
         between = f" between {best.name} and {names}" if len(near) < len(others) else ""
         # Lehr's rule for pairs: 8 times the squared ratio of spread and difference finds it four times in five.
-        needed = 8 * (mean(each.gap.spread for each in near) / _SHOWN) ** 2
+        needed = 8 * (mean(gap.spread for gap in near.values()) / _SHOWN) ** 2
         step = 10 ** max(len(str(int(needed))) - 2, 1)
         more = f"; about {max(round(needed / step), 1) * step:,} would show {_SHOWN}" if needed > self.tasks > 1 else ""
         return f"no difference is visible{between} with {self.counted}{more}"
@@ -103,10 +105,10 @@ def compared(frame: DataFrame, *, by_score: bool = True) -> Compared:
         measures = cost / max(len(rows), 1), unpriced, mean(numbers(rows, "score"))
         found.append(Standing(name, f"{came[name]} of {asked}", whole, rows, *measures))
     ranked = [each for each in found if each.ranked and not isnan(each.score)]
-    best = max(ranked, key=lambda each: each.score) if ranked else None
-    if best is not None:
-        found = [each if each is best else each._replace(gap=_gap(each.rows, best.rows)) for each in found]
-    return Compared(found, tasks, best, [each for each in found if each.ranked and not isnan(each.gap.value)])
+    first = ranked[0] if ranked else None
+    if first is not None:
+        found = [each if each is first else each._replace(gap=_gap(each.rows, first.rows)) for each in found]
+    return Compared(found, tasks, first, [each for each in found if each.ranked and not isnan(each.gap.value)])
 
 
 def _aligned(names: Sequence[str], tasks: Sequence[str], usable: Sequence[bool]) -> tuple[dict[str, list[int]], int]:
@@ -121,45 +123,37 @@ def _aligned(names: Sequence[str], tasks: Sequence[str], usable: Sequence[bool])
     return {name: [own[key] for key in common or own] for name, own in places.items()}, len(common)
 
 
-def _gap(rows: DataFrame, best: DataFrame) -> Interval:
-    ones, others = numbers(rows, "score"), numbers(best, "score")
+def _gap(rows: DataFrame, than: DataFrame) -> Interval:
+    """Return how much higher the scores of some rows are than those of others, of the same tasks."""
+    ones, others = numbers(rows, "score"), numbers(than, "score")
     if len(ones) != len(others):
         return Interval(nan)
-    error = hypot(*numbers(rows, "score_se"), *numbers(best, "score_se"))
-    freedom = known([*numbers(rows, "score_df"), *numbers(best, "score_df")])
+    error = hypot(*numbers(rows, "score_se"), *numbers(than, "score_se"))
+    freedom = known([*numbers(rows, "score_df"), *numbers(than, "score_df")])
     if len(ones) == 1 and freedom and not isnan(error):
         return by_t(ones[0] - others[0], error, 1, int(min(freedom)))
     return paired(ones, others)
 
 
-class Judging(NamedTuple):
-    """A comparison's judge: its name, what it cost for each task (USD), and how scores go with lengths.
+def judging(frame: DataFrame) -> tuple[str, float, float] | None:
+    """Return a judge's name, its cost for each task (USD), and how scores go with the lengths of answers.
 
-    Attributes:
-        r: Pearson's correlation of the scores and the lengths of answers to the same task; NaN: unknown.
+    The latter is Pearson's correlation within tasks, NaN where there is none. None where nothing judged.
     """
-
-    name: str
-    cost: float
-    r: float
-
-
-def judging(frame: DataFrame) -> Judging | None:
-    """Return what a frame of `compare(...)` shows of its judge; None where nothing judged."""
     name = next(filter(None, words(frame, "judge")), None)
     if name is None:
         return None
-    pairs: list[tuple[float, float]] = []
+    scores: list[float] = []
+    lengths: list[float] = []
     for _, rows in groups(frame, "task"):
-        cells = zip(numbers(rows, "score"), (float(len(text)) for text in words(rows, "answer")), strict=True)
+        cells = zip(numbers(rows, "score"), map(len, words(rows, "answer")), strict=True)
         found = [(score, length) for score, length in cells if length and not isnan(score)]
-        middle = [mean(side) for side in zip(*found, strict=True)]
-        pairs += [(score - middle[0], length - middle[1]) for score, length in found]
+        scores += [score - mean(other for other, _ in found) for score, _ in found]
+        lengths += [length - mean(float(other) for _, other in found) for _, length in found]
     r = nan
-    with suppress(StatisticsError, ValueError):  # all of one score or length, or too few
-        scores, lengths = zip(*pairs, strict=True)
+    with suppress(StatisticsError):  # all of one score or length, or too few
         r = correlation(scores, lengths)
-    return Judging(name, sum(numbers(frame, "judge_cost")) / len({*words(frame, "task")}), r)
+    return name, sum(numbers(frame, "judge_cost")) / len({*words(frame, "task")}), r
 
 
 STANDINGS: Final = "strategy answered tasks cost unpriced score difference low high df verdict length_r".split()
@@ -170,8 +164,8 @@ def standings(frame: DataFrame) -> DataFrame:
 
     Returns:
         `answered` (such as `1 of 5`), `tasks` (how many are compared), `cost` (USD for a task; a lower bound where
-        attempts are `unpriced`), `score`, its `difference` from the best of the strategies of which no run failed, the
-        `low` and `high` end of that difference's 95 % interval, Student's degrees of freedom `df` (0/1 scores have
+        attempts are `unpriced`), `score`, its `difference` from the first of the strategies of which no run failed,
+        the `low` and `high` end of that difference's 95 % interval, Student's degrees of freedom `df` (0/1 scores have
         none), and the `verdict`. The last row is the judge's: what it cost for a task, and in `length_r` how scores
         correlate with the lengths of answers.
 
@@ -185,10 +179,10 @@ def standings(frame: DataFrame) -> DataFrame:
         gap, measures = each.gap, {name: getattr(each, name) for name in ("cost", "unpriced", "score")}
         side = "lower" if gap.high < 0 else "higher" if gap.low > 0 else gap.why or "no difference is visible"
         verdict = "no score" if isnan(each.score) else side if each.ranked else "not ranked"
-        verdict = "the reference" if each is found.best else verdict
+        verdict = "the reference" if each is found.reference else verdict
         interval = {"difference": gap.value, "low": gap.low, "high": gap.high, "df": gap.freedom, "verdict": verdict}
         counts = {"strategy": each.name, "answered": each.answers, "tasks": len(each.rows)}
         records.append({**counts, **measures, **interval})
     if (judge := judging(frame)) is not None:
-        records.append({"strategy": f"(judge: {judge.name})", "cost": judge.cost, "length_r": judge.r})
+        records.append({"strategy": f"(judge: {judge[0]})", "cost": judge[1], "length_r": judge[2]})
     return records_frame(records, STANDINGS)

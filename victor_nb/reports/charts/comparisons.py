@@ -36,8 +36,8 @@ def pareto(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
         frame: One row for each strategy and task (`compare(..., judge=...)`): `strategy`, `cost` (USD), `score`, and
             `task`, `score_se`, `score_df`, `unpriced`, `error`, `answer`, `judge`, `judge_cost`, `mode` where there are
             such. Points are means over the tasks that all strategies answered. Bars are 95 % intervals of the
-            difference from the best score, paired by task: one that reaches the dotted line shows no difference. A
-            strategy with a failed run is hollow, and on no front.
+            difference from the first one's score, paired by task: one that reaches the dotted line shows no
+            difference. A strategy with a failed run is hollow, and on no front.
         ax: Where to draw, if not on a new figure.
 
     Raises:
@@ -53,8 +53,8 @@ def pareto(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
     draw.plain(ax, grid="both")
     steps: dict[str, str] = {"drawstyle": "steps-post", "label": "front"}
     draw.line(ax, [each.cost for each in front], [each.score for each in front], draw.BLUE, linewidth=1.2, **steps)
-    if found.best is not None and bars:
-        ax.axhline(found.best.score, color=draw.EDGE, linewidth=0.8, linestyle=":", label="best score")
+    if found.reference is not None and bars:
+        ax.axhline(found.reference.score, color=draw.EDGE, linewidth=0.8, linestyle=":", label="reference")
     for (cost, low), (_, high) in bars:
         draw.line(ax, [cost, cost], [low, high], draw.EDGE, linewidth=0.8, marker="_", label="interval")
     fronted = {each.name for each in front}
@@ -83,20 +83,20 @@ def _spot(each: Standing) -> tuple[float, float]:
 def _ends(each: Standing, found: Compared) -> Iterator[tuple[float, float]]:
     """Yield the ends of a bar, if there is one; they leave the scale of scores only where scores themselves do."""
     scores = [other.score for other in found.strategies]
-    best, low, high = each.score - each.gap.value, min(0.0, *known(scores)), max(1.0, *known(scores))
+    first, low, high = each.score - each.gap.value, min(0.0, *known(scores)), max(1.0, *known(scores))
     if not math.isnan(each.gap.low):
-        yield max(best + each.gap.low, low), min(best + each.gap.high, high)
+        yield max(first + each.gap.low, low), min(first + each.gap.high, high)
 
 
 def _bars(found: Compared) -> str:
     """Say what the bars are, and which strategies have none; where none has, the title says why."""
     gaps = {each.name: each.gap for each in found.others}
     seen = [gap for gap in gaps.values() if not gap.why]
-    if found.best is None or not seen:
+    if found.reference is None or not seen:
         return ""
     method = "of 0/1 scores" if seen[0].freedom is None else f"df = {seen[0].freedom}"
     bare = ", ".join(f"{name} has none ({gap.why})" for name, gap in gaps.items() if gap.why)
-    text = f"Bars: 95 % intervals of the difference from {short(found.best.name)}, paired by task, {method}."
+    text = f"Bars: 95 % intervals of the difference from {short(found.reference.name)}, paired by task, {method}."
     return f"{text} {bare}{'.' * bool(bare)}".strip()
 
 
@@ -104,9 +104,10 @@ def _judged(frame: pd.DataFrame) -> str:
     """Say what the judge cost, and whether it may have liked length."""
     if (judge := judging(frame)) is None:
         return ""
-    cost = "unpriced" if math.isnan(judge.cost) else f"USD {amount(judge.cost)}"
-    length = "" if math.isnan(judge.r) else f" Scores and lengths of answers correlate at r = {judge.r:.2f}."
-    return f"The judge, {judge.name}, comes on top: {cost} for each task.{length}"
+    name, cost, r = judge
+    paid = "unpriced" if math.isnan(cost) else f"USD {amount(cost)}"
+    length = "" if math.isnan(r) else f" Scores and lengths of answers correlate at r = {r:.2f}."
+    return f"The judge, {name}, comes on top: {paid} for each task.{length}"
 
 
 def _beats(one: Standing, other: Standing) -> bool:
