@@ -280,12 +280,6 @@ def _share(limit: LimitState, part: Decimal) -> int:
     return min(100, max(1, int(100 * part / limit.amount)))
 
 
-def _budget_cells(limit: LimitState) -> tuple[str, ...]:
-    """Return the text of each of `_BUDGET`."""
-    amounts = (limit.amount, limit.spent, limit.held, limit.left)
-    return (limit.name, *map(usd, amounts), f"{_share(limit, limit.spent + limit.held)} %")
-
-
 def _budget_html(limit: LimitState) -> str:
     """Return a sentence and a bar."""
     used = _share(limit, limit.spent)
@@ -337,7 +331,11 @@ class Spending:
         line = Content.line(" · ".join(f"{name}: {value}" for name, value in self.figures))
         if not self.budgets:
             return line
-        cells = [_budget_cells(budget) for budget in self.budgets]
+        cells = [
+            (each.name, *map(usd, amounts), f"{_share(each, each.spent + each.held)} %")
+            for each in self.budgets
+            for amounts in [(each.amount, each.spent, each.held, each.left)]
+        ]
         return line + Content.table(Table(_BUDGET, cells, _BUDGET[1:]), "Budgets")
 
 

@@ -12,19 +12,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
 
 from victor_nb.errors import ConfigError
-from victor_nb.reports.charts.text import (
-    GREY,
-    MARGIN,
-    POINTS,
-    SMALL,
-    bounded,
-    clean,
-    drawable,
-    escaped,
-    short,
-    width,
-    wrapped,
-)
+from victor_nb.reports.charts.text import GREY, MARGIN, POINTS, SMALL, bounded, drawable, row_name, width, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -163,7 +151,6 @@ def plain(ax: Axes, *, grid: Literal["x", "y", "both"] = "x") -> None:
 
 
 _FEWEST_ROWS: Final = 4
-_ROWS_OF_TWO_LINES: Final = 8
 
 
 def name_rows(ax: Axes, names: Sequence[str], *, most: int = 30) -> float:
@@ -174,7 +161,7 @@ def name_rows(ax: Axes, names: Sequence[str], *, most: int = 30) -> float:
         names: One for each row.
         most: Characters that a line of them may have; 0 leaves them out.
     """
-    lines = [_row_name(name, len(names), most) if most else "" for name in names]
+    lines = [row_name(name, len(names), most) if most else "" for name in names]
     spare = max(0.0, (_FEWEST_ROWS - len(names)) / 2)
     ax.set_ylim(len(names) - 0.5 + spare, -0.5 - spare)
     ax.set_yticks(range(len(names)), lines, fontsize=SMALL)
@@ -193,13 +180,6 @@ def panels(ax: Axes, names: Sequence[str], *shares: tuple[float, float]) -> tupl
     left, right = (ax.inset_axes((begin, 0.0, end - begin, 1.0)) for begin, end in shares)
     name_rows(right, names, most=0)
     return left, right, name_rows(left, names, most=22)
-
-
-def _row_name(name: str, rows: int, most: int) -> str:
-    """Return a label of one line or, where there is room, of two."""
-    text = clean(name)
-    first, *rest = (wrapped(text, width("n" * min(most, 20))) if rows <= _ROWS_OF_TWO_LINES else [text]) or [""]
-    return escaped("\n".join(short(line, most) for line in (first, " ".join(rest)) if line))
 
 
 # --- marks ---

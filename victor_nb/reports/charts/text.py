@@ -24,6 +24,7 @@ POINTS: Final = 72  # to an inch
 MARGIN: Final = 8.0  # points between a label and what it belongs to
 SMALL: Final = 8.0  # points of labels, ticks and notes
 GREY: Final = "#999999"
+_ROWS_OF_TWO_LINES: Final = 8
 _MOST: Final = 12  # parts that an alt text enumerates
 _SMALLEST: Final = 0.0001  # USD that four decimals can show
 MINUS: Final = "\N{MINUS SIGN}"
@@ -134,6 +135,13 @@ def wrapped(text: str, most: float, size: float = SMALL, weight: str = "normal")
         else:
             lines.append(word)
     return lines
+
+
+def row_name(name: str, rows: int, most: int) -> str:
+    """Return the label of one of so many rows, of lines of `most` characters: one, or two where there is room."""
+    text = clean(name)
+    first, *rest = (wrapped(text, width("n" * min(most, 20))) if rows <= _ROWS_OF_TWO_LINES else [text]) or [""]
+    return escaped("\n".join(short(line, most) for line in (first, " ".join(rest)) if line))
 
 
 # --- labels of points ---
