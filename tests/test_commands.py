@@ -61,10 +61,14 @@ def test_when_a_price_is_unknown_then_list_price_and_bill_each_say_how_much_is(l
     ledger.finish(row("simulated", mode="simulate", cost=None, billed=Decimal(0)))
     ledger.finish(row("paid", cost=Decimal("0.5"), billed=Decimal("0.5")))
     ledger.finish(row("late", status="error", error_type="RequestTimeoutError", cost=None, billed=None))
-    shown = live.run("%victor cost").plain
-    assert "Paid: >= USD 0.5000 (1 unpriced); list price: >= USD 0.5000 (2 unpriced)." in shown
-    assert re.search(r"^total .* >= USD 0\.5000 \(2 unpriced\)$", shown, re.MULTILINE)
-    assert ">= USD 0.5000 (1 unpriced), 3 calls, 3 attempts" in live.run("%victor status").plain
+    paid, simulated = live.run("%victor cost").plain.split("\n\nSimulated, at list prices; nothing of it was paid:\n\n")
+    assert re.search(r"^total .* >= USD 0\.5000 \(1 unpriced\)$", paid, re.MULTILINE)
+    assert paid.endswith("Paid: >= USD 0.5000 (1 unpriced).")
+    assert re.search(r"^total .* unpriced$", simulated, re.MULTILINE)
+    assert "aid" not in simulated
+    status = live.run("%victor status").plain
+    assert re.search(r"spent here +>= USD 0\.5000 \(1 unpriced\), 2 calls, 1 failed$", status, re.MULTILINE)
+    assert re.search(r"simulated, at list prices, not paid +unpriced, 1 call$", status, re.MULTILINE)
 
 
 def test_when_costs_are_asked_for_then_groups_add_up_to_the_total(live: Shell, server: Server) -> None:
@@ -75,9 +79,9 @@ def test_when_costs_are_asked_for_then_groups_add_up_to_the_total(live: Shell, s
     live.run("%%victor other\nHi.")
     live.fail("%%victor\nHi.")
     table = live.run("%victor cost").plain
-    assert re.search(r"^fast +2 +2 +120 +34 +USD 0\.000038$", table, re.MULTILINE)
-    assert re.search(r"^total +3 +3 +240 +68 +USD 0\.000077$", table, re.MULTILINE)
-    assert "Paid: USD 0.000077; list price: USD 0.000077." in table
+    assert re.search(r"^fast +2 +2 +120 +34 +USD 0\.0000384$", table, re.MULTILINE)
+    assert re.search(r"^total +3 +3 +240 +68 +USD 0\.0000768$", table, re.MULTILINE)
+    assert "Paid: USD 0.000077." in table
     assert re.search(r"^error +1", live.run("%victor cost by=status").plain, re.MULTILINE)
     ledger = live.run("%victor ledger 2").plain
     assert "AuthenticationError" in ledger

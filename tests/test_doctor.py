@@ -69,12 +69,12 @@ def test_when_a_server_is_silent_or_another_then_the_doctor_says_so(
     shell = Shell()
     server.play(silent)
     late = shell.run("%victor doctor").plain
-    assert "no answer in 0.05 s  0 " in late
+    assert "no answer in 0.05 s  free " in late
     assert late.endswith(f"check {server.url}")
     monkeypatch.setattr(base, "_PING_SECONDS", 30)
     server.play(page)
     other = shell.run("%victor doctor").plain
-    assert "yes, but it is not ollama  0 " in other
+    assert "yes, but it is not ollama  free " in other
     assert other.endswith("check base_url")
 
 

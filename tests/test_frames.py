@@ -121,7 +121,8 @@ def test_when_a_ledger_is_summed_up_then_every_figure_is_right() -> None:
         )
     )
     fast: Any = found.loc["fast"]
-    assert (fast.calls, fast.attempts, fast.retries, fast.unpriced) == (4, 5, 1, 1)
+    assert (fast.calls, fast.attempts, fast.retries) == (3, 4, 1)  # what was refused was not called
+    assert (fast.unpriced, fast.unbilled, fast["mode"]) == (1, 1, "live")
     assert (fast.input_tokens, fast.output_tokens, fast.cache_read_tokens) == (300, 60, 50)
     assert (fast.cache_write_tokens, fast.reasoning_tokens) == (7, 5)
     assert fast.cost == pytest.approx(0.000054)
@@ -175,7 +176,7 @@ def test_when_there_are_no_rows_then_the_summary_has_its_columns_and_dtypes() ->
     empty, full = summary(frame()), summary(frame(row()))
     assert len(empty) == 0
     assert empty.dtypes.equals(full.dtypes)
-    assert {str(dtype) for dtype in full.dtypes} == {"Int64", "float64"}
+    assert {str(dtype) for dtype in full.dtypes} == {"Int64", "float64", "string"}
 
 
 def test_when_the_group_is_unknown_then_the_error_says_what_there_is() -> None:

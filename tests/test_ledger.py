@@ -218,9 +218,9 @@ def test_when_only_the_price_is_unknown_then_the_bill_is_not(ledger: Ledger) -> 
     total = ledger.total()
     assert (total.unpriced, total.unbilled, total.exact_cost, total.exact_billed) == (1, 0, None, total.billed)
     assert Total.of(ledger.rows()) == Total(total.cost, total.billed, total.unpriced, total.unbilled)
-    books = ledger.by_mode()
-    assert list(books) == ["live", "simulate"]
-    assert (books["live"].exact_cost, books["simulate"].exact_cost) == (total.cost, None)
+    books = ledger.books()
+    assert list(books) == ["paid", "simulated"]
+    assert (books["paid"].exact_cost, books["simulated"].exact_cost) == (total.cost, None)
     assert sum(books.values(), LedgerTotal()) == total
 
 

@@ -128,7 +128,7 @@ def test_when_it_is_shown_then_price_key_and_concurrency_are_there(monkeypatch: 
     monkeypatch.setenv("OPENAI_API_KEY", "sk-canary-5d0c")
     shown = seen(ProfilePicker())
     assert "fast openai gpt-6-luna 0.1 0.5 set no limit" in shown
-    assert "local ollama qwen2.5-coder:7b 0 0 none needed 4" in shown
+    assert "local ollama qwen2.5-coder:7b free free none needed 4" in shown
     assert "not set: ANTHROPIC_API_KEY" in shown
     assert "canary" not in shown
 

@@ -22,6 +22,8 @@ _SMALL: Final = Decimal("0.0001")
 """Below it, four decimals would show less than one digit."""
 _ZERO: Final = Decimal(0)
 _NANO: Final = Decimal("1e-9")
+_NANO_PLACES: Final = 9
+"""Decimals with which every sum is exact."""
 _LARGEST: Final = Decimal((1 << 63) - 1).scaleb(-9)
 
 
@@ -47,9 +49,12 @@ def usd(amount: Decimal | None, *, places: int | None = None) -> str:
     """Write an amount: `USD 0.0041`, two digits of what is smaller, `unpriced` for None; no dollar sign: it is math."""
     if amount is None:
         return "unpriced"
-    if places is None:
-        places = _PLACES if amount == 0 or abs(amount) >= _SMALL else 1 - amount.adjusted()
+    places = _places(amount) if places is None else places
     return f"USD {amount.quantize(Decimal(1).scaleb(-places), context=EXACT):f}"
+
+
+def _places(amount: Decimal) -> int:
+    return _PLACES if amount == 0 or abs(amount) >= _SMALL else 1 - amount.adjusted()
 
 
 def at_least(known: Decimal, unknown: int, *, places: int | None = None) -> str:
@@ -60,21 +65,23 @@ def at_least(known: Decimal, unknown: int, *, places: int | None = None) -> str:
     return f">= {usd(known, places=places)} ({count})" if known else count
 
 
-def column(totals: Sequence[Total]) -> list[str]:
-    """Write totals below each other, the last of which is the sum of the others: with as many digits as show it."""
+def column(totals: Sequence[Total], *, adds_up: bool = True) -> list[str]:
+    """Write totals below each other with the same number of decimals: the most that any of them takes by itself.
+
+    Args:
+        totals: What to write.
+        adds_up: Whether the last is the sum of the others, and has to be that as they are written, too.
+    """
     amounts = [total.cost for total in totals]
-    finest = range(_PLACES, 10)  # to a nano-dollar, in which every sum is exact
-    places = next((places for places in finest if _adds_up(amounts, Decimal(1).scaleb(-places))), finest[-1])
+    places = max(map(_places, amounts), default=_PLACES)
+    while adds_up and places < _NANO_PLACES and not _adds_up(amounts, Decimal(1).scaleb(-places)):
+        places += 1
     return [total.text(places=places) for total in totals]
 
 
 def _adds_up(amounts: Sequence[Decimal], unit: Decimal) -> bool:
     *parts, whole = (amount.quantize(unit, context=EXACT) for amount in amounts)
-    return reduce(EXACT.add, parts, _ZERO) == whole and all(map(_is_seen, amounts, (*parts, whole)))
-
-
-def _is_seen(amount: Decimal, rounded: Decimal) -> bool:
-    return not amount or bool(rounded)
+    return reduce(EXACT.add, parts, _ZERO) == whole
 
 
 class Paid(Protocol):

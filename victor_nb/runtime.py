@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from victor_nb.accounting.ledger import Ledger
     from victor_nb.accounting.pricing import PriceBook, Tariff
+    from victor_nb.accounting.rows import Row
     from victor_nb.config.answers import Answers
     from victor_nb.config.profiles import Profile
     from victor_nb.errors import Result
@@ -216,6 +217,18 @@ class Runtime:
             allow_unpriced=profile.allow_unpriced,
             tier=spec_of(profile.provider).asked_tier(profile.params),
         )
+
+    def cache_saved(self, row: Row) -> Decimal | None:
+        """Return what the provider's cache saved an attempt of the ledger, in USD (see `Tariff.cache_saved`)."""
+        from victor_nb.accounting.pricing import Tariff  # noqa: PLC0415 - with the prices
+
+        profile = self.settings.profiles.get(row.profile)
+        if profile is not None and (profile.provider, profile.model) == (row.provider, row.model):
+            tariff = self.tariff(profile, self.settings.base_url(profile))
+        else:
+            host = f"https://{row.host}" if row.host else None
+            tariff = Tariff(row.profile, row.provider, row.model, self.prices, base_url=host)
+        return tariff.cache_saved(row.usage, model_served=row.model_served, tier=row.service_tier)
 
     def find_tariff(self, name: str, settings: Settings) -> Tariff | None:
         """Return what a profile, else a model, of that name pays; None when it is neither."""

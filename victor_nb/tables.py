@@ -37,7 +37,8 @@ class Table:
 
     def markdown(self) -> str:
         """Return it as Markdown; what would break a cell is escaped, and a line break becomes a space."""
-        lines = (self.columns, ["---"] * len(self.columns), *self.rows)
+        rule = ["---:" if name in self.numbers else "---" for name in self.columns]
+        lines = (self.columns, rule, *self.rows)
         cells = ([_flat(cell).replace("|", "\\|") for cell in line] for line in lines)
         return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 

@@ -20,6 +20,8 @@ Book = Literal["live", "simulated"]
 """Which spending a budget counts: what is not paid for has a book of its own."""
 UNPAID: Final = {"simulate": "simulated", "replay": "replayed"}
 """The modes that ask no provider and cost nothing, and what an answer is then called."""
+PAID: Final = "paid"
+"""What an answer is called in all others."""
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "other"]
 ReplyStatus = Literal["ok", "partial", "interrupted"]
 Status = Literal["running", "ok", "error", "interrupted", "partial", "refused"]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, TypeVar
 
 from victor_nb.accounting.rows import COLUMNS, REPEATED, SCHEMA, SELECTION, Row, decode, encode, fetch, moment
 from victor_nb.accounting.store import Writer, transaction
 from victor_nb.errors import ConfigError
 from victor_nb.money import NANOS_PER_USD, Total, from_nanos, to_nanos
-from victor_nb.values import UNPAID
+from victor_nb.values import PAID, UNPAID
 
 if TYPE_CHECKING:
     import sqlite3
@@ -97,6 +97,20 @@ class LedgerTotal(Total):
     refused: int = 0
     simulated: int = 0
 
+    @property
+    def ended(self) -> LedgerTotal:
+        """The same without the prices of attempts under way, which are not known yet."""
+        unpriced, unbilled = self.unpriced - self.running, self.unbilled - self.running
+        return replace(self, unpriced=max(0, unpriced), unbilled=max(0, unbilled))
+
+    @property
+    def counts(self) -> str:
+        """Calls, attempts where there are more, and what is out of the ordinary: `3 calls in 4 attempts, 1 failed`."""
+        tried = f" in {self.attempts:,} attempts" if self.attempts != self.calls else ""
+        others = {"under way": self.running, "failed": self.failed, "refused": self.refused}
+        calls = f"{self.calls:,} call{'s'[: self.calls != 1]}{tried}"
+        return ", ".join([calls, *(f"{count:,} {word}" for word, count in others.items() if count)])
+
 
 class Ledger:
     """Every attempt as a row, in one SQLite file for all kernels, or in memory.
@@ -178,16 +192,19 @@ class Ledger:
         """Return the exact sums over the attempts that started at `since` or later.
 
         They are read from the rows: 100,000 take about a tenth of a second. List prices of what was simulated are in
-        the cost, not in what was billed; `by_mode` keeps them apart.
+        the cost, not in what was billed; `books` keeps them apart.
         """
-        return sum(self.by_mode(scope, since=since).values(), LedgerTotal())
+        return sum(self.books(scope, since=since).values(), LedgerTotal())
 
-    def by_mode(self, scope: Scope = "kernel", *, since: datetime | None = None) -> dict[Mode, LedgerTotal]:
-        """Return the exact sums by mode, those that were paid for first: what was simulated is a book of its own."""
+    def books(self, scope: Scope = "kernel", *, since: datetime | None = None) -> dict[str, LedgerTotal]:
+        """Return the exact sums of what was `paid`, and where there is any, of what was `simulated` or `replayed`."""
         where, values = self._where(scope, since=since)
-        query = f"SELECT {_SUMS} FROM attempts WHERE {where} GROUP BY mode"  # noqa: S608 - our own names
-        found = dict(map(_total, self._ask(query, values, lambda found: found.fetchall())))
-        return {mode: found[mode] for mode in sorted(found, key=lambda mode: (mode in UNPAID, mode))}
+        query = f"SELECT {_SUMS} FROM attempts WHERE {where} GROUP BY mode ORDER BY mode"  # noqa: S608 - our own names
+        found = {PAID: LedgerTotal()}
+        for mode, total in map(_total, self._ask(query, values, lambda found: found.fetchall())):
+            book = UNPAID.get(mode, PAID)
+            found[book] = found.get(book, LedgerTotal()) + total
+        return found
 
     def input_history(self, model: str, mode: Mode) -> tuple[int, int, int, float]:
         """Return the inputs that a model has reported, in the file: bytes, tokens, how many, most tokens a byte."""

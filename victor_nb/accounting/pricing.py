@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal, localcontext
 from functools import lru_cache
@@ -110,6 +110,17 @@ class Tariff:
             reported=reported,
             tier=tier or self.tier,
         )
+
+    def cache_saved(self, usage: Usage, *, model_served: str | None = None, tier: str | None = None) -> Decimal | None:
+        """Return what the provider's cache saved an attempt, in USD; None when the price is unknown.
+
+        Reads are cheaper than plain input, writes may be dearer: it is negative where little of them was read.
+        """
+        if not usage.cache_read_tokens and not usage.cache_write_tokens:
+            return _ZERO
+        without = replace(usage, cache_read_tokens=0, cache_write_tokens=0, cache_write_1h_tokens=0)
+        plain, cached = (self.price(each, model_served=model_served, tier=tier).cost for each in (without, usage))
+        return None if plain is None or cached is None else EXACT.subtract(plain, cached)
 
     def rates(self) -> Rates | None:
         """Return what a million tokens of a short request cost; None when the model's price is unknown."""

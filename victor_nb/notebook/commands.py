@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Final, cast
 
 from victor_nb.config.settings import forced_mode
 from victor_nb.errors import MagicError, suggest
-from victor_nb.money import Total, at_least, usd
+from victor_nb.money import Total, add, column, usd
 from victor_nb.notebook.display import reply_frame
 from victor_nb.notebook.doctor import examine, keys_missing, one_profile, profile_table
 from victor_nb.notebook.grammar import Defaults, exclusive, read, split
-from victor_nb.notebook.markdown import Bundle, clean, frame, notice
+from victor_nb.notebook.markdown import Bundle, clean, frame, notice, stack
 from victor_nb.notebook.options import LINE_HELP, SETTABLE
 from victor_nb.reports import charts
 from victor_nb.reports.frames import GROUPS
-from victor_nb.values import UNPAID, Reply
+from victor_nb.values import PAID, UNPAID, Reply, Usage
 from victor_nb.workflows.fan_out import Replies
 from victor_nb.workflows.runs import StrategyRun
 from victor_nb.workflows.strategies import BUILT_IN, find_strategy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from victor_nb.accounting.rows import Row
     from victor_nb.kernel import Session
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 
 WIDGETS: Final = ("pick", "panel")
 """The commands that show a widget."""
+_SPENT: Final = {
+    PAID: "spent here",
+    "simulated": "simulated, at list prices, not paid",
+    "replayed": "replayed, at list prices, not paid",
+}
 _MOST_ROWS: Final = 1_000  # of `%victor ledger`
 _STRATEGY: Final = "a strategy. Run one first: %%victor strategy=funnel."
 _SOURCES: Final = {
@@ -110,19 +115,58 @@ def _cost(words: list[str], session: Session) -> Bundle:
     if len(words) > 1 or group not in GROUPS:
         hint = suggest(group, GROUPS, shape="by={}")
         raise MagicError(f"%victor cost {' '.join(words)[:40]} is not understood: it takes by=WORD. {hint}")
-    groups: dict[str, list[Row]] = {}
+    books: dict[str, list[Row]] = {}
     for row in session.ledger.rows():
+        books.setdefault(UNPAID.get(row.mode, PAID), []).append(row)
+    if not books:
+        return notice("Nothing has been asked yet.")
+    ordered = sorted(books, key=lambda book: (book != PAID, book))
+    return stack(*(_book(book, books[book], group, session) for book in ordered))
+
+
+def _book(book: str, rows: Sequence[Row], group: str, session: Session) -> Bundle:
+    """Return what was paid, simulated or replayed, by a column of the ledger."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
         name = f"{row.ts:%Y-%m-%d}" if group == "day" else getattr(row, group) or "-"
         groups.setdefault(str(name), []).append(row)
-    if not groups:
-        return notice("Nothing has been asked yet.")
     ordered = sorted(groups.items(), key=lambda item: Total.of(item[1]).cost, reverse=True)
-    rows = [(name, *_line(found)) for name, found in ordered]
-    everything = [row for found in groups.values() for row in found]
-    rows.append(("total", *_line(everything)))
-    total = Total.of(everything)
-    paid = f"Paid: {at_least(total.billed, total.unbilled)}; list price: {total}."
-    return frame([group, "calls", "attempts", "tokens in", "tokens out", "list price"], rows, below=paid)
+    names, parts = zip(*ordered, ("total", rows), strict=True)
+    figures = _figures(parts, session)
+    lines = [(name, *cells) for name, *cells in zip(names, *figures.values(), strict=True)]
+    title = "" if book == PAID else f"{book.capitalize()}, at list prices; nothing of it was paid:"
+    total = Total.of(row for row in rows if row.status != "running")
+    said = f"Paid: {total}." if book == PAID else ""
+    refused, running = (sum(row.status == status for row in rows) for status in ("refused", "running"))
+    notes = [
+        f"{refused:,} refused before they were sent" if refused else "",
+        f"{running:,} under way" if running else "",
+    ]
+    below = " ".join(filter(None, [said, f"{'; '.join(filter(None, notes))}." if refused or running else ""]))
+    return frame([group, *figures], lines, above=title, below=below, numbers=list(figures))
+
+
+def _figures(parts: Sequence[Sequence[Row]], session: Session) -> dict[str, list[str]]:
+    """Return the columns of a table of costs, whose last line is the sum of the others."""
+    sent = [[row for row in rows if row.status != "refused"] for rows in parts]
+    usages = [sum((row.usage for row in rows), Usage()) for rows in parts]
+    found = {
+        "calls": [f"{len({row.call_id for row in rows}):,}" for rows in sent],
+        "attempts": [f"{len(rows):,}" for rows in sent],
+        "tokens in": [f"{usage.input_tokens:,}" for usage in usages],
+        "tokens out": [f"{usage.output_tokens:,}" for usage in usages],
+    }
+    if usages[-1].reasoning_tokens:
+        shares = (usage.reasoning_tokens / max(1, usage.output_tokens) for usage in usages)
+        found["reasoning share"] = [f"{share:.0%}".replace("%", " %") for share in shares]
+    if usages[-1].cache_read_tokens or usages[-1].cache_write_tokens:
+        saved = [add(map(session.runtime.cache_saved, rows)) for rows in parts[:-1]]
+        amounts, unknown = zip(*saved, strict=True)
+        texts = column([Total(amount) for amount in (*amounts, add(amounts)[0])])
+        counts = (f" ({count:,} unpriced)" if count else "" for count in (*unknown, sum(unknown)))
+        found["cache saved"] = [text + count for text, count in zip(texts, counts, strict=True)]
+    found["list price"] = column([Total.of(row for row in rows if row.status != "running") for rows in parts])
+    return found
 
 
 def _ledger(words: list[str], session: Session) -> Bundle:
@@ -131,6 +175,7 @@ def _ledger(words: list[str], session: Session) -> Bundle:
     if len(words) > 1 or not 1 <= number <= _MOST_ROWS:
         raise MagicError(f"%victor ledger takes a number of rows from 1 to {_MOST_ROWS}, such as %victor ledger 20.")
     rows = session.ledger.rows()
+    shown = rows[-number:]
     cells = [
         (
             f"{row.ts.astimezone():%H:%M:%S}",
@@ -140,25 +185,16 @@ def _ledger(words: list[str], session: Session) -> Bundle:
             row.status,
             _count(row.input_tokens),
             _count(row.output_tokens),
-            usd(row.cost),
+            price,
             "" if row.latency is None else f"{row.latency:.2f} s",
             row.error_type or "",
         )
-        for row in rows[-number:]
+        for row, price in zip(shown, column([Total.of([row]) for row in shown], adds_up=False), strict=True)
     ]
     columns = ["time", "profile", "model", "mode", "status", "in", "out", "list price", "latency", "error"]
     below = f"{len(cells)} of {len(rows)} attempts. session().ledger.to_frame() has all columns."
-    return frame(columns, cells, below=below if rows else "Nothing has been asked yet.")
-
-
-def _line(rows: list[Row]) -> tuple[str, str, str, str, str]:
-    return (
-        f"{len({row.call_id for row in rows}):,}",
-        f"{len(rows):,}",
-        _count(sum(row.input_tokens or 0 for row in rows)),
-        _count(sum(row.output_tokens or 0 for row in rows)),
-        str(Total.of(rows)),
-    )
+    numbers = ("in", "out", "list price", "latency")
+    return frame(columns, cells, below=below if rows else "Nothing has been asked yet.", numbers=numbers)
 
 
 def _count(count: int | None) -> str:
@@ -170,14 +206,13 @@ def _count(count: int | None) -> str:
 
 def _status(defaults: Defaults, session: Session) -> Bundle:
     settings = session.settings
-    total = session.ledger.total()
     missing = keys_missing(session) if session.mode not in UNPAID else []
     rows: list[tuple[str, object]] = [
         ("mode", session.mode + (" (VICTOR_MODE fixes it)" if forced_mode() else "")),
         ("profiles", f"{', '.join(settings.profiles)} (default: {settings.default})"),
         ("settings", "built in" if settings.built_in else settings.source),
         ("keys", f"not set: {', '.join(missing)}" if missing else "all that this mode needs are set"),
-        ("spent here", f"{at_least(total.billed, total.unbilled)}, {total.calls} calls, {total.attempts} attempts"),
+        *((_SPENT[book], f"{total.ended}, {total.counts}") for book, total in session.ledger.books().items()),
     ]
     if session.chats:
         rows.append(("chats", ", ".join(session.chats)))
@@ -245,7 +280,7 @@ def _budget(words: list[str], session: Session) -> Bundle:
             raise MagicError("%victor budget takes an amount in USD, such as %victor budget 0.50, or off.")
     rows = [(limit.name, *map(usd, (limit.amount, limit.spent, limit.left))) for limit in session.budget.states()]
     above = "" if rows else "No budget. %victor budget 0.50 limits what this notebook may spend."
-    return frame(["budget of", "USD", "spent", "left"], rows, above=above)
+    return frame(["budget of", "USD", "spent", "left"], rows, above=above, numbers=("USD", "spent", "left"))
 
 
 def _strategy(words: list[str], session: Session) -> Bundle:
@@ -257,7 +292,8 @@ def _strategy(words: list[str], session: Session) -> Bundle:
         for strategy in found
         for stage in strategy.stages
     ]
-    return frame(["strategy", "stage", "profile", "n", "keep"], rows, below="%%victor strategy=NAME runs one.")
+    below = "%%victor strategy=NAME runs one."
+    return frame(["strategy", "stage", "profile", "n", "keep"], rows, below=below, numbers=("n", "keep"))
 
 
 def _errors(words: list[str], session: Session) -> Bundle:

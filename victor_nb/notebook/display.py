@@ -11,7 +11,7 @@ from uuid import uuid4
 from IPython.core.getipython import get_ipython
 
 from victor_nb.errors import MalformedAnswerError
-from victor_nb.money import Total, usd
+from victor_nb.money import Total, column
 from victor_nb.notebook.forms import present
 from victor_nb.notebook.markdown import FENCE, Bundle, Shown, as_markdown, clean, escape, frame, notice, sanitise, stack
 from victor_nb.notebook.options import MagicCall
@@ -104,7 +104,7 @@ def bill(reply: Reply) -> str:
         reply.profile,
         reply.model if reply.model != reply.profile else "",
         f"{reply.usage.input_tokens:,} -> {reply.usage.output_tokens:,} tok",
-        usd(reply.cost),
+        str(Total.of([reply])),
         f"{reply.latency:.1f} s",
         UNPAID.get(reply.mode, ""),
         f"{reply.attempts} attempts" if reply.attempts > 1 else "",
@@ -369,12 +369,14 @@ class LiveStages(Live["StrategyJob", "StrategyRun"]):
             for stage in progress.stages
         ]
         tail = " ".join(progress.text[-_STAGE_TAIL:].split())
-        self._publish(frame(_STAGES, rows, above=str(progress), below=f"… {tail}" if tail else ""))
+        below = f"… {tail}" if tail else ""
+        self._publish(frame(_STAGES, rows, above=str(progress), below=below, numbers=_STAGES[3:]))
 
     def end(self, run: StrategyRun) -> None:
         """Show the answer, the stages and the bill, as they are to be kept."""
         if self._call.show == "none":
             return
+        prices = column([*(stage.spent for stage in run.stages), run.spent])
         rows = [
             (
                 stage.name,
@@ -382,11 +384,12 @@ class LiveStages(Live["StrategyJob", "StrategyRun"]):
                 f"{stage.ended - stage.began:.1f} s",
                 len(stage.replies),
                 f"{len(stage.kept)} of {len(stage.items)}" if len(stage.items) > 1 else "",
-                usd(stage.cost),
+                price,
             )
-            for stage in run.stages
+            for stage, price in zip(run.stages, prices, strict=False)
         ]
-        table = frame(("stage", "profile", "took", "answers", "kept", "list price"), rows)
+        numbers = ("took", "answers", "kept", "list price")
+        table = frame(("stage", "profile", "took", "answers", "kept", "list price"), rows, numbers=numbers)
         answer = run.content if self._call.show == "answer" else ""
         line = notice(run_summary(run) if self._call.cost else "")
         self._publish(stack({"text/markdown": sanitise(answer), "text/plain": clean(answer)}, table, line))

@@ -80,7 +80,9 @@ def keys_missing(session: Session) -> list[str]:
 def prices(session: Session, profile: Profile) -> tuple[str, str]:
     """Return what a million tokens in and out cost, in USD."""
     rates = session.runtime.tariff(profile, session.settings.base_url(profile)).rates()
-    return ("unpriced", "unpriced") if rates is None else (f"{rates.input:f}", f"{rates.output:f}")
+    if rates is None:
+        return "unpriced", "unpriced"
+    return (f"{rates.input:f}", f"{rates.output:f}") if rates.input or rates.output else ("free", "free")
 
 
 def ending(session: Session, profile: Profile) -> str:

@@ -99,6 +99,8 @@ class Estimate:
         """The cost of all calls, from and to."""
         if self.least is None:
             return "unpriced"
+        if self.least == self.most == 0:
+            return "free"
         if self.most is None:
             return f"{usd(self.least)} for the input; what an answer costs is unknown"
         if self.endless:

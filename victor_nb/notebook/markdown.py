@@ -17,7 +17,7 @@ from urllib.parse import quote
 from victor_nb.tables import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 Bundle: TypeAlias = "Mapping[str, str]"
 """What a cell shows, by MIME type."""
@@ -306,7 +306,14 @@ def stack(*frames: Bundle) -> Bundle:
     }
 
 
-def frame(columns: Sequence[str], rows: Sequence[Sequence[object]], *, above: str = "", below: str = "") -> Bundle:
+def frame(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    above: str = "",
+    below: str = "",
+    numbers: Collection[str] = (),
+) -> Bundle:
     """Return a table of ours as a frame, with a line above and one below: Markdown, and plain text.
 
     Args:
@@ -314,7 +321,10 @@ def frame(columns: Sequence[str], rows: Sequence[Sequence[object]], *, above: st
         rows: The cells; texts of others among them are made harmless.
         above: A line over the table.
         below: A line under it.
+        numbers: The columns that are aligned to the right.
     """
-    marked = Table([escape(name) for name in columns], [[escape(str(cell)) for cell in row] for row in rows]).markdown()
-    table = {"text/markdown": marked, "text/plain": clean(Table(columns, rows).plain())} if rows else notice("")
+    safe = [[escape(str(cell)) for cell in row] for row in rows]
+    marked = Table([escape(name) for name in columns], safe, [escape(name) for name in numbers]).markdown()
+    plain = clean(Table(columns, rows, numbers).plain())
+    table = {"text/markdown": marked, "text/plain": plain} if rows else notice("")
     return stack(notice(above), table, notice(below))

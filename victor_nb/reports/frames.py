@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
 from html import escape
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
+from victor_nb.accounting.rows import Row
 from victor_nb.errors import ConfigError, suggest
-from victor_nb.money import usd
+from victor_nb.money import Total, column
+from victor_nb.runtime import current
 from victor_nb.tables import Table
-from victor_nb.values import UNPAID
+from victor_nb.values import UNPAID, Usage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,11 +35,12 @@ Dtype: TypeAlias = Literal["text", "count", "money", "seconds", "number", "flag"
 
 _COLUMNS: Final[Mapping[Dtype, str]] = {
     "moment": "ts",
-    "count": "attempt attempts prompt sample calls retries unpriced items kept_items dropped_items tasks df score_df "
-    "tokens input_tokens output_tokens cache_read_tokens cache_write_tokens reasoning_tokens",
-    "money": "cost billed judge_cost same_calls one_call what_if_cost saved cumulative_cost",
+    "count": "attempt attempts prompt sample calls retries unpriced unbilled items kept_items dropped_items tasks df "
+    "score_df tokens input_tokens output_tokens cache_read_tokens cache_write_tokens reasoning_tokens",
+    "money": "cost billed judge_cost same_calls one_call what_if_cost saved cumulative_cost cache_saved",
     "seconds": "latency ttft queue start wall serial began ended latency_p50 latency_p95 ttft_p50 ttft_p95",
-    "number": "score score_se difference low high length_r tokens_per_second error_rate cache_share ratio",
+    "number": "score score_se difference low high length_r tokens_per_second error_rate cache_share reasoning_share "
+    "ratio",
     "flag": "kept complete estimated",
 }
 DTYPES: Final[Mapping[str, Dtype]] = {name: kind for kind, names in _COLUMNS.items() for name in names.split()}
@@ -168,6 +171,11 @@ _SUMS: Final = {
     **dict.fromkeys(("cost", "billed"), 1),
 }
 """The columns that are summed, with the known values that it takes at least: unknown money is not 0."""
+_PRICED: Final = (
+    *("ts", "call_id", "profile", "provider", "model", "model_served", "host", "service_tier"),
+    *(each.name for each in fields(Usage)),
+)
+"""What the price of an attempt depends on."""
 _ENDED: Final = ("ok", "error", "interrupted", "partial")
 _FAILED: Final = ("error", "partial")
 
@@ -182,16 +190,19 @@ def summary(frame: DataFrame, by: By | Sequence[By] = "profile") -> DataFrame:
     Returns:
         A frame whose index is the groups, NaN where a row is of none (a call outside of any strategy has no stage):
 
-        - `calls`, `attempts`, `retries` (attempts after a call's first);
+        - `calls`, `attempts`, `retries` (attempts after a call's first), none of them refused before it was sent;
         - `input_tokens`, `output_tokens`, and what is inside them: `cache_read_tokens`, `cache_write_tokens`,
           `reasoning_tokens`;
-        - `cost` and `billed` (USD): sums of what is known, NaN where nothing is; `unpriced` counts the attempts whose
-          cost is not known, so that `cost` is a lower bound where it is not 0;
+        - `cost` (list prices) and `billed` (USD): sums of what is known, NaN where nothing is; `unpriced` and
+          `unbilled` count the attempts of which they are not known, so that the sum is a lower bound where it is not 0;
+        - `mode`: the modes of the attempts; `cost` of what was simulated or replayed was not paid;
         - `latency_p50`, `latency_p95`, `ttft_p50`, `ttft_p95` (seconds) of attempts that went well: percentiles by
           linear interpolation between the two nearest of them (Hyndman and Fan's type 7, numpy's default);
         - `tokens_per_second`: output tokens of attempts that went well, over their latencies added up;
         - `error_rate`: errors and answers that broke off, as a share of the attempts that were sent and have ended;
-        - `cache_share`: cache reads as a share of the input tokens.
+        - `cache_share` and `reasoning_share`: cache reads as a share of the input tokens, reasoning of the output;
+        - `cache_saved` (USD): what cache reads saved less what cache writes cost more than plain input, by today's list
+          prices; NaN where it is not known.
 
     Raises:
         ConfigError: There is no such group.
@@ -199,17 +210,18 @@ def summary(frame: DataFrame, by: By | Sequence[By] = "profile") -> DataFrame:
     import pandas as pd
 
     rows = _prepared(frame)
-    keys = _keys(rows, [by] if isinstance(by, str) else list(by))
+    names = [by] if isinstance(by, str) else list(by)
+    keys = _keys(rows, names)
     groups = rows.groupby(keys, sort=False, observed=True, dropna=False)
     sums = [groups[name].sum(min_count=least).rename(name) for name, least in _SUMS.items()]
-    counts = groups[["unpriced", "retries", "ended", "failed"]].sum()
+    counts = groups[["attempts", "retries", "unpriced", "unbilled", "ended", "failed"]].sum()
     seen = pd.concat(
         [
-            groups["call_id"].nunique().astype("Int64").rename("calls"),
-            groups["attempt"].size().astype("Int64").rename("attempts"),
-            counts["retries"].astype("Int64"),
+            groups["sent"].nunique().astype("Int64").rename("calls"),
+            counts[["attempts", "retries"]].astype("Int64"),
             *sums,
-            counts["unpriced"].astype("Int64"),
+            counts[["unpriced", "unbilled"]].astype("Int64"),
+            groups["modes"].agg(_modes).astype("string").rename("mode"),
             *_percentiles(groups),
             _ratio(groups["served_tokens"].sum(), groups["served_seconds"].sum()).rename("tokens_per_second"),
             _ratio(counts["failed"], counts["ended"]).rename("error_rate"),
@@ -218,16 +230,41 @@ def summary(frame: DataFrame, by: By | Sequence[By] = "profile") -> DataFrame:
         sort=False,
     )
     seen["cache_share"] = _ratio(seen["cache_read_tokens"], seen["input_tokens"])
-    return seen
+    seen["reasoning_share"] = _ratio(seen["reasoning_tokens"], seen["output_tokens"])
+    seen["cache_saved"] = groups["cache_saved"].sum(min_count=1)
+    return seen.drop(columns="mode") if "mode" in names else seen
+
+
+def _modes(modes: pd.Series[str]) -> str:
+    return " ".join(sorted(set(modes)))
+
+
+def _cache_saved(frame: DataFrame) -> pd.Series[float]:
+    """Return what the cache saved each attempt, in USD."""
+    import pandas as pd
+
+    cached = frame["cache_read_tokens"].fillna(0).gt(0) | frame["cache_write_tokens"].fillna(0).gt(0)
+    if not cached.any():
+        return pd.Series(0.0, index=frame.index)
+    columns = zip(*(_cells(frame[cached], name) for name in _PRICED), strict=True)
+    rows = (Row(**dict(zip(_PRICED, cells, strict=True))) for cells in columns)
+    amounts = [math.nan if amount is None else float(amount) for amount in map(current().cache_saved, rows)]
+    return pd.Series(amounts, index=frame.index[cached]).reindex(frame.index, fill_value=0.0)
 
 
 def _prepared(frame: DataFrame) -> DataFrame:
     """Return the columns that are needed, with a few that make a sum of what is asked for."""
     well, timed = frame["status"] == "ok", frame["latency"].notna() & frame["output_tokens"].notna()
+    sent = frame["status"] != "refused"
     return frame.assign(
         day=frame["ts"].dt.floor("D"),
+        sent=frame["call_id"].where(sent),
+        attempts=sent,
         unpriced=frame["cost"].isna(),
-        retries=frame["attempt"] > 1,
+        unbilled=frame["billed"].isna(),
+        retries=sent & (frame["attempt"] > 1),
+        modes=frame["mode"].astype("str"),
+        cache_saved=_cache_saved(frame),
         ended=frame["status"].isin(_ENDED),
         failed=frame["status"].isin(_FAILED),
         good_latency=frame["latency"].where(well),
@@ -266,8 +303,9 @@ def spend(frame: DataFrame, every: Every = "day") -> DataFrame:
     """Return what a ledger frame's attempts cost in each period of time, those without any attempt included.
 
     Returns:
-        A frame by the beginning of each period (UTC; weeks begin on Monday): `attempts`, `cost` and `billed` (USD,
-        sums of what is known, NaN where nothing is), `unpriced` (attempts), `cumulative_cost` (USD).
+        A frame by the beginning of each period (UTC; weeks begin on Monday): `attempts` (that were sent), `cost` (list
+        prices) and `billed` (USD, sums of what is known, NaN where nothing is), `unpriced` (attempts), `mode` (their
+        modes: what was simulated or replayed was not paid), `cumulative_cost` (USD).
 
     Raises:
         ConfigError: There is no such period.
@@ -277,24 +315,25 @@ def spend(frame: DataFrame, every: Every = "day") -> DataFrame:
     if every not in _FREQUENCIES:
         raise ConfigError(f"Money is not summed up every {every!r}. Use one of: {', '.join(_FREQUENCIES)}.")
     grouper = pd.Grouper(key="ts", freq=_FREQUENCIES[every], closed="left", label="left")
-    groups = frame.assign(unpriced=frame["cost"].isna()).groupby(grouper)
+    counted = {"unpriced": frame["cost"].isna(), "sent": frame["status"] != "refused"}
+    groups = frame.assign(**counted, modes=frame["mode"].astype("str")).groupby(grouper)
     quiet = groups["attempt"].size() == 0
     columns = {
-        "attempts": groups["attempt"].size().astype("Int64"),
+        "attempts": groups["sent"].sum().astype("Int64"),
         "cost": groups["cost"].sum(min_count=1).mask(quiet, 0.0),
         "billed": groups["billed"].sum(min_count=1).mask(quiet, 0.0),
         "unpriced": groups["unpriced"].sum().astype("Int64"),
+        "mode": groups["modes"].agg(_modes).astype("string"),
     }
     return pd.DataFrame(columns).assign(cumulative_cost=lambda found: found["cost"].fillna(0.0).cumsum())
 
 
 # --- a frame as a table ---
 
-_SHARES: Final = frozenset({"error_rate", "cache_share", "ratio"})
+_SHARES: Final = frozenset({"error_rate", "cache_share", "reasoning_share", "ratio"})
 _LONGEST: Final = 80
 _SLOW: Final = 10.0  # seconds, from which on milliseconds are too exact
 _FORMATS: Final[Mapping[str, Callable[[Any], str]]] = {
-    "money": lambda cell: usd(Decimal(repr(float(cell)))),
     "count": lambda cell: f"{int(cell):,}",
     "number": lambda cell: f"{cell:,.1f}" if abs(cell) >= 10 else f"{cell:.3g}",  # noqa: PLR2004
     "share": lambda cell: f"{cell:.1%}",
@@ -326,7 +365,8 @@ class FrameTable(Table):
 def styled(frame: DataFrame, caption: str | None = None, *, rows: int = 100) -> FrameTable:
     """Return a frame of ours as a notebook shows it.
 
-    Money is `USD 0.0041`, and `unpriced` where it is unknown; what is a sum of fewer prices than attempts is `>=`.
+    Money is `USD 0.0041`, `>= USD 0.0041 (2 unpriced)` where parts of a sum are unknown, `unpriced` where all is, and
+    `free` for what was answered at no price; a column of it has the same number of decimals.
     Times are in ms, in a column that holds 10 s or more in s; counts have thousands separators, shares are in percent.
     Text is escaped, on one line, and cut at 80 characters.
 
@@ -337,10 +377,10 @@ def styled(frame: DataFrame, caption: str | None = None, *, rows: int = 100) -> 
     """
     data = frame.head(rows)
     kinds = {str(name): _kind(str(name), data[name]) for name in data.columns}
-    texts = {name: [_text(cell, kind) for cell in data[name]] for name, kind in kinds.items()}
-    if {"cost", "unpriced"} <= kinds.keys():
-        bounds = data["cost"].notna() & data["unpriced"].fillna(0).gt(0)
-        texts["cost"] = [f">= {text}" if bound else text for text, bound in zip(texts["cost"], bounds, strict=True)]
+    texts = {
+        name: _amounts(data, name) if kind == "money" else [_text(cell, kind) for cell in data[name]]
+        for name, kind in kinds.items()
+    }
     levels = [(name, data.index.get_level_values(at)) for at, name in enumerate(data.index.names) if name is not None]
     keys = [[_key(key) for key in level] for _, level in levels]
     count = f"{len(frame):,} row{'' if len(frame) == 1 else 's'}"
@@ -352,6 +392,18 @@ def styled(frame: DataFrame, caption: str | None = None, *, rows: int = 100) -> 
         heads=len(keys),
         caption=" · ".join(filter(None, [caption, cut])),
     )
+
+
+def _amounts(data: DataFrame, name: str) -> list[str]:
+    """Return a column of USD as text; what is unknown of a sum, and whether it was free, is in other columns."""
+    amounts, counts = numbers(data, name), numbers(data, {"billed": "unbilled"}.get(name, "unpriced"))
+    bounded, tokens = name in {"cost", "billed"}, numbers(data, "output_tokens")
+    totals: list[Total] = []
+    for amount, count, written in zip(amounts, counts, tokens, strict=True):
+        known = Decimal(repr(0.0 if math.isnan(amount) else round(amount, 9)))
+        unknown = int(count) if bounded and count > 0 else int(math.isnan(amount))
+        totals.append(Total(known, unpriced=unknown, free=int(name == "cost" and written > 0)))
+    return column(totals, adds_up=False)
 
 
 def _kind(name: str, column: pd.Series[Any]) -> str:
@@ -373,7 +425,7 @@ def _text(cell: Any, kind: str) -> str:  # noqa: ANN401 - a cell is what its col
     import pandas as pd
 
     if pd.api.types.is_scalar(cell) and pd.isna(cell):
-        return "unpriced" if kind == "money" else "–"
+        return "–"
     if kind in _FORMATS:
         return _FORMATS[kind](cell)
     words = " ".join(str(cell).split())

@@ -13,7 +13,7 @@ from victor_nb.calls.request import CallOptions, refuse_sample, settle
 from victor_nb.config.request_options import SAMPLES
 from victor_nb.errors import BudgetError, ConfigError, FanOutError, VictorError, VictorInterrupted
 from victor_nb.loop import GRACE, Handle
-from victor_nb.money import Total, usd
+from victor_nb.money import Total
 from victor_nb.providers.spec import takes_temperature
 from victor_nb.reports.charts import plot
 from victor_nb.reports.frames import records_frame
@@ -181,7 +181,7 @@ def _short(value: Outcome | tuple[Outcome, ...]) -> str:
     if isinstance(value, tuple):
         return f"{sum(isinstance(each, Reply) for each in value)} of {len(value)} ok"
     if isinstance(value, Reply):
-        return f"{value.status}, {usd(value.cost)}"
+        return f"{value.status}, {Total.of([value])}"
     return type(value).__name__
 
 

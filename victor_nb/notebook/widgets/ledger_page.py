@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from victor_nb.accounting.ledger import LedgerTotal
 from victor_nb.accounting.rows import SCHEMA, Row
 from victor_nb.errors import ConfigError, suggest
-from victor_nb.money import at_least, usd
+from victor_nb.money import Total, usd
 from victor_nb.notebook.markdown import clean
 from victor_nb.notebook.widgets.html import Content, block, cut, details, region, table, words
 from victor_nb.tables import Table, aligned, width
-from victor_nb.values import UNPAID
+from victor_nb.values import PAID, UNPAID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from victor_nb.accounting.budget import LimitState
-    from victor_nb.accounting.ledger import LedgerTotal
     from victor_nb.kernel import Session
 
 Key: TypeAlias = "tuple[str, int]"
@@ -116,9 +116,9 @@ def key(row: Row) -> Key:
 
 def _texts(row: Row, now: datetime) -> tuple[str, ...]:
     """Return status, time of day, list price in USD, duration, and tokens in and out."""
-    # A call that runs, or was not answered, has no price; that is no lack.
-    unanswered = row.status == "running" or (row.status in {"error", "refused"} and row.input_tokens is None)
-    cost = "" if unanswered and not row.cost else usd(row.cost).removeprefix("USD ")
+    # A call that runs has no price yet, and one that was turned away none to show.
+    silent = row.status == "running" or (row.cost == 0 and row.input_tokens is None)
+    cost = "" if silent else str(Total.of([row])).removeprefix("USD ")
     counts = ("" if count is None else f"{count:,}" for count in (row.input_tokens, row.output_tokens))
     status = f"{SIGNS.get(row.status, '?')} {row.status}"
     return (status, f"{row.ts.astimezone():%H:%M:%S}", cost, _duration(_seconds(row, now)), *counts)
@@ -270,6 +270,7 @@ _REST: Final = 20
 """The sums are read at most once in so many times as it takes to read them: at 100,000 rows that is a tenth second."""
 
 
+_BOOKS: Final = {PAID: PAID} | {book: f"{book} at list prices" for book in UNPAID.values()}
 _BUDGET: Final = ("budget of", "limit", "spent", "held", "left", "used")
 
 
@@ -296,21 +297,18 @@ def _budget_html(limit: LimitState) -> str:
 class Spending:
     """What a kernel has spent at one moment, and its budgets."""
 
-    total: LedgerTotal
+    books: Mapping[str, LedgerTotal]
     budgets: tuple[LimitState, ...]
 
     @property
     def figures(self) -> list[tuple[str, str]]:
-        """Names and values: list price, what was paid, calls, and counts that are not zero."""
-        total = self.total
-        # What runs has no price yet; that is no lack.
-        unpriced, unbilled = (max(0, count - total.running) for count in (total.unpriced, total.unbilled))
+        """Names and values: what was paid, what was simulated at list prices, calls, and counts that are not zero."""
+        total = sum(self.books.values(), LedgerTotal())
         tried = f" in {total.attempts:,} attempts" if total.calls != total.attempts else ""
-        simulated = "simulated or replayed" if total.simulated < total.attempts else "all simulated or replayed"
-        counts = {"under way": total.running, "failed": total.failed, simulated: total.simulated}
+        counts = {"under way": total.running, "failed": total.failed, "refused": total.refused}
         return [
-            ("list price", at_least(total.cost, unpriced)),
-            ("billed", at_least(total.billed, unbilled)),
+            # What runs has no price yet; that is no lack.
+            *((_BOOKS[book], str(each.ended)) for book, each in self.books.items()),
             ("calls", f"{total.calls:,}{tried}"),
             *((name, f"{number:,}") for name, number in counts.items() if number),
         ]
@@ -352,14 +350,14 @@ class SpendingReader:
         self._clock = clock
         self._due = float("-inf")
         self._version = -1
-        self._total: LedgerTotal | None = None
+        self._books: dict[str, LedgerTotal] = {}
 
     def read(self) -> Spending:
         """Return what was spent; the sums may be those of a moment ago."""
         ledger, budgets = self._session.ledger, self._session.budget.states()
         began = self._clock()
-        if self._total is None or (ledger.version != self._version and began >= self._due):
-            self._version, self._total = ledger.version, ledger.total()
+        if not self._books or (ledger.version != self._version and began >= self._due):
+            self._version, self._books = ledger.version, ledger.books()
             ended = self._clock()
             self._due = ended + _REST * (ended - began)
-        return Spending(self._total, budgets)
+        return Spending(self._books, budgets)

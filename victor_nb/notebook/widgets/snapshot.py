@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final, Literal
 
-from victor_nb.money import Savings, usd
+from victor_nb.money import Savings, Total, column, usd
 from victor_nb.notebook.markdown import clean
 from victor_nb.notebook.widgets.html import Content, block, cut, details, table, words
 from victor_nb.tables import Html, Table
@@ -191,10 +191,13 @@ def stage_table(snapshot: Snapshot) -> Content:
     most = max((len(result.items) for _, result in stages if result), default=0)
     html: list[tuple[object, ...]] = []
     plain: list[tuple[str, ...]] = []
-    for stage, result in stages:
+    spent = [result.spent if result and stage.state != "running" else stage.spent for stage, result in stages]
+    prices = column([*spent, sum(spent, Total())])
+    for (stage, result), price in zip(stages, prices, strict=False):
         sign, word, _ = _SIGNS[stage.state]
         calls = f"{stage.done} of {stage.total}"
-        judged, items, *measures = _texts(stage, result)
+        judged, items, took = _texts(stage, result)
+        measures = (took, price if result and (stage.done or _over(stage)) else "")
         name = Html(f"{words(stage.name, 'victor-strong')}<br>{words(stage.profile, 'victor-quiet')}")
         state = Html(_state(stage.state) + (f"<br>{words(judged, 'victor-quiet')}" if judged else ""))
         bars = Html(words(calls) + _meter(stage.done, stage.total, f"{calls} calls"))
@@ -219,17 +222,16 @@ def _narrowing(result: StageResult | None, most: int) -> str:
     return f'<div class="victor-narrow" aria-hidden="true"><div style="width:{length:.1f}%">{inner}</div></div>'
 
 
-def _texts(stage: StageProgress, result: StageResult | None) -> tuple[str, str, str, str]:
-    """Return the verdict of `accept`, the number of items, the time, and the list price; each empty where unknown."""
+def _texts(stage: StageProgress, result: StageResult | None) -> tuple[str, str, str]:
+    """Return the verdict of `accept`, the number of items, and the time; each empty where unknown."""
     if result is None:
-        return "", "", "", ""
+        return "", "", ""
     over, seconds, came = _over(stage), result.ended - result.began, len(result.items)
     judged = (
         "" if result.accepted is None or stage.state != "done" else "accepted" if result.accepted else "not accepted"
     )
     items = f"{came} → {len(result.kept)}" if came > 1 else "1" if came else ""
-    cost = str(stage.spent if stage.state == "running" else result.spent) if stage.done or over else ""
-    return judged, items, f"{seconds:.1f} s" if over else f"{seconds:.0f} s", cost
+    return judged, items, f"{seconds:.1f} s" if over else f"{seconds:.0f} s"
 
 
 def stage_details(result: StageResult) -> str:
