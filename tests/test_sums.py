@@ -78,8 +78,8 @@ def test_when_money_was_spent_in_all_ways_then_each_view_says_the_same(live: She
     paid = cost.partition("\n\nReplayed, at list prices; nothing of it was paid:")[0]
     assert paid.endswith("Paid: >= USD 0.0037 (2 unpriced). 1 refused before they were sent; 1 under way.")
     frame = session().ledger.to_frame()
-    table = frames.styled(frames.summary(frame[frame["mode"].eq("live") & frame["status"].ne("running")], by=[])).texts
-    assert table["cost"].tolist() == [SPENT]
+    ended = frame[frame["mode"].eq("live") & frame["status"].ne("running")]
+    assert SPENT in frames.styled(frames.summary(ended, by=[])).plain()
 
 
 def test_when_costs_are_listed_then_the_amounts_are_to_the_right_and_add_up_as_they_are_written(live: Shell) -> None:
