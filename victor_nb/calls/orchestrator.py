@@ -15,7 +15,7 @@ from victor_nb.calls.call import Call
 from victor_nb.calls.request import CallOptions, Request, Running, make_chat
 from victor_nb.calls.stream import Stream
 from victor_nb.errors import ClosedError, SecretError
-from victor_nb.loop import keep_for_ever
+from victor_nb.loop import BackgroundLoop, keep_for_ever
 from victor_nb.providers.spec import spec_of
 from victor_nb.values import UNPAID, Mode, Reply
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from victor_nb.config.profiles import Profile
     from victor_nb.config.settings import Settings
-    from victor_nb.loop import BackgroundLoop
     from victor_nb.providers.base import Provider
     from victor_nb.runtime import Runtime
 

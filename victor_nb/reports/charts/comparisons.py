@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from victor_nb.reports.charts import drawing as draw
 from victor_nb.reports.charts.text import GREY, MINUS, amount, bounded, listing, percent, place, seconds, short
 from victor_nb.reports.frames import NOTHING, groups, known, mean, money, need, numbers, provenance, words
-from victor_nb.reports.standings import compared, judging
+from victor_nb.reports.standings import Compared, Standing, compared, judging
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from victor_nb.reports.standings import Compared, Standing
 
 _WIDE: Final = 50.0
 """Highest cost over lowest, from which on the axis is logarithmic."""
