@@ -172,7 +172,7 @@ def test_when_a_model_judges_then_its_cost_is_a_line_of_its_own(ensemble: Ensemb
     assert frame["judge_cost"].sum() == pytest.approx(6 * (1000 * 3 + 100 * 15) / 1e6)
     assert table["cost"]["single fast"] == pytest.approx((1000 * 0.15 + 100 * 0.6) / 1e6)
     for kind in ("pareto", "strategy_comparison"):
-        assert "The judge, premium, comes on top: USD 0.0135 for each task." in plot(kind, frame).alt  # type: ignore[attr-defined]
+        assert "Judge premium: USD 0.0135 more for each task." in plot(kind, frame).alt  # type: ignore[attr-defined]
 
 
 def test_when_a_judge_of_unknown_price_reads_then_its_cost_is_unknown(ensemble: Ensemble) -> None:
@@ -182,7 +182,7 @@ def test_when_a_judge_of_unknown_price_reads_then_its_cost_is_unknown(ensemble: 
     frame = compare_sync(THREE, "task", judge="premium")
 
     assert frame["judge_cost"].isna().all()
-    assert "The judge, premium, comes on top: unpriced" in plot("pareto", frame).alt  # type: ignore[attr-defined]
+    assert "Judge premium: unpriced." in plot("pareto", frame).alt  # type: ignore[attr-defined]
 
 
 def test_when_two_answers_are_read_once_in_each_place_then_there_is_no_error_and_with_more_readings_there_is(
@@ -212,3 +212,24 @@ def test_when_a_judge_repeats_itself_then_few_readings_show_no_difference(ensemb
     frame = compare_sync([Single("fast"), Single("default")], "task", judge="premium", samples=4)
 
     assert standings(frame)["verdict"][1] == "so few equal differences show no spread"
+
+
+@pytest.mark.parametrize(("liking", "r"), [(1.0, 1.0), (-1.0, -1.0), (0.0, None)], ids=["long", "short", "neither"])
+def test_when_a_judge_likes_length_then_table_and_chart_say_so(
+    ensemble: Ensemble, liking: float, r: float | None
+) -> None:
+    lengths = {"qwen2.5-coder:7b": 100, "gpt-4o-mini": 200, "gpt-4o": 300}
+    ensemble.play(lambda asked: "x" * (lengths[asked.model] + 500 * (asked.prompt == "hard")))
+
+    frame = compare_sync(
+        THREE, ["easy", "hard"], judge=lambda task, answer: 0.5 + liking * (len(answer) % 500 - 200) / 1000
+    )
+
+    found = standings(frame)["length_r"].iloc[-1]  # within tasks: that the hard one has longer answers is no matter
+    alt = plot("pareto", frame).alt  # type: ignore[attr-defined]
+    if r is None:
+        assert found != found  # noqa: PLR0124 - NaN is not itself
+        assert "Correlation" not in alt
+    else:
+        assert found == pytest.approx(r)
+        assert f"Correlation of score and length: {r:.2f}." in alt

@@ -52,8 +52,8 @@ def pareto(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
     draw.plain(ax, grid="both")
     steps: dict[str, str] = {"drawstyle": "steps-post", "label": "front"}
     draw.line(ax, [each.cost for each in front], [each.score for each in front], draw.BLUE, linewidth=1.2, **steps)
-    if found.reference is not None and bars:
-        ax.axhline(found.reference.score, color=draw.EDGE, linewidth=0.8, linestyle=":", label="reference")
+    level = found.reference.score if found.reference is not None and bars else math.nan
+    ax.axhline(level, color=draw.EDGE, linewidth=0.8, linestyle=":", label="reference")
     for (cost, low), (_, high) in bars:
         draw.line(ax, [cost, cost], [low, high], draw.EDGE, linewidth=0.8, marker="_", label="interval")
     fronted = {each.name for each in front}
@@ -70,7 +70,9 @@ def pareto(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
     draw.header(ax, title, notes, legend=legend)
     corners = [[_spot(one), (other.cost, one.score), _spot(other)] for one, other in pairwise(front)]
     lines = [segment for corner in corners for segment in pairwise(corner)]
-    place(ax, [each.name for each in drawn], [_spot(each) for each in drawn], [*lines, *bars])
+    left, right = ax.get_xlim()
+    lines += [*bars, *[((left, level), (right, level))] * bool(bars)]
+    place(ax, [each.name for each in drawn], [_spot(each) for each in drawn], lines)
     rows = listing(f"{each.name} USD {amount(each.cost)}, score {each.score:.3g}" for each in drawn)
     return draw.finish(ax, "Cost in USD against score", title, rows, *notes)
 
@@ -104,9 +106,9 @@ def _judged(frame: pd.DataFrame) -> str:
     if (judge := judging(frame)) is None:
         return ""
     name, cost, r = judge
-    paid = "unpriced" if math.isnan(cost) else f"USD {amount(cost)}"
-    length = "" if math.isnan(r) else f" Scores and lengths of answers correlate at r = {r:.2f}."
-    return f"The judge, {name}, comes on top: {paid} for each task.{length}"
+    paid = "unpriced" if math.isnan(cost) else f"USD {amount(cost)} more for each task"
+    length = "" if math.isnan(r) else f" Correlation of score and length: {r:.2f}."
+    return f"Judge {name}: {paid}.{length}"
 
 
 def _beats(one: Standing, other: Standing) -> bool:
