@@ -101,19 +101,6 @@ class Comparison:
     def __getstate__(self) -> dict[str, object]:
         return {**vars(self), "asked": None}
 
-    def __post_init__(self) -> None:
-        """Raise if the comparison cannot be run so. Each run has an id of its own, whatever the options hold.
-
-        Raises:
-            ConfigError: A count is not one, or `failures` is no way to count them.
-        """
-        for name, count in (("samples", self.samples), ("at_once", self.at_once)):
-            if count is not None and count < 1:
-                raise ConfigError(f"{name}={count} is not a number of 1 or more.")
-        if self.failures not in get_args(Failures):
-            raise ConfigError(f"failures={self.failures!r} is not one of {', '.join(get_args(Failures))}.")
-        self.options.pop("run_id", None)
-
     def bar(self, progress: bool | None) -> Bar:  # noqa: FBT001 - as callers give it
         """Return the bar to wait with: it counts runs, since these are what a comparison is made of."""
         calls = len(self.tasks) * sum(stage.n for each in self.strategies for stage in each.stages)
@@ -280,19 +267,15 @@ class Comparison:
         tariff = self.tariff
         if tariff is None:
             return {}
-        direct = next((other for other in self.entries if other.task == entry.task and self._is_direct(other)), None)
-        measured: Decimal | None = direct.run.cost if direct is not None and direct.run is not None else None
+        direct = (other for other in self.entries if other.task == entry.task and isinstance(other.strategy, Single))
+        asked = (other for other in direct if other.strategy.stages[0].profile == tariff.name and not other.fault)
+        measured = next((other.run.cost for other in asked if other.run), None)
         return {
             "baseline": tariff.name,
             "same_calls": exact_sum(reprice(row, tariff) for row in run.rows),
             "one_call": one_call(run, tariff) if measured is None else measured,
             "estimated": measured is None,
         }
-
-    def _is_direct(self, entry: Entry) -> bool:
-        strategy, tariff = entry.strategy, self.tariff
-        direct = isinstance(strategy, Single) and tariff is not None and strategy.stages[0].profile == tariff.name
-        return direct and entry.fault is None
 
 
 _PREMIUM: Final = "premium"
@@ -403,6 +386,13 @@ def _prepare(
         ConfigError: Something does not fit.
     """
     pool = pool or kernel_pool()
+    samples, at_once, _, failures, options = how
+    for name, count in (("samples", samples), ("at_once", at_once)):
+        if count is not None and count < 1:
+            raise ConfigError(f"{name}={count} is not a number of 1 or more.")
+    if failures not in get_args(Failures):
+        raise ConfigError(f"failures={failures!r} is not one of {', '.join(get_args(Failures))}.")
+    options.pop("run_id", None)  # each run has an id of its own
     if isinstance(strategies, str):
         raise ConfigError(f"strategies is a list, such as [Funnel(), {strategies!r}].")
     asked = [find_strategy(each, pool.settings) if isinstance(each, str) else each for each in strategies]
