@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import random
+import subprocess
+import sys
+import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +20,7 @@ import yaml
 
 from servers import OPENAI, Server, faults
 from servers.answers import Answer, Tokens
-from victor_nb import session
+from victor_nb import Session, Settings, session
 from victor_nb.errors import BudgetError, VictorError
 from workbench import write_profiles
 
@@ -23,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from servers.exchange import Act, Exchange
+    from servers.exchange import Act, Exchange, Request
 
 pytest_plugins = ["workbench_fixtures"]
 
@@ -98,6 +103,7 @@ def paid(tmp_path: Path, server: Server, keys: str, monkeypatch: pytest.MonkeyPa
         if budget is not None:
             with (tmp_path / "profiles.yaml").open("a", encoding="utf-8") as file:
                 file.write(yaml.safe_dump({"budget": budget}))
+            session().runtime.use(Settings())
 
     write()
     return write
@@ -220,3 +226,116 @@ async def test_when_a_task_has_no_block_then_another_task_s_block_is_not_its_own
         await asked.wait()
         assert await ask_all(1) == 0
     assert await task == 1
+
+
+# --- several kernels ---
+
+SCRIPT: Final = """
+import sys
+from victor_nb import Session, Settings, session
+from victor_nb.errors import BudgetError
+try:
+    for _ in range(100):
+        session().pool.get_orchestrator("paid").run_sync("How many?")
+except BudgetError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("kernels", [2, 4])
+async def test_when_kernels_share_a_day_s_budget_then_together_they_do_not_outspend_it(
+    paid: Callable[..., None], server: Server, book: Book, kernels: int
+) -> None:
+    server.play(book.answer())
+    total = WORST * 8
+    paid({"day": float(total)})
+    sessions = [Session(Settings()) for _ in range(kernels)]
+
+    async def ask(session: Session, prompt: str) -> None:
+        with suppress(BudgetError):
+            await session.pool.get_orchestrator("paid").run(prompt)
+
+    for day in range(TRIALS):
+        for each in sessions:
+            each.runtime.budget._clock = lambda day=day: time.time() + 86_400 * day
+        prompt = f"day {day:04}: how many?"
+        await asyncio.gather(*(ask(each, prompt) for each in sessions for _ in range(6)))
+        assert book.by_prompt[prompt] <= total
+    assert book.sent >= 8 * TRIALS
+    for each in sessions:
+        each.close()
+
+
+def test_when_a_kernel_is_killed_then_what_it_held_counts_for_the_others(
+    paid: Callable[..., None], server: Server, book: Book, tmp_path: Path
+) -> None:
+    def silent_for_one(request: Request) -> Act:
+        if len(server.requests) == 5:
+            return book.lost(faults.silence())
+        return book.answer()
+
+    server.answer = silent_for_one
+    total = WORST * 12
+    paid({"day": float(total)}, timeout={"read": 3})  # the one that gets no answer gives up
+    kernels = [subprocess.Popen([sys.executable, "-c", SCRIPT], cwd=tmp_path, stdout=-1, stderr=-1) for _ in "123"]
+    server.wait(lambda: len(server.requests) > 8)
+    kernels[0].kill()
+    words = [kernel.communicate()[0].decode() for kernel in kernels]
+    assert any("the budget of the day has USD" in text for text in words), words
+    assert book.usd <= total
+    spend_all(0)
+    assert total - 3 * WORST <= book.usd <= total
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_when_workers_ask_then_they_spend_under_the_notebook_s_budget(
+    paid: Callable[..., None], server: Server, book: Book, method: str
+) -> None:
+    server.play(book.answer())
+    session().set_budget(WORST * 10)
+    session().pool.get_orchestrator("paid").run_sync("How many?")
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        counts = pool.map_async(spend_all, range(2)).get(120)
+    assert sum(counts) + 1 == book.sent
+    with suppress(BudgetError):
+        session().pool.get_orchestrator("paid").run_sync("How many?")
+    assert WORST * 8 < book.usd <= WORST * 10
+
+
+def spend_all(_: int) -> int:
+    """Ask until the budget refuses; return how often it did not."""
+    count = 0
+    with suppress(BudgetError):
+        while count < 100:  # a budget that does not hold must not ask for ever
+            session().pool.get_orchestrator("paid").run_sync("How many?")
+            count += 1
+    return count
+
+
+async def test_when_a_kernel_has_no_budget_then_its_rows_count_for_one_that_has(
+    paid: Callable[..., None], server: Server, book: Book
+) -> None:
+    server.play(book.answer(least=MAX_TOKENS))
+    for _ in range(3):
+        await ask_all(1)
+    session().ledger.flush()
+    paid({"day": float(WORST * 4)})
+    other = Session(Settings())
+    assert other.runtime.budget.states()[0].spent == book.usd
+    await other.pool.get_orchestrator("paid").run("How many?")
+    with pytest.raises(BudgetError, match="the budget of the day"):
+        await other.pool.get_orchestrator("paid").run("How many?")
+    other.close()
+
+
+async def test_when_the_day_ends_then_its_budget_renews_in_a_kernel_that_lives_on(
+    paid: Callable[..., None], server: Server, book: Book
+) -> None:
+    server.play(book.answer(least=MAX_TOKENS))
+    paid({"day": float(WORST * 2)})
+    assert await ask_all(4) < 4
+    midnight = datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    session().runtime.budget._clock = lambda: midnight.timestamp() - 1
+    assert await ask_all(1) == 0
+    session().runtime.budget._clock = midnight.timestamp
+    assert await ask_all(1) == 1
