@@ -46,8 +46,11 @@ COMPARE: Final = (
     "strategy task cost billed unpriced calls tokens wall serial score score_se score_df judge judge_cost answered "
     "baseline same_calls one_call estimated complete mode run_id error"
 ).split()
-"""One row for each strategy and task. `same_calls` and `one_call` (USD) are what the two baselines would have cost at
-the profile that `baseline` names; `estimated` is True where `one_call` is a guess."""
+"""One row for each strategy and task. `cost`, `billed` (USD) are NaN where a part is unknown; `unpriced` counts these.
+`wall` and `serial` are seconds. `score` is from 0 to 1, `score_se` its standard error beside other answers to the task,
+with `score_df` degrees of freedom (none for two answers read twice). `judge_cost` (USD) is shared by the answers that
+were read. `answered` is `1 of 5` of a strategy's runs. `same_calls` and `one_call` (USD) are what the two baselines
+would have cost at the profile that `baseline` names; `estimated` is True where `one_call` is a guess."""
 
 
 @dataclass(slots=True)
@@ -301,31 +304,23 @@ async def compare(  # noqa: PLR0913 - each is a choice of its own
         strategies: What to compare, or their names; no two may go by one name.
         tasks: What to have done, one or several.
         judge: Who scores the answers. A profile: a model that sees a task's answers side by side, their names hidden,
-            in pseudo-random orders in which every answer has every place once; its calls are in the ledger as
-            strategy and stage `judge`. A function of the task and an answer, or `Exact`, `Regex`, `JsonSchema`: these
-            look at `run.answer`, the judge at `run.content`.
+            in pseudo-random orders in which each has every place once; its calls are in the ledger as strategy and
+            stage `judge`. A function of the task and `run.answer`, or `Exact`, `Regex`, `JsonSchema`.
         samples: How many times a judging profile reads a task's answers, rounded up so that every answer stands in
             every place equally often; None: as often as there are answers.
         baseline: The profile or model for the two baselines; else that of the last `Single`, else `premium`.
-        at_once: Runs, and then tasks to judge, under way at the same time. More than one is sooner done, but the runs
-            wait for each other.
+        at_once: Runs, and then tasks to judge, under way at the same time; they wait for each other.
         seed: What the orders are drawn from.
-        failures: How a run without an answer counts: `out` leaves its task out where strategies are compared (by
-            `standings` and charts), `zero` gives it the score 0.
+        failures: How a run without an answer counts: `out` leaves its task out of standings and charts, `zero` gives
+            it the score 0.
         pool: Whose profiles are asked; else the kernel's.
         progress: Whether to show a bar of the runs: None for ten calls or more that take over a second, where a user
             can watch (a notebook or a terminal, without CI=true and VICTOR_PROGRESS=off); True at once, for few too.
         **options: What every call is sent with (see `CallOptions`).
 
     Returns:
-        One row for each strategy and task: `strategy`, `task`, `cost` and `billed` (USD, NaN where a part of it is
-        unknown; `unpriced` counts the attempts), `calls`, `tokens`, `wall` and `serial` (seconds), `score` (0 to 1),
-        `score_se` and `score_df` (standard error beside other answers to the task and its degrees of freedom, of which
-        a single square of two answers has none), `judge` and `judge_cost` (USD, shared by the answers that it read),
-        `answered` (`1 of 5`, of the strategy's runs), `same_calls` and `one_call` (USD at `baseline`'s prices;
-        `estimated` is True where the latter is a guess), `complete`, `mode`, `run_id`, `error`, `answer`.
-        Means of these are over different tasks where runs failed; `victor_nb.reports.standings.standings(frame)`
-        compares on the tasks that all answered. Each run that failed is named in a warning.
+        One row for each strategy and task, with the columns of `COMPARE` and the `answer`. A run that failed is named
+        in a warning; `victor_nb.reports.standings.standings` compares on the tasks that all strategies answered.
 
     Raises:
         ConfigError: Something does not fit; nothing was asked.
