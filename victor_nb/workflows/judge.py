@@ -79,9 +79,9 @@ def _pairs(value: object) -> Iterator[tuple[object, object]]:
         for each in cast("list[object]", value):
             yield from _pairs(each)
     elif isinstance(value, dict):
-        told = {word.lower(): each for word, each in cast("dict[str, object]", value).items()}
-        yield from ((told[name], told) for name in _NAMES if name in told)
-        for word, each in told.items():
+        fields = {word.lower(): each for word, each in cast("dict[str, object]", value).items()}
+        yield from ((fields[name], fields) for name in _NAMES if name in fields)
+        for word, each in fields.items():
             yield word, each
             yield from _pairs(each)
 
@@ -89,8 +89,8 @@ def _pairs(value: object) -> Iterator[tuple[object, object]]:
 def _number(value: object) -> float | None:
     """Return a score: 7, "7/10", "85 %", {"score": 7, "why": "..."}."""
     if isinstance(value, dict):
-        told = cast("dict[str, object]", value)
-        return next((score for name in _SCORES if (score := _number(told.get(name))) is not None), None)
+        fields = cast("dict[str, object]", value)
+        return next((score for name in _SCORES if (score := _number(fields.get(name))) is not None), None)
     found = re.match(_SCORE, str(value).strip()) if isinstance(value, (int, float, str)) else None
     return _points(found) if found else None
 
