@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from victor_nb.config.strategies import Parse
 
-Family = Literal["number", "word", "bullet", "heading", "bold"]
+Family = Literal["number", "word", "letter", "bullet", "heading", "bold"]
 
 WORDS: Final = (
     r"(?:alternative|answer|approach|candidate|concept|design|draft|example|feature|idea|item|name|no\.?|nr\.?|number|"
@@ -33,6 +33,7 @@ _MARKS: Final[dict[Family, re.Pattern[str]]] = {
         (?:[.:)](?!\d)|[ \t]*[-–—](?=\s)|(?=\*\*|__)|[ \t]*$)(?P<rest>.*)""",
         re.VERBOSE | re.IGNORECASE,
     ),
+    "letter": re.compile(r"(?P<bold>\*\*|__)?\(?(?P<number>[A-Za-z])[.)](?P<rest>[ \t*_].*)"),
     "bullet": re.compile(r"(?P<bold>(?!))?[-*+•‣◦▪●·–—→][ \t]+(?:\[[ xX]\][ \t]+)?(?P<rest>.*)"),
     "heading": re.compile(r"(?P<bold>(?!))?\#{1,6}[ \t]+(?P<rest>.*?)[ \t]*\#*"),
     "bold": re.compile(r"(?P<bold>(?!))?(?P<rest>(?:\*\*|__)[^*_\n].*)"),
@@ -69,10 +70,14 @@ class Mark(NamedTuple):
 def marks(lines: Sequence[str]) -> list[Mark]:
     """Return the lines of a text on which an entry of a list may begin; code in fences has none.
 
-    Headings and bold heads that come again are none: `**Why:** cheap` is a part of each entry.
+    Headings and bold heads that come again are none: `**Why:** cheap` is a part of each entry. Nor are letters that do
+    not count, as in `A. Turing`.
     """
     fenced = fences(lines)
     found = [mark for number, line in enumerate(lines) if number not in fenced and (mark := _mark(number, line))]
+    letters = [mark.number for mark in found if mark.family == "letter"]
+    if letters[1:] == [] or letters != list(range(1, len(letters) + 1)):
+        found = [mark for mark in found if mark.family != "letter"]
     heads = {mark: _LABEL.match(mark.text) for mark in found if mark.family in {"heading", "bold"}}
     times = Counter(head[0].casefold() for head in heads.values() if head)
     return [mark for mark in found if not (head := heads.get(mark)) or times[head[0].casefold()] == 1]
@@ -100,7 +105,8 @@ def _mark(number: int, line: str) -> Mark | None:
     heading = re.match(r"#{1,6}[ \t]", text) is not None
     for family, pattern in _MARKS.items():
         if (found := pattern.fullmatch(text)) and not _RULE.fullmatch(line):
-            own = int(found["number"]) if family in {"word", "number"} else 0
+            told = found["number"] if family in {"word", "number", "letter"} else "0"
+            own = int(told) if told.isdecimal() else ord(told.lower()) - ord("a") + 1
             return Mark(number, indent, family, own, _rest(found), heading)
     return None
 
@@ -213,6 +219,8 @@ def list_items(text: str, *, hint: int | None = None) -> Parsed:
     That may be numbered in any style, bulleted, under headings or in bold; a table, HTML or XML; a code block of these;
     or short lines. Nested lists stay inside their entry; a preface and a closing word are left out.
     """
+    if thinks(text):
+        return _some([], text, NO_LIST)
     if asked := _said_each(under_key(text, ITEMS) or ()):
         return Parsed(tuple(asked))
     whole = _WHOLE_FENCE.fullmatch(text)

@@ -37,21 +37,22 @@ _SCORED: Final = re.compile(
     r"(?P<before>\d+(?:\.\d+)?)\s*(?:/|out\s+of|points)\s*\d*)",
     re.IGNORECASE,
 )
+_LEADING: Final = re.compile(r"^\W*(\d{1,3})(?=\s*[-–—:.)])")
 # What follows works on text without quotes, where names of items and words such as `idea 4` are `#4`.
 _SOME: Final = r"#?\d{1,3}\b(?:(?:\s*,|\s+and|\s+n?or)?\s+#?\d{1,3}\b)*"
 _REJECTED: Final = re.compile(
     r"\b(not|cant|dont|wont|never|neither|nor|avoid|drop|exclude|except|instead\s+of|over|rather\s+than|reject(?:ed)?|"
-    rf"skip|than|unlike|without)\s+(?:[a-z]+\s+){{0,2}}?{_SOME}|{_SOME}\s+(?:is|are|was)(?:nt|\s+not)\b[^.;,\n]*",
+    rf"skip|than|unlike|without)\s+(?:[a-z]+\s+){{0,2}}?{_SOME}|{_SOME}\s+(?:is|are|was)(?:nt|\s+not)\b[^.;,\n]*|{_SOME}\s*\?",
     re.IGNORECASE,
 )
 _PREFERS: Final = re.compile(
-    r"\b(?:best|better\s+than|choice|choos\w+|chose\w*|favou?rite|final\w*|first|followed|go(?:ing)?\s+with|next|"
+    r"\b(?:best|better\s+than|choice|choos\w+|chose\w*|favou?rite|final\w*|first|followed|go(?:ing)?\s+with|keep|next|"
     r"pick(?:s|ed)?|prefer\w*|rank\w*|recommend\w*|second|select\w*|strongest|then|third|top|vote|winner|wins|"
     r"(?:would|id|ill)\s+take)\b",
     re.IGNORECASE,
 )
 _VERDICT: Final = re.compile(
-    r"#?\d{1,3}\s+(?:is|was|seems|looks|would\s+be)\s+(?:[a-z]+\s+){0,3}?(?:best|favou?rite|strongest|winner)\b|"
+    r"#?\d{1,3}\s+(?:is|was|seems|looks|would\s+be)\s+(?:[a-z]+\s+){0,3}?(?:best|favou?rite|strongest|winner)\b|#?\d{1,3}\s+wins\b|"
     r"\b(?:best|choice|favou?rite|winner)\s+(?:[a-z]+\s+){0,3}?(?:is|would\s+be)\s",
     re.IGNORECASE,
 )
@@ -61,7 +62,7 @@ _BARE: Final = re.compile(
     r"\s+(?:and|as|because|first|is|last|or|second|since|then|third|wins)\b)"
 )
 _AT_START: Final = re.compile(
-    r"\W*(?:(?:but|just|only)\s+)?(?<!\w)(\d{1,3})(?:\W*$|\s*[-–—:,(.]\s|\s+(?:as|because|since)\b)"
+    r"\W*(?:(?:but|just|only)\s+)?(?<!\w)(\d{1,3})(?:\W*$|\s*(?:[-–—:,.]\s|\()|\s+(?:as|because|instead|not|over|rather|since)\b)"
 )
 _QUOTES: Final = re.compile(r"[*_`~\"'\u2018\u2019\u201c\u201d]+")
 _SIGNS: Final = str.maketrans({"\uff1a": ":", "\uff0c": ",", "\u3001": ",", "号": " "})
@@ -102,7 +103,9 @@ def _read(text: str, items: Sequence[str], numbers: Sequence[int]) -> tuple[tupl
     if thinks(said) or breaks_off(said):
         return (), True
     shown = _Shown(items, numbers or range(1, len(items) + 1))
-    for way in (_by_json, _by_table, _by_scores, _by_row, _by_entries, _by_verdict):
+    parts = find_rows(said) or any(isinstance(value, dict) for value in find_json(said, "closed"))
+    free = () if parts else (_by_scores, _by_row, _by_entries, _by_verdict)
+    for way in (_by_json, _by_table, *free):
         found = tuple(dict.fromkeys(place for place in way(said, shown) if place is not None))
         if found:
             return found, way is not _by_json
@@ -177,6 +180,14 @@ class _Shown:
         text = self._named.sub(self._number, _QUOTES.sub("", text.translate(_SIGNS)))
         return _REFERENCE.sub(lambda found: " ".join(f"#{number}" for number in re.findall(r"\d+", found[1])), text)
 
+    def names_in(self, text: str) -> int:
+        """Return how often a text names an item otherwise than by its number."""
+        return len(self._named.findall(text))
+
+    def goes_through(self, places: Sequence[int | None]) -> bool:
+        """Return whether these are all items as they were shown: a look at each, no ranking."""
+        return len(self._places) > 2 and list(places) == list(range(len(self._places)))  # noqa: PLR2004
+
     def _number(self, found: re.Match[str]) -> str:
         return f"#{self._names[_flat(found[0])]}"
 
@@ -216,33 +227,46 @@ def _by_table(text: str, shown: _Shown) -> Iterator[int | None]:
 
 
 def _of_value(value: object, shown: _Shown) -> Iterator[int | None]:
-    listed = _listed(value)
+    listed = _listed(value, shown)
     numbers = [each for each in listed if type(each) is int]
     if len(set(numbers)) == len(numbers):  # else they are scores, in the order in which the items were shown
         for each in listed:
             yield _of_entry(each + 1 if 0 in numbers and type(each) is int else each, shown)  # some count from 0
 
 
-def _listed(value: object) -> list[object]:
-    """Return the entries of a JSON value, those that hold a rank or a score in its order: the rest is in order already.
+def _listed(value: object, shown: _Shown) -> list[object]:
+    """Return the entries of a JSON value in their order: of objects that hold a rank or a score, by that.
 
-    Of an object, its first part with entries; else its keys by the score of each, or what it holds.
+    Of an object, the part with entries, or what it holds; its keys by their scores, where they name items.
     """
     if isinstance(value, dict):
         told = cast("dict[str, object]", value)
-        scores = {name: each for name, each in told.items() if isinstance(each, (int, float))}
-        for each in told.values():
-            if isinstance(each, (list, dict)):
-                return _listed(cast("object", each))
-        by_score = sorted(scores, key=lambda name: -scores[name])
-        return list[object](by_score if len(scores) == len(told) > 1 else told.values())
+        inner = [name for name, each in told.items() if isinstance(each, (list, dict))]
+        chosen = [name for name in inner if len(inner) == 1 or _CUE.search(name.replace("_", " "))]
+        if inner:
+            return _listed(told[chosen[0]], shown) if len(chosen) == 1 else []
+        scores = {
+            name: each
+            for name, each in told.items()
+            if isinstance(each, (int, float)) and shown.about(name) is not None
+        }
+        if not scores:
+            return [part for each in told.values() for part in (_row(each) if isinstance(each, str) else ()) or (each,)]
+        ranks = all(shown.at(int(score)) is not None for score in scores.values())  # or scores: `{"1": 4, "2": 1}`
+        return [] if ranks or len(scores) < len(told) else [*sorted(scores, key=lambda name: -scores[name])]
     listed = cast("list[object]", value) if isinstance(value, list) else []
     for names, sign in ((_PLACES, 1), (_POINTS, -1)):
         said = [_number_of(each, names) for each in listed]
         if None not in said:
             order = sorted(range(len(listed)), key=lambda place: sign * cast("float", said[place]))
             return [listed[place] for place in order]
-    return listed
+    rated = any(_number_of(each, set(_by_name(each)) - {*_KEYS}) is not None for each in listed)
+    return [] if rated else listed
+
+
+def _row(text: str) -> list[str]:
+    """Return the numbers of a text that holds nothing else, such as `4, 1, 7`."""
+    return [] if _BETWEEN.sub("", text) else re.findall(r"\d+", text)
 
 
 def _by_name(value: object) -> dict[str, object]:
@@ -253,7 +277,7 @@ def _by_name(value: object) -> dict[str, object]:
 def _number_of(value: object, names: Iterable[str]) -> float | None:
     told = _by_name(value)
     found = next((str(told[name]) for name in names if name in told), "")
-    number = re.match(r"\W*(-?\d{1,9}(?:\.\d{1,9})?)", found)
+    number = re.match(r"\W*(-?\d{1,9}(?:\.\d{1,9})?)(?!\w)", found)
     return float(number[1]) if number else None
 
 
@@ -269,25 +293,29 @@ def _of_entry(value: object, shown: _Shown) -> int | None:
 
 
 def _by_scores(text: str, shown: _Shown) -> Iterator[int | None]:
-    """Read items with scores, such as `Idea 4: 9/10`, in whatever order they stand."""
-    scores: dict[int, float] = {}
-    for line in text.splitlines():
-        if found := _SCORED.search(shown.refer(line)):
-            scores[int(found[1])] = float(found["after"] or found["before"])
+    """Read items with scores, such as `Idea 4: 9/10` or `4: 9/10`, in whatever order they stand."""
+    lines = [shown.refer(line) for line in text.splitlines()]
+    told = "\n".join(line if "#" in line else _LEADING.sub(r"#\1", line) for line in lines)
+    scores = {found[1]: float(found["after"] or found["before"]) for found in _SCORED.finditer(told)}
     yield from map(shown.at, sorted(scores, key=lambda number: -scores[number]))
 
 
 def _by_row(text: str, shown: _Shown) -> Iterator[int | None]:
-    """Read lines that hold nothing but numbers, such as `4, 1, 7` or `Best three: 4 > 1 > 7`; the last such ranking."""
+    """Read lines of numbers or names alone, such as `4, 1, 7` or `Best three: 4 > 1 > 7`; the last such ranking."""
     rows: list[list[str]] = []
     ended = False
-    for line in text.translate(_SIGNS).splitlines():
-        cue, colon, row = MARKUP.sub("", line).rpartition(":")
-        numbers = re.findall(r"\d+", row)
-        if not numbers or _BETWEEN.sub("", row) or (colon and not _CUE.search(cue)):
+    for line in text.splitlines():
+        told = shown.refer(line)
+        cue, colon, row = MARKUP.sub("", told).rpartition(":")
+        numbers = _row(row)
+        if (
+            not numbers
+            or (colon and not _CUE.search(cue))
+            or len(re.findall(r"#\d", told)) == shown.names_in(line) == 1
+        ):
             ended = bool(rows)
         elif colon or not ended:
-            rows, ended = [*([] if colon else rows), numbers], False
+            rows, ended = [*([] if colon and len(numbers) > 1 else rows), numbers], False
     if all(len(row) > 1 and row[0] == str(place) for place, row in enumerate(rows, 1)) and len(rows) > 1:
         rows = [row[1:] for row in rows]  # `1. 4`, `2. 1`, `3. 7`
     listed = [number for row in rows for number in row]
@@ -302,17 +330,27 @@ def _by_entries(text: str, shown: _Shown) -> Iterator[int | None]:
     found = marks(text.splitlines())
     outer = min((mark.indent for mark in found), default=0)
     entries = [mark for mark in found if mark.indent <= outer + 1]
+    entries = [mark for mark in entries if mark.family in {"number", "word"}] or entries
     about = [shown.about(mark.text, at_start=mark.family == "word") for mark in entries]
-    numbers = [mark.number for mark in entries if mark.family in {"number", "word"}]
-    if any(place is not None for place in about):
-        for mark, place in zip(entries, about, strict=True):
-            yield shown.at(mark.number) if place is None and mark.family == "word" else place
-    elif numbers != list(range(1, len(numbers) + 1)):
-        yield from map(shown.at, numbers)
+    own = [shown.at(mark.number) for mark in entries]
+    counts = sorted(mark.number for mark in entries) == list(range(1, len(entries) + 1))
+    if all(place is None for place in about):
+        yield from () if counts else own
+        return
+    named = [
+        number if mark.family == "word" and place is None else place
+        for mark, number, place in zip(entries, own, about, strict=True)
+    ]
+    if counts and named != own:  # `3. Idea 2`, `2. Idea 1`, `1. Idea 4`
+        named = [place for _, place in sorted(zip(entries, named, strict=True), key=lambda each: each[0].number)]
+    if counts or not shown.goes_through(named):
+        yield from named
 
 
 def _by_verdict(text: str, shown: _Shown) -> Iterator[int | None]:
     """Read the sentences that prefer an item, or the one number that is all of the answer."""
+    if re.search(r"\b(?:second|third)\b.*\bfirst\b", text, re.IGNORECASE | re.DOTALL):
+        return
     told = _SENTENCE.split(_REJECTED.sub(r"\1 ", shown.refer(text)))
     sentences = [each for each in told if _PREFERS.search(each)]
     for sentence in sentences:

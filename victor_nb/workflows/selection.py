@@ -8,7 +8,7 @@ from victor_nb.config.strategies import ranked
 from victor_nb.errors import BudgetError, ConfigError, MalformedAnswerError, VictorError
 from victor_nb.values import Reply
 from victor_nb.workflows.checks import accepted
-from victor_nb.workflows.lists import key, parse, refuses, spoken, vote
+from victor_nb.workflows.lists import key, parse, refuses, spoken, thinks, vote
 from victor_nb.workflows.ranking import choose
 
 if TYPE_CHECKING:
@@ -90,7 +90,8 @@ def _is_empty(reply: Reply, prompt: str, task: str) -> bool:
     """Return whether an answer is a refusal, or repeats the prompt; a quotation from the task is neither."""
     said, asked = key(_own_words(reply.content, prompt)), key(task)
     echo = len(said.split()) >= _ECHO and said in key(prompt) and (said == asked or said not in asked)
-    return reply.finish_reason == "content_filter" or refuses(reply.content) or echo or not said
+    no_answer = reply.finish_reason == "content_filter" or refuses(reply.content) or thinks(reply.content)
+    return no_answer or echo or not said
 
 
 def _own_words(text: str, prompt: str) -> str:
