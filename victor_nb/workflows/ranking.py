@@ -100,16 +100,23 @@ def rank(text: str, items: Sequence[str], numbers: Sequence[int] = ()) -> tuple[
 def _read(text: str, items: Sequence[str], numbers: Sequence[int]) -> tuple[tuple[int, ...], bool]:
     """Return the order that an answer names, and whether it is free text."""
     said = without_tags(spoken(text))
+    shown = _Shown(items, numbers or range(1, len(items) + 1))
+    asked = under_key(said, RANKING)
+    values = [asked] if asked else find_json(said, "closed")
+    if values and (len(values) == 1 or not _is_single(values[-1])):  # `[4] cheap`, `[1] useful` is another kind of list
+        found = next(filter(None, (_of_value(value, shown) for value in reversed(values))), ())
+        if found or any(isinstance(value, dict) for value in values):
+            return found, False
     if thinks(said) or breaks_off(said):
         return (), True
-    shown = _Shown(items, numbers or range(1, len(items) + 1))
-    parts = find_rows(said) or any(isinstance(value, dict) for value in find_json(said, "closed"))
-    free = () if parts else (_by_scores, _by_row, _by_entries, _by_verdict)
-    for way in (_by_json, _by_table, *free):
-        found = tuple(dict.fromkeys(place for place in way(said, shown) if place is not None))
-        if found:
-            return found, way is not _by_json
-    return (), True
+    if rows := find_rows(said):
+        return _of_value(rows, shown), True
+    read = (_known(way(said, shown)) for way in (_by_scores, _by_row, _by_entries, _by_verdict))
+    return next(filter(None, read), ()), True
+
+
+def _known(places: Iterable[int | None]) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(place for place in places if place is not None))
 
 
 def choose(texts: Mapping[int, str], items: Sequence[str], keep: int, numbers: Sequence[int] = ()) -> Ranking:
@@ -164,29 +171,21 @@ class _Shown:
     """The items, with the numbers and the names by which an answer may call them."""
 
     def __init__(self, items: Sequence[str], numbers: Sequence[int]) -> None:
-        self._places = {number: place for place, number in enumerate(numbers)}
+        self.places = {number: place for place, number in enumerate(numbers)}
         said = [(name, number) for item, number in zip(items, numbers, strict=True) for name in _names(item)]
         times = Counter(name for name, _ in said)  # a name that two items share names neither
         self._names = {name: number for name, number in said if times[name] == 1}
         words = "|".join(name.replace(" ", r"\W+") for name in sorted(self._names, key=len, reverse=True))
-        self._named = re.compile(rf"(?<!\w)(?:{words or '(?!)'})(?!\w)", re.IGNORECASE)
+        self.named = re.compile(rf"(?<!\w)(?:{words or '(?!)'})(?!\w)", re.IGNORECASE)
 
     def at(self, number: str | int) -> int | None:
         """Return the position of the item that carries a number."""
-        return self._places.get(int(number))
+        return self.places.get(int(number))
 
     def refer(self, text: str) -> str:
         """Return a text without quotes, in which names of items and words such as `idea 4` are `#4`."""
-        text = self._named.sub(self._number, _QUOTES.sub("", text.translate(_SIGNS)))
+        text = self.named.sub(self._number, _QUOTES.sub("", text.translate(_SIGNS)))
         return _REFERENCE.sub(lambda found: " ".join(f"#{number}" for number in re.findall(r"\d+", found[1])), text)
-
-    def names_in(self, text: str) -> int:
-        """Return how often a text names an item otherwise than by its number."""
-        return len(self._named.findall(text))
-
-    def goes_through(self, places: Sequence[int | None]) -> bool:
-        """Return whether these are all items as they were shown: a look at each, no ranking."""
-        return len(self._places) > 2 and list(places) == list(range(len(self._places)))  # noqa: PLR2004
 
     def _number(self, found: re.Match[str]) -> str:
         return f"#{self._names[_flat(found[0])]}"
@@ -213,31 +212,22 @@ def _flat(text: str) -> str:
 # --- ways of saying a ranking, the surest first ---
 
 
-def _by_json(text: str, shown: _Shown) -> Iterator[int | None]:
-    values = [asked] if (asked := under_key(text, RANKING)) else find_json(text, "closed")
-    if len(values) == 1 or not all(
-        isinstance(value, list) and len(cast("list[object]", value)) == 1 for value in values
-    ):
-        found = ([place for place in _of_value(value, shown) if place is not None] for value in reversed(values))
-        yield from next(filter(None, found), ())  # `[4] cheap`, `[1] useful` is a list of another kind
+def _is_single(value: object) -> bool:
+    return isinstance(value, list) and len(cast("list[object]", value)) == 1
 
 
-def _by_table(text: str, shown: _Shown) -> Iterator[int | None]:
-    yield from _of_value(find_rows(text), shown)
-
-
-def _of_value(value: object, shown: _Shown) -> Iterator[int | None]:
+def _of_value(value: object, shown: _Shown) -> tuple[int, ...]:
     listed = _listed(value, shown)
     numbers = [each for each in listed if type(each) is int]
-    if len(set(numbers)) == len(numbers):  # else they are scores, in the order in which the items were shown
-        for each in listed:
-            yield _of_entry(each + 1 if 0 in numbers and type(each) is int else each, shown)  # some count from 0
+    if len(set(numbers)) < len(numbers):
+        return ()  # scores, in the order in which the items were shown
+    return _known(_of_entry(each + 1 if 0 in numbers and type(each) is int else each, shown) for each in listed)
 
 
 def _listed(value: object, shown: _Shown) -> list[object]:
     """Return the entries of a JSON value in their order: of objects that hold a rank or a score, by that.
 
-    Of an object, the part with entries, or what it holds; its keys by their scores, where they name items.
+    Of an object, the part with entries, or what it holds; none where it maps items to numbers, or nothing is clear.
     """
     if isinstance(value, dict):
         told = cast("dict[str, object]", value)
@@ -245,15 +235,9 @@ def _listed(value: object, shown: _Shown) -> list[object]:
         chosen = [name for name in inner if len(inner) == 1 or _CUE.search(name.replace("_", " "))]
         if inner:
             return _listed(told[chosen[0]], shown) if len(chosen) == 1 else []
-        scores = {
-            name: each
-            for name, each in told.items()
-            if isinstance(each, (int, float)) and shown.about(name) is not None
-        }
-        if not scores:
-            return [part for each in told.values() for part in (_row(each) if isinstance(each, str) else ()) or (each,)]
-        ranks = all(shown.at(int(score)) is not None for score in scores.values())  # or scores: `{"1": 4, "2": 1}`
-        return [] if ranks or len(scores) < len(told) else [*sorted(scores, key=lambda name: -scores[name])]
+        if any(isinstance(each, (int, float)) and shown.about(name) is not None for name, each in told.items()):
+            return []
+        return [part for each in told.values() for part in (_row(each) if isinstance(each, str) else ()) or (each,)]
     listed = cast("list[object]", value) if isinstance(value, list) else []
     for names, sign in ((_PLACES, 1), (_POINTS, -1)):
         said = [_number_of(each, names) for each in listed]
@@ -308,11 +292,8 @@ def _by_row(text: str, shown: _Shown) -> Iterator[int | None]:
         told = shown.refer(line)
         cue, colon, row = MARKUP.sub("", told).rpartition(":")
         numbers = _row(row)
-        if (
-            not numbers
-            or (colon and not _CUE.search(cue))
-            or len(re.findall(r"#\d", told)) == shown.names_in(line) == 1
-        ):
+        heading = len(re.findall(r"#\d", told)) == len(shown.named.findall(line)) == 1
+        if not numbers or heading or (colon and not _CUE.search(cue)):
             ended = bool(rows)
         elif colon or not ended:
             rows, ended = [*([] if colon and len(numbers) > 1 else rows), numbers], False
@@ -320,9 +301,8 @@ def _by_row(text: str, shown: _Shown) -> Iterator[int | None]:
         rows = [row[1:] for row in rows]  # `1. 4`, `2. 1`, `3. 7`
     listed = [number for row in rows for number in row]
     if len(set(listed)) == len(listed):
-        yield from map(
-            shown.at, reversed(listed) if re.search(r"worst\W+(?:to|first)\b", text, re.IGNORECASE) else listed
-        )
+        turned = re.search(r"worst\W+(?:to|first)\b", text, re.IGNORECASE)
+        yield from map(shown.at, reversed(listed) if turned else listed)
 
 
 def _by_entries(text: str, shown: _Shown) -> Iterator[int | None]:
@@ -343,8 +323,8 @@ def _by_entries(text: str, shown: _Shown) -> Iterator[int | None]:
     ]
     if counts and named != own:  # `3. Idea 2`, `2. Idea 1`, `1. Idea 4`
         named = [place for _, place in sorted(zip(entries, named, strict=True), key=lambda each: each[0].number)]
-    if counts or not shown.goes_through(named):
-        yield from named
+    looked_at = named[2:] and named == list(range(len(shown.places)))  # each as it was shown: that is no order
+    yield from () if looked_at and not counts else named
 
 
 def _by_verdict(text: str, shown: _Shown) -> Iterator[int | None]:
