@@ -246,3 +246,18 @@ def test_when_a_funnel_is_simulated_then_it_is_answered_in_json(monkeypatch: pyt
     assert len(json.loads(run["select"].replies[0].content)["ranking"]) == 2
     assert len(run["select"].kept) == 2
     assert run["select"].notes == ()
+
+
+def test_when_the_answer_before_is_to_be_ranked_then_its_items_are_shown_with_their_numbers(
+    ensemble: Ensemble,
+) -> None:
+    ensemble.play(lambda asked: '{"ranking": [2]}' if "Rank" in asked.prompt else '{"items": ["a", "b"]}')
+    stages = [
+        Stage("list", "fast", "{{ task }}", parse="list"),
+        Stage("pick", "fast", "Rank:\n{{ previous }}", select="rank"),
+    ]
+
+    run = Strategy("mine", stages).run_sync("x")
+
+    assert sorted(listed(ensemble.prompts[1])) == [(1, "a"), (2, "b")]
+    assert run["pick"].kept == ("b",)

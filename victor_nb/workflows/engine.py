@@ -51,7 +51,7 @@ def prompt_for(stage: Stage, task: str, earlier: Sequence[Work], sample: int) ->
     if source := source_of(stage, earlier):
         order = shown_order(source.kept, sample - 1)
         shown = numbered([source.kept[place] for place in order], [source.carried[place] for place in order])
-        values |= dict.fromkeys(("items", source.stage.name) if source is earlier[-1] else (source.stage.name,), shown)
+        values |= dict.fromkeys((source.stage.name, *(("items", "previous") if source is earlier[-1] else ())), shown)
     prompt = fill(plain(stage.prompt, values), values)
     schema = answer_schema(stage, earlier)
     return f"{prompt}\n\n{in_words(schema)}" if schema and "json" not in stage.prompt.casefold() else prompt

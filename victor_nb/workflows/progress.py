@@ -48,14 +48,8 @@ class Work:
     @property
     def replies(self) -> tuple[Reply, ...]:
         """The answers, and what had come of those that broke off or were stopped."""
-        return tuple(self.by_sample.values())
-
-    @property
-    def by_sample(self) -> dict[int, Reply]:
-        """The same by the number of the sample, from 0."""
-        stopped = self.state not in {"waiting", "running"}
-        found = ((lane.sample, _reply(lane, stopped=stopped)) for lane in list(self.lanes))
-        return {sample: reply for sample, reply in found if reply is not None}
+        found = (_reply(lane, stopped=self.state not in {"waiting", "running"}) for lane in list(self.lanes))
+        return tuple(reply for reply in found if reply is not None)
 
     @property
     def carried(self) -> tuple[int, ...]:
@@ -67,8 +61,8 @@ class Work:
     @property
     def previous(self) -> str:
         """The answer, word for word; several as a numbered list."""
-        said = {sample + 1: text for sample, reply in self.by_sample.items() if (text := spoken(reply.content))}
-        return next(iter(said.values())) if len(said) == 1 else numbered([*said.values()], [*said])
+        said = [spoken(reply.content) for reply in self.replies]
+        return said[0] if len(said) == 1 else numbered([each for each in said if each])
 
     @property
     def text(self) -> str:
