@@ -161,8 +161,8 @@ class Stage(RequestOptions):
     at once. The fields of `RequestOptions` are sent with its calls; what is None is the profile's.
 
     `rank` and `list` are asked for as JSON: a sentence below the prompt says so, unless the prompt speaks of JSON. An
-    answer in free text is read as far as it is clear, and noted. What is to be ranked is shown as a list in random order
-    (the same for the same items), with numbers of its own, by its stage's name as by `{{ items }}` or `{{ previous }}`.
+    answer in free text is read as far as it is clear, and noted. What is to be ranked is shown in random order
+    (the same for the same items), with numbers of its own, for its stage's name, `items` or `previous`.
 
     Attributes:
         name: What it is called in prompts, in the ledger and in charts.
