@@ -207,7 +207,9 @@ def test_when_a_request_may_write_to_a_cache_then_its_input_costs_that() -> None
     )
     assert (plain, written, hourly) == (Decimal("0.003"), Decimal("0.00375"), Decimal("0.006"))
     assert most("gpt-5.6-sol", (1_000, 0)) == Decimal("0.005")  # 5 for what is written, which OpenAI does unasked
-    assert most("x", (1_000, 0), own=Own(Decimal(1), Decimal(1), cache_write=Decimal(3))) == Decimal("0.001")
+    own = Own(Decimal(1), Decimal(1), cache_write=Decimal(3))
+    costs = [most("x", (1_000, 0), own=own, provider=provider) for provider in ("openai", "anthropic")]
+    assert costs == [Decimal("0.003"), Decimal("0.001")]
 
 
 def test_when_a_tier_is_asked_for_then_the_dearer_of_it_and_the_standard_one_counts() -> None:
@@ -262,6 +264,32 @@ def test_when_a_request_stays_within_its_limits_then_it_never_costs_more_than_it
     assert cost is not None
     assert worst is not None
     assert cost <= worst + Decimal("1e-9")  # both are rounded
+
+
+@given(
+    asked=st.sampled_from(
+        [("openai", "gpt-5.6-sol"), ("anthropic", "claude-sonnet-4-5"), ("google", "gemini-2.5-pro")]
+    ),
+    given=LENGTHS,
+    used=st.tuples(*[st.floats(0, 1)] * 3),
+    own=st.sampled_from([None, OWN, Own(Decimal(2), Decimal(1), Decimal("0.5"), Decimal(3))]),
+)
+def test_when_a_cache_was_used_then_it_saved_the_difference_to_plain_input(
+    asked: tuple[str, str], given: int, used: tuple[float, ...], own: Own | None
+) -> None:
+    reads = round(given * used[0])
+    writes = round((given - reads) * used[1])
+    usage = Usage(given, 100, reads, writes, 0, round(writes * used[2]))
+    tariff = Tariff("p", *asked, BOOK, None, own)
+    with_cache, without, saved = (
+        tariff.price(usage).cost,
+        tariff.price(Usage(given, 100)).cost,
+        tariff.cache_saved(usage),
+    )
+    assert with_cache is not None
+    assert without is not None
+    assert saved is not None
+    assert abs(without - with_cache - saved) <= Decimal("2e-9")  # all three are rounded
 
 
 def test_when_only_a_model_is_named_then_its_maker_is_found() -> None:

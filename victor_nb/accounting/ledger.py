@@ -191,7 +191,7 @@ class Ledger:
     def total(self, scope: Scope = "kernel", *, since: datetime | None = None) -> LedgerTotal:
         """Return the exact sums over the attempts that started at `since` or later.
 
-        They are read from the rows: 100,000 take about a tenth of a second. List prices of what was simulated are in
+        They are read from the rows: 100,000 take about two tenths of a second. List prices of what was simulated are in
         the cost, not in what was billed; `books` keeps them apart.
         """
         return sum(self.books(scope, since=since).values(), LedgerTotal())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, localcontext
 from functools import lru_cache
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from victor_nb.values import CostSource
 
 _MILLION: Final = 1_000_000
-_PROBE: Final = 1_000
-"""Tokens of a probe: far below the first tier, which would reprice the whole request."""
 _DAY: Final = 86_400  # seconds
 _LOOKS: Final = 96
 """Times at which the prices of the coming day are looked up: the list's hours of day begin on the half-hour."""
@@ -116,11 +114,19 @@ class Tariff:
 
         Reads are cheaper than plain input, writes may be dearer: it is negative where little of them was read.
         """
-        if not usage.cache_read_tokens and not usage.cache_write_tokens:
+        reads, writes = _cached(usage)
+        if not reads and not writes:
             return _ZERO
-        without = replace(usage, cache_read_tokens=0, cache_write_tokens=0, cache_write_1h_tokens=0)
-        plain, cached = (self.price(each, model_served=model_served, tier=tier).cost for each in (without, usage))
-        return None if plain is None or cached is None else EXACT.subtract(plain, cached)
+        tier = tier or self.tier
+        models = _names(model_served, self.model)
+        steps = _by_length(self.provider, models, self.base_url, self.override, (None if _is_standard(tier) else tier,))
+        if steps is None:
+            return None
+        plain, read, write, hourly = next(each for each in reversed(steps) if each.low < usage.input_tokens).inputs
+        kept = max(0, min(usage.cache_write_1h_tokens, writes))
+        with localcontext(EXACT):
+            saved = reads * (plain - read) + (writes - kept) * (plain - write) + kept * (plain - hourly)
+            return quantise(saved / _MILLION)
 
     def rates(self) -> Rates | None:
         """Return what a million tokens of a short request cost; None when the model's price is unknown."""
@@ -138,17 +144,11 @@ class Tariff:
             cache_writes: Whether the request may write to a cache. Where that needs no asking, it may in any case.
             hourly_writes: Whether what it writes there may live an hour, which is dearer.
         """
-        if self.override is not None:
-            steps = (_own_step(self.override),)
-        elif _seller(self.provider)[1]:
-            return _ZERO
-        else:
-            asked = _Asked(_seller(self.provider)[0], _names(self.model), self.base_url)
-            steps = _steps(asked, None if tier in STANDARD_TIERS else tier, int(time.time()) // _DAY)
-            cache_writes = cache_writes or not _asks_to_cache(self.provider)
+        tiers = (None,) if _is_standard(tier) else (None, tier)
+        steps = _by_length(self.provider, _names(self.model), self.base_url, self.override, tiers, looks=_LOOKS)
         if steps is None:
             return None
-        kind = 2 if hourly_writes else int(cache_writes)
+        kind = 2 if hourly_writes else int(cache_writes or not _asks_to_cache(self.provider))
         with localcontext(EXACT):
             costs = (step.cost(usage_in, usage_out, kind) for step in steps if step.low < usage_in)
             return quantise(max(costs) / _MILLION)
@@ -198,21 +198,24 @@ class _Step:
     """Prices of requests with more than `low` and at most `high` tokens of input, in USD per million.
 
     Attributes:
-        inputs: What a token of input costs at most: where none is written to a cache, where some may be, for an hour.
-        output: What a token of output costs at most.
+        inputs: Of input that is plain, read from a cache, written to one, and written to live an hour.
+        output: Of output, reasoning included.
         fee: What a million requests cost beside their tokens.
     """
 
     low: int
     high: int | None
-    inputs: tuple[Decimal, Decimal, Decimal]
+    inputs: tuple[Decimal, Decimal, Decimal, Decimal]
     output: Decimal
     fee: Decimal = _ZERO
 
     def cost(self, usage_in: int, usage_out: int, kind: int) -> Decimal:
-        """Return what the dearest request of this length costs, in millionths of USD."""
+        """Return what the dearest request of this length costs, in millionths of USD.
+
+        `kind` is 0 where nothing is written to a cache, 1 where something may be, 2 where it may live an hour.
+        """
         tokens = usage_in if self.high is None else min(usage_in, self.high)
-        return tokens * self.inputs[kind] + usage_out * self.output + self.fee
+        return tokens * max(self.inputs[: 2 + kind]) + usage_out * self.output + self.fee
 
 
 class PriceBook:
@@ -264,14 +267,11 @@ class PriceBook:
         self, *, provider: str, model: str, base_url: str | None = None, override: Prices | None = None
     ) -> Rates | None:
         """Return what a million tokens of a short request cost; None when the model's price is unknown."""
-        if override is not None:
-            return Rates(override.input, override.output, _else(override.cache_read, override.input))
-        price_id, free = _seller(provider)
-        if free:
-            return Rates(_ZERO, _ZERO, _ZERO)
-        asked = _Asked(price_id, _names(model), base_url)
-        with localcontext(EXACT):
-            return _probe(asked)
+        steps = _by_length(provider, _names(model), base_url, override, (None,))
+        if steps is None:
+            return None
+        plain, read, *_ = steps[0].inputs
+        return Rates(plain, steps[0].output, read)
 
     def deprecated(self, provider: str, model: str, *, base_url: str | None = None) -> bool:
         """Return whether the list calls the model deprecated; False for a model that it does not know."""
@@ -290,6 +290,10 @@ def _seller(provider: str) -> tuple[str | None, bool]:
     """Return a provider's id in the list (None: it is not there), and whether it costs nothing."""
     spec = SPECS.get(provider) or find_spec(provider)
     return (provider, False) if spec is None else (spec.price_id, spec.free)
+
+
+def _is_standard(tier: str | None) -> bool:
+    return tier is None or tier in STANDARD_TIERS
 
 
 def _asks_to_cache(provider: str) -> bool:
@@ -385,31 +389,44 @@ def _by_override(usage: Usage, prices: Prices, asked: _Asked) -> Decimal | None:
     return total / _MILLION + fee
 
 
-def _probe(asked: _Asked) -> Rates | None:
-    """Ask what 1,000 tokens of each kind cost beyond an empty request (some providers charge for the request too)."""
-    cached = Usage(input_tokens=_PROBE, cache_read_tokens=_PROBE)
-    probes = (Usage(), Usage(input_tokens=_PROBE), Usage(output_tokens=_PROBE), cached)
-    costs = [cost for usage in probes if (cost := _by_list(usage, asked)) is not None]
-    if len(costs) < len(probes):
-        return None
-    empty, *full = costs
-    return Rates(*(_else(quantise((cost - empty) * _MILLION / _PROBE), Decimal(0)) for cost in full))
+# --- prices by the length of a request ---
 
 
-# --- worst cases ---
+def _by_length(
+    provider: str,
+    models: tuple[str, ...],
+    base_url: str | None,
+    override: Prices | None,
+    tiers: tuple[str | None, ...],
+    *,
+    looks: int = 1,
+) -> tuple[_Step, ...] | None:
+    """Return the prices of today, of the shortest requests first; None where they are unknown."""
+    if override is not None:
+        plain = override.input
+        write = _else(override.cache_write, plain)
+        return (_Step(-1, None, (plain, _else(override.cache_read, plain), write, write), override.output),)
+    price_id, free = _seller(provider)
+    if free:
+        return (_Step(-1, None, (_ZERO, _ZERO, _ZERO, _ZERO), _ZERO),)
+    return _steps(_Asked(price_id, models, base_url), tiers, int(time.time()) // _DAY, looks)
 
 
 @lru_cache(maxsize=1024)
-def _steps(asked: _Asked, tier: str | None, day: int) -> tuple[_Step, ...] | None:
-    """Return the prices that may hold in the two days from `day` on (since 1970), by length of the request.
+def _steps(asked: _Asked, tiers: tuple[str | None, ...], day: int, looks: int) -> tuple[_Step, ...] | None:
+    """Return the prices that may hold from `day` on (since 1970).
 
-    Some models cost more at some hours. A request at another tier may be served at the standard one.
+    Args:
+        asked: The model.
+        tiers: The service tiers that may serve; None is the standard one.
+        day: When it is asked.
+        looks: At how many half-hours to look: some models cost more at some of them.
     """
     usage, steps = _counts(Usage()), dict[_Step, None]()
-    for name in dict.fromkeys((None, tier)):
-        for look in range(_LOOKS):
+    for tier in tiers:
+        for look in range(looks):
             at = datetime.fromtimestamp(day * _DAY + look * _DAY // 48, UTC)
-            found = asked.calculate(usage, at=at) if name is None else asked.at_tier(usage, name, at=at)
+            found = asked.calculate(usage, at=at) if tier is None else asked.at_tier(usage, tier, at=at)
             if found is None or not (several := _ladder(found.model_price)):
                 return None
             steps |= dict.fromkeys(several)
@@ -422,23 +439,19 @@ def _ladder(prices: ModelPrice) -> list[_Step]:
     """Return a model's prices from the shortest requests to the longest; none where input or output has no price."""
     if prices.input_mtok is None or prices.output_mtok is None:
         return []
-    inputs = (prices.input_mtok, prices.cache_read_mtok, prices.cache_write_mtok, prices.cache_write_1h_mtok)
+    named = (prices.cache_read_mtok, prices.cache_write_mtok, prices.cache_write_1h_mtok)
     outputs = (prices.output_mtok, prices.output_reasoning_mtok)
-    edges = sorted({0, *(tier.start for price in (*inputs, *outputs) for tier in getattr(price, "tiers", ()))})
+    every = (prices.input_mtok, *named, *outputs)
+    edges = sorted({0, *(tier.start for price in every for tier in getattr(price, "tiers", ()))})
     fee = (_at(prices.requests_kcount, 0) or _ZERO) * 1_000
     steps: list[_Step] = []
     for low, high in zip(edges, (*edges[1:], None), strict=True):
-        plain, read, write, hourly = (_at(price, low) or _ZERO for price in inputs)
-        output = max(_at(price, low) or _ZERO for price in outputs)
-        steps.append(_Step(low or -1, high, _dearest(plain, read, write, hourly), output, fee))
+        plain = _at(prices.input_mtok, low) or _ZERO
+        read, write, hourly = (_at(price, low) for price in named)
+        write = _else(write, plain)
+        inputs = plain, _else(read, plain), write, _else(hourly, write)
+        steps.append(_Step(low or -1, high, inputs, max(_at(price, low) or _ZERO for price in outputs), fee))
     return steps
-
-
-def _dearest(plain: Decimal, read: Decimal, write: Decimal, hourly: Decimal) -> tuple[Decimal, Decimal, Decimal]:
-    """Return what a token of input costs at most, as `_Step.inputs` wants it."""
-    unwritten = max(plain, read)
-    written = max(unwritten, write)
-    return unwritten, written, max(written, hourly)
 
 
 def _at(price: Decimal | TieredPrices | None, low: int) -> Decimal | None:
@@ -446,9 +459,3 @@ def _at(price: Decimal | TieredPrices | None, low: int) -> Decimal | None:
     if price is None or isinstance(price, Decimal):
         return price
     return next((tier.price for tier in reversed(price.tiers) if low >= tier.start), price.base)
-
-
-def _own_step(prices: Prices) -> _Step:
-    """Return a profile's own prices, which know no length."""
-    read, write = _else(prices.cache_read, prices.input), _else(prices.cache_write, prices.input)
-    return _Step(-1, None, _dearest(prices.input, read, write, write), prices.output)
