@@ -86,7 +86,12 @@ class Session:
 
     @property
     def budget(self) -> Budget:
-        """The limits that every call of this kernel must fit."""
+        """The limits that every call of this kernel must fit.
+
+        Raises:
+            ConfigError: `profiles.yaml` cannot be used.
+        """
+        self.runtime.settings  # noqa: B018 - read, so that its limits are there
         return self.runtime.budget
 
     @property

@@ -123,9 +123,11 @@ class Runtime:
         self.owner: Owner | None = None
         self.refuses_temperature: set[tuple[str, str]] = set()
         self.closed = False
-        self._settings = settings
         self.by_hand = self._inherited = inherited()
         self._begin()
+        self._settings = settings
+        if settings is not None:
+            self.budget.amounts = settings.budget
         _runtimes.add(self)
 
     def _begin(self) -> None:
@@ -160,8 +162,8 @@ class Runtime:
         """
         with self.lock:
             if self._settings is None:
-                self._settings = Settings()
-            return self._settings
+                self.adopt(Settings())
+            return cast("Settings", self._settings)
 
     @_Once
     def wire(self) -> Wire:
@@ -269,12 +271,12 @@ class Runtime:
         """Set the kernel's settings, unless it has some already."""
         with self.lock:
             if self._settings is None:
-                self._settings = settings
+                self._settings, self.budget.amounts = settings, settings.budget
 
     def use(self, settings: Settings) -> None:
         """Replace profiles and limits by those of other settings; what was spent stays spent, and calls go on."""
         with self.lock:
-            self.pool, self._settings = None, settings
+            self.pool, self._settings, self.budget.amounts = None, settings, settings.budget
 
     def refresh(self) -> None:
         """Read `profiles.yaml` again if it has changed."""

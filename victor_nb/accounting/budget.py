@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from victor_nb.accounting.ledger import Ledger
-    from victor_nb.config.settings import ByHand, Settings
     from victor_nb.values import Book, ChatRequest, Mode
 
 UNLIMITED: Final = Decimal("Infinity")
@@ -178,15 +177,42 @@ _blocks: ContextVar[tuple[Limit, ...] | None] = ContextVar("victor_nb_limits", d
 """The limits of the `with` blocks around the caller; None where none were inherited, as in a new thread."""
 
 
+class Amounts(Protocol):
+    """The limits of `profiles.yaml`, in USD; None where there is none."""
+
+    @property
+    def notebook(self) -> Decimal | None:
+        """That of a kernel's life."""
+        ...
+
+    @property
+    def day(self) -> Decimal | None:
+        """That of a day of all kernels."""
+        ...
+
+
+class Given(Protocol):
+    """What a user set in a cell: the notebook's limit in USD, or `off`, and its key; see `config.settings.ByHand`."""
+
+    @property
+    def budget(self) -> str | None:
+        """The limit; None where it is that of profiles.yaml."""
+        ...
+
+    @property
+    def notebook(self) -> str:
+        """The key, "" where the limit is this kernel's own."""
+        ...
+
+
 class Home(Protocol):
     """The kernel whose budget it is: its runtime."""
 
     kernel: str
-    by_hand: ByHand
 
     @property
-    def settings(self) -> Settings:
-        """Where the amounts of `profiles.yaml` are."""
+    def by_hand(self) -> Given:
+        """What a user set in a cell."""
         ...
 
     @property
@@ -204,6 +230,7 @@ class Budget:
         clock: Gives the seconds since 1970; a day ends at the midnight of this machine's zone.
 
     Attributes:
+        amounts: The limits of `profiles.yaml`, once it has been read.
         uncounted: Attempts under way that no limit with an amount applied to; one that is set meanwhile counts them.
     """
 
@@ -213,6 +240,7 @@ class Budget:
         self._days: dict[date, Limit] = {}
         self._open_blocks: list[tuple[int, Limit]] = []
         self._lock = threading.Lock()
+        self.amounts: Amounts | None = None
         self.uncounted: set[Hold] = set()
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._claiming = asyncio.Lock()
@@ -226,13 +254,13 @@ class Budget:
 
     def applying(self) -> tuple[Limit, ...]:
         """Return all that counts what the caller spends: the day, the notebook, the blocks around the caller."""
-        amounts, by_hand = self._home.settings.budget, self._home.by_hand
+        amounts, by_hand = self.amounts, self._home.by_hand
         day = date.fromtimestamp(self._clock())  # noqa: DTZ012 - the day here
         today = self._days.get(day) or self._begin(day)
-        today.amount = UNLIMITED if amounts.day is None else amounts.day
+        today.amount = UNLIMITED if amounts is None or amounts.day is None else amounts.day
         if by_hand.notebook:
             self._notebook.key = by_hand.notebook  # that of the kernel whose calls these are too
-        notebook = amounts.notebook
+        notebook = None if amounts is None else amounts.notebook
         if by_hand.budget is not None:
             notebook = None if by_hand.budget == "off" else Decimal(by_hand.budget)
         self._notebook.amount = UNLIMITED if notebook is None else notebook
@@ -449,6 +477,7 @@ class Budget:
         """Take over the limits of the parent in a forked child, which spends under them too."""
         for limit in parent._all():
             limit.separate(self._home)
+        self.amounts = parent.amounts
         self._notebook, self._days, self._open_blocks = parent._notebook, parent._days, parent._open_blocks
 
 

@@ -209,10 +209,8 @@ def summary(frame: DataFrame, by: By | Sequence[By] = "profile") -> DataFrame:
     """
     import pandas as pd
 
-    rows = _prepared(frame)
-    names = [by] if isinstance(by, str) else list(by)
-    keys = _keys(rows, names)
-    groups = rows.groupby(keys, sort=False, observed=True, dropna=False)
+    rows, names = _prepared(frame), [by] if isinstance(by, str) else list(by)
+    groups = rows.groupby(_keys(rows, names), sort=False, observed=True, dropna=False)
     sums = [groups[name].sum(min_count=least).rename(name) for name, least in _SUMS.items()]
     counts = groups[["attempts", "retries", "unpriced", "unbilled", "ended", "failed"]].sum()
     seen = pd.concat(
