@@ -49,7 +49,8 @@ def usd(amount: Decimal | None, *, places: int | None = None) -> str:
     """Write an amount: `USD 0.0041`, two digits of what is smaller, `unpriced` for None; no dollar sign: it is math."""
     if amount is None:
         return "unpriced"
-    places = _places(amount) if places is None else places
+    if places is None:
+        places = _PLACES if amount == 0 or abs(amount) >= _SMALL else 1 - amount.adjusted()
     return f"USD {amount.quantize(Decimal(1).scaleb(-places), context=EXACT):f}"
 
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 from IPython.core.getipython import get_ipython
 
 from victor_nb.errors import MalformedAnswerError
-from victor_nb.money import Total, column
+from victor_nb.money import Total, column, usd
 from victor_nb.notebook.forms import present
 from victor_nb.notebook.markdown import FENCE, Bundle, Shown, as_markdown, clean, escape, frame, notice, sanitise, stack
 from victor_nb.notebook.options import MagicCall
@@ -104,7 +104,7 @@ def bill(reply: Reply) -> str:
         reply.profile,
         reply.model if reply.model != reply.profile else "",
         f"{reply.usage.input_tokens:,} -> {reply.usage.output_tokens:,} tok",
-        str(Total.of([reply])),
+        usd(reply.cost) if reply.cost or not reply.free else "free",
         f"{reply.latency:.1f} s",
         UNPAID.get(reply.mode, ""),
         f"{reply.attempts} attempts" if reply.attempts > 1 else "",
