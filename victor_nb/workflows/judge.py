@@ -49,8 +49,8 @@ def read_scores(text: str, labels: Sequence[str]) -> dict[str, float]:
         text: The judge's answer.
         labels: The letters that the answers went by.
     """
-    said, known = spoken(text), tuple(labels)
-    found = {} if breaks_off(said) else dict(_of_json(said, known)) or dict(_of_lines(said, known))
+    answer, known = spoken(text), tuple(labels)
+    found = {} if breaks_off(answer) else dict(_of_json(answer, known)) or dict(_of_lines(answer, known))
     best = max(found.values(), default=0.0)
     scale = HIGHEST / _PERCENT if best >= _LEAST_PERCENT and min(filter(None, found.values())) > HIGHEST else 1.0
     scaled = {label: score * scale for label, score in found.items()}
