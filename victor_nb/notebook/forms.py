@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from victor_nb.errors import MalformedAnswerError
 from victor_nb.notebook.markdown import Shown, as_markdown, clean, code_blocks, fence, sanitise, shorten
 from victor_nb.tables import Table
+from victor_nb.workflows.structured import find_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from victor_nb.notebook.options import Form
     from victor_nb.values import Reply
 
-_DIVIDER: Final = re.compile(r"[ \t]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
 _SEPARATORS: Final = (",", "\t", ";")
 
 
@@ -132,22 +131,8 @@ def _cell(value: object) -> object:
 
 
 def _from_markdown(text: str) -> Table | None:
-    lines = clean(text).split("\n")
-    for place in range(1, len(lines)):
-        if "|" in lines[place - 1] and _DIVIDER.match(lines[place]):
-            columns = _cells(lines[place - 1])
-            rows: list[list[str]] = []
-            for line in lines[place + 1 :]:
-                if "|" not in line:
-                    break
-                rows.append([*_cells(line), *[""] * len(columns)][: len(columns)])
-            return Table(columns, rows)
-    return None
-
-
-def _cells(line: str) -> list[str]:
-    inner = re.sub(r"^[ \t]*\||(?<!\\)\|[ \t]*$", "", line)
-    return [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", inner)]
+    found = find_table(clean(text))
+    return Table(*found) if found else None
 
 
 def _from_csv(text: str) -> Table | None:

@@ -242,13 +242,8 @@ def _without_mark(text: str) -> str:
     """Return a single item without the mark or the heading that it begins with."""
     lines = text.splitlines()
     found = marks(lines)
-    first = found[0] if found and found[0].line == 0 else None
-    alone = (
-        first
-        and (first.family in _ALONE or first.heading)
-        and not any(mark.family == first.family and mark.heading == first.heading for mark in found[1:])
-    )
-    if not first or not alone:
+    first = found[0] if found and found[0].line == 0 and (found[0].family in _ALONE or found[0].heading) else None
+    if first is None or (first.family, first.heading) in {(mark.family, mark.heading) for mark in found[1:]}:
         return text
     title = "" if _WORD_ALONE.fullmatch(first.text) else first.text
     return "\n".join([title, *lines[1:]]).strip() or text
@@ -267,27 +262,16 @@ def _code(text: str) -> list[str]:
 
 
 def _of_json(text: str, repair: Repair = "closed") -> list[str]:
-    """Return the entries of the last list in JSON; `[1]` between words is a footnote, no list."""
+    """Return the entries of the last list of texts or objects in JSON, or of `{"1": "...", "2": "..."}`."""
     values = find_json(text, repair)
-    whole = isinstance(read_json(text, repair), (list, dict))
     for value in reversed(values):
-        if isinstance(value, list):
-            listed = cast("list[object]", value)
-            if whole or any(isinstance(each, (str, dict)) for each in listed):
-                return _said_each(listed)
-        elif found := _of_object(cast("dict[str, object]", value)):
-            return found
+        told = cast("dict[str, object]", value) if isinstance(value, dict) else {"": value}
+        lists = [cast("list[object]", each) for each in told.values() if isinstance(each, list)]
+        lists += [[*told.values()]] if all(name.strip().isdecimal() for name in told) else []
+        found = max(lists, key=len, default=list[object]())
+        if any(isinstance(each, (str, dict)) for each in found):  # `[1]` between words is a footnote
+            return _said_each(found)
     return _said_each(values) if len(values) > 1 and all(isinstance(value, dict) for value in values) else []
-
-
-def _of_object(value: dict[str, object]) -> list[str]:
-    """Return the longest list in an object, or, where it has none, its entries: `{"1": "...", "2": "..."}`."""
-    lists = [cast("list[object]", each) for each in value.values() if isinstance(each, list)]
-    if lists:
-        return _said_each(max(lists, key=len))
-    if len(value) > 1 and all(key.strip().isdecimal() for key in value):
-        return _said_each(value.values())
-    return []
 
 
 def _said_each(values: Iterable[object]) -> list[str]:

@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from html import unescape
-from itertools import accumulate
+from itertools import accumulate, takewhile
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 if TYPE_CHECKING:
@@ -142,20 +142,33 @@ def _closing(text: str, start: int) -> int:
 
 # --- tables and tags ---
 
-_RULED: Final = re.compile(r"[ \t]*\|?(?:[ \t]*:?-+:?[ \t]*\|)+(?:[ \t]*:?-+:?)?[ \t]*")
+_DIVIDER: Final = re.compile(r"[ \t]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
 _ANSWER: Final = re.compile(r"<(answer|final\w*|items|output|ranking|result)>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
 _TAG: Final = re.compile(r"<(?P<ends>/?)(?P<name>[a-z][\w-]*)(?P<told>[^<>]*)>(?P<space>\s*)", re.IGNORECASE)
 _INLINE: Final = frozenset(("a", "b", "code", "em", "i", "span", "strong", "u"))
 
 
+def find_table(text: str) -> tuple[list[str], list[list[str]]] | None:
+    """Return the columns and the rows of the first Markdown table of an answer; None where it has none."""
+    lines = text.split("\n")
+    for place in range(1, len(lines)):
+        if "|" in lines[place - 1] and _DIVIDER.match(lines[place]):
+            columns = _cells(lines[place - 1])
+            rows = map(_cells, takewhile(lambda line: "|" in line, lines[place + 1 :]))
+            return columns, [[*row, *[""] * len(columns)][: len(columns)] for row in rows]
+    return None
+
+
 def find_rows(text: str) -> list[object]:
-    """Return the rows of the Markdown table of an answer, each an object by column."""
-    lines = text.splitlines()
-    rule = next((number for number, line in enumerate(lines) if number and _RULED.fullmatch(line)), len(lines) + 1)
-    table = [line.strip().strip("|").split("|") for line in lines[rule - 1 :] if "|" in line]
-    names, *rows = ([cell.strip() for cell in cells] for cells in table or [[]])
-    names = [name.strip("*_ ").lower() for name in names]
-    return [dict(zip(names, row, strict=True)) for row in rows[1:] if len(row) == len(names)]
+    """Return the rows of the first Markdown table of an answer, each an object by column."""
+    columns, rows = find_table(text) or ([], [])
+    names = [name.strip("*_ ").lower() for name in columns]
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def _cells(line: str) -> list[str]:
+    inner = re.sub(r"^[ \t]*\||(?<!\\)\|[ \t]*$", "", line)
+    return [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", inner)]
 
 
 def without_tags(text: str) -> str:
