@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import random
+import re
 import subprocess
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 import yaml
 
-from servers import OPENAI, Server, faults
+from servers import OPENAI, Dialect, Server, faults
 from servers.answers import Answer, Tokens
 from victor_nb import Session, Settings, session
 from victor_nb.errors import BudgetError, VictorError
@@ -339,3 +341,65 @@ async def test_when_the_day_ends_then_its_budget_renews_in_a_kernel_that_lives_o
     assert await ask_all(1) == 0
     session().runtime.budget._clock = midnight.timestamp
     assert await ask_all(1) == 1
+
+
+# --- what is written down ---
+
+RATES: Final = {"input": 3, "output": 15, "cache_read": 1, "cache_write": 4}
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_when_calls_go_well_or_wrong_then_each_row_says_what_the_server_s_book_says(
+    dialect: Dialect, server: Server, keys: str, tmp_path: Path, *, streamed: bool
+) -> None:
+    assert keys
+    chance, truth, lost = random.Random(repr(dialect)), dict[str, Tokens](), Counter[str]()
+    profile = {"provider": dialect.name, "model": dialect.model, "base_url": dialect.base_url(server.url)}
+    limits = {"max_tokens": MAX_TOKENS, "retries": 2, "timeout": {"total": 60, "read": 5}, "concurrency": 25}
+    write_profiles(tmp_path, desk={**profile, **limits, "prices": RATES})
+    session().set_budget(1_000)
+
+    def plan(request: Request) -> Act:
+        (prompt,) = re.findall(r"call \d+", request.body.decode())
+        tokens = Tokens(input=chance.randint(1, 900), output=chance.randint(1, MAX_TOKENS))
+        if dialect.name in {"anthropic", "openai"}:
+            tokens = replace(tokens, cache_read=tokens.input // 3)
+        answer = Answer(tokens=tokens, delay=chance.choice((0, 0, 0.01)))
+        kind = chance.choice(("whole", "whole", "whole", "refused", "hung up", "cut"))
+        if kind == "refused":
+            return faults.status(500)
+        if kind == "hung up":
+            lost[prompt] += 1
+            return faults.hang_up()
+        if kind == "cut":
+            lost[prompt] += 1
+            return faults.cut(answer, 2, "reset") if streamed else faults.cut_plain(answer)
+        truth[prompt] = tokens
+        return answer
+
+    server.answer = plan
+    orchestrator = session().pool.get_orchestrator("desk")
+
+    async def ask(number: int) -> None:
+        prompt = f"call {number}"
+        with suppress(VictorError):
+            if streamed:
+                async for _ in orchestrator.stream(prompt, tags={"prompt": prompt}):
+                    pass
+            else:
+                await orchestrator.run(prompt, tags={"prompt": prompt})
+
+    await asyncio.gather(*map(ask, range(125)))
+    rows = session().ledger.rows()
+    whole = {row.tags["prompt"]: row for row in rows if row.status == "ok"}
+    assert whole.keys() == truth.keys()
+    for prompt, tokens in truth.items():
+        row = whole[prompt]
+        assert (row.input_tokens, row.output_tokens) == (tokens.input, tokens.output)
+        plain = (tokens.input - tokens.cache_read) * 3 + tokens.cache_read + tokens.output * 15
+        assert row.cost == row.billed == Decimal(plain) / 1_000_000
+    unpriced = Counter(row.tags["prompt"] for row in rows if row.cost is None)
+    assert unpriced == lost
+    assert all(row.http_status == 500 for row in rows if row.cost == 0)
+    spent = session().budget.states()[0].spent
+    assert spent == sum(row.held if row.cost is None else row.cost for row in rows if row.held is not None)

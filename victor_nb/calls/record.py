@@ -213,4 +213,5 @@ class Record:
         )
 
     def _free(self) -> bool:
-        return spec_of(self._request.profile.provider).free
+        profile = self._request.profile
+        return profile.prices is None and spec_of(profile.provider).free
