@@ -61,7 +61,7 @@ def change(mode):
 
 
 @pytest.fixture
-def run(tmp_path: Path, server: Server, keys: str) -> Callable[[str], Any]:
+def run(tmp_path: Path, server: Server, keys: str) -> Callable[..., Any]:
     """Return what runs the body of a function in a new process, in a folder with profiles on the server."""
     server.play(Answer())
     assert keys == CANARY
@@ -86,7 +86,7 @@ def run(tmp_path: Path, server: Server, keys: str) -> Callable[[str], Any]:
 
 
 def test_when_a_process_forks_then_parent_and_child_each_have_a_session_that_works(
-    run: Callable[[str], Any], server: Server
+    run: Callable[..., Any], server: Server
 ) -> None:
     found = run("""
 kernel, answers = session().runtime.kernel, [ask()]
@@ -98,7 +98,7 @@ return [*answers, *there, ask(), len(session().ledger.rows()), session().runtime
     assert len(server.requests) == 3
 
 
-def test_when_a_process_forks_then_what_the_parent_made_works_in_the_child(run: Callable[[str], Any]) -> None:
+def test_when_a_process_forks_then_what_the_parent_made_works_in_the_child(run: Callable[..., Any]) -> None:
     found = run("""
 own = Session(Settings())
 pool, agent, apart = session().pool, Agent.create_sync("fast"), OrchestratorPool(Settings(), container=own)
@@ -117,7 +117,7 @@ with pool, session().budget.limit(5):
 
 
 def test_when_a_simulating_process_forks_then_its_child_simulates_too_with_the_same_answers(
-    run: Callable[[str], Any], server: Server
+    run: Callable[..., Any], server: Server
 ) -> None:
     found = run("""
 ask()
@@ -137,7 +137,7 @@ with multiprocessing.get_context("fork").Pool(1) as workers:
 
 
 def test_when_calls_are_under_way_at_a_fork_then_they_go_on_in_the_parent_and_are_lost_in_the_child(
-    run: Callable[[str], Any], server: Server
+    run: Callable[..., Any], server: Server
 ) -> None:
     server.play(faults.silence())
     found = run("""
@@ -164,7 +164,7 @@ return [there, here, stream.reply.status]
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_when_a_process_is_started_then_it_inherits_the_mode_and_may_change_it(
-    run: Callable[[str], Any], server: Server, method: str
+    run: Callable[..., Any], server: Server, method: str
 ) -> None:
     found = run(f"""
 session().set_mode("simulate")
@@ -176,7 +176,7 @@ with multiprocessing.get_context("{method}").Pool(1) as workers:
 
 
 def test_when_a_script_is_started_then_it_inherits_the_mode_unless_the_environment_fixes_one(
-    run: Callable[[str], Any], server: Server
+    run: Callable[..., Any], server: Server
 ) -> None:
     found = run("""
 import subprocess
@@ -194,3 +194,64 @@ return [*modes, script(), session().mode]
 """)
     assert found == [["simulate"] * 2, ["live"] * 2, "live", ["live"] * 2, ["live"] * 2, "live"]
     assert len(server.requests) == 3
+
+
+def test_when_a_busy_process_forks_again_and_again_then_every_child_answers_and_no_row_is_lost(
+    run: Callable[..., Any], tmp_path: Path
+) -> None:
+    found = run(
+        """
+warming = threading.Thread(target=session().warm_up)
+warming.start()
+def look():
+    return [ask()[0], len(session().ledger.rows())]
+first, ending, made = fork(look), threading.Event(), []
+def busy():
+    while not ending.is_set():
+        made.extend(session().pool.fan_out_sync("x", ["fast"], n=10).ok)
+        session().ledger.total()
+threads = [threading.Thread(target=busy) for _ in range(2)]
+for thread in threads:
+    thread.start()
+children = [fork(look) for _ in range(25)]
+ending.set()
+for thread in (warming, *threads):
+    thread.join()
+own, all_rows = session().ledger.rows(), session().ledger.rows("all")
+return [first, children, len(own) == len(made), len(all_rows) - len(own), sorted({row.status for row in all_rows})]
+""",
+        VICTOR_MODE="simulate",
+        VICTOR_LEDGER=str(tmp_path / "ledger.sqlite"),
+    )
+    assert found == [["simulate", 1], [["simulate", 1]] * 25, True, 26, ["ok"]]
+
+
+def test_when_another_thread_imports_at_a_fork_then_the_child_can_import_the_same(run: Callable[..., Any]) -> None:
+    found = run("""
+with open("slow.py", "w") as file:
+    file.write("import time; time.sleep(0.5); VALUE = 7")
+importing = threading.Thread(target=lambda: __import__("slow"))
+importing.start()
+while "slow" not in sys.modules:
+    pass
+return fork(lambda: __import__("slow").VALUE)
+""")
+    assert found == 7
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_when_a_worker_process_ends_at_once_then_its_row_is_complete(
+    run: Callable[..., Any], tmp_path: Path, method: str
+) -> None:
+    found = run(
+        f"""
+workers = [multiprocessing.get_context("{method}").Process(target=ask) for _ in range(3)]
+for worker in workers:
+    worker.start()
+for worker in workers:
+    worker.join()
+return [row.status for row in session().ledger.rows("all")]
+""",
+        VICTOR_LEDGER=str(tmp_path / "ledger.sqlite"),
+    )
+    assert found == ["ok"] * 3

@@ -152,6 +152,7 @@ class BackgroundLoop:
         self._thread: int | None = None
         self._jobs: set[Job[Any]] = set()
         self._ending: asyncio.Task[None] | None = None
+        self._paused = threading.Event(), threading.Event()
         self._closed = False
 
     @property
@@ -218,6 +219,19 @@ class BackgroundLoop:
                 self._thread = self._portal.call(threading.get_ident)
                 self._loop = self._portal.call(asyncio.get_running_loop)
             return self._loop
+
+    def pause(self) -> None:
+        """Keep the thread between two steps until `go_on`, so that it holds no lock while this process is forked."""
+        self._paused = going, still = threading.Event(), threading.Event()
+        if self._loop is None or self._closed or self.running_here:
+            return
+        with suppress(RuntimeError):  # the loop has just ended
+            self._loop.call_soon_threadsafe(lambda: (still.set(), going.wait()))
+            still.wait(GRACE)
+
+    def go_on(self) -> None:
+        """Let the thread go on."""
+        self._paused[0].set()
 
     def forget(self) -> None:
         """Mark the loop closed without contacting its thread, which does not exist after fork()."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import atexit
+import concurrent.futures.thread  # noqa: F401 # pyright: ignore[reportUnusedImport] - see _before_fork
 import os
+import sys
 import threading
 import time
 import warnings
 from collections import deque
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar, cast
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast
 from uuid import uuid4
 from weakref import WeakSet
 
@@ -22,7 +25,7 @@ from victor_nb.providers.spec import spec_of
 from victor_nb.values import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from decimal import Decimal
 
     from victor_nb.accounting.ledger import Ledger
@@ -184,6 +187,9 @@ class Runtime:
         """Every attempt as a row."""
         from victor_nb.accounting.ledger import Ledger  # noqa: PLC0415 - SQLite is not needed to import us
 
+        if (processes := sys.modules.get("multiprocessing.util")) is not None:
+            # A worker process ends by `os._exit`, which leaves `atexit` out, and would lose the last rows.
+            processes.Finalize(None, _at_exit, exitpriority=0)
         return Ledger(self.settings.ledger_path, kernel=self.kernel)
 
     @_Once
@@ -309,6 +315,7 @@ class Runtime:
 _runtimes: Final[WeakSet[Runtime]] = WeakSet()
 _current: list[Runtime] = []
 _guard = threading.Lock()
+_PATIENCE: Final = 10.0  # seconds that a fork waits for the end of an import
 
 
 def current() -> Runtime:
@@ -338,23 +345,46 @@ def _at_exit() -> None:
         runtime.close()
 
 
-def _after_fork() -> None:
+def _others_import() -> bool:
+    """Return whether another thread imports something: a child forked meanwhile would wait for that for ever."""
+    locks: Mapping[str, Callable[[], Any]] = getattr(sys.modules["_frozen_importlib"], "_module_locks", {})
+    found = [lock() for lock in list(locks.values())]
+    return any(lock is not None and lock.owner not in {None, threading.get_ident()} for lock in found)
+
+
+def _before_fork() -> None:
+    """Share limits with the child, and wait until the threads of this process hold no lock that it would need.
+
+    `concurrent.futures.thread` is imported above, lest one of them imports it now: what it registers for the time after
+    a fork would let go of a lock that it has not taken before.
+    """
+    for runtime in list(_runtimes):
+        runtime.budget.share()
+        runtime.loop.pause()
+    deadline = time.monotonic() + _PATIENCE
+    while _others_import() and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
+def _after_fork_here() -> None:
+    for runtime in list(_runtimes):
+        runtime.loop.go_on()
+
+
+def _after_fork_there() -> None:
     """Let every runtime begin anew in a forked child, which has none of the parent's threads."""
     global _guard  # noqa: PLW0603 - a lock that was held in the parent would never be let go here
     _guard = threading.Lock()
+    for each in vars(Settings).values():
+        if isinstance(each, cached_property):
+            vars(each)["lock"] = threading.RLock()  # Python 3.11 has one there
     for runtime in list(_runtimes):
         if not runtime.closed:
             runtime.renew()
 
 
-def _before_fork() -> None:
-    """Let the child's calls and ours spend under the same limits."""
-    for runtime in list(_runtimes):
-        runtime.budget.share()
-
-
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_here, after_in_child=_after_fork_there)
 atexit.register(_at_exit)
 
 

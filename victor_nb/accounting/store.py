@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 import threading
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from weakref import WeakSet
 
 from victor_nb.accounting.rows import SCHEMA
 from victor_nb.errors import ClosedError, VictorWarning
@@ -78,6 +80,9 @@ class Writer:
         self._appended = 0
         self._lock = threading.RLock()  # a finaliser may append a row while its thread is appending one
         self._inbox: SimpleQueue[Record | _Question | None] = SimpleQueue()
+        self._serving = threading.Lock()
+        self._resting = False
+        _writers.add(self)
 
     @property
     def path(self) -> Path | None:
@@ -121,9 +126,26 @@ class Writer:
             self._thread.join(timeout)
 
     def _run(self) -> None:
-        with closing(Store(self._path, kernel=self._kernel)) as self._store:
-            while self._serve(self._store, self._waiting()):
-                pass
+        with self._serving:
+            self._store = Store(self._path, kernel=self._kernel)
+        with closing(self._store):
+            more = True
+            while more:
+                waiting = self._waiting()
+                with self._serving:
+                    more = self._serve(self._store, waiting)
+
+    def rest(self) -> None:
+        """Keep the file closed until `resume`: a child must be forked with no connection, and no lock of SQLite's."""
+        self._resting = self._serving.acquire(timeout=_PATIENCE)
+        if self._resting and self._store is not None:
+            self._store.rest()
+
+    def resume(self) -> None:
+        """Go on; the file is opened when it is needed."""
+        if self._resting:
+            self._resting = False
+            self._serving.release()
 
     def _waiting(self) -> list[Record | _Question | None]:
         """Return all that waits, in the order in which it came; wait for the first."""
@@ -172,8 +194,25 @@ class _Question:
             self.answer.set_exception(failure)
 
 
+_writers: Final[WeakSet[Writer]] = WeakSet()
+
+
+def _before_fork() -> None:
+    for writer in list(_writers):
+        writer.rest()
+
+
+def _forked() -> None:
+    for writer in list(_writers):
+        writer.resume()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_forked)
+
+
 class Store:
-    """One connection to the ledger's table, for one thread.
+    """One connection to the ledger's table, for one thread at a time.
 
     A file that fails gives one `VictorWarning`; this kernel's rows then move to memory.
 
@@ -186,7 +225,19 @@ class Store:
         self.path = path
         self.unraised: VictorWarning | None = None
         self._kernel = kernel
-        self._db = self._open()
+        self._opened: sqlite3.Connection | None = self._open()
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        if self._opened is None:
+            self._opened = self._open()
+        return self._opened
+
+    def rest(self) -> None:
+        """Close the file until it is needed again; rows in memory stay where they are."""
+        if self.path is not None and self._opened is not None:
+            self._opened.close()
+            self._opened = None
 
     def run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         """Do `work` on the table; if the file fails, once more on the table in memory."""
@@ -195,12 +246,13 @@ class Store:
         except (sqlite3.Error, OSError) as cause:
             if self.path is None:
                 raise
-            self._db = self._fall_back(self.path, cause, self._db)
-            return work(self._db)
+            self._opened = self._fall_back(self.path, cause, self._opened)
+            return work(self._opened)
 
     def close(self) -> None:
         """Close the connection."""
-        self._db.close()
+        if self._opened is not None:
+            self._opened.close()
 
     def warn(self, text: str) -> None:
         """Warn; keep the warning if it became an exception, which on this thread no user would see."""
@@ -243,7 +295,7 @@ def _in_file(path: Path) -> sqlite3.Connection:
     """Open or create the ledger. Only its owner may read it: `log_text` puts prompts there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch(mode=0o600)
-    db = sqlite3.connect(path, timeout=_PATIENCE / 6, isolation_level=None)
+    db = sqlite3.connect(path, timeout=_PATIENCE / 6, isolation_level=None, check_same_thread=False)
     try:
         _patiently(_prepare, db)
     except BaseException:
