@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +12,7 @@ from ensemble import run_of
 from servers import Answer, faults
 from victor_nb import session
 from victor_nb.config.strategies import Stage
-from victor_nb.errors import ConfigError, ServerError
+from victor_nb.errors import ConfigError, ServerError, VictorWarning
 from victor_nb.workflows.checks import Agreement, Exact, JsonSchema, Regex
 from victor_nb.workflows.strategies import Cascade, Strategy, find_strategy
 
@@ -247,3 +248,36 @@ def test_when_an_answer_takes_long_to_read_then_other_calls_go_on(ensemble: Ense
         return bool(reply.content) and not loop.running_here
 
     assert Cascade(["local", "premium"], accept=slow).run_sync("Go").path == ("local",)
+
+
+@pytest.mark.parametrize("slip", ["exits", "stumbles", "raises what none expects"])
+def test_when_the_user_s_function_fails_then_the_answer_is_not_accepted_and_a_warning_says_why(
+    ensemble: Ensemble, slip: str
+) -> None:
+    def accept(reply: Reply) -> bool:
+        if slip == "exits":
+            sys.exit(3)
+        if slip == "stumbles":
+            return len(reply) > 3  # type: ignore[arg-type]
+        raise EOFError("nothing to read")
+
+    with pytest.warns(VictorWarning, match=r"accept= failed \((SystemExit|TypeError|EOFError): .*not accepted"):
+        run = Cascade(["local", "fast"], accept=accept).run_sync("How many?")
+
+    assert run.path == ("local", "fast")
+    assert session().pool.get_orchestrator("fast").run_sync("Still there?").content
+
+
+def test_when_the_user_s_function_asks_a_model_itself_then_it_is_answered(ensemble: Ensemble) -> None:
+    def accept(reply: Reply) -> bool:
+        return "42" in session().pool.get_orchestrator("fast").run_sync(f"Judge: {reply}").content
+
+    assert Cascade(["local", "premium"], accept=accept).run_sync("How many?").path == ("local",)
+
+
+def test_when_three_samples_refuse_in_the_same_words_then_they_do_not_agree(ensemble: Ensemble) -> None:
+    ensemble.play(lambda asked: "I'm sorry, but I can't help with that." if asked.model == "gpt-4o-mini" else "42")
+
+    run = Cascade(["fast", "premium"], accept=2, n=3).run_sync("How many?")
+
+    assert run.path == ("fast", "premium")

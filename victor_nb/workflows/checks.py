@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+import threading
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from victor_nb.config.strategies import pattern_fault, schema_fault
-from victor_nb.errors import ConfigError
-from victor_nb.workflows.lists import key, spoken
+from victor_nb.errors import STOPS, ConfigError, VictorWarning
+from victor_nb.workflows.lists import key, refuses, spoken
 from victor_nb.workflows.structured import find_json
 
 if TYPE_CHECKING:
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 
 FAULTS: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError)
 """What a function of the user's makes of an answer that it did not expect."""
+_LONGEST: Final = 60.0  # seconds that a function of the user's may look at an answer
 
 
 @dataclass(frozen=True)
@@ -144,24 +149,46 @@ class Agreement:
 
 
 def accepted(rule: Acceptance, replies: Sequence[Reply], best: int) -> int | None:
-    """Return which of a stage's replies a rule accepts; None where none.
+    """Return which of a stage's replies a rule accepts; None where none. Not on the background loop.
 
     Args:
-        rule: See `Stage.accept`.
-        replies: The samples.
+        rule: See `Stage.accept`. A function of the user's that fails, or takes over a minute, accepts nothing, with a
+            `VictorWarning` that says so. It may ask a model itself.
+        replies: The samples. Refusals agree on nothing.
         best: The one that the stage selected, which all rules but `Agreement` look at.
     """
     settled = Agreement(rule) if isinstance(rule, int) else rule
     if isinstance(settled, Agreement):
-        return settled.winner([reply.content for reply in replies])
+        spoke = [place for place, reply in enumerate(replies) if not refuses(reply.content)]
+        winner = settled.winner([replies[place].content for place in spoke])
+        return None if winner is None else spoke[winner]
     check, reply = as_check(settled), replies[best]
     if isinstance(check, JsonSchema) and reply.finish_reason == "length":
         check = replace(check, repair=False)
-    try:
-        says_yes = check.passes(reply.content) if check else cast("Callable[[Reply], object]", settled)(reply)
-    except FAULTS:
-        return None  # an answer that the user's function stumbles over does not pass
+    says_yes = check.passes(reply.content) if check else _ask_user(cast("Callable[[Reply], object]", settled), reply)
     return best if says_yes else None
+
+
+def _ask_user(function: Callable[[Reply], object], reply: Reply) -> object:
+    """Return what a function of the user's says of an answer; None, with a warning, where it fails or is too slow."""
+    given: Future[object] = Future()
+
+    def run() -> None:
+        try:
+            given.set_result(function(reply))
+        except BaseException as error:  # noqa: BLE001 - sys.exit() in it is one rejected answer, and ends no session
+            given.set_exception(error)
+
+    threading.Thread(target=copy_context().run, args=(run,), name="victor-accept", daemon=True).start()
+    try:
+        return given.result(_LONGEST)
+    except BaseException as error:
+        if isinstance(error, STOPS):
+            raise
+        late = isinstance(error, TimeoutError) and not given.done()
+        what = f"took over {_LONGEST:g} s" if late else f"failed ({type(error).__name__}: {error})"
+        warnings.warn(f"accept= {what}: the answer is not accepted.", VictorWarning, stacklevel=2)
+        return None
 
 
 def as_check(rule: object) -> Check | None:
