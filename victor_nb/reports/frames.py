@@ -211,13 +211,12 @@ def summary(frame: DataFrame, by: By | Sequence[By] = "profile") -> DataFrame:
 
     rows, names = _prepared(frame), [by] if isinstance(by, str) else list(by)
     groups = rows.groupby(_keys(rows, names), sort=False, observed=True, dropna=False)
-    sums = [groups[name].sum(min_count=least).rename(name) for name, least in _SUMS.items()]
     counts = groups[["attempts", "retries", "unpriced", "unbilled", "ended", "failed"]].sum()
     seen = pd.concat(
         [
             groups["sent"].nunique().astype("Int64").rename("calls"),
             counts[["attempts", "retries"]].astype("Int64"),
-            *sums,
+            *(groups[name].sum(min_count=least).rename(name) for name, least in _SUMS.items()),
             counts[["unpriced", "unbilled"]].astype("Int64"),
             groups["modes"].agg(_modes).astype("string").rename("mode"),
             *_percentiles(groups),
