@@ -27,10 +27,8 @@ _BEST: Final = rf"\b(?:best|choose|pick|select|top)\W+(?:(?:the|best|top)\W+)*{_
 _HEADINGS: Final = r"^### Item (\d{1,3})\s+(\S.*)$"  # over long items, which may hold lists of their own
 _LISTED: Final = r"^[ \t]*(?:\(?(\d{1,3})[.):]|[-*•])[ \t]+(\S.*)$"
 _JUDGED: Final = re.compile(r'<answer id="([A-Z])">\n(.*?)\n</answer>', re.DOTALL)
-_OFFERED: Final = (
-    r"(?:\b(?:as|into|one of|labels?|categories|options)\b(?: are)?:?\s*[\[({]?|\()([^\])}.:\n]+)",
-    r"\b(yes or no|true or false)\b",
-)
+_OFFERED: Final = r"(?:\b(?:as|into|one of|labels?|categories|options)\b(?: are)?:?\s*[\[({]?|\()([^\])}.:\n]+)"
+_EITHER: Final = r"\b(yes or no|true or false)\b"
 _LANGUAGE: Final = r"\b(python|typescript|javascript|java|rust|go|sql|bash|ruby|html|yaml)\b"
 _COMMENTS: Final = {"python": "#", "bash": "#", "ruby": "#", "yaml": "#", "sql": "--"}
 _PROGRAM: Final = r"(?:class|code|function|script|program|query|regex|parser|tests?)\b"
@@ -45,12 +43,7 @@ _TYPES: Final = {  # by what a prompt says of a key in brackets, or shows as its
     r"list|array|\[": "array",
     r"": "string",
 }
-_FORMATS: Final = {
-    "date": "2026-11-22",
-    "date-time": "2026-11-22T12:30:00Z",
-    "email": "ada@example.com",
-    "uuid": "6f1d2c3b-0000-4000-8000-000000000001",
-}
+_FORMATS: Final = {"date": "2026-11-22", "date-time": "2026-11-22T12:30:00Z", "email": "ada@example.com"}
 
 
 def write(asked: Asked) -> str:
@@ -120,14 +113,9 @@ def _placeholders(question: _Question) -> list[str]:
     return [f"Placeholder {n} {question.chance.words(n, least=2 * parts)}" for n in numbers]
 
 
-def _list(question: _Question) -> str:
-    return "\n".join(f"{n}. {text}" for n, text in enumerate(_placeholders(question), 1))
-
-
 def _chosen(question: _Question) -> list[tuple[str, str]]:
-    chance = question.mostly_shared()
     wanted = question.count(_BEST) or (1 if _find(r"\bbest\b", question.task) else _MOST)
-    return sorted(question.listed(), key=lambda item: chance.number(item[1]))[:wanted]
+    return sorted(question.listed(), key=lambda item: question.mostly_shared().number(item[1]))[:wanted]
 
 
 def _ranking(question: _Question) -> str:
@@ -146,12 +134,11 @@ def _score(question: _Question) -> str:
 
 
 def _label(question: _Question) -> str:
-    offers = [found[1] for cue in _OFFERED for found in re.finditer(cue, question.told, re.IGNORECASE)]
+    offers = [found[1] for cue in (_OFFERED, _EITHER) for found in re.finditer(cue, question.told, re.IGNORECASE)]
     split = [re.split(r"[,/|]|\bor\b|\band\b", offer) for offer in (*offers, "positive, negative or neutral")]
     bare = ([part.strip(" \t'\"`*?!") for part in parts] for parts in split)
     labels = next(labels for parts in bare if len(labels := [*filter(None, parts)]) > 1)
-    texts = question.listed()
-    if len(texts) < 2:  # noqa: PLR2004 - one text, however it is written
+    if len(texts := question.listed()) < 2:  # noqa: PLR2004 - one text, however it is written
         return question.mostly_shared().pick(labels, question.prompt)
     return "\n".join(f"{number}. {question.mostly_shared(text).pick(labels, text)}" for number, text in texts)
 
@@ -163,8 +150,7 @@ def _code(question: _Question) -> str:
     lines = [f"```{language}", f"{sign} Simulated placeholder: no model wrote this code."]
     for part in range(_PARTS[question.size]):
         lines += ["", f"{sign} {question.sentence('code', part, least=12)}"]
-        if language == "python":
-            lines += [f"def {name}_{part}(value=None):", "    return value"]
+        lines += [f"def {name}_{part}(value=None):", "    return value"] if language == "python" else []
     return "\n".join([*lines, "```"])
 
 
@@ -181,7 +167,9 @@ _SHAPES: Final[dict[str, Callable[[_Question], str]]] = {  # by the cue that sta
     r"\b(?:rank|pick|choose|select|prioriti[sz]e|best of)\b": _ranking,
     r"\b(?:review|critique|audit|proofread)\b|\bfind (?:\w+ )?(?:bugs|errors)\b": _review,
     r"^\W*(?:rate|score|grade)\b|\bon a scale\b|\bnumber (?:only|alone)\b": _score,
-    rf"^\W*list\b|\bbrainstorm\b|\b(?:give|generate|list|name|suggest|write)\b[^.\n]{{0,20}}?{_COUNTED}": _list,
+    rf"^\W*list\b|\bbrainstorm\b|\b(?:give|generate|list|name|suggest|write)\b[^.\n]{{0,20}}?{_COUNTED}": (
+        lambda question: "\n".join(f"{n}. {text}" for n, text in enumerate(_placeholders(question), 1))
+    ),
     r"\b(?:implement|prototype|refactor)\b": _code,
     rf"(?:{_LANGUAGE}|\b(?:write|build|create|generate|fix|improve)\b)[^.\n]{{0,60}}\b{_PROGRAM}": _code,
     r"\b(?:explain|describe|summari[sz]e|translate|improve|polish|revise)\b|\Z": _prose,
