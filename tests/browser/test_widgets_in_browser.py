@@ -117,7 +117,8 @@ def test_when_a_long_answer_is_asked_for_then_it_arrives_in_pieces_and_stop_stop
         answers.filter(has_text="arriving").wait_for()
         lengths.append(len(answers.inner_text()))
     stop = page.cell(2).get_by_role("button", name="Stop", exact=True)
-    assert page.seconds(stop.click, ANSWERED) < 0.5
+    # Through page, server, kernel and back; that the call itself ends at once is held in tests/test_stop.py.
+    assert page.seconds(stop.click, ANSWERED) < 1.0
     page.until_shown(2, "interrupted")
     page.until_shown(3, "interrupted")
 
