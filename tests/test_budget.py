@@ -13,7 +13,7 @@ from servers import OLLAMA, OPENAI, Server, faults
 from servers.answers import Answer, Tokens
 from victor_nb import session
 from victor_nb.accounting.budget import to_usd
-from victor_nb.errors import BudgetError, ConfigError
+from victor_nb.errors import BudgetError, ClosedError, ConfigError
 from victor_nb.values import ChatRequest, Message
 from workbench import rows, write_profiles
 
@@ -252,3 +252,15 @@ async def test_when_fifty_ask_at_once_and_seven_fit_then_the_budget_holds_in_a_h
         assert limit.spent == spent <= budget
         assert limit.held == 0
     assert {row["cost"] for row in rows() if row["status"] == "refused"} == {0}
+
+
+def test_when_a_row_cannot_be_written_then_nothing_is_sent_and_nothing_stays_held(desk: Server) -> None:
+    orchestrator = session().pool.get_orchestrator("paid")
+    with session().budget.limit("0.02") as limit:
+        orchestrator.run_sync("How many?")
+        spent = limit.spent
+        session().ledger.close()
+        with pytest.raises(ClosedError):
+            orchestrator.run_sync("How many?")
+    assert (limit.spent, limit.held) == (spent, 0)
+    assert len(desk.requests) == 1

@@ -343,7 +343,7 @@ def _by_list(usage: Usage, asked: _Asked, tier: str | None = None) -> Decimal | 
     unsold = (
         (usage.input_tokens and prices.input_mtok is None)
         or (usage.output_tokens and prices.output_mtok is None)
-        # Whoever charges for requests charges for their searches so.
+        # Providers that charge per request charge for searches in the same way.
         or (usage.web_searches and prices.web_searches_kcount is None and prices.requests_kcount is None)
     )
     return None if unsold else found.total_price

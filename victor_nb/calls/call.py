@@ -7,6 +7,7 @@ import time
 import warnings
 from contextlib import aclosing
 from dataclasses import replace
+from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -34,7 +35,6 @@ from victor_nb.values import ORIGIN, UNPAID, Origin, Reply, SimulatedQuestion, U
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from decimal import Decimal
 
     from tenacity import AsyncRetrying, RetryCallState
 
@@ -322,7 +322,11 @@ class ProfileCall:
             if self._deadline is not None:
                 self._deadline.reschedule(asyncio.get_running_loop().time() + request.timeout)
         ORIGIN.set(Origin(request.sample, answer))
-        self._attempt = attempt = self._record.open(self._chat, hold)
+        try:
+            self._attempt = attempt = self._record.open(self._chat, hold)
+        except BaseException:  # nothing was sent: what was set aside is free again
+            request.runtime.budget.settle(hold, Decimal(0))
+            raise
         try:
             async with aclosing(request.provider.send(self._chat, stream=request.stream)) as deltas:
                 async for delta in deltas:

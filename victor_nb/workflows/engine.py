@@ -60,10 +60,10 @@ def prompt_for(stage: Stage, task: str, earlier: Sequence[Work], sample: int) ->
 def answer_schema(stage: Stage, earlier: Sequence[Work]) -> dict[str, Any] | None:
     """Return the JSON schema of the answer that a stage asks for; None where any text will do."""
     if source := source_of(stage, earlier):
-        told = f"a list: the numbers of the {min(stage.wanted or 1, len(source.kept))} best, best first"
-        return list_schema(RANKING, {"type": "integer", "enum": [*source.carried]}, told)
-    told = f"a list of {stage.keep} texts" if stage.keep else "a list of texts"
-    return list_schema(ITEMS, {"type": "string"}, told) if stage.parse == "list" and stage.select != "rank" else None
+        wanted = f"a list: the numbers of the {min(stage.wanted or 1, len(source.kept))} best, best first"
+        return list_schema(RANKING, {"type": "integer", "enum": [*source.carried]}, wanted)
+    wanted = f"a list of {stage.keep} texts" if stage.keep else "a list of texts"
+    return list_schema(ITEMS, {"type": "string"}, wanted) if stage.parse == "list" and stage.select != "rank" else None
 
 
 def options_for(stage: Stage, options: CallOptions, **origin: object) -> CallOptions:
