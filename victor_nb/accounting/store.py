@@ -242,7 +242,7 @@ class Store:
     def run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         """Do `work` on the table; if the file fails, once more on the table in memory."""
         try:
-            return _patiently(work, self._db)
+            return _patiently(work, self._opened or self._db)
         except (sqlite3.Error, OSError) as cause:
             if self.path is None:
                 raise
