@@ -26,6 +26,8 @@ FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "other"
 ReplyStatus = Literal["ok", "partial", "interrupted"]
 Status = Literal["running", "ok", "error", "interrupted", "partial", "refused"]
 UsageSource = Literal["reported", "partial", "estimated"]
+Structured = Literal["schema", "json", "prompt"]
+"""How an answer is held to a JSON schema: by the schema itself, by a mode for any JSON, by the prompt alone."""
 CostSource = Literal["computed", "reported", "local", "override", "unknown"]
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
     from importlib.metadata import EntryPoint
 
-    from victor_nb.values import ChatRequest
+    from victor_nb.values import ChatRequest, Structured
 
 GROUP: Final = "victor_nb.providers"
 _LOCAL_HOST: Final = re.compile(
@@ -80,6 +80,8 @@ class Spec:
         caches_on_request: Whether nothing is written to its cache, at a price of its own, unless a request asks for it.
         one_answer: Whether a request asks for one answer only, whatever its params say.
         outputs: The most tokens that an answer of a model may have, by patterns that the names of models start with.
+        structured: What of a JSON schema its API takes: the schema, a mode for any JSON, or nothing. In the latter two
+            the schema stands in the prompt.
         refuses: The request options that it does not take, and from which models.
         retires: The day on which a model is switched off, as the provider announced it.
         hints: The next step after an error of that class, if not the usual one; may hold `{model}` and `{variables}`.
@@ -105,6 +107,7 @@ class Spec:
     caches_on_request: bool = False
     one_answer: bool = False
     outputs: Mapping[str, int] = field(default_factory=dict[str, int])
+    structured: Structured = "schema"
     refuses: Mapping[str, Refusal] = field(default_factory=dict[str, Refusal])
     retires: Mapping[str, date] = field(default_factory=dict[str, date])
     hints: Mapping[type[ProviderError], str] = field(default_factory=dict[type[ProviderError], str])
