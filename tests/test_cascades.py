@@ -61,6 +61,18 @@ def test_when_the_cheap_answer_will_not_do_then_the_next_profile_is_asked(ensemb
     assert "claude-sonnet-4-5" not in ensemble.models
 
 
+@pytest.mark.parametrize(("accept", "noted"), [(2, True), (Agreement(2), False), ("42", False)])
+def test_when_a_cascade_has_no_check_but_agreement_then_it_says_what_that_can_accept(
+    ensemble: Ensemble,
+    accept: Any,  # noqa: ANN401
+    noted: bool,  # noqa: FBT001
+) -> None:
+    assert ensemble
+    run = Cascade(["local", "premium"], accept=accept).run_sync("How many?")
+
+    assert ("no check but agreement" in " ".join(run["local"].notes)) is noted
+
+
 def test_when_the_first_answer_will_do_then_nobody_else_is_asked(ensemble: Ensemble) -> None:
     run = Cascade(["local", "premium"], accept="42").run_sync("How many?")
 

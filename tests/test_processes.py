@@ -49,10 +49,25 @@ def main():
 """
 WORKER = """
 from victor_nb import session
+from victor_nb.errors import BudgetError
 
 def ask(prompt="x"):
     reply = session().pool.get_orchestrator("fast").run_sync(prompt)
     return [reply.mode, reply.content]
+
+def ask_by(sent):
+    by = sent.pool if hasattr(sent, "pool") else sent
+    reply = (by.get_orchestrator("fast") if hasattr(by, "get_orchestrator") else by).run_sync("x")
+    return [reply.mode, reply.content]
+
+def spent_by(agent):
+    made = 0
+    try:
+        while True:
+            agent.run_sync("x", max_tokens=1000)
+            made += 1
+    except BudgetError:
+        return made
 
 def change(mode):
     session().set_mode(mode)
@@ -173,6 +188,62 @@ with multiprocessing.get_context("{method}").Pool(1) as workers:
 """)
     assert found == ["simulate", "live", ["live", Answer().text]]
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("sent", ["session()", "session().pool", "fast", "agent", "agent.chat()"])
+def test_when_a_worker_was_there_before_then_what_is_sent_to_it_brings_the_mode_along(
+    run: Callable[..., Any], server: Server, sent: str
+) -> None:
+    found = run(f"""
+with multiprocessing.get_context("spawn").Pool(1) as workers:
+    first = workers.apply(ask)
+    session().set_mode("simulate")
+    session().simulate_with(lambda question: "mine")
+    fast, agent = session().pool.get_orchestrator("fast"), Agent.create_sync("fast")
+    there, then = workers.apply(ask_by, [{sent}])[0], workers.apply(ask)[0]
+    changed = workers.apply(change, ["live"])
+    return [first, there, then, changed, workers.apply(ask_by, [{sent}]), ask()]
+""")
+    answer = ["live", Answer().text]
+    assert found == [answer, "simulate", "simulate", "live", answer, ["simulate", "mine"]]
+    assert len(server.requests) == 2
+
+
+def test_when_a_worker_was_there_before_then_what_is_sent_to_it_spends_under_the_budget_of_the_kernel(
+    run: Callable[..., Any], server: Server, tmp_path: Path
+) -> None:
+    found = run(
+        """
+with multiprocessing.get_context("spawn").Pool(1) as workers:
+    workers.apply(ask)
+    agent = Agent.create_sync("fast")
+    session().set_budget("0.0025")
+    agent.run_sync("x", max_tokens=1000)
+    calls = workers.apply(spent_by, [agent]) + spent_by(agent)
+    spent = sum(row.cost for row in session().ledger.rows("all"))
+    return [calls, float(spent), str(spent_by(agent))]
+""",
+        VICTOR_LEDGER=str(tmp_path / "ledger.sqlite"),
+    )
+    calls, spent, further = found
+    assert len(server.requests) == 2 + calls
+    assert 0.0025 - 2 * 0.0007 < spent <= 0.0025 + spent / (2 + calls)  # the first call had a budget of its own
+    assert further == "0"
+
+
+def test_when_a_session_of_ones_own_is_sent_to_a_worker_then_one_line_says_that_it_cannot_be(
+    run: Callable[..., Any],
+) -> None:
+    found = run("""
+try:
+    pickle.dumps(Session(Settings()))
+except ValueError as error:
+    return str(error)
+""")
+    assert found == (
+        "A session of your own, and what belongs to it, cannot be sent to another process. Make it there, or send what "
+        "session() returns."
+    )
 
 
 def test_when_a_script_is_started_then_it_inherits_the_mode_unless_the_environment_fixes_one(

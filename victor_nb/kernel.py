@@ -165,6 +165,10 @@ class Session:
         """End everything: clients closed, rows written, thread ended. Twice is fine."""
         self.runtime.close()
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Let the kernel's session go to another process: it is the session there, with the mode and budget of here."""
+        return session_of, (self.runtime,)
+
     def __repr__(self) -> str:
         return f"Session(mode={self.mode!r}, settings={self.settings!r})"
 

@@ -273,6 +273,17 @@ class Runtime:
 
     # --- life ---
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Let the kernel's runtime go to another process: there it is the kernel's, with the mode and budget of here.
+
+        Raises:
+            ConfigError: It is the runtime of a session of the user's own.
+        """
+        if self not in _current:
+            fact = "A session of your own, and what belongs to it, cannot be sent to another process."
+            raise ConfigError(f"{fact} Make it there, or send what session() returns.")
+        return _arrive, (self.kernel, replace(self.by_hand, notebook=self.budget.share_notebook()))
+
     def adopt(self, settings: Settings) -> None:
         """Set the kernel's settings, unless it has some already."""
         with self.lock:
@@ -324,6 +335,14 @@ def current() -> Runtime:
         if not _current or _current[0].closed:
             _current[:] = [Runtime()]
         return _current[0]
+
+
+def _arrive(kernel: str, given: ByHand) -> Runtime:
+    """Return this kernel's runtime where another one's is unpickled: what was set there by hand holds, unless older."""
+    runtime = current()
+    if kernel != runtime.kernel and given.at >= runtime.by_hand.at:
+        runtime.by_hand = given
+    return runtime
 
 
 def runtime_of(container: Owner | Runtime | None) -> Runtime:

@@ -352,9 +352,10 @@ class Budget:
                 await self._claim(hold)
             else:
                 self._wake()
-                left = max(tight.room(tight.accounts[hold.book]), _ZERO)
+                worst, left = hold.at_worst(), max(tight.room(tight.accounts[hold.book]), _ZERO)
+                places = 4 if f"{worst:.4f}" != f"{left:.4f}" else 9
                 raise BudgetError(
-                    f"{who}: at worst USD {hold.at_worst():.4f}, and the budget of {tight.name} has USD {left:.4f} "
+                    f"{who}: at worst USD {worst:.{places}f}, and the budget of {tight.name} has USD {left:.{places}f} "
                     f"left of {tight.amount:.4f}. Nothing was sent. {advice}"
                 )
 

@@ -9,7 +9,7 @@ import weakref
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final, Unpack
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from victor_nb.calls.call import Call
 from victor_nb.calls.request import CallOptions, Request, Running, make_chat
@@ -51,6 +51,16 @@ class AgentOrchestrator:
     ) -> None:
         if runtime.closed:
             raise ClosedError("This session is closed. Call victor_nb.session() for a new one.")
+        self._settle(profile, settings, runtime, find)
+        self.open(runtime.mode)
+
+    def _settle(
+        self,
+        profile: Profile,
+        settings: Settings,
+        runtime: Runtime,
+        find: Callable[[str], AgentOrchestrator] | None,
+    ) -> None:
         self.profile = profile
         self._find = find
         self._settings = settings
@@ -61,7 +71,15 @@ class AgentOrchestrator:
         self.closed = False
         self._begin()
         runtime.clients.add(self)
-        self.open(runtime.mode)
+
+    def __getstate__(self) -> tuple[object, ...]:
+        return self.profile, self._settings, self.runtime, self._find
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        """Begin anew in another process. The client is made at the first call: an error here would kill a worker."""
+        profile, settings, runtime, find = state
+        runtime.adopt(settings)
+        self._settle(profile, settings, runtime, find)
 
     def _begin(self) -> None:
         """Take locks of this process's own, and no client yet."""

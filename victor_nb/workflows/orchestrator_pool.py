@@ -38,6 +38,10 @@ class OrchestratorPool:
         self._cache: dict[str, AgentOrchestrator] = {}
         self.closed = False
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Let the pool go to another process, without its clients."""
+        return OrchestratorPool, (self.settings, self.runtime)
+
     def get_orchestrator(self, profile: str | None = None) -> AgentOrchestrator:
         """Return the orchestrator of a profile; None is the default one.
 

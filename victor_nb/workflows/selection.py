@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from victor_nb.workflows.progress import Work
 
 
+UNCHECKED: Final = (
+    "no check but agreement: it accepts short answers that are the same, also where both are wrong, and never prose or "
+    "code of two wordings; accept= takes a check"
+)
 _IDEAS: Final = ("item", "list")
 _ECHO: Final = 5  # words: a shorter text may stand in a prompt by chance
 
@@ -166,6 +170,8 @@ def _judge(work: Work, replies: Sequence[Reply], best: int) -> int:
     rule = work.stage.accept
     yes = accepted(rule, replies, best) if rule is not None else best
     work.accepted = yes is not None
+    if isinstance(rule, int):
+        work.notes.append(UNCHECKED)
     if yes is None:
         work.notes.append("not accepted")
         return best
