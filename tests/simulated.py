@@ -10,7 +10,7 @@ import anthropic
 import httpx2
 import openai
 
-from servers import DIALECTS
+from servers import PROTOCOLS
 from victor_nb.wire.simulator import Simulator
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PROMPT = "Explain how tides work, for a curious reader."
-PROVIDERS = {dialect.name: dialect for dialect in DIALECTS}
+PROVIDERS = {repr(dialect): dialect for dialect in PROTOCOLS}
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

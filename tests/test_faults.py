@@ -17,6 +17,7 @@ from servers import (
     GOOGLE,
     OLLAMA,
     OPENAI,
+    RESPONSES,
     Answer,
     closed_port,
     faults,
@@ -174,7 +175,7 @@ async def test_when_an_answer_is_not_compressed_as_it_says_then_it_is_no_answer(
 
 
 @only_streams
-@pytest.mark.parametrize("dialect", [ANTHROPIC, OPENAI, GOOGLE], ids=repr)
+@pytest.mark.parametrize("dialect", [ANTHROPIC, OPENAI, RESPONSES, GOOGLE], ids=repr)
 async def test_when_a_plain_answer_comes_for_a_stream_then_it_is_no_answer(bench: Bench) -> None:
     error = await bench.failure(faults.plain_for_stream(Answer()))
     bench.check(error, errors.MalformedAnswerError)

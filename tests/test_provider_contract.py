@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import genai_prices
 import pytest
 
-from servers import ANTHROPIC, DIALECTS, GOOGLE, OLLAMA, OPENAI, Answer, Dialect, Tokens, faults
+from servers import ANTHROPIC, GOOGLE, OLLAMA, OPENAI, PROTOCOLS, RESPONSES, Answer, Dialect, Tokens, faults
 from victor_nb.errors import ContentFilterError, MalformedAnswerError
 from victor_nb.values import Usage
 from workbench import Bench, rows
@@ -117,10 +117,12 @@ QUIRKS = [
     (OPENAI, {"usage_on_finish"}),
     (OPENAI, {"text_first", "pings"}),
     (OPENAI, {"no_done"}),
+    (RESPONSES, {"pings"}),
+    (RESPONSES, {"thinks"}),
     (GOOGLE, {"usage_last"}),
     (GOOGLE, {"thinks"}),
     (OLLAMA, {"thinks"}),
-    *((dialect, {"crlf", "tight"}) for dialect in DIALECTS),
+    *((dialect, {"crlf", "tight"}) for dialect in PROTOCOLS),
 ]
 
 
@@ -148,7 +150,7 @@ async def test_when_a_cache_is_written_for_an_hour_then_it_is_counted_apart(benc
     assert reply.cost > by_five_minutes
 
 
-@pytest.mark.parametrize("dialect", [OPENAI, GOOGLE, OLLAMA], ids=repr)
+@pytest.mark.parametrize("dialect", [OPENAI, RESPONSES, GOOGLE, OLLAMA], ids=repr)
 async def test_when_no_usage_is_told_then_the_row_says_that_it_is_estimated(bench: Bench) -> None:
     bench.play(Answer(quirks=frozenset({"no_usage"})))
     reply = await bench.ask(await bench.agent())
@@ -171,6 +173,10 @@ WORDS = [
     (OPENAI, "tool_calls", "tool_calls"),
     (OPENAI, "function_call", "tool_calls"),
     (OPENAI, "insufficient_system_resource", "other"),
+    (RESPONSES, "max_output_tokens", "length"),
+    (RESPONSES, "content_filter", "content_filter"),
+    (RESPONSES, "function_call", "tool_calls"),
+    (RESPONSES, "max_messages", "other"),
     (GOOGLE, "STOP", "stop"),
     (GOOGLE, "MAX_TOKENS", "length"),
     (GOOGLE, "SAFETY", "content_filter"),
@@ -192,7 +198,7 @@ async def test_when_an_answer_ends_then_the_reason_is_said_in_one_vocabulary(
     assert (reply.finish_reason, reply.content, reply.status) == (expected, Answer().text, "ok")
 
 
-@pytest.mark.parametrize("dialect", [ANTHROPIC, OPENAI, GOOGLE], ids=repr)
+@pytest.mark.parametrize("dialect", [ANTHROPIC, OPENAI, RESPONSES, GOOGLE], ids=repr)
 async def test_when_an_answer_is_withheld_then_it_is_an_error_with_its_row(bench: Bench) -> None:
     bench.play(Answer(pieces=(), finish="content_filter", tokens=Tokens(input=50, output=1)))
     error = await bench.fail(await bench.agent())

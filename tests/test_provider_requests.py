@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from servers import ANTHROPIC, DIALECTS, GOOGLE, OLLAMA, OPENAI, Answer, closed_port, faults
+from servers import ANTHROPIC, GOOGLE, OLLAMA, OPENAI, PROTOCOLS, RESPONSES, Answer, closed_port, faults
 from victor_nb import session
 from victor_nb.errors import BadRequestError, SecretError, VictorWarning
 from victor_nb.notebook.doctor import examine, one_profile
@@ -40,7 +40,7 @@ async def test_when_the_address_holds_a_password_then_the_ledger_s_host_does_not
     bench.play(Answer())
     address = bench.dialect.base_url(bench.server.url)
     agent = await bench.agent(base_url=address.replace("http://", "http://user:hunter2@"))
-    await bench.fail(agent) if bench.dialect in (ANTHROPIC, OPENAI) else await bench.ask(agent)
+    await bench.fail(agent) if bench.dialect in (ANTHROPIC, OPENAI, RESPONSES) else await bench.ask(agent)
     [row] = rows()
     assert f"http://{row['host']}" == bench.server.url
 
@@ -80,12 +80,12 @@ async def test_when_an_address_holds_a_password_then_it_is_sent_unless_the_key_g
 ) -> None:
     bench.play(Answer())
     address = bench.dialect.base_url(bench.server.url).replace("http://", "http://user:hunter2@")
-    if bench.dialect in (ANTHROPIC, OPENAI):
+    if bench.dialect in (ANTHROPIC, OPENAI, RESPONSES):
         error = await bench.fail(await bench.agent(base_url=address))
         assert type(error) is BadRequestError
         assert "the request cannot be written: base_url holds a user and a password" in str(error)
         assert not bench.server.requests
-    if bench.dialect is OPENAI:
+    if bench.dialect in (OPENAI, RESPONSES):
         monkeypatch.delenv("OPENAI_API_KEY")  # a server on this network may be asked without
     elif bench.dialect is ANTHROPIC:
         return
@@ -196,7 +196,7 @@ async def test_when_a_call_brings_its_history_and_tags_then_they_are_sent_and_ke
     assert rows()[0]["tags"] == {"round": "7"}
 
 
-@pytest.mark.parametrize("dialect", [ANTHROPIC, OPENAI, GOOGLE], ids=repr)
+@pytest.mark.parametrize("dialect", [ANTHROPIC, OPENAI, RESPONSES, GOOGLE], ids=repr)
 @pytest.mark.parametrize("way", ["plain"])
 async def test_when_a_key_has_characters_that_no_key_has_then_the_error_names_its_variable(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
@@ -235,7 +235,7 @@ async def test_when_anthropic_is_given_a_temperature_then_it_is_never_sent(bench
     assert "temperature" in str(row["tags"])
 
 
-@pytest.mark.parametrize("dialect", DIALECTS, ids=repr)
+@pytest.mark.parametrize("dialect", PROTOCOLS, ids=repr)
 @pytest.mark.parametrize("way", ["plain"])
 async def test_when_run_then_no_stream_is_asked_unless_the_sdk_demands_it(bench: Bench) -> None:
     bench.play(Answer())

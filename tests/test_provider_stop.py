@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from servers import DIALECTS, OLLAMA, Answer, Dialect, Server, faults
+from servers import OLLAMA, PROTOCOLS, Answer, Dialect, Server, faults
 from victor_nb import Agent
 from victor_nb.kernel import session
 from victor_nb.values import Reply
@@ -75,7 +75,7 @@ async def test_when_a_stream_is_cancelled_then_what_came_is_kept(bench: Bench) -
     assert row["output_tokens"] > 0 or bench.dialect is OLLAMA
 
 
-@pytest.mark.parametrize("dialect", DIALECTS, ids=repr)
+@pytest.mark.parametrize("dialect", PROTOCOLS, ids=repr)
 def test_when_blocking_forms_are_used_then_they_give_the_same(
     tmp_path: Path, server: Server, dialect: Dialect, keys: str
 ) -> None:

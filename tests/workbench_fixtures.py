@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 
-from servers import DIALECTS, Dialect, Server
+from servers import DIALECTS, PROTOCOLS, Dialect, Server
 from workbench import CANARY, Bench, Way
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ def server() -> Iterator[Server]:
         yield running
 
 
-@pytest.fixture(params=DIALECTS, ids=repr)
+@pytest.fixture(params=PROTOCOLS, ids=repr)
 def dialect(request: pytest.FixtureRequest) -> Dialect:
-    """Be each of the providers in turn."""
+    """Be each of the providers in turn, and each protocol that some of its models have."""
     return request.param
 
 

@@ -6,7 +6,7 @@ Nothing here imports victor_nb: a server that shared its code would share its mi
 from __future__ import annotations
 
 from servers.answers import Answer, Tokens, model_list
-from servers.dialects import ANTHROPIC, DIALECTS, GOOGLE, OLLAMA, OPENAI, Dialect, dialect_of
+from servers.dialects import ANTHROPIC, DIALECTS, GOOGLE, OLLAMA, OPENAI, PROTOCOLS, RESPONSES, Dialect, dialect_of
 from servers.exchange import Exchange, Request
 from servers.server import Server, closed_port
 
@@ -16,6 +16,8 @@ __all__ = [
     "GOOGLE",
     "OLLAMA",
     "OPENAI",
+    "PROTOCOLS",
+    "RESPONSES",
     "Answer",
     "Dialect",
     "Exchange",

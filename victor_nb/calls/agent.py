@@ -24,6 +24,7 @@ class AgentOptions(RequestKeywords, total=False):
     """What a profile may say, in Python; see `profiles.yaml`."""
 
     base_url: str
+    api: str
     api_key_env: str
     timeout: float | Mapping[str, float]
     retries: int

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from victor_nb.providers.base import Provider
     from victor_nb.runtime import Runtime
 
-_OURS: Final = {"model", "messages", "contents", "stream", "stream_options", "prompt"}
+_OURS: Final = {"model", "messages", "contents", "input", "stream", "stream_options", "prompt"}
 """Params that would change what is asked, or how the answer is read."""
 
 
@@ -161,7 +161,7 @@ def settle(profile: Profile, options: CallOptions) -> dict[str, Any]:
     for name, value in sent.items():
         if value is None or name not in spec.refuses or name == "temperature":
             continue  # a temperature is left out instead, with a note: `ProfileCall` sees to it
-        if not spec.takes(name, value, model=profile.model):
+        if not spec.takes(name, value, model=profile.model, api=profile.api):
             raise BadRequestError(
                 f"{profile.name}: {spec.name} takes no {name}. Leave {name}= out, or ask another profile.",
                 profile=profile.name,

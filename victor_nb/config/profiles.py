@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from victor_nb.config.document import Document
-from victor_nb.config.request_options import RETRIES, SECONDS, TEXT, Params, RequestOptions, shown, whole
+from victor_nb.config.request_options import RETRIES, SECONDS, TEXT, Params, RequestOptions, shown, whole, word
 from victor_nb.config.secret import Address
 from victor_nb.config.strategies import Stage, fault
 from victor_nb.errors import ConfigError, suggest
@@ -114,6 +114,7 @@ class ProfileSpec(Strict, RequestOptions):  # pyright: ignore[reportGeneralTypeI
     provider: Annotated[str, AfterValidator(_provider), Field(json_schema_extra={"enum": _BUILT_IN})]
     model: Annotated[str, Field(min_length=1)]
     base_url: Annotated[str, AfterValidator(_web_address)] | None = None
+    api: Annotated[str | None, word("chat", "responses")] = None
     api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")] | None = None
     timeout: Timeouts = Timeouts()
     retries: Annotated[int, RETRIES] = 2

@@ -190,7 +190,7 @@ def open_provider(profile: Profile, settings: Settings, wire: Wire, *, mode: Mod
     """
     try:
         endpoint = Endpoint.of(profile, settings, wire, mode=mode, key=key)
-        return cast("type[Provider]", endpoint.spec.load_client())(endpoint)
+        return cast("type[Provider]", endpoint.spec.load_client(profile.model, profile.api))(endpoint)
     except VictorError:
         raise
     except (ImportError, AttributeError, ValueError, TypeError) as error:

@@ -52,10 +52,27 @@ class Refusal:
     Attributes:
         models: A pattern that their names start with; the empty one is all of them.
         unless: The one value that they take all the same.
+        api: The protocol in which they do not take it, where the provider has several; "" is any.
     """
 
     models: str = ""
     unless: object = None
+    api: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """A further protocol of a provider, which `api:` in a profile names.
+
+    Attributes:
+        client: The class of its client, or where it is, as in `Spec`.
+        dialect: The class by which the simulator speaks it, or where it is.
+        models: A pattern that the names of models which have no other start with.
+    """
+
+    client: str | type[Any]
+    dialect: str | type[Any]
+    models: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +82,7 @@ class Spec:
     Attributes:
         name: The word for it after `provider:` in a profile.
         client: The class of the client, or where it is ("module:Class"): it is imported when it is first needed.
+        apis: Its further protocols, by the word for them after `api:` in a profile.
         price_id: The provider's id in genai-prices; None: it is not in the list, and what it costs is unknown.
         free: Whether it runs on one's own machine and costs nothing.
         base_url: Where requests go if neither the profile nor the environment names an address.
@@ -92,6 +110,7 @@ class Spec:
 
     name: str
     client: str | type[Any]
+    apis: Mapping[str, Api] = field(default_factory=dict[str, Api])
     price_id: str | None
     free: bool = False
     base_url: str
@@ -128,10 +147,12 @@ class Spec:
         """Return whether a request to this address needs one of the key variables."""
         return bool(self.key_variables) and not (self.keyless_locally and is_local(base_url))
 
-    def takes(self, option: str, value: object, *, model: str) -> bool:
+    def takes(self, option: str, value: object, *, model: str, api: str | None = None) -> bool:
         """Return whether a model takes this value of a request option, as far as it is known without asking it."""
         refusal = self.refuses.get(option)
         if refusal is None or (refusal.unless is not None and value == refusal.unless):
+            return True
+        if refusal.api and refusal.api != self.api_of(model, api):
             return True
         return not re.match(refusal.models, model)
 
@@ -167,14 +188,27 @@ class Spec:
         tier = tier_name(*(value for name, value in _flat(params) if name in _TIER_PARAMS))
         return None if tier in STANDARD_TIERS else tier
 
-    def load_client(self) -> type[Any]:
-        """Import the client, one thread at a time: two that import one SDK may each see half of it."""
-        with _importing:
-            return load(self.client)
+    def api_of(self, model: str, api: str | None) -> str:
+        """Return the protocol in which a model is asked: the one that its profile names, else the one that it has."""
+        if api is not None:
+            return api
+        return next((name for name, other in self.apis.items() if re.match(other.models, model)), "chat")
 
-    def load_dialect(self) -> type[Any]:
-        """Import the simulator's side of the protocol."""
-        return load(self.dialect)
+    def load_client(self, model: str = "", api: str | None = None) -> type[Any]:
+        """Import a model's client, one thread at a time: two that import one SDK may each see half of it.
+
+        Raises:
+            ConfigError: The provider has no such protocol.
+        """
+        other = self.apis.get(self.api_of(model, api))
+        if other is None and api not in {None, "chat"}:
+            raise ConfigError(f"{self.name} has no API called {api!r}. Leave api out of the profile.")
+        with _importing:
+            return load(other.client if other else self.client)
+
+    def load_dialects(self) -> list[type[Any]]:
+        """Import the simulator's side of its protocols."""
+        return [load(self.dialect), *(load(api.dialect) for api in self.apis.values())]
 
 
 def load(place: str | type[Any]) -> type[Any]:
@@ -250,6 +284,15 @@ ANTHROPIC: Final = Spec(
 OPENAI: Final = Spec(
     name="openai",
     client="victor_nb.providers.openai:OpenAI",
+    # The models of the SDK's `ResponsesModel`, and of OpenAI's pages on its models, that have no Chat Completions.
+    apis={
+        "responses": Api(
+            "victor_nb.providers.responses:Responses",
+            "victor_nb.wire.dialects.responses:Responses",
+            models=r"(gpt-[5-9][\w.]*|o[1-9])-pro\b|gpt-[5-9][\w.]*-(codex|cyber)\b|codex-|o[34](-mini)?-deep-research"
+            r"|computer-use|gpt-(daybreak|rosalind|[\w.]+-rosalind)\b|gpt-6\.2-astra-law",
+        )
+    },
     price_id="openai",
     base_url="https://api.openai.com/v1",
     base_url_variable="OPENAI_BASE_URL",
@@ -258,6 +301,7 @@ OPENAI: Final = Spec(
     output_names=("max_completion_tokens", "max_tokens"),
     # Maximum output tokens as OpenAI's pages on its models state them.
     outputs={
+        r"gpt-5-pro": 272_000,
         r"gpt-5.*chat|gpt-4o(?!-2024-05)": 16_384,
         r"gpt-[5-9]": 128_000,
         r"gpt-4\.1": 32_768,
@@ -267,7 +311,7 @@ OPENAI: Final = Spec(
         r"gpt-4": 8_192,
     },
     # Reasoning models take no temperature but 1.
-    refuses={"temperature": Refusal(models=r"(o\d|gpt-5)(?!.*chat)", unless=1)},
+    refuses={"temperature": Refusal(models=r"(o\d|gpt-5)(?!.*chat)", unless=1), "seed": Refusal(api="responses")},
     # As announced on 2026-11-25.
     retires={
         **dict.fromkeys(("gpt-5", "gpt-5-mini", "gpt-5-nano", "o3"), date(2026, 12, 11)),

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Models that think: their thinking counts as output. The older of them refuse `max_tokens` and any temperature but 1.
-_THINKS: Final = re.compile(r"\b(?:o\d|gpt-[5-9])")
+THINKS: Final = re.compile(r"\b(?:o\d|gpt-[5-9])")
 _STRICT: Final = re.compile(r"\b(?:o\d|gpt-5)(?!.*chat)")
-_NO_THINKING: Final = ("none", "minimal")
+NO_THINKING: Final = ("none", "minimal")
 _LIMITS: Final = ("max_tokens", "max_completion_tokens")
 _SERVER_ERROR: Final = 500
-_REFUSED: Final = "invalid_request_error"
-_ERRORS: Final = {401: (_REFUSED, "invalid_api_key"), 429: ("requests", "rate_limit_exceeded")}
+REFUSED: Final = "invalid_request_error"
+_ERRORS: Final = {401: (REFUSED, "invalid_api_key"), 429: ("requests", "rate_limit_exceeded")}
 _PADDING: Final = 16  # characters to which a chunk's text is padded, against guessing it from the size
 
 
@@ -32,7 +32,7 @@ class OpenAI(Dialect):
         """Return what is asked."""
         body = call.body
         for param, code, message in _problems(body):
-            error = {"message": message, "type": _REFUSED, "param": param, "code": code}
+            error = {"message": message, "type": REFUSED, "param": param, "code": code}
             raise RefusedError(400, {"error": error})
         limits = [limit for limit in (whole(body.get(name)) for name in _LIMITS) if limit is not None]
         messages, system = conversation(body["messages"], "system", "developer")
@@ -46,7 +46,7 @@ class OpenAI(Dialect):
             stops=strings(body.get("stop")),
             schema=schema if isinstance(schema, dict) else None,
             wants_json=answer_format in ("json_object", "json_schema"),
-            thinks=bool(_THINKS.search(_model_name(body))) and body.get("reasoning_effort") not in _NO_THINKING,
+            thinks=bool(THINKS.search(_model_name(body))) and body.get("reasoning_effort") not in NO_THINKING,
             seed=fingerprint(["openai", shaping(body, "stream", "stream_options", "user", "metadata", *_LIMITS)]),
         )
 
@@ -91,7 +91,7 @@ class OpenAI(Dialect):
     def error(self, status: int, message: str, call: Call) -> JsonObject:
         """Return the body of an error."""
         del call
-        kind, code = _ERRORS.get(status) or ("server_error" if status >= _SERVER_ERROR else _REFUSED, None)
+        kind, code = _ERRORS.get(status) or ("server_error" if status >= _SERVER_ERROR else REFUSED, None)
         return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
@@ -110,12 +110,16 @@ def _problems(body: JsonObject) -> Iterator[tuple[str | None, str | None, str]]:
         if (whole(body.get(limit, 1)) or 0) < 1 and body.get(limit) is not None:
             message = f"Invalid '{limit}': integer below minimum value. Expected a value >= 1."
             yield limit, "integer_below_min_value", message
-    temperature = body.get("temperature")
-    strict = _STRICT.search(_model_name(body)) is not None
-    if strict and body.get("max_tokens") is not None:
+    if _STRICT.search(_model_name(body)) and body.get("max_tokens") is not None:
         message = "'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
         yield "max_tokens", "unsupported_parameter", f"Unsupported parameter: {message}"
-    if strict and temperature not in (None, 1):
+    yield from heat_problems(body)
+
+
+def heat_problems(body: JsonObject) -> Iterator[tuple[str | None, str | None, str]]:
+    """Yield what is wrong with the temperature: reasoning models take none but 1."""
+    temperature = body.get("temperature")
+    if _STRICT.search(_model_name(body)) and temperature not in (None, 1):
         message = (
             f"'temperature' does not support {temperature} with this model. Only the default (1) value is supported."
         )

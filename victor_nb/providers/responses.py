@@ -1,0 +1,131 @@
+"""OpenAI's Responses API, which its largest models have instead of Chat Completions, through the same SDK."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Final
+
+import httpx2
+import openai
+from openai import AsyncStream
+
+from victor_nb.providers.http import events, finish, given, items, number, parse, read, text
+from victor_nb.providers.openai import OpenAI
+from victor_nb.providers.translate import StatusError
+from victor_nb.values import Delta, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from victor_nb.values import ChatRequest
+
+_FINISH: Final = {"max_output_tokens": "length", "content_filter": "content_filter"}
+"""Why a response is incomplete."""
+_ENDS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_MAY_PASS: Final = frozenset({"server_error", "rate_limit_exceeded", "vector_store_timeout"})
+"""Codes of failures that another attempt may not meet; all others are of the request."""
+_PENDING: Final = frozenset({"queued", "in_progress", "cancelled"})
+
+
+class Responses(OpenAI):
+    """The Responses API; OpenAI keeps nothing of what is asked and answered unless `params` say `store: true`."""
+
+    failures: ClassVar[tuple[type[Exception], ...]] = (openai.OpenAIError, StatusError)
+
+    async def ask(self, request: ChatRequest) -> Delta:
+        """Return the whole answer to a request that is not streamed."""
+        raw = await self._sdk.post("/responses", cast_to=httpx2.Response, body=self._body(request))
+        response = parse(raw.content)
+        if not isinstance(response.get("output"), list) and not response.get("error"):
+            raise ValueError("no output")
+        return self._ending(response, raw, said=_said(response))
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
+        """Yield the deltas of a streamed answer."""
+        # The SDK sees to authentication and refusals; the events are read here, as it has no end of types for them.
+        opened = await self._sdk.post(
+            "/responses",
+            cast_to=object,
+            body={**self._body(request), "stream": True},
+            options={"timeout": self.read_timeout},
+            stream=True,
+            stream_cls=AsyncStream[object],
+        )
+        raw, refused = opened.response, False
+        async with opened:
+            async for event in events(raw, prefix=b"data:"):
+                kind = event.get("type")
+                refused = refused or kind == "response.refusal.delta"
+                if kind in {"response.output_text.delta", "response.refusal.delta"}:
+                    yield Delta(text(event.get("delta")) or "")
+                elif kind in _ENDS:
+                    yield self._ending(event.get("response"), raw, said="", refused=refused)
+                elif kind == "error":
+                    raise StatusError(raw.status_code, raw.headers, _failure(event))
+
+    def _body(self, request: ChatRequest) -> dict[str, object]:
+        turns = [{"role": turn.role, "content": turn.content} for turn in request.messages]
+        options = given(
+            instructions=request.system, max_output_tokens=request.max_tokens, temperature=request.temperature
+        )
+        return {"model": request.model, "input": turns, "store": False, **options, **request.params}
+
+    def _ending(self, response: object, raw: httpx2.Response, *, said: str, refused: bool = False) -> Delta:
+        """Read a response that has ended, as `said` has its text.
+
+        Raises:
+            StatusError: It has failed.
+            ValueError: It has not ended.
+        """
+        status, output = read(response, "status"), items(response, "output")
+        if status == "failed" or read(response, "error"):
+            raise StatusError(raw.status_code, raw.headers, {"error": _failure(read(response, "error"))})
+        if status in _PENDING:
+            raise ValueError(f"the response is {status}. Leave background out of params")
+        reason = "stop" if status == "completed" else None
+        if status == "incomplete":
+            reason = finish(_FINISH, read(response, "incomplete_details", "reason")) or "other"
+        elif refused or any(read(part, "type") == "refusal" for item in output for part in items(item, "content")):
+            reason = "content_filter"
+        elif reason and any(read(item, "type") in {"function_call", "custom_tool_call"} for item in output):
+            reason = "tool_calls"
+        return Delta(
+            text=said,
+            usage=_usage(response),
+            finish_reason=reason,
+            model_served=text(read(response, "model")),
+            request_id=raw.headers.get("x-request-id"),
+            service_tier=text(read(response, "service_tier")),
+        )
+
+
+def _said(response: object) -> str:
+    """Return the text of a response's messages, a refusal's too; reasoning and calls of tools have none."""
+    parts = [part for item in items(response, "output") for part in items(item, "content")]
+    texts = {"output_text": "text", "refusal": "refusal"}
+    return "".join(text(read(part, texts.get(str(read(part, "type")), ""))) or "" for part in parts)
+
+
+def _failure(error: object) -> dict[str, object]:
+    """Return an error as other protocols state it: a code that is not known to pass is of the request."""
+    code, message = read(error, "code"), read(error, "message")
+    kind = "api_error" if code is None else code if code in _MAY_PASS else "invalid_request_error"
+    return {"type": kind, "code": code, "message": text(message) or str(code or "no reason given")}
+
+
+def _usage(response: object) -> Usage | None:
+    """Read usage, whose parts are inside the totals; searches of the web are counted beside it, or among the output."""
+    raw = read(response, "usage")
+    if raw is None:
+        return None
+    calls = [item for item in items(response, "output") if read(item, "type") == "web_search_call"]
+    searches = sum(read(call, "action", "type") in {None, "search"} for call in calls)
+    if read(response, "tool_usage", "web_search") is not None:  # what is charged: some searches are not
+        searches = number(response, "tool_usage", "web_search", "num_requests")
+    return Usage(
+        input_tokens=number(raw, "input_tokens"),
+        output_tokens=number(raw, "output_tokens"),
+        cache_read_tokens=number(raw, "input_tokens_details", "cached_tokens"),
+        cache_write_tokens=number(raw, "input_tokens_details", "cache_write_tokens"),
+        reasoning_tokens=number(raw, "output_tokens_details", "reasoning_tokens"),
+        web_searches=searches,
+    )
