@@ -15,6 +15,7 @@ from servers import (
     DIALECTS,
     GOOGLE,
     OPENAI,
+    RESPONSES,
     Answer,
     Request,
     Server,
@@ -61,7 +62,7 @@ async def test_when_a_provider_refuses_then_the_error_says_how(bench: Bench) -> 
         error = bench.check(await bench.fail(agent), kind, status)
         assert "The stars are not right" in str(error)
         assert error.retryable is retryable
-        assert error.request_id == ("req_err" if bench.dialect in {ANTHROPIC, OPENAI} else None)
+        assert error.request_id == ("req_err" if bench.dialect in {ANTHROPIC, OPENAI, RESPONSES} else None)
     assert len(rows()) == len(bench.server.requests) == len(STATUSES)
 
 
