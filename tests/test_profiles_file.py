@@ -41,7 +41,7 @@ MISTAKES = {
         ONE.replace("openai", "opena"),
         "line 3: profiles.fast.provider: unknown provider 'opena'. Did",
     ),
-    "a provider of nobody": (ONE.replace("openai", "zzz"), "Known: anthropic, google, ollama, openai"),
+    "a provider of nobody": (ONE.replace("openai", "zzz"), "Known: anthropic, azure, bedrock, "),
     "no model": ("profiles:\n  fast:\n    provider: openai\n", "line 2: profiles.fast.model: is missing"),
     "a number for a text": (
         ONE.replace("gpt-6-luna", "4"),

@@ -178,7 +178,8 @@ async def test_when_a_toy_is_asked_from_python_then_plain_and_stream_agree(
 
 def test_when_profiles_and_the_doctor_are_asked_then_the_toy_is_in_their_tables(lived: Shell, server: Server) -> None:
     examined = lived.run("%victor doctor").plain.splitlines()[1]
-    assert examined.split() == ["fast", "blocks-1", "set", "yes", "1", "/", "2", "ok"]
+    host = server.url.removeprefix("http://")
+    assert examined.split() == ["fast", "blocks-1", "set", host, "yes", "1", "/", "2", "ok"]
     assert [request.path for request in server.requests] == ["/list"]
     assert CANARY not in server.requests[0].text
     assert "toy" in lived.run("%victor profiles").plain

@@ -142,10 +142,17 @@ class ConfigError(VictorError, ValueError):
 class ProfileNotFoundError(ConfigError):
     """The settings hold no profile of that name."""
 
-    def __init__(self, name: str, known: Iterable[str], *, where: str = "profiles.yaml") -> None:
-        names = list(known)
+    def __init__(
+        self, name: str, known: Iterable[str], *, where: str = "profiles.yaml", providers: Iterable[str] = ()
+    ) -> None:
+        names, sellers = list(known), list(providers)
+        provider, colon, model = name.partition(":")
+        close = did_you_mean(provider, sellers) if colon and model else None
         others = f"Known: {', '.join(names) or 'none'}; or add it to {where}."
-        super().__init__(f"Profile {name!r} not found. {suggest(name, names, otherwise=others)}")
+        hint = suggest(name, names, otherwise=f"Did you mean '{close}:{model}'?" if close else others)
+        if provider in sellers:
+            hint = f"To ask a model of {provider} without a profile, write {provider}:MODEL."
+        super().__init__(f"Profile {name!r} not found. {hint}")
         self.name = name
 
 

@@ -215,12 +215,14 @@ class Runtime:
         """Return what a profile that is asked at an address pays for its tokens."""
         from victor_nb.accounting.pricing import Tariff  # noqa: PLC0415 - with the prices
 
+        other = profile.priced_as
         return Tariff(
             profile.name,
-            profile.provider,
-            profile.model,
+            (other and other.provider) or profile.provider,
+            other.model if other else profile.model,
             self.prices,
-            base_url=base_url,
+            base_url=None if other else base_url,
+            asked=profile.provider if other else None,
             override=profile.prices,
             allow_unpriced=profile.allow_unpriced,
             tier=spec_of(profile.provider).asked_tier(profile.params),
@@ -230,7 +232,7 @@ class Runtime:
         """Return what the provider's cache saved an attempt of the ledger, in USD (see `Tariff.cache_saved`)."""
         from victor_nb.accounting.pricing import Tariff  # noqa: PLC0415 - with the prices
 
-        profile = self.settings.profiles.get(row.profile)
+        profile = self.settings.find(row.profile)
         if profile is not None and (profile.provider, profile.model) == (row.provider, row.model):
             tariff = self.tariff(profile, self.settings.base_url(profile))
         else:
@@ -242,7 +244,7 @@ class Runtime:
         """Return what a profile, else a model, of that name pays; None when it is neither."""
         from victor_nb.accounting.pricing import Tariff  # noqa: PLC0415 - with the prices
 
-        if (profile := settings.profiles.get(name)) is not None:
+        if (profile := settings.find(name)) is not None:
             return self.tariff(profile, settings.base_url(profile))
         provider = self.prices.find(name)
         return None if provider is None else Tariff(name, provider, name, self.prices)

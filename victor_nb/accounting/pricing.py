@@ -75,6 +75,8 @@ class Tariff:
         override: The profile's own prices.
         allow_unpriced: Whether a budget counts an unknown price as 0.
         tier: The service tier that the profile asks for; None is the standard one.
+        asked: The provider that is asked, where the profile pays for another model's tokens (`priced_as`): which model
+            served says nothing then. Else None, and it is `provider`.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Tariff:
     override: Prices | None = None
     allow_unpriced: bool = False
     tier: str | None = None
+    asked: str | None = None
 
     def price(
         self,
@@ -102,7 +105,7 @@ class Tariff:
             usage,
             provider=self.provider,
             model=self.model,
-            model_served=model_served,
+            model_served=None if self.asked else model_served,
             base_url=self.base_url,
             override=self.override,
             reported=reported,
@@ -118,7 +121,7 @@ class Tariff:
         if not reads and not writes:
             return _ZERO
         tier = tier or self.tier
-        models = _names(model_served, self.model)
+        models = _names(None if self.asked else model_served, self.model)
         steps = _by_length(self.provider, models, self.base_url, self.override, (None if _is_standard(tier) else tier,))
         if steps is None:
             return None
@@ -148,7 +151,7 @@ class Tariff:
         steps = _by_length(self.provider, _names(self.model), self.base_url, self.override, tiers, looks=_LOOKS)
         if steps is None:
             return None
-        kind = 2 if hourly_writes else int(cache_writes or not _asks_to_cache(self.provider))
+        kind = 2 if hourly_writes else int(cache_writes or not _asks_to_cache(self.asked or self.provider))
         with localcontext(EXACT):
             costs = (step.cost(usage_in, usage_out, kind) for step in steps if step.low < usage_in)
             return quantise(max(costs) / _MILLION)
@@ -279,9 +282,12 @@ class PriceBook:
         return found is not None and bool(found.model.deprecated)
 
     def find(self, model: str) -> str | None:
-        """Return the first provider that sells a model of this name, the built-in ones first; None if none does."""
-        none = _counts(Usage())
-        sellers = [(spec.name, spec.price_id) for spec in list(SPECS.values()) if spec.price_id is not None]
+        """Return the first provider that sells a model of this name, the built-in ones first; None if none does.
+
+        Those that resell models of others are left out: each has a price of its own for one name.
+        """
+        none, specs = _counts(Usage()), list(SPECS.values())
+        sellers = [(spec.name, spec.price_id) for spec in specs if spec.price_id is not None and not spec.resells]
         found = (name for name, price_id in sellers if _Asked(price_id, _names(model)).calculate(none) is not None)
         return next(found, None)
 

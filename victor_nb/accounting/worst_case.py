@@ -36,7 +36,7 @@ def worst_case(request: ChatRequest, tariff: Tariff, *, mode: Mode, calibration:
 
     None is a model whose price is unknown, unless its profile has `allow_unpriced`.
     """
-    spec, params = spec_of(tariff.provider), json.dumps(request.params)
+    spec, params = spec_of(tariff.asked or tariff.provider), json.dumps(request.params)
     worst = tariff.worst(
         calibration.at_worst(request, mode),
         (spec.max_output(request) or spec.own_output(request.model) or _ASSUMED_OUTPUT) * spec.answers(request),

@@ -214,4 +214,4 @@ class Record:
 
     def _free(self) -> bool:
         profile = self._request.profile
-        return profile.prices is None and spec_of(profile.provider).free
+        return profile.prices is None and profile.priced_as is None and spec_of(profile.provider).free

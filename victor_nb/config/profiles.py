@@ -26,7 +26,7 @@ from victor_nb.config.request_options import RETRIES, SECONDS, TEXT, Params, Req
 from victor_nb.config.secret import Address
 from victor_nb.config.strategies import Stage, fault
 from victor_nb.errors import ConfigError, suggest
-from victor_nb.providers.spec import BUILT_IN, find_spec, unknown_provider
+from victor_nb.providers.spec import BUILT_IN, find_spec, split_words, unknown_provider
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +56,7 @@ _BUILT_IN: Final[list[JsonValue]] = [*sorted(spec.name for spec in BUILT_IN)]
 Usd = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[\w.\-:/]+$")]
 Seconds = Annotated[float, SECONDS]
+Provider = Annotated[str, AfterValidator(_provider), Field(json_schema_extra={"enum": _BUILT_IN})]
 
 
 _UNKNOWN_KEY: Final = {"extra_forbidden", "unexpected_keyword_argument"}  # of a model, of a dataclass
@@ -94,6 +95,13 @@ class Prices(Strict):
     cache_write: Usd | None = None
 
 
+class PricedAs(Strict):
+    """The model whose list prices a profile pays, such as that of a deployment; its provider is the profile's own."""
+
+    provider: Provider | None = None
+    model: Annotated[str, Field(min_length=1)]
+
+
 class Budgets(Strict):
     """Limits in USD: for one cell, for one kernel's notebook, for a day of all kernels, midnight to midnight here.
 
@@ -111,7 +119,7 @@ class Budgets(Strict):
 class ProfileSpec(Strict, RequestOptions):  # pyright: ignore[reportGeneralTypeIssues] - it is frozen by its config
     """A provider, a model, and what to send with every prompt. Nothing is sent that is not given here."""
 
-    provider: Annotated[str, AfterValidator(_provider), Field(json_schema_extra={"enum": _BUILT_IN})]
+    provider: Provider
     model: Annotated[str, Field(min_length=1)]
     base_url: Annotated[str, AfterValidator(_web_address)] | None = None
     api: Annotated[str | None, word("chat", "responses")] = None
@@ -121,6 +129,7 @@ class ProfileSpec(Strict, RequestOptions):  # pyright: ignore[reportGeneralTypeI
     concurrency: Annotated[int | None, whole(1)] = None
     params: Params = Field(default_factory=dict[str, object])  # a model does not inherit a dataclass's default factory
     prices: Prices | None = None
+    priced_as: PricedAs | None = None
     fallback: Annotated[tuple[str, ...], Field(strict=False)] = ()  # YAML has lists only
     allow_unpriced: bool = False
 
@@ -160,14 +169,14 @@ def read_profiles(path: Path) -> ProfilesFile:
 
 
 def _check_names(document: Document, file: ProfilesFile) -> None:
-    """Raise if a name is that of no profile."""
+    """Raise if a name is that of no profile, and no `provider:model` either."""
     named: list[tuple[tuple[int | str, ...], str]] = [(("default",), file.default)] if file.default is not None else []
     for name, spec in file.profiles.items():
         named += [(("profiles", name, "fallback"), other) for other in spec.fallback]
     for name, stages in file.strategies.items():
         named += [(("strategies", name, number, "profile"), stage.profile) for number, stage in enumerate(stages)]
     for place, name in named:
-        if name not in file.profiles:
+        if name not in file.profiles and split_words(name) is None:
             raise ConfigError(document.at(place, f"no profile is called {name!r}. {suggest(name, file.profiles)}"))
 
 
@@ -195,7 +204,12 @@ def make_profile(name: str, spec: dict[str, Any]) -> Profile:
 
 def _known_words(place: tuple[int | str, ...]) -> list[str]:
     """Return the keys that are allowed in the mapping that holds a place."""
-    models: dict[str, type[BaseModel]] = {"timeout": Timeouts, "prices": Prices, "budget": Budgets}
+    models: dict[str, type[BaseModel]] = {
+        "timeout": Timeouts,
+        "prices": Prices,
+        "priced_as": PricedAs,
+        "budget": Budgets,
+    }
     parents = place[:-1]
     if parents[:1] == ("strategies",):
         return [each.name for each in fields(Stage)]

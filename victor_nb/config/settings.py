@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, cast, get_args
 
 from victor_nb.config.secret import SHORTEST_SECRET, Address, Redactor, Secret
 from victor_nb.errors import ConfigError, ProfileNotFoundError, suggest
-from victor_nb.providers.spec import SPECS, spec_of
+from victor_nb.providers.spec import SPECS, all_specs, spec_of, split_words
 from victor_nb.values import Mode
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from victor_nb.config.profiles import Budgets, Profile, ProfilesFile
     from victor_nb.config.strategies import Stage
+    from victor_nb.providers.spec import Spec
 
 FILE_NAME: Final = "profiles.yaml"
 _FROM_PARENT: Final = "VICTOR_FROM_PARENT"
@@ -105,7 +106,7 @@ class Settings:
         return Settings(None if self._searched else self.source)
 
     def profile(self, name: str | None = None) -> Profile:
-        """Return a profile by name; None is the default one.
+        """Return a profile by name, or by `provider:model` where none has that name; None is the default one.
 
         Raises:
             ProfileNotFoundError: No profile goes by that name.
@@ -116,10 +117,25 @@ class Settings:
             raise ConfigError(
                 f"A profile goes by its name, such as {self.default!r}, not by a value of type {type(wanted).__name__}."
             )
-        found = self.profiles.get(wanted)
+        found = self.profiles.get(wanted) or self.find(wanted)
         if found is None:
-            raise ProfileNotFoundError(wanted, self.profiles, where=str(self.source))
+            raise ProfileNotFoundError(wanted, self.profiles, where=str(self.source), providers=all_specs())
         return found
+
+    def find(self, name: str) -> Profile | None:
+        """Return the profile of a name, else one that is just the `provider:model` it says; None if it is neither."""
+        found = self.profiles.get(name) or self._made.get(name)
+        if found is None and (words := split_words(name)) is not None:
+            from victor_nb.config.profiles import Profile  # noqa: PLC0415 - pydantic is slow to import
+
+            made = Profile(name=name, provider=words[0], model=words[1])
+            found = self._made.setdefault(name, made)
+        return found
+
+    @cached_property
+    def _made(self) -> dict[str, Profile]:
+        """The profiles that were asked for as `provider:model`."""
+        return {}
 
     # --- the environment ---
 
@@ -149,7 +165,11 @@ class Settings:
 
     def api_key(self, profile: Profile) -> Secret | None:
         """Return the profile's key, or None when no variable holds one."""
-        values = (self._variable(name) for name in self.key_variables(profile))
+        return self.key_of(self.key_variables(profile))
+
+    def key_of(self, variables: Sequence[str]) -> Secret | None:
+        """Return the key that the first of these variables holds that is set; None where none is."""
+        values = (self._variable(name) for name in variables)
         return next((Secret(value) for value in values if value), None)
 
     def needs_key(self, profile: Profile) -> bool:
@@ -158,9 +178,12 @@ class Settings:
 
     def base_url(self, profile: Profile) -> str:
         """Return where the profile's requests go: its own `base_url`, else the provider's variable, else its home."""
-        spec = spec_of(profile.provider)
-        given = profile.base_url or self._variable(spec.base_url_variable) or spec.base_url
-        return Address(spec.read_address(given).rstrip("/"))
+        return self.address(spec_of(profile.provider), profile.base_url)
+
+    def address(self, spec: Spec, given: str | None = None) -> str:
+        """Return where a provider is asked: at the address that is given, at its variable's, or at its home."""
+        found = given or self._variable(spec.base_url_variable) or spec.base_url
+        return Address(spec.read_address(found).rstrip("/"))
 
     def proxy(self, base_url: str) -> str | None:
         """Return the proxy that the environment names for an address (HTTPS_PROXY, NO_PROXY and so on), if any."""

@@ -238,7 +238,6 @@ SIMPLE: Final[Mapping[str, Callable[[Defaults, Session], Bundle]]] = {
     "last": _last,
     "cancel": _cancel,
     "help": lambda _, __: {"text/plain": LINE_HELP},
-    "doctor": lambda _, session: examine(session),
 }
 
 
@@ -326,6 +325,7 @@ def _chats(words: list[str], session: Session) -> Bundle:
 
 COMPLEX: Final[Mapping[str, Callable[[list[str], Session], Bundle]]] = {
     "profiles": _profiles,
+    "doctor": lambda words, session: examine(session, words),
     "mode": _mode,
     "cost": _cost,
     "ledger": _ledger,

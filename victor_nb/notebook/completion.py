@@ -12,6 +12,7 @@ from victor_nb.errors import VictorError
 from victor_nb.kernel import session
 from victor_nb.notebook.commands import known, plot_kinds
 from victor_nb.notebook.options import FLAGS, KEYS, SETTABLE, TYPE
+from victor_nb.providers.spec import all_specs
 from victor_nb.reports.frames import GROUPS
 from victor_nb.templates import FILTERS, own
 from victor_nb.values import Mode
@@ -71,13 +72,13 @@ def _keys(typed: str, names: Mapping[str, object], keys: Iterable[str] = tuple(K
         return _values(asked, word, names)
     if word.startswith("--"):
         return _match(word, (f"--{name}" for name in keys))
-    return _match(word, (*(() if done else _profiles()), *(f"{name}=" for name in keys)))
+    return _match(word, (*(() if done else _named(word)), *(f"{name}=" for name in keys)))
 
 
 def _values(key: str, typed: str, names: Mapping[str, object]) -> Offer:
     named: Mapping[str, Callable[[], Iterable[str]]] = {
-        "profile": _profiles,
-        "profiles": lambda: (f"{typed[: typed.rfind(',') + 1]}{name}" for name in _profiles()),
+        "profile": lambda: _named(typed),
+        "profiles": lambda: (f"{typed[: typed.rfind(',') + 1]}{name}" for name in _named(typed.rpartition(",")[2])),
         "strategy": _strategies,
         "chat": lambda: session().chats,
     }
@@ -109,7 +110,8 @@ def _command(typed: str, names: Mapping[str, object]) -> Offer:
         return _match(word, known())
     takes: Mapping[str, Callable[[], Iterable[str]]] = {
         "mode": lambda: get_args(Mode),
-        "profiles": _profiles,
+        "profiles": lambda: (*_profiles(), *all_specs()),
+        "doctor": lambda: _named(_last(rest)),
         "cost": lambda: (f"by={group}" for group in GROUPS),
         "chats": lambda: ("clear", *session().chats),
         "plot": plot_kinds,
@@ -138,6 +140,11 @@ def _profiles() -> tuple[str, ...]:
         return tuple(session().settings.profiles)
     except VictorError:
         return ()  # a profiles.yaml that cannot be read is an error of the cell, when it runs
+
+
+def _named(typed: str) -> tuple[str, ...]:
+    """Return the profiles, and once a word has begun the providers too, of which a model may be asked without one."""
+    return (*_profiles(), *(f"{name}:" for name in all_specs() if typed))
 
 
 def _strategies() -> tuple[str, ...]:

@@ -102,7 +102,7 @@ def bill(reply: Reply) -> str:
     """
     parts = [
         reply.profile,
-        reply.model if reply.model != reply.profile else "",
+        reply.model if reply.profile not in {reply.model, f"{reply.provider}:{reply.model}"} else "",
         f"{reply.usage.input_tokens:,} -> {reply.usage.output_tokens:,} tok",
         usd(reply.cost) if reply.cost or not reply.free else "free",
         f"{reply.latency:.1f} s",

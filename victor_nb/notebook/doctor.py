@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from victor_nb.config.secret import masked
 from victor_nb.errors import ConfigError, VictorError
 from victor_nb.notebook.markdown import Bundle, frame
-from victor_nb.providers.spec import spec_of
+from victor_nb.providers.spec import all_specs, spec_of
 from victor_nb.values import UNPAID
 
 if TYPE_CHECKING:
@@ -33,7 +34,18 @@ def profile_table(session: Session) -> Bundle:
         for profile in session.settings.profiles.values()
     ]
     columns = ["profile", "provider", "model", "key", "USD per M in", "USD per M out"]
-    return frame(columns, rows, below="Free to use: mode simulate." if session.mode == "simulate" else "")
+    free = "Free to use: mode simulate. " if session.mode == "simulate" else ""
+    return frame(columns, rows, below=free + _others(session))
+
+
+def _others(session: Session) -> str:
+    """Return which providers can be asked without a profile, those first whose key is set or not needed."""
+    ready, rest = list[str](), list[str]()
+    for spec in all_specs().values():
+        keyless = not spec.needs_key(spec.base_url)
+        (ready if keyless or session.settings.key_of(spec.key_variables) else rest).append(spec.name)
+    words = f"Without a profile: provider:model, such as {ready[0]}:MODEL. Ready: {', '.join(ready)}."
+    return f"{words} Without a key here: {', '.join(rest)}." if rest else words
 
 
 def usual_profile(session: Session) -> str:
@@ -43,11 +55,13 @@ def usual_profile(session: Session) -> str:
 
 
 def one_profile(session: Session, name: str) -> Bundle:
-    """Return the settings of one profile, its address, key and prices.
+    """Return the settings of one profile, its address, key and prices; or all that is known of one provider.
 
     Raises:
         ProfileNotFoundError: There is none of that name.
     """
+    if name not in session.settings.profiles and name in all_specs():
+        return _provider(session, name)
     profile = session.settings.profile(name)
     given = {key: value for key, value in profile.model_dump(exclude_defaults=True).items() if key != "name"}
     given |= {"base_url": masked(profile.base_url)} if profile.base_url else {}
@@ -55,6 +69,23 @@ def one_profile(session: Session, name: str) -> Bundle:
     extra = {"address": masked(session.settings.base_url(profile)), "key": key_state(session, profile)}
     priced = {"USD per M in": into, "USD per M out": out}
     return frame(["profile", profile.name], list({**given, **extra, **priced}.items()))
+
+
+def _provider(session: Session, name: str) -> Bundle:
+    """Return what is known of a provider: its address, its key, whose prices it has, what it is sent."""
+    spec, settings = spec_of(name), session.settings
+    key = "set" if settings.key_of(spec.key_variables) else f"not set: {' or '.join(spec.key_variables)}"
+    prices = "free" if spec.free else f"genai-prices: {spec.price_id}" if spec.price_id else "unknown"
+    rows = {
+        "address": masked(settings.address(spec)),
+        "key": key if spec.key_variables else "none needed",
+        "prices": f"{prices}, unless an answer states its cost" if spec.states_cost else prices,
+        "output limit": spec.output_names[0],
+        "JSON by": spec.structured,
+        "at once": "any number" if spec.concurrency is None else spec.concurrency,
+        "to ask": f"%%victor {name}:MODEL",
+    }
+    return frame(["provider", name], list(rows.items()))
 
 
 def key_state(session: Session, profile: Profile) -> str:
@@ -96,18 +127,22 @@ def ending(session: Session, profile: Profile) -> str:
     return "model is deprecated" if outdated else ""
 
 
-def examine(session: Session) -> Bundle:
-    """Return a row for each profile. In simulate mode the network is left alone.
+def examine(session: Session, names: Sequence[str] = ()) -> Bundle:
+    """Return a row for each profile, or for these, `provider:model` among them. It spends nothing.
+
+    In simulate mode the network is left alone.
 
     Raises:
+        ProfileNotFoundError: There is none of such a name.
         KeyboardInterrupt: Stop was pressed; the look-ups were cancelled.
     """
-    profiles = list(session.settings.profiles.values())
+    settings = session.settings
+    profiles = [settings.profile(name) for name in names] or list(settings.profiles.values())
     rows = [_row(session, profile, ping) for profile, ping in zip(profiles, _ping_all(session, profiles), strict=True)]
     below = f"mode {session.mode}: no network was used." if session.mode in UNPAID else ""
     if session.mode == "simulate":
         below = "\n\n".join((below, *_answers(session)))
-    return frame(["profile", "model", "key", "reachable", "USD per M in / out", "advice"], rows, below=below)
+    return frame(["profile", "model", "key", "host", "reachable", "USD per M in / out", "advice"], rows, below=below)
 
 
 def _answers(session: Session) -> list[str]:
@@ -125,13 +160,14 @@ def _row(session: Session, profile: Profile, ping: Ping) -> tuple[str, ...]:
     if end := ending(session, profile):
         advice.append(f"{end}: choose a newer one")
     if rates[0] == "unpriced":
-        advice.append("price is unknown: give the profile prices")
+        advice.append("price is unknown: give the profile prices, or priced_as another model")
     if key.startswith("not set") and session.mode not in UNPAID:
         advice.append(f"set {session.settings.key_variables(profile)[0]}")
     return (
         profile.name,
         profile.model,
         key,
+        urlsplit(session.settings.base_url(profile)).netloc.rpartition("@")[2],
         ping.reachable,
         " / ".join(dict.fromkeys(rates)),
         "; ".join(advice) or "ok",

@@ -14,6 +14,7 @@ import httpx2
 from victor_nb.config.secret import masked
 from victor_nb.errors import ProviderOpenError, VictorError
 from victor_nb.providers.translate import Endpoint, Translator, guard_logs
+from victor_nb.values import UNPAID
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -162,7 +163,9 @@ class Provider(ABC):
         except TimeoutError:
             return Ping(f"no answer in {_PING_SECONDS:g} s", f"check {shown}")
         except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
-            return Ping(f"no: {type(error).__name__}", spec.unreachable.format(base_url=shown))
+            return Ping(
+                f"no: {type(error).__name__}", spec.unreachable.format(base_url=shown, model=self.endpoint.model)
+            )
         return self.read_models(answer)
 
     def read_models(self, answer: httpx2.Response) -> Ping:
@@ -190,6 +193,10 @@ def open_provider(profile: Profile, settings: Settings, wire: Wire, *, mode: Mod
     """
     try:
         endpoint = Endpoint.of(profile, settings, wire, mode=mode, key=key)
+        if mode not in UNPAID and (part := endpoint.spec.fill_in) and part in endpoint.base_url:
+            variable = endpoint.spec.base_url_variable
+            fact = f"no address. Put yours for {part} in base_url: {endpoint.base_url}, or set {variable}."
+            raise ProviderOpenError(f"Failed to create provider for profile {profile.name!r}: {fact}")
         return cast("type[Provider]", endpoint.spec.load_client(profile.model, profile.api))(endpoint)
     except VictorError:
         raise

@@ -45,7 +45,8 @@ class OpenAI(Provider):
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(endpoint)
-        self._stating = _stating(endpoint.base_url)
+        states = endpoint.spec.states_cost
+        self._stating = frozenset({states}) if states else _stating(endpoint.base_url)
         self._sdk = AsyncOpenAI(
             api_key=self.key,
             base_url=endpoint.base_url,

@@ -1,10 +1,11 @@
 """All that is known of each provider, in one value each.
 
 To add one: a module with a `victor_nb.providers.base.Provider`, a `Dialect` for the simulator, and a `Spec` that names
-both as "module:Class". A server that speaks a protocol we have needs the last alone: `replace(OPENAI, name="house",
-price_id=..., base_url=..., base_url_variable="", key_variables=...)`. What is left out is OpenAI's: `output_names`,
-`refuses`, `keyless_locally` and the variable that sends requests elsewhere, too. A package of its own offers its specs,
-or functions that return them, as entry points of the group `victor_nb.providers`.
+both as "module:Class". A host that speaks OpenAI's protocol is a row of `presets`; outside of this package it needs a
+`Spec` alone: `replace(OPENAI, name="house", price_id=..., base_url=..., base_url_variable="", key_variables=...)`. What
+is left out is OpenAI's: `output_names`, `refuses`, `keyless_locally` and the variable that sends requests elsewhere,
+too. A package of its own offers its specs, or functions that return them, as entry points of the group
+`victor_nb.providers`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import pkgutil
 import re
 import threading
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -26,6 +27,7 @@ from victor_nb.errors import (
     VictorWarning,
     did_you_mean,
 )
+from victor_nb.providers.presets import PRESETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -100,10 +102,14 @@ class Spec:
         outputs: The most tokens that an answer of a model may have, by patterns that the names of models start with.
         structured: What of a JSON schema its API takes: the schema, a mode for any JSON, or nothing. In the latter two
             the schema stands in the prompt.
+        states_cost: By whose rules its answers state what they cost; empty: that depends on the address.
+        at_capacity: The HTTP status by which it says that it has no capacity, beside 503 and 529; 0 for none.
+        fill_in: The part of `base_url` that stands for what only the user knows.
+        resells: Whether it sells models of others, under names that others use too.
         refuses: The request options that it does not take, and from which models.
         retires: The day on which a model is switched off, as the provider announced it.
         hints: The next step after an error of that class, if not the usual one; may hold `{model}` and `{variables}`.
-        unreachable: What to do if the address does not answer; may hold `{base_url}`.
+        unreachable: What to do if the address does not answer; may hold `{base_url}` and `{model}`.
         dialect: The class by which the simulator speaks its protocol, or where it is.
         loggers: The loggers whose records may hold a key.
     """
@@ -127,6 +133,10 @@ class Spec:
     one_answer: bool = False
     outputs: Mapping[str, int] = field(default_factory=dict[str, int])
     structured: Structured = "schema"
+    states_cost: str = ""
+    at_capacity: int = 0
+    fill_in: str = ""
+    resells: bool = False
     refuses: Mapping[str, Refusal] = field(default_factory=dict[str, Refusal])
     retires: Mapping[str, date] = field(default_factory=dict[str, date])
     hints: Mapping[type[ProviderError], str] = field(default_factory=dict[type[ProviderError], str])
@@ -349,7 +359,17 @@ OLLAMA: Final = Spec(
     unreachable="start ollama",
     dialect="victor_nb.wire.dialects.ollama:Ollama",
 )
-BUILT_IN: Final = (ANTHROPIC, OPENAI, GOOGLE, OLLAMA)
+_COMPATIBLE: Final = replace(
+    OPENAI, base_url_variable="", outputs={}, refuses={"seed": OPENAI.refuses["seed"]}, retires={}
+)
+"""OpenAI's protocol without what holds for OpenAI's own models."""
+BUILT_IN: Final = (
+    ANTHROPIC,
+    OPENAI,
+    GOOGLE,
+    OLLAMA,
+    *(replace(_COMPATIBLE, name=name, **row) for name, row in PRESETS.items()),
+)
 """In the order in which the seller of a model is looked for."""
 
 
@@ -375,6 +395,12 @@ def spec_of(name: str) -> Spec:
     if found is None:
         raise ConfigError(f"U{unknown_provider(name)[1:]}")
     return found
+
+
+def split_words(name: str) -> tuple[str, str] | None:
+    """Return provider and model of `provider:model`, split at the first colon; None where it names none."""
+    provider, _, model = name.partition(":")
+    return (provider, model) if model and find_spec(provider) is not None else None
 
 
 def all_specs() -> Mapping[str, Spec]:

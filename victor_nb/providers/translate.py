@@ -178,8 +178,11 @@ class Translator:
             names = [str(inner[key]).lower() for key in ("type", "code", "status") if inner.get(key) is not None]
             status = next((_BY_NAME[name] for name in names if name in _BY_NAME), _FIRST_SERVER_ERROR)
         words = _message(body) or _words(failure)
-        kind = _BY_STATUS.get(status) or (
-            errors.ServerError if status >= _FIRST_SERVER_ERROR else errors.BadRequestError
+        kind = (
+            errors.OverloadedError
+            if status == self._endpoint.spec.at_capacity
+            else _BY_STATUS.get(status)
+            or (errors.ServerError if status >= _FIRST_SERVER_ERROR else errors.BadRequestError)
         )
         if kind is errors.BadRequestError and _TOO_LONG.search(words):
             kind = errors.ContextLengthError

@@ -408,5 +408,5 @@ def _prepare(
 def _tariff(baseline: str | None, strategies: Sequence[Strategy], pool: OrchestratorPool) -> Tariff | None:
     singles = [each.stages[0].profile for each in strategies if isinstance(each, Single)]
     name = baseline or (singles[-1] if singles else _PREMIUM)
-    known = baseline is not None or name in pool.settings.profiles
+    known = baseline is not None or pool.settings.find(name) is not None
     return find_tariff(name, pool) if known else None

@@ -335,7 +335,7 @@ def measured(run: StrategyRun, profile: str) -> Decimal | None:
         VictorError: No answer came.
         VictorInterrupted: Stop was pressed; `partial` is the run that was to be compared.
     """
-    if profile not in run.pool.settings.profiles:
+    if run.pool.settings.find(profile) is None:
         raise ConfigError(f"{profile!r} is a model. To measure it, name a profile that asks it.")
     options: CallOptions = {"strategy": "baseline", "stage": "one_call"}
     direct = run.pool.get_orchestrator(profile).call(run.task, options, stream=False)
