@@ -493,7 +493,7 @@ def test_when_profiles_are_listed_then_providers_without_a_profile_are_too(
         "https://api.deepseek.com",
         "genai-prices: deepseek",
         "max_tokens",
-        "json_object",
+        "JSON by",
         "%%victor deepseek:",
     ):
         assert part in shown
