@@ -213,8 +213,10 @@ def test_when_a_request_may_write_to_a_cache_then_its_input_costs_that() -> None
 
 
 def test_when_a_tier_is_asked_for_then_the_dearer_of_it_and_the_standard_one_counts() -> None:
-    costs = [most("gpt-5.5", (1_000, 1_000), tier=tier) for tier in (None, "auto", "default", "flex", "priority")]
-    assert costs == [Decimal("0.035")] * 4 + [Decimal("0.0875")]  # flex may be served at the standard price
+    costs = [most("gpt-5.5", (1_000, 1_000), tier=tier) for tier in (None, "default", "flex", "priority", "auto")]
+    # Flex may be served at the standard price, and what an account leaves to `auto` at the dearest.
+    assert costs == [Decimal("0.035")] * 3 + [Decimal("0.0875")] * 2
+    assert most("gpt-4o-mini", (1_000, 1_000), tier="auto") == Decimal("0.00125")  # 0.25 and 1 as priority
     assert most("claude-opus-5-5", (1_000, 1_000), provider="anthropic", tier="fast") == Decimal("0.048")
 
 

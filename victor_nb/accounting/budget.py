@@ -9,7 +9,6 @@ dead kernel had claimed counts as spent.
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 import time
 from collections import deque
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from victor_nb.accounting.ledger import Ledger
-    from victor_nb.values import Book, ChatRequest, Mode
+    from victor_nb.values import Book, Mode
 
 UNLIMITED: Final = Decimal("Infinity")
 _ZERO: Final = Decimal(0)
@@ -480,16 +479,6 @@ class Budget:
             limit.separate(self._home)
         self.amounts = parent.amounts
         self._notebook, self._days, self._open_blocks = parent._notebook, parent._days, parent._open_blocks
-
-
-def input_text(request: ChatRequest) -> bytes:
-    """Return what a request's input tokens are made of, in UTF-8: texts, and params such as tools and schemas."""
-    text = request.system or ""
-    for turn in request.messages:
-        text += turn.content
-    for value in request.params.values():
-        text += json.dumps(value) if isinstance(value, (str, dict, list)) else ""
-    return text.encode("utf-8", "surrogatepass")
 
 
 def _set(freed: asyncio.Future[None]) -> None:

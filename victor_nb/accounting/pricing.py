@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from victor_nb.money import EXACT, quantise
-from victor_nb.providers.spec import SPECS, STANDARD_TIERS, find_spec
+from victor_nb.providers.spec import AUTO_TIER, SPECS, STANDARD_TIERS, find_spec
 from victor_nb.values import Price, Usage
 
 if TYPE_CHECKING:
@@ -143,11 +143,12 @@ class Tariff:
         Args:
             usage_in: Tokens of input at most.
             usage_out: Tokens of output at most.
-            tier: The service tier that is asked for; another than the standard one may be served as the standard one.
+            tier: The service tier that is asked for; another than the standard one may be served as the standard one,
+                and `auto` as any that the list knows.
             cache_writes: Whether the request may write to a cache. Where that needs no asking, it may in any case.
             hourly_writes: Whether what it writes there may live an hour, which is dearer.
         """
-        tiers = (None,) if _is_standard(tier) else (None, tier)
+        tiers = (None,) if tier != AUTO_TIER and _is_standard(tier) else (None, tier)
         steps = _by_length(self.provider, _names(self.model), self.base_url, self.override, tiers, looks=_LOOKS)
         if steps is None:
             return None
@@ -194,6 +195,13 @@ class _Asked:
         if found is None or other is None or tier in _SAME_PRICE.get(found.provider.id, ()):
             return found
         return None if other.model_price == found.model_price else other
+
+    def tiers(self) -> tuple[str, ...]:
+        """Return the service tiers at which the list has a price of its own."""
+        usage = _counts(Usage())
+        found = self.calculate(usage)
+        named = {name for variant in (found and found.model.price_variants) or () for name in variant.when.values()}
+        return tuple(name for name in sorted(named - STANDARD_TIERS) if self.at_tier(usage, name) is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -429,6 +437,8 @@ def _steps(asked: _Asked, tiers: tuple[str | None, ...], day: int, looks: int) -
         looks: At how many half-hours to look: some models cost more at some of them.
     """
     usage, steps = _counts(Usage()), dict[_Step, None]()
+    if AUTO_TIER in tiers:
+        tiers = (None, *asked.tiers())
     for tier in tiers:
         for look in range(looks):
             at = datetime.fromtimestamp(day * _DAY + look * _DAY // 48, UTC)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from decimal import Decimal
 
-    from victor_nb.values import CostSource, Mode, Status, UsageSource
+    from victor_nb.values import ChatRequest, CostSource, Mode, Status, UsageSource
 
 
 Cell: TypeAlias = str | int | float | None
@@ -237,3 +237,13 @@ def fetch(cursor: sqlite3.Cursor) -> Columns:
         for column, cells in zip(columns, zip(*rows, strict=True), strict=True):
             column.extend(cells)
     return Columns(repeated, tags, dict(zip(PLAIN, plain, strict=True)))
+
+
+def input_text(request: ChatRequest) -> bytes:
+    """Return what a request's input tokens are made of, in UTF-8: texts, and params such as tools and schemas."""
+    text = request.system or ""
+    for turn in request.messages:
+        text += turn.content
+    for value in request.params.values():
+        text += json.dumps(value) if isinstance(value, (str, dict, list)) else ""
+    return text.encode("utf-8", "surrogatepass")

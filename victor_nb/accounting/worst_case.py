@@ -7,9 +7,10 @@ import threading
 from dataclasses import dataclass
 from decimal import Decimal
 from math import ceil
+from string import ascii_lowercase, ascii_uppercase
 from typing import TYPE_CHECKING, Final
 
-from victor_nb.accounting.budget import input_text
+from victor_nb.accounting.rows import input_text
 from victor_nb.providers.spec import spec_of
 from victor_nb.values import BYTES_PER_TOKEN
 
@@ -28,7 +29,7 @@ _ENOUGH: Final = 5
 """Reported inputs from which a model's history says how dense its texts are."""
 _MARGIN: Final = 1.25
 """How far a text may lie above the densest that was seen."""
-_LETTERS: Final = bytes(range(ord("A"), ord("Z") + 1)) + bytes(range(ord("a"), ord("z") + 1))
+_LETTERS: Final = bytes.maketrans((ascii_lowercase + ascii_uppercase).encode(), b"a" * 26 + b"A" * 26)
 
 
 def worst_case(request: ChatRequest, tariff: Tariff, *, mode: Mode, calibration: Calibration) -> Decimal | None:
@@ -97,16 +98,15 @@ class Calibration:
     def at_worst(self, request: ChatRequest, mode: Mode) -> int:
         """Return how many tokens a request may be: what a budget has to hold.
 
-        One a byte, as no tokenizer makes more. Where the model has a history, English words count half a token a letter
-        and at least one, which random letters do not exceed either; digits, marks and other scripts go on counting
-        one a byte. It is never less than the densest text of the history would be.
+        One a byte, as no tokenizer makes more. Where the model has a history, three lower-case letters in a row count
+        two tokens, and the blank before a word none: random letters do not exceed that. Capitals, digits, marks and
+        other scripts go on counting one a byte. It is never less than the densest text of the history would be.
         """
         text = input_text(request)
         size, known = len(text), self._seen.get((request.model, mode), History())
         tokens: float = size
         if known.count >= _ENOUGH:
-            letters, spaces = size - len(text.translate(None, _LETTERS)), text.count(b" ")
-            words = max(spaces + 1, letters / 2)
-            tokens = max(size - letters - spaces + words, _MARGIN * known.densest * size)
+            words = text.translate(_LETTERS).replace(b"aaa", b"aa").replace(b" a", b"a").replace(b" A", b"A")
+            tokens = max(len(words), _MARGIN * known.densest * size)
             tokens = tokens if known.densest > 1 else min(size, tokens)
         return _OVERHEAD + _PER_MESSAGE * len(request.messages) + ceil(tokens)

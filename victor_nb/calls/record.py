@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from victor_nb.accounting.budget import input_text
-from victor_nb.accounting.rows import Row
-from victor_nb.providers.spec import spec_of
+from victor_nb.accounting.rows import Row, input_text
+from victor_nb.providers.spec import AUTO_TIER, spec_of
 from victor_nb.values import BYTES_PER_TOKEN, UNPAID, Price, Usage, estimate_tokens
 
 if TYPE_CHECKING:
@@ -206,7 +205,7 @@ class Record:
         if source != "reported" and not self._free():
             return _UNKNOWN
         tier, params = attempt.service_tier, request.chat.params
-        if tier is None and params and spec_of(request.profile.provider).asked_tier(params):
+        if tier is None and params and spec_of(request.profile.provider).asked_tier(params) not in {None, AUTO_TIER}:
             tier = _NOT_STATED
         return request.tariff.price(
             usage or Usage(), model_served=attempt.model_served, reported=attempt.reported_cost, tier=tier or "standard"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING, Final, cast
 
-from victor_nb.accounting.budget import input_text
+from victor_nb.accounting.rows import input_text
 from victor_nb.accounting.worst_case import worst_case
 from victor_nb.calls.request import SENT, make_chat
 from victor_nb.money import EXACT, add, usd

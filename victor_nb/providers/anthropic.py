@@ -100,7 +100,7 @@ class Anthropic(Provider):
         _ignore_retirement_warnings()
         body: dict[str, Any] = {
             "model": request.model,
-            "max_tokens": self.endpoint.spec.max_output(request),
+            "max_tokens": self.endpoint.spec.max_output(request) or self.endpoint.spec.output_demanded,
             "messages": [],
         }
         # The SDK walks through all of its message types for every message it is given by name. In `extra_body`, which

@@ -16,6 +16,7 @@ import threading
 import warnings
 from dataclasses import dataclass, field, replace
 from datetime import date
+from math import ceil
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from victor_nb.errors import (
@@ -43,6 +44,8 @@ _SNAPSHOT: Final = re.compile(r"-(?:latest|\d{8})$")
 """What follows the name of a model where one version of it is meant: claude-sonnet-4-5-20250929."""
 STANDARD_TIERS: Final = frozenset({"auto", "default", "standard", "standard_only", "global", "not_available"})
 """Names of what is served at list prices: tiers (`auto` unless an account is set up otherwise), and places."""
+AUTO_TIER: Final = "auto"
+"""The tier of a request that leaves it to how the account is set up."""
 _TIER_PARAMS: Final = ("service_tier", "serviceTier", "speed", "inference_geo")
 _importing: Final = threading.Lock()
 
@@ -96,6 +99,7 @@ class Spec:
         concurrency: Calls at once of a profile that sets no limit; None is no limit.
         output_names: How its params name the limit of an answer's tokens, the name that is sent first.
         output_demanded: The limit that is sent where none is given, since the API demands one.
+        options_in: The param whose entries are sent beside those outside of it, where the API looks for the limit.
         output_ours_first: Whether `max_tokens` beats what params say, instead of the other way round.
         caches_on_request: Whether nothing is written to its cache, at a price of its own, unless a request asks for it.
         one_answer: Whether a request asks for one answer only, whatever its params say.
@@ -128,6 +132,7 @@ class Spec:
     concurrency: int | None = None
     output_names: tuple[str, ...] = ("max_tokens",)
     output_demanded: int | None = None
+    options_in: str = ""
     output_ours_first: bool = False
     caches_on_request: bool = False
     one_answer: bool = False
@@ -173,17 +178,25 @@ class Spec:
     def max_output(self, request: ChatRequest) -> int | None:
         """Return the tokens that one answer may have; None where nothing but the model limits it.
 
-        What stands in `params` goes out as it is, and so beats `max_tokens` of the same name; of two names, servers
-        differ in which they obey, and in how they may be spelled.
+        What stands in `params` goes out as it is, and so beats `max_tokens` of the same name. Of several limits the
+        highest counts, as servers differ in which they obey; a name that the API does not have, or that stands where
+        the API does not look, may raise the limit and is none by itself.
         """
         ours = request.max_tokens or self.output_demanded
         if self.output_ours_first and ours is not None:
             return ours
-        limits = _counts(request.params, _LIMIT_NAMES)
-        first = self.output_names[0]
-        if ours is not None and not _counts({first: dict(_flat(request.params)).get(first)}, _LIMIT_NAMES):
-            limits.append(ours)
-        return max(limits, default=None)
+        sent = {self.output_names[0]: ours, **self._options(request.params)}
+        limits = [_count(sent[name]) for name in self.output_names if sent.get(name) is not None]
+        others = _counts(request.params, _LIMIT_NAMES)
+        if not limits or not all(limits) or 0 in others:  # -1 is no limit, and what is no number may be ignored
+            return None
+        return max(*others, *(limit for limit in limits if limit), 0)
+
+    def _options(self, params: Mapping[str, object]) -> dict[str, object]:
+        """Return what params put where the API looks for the limit of an answer. True and False are never obeyed."""
+        inside = params.get(self.options_in)
+        options = {**cast("Mapping[str, object]", inside if isinstance(inside, dict) else {}), **params}
+        return {name: value for name, value in options.items() if not isinstance(value, bool)}
 
     def own_output(self, model: str) -> int | None:
         """Return the tokens that one answer of a model may have by itself; None where that is not known."""
@@ -191,12 +204,13 @@ class Spec:
 
     def answers(self, request: ChatRequest) -> int:
         """Return how many answers the request asks for at once."""
-        return 1 if self.one_answer else max(_counts(request.params, _CHOICE_NAMES), default=1)
+        return 1 if self.one_answer else max((1, *_counts(request.params, _CHOICE_NAMES)))
 
     def asked_tier(self, params: Mapping[str, object]) -> str | None:
-        """Return the service tier that params ask for; None for the standard one."""
-        tier = tier_name(*(value for name, value in _flat(params) if name in _TIER_PARAMS))
-        return None if tier in STANDARD_TIERS else tier
+        """Return the service tier that params ask for; None for the standard one, `auto` for what the account has."""
+        asked = [value for name, value in _flat(params) if name in _TIER_PARAMS]
+        tier = tier_name(*asked)
+        return tier if tier not in STANDARD_TIERS else AUTO_TIER if AUTO_TIER in asked else None
 
     def api_of(self, model: str, api: str | None) -> str:
         """Return the protocol in which a model is asked: the one that its profile names, else the one that it has."""
@@ -238,9 +252,14 @@ def is_local(base_url: str) -> bool:
 
 
 _LIMIT_NAMES: Final = frozenset(
-    ("maxtokens", "maxcompletiontokens", "maxoutputtokens", "maxnewtokens", "maxtokenstosample", "numpredict")
+    (
+        *("maxtokens", "maxcompletiontokens", "maxoutputtokens", "maxnewtokens", "maxtokenstosample", "maxtokencount"),
+        *("numpredict", "npredict", "maxlength", "maxgenlen"),
+    )
 )
-_CHOICE_NAMES: Final = frozenset(("n", "candidatecount", "numcompletions", "bestof"))
+_CHOICE_NAMES: Final = frozenset(
+    ("n", "candidatecount", "numcompletions", "bestof", "numreturnsequences", "numgenerations")
+)
 
 
 def _flat(params: Mapping[str, object]) -> Iterator[tuple[str, object]]:
@@ -253,10 +272,18 @@ def _flat(params: Mapping[str, object]) -> Iterator[tuple[str, object]]:
 
 
 def _counts(params: Mapping[str, object], names: Collection[str]) -> list[int]:
-    """Return the positive whole numbers, also where they are text, that params give by these names in any spelling."""
+    """Return the numbers that params give by these names in any spelling."""
     given = [value for name, value in _flat(params) if name.replace("_", "").replace("-", "").lower() in names]
-    texts = [str(value) for value in given if not isinstance(value, bool)]
-    return [int(text) for text in texts if text.isdecimal() and int(text) > 0]
+    counts = [_count(value) for value in given if not isinstance(value, bool)]
+    return [count for count in counts if count is not None]
+
+
+def _count(value: object) -> int | None:
+    """Return a number as a server may read it, also where it is text, rounded up; 0 if it is less, None if none."""
+    try:
+        return max(0, ceil(float(str(value).replace("_", ""))))
+    except (ValueError, OverflowError):  # no number; without end
+        return None
 
 
 def _ollama_address(given: str) -> str:
@@ -337,7 +364,8 @@ GOOGLE: Final = Spec(
     base_url_variable="GOOGLE_GEMINI_BASE_URL",
     key_variables=("GOOGLE_API_KEY", "GEMINI_API_KEY"),
     models_path="/v1beta/models",
-    output_names=("maxOutputTokens",),
+    output_names=("maxOutputTokens", "max_output_tokens"),
+    options_in="generationConfig",
     # As Google's page on its models states them.
     outputs={r"(models/)?gemini-(2\.5|[3-9])": 65_536, r"(models/)?gemini-(1\.5|2\.0)": 8_192},
     dialect="victor_nb.wire.dialects.google:Google",
@@ -353,6 +381,7 @@ OLLAMA: Final = Spec(
     models_path="/api/tags",
     concurrency=4,  # it queues the rest itself, while our clock runs
     output_names=("num_predict",),
+    options_in="options",
     output_ours_first=True,
     one_answer=True,
     hints={ConnectError: "Is `ollama serve` running?", NotFoundError: "Pull it: ollama pull {model}"},
