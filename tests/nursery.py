@@ -6,6 +6,7 @@ them have ended, how each did. Imported, it gives the other end: `with Nursery()
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -18,7 +19,15 @@ from typing import TYPE_CHECKING, Any, Final, Self
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-WARM: Final = ("httpcore2", "h11", "anyio._backends._asyncio", "truststore", "tenacity", "openai.resources.chat")
+WARM: Final = (
+    "httpcore2",
+    "h11",
+    "anyio._backends._asyncio",
+    "truststore",
+    "tenacity",
+    "httpx_aiohttp",
+    "openai.resources.chat",
+)
 """What a first call imports beside what our modules do."""
 
 
@@ -84,6 +93,7 @@ def serve() -> None:
 
     for name in (*WARM, *(module.name for module in pkgutil.walk_packages(victor_nb.__path__, "victor_nb."))):
         importlib.import_module(name)
+    gc.freeze()
     for line in sys.stdin:
         order, kernels = json.loads(line), list[int]()
         for _ in range(order["kernels"]):
