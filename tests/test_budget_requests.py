@@ -118,10 +118,11 @@ async def test_when_prompts_are_as_long_as_a_tier_then_no_budget_is_outspent(
 
 # --- params that raise limits ---
 
-OWN: Final = {"openai": 16_384, "google": 65_536, "anthropic": 8_192, "ollama": 100_000}
+OWN: Final = {"openai": 16_384, "responses": 272_000, "google": 65_536, "anthropic": 8_192, "ollama": 100_000}
 """What a model writes where nothing stops it."""
 READ: Final = {
     "openai": ("", ("max_completion_tokens", "max_tokens"), ("n", "best_of")),
+    "responses": ("", ("max_output_tokens",), ()),
     "anthropic": ("", ("max_tokens",), ()),
     "google": ("generationConfig", ("maxOutputTokens", "max_output_tokens"), ("candidateCount", "candidate_count")),
     "ollama": ("options", ("num_predict",), ()),
@@ -147,9 +148,9 @@ def read(value: object) -> int | None:
 
 def allowed(dialect: Dialect, body: Mapping[str, Any]) -> tuple[list[int], int]:
     """Return the limits of an answer that a server may obey, and how many answers it gives."""
-    place, limits, choices = READ[dialect.name]
+    place, limits, choices = READ[repr(dialect)]
     options = body.get(place, {}) if place else body
-    if dialect.name == "openai" and any(read(options.get(name)) for name in limits):
+    if repr(dialect) == "openai" and any(read(options.get(name)) for name in limits):
         limits = (*limits, *ALSO)
     given = [number for name in limits if (number := read(options.get(name))) is not None]
     if 0 in given or (dialect.name == "anthropic" and (not given or given[0] < 0)):
@@ -157,14 +158,14 @@ def allowed(dialect: Dialect, body: Mapping[str, Any]) -> tuple[list[int], int]:
     counts = [number for name in choices if (number := read(options.get(name))) is not None]
     if any(number < 1 for number in counts):
         raise Refused
-    return [number if number > 0 else OWN[dialect.name] for number in given] or [OWN[dialect.name]], max(
+    return [number if number > 0 else OWN[repr(dialect)] for number in given] or [OWN[repr(dialect)]], max(
         counts, default=1
     )
 
 
 def make_params(chance: random.Random, dialect: Dialect) -> dict[str, Any]:
     """Return params that may raise the limits of an answer, under any spelling and in any place."""
-    place, limits, choices = READ[dialect.name]
+    place, limits, choices = READ[repr(dialect)]
     params: dict[str, Any] = {}
     names = (*limits, *limits, *choices, *ALSO, "max_tokens", "num_predict", "n", "candidateCount", "maxOutputTokens")
     for _ in range(chance.randint(0, 3)):
@@ -208,7 +209,7 @@ async def test_when_params_raise_limits_then_no_budget_is_outspent(
         await ask_all([orchestrator.run(prompt, **options)])  # without a budget: what the server makes of it
         if not most:
             continue
-        bound = most[0] % OWN[dialect.name] or dialect.name != "ollama"
+        bound = most[0] % OWN[repr(dialect)] or dialect.name != "ollama"
         worst = price(Tokens(input=60, output=most[0]))
         before, sent, budget = book.usd, book.sent, worst * Decimal(chance.uniform(0.5, 5))
         with session().budget.limit(budget):
@@ -254,6 +255,7 @@ async def test_when_a_prompt_is_denser_than_its_history_then_no_budget_is_outspe
     assert keys
     chance, sizes, limit = book.random, dict[str, int](), 40
     profile = {"provider": dialect.name, "base_url": dialect.base_url(server.url), "retries": 0, "max_tokens": limit}
+    profile |= {"api": "responses"} if repr(dialect) == "responses" else {}
     desks = {f"desk-{number}": {**profile, "model": f"house-{number}", "prices": PRICES} for number in range(TRIALS)}
     write_profiles(tmp_path, **desks)
 

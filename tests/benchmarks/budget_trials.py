@@ -34,7 +34,8 @@ def main() -> int:
     """Run them."""
     os.environ["BUDGET_TRIALS"] = sys.argv[1] if len(sys.argv) > 1 else "100"
     chosen = ["-k", " ".join(sys.argv[2:])] if len(sys.argv) > 2 else []
-    return pytest.main(["-q", "-s", "-p", "no:randomly", *chosen, *(str(HERE / file) for file in FILES)], [Table()])
+    options = ["-q", "-s", "-p", "no:randomly", "-o", "faulthandler_timeout=0", *chosen]
+    return pytest.main([*options, *(str(HERE / file) for file in FILES)], [Table()])
 
 
 if __name__ == "__main__":

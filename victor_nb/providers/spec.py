@@ -73,11 +73,13 @@ class Api:
         client: The class of its client, or where it is, as in `Spec`.
         dialect: The class by which the simulator speaks it, or where it is.
         models: A pattern that the names of models which have no other start with.
+        output_names: How it names the limit of an answer's tokens, as in `Spec`.
     """
 
     client: str | type[Any]
     dialect: str | type[Any]
     models: str
+    output_names: tuple[str, ...] = ("max_output_tokens",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,12 +187,14 @@ class Spec:
         ours = request.max_tokens or self.output_demanded
         if self.output_ours_first and ours is not None:
             return ours
-        sent = {self.output_names[0]: ours, **self._options(request.params)}
-        limits = [_count(sent[name]) for name in self.output_names if sent.get(name) is not None]
-        others = _counts(request.params, _LIMIT_NAMES)
+        api = self.apis.get(self.api_of(request.model, None))
+        names, said = api.output_names if api else self.output_names, _named(request.params, _LIMIT_NAMES)
+        sent = {names[0]: None if None in said else ours, **self._options(request.params)}  # null may replace ours
+        limits = [_count(sent[name]) for name in names if sent.get(name) is not None]
+        others = [_count(value) for value in said]
         if not limits or not all(limits) or 0 in others:  # -1 is no limit, and what is no number may be ignored
             return None
-        return max(*others, *(limit for limit in limits if limit), 0)
+        return max(limit for limit in (*limits, *others) if limit)
 
     def _options(self, params: Mapping[str, object]) -> dict[str, object]:
         """Return what params put where the API looks for the limit of an answer. True and False are never obeyed."""
@@ -204,7 +208,8 @@ class Spec:
 
     def answers(self, request: ChatRequest) -> int:
         """Return how many answers the request asks for at once."""
-        return 1 if self.one_answer else max((1, *_counts(request.params, _CHOICE_NAMES)))
+        asked = map(_count, _named(request.params, _CHOICE_NAMES))
+        return 1 if self.one_answer else max((1, *filter(None, asked)))
 
     def asked_tier(self, params: Mapping[str, object]) -> str | None:
         """Return the service tier that params ask for; None for the standard one, `auto` for what the account has."""
@@ -271,11 +276,10 @@ def _flat(params: Mapping[str, object]) -> Iterator[tuple[str, object]]:
             yield name, value
 
 
-def _counts(params: Mapping[str, object], names: Collection[str]) -> list[int]:
-    """Return the numbers that params give by these names in any spelling."""
+def _named(params: Mapping[str, object], names: Collection[str]) -> list[object]:
+    """Return the values but True and False that params give by these names in any spelling."""
     given = [value for name, value in _flat(params) if name.replace("_", "").replace("-", "").lower() in names]
-    counts = [_count(value) for value in given if not isinstance(value, bool)]
-    return [count for count in counts if count is not None]
+    return [value for value in given if not isinstance(value, bool)]
 
 
 def _count(value: object) -> int | None:
