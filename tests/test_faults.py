@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 import time
+from contextlib import ExitStack
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -27,6 +29,8 @@ from victor_nb.errors import ProviderError
 from workbench import Bench, fail, rows
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from servers import Exchange
     from servers.exchange import Act
     from servers.faults import Ending
@@ -40,6 +44,26 @@ async def test_when_nobody_listens_then_the_error_names_the_address(bench: Bench
     error = await bench.failure(base_url=address)
     bench.check(error, errors.ConnectError)
     assert address in str(error)
+
+
+@pytest.fixture
+def crowded() -> Iterator[str]:
+    """Return the address of a server whose queue is full: a further connection is never accepted."""
+    with socket.socket() as listening, ExitStack() as queue:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        for _ in range(8):
+            waiting = queue.enter_context(socket.socket())
+            waiting.setblocking(False)  # noqa: FBT003
+            waiting.connect_ex(listening.getsockname())
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse what their queue has no place for")
+async def test_when_a_server_accepts_no_connection_then_the_wait_to_connect_ends_it(bench: Bench, crowded: str) -> None:
+    error = await bench.failure(base_url=bench.dialect.base_url(crowded), timeout={"connect": 0.3, "total": 60})
+    bench.check(error, errors.RequestTimeoutError)
+    assert "did not accept a connection within 0.3 s" in str(error)
 
 
 async def test_when_a_server_hangs_up_before_an_answer_then_it_is_a_connect_error(bench: Bench) -> None:

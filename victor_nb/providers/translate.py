@@ -236,9 +236,11 @@ class Translator:
 
 
 def _chain(failure: BaseException, *, contexts: bool = False) -> Iterator[BaseException]:
-    """Yield a failure, its cause, and so on."""
+    """Yield a failure, its cause, and so on, each once: `raise a from a` makes a circle."""
     link: BaseException | None = failure
-    while link is not None:
+    seen: set[int] = set()
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
         yield link
         link = link.__cause__ or (link.__context__ if contexts else None)
 

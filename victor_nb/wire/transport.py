@@ -104,7 +104,7 @@ class Real(httpx2.AsyncBaseTransport):
         try:
             response = await self._inner.handle_async_request(request)
         except httpx2.ConnectTimeout as error:
-            raise _mend(error, request) from error
+            raise _mend(error, request) from error.__cause__
         except ClientError as error:
             raise httpx2.RemoteProtocolError(str(error), request=request) from error
         if isinstance(response.stream, httpx2.AsyncByteStream):
@@ -141,7 +141,7 @@ class _Body(httpx2.AsyncByteStream):
             async for piece in self._inner:
                 yield piece
         except httpx2.ConnectTimeout as error:
-            raise _mend(error, None) from error
+            raise _mend(error, None) from error.__cause__
         except ClientError as error:
             raise httpx2.ReadError(str(error)) from error
 
