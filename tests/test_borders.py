@@ -13,6 +13,7 @@ import pytest
 
 import victor_nb
 from ensemble import by_stage
+from planted import CONTEST, planted
 from servers import faults
 from victor_nb import Funnel, Single, compare_sync, session
 from victor_nb.errors import (
@@ -24,6 +25,7 @@ from victor_nb.errors import (
     VictorInterrupted,
     VictorWarning,
 )
+from victor_nb.reports.standings import compared, standings
 from victor_nb.workflows.checks import Exact
 from victor_nb.workflows.compare import Comparison
 from workbench import CANARY
@@ -153,3 +155,17 @@ def test_when_a_comparison_crosses_then_its_frame_does(ensemble: Ensemble) -> No
     back = carried(comparison)
     assert back.to_frame().equals(frame)
     assert back.pool is session().pool
+
+
+def test_when_a_judged_comparison_crosses_then_what_can_be_said_of_it_is_the_same(ensemble: Ensemble) -> None:
+    ensemble.play(planted)
+    frame = compare_sync(CONTEST, ["a", "b"], judge="premium", progress=False)
+    comparison = session().last
+    assert isinstance(comparison, Comparison)
+    back = carried(comparison)
+    assert back.to_frame().equals(frame)
+    assert (back.judging, back.warnings, str(back)) == (comparison.judging, comparison.warnings, str(comparison))
+    there = carried(frame)
+    assert there.attrs == frame.attrs
+    assert standings(there).equals(standings(frame))
+    assert repr(carried(compared(frame))) == repr(compared(frame))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cells import Shell
 from servers import OLLAMA, OPENAI, Server, faults
 from servers.answers import Answer, Tokens
 from victor_nb import session
@@ -265,3 +266,44 @@ def test_when_a_row_cannot_be_written_then_nothing_is_sent_and_nothing_stays_hel
             orchestrator.run_sync("How many?")
     assert (limit.spent, limit.held) == (spent, 0)
     assert len(desk.requests) == 1
+
+
+@pytest.mark.parametrize("limit", ["notebook", "day", "by hand"])
+@pytest.mark.parametrize("move", ["%cd {}", "import os; os.chdir('{}')", "%reload_ext victor_nb"])
+def test_when_the_notebook_moves_or_loads_us_again_then_what_was_spent_stays_spent(
+    desk: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, move: str, limit: str
+) -> None:
+    monkeypatch.setenv("VICTOR_LEDGER", str(tmp_path / "rows.sqlite"))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for folder in (tmp_path, elsewhere):
+        profiles(folder, desk)
+        if limit != "by hand":
+            with (folder / "profiles.yaml").open("a", encoding="utf-8") as file:
+                file.write(f"budget: {{{limit}: 0.0135}}\n")
+    shell = Shell()
+    if limit == "by hand":
+        shell.run("%victor budget 0.0135")
+    for spent, folder in (("0.00201", elsewhere), ("0.00402", tmp_path)):  # there and back
+        assert shell.run("%%victor profile=paid\nHow many?").error is None
+        assert shell.run(move.format(folder)).error is None
+        (state,) = session().budget.states()
+        assert (state.amount, state.spent, state.held) == (Decimal("0.0135"), Decimal(spent), 0)
+    refused = shell.fail("%%victor profile=paid\nHow many?")
+    assert isinstance(refused, BudgetError)
+    assert f"the budget of {'the day' if limit == 'day' else 'this notebook'} has USD 0.0095 left of 0.0135" in str(
+        refused
+    )
+    assert len(desk.requests) == 2
+
+
+def test_when_an_account_decides_on_the_tier_then_the_dearest_is_held_and_the_one_that_served_is_paid(
+    desk: Server, tmp_path: Path
+) -> None:
+    profiles(tmp_path, desk, prices=None, params={"service_tier": "auto"})
+    orchestrator = session().pool.get_orchestrator("paid")
+    with session().budget.limit("0.00099"), pytest.raises(BudgetError, match=r"at worst USD 0\.0010"):
+        orchestrator.run_sync("How many?")  # a thousand tokens of output at 1, as priority; 0.60 otherwise
+    with session().budget.limit("0.0011") as limit:
+        assert orchestrator.run_sync("How many?").cost == Decimal("0.0001215")
+    assert limit.spent == Decimal("0.0001215")

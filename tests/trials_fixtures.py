@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import pytest
 
@@ -13,9 +14,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def book() -> Book:
-    """Keep the server's book."""
-    return Book()
+def book(request: pytest.FixtureRequest) -> Book:
+    """Keep the server's book; each test has chances of its own, the same in every run."""
+    return Book(crc32(request.node.name.encode()))
 
 
 @pytest.fixture
