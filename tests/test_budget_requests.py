@@ -113,7 +113,7 @@ async def test_when_prompts_are_as_long_as_a_tier_then_no_budget_is_outspent(
         with session().budget.limit(budget):
             await ask_all(orchestrator.run(prompt, max_tokens=stated) for _ in range(3))
         tally.note(book.usd - before, budget, sent=book.sent - sent, possible=min(3, int(budget / worst)))
-    assert tally.sent >= 0.7 * tally.possible
+    assert tally.sent >= 0.6 * tally.possible
 
 
 # --- params that raise limits ---
@@ -216,7 +216,7 @@ async def test_when_params_raise_limits_then_no_budget_is_outspent(
             await ask_all(orchestrator.run(prompt, **options) for _ in range(4))
         possible = min(4, int(budget / worst)) if bound else 0
         tally.note(book.usd - before, budget, sent=book.sent - sent, possible=possible)
-    assert tally.sent >= 0.7 * tally.possible
+    assert tally.sent >= 0.6 * tally.possible
 
 
 # --- a prompt denser than its history ---
@@ -301,4 +301,4 @@ async def test_when_a_prompt_is_denser_than_its_history_then_no_budget_is_outspe
         with session().budget.limit(budget):
             await ask_all(orchestrator.run(prompt, **options) for prompt, options in asked)
         tally.note(book.usd - before, budget, sent=book.sent - sent, possible=min(4, int(budget / worst)))
-    assert tally.sent >= 0.7 * tally.possible
+    assert tally.sent >= 0.6 * tally.possible

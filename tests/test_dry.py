@@ -145,6 +145,13 @@ def test_when_a_notebook_rounds_its_decimals_then_the_sums_are_exact_all_the_sam
         ("ollama", 100, {"options": {"num_predict": 7}}, 100, 1),
         ("ollama", None, {"options": {"num_predict": 7}}, 7, 1),
         ("ollama", None, {"num_predict": -1}, None, 1),
+        ("openai", 100, {"max_completion_tokens": None}, None, 1),
+        ("openai", 100, {"max_tokens": "50", "extra": {"maxOutputTokens": None}}, None, 1),
+        ("openai", 100, {"n_predict": -1}, None, 1),
+        ("openai", 100, {"metadata": {"max_completion_tokens": 50}}, 100, 1),
+        ("openai", None, {"reasoning": {"max_tokens": 50}}, None, 1),
+        ("openai", None, {"max_tokens": "5_000.0", "n": "3"}, 5_000, 3),
+        ("google", 100, {"max_output_tokens": 5e3}, 5_000, 1),
     ],
 )
 def test_when_params_limit_an_answer_then_they_go_before_max_tokens_as_they_do_when_sent(

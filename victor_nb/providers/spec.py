@@ -189,10 +189,12 @@ class Spec:
             return ours
         api = self.apis.get(self.api_of(request.model, None))
         names, said = api.output_names if api else self.output_names, _named(request.params, _LIMIT_NAMES)
-        sent = {names[0]: None if None in said else ours, **self._options(request.params)}  # null may replace ours
+        sent = {names[0]: ours, **self._options(request.params)}
         limits = [_count(sent[name]) for name in names if sent.get(name) is not None]
         others = [_count(value) for value in said]
         if not limits or not all(limits) or 0 in others:  # -1 is no limit, and what is no number may be ignored
+            return None
+        if ours is not None and None in said:  # null may take the place of ours
             return None
         return max(limit for limit in (*limits, *others) if limit)
 
