@@ -225,7 +225,7 @@ class Runtime:
             asked=profile.provider if other else None,
             override=profile.prices,
             allow_unpriced=profile.allow_unpriced,
-            tier=spec_of(profile.provider).asked_tier(profile.params),
+            tier=spec_of(profile.provider).asked_tier(profile.params, profile.tier and profile.tier.partition(",")[0]),
         )
 
     def cache_saved(self, row: Row) -> Decimal | None:

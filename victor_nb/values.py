@@ -50,6 +50,9 @@ class ChatRequest:
     temperature: float | None = None
     seed: int | None = None
     params: Mapping[str, object] = field(default_factory=dict[str, object])
+    effort: str | None = None
+    tier: str | None = None
+    prompt_cache: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +246,7 @@ class Reply:
         status: `ok`; `partial` when the answer ended without a finish reason; `interrupted` when it was stopped.
         attempts: HTTP exchanges that the call took.
         notes: What a reader of the answer should know, such as a temperature that was not sent.
+        service_tier: The tier that served, as the provider names it; None where it names none.
     """
 
     content: str
@@ -262,6 +266,7 @@ class Reply:
     status: ReplyStatus = "ok"
     call_id: str = ""
     notes: tuple[str, ...] = ()
+    service_tier: str | None = None
 
     @property
     def free(self) -> bool:

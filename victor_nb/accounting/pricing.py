@@ -26,7 +26,7 @@ _MILLION: Final = 1_000_000
 _DAY: Final = 86_400  # seconds
 _LOOKS: Final = 96
 """Times at which the prices of the coming day are looked up: the list's hours of day begin on the half-hour."""
-_SAME_PRICE: Final = {"groq": frozenset({"on_demand", "flex"})}
+_SAME_PRICE: Final = {"groq": frozenset({"flex"})}
 """Tiers that cost as much as the standard one by contract, by the list's id of who sells."""
 _ZERO: Final = Decimal(0)
 _TIER_KEYS: Final = ("service_tier", "speed", "processing")

@@ -41,9 +41,9 @@ def worst_case(request: ChatRequest, tariff: Tariff, *, mode: Mode, calibration:
     worst = tariff.worst(
         calibration.at_worst(request, mode),
         (spec.max_output(request) or spec.own_output(request.model) or _ASSUMED_OUTPUT) * spec.answers(request),
-        tier=spec.asked_tier(request.params),
-        cache_writes="cache_control" in params,
-        hourly_writes='"1h"' in params,
+        tier=spec.asked_tier(request.params, request.tier),
+        cache_writes="cache_control" in params or request.prompt_cache not in {None, "off"},
+        hourly_writes='"1h"' in params or request.prompt_cache == "1h",
     )
     return Decimal(0) if worst is None and tariff.allow_unpriced else worst
 

@@ -30,7 +30,7 @@ from victor_nb.errors import (
     VictorWarning,
 )
 from victor_nb.money import Total
-from victor_nb.providers.spec import spec_of, takes_temperature
+from victor_nb.providers.spec import AUTO_TIER, STANDARD_TIERS, spec_of, takes_temperature
 from victor_nb.values import ORIGIN, UNPAID, Origin, Reply, SimulatedQuestion, Usage
 
 if TYPE_CHECKING:
@@ -153,6 +153,7 @@ class ProfileCall:
         self._lost: ProviderError | None = None
         self._deadline: asyncio.Timeout | None = None
         self._chat = request.chat
+        self._tiers = list(request.tiers)
         self._book: Book = "simulated" if request.mode in UNPAID else "live"
         given, profile, refused = request.chat.temperature, request.profile, request.runtime.refuses_temperature
         if given is not None and not takes_temperature(profile.provider, profile.model, given, refused=refused):
@@ -203,6 +204,8 @@ class ProfileCall:
         spent, first, notes = Total.of(self.rows), attempt.first if attempt else None, tuple(self._notes)
         if record.rows and record.rows[-1].usage_source == "estimated":
             notes = (*notes, "tokens estimated: the provider reported none")
+        if attempt and attempt.asked_tier not in {None, AUTO_TIER} and attempt.service_tier in STANDARD_TIERS:
+            notes = (*notes, f"served at the standard tier, not at {attempt.asked_tier}")
         return Reply(
             content=attempt.text if attempt else "",
             usage=record.usages[0] if len(record.usages) == 1 else sum(record.usages, Usage()),
@@ -221,6 +224,7 @@ class ProfileCall:
             status=status,
             call_id=record.call_id,
             notes=notes,
+            service_tier=attempt.service_tier if attempt else None,
         )
 
     # --- attempts ---
@@ -237,7 +241,7 @@ class ProfileCall:
                 async with self._deadline:
                     async for attempt in attempts:
                         with attempt:
-                            await self._try()
+                            await (self._try_tiers() if self._tiers else self._try())
             except BudgetError as error:
                 if self._lost is None:
                     self._record.refuse(self._chat, error)
@@ -262,6 +266,19 @@ class ProfileCall:
             text = f"{profile.model} refuses temperature={given:g}: it is sent without one from now on."
             warnings.warn(text, VictorWarning, stacklevel=2)
             await self._exchange()
+
+    async def _try_tiers(self) -> None:
+        """Make one attempt, and where a tier has no capacity, at once another at the next one that was asked for."""
+        while self._tiers:
+            try:
+                await self._try()
+            except (RateLimitError, OverloadedError, RequestTimeoutError):
+                asked, tier = self._chat.tier, self._tiers.pop(0)
+                self._chat = replace(self._chat, tier=tier)
+                self._notes.append(f"tier {asked} had no capacity: {tier} was asked for")
+            else:
+                return
+        await self._try()
 
     async def _hold(self) -> Hold:
         """Set the worst case of an attempt aside, with an output limit: where none is given, the model's own one.

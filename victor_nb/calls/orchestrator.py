@@ -16,6 +16,7 @@ from victor_nb.calls.request import CallOptions, Request, Running, make_chat
 from victor_nb.calls.stream import Stream
 from victor_nb.errors import ClosedError, SecretError
 from victor_nb.loop import BackgroundLoop, keep_for_ever
+from victor_nb.providers.models import FLEX_SECONDS
 from victor_nb.providers.spec import spec_of
 from victor_nb.values import UNPAID, Mode, Reply
 
@@ -174,6 +175,12 @@ class AgentOrchestrator:
             if limit.amount.is_finite():  # what must be read is read here: a call is held on the background loop
                 self.runtime.calibration.load(self.profile.model, mode)
         timeout, retries = options.get("timeout"), options.get("retries")
+        total, tiers = self.profile.timeout.total if timeout is None else timeout, ()
+        if chat.tier is not None:
+            asked = options.get("tier", self.profile.tier)
+            tiers = tuple((asked or "").split(",")[1:])
+            if chat.tier == "flex" and timeout is None and "total" not in self.profile.timeout.model_fields_set:
+                total = FLEX_SECONDS
         return Request(
             runtime=self.runtime,
             profile=self.profile,
@@ -184,7 +191,7 @@ class AgentOrchestrator:
             chat=chat,
             stream=stream or provider.must_stream(chat),
             retries=self.profile.retries if retries is None else retries,
-            timeout=self.profile.timeout.total if timeout is None else timeout,
+            timeout=total,
             limiter=self._limiter,
             limits=limits,
             tags=options.get("tags") or {},
@@ -195,6 +202,7 @@ class AgentOrchestrator:
             answer_files=self._settings.answer_files,
             running=self._running,
             owner=self,
+            tiers=tiers,
         )
 
     async def aclose(self) -> None:

@@ -37,6 +37,7 @@ class Attempt:
         first: When the first text arrived, on the same clock; None before, and where the answer came in one piece.
         open: Whether the row has yet to be completed.
         pieces: The text so far.
+        asked_tier: The service tier that was asked for; None for the standard one.
     """
 
     row: Row
@@ -51,6 +52,7 @@ class Attempt:
     request_id: str | None = None
     reported_cost: Decimal | None = None
     service_tier: str | None = None
+    asked_tier: str | None = None
     _half: str = ""
 
     @property
@@ -110,6 +112,8 @@ class Record:
     def open(self, chat: ChatRequest, hold: Hold) -> Attempt:
         """Write the row of an attempt that starts now."""
         attempt = Attempt(self._row(chat, held=hold.amount), hold, time.perf_counter())
+        if chat.tier or chat.params:
+            attempt.asked_tier = spec_of(self._request.profile.provider).asked_tier(chat.params, chat.tier)
         self._request.runtime.ledger.start(attempt.row)
         return attempt
 
@@ -204,8 +208,8 @@ class Record:
             return _NOTHING
         if source != "reported" and not self._free():
             return _UNKNOWN
-        tier, params = attempt.service_tier, request.chat.params
-        if tier is None and params and spec_of(request.profile.provider).asked_tier(params) not in {None, AUTO_TIER}:
+        tier = attempt.service_tier
+        if tier is None and attempt.asked_tier not in {None, AUTO_TIER}:
             tier = _NOT_STATED
         return request.tariff.price(
             usage or Usage(), model_served=attempt.model_served, reported=attempt.reported_cost, tier=tier or "standard"

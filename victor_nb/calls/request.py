@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from victor_nb.accounting.pricing import Tariff
     from victor_nb.config.profiles import Profile
     from victor_nb.providers.base import Provider
+    from victor_nb.providers.spec import Spec
     from victor_nb.runtime import Runtime
 
 _OURS: Final = {"model", "messages", "contents", "input", "stream", "stream_options", "prompt"}
@@ -61,6 +62,8 @@ class CallOptions(RequestKeywords, total=False):
 
 SENT: Final = rows(RequestOptions)
 """The options of every request, by name: profiles, stages, calls and cells take them."""
+WORDED: Final = frozenset(("effort", "tier", "prompt_cache"))
+"""Those of which each model takes words of its own."""
 SETTINGS: Final = rows(CallSettings)
 """The options of a call or a cell, by name."""
 OPTIONS: Final = {**SETTINGS, **rows(CallOptions)}
@@ -97,6 +100,7 @@ class Request:
         stream: Whether the answer is to come piece by piece.
         retries: Further attempts after a failure that may pass.
         timeout: Seconds for the whole call, retries and the waits between them included.
+        tiers: The tiers to fall back on, in turn, where that of `chat` has no capacity.
         limiter: Where the call waits for a place.
         limits: The budgets that count it; it must fit those with an amount.
         answer_files: Where answers of one's own are looked for in simulate mode, in this order.
@@ -123,6 +127,7 @@ class Request:
     answer_files: tuple[Path, ...]
     running: set[Running]
     owner: Owner
+    tiers: tuple[str, ...] = ()
 
 
 def make_chat(profile: Profile, prompt: str | Reply, options: CallOptions) -> ChatRequest:
@@ -159,6 +164,8 @@ def settle(profile: Profile, options: CallOptions) -> dict[str, Any]:
     _check_params(sent["params"])
     spec = SPECS.get(profile.provider) or spec_of(profile.provider)
     for name, value in sent.items():
+        if name in WORDED and value is not None:
+            sent[name] = _worded(profile, spec, name, value)
         if value is None or name not in spec.refuses or name == "temperature":
             continue  # a temperature is left out instead, with a note: `ProfileCall` sees to it
         if not spec.takes(name, value, model=profile.model, api=profile.api):
@@ -169,6 +176,26 @@ def settle(profile: Profile, options: CallOptions) -> dict[str, Any]:
                 model=profile.model,
             )
     return sent
+
+
+def _worded(profile: Profile, spec: Spec, name: str, value: object) -> str:
+    """Return the word that is sent for an option, of several tiers the first.
+
+    Raises:
+        BadRequestError: The profile's model does not take it.
+    """
+    taken, given = spec.words_for(name, profile.model), str(value or "off")
+    for word in given.split(","):
+        if word not in taken:
+            who = profile.model if name in spec.words else spec.name
+            fact = f"{who} takes {name}={' or '.join(taken)}, not {word}" if taken else f"{who} takes no {name}"
+            raise BadRequestError(
+                f"{profile.name}: {fact}. Leave {name}= out, or ask another profile.",
+                profile=profile.name,
+                provider=spec.name,
+                model=profile.model,
+            )
+    return given.partition(",")[0]
 
 
 def check_options(options: CallOptions) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from math import inf
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict, cast, get_args, get_type_hints
@@ -188,6 +188,34 @@ def _read_tags(value: object) -> object:
     return {name.strip(): each.strip() for name, _, each in parts} if parts and right else value
 
 
+_TIERS: Final = ("standard", "flex", "priority", "fast")
+
+
+def _is_tier(value: object) -> bool:
+    """Return whether a value is a tier, or several without blanks between them, none twice."""
+    tiers = value.split(",") if isinstance(value, str) else ()
+    return bool(tiers) and len(set(tiers)) == len(tiers) and set(tiers) <= set(_TIERS)
+
+
+def _is_cache(value: object) -> bool:
+    """Return whether a value is a word for a cache; a bare `off` is False to YAML."""
+    return value is False or (isinstance(value, str) and value in _CACHES)
+
+
+_CACHES: Final = ("auto", "5m", "1h", "off")
+EFFORT: Final = word("none", "minimal", "low", "medium", "high", "xhigh", "max")
+TIER: Final = Kind(
+    f"{', '.join(_TIERS)}, or several in turn, such as flex,standard",
+    _is_tier,
+    {"type": "string", "pattern": f"^({'|'.join(_TIERS)})(,({'|'.join(_TIERS)}))*$"},
+    choices=_TIERS,
+)
+CACHE: Final = replace(
+    word(*_CACHES),
+    fits=_is_cache,
+    schema={"anyOf": [{"enum": list(_CACHES), "type": "string"}, {"const": False}]},
+    convert=lambda given: given or "off",  # pyright: ignore[reportUnknownLambdaType, reportUnknownVariableType]
+)
 TEXT: Final = Kind("text", lambda value: isinstance(value, str), {"type": "string"})
 NAME: Final = Kind(
     "a name", lambda value: isinstance(value, str) and bool(value.strip()), {"type": "string"}, convert=str.strip
@@ -238,6 +266,16 @@ class RequestOptions:
         ),
     ] = None
     seed: Annotated[int | None, Option(whole(0), "asks for the same answer each time", "7", settable=True)] = None
+    effort: Annotated[
+        str | None, Option(EFFORT, "how much it thinks, as far as the model can", "low", settable=True)
+    ] = None
+    tier: Annotated[
+        str | None,
+        Option(TIER, "dearer and sooner, or cheaper and later; flex,standard tries both", "flex", settable=True),
+    ] = None
+    prompt_cache: Annotated[
+        str | None, Option(CACHE, "how long the provider keeps the prompt for the next call", "1h", settable=True)
+    ] = None
     params: Params = field(default_factory=dict[str, object])
 
 
@@ -248,6 +286,9 @@ class RequestKeywords(TypedDict, total=False):
     max_tokens: int | None
     temperature: float | None
     seed: int | None
+    effort: str | None
+    tier: str | None
+    prompt_cache: str | None
     params: Mapping[str, object] | None
 
 

@@ -15,6 +15,7 @@ from victor_nb.money import Total, column, usd
 from victor_nb.notebook.forms import present
 from victor_nb.notebook.markdown import FENCE, Bundle, Shown, as_markdown, clean, escape, frame, notice, sanitise, stack
 from victor_nb.notebook.options import MagicCall
+from victor_nb.providers.spec import STANDARD_TIERS
 from victor_nb.tables import Html, Table
 from victor_nb.values import UNPAID, Reply
 from victor_nb.workflows.progress_bar import Meter, Tally, tqdm_bar
@@ -103,7 +104,9 @@ def bill(reply: Reply) -> str:
     parts = [
         reply.profile,
         reply.model if reply.profile not in {reply.model, f"{reply.provider}:{reply.model}"} else "",
-        f"{reply.usage.input_tokens:,} -> {reply.usage.output_tokens:,} tok",
+        f"{reply.usage.input_tokens:,} -> {reply.usage.output_tokens:,} tok"
+        + (f" ({reply.usage.reasoning_tokens:,} reasoning)" if reply.usage.reasoning_tokens else ""),
+        f"tier {reply.service_tier}" if reply.service_tier and reply.service_tier not in STANDARD_TIERS else "",
         usd(reply.cost) if reply.cost or not reply.free else "free",
         f"{reply.latency:.1f} s",
         UNPAID.get(reply.mode, ""),

@@ -61,7 +61,8 @@ class Estimate:
         calibration.load(profile.model, session.mode)
         tokens = max(1, calibration.expected(profile.model, session.mode, size=size))
         short, long = Usage(input_tokens=tokens), Usage(input_tokens=tokens, output_tokens=1_000)
-        least, longer = tariff.price(short).cost, tariff.price(long).cost
+        tier = spec_of(profile.provider).asked_tier(request.params, request.tier) or "standard"
+        least, longer = tariff.price(short, tier=tier).cost, tariff.price(long, tier=tier).cost
         most = None
         if longer is not None:
             most = worst_case(request, tariff, mode=session.mode, calibration=calibration)

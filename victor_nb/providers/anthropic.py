@@ -11,7 +11,7 @@ import anthropic
 from anthropic import AsyncAnthropic
 
 from victor_nb.providers.base import Provider
-from victor_nb.providers.http import finish, items, number, read, text
+from victor_nb.providers.http import finish, given, items, number, read, text
 from victor_nb.providers.spec import tier_name
 from victor_nb.values import Delta, Usage
 
@@ -106,10 +106,24 @@ class Anthropic(Provider):
         # The SDK walks through all of its message types for every message it is given by name. In `extra_body`, which
         # wins over what is named, they go out as they are.
         turns = [{"role": turn.role, "content": turn.content} for turn in request.messages]
-        body["extra_body"] = {"messages": turns, **request.params}
+        body["extra_body"] = {"messages": turns, **_worded(request), **request.params}
         if request.system is not None:
             body["system"] = request.system
+        if request.effort is not None:
+            body["output_config"] = {"effort": request.effort}
         return body
+
+
+def _worded(request: ChatRequest) -> dict[str, object]:
+    """Return what the tier and the prompt cache of a request are called here."""
+    cache: dict[str, object] = {}
+    if request.prompt_cache not in {None, "off"}:
+        ttl = given(ttl=None if request.prompt_cache == "auto" else request.prompt_cache)
+        cache = {"cache_control": {"type": "ephemeral", **ttl}}
+    return cache | given(
+        service_tier="standard_only" if request.tier == "standard" else None,
+        speed="fast" if request.tier == "fast" else None,
+    )
 
 
 def _ignore_retirement_warnings() -> None:

@@ -13,6 +13,7 @@ import httpx2
 
 from victor_nb.config.secret import masked
 from victor_nb.errors import ProviderOpenError, VictorError
+from victor_nb.providers.models import FLEX_SECONDS
 from victor_nb.providers.translate import Endpoint, Translator, guard_logs
 from victor_nb.values import UNPAID
 
@@ -60,9 +61,10 @@ class Ping:
 
 @dataclass(slots=True)
 class _Exchange:
-    """Whether one request was answered."""
+    """Whether one request was answered, and whether it may take as long as those of the flex tier do."""
 
     answered: bool = False
+    flex: bool = False
 
 
 _exchange: Final[ContextVar[_Exchange | None]] = ContextVar("victor_nb_exchange", default=None)
@@ -139,7 +141,7 @@ class Provider(ABC):
             ProviderError: Whatever failed.
         """
         failure: Exception | None = None
-        exchange = _Exchange()
+        exchange = _Exchange(flex=request.tier == "flex")
         _exchange.set(exchange)
         try:
             if stream:
@@ -176,8 +178,9 @@ class Provider(ABC):
     @property
     def read_timeout(self) -> httpx2.Timeout:
         """The waits of a stream: to connect, and between two pieces."""
-        wait = self.endpoint.timeouts
-        return httpx2.Timeout(wait.read, connect=wait.connect, pool=None)
+        wait, exchange = self.endpoint.timeouts, _exchange.get()
+        flex = exchange is not None and exchange.flex and "read" not in wait.model_fields_set
+        return httpx2.Timeout(FLEX_SECONDS if flex else wait.read, connect=wait.connect, pool=None)
 
     async def aclose(self) -> None:
         """Close the connections."""

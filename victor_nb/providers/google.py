@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import quote
 
 from victor_nb.providers.http import PlainProvider, events, finish, given, items, number, read, text
+from victor_nb.providers.models import BUDGETS
 from victor_nb.providers.spec import tier_name
 from victor_nb.values import Delta, Usage
 
@@ -33,6 +34,9 @@ _TOP_LEVEL: Final = {"tools", "toolConfig", "safetySettings", "cachedContent", "
 """Params that are sent beside `generationConfig`; all others go into it."""
 _SEARCH_PER_ANSWER: Final = re.compile(r"gemini-[12]\b")
 """Models whose searches are charged once for an answer; later ones charge for each query."""
+
+
+_HAS_BUDGETS: Final = re.compile(r"(models/)?gemini-2\.5")
 
 
 class Google(PlainProvider):
@@ -64,6 +68,8 @@ class Google(PlainProvider):
 
 def _body(request: ChatRequest) -> dict[str, object]:
     config = given(maxOutputTokens=request.max_tokens, temperature=request.temperature, seed=request.seed)
+    if request.effort is not None:
+        config["thinkingConfig"] = _thinking(request.model, request.effort)
     params = dict(request.params)
     config |= cast("dict[str, object]", params.pop("generationConfig", {}))
     config |= {name: value for name, value in params.items() if name not in _TOP_LEVEL}
@@ -74,7 +80,16 @@ def _body(request: ChatRequest) -> dict[str, object]:
         body["systemInstruction"] = {"parts": [{"text": request.system}]}
     if config:
         body["generationConfig"] = config
+    if request.tier is not None:
+        body["service_tier"] = request.tier
     return body | {name: value for name, value in params.items() if name in _TOP_LEVEL}
+
+
+def _thinking(model: str, effort: str) -> dict[str, object]:
+    """Return how much a model is to think: a level, or for models before gemini-3 a number of tokens."""
+    if _HAS_BUDGETS.match(model):
+        return {"thinkingBudget": BUDGETS[effort]}
+    return {"thinkingLevel": effort}
 
 
 def _delta(event: Mapping[str, object], headers: httpx2.Headers) -> Delta:

@@ -68,6 +68,8 @@ def _body(request: ChatRequest, *, stream: bool) -> dict[str, object]:
     body: dict[str, object] = {"model": request.model, "messages": [*system, *turns], "stream": stream}
     if options:
         body["options"] = options
+    if request.effort is not None:
+        body["think"] = request.effort != "none" and request.effort
     return body | {name: value for name, value in params.items() if name in _TOP_LEVEL}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
+from hashlib import sha256
 from typing import TYPE_CHECKING, ClassVar, Final
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ from victor_nb.values import Delta, Usage
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from victor_nb.providers.spec import Spec
     from victor_nb.providers.translate import Endpoint
     from victor_nb.values import ChatRequest
 
@@ -35,6 +37,7 @@ _STATE_COSTS: Final = frozenset({"openrouter.ai", "x.ai", "perplexity.ai"})
 _USD: Final = Decimal(1)
 _TICK: Final = Decimal("1e-10")  # USD; xAI counts in them
 _OWN_NETWORK: Final = "own network"
+_KEY_LENGTH: Final = 32  # characters, of which a prompt_cache_key may have 64
 _LITELLM_COST: Final = "x-litellm-response-cost"
 
 
@@ -117,8 +120,25 @@ class OpenAI(Provider):
         for turn in request.messages:
             turns.append({"role": turn.role, "content": turn.content})  # noqa: PERF401 - the system prompt is there
         limit = {self.endpoint.spec.output_names[0]: request.max_tokens}
-        options = given(**limit, temperature=request.temperature, seed=request.seed)
+        options = given(**limit, temperature=request.temperature, seed=request.seed, reasoning_effort=request.effort)
+        if request.tier or request.prompt_cache:
+            options |= worded(request, self.endpoint.spec)
         return {"model": request.model, "messages": turns, **options, **request.params}
+
+
+def worded(request: ChatRequest, spec: Spec) -> dict[str, object]:
+    """Return what the tier and the prompt cache of a request are called here.
+
+    Requests with the same beginning go to the same cache by a key that is made of it; without the cache of which what
+    is written is charged, no place is named up to which it would be.
+    """
+    beginning = request.system if request.system is not None else request.messages[0].content
+    key = sha256(f"{request.model}\0{beginning}".encode()).hexdigest()[:_KEY_LENGTH]
+    return given(
+        service_tier=spec.standard_tier if request.tier == "standard" else request.tier,
+        prompt_cache_key=key if request.prompt_cache == "auto" else None,
+        prompt_cache_options={"mode": "explicit"} if request.prompt_cache == "off" else None,
+    )
 
 
 def _stating(base_url: str) -> frozenset[str]:

@@ -33,6 +33,7 @@ class Row(TypedDict, total=False):
     structured: Structured
     states_cost: str
     resells: bool
+    standard_tier: str
     at_capacity: int
     free: bool
     concurrency: int
@@ -89,6 +90,7 @@ PRESETS: Final[Mapping[str, Row]] = {
         "base_url": "https://api.groq.com/openai/v1",
         "price_id": "groq",
         "key_variables": ("GROQ_API_KEY",),
+        "standard_tier": "on_demand",
         "at_capacity": 498,  # of the tier that was asked for; nothing was served
         "resells": True,
     },

@@ -9,7 +9,7 @@ import openai
 from openai import AsyncStream
 
 from victor_nb.providers.http import events, finish, given, items, number, parse, read, text
-from victor_nb.providers.openai import OpenAI
+from victor_nb.providers.openai import OpenAI, worded
 from victor_nb.providers.translate import StatusError
 from victor_nb.values import Delta, Usage
 
@@ -67,6 +67,10 @@ class Responses(OpenAI):
         options = given(
             instructions=request.system, max_output_tokens=request.max_tokens, temperature=request.temperature
         )
+        if request.effort:
+            options["reasoning"] = {"effort": request.effort}
+        if request.tier or request.prompt_cache:
+            options |= worded(request, self.endpoint.spec)
         return {"model": request.model, "input": turns, "store": False, **options, **request.params}
 
     def _ending(self, response: object, raw: httpx2.Response, *, said: str, refused: bool = False) -> Delta:

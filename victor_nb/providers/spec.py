@@ -28,6 +28,7 @@ from victor_nb.errors import (
     VictorWarning,
     did_you_mean,
 )
+from victor_nb.providers.models import OUTPUTS, RETIRES, WORDS, Words
 from victor_nb.providers.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ _LOCAL_HOST: Final = re.compile(
 )
 _SNAPSHOT: Final = re.compile(r"-(?:latest|\d{8})$")
 """What follows the name of a model where one version of it is meant: claude-sonnet-4-5-20250929."""
-STANDARD_TIERS: Final = frozenset({"auto", "default", "standard", "standard_only", "global", "not_available"})
+STANDARD_TIERS: Final = frozenset(
+    {"auto", "default", "standard", "standard_only", "on_demand", "global", "not_available"}
+)
 """Names of what is served at list prices: tiers (`auto` unless an account is set up otherwise), and places."""
 AUTO_TIER: Final = "auto"
 """The tier of a request that leaves it to how the account is set up."""
@@ -112,6 +115,9 @@ class Spec:
         at_capacity: The HTTP status by which it says that it has no capacity, beside 503 and 529; 0 for none.
         fill_in: The part of `base_url` that stands for what only the user knows.
         resells: Whether it sells models of others, under names that others use too.
+        words: What `effort`, `tier` and `prompt_cache` may be, by patterns that the names of models start with. No
+            model takes an option that is not here.
+        standard_tier: What it calls the tier that is served at list prices.
         refuses: The request options that it does not take, and from which models.
         retires: The day on which a model is switched off, as the provider announced it.
         hints: The next step after an error of that class, if not the usual one; may hold `{model}` and `{variables}`.
@@ -144,6 +150,8 @@ class Spec:
     at_capacity: int = 0
     fill_in: str = ""
     resells: bool = False
+    words: Words = field(default_factory=dict[str, Any])
+    standard_tier: str = "default"
     refuses: Mapping[str, Refusal] = field(default_factory=dict[str, Refusal])
     retires: Mapping[str, date] = field(default_factory=dict[str, date])
     hints: Mapping[type[ProviderError], str] = field(default_factory=dict[type[ProviderError], str])
@@ -172,6 +180,11 @@ class Spec:
         if refusal.api and refusal.api != self.api_of(model, api):
             return True
         return not re.match(refusal.models, model)
+
+    def words_for(self, option: str, model: str) -> tuple[str, ...]:
+        """Return the words that a model takes for an option such as `effort`; none where it takes no such option."""
+        found = self.words.get(option, {}).items()
+        return next((words for models, words in found if re.match(models, model)), ())
 
     def retirement(self, model: str) -> date | None:
         """Return the day on which a model is switched off; None where none is announced."""
@@ -213,11 +226,11 @@ class Spec:
         asked = map(_count, _named(request.params, _CHOICE_NAMES))
         return 1 if self.one_answer else max((1, *filter(None, asked)))
 
-    def asked_tier(self, params: Mapping[str, object]) -> str | None:
-        """Return the service tier that params ask for; None for the standard one, `auto` for what the account has."""
-        asked = [value for name, value in _flat(params) if name in _TIER_PARAMS]
-        tier = tier_name(*asked)
-        return tier if tier not in STANDARD_TIERS else AUTO_TIER if AUTO_TIER in asked else None
+    def asked_tier(self, params: Mapping[str, object], tier: str | None = None) -> str | None:
+        """Return the tier that params, or else the option, ask for; None: the standard one, `auto`: the account's."""
+        asked = [value for name, value in _flat(params) if name in _TIER_PARAMS] or [tier]
+        named = tier_name(*asked)
+        return named if named not in STANDARD_TIERS else AUTO_TIER if AUTO_TIER in asked else None
 
     def api_of(self, model: str, api: str | None) -> str:
         """Return the protocol in which a model is asked: the one that its profile names, else the one that it has."""
@@ -315,12 +328,8 @@ ANTHROPIC: Final = Spec(
     caches_on_request=True,
     # No temperature since API version 2026-10-21, and never a seed.
     refuses={"temperature": Refusal(), "seed": Refusal()},
-    # As announced on 2026-11-25; the list of prices knows that a model is deprecated, never the day.
-    retires={
-        "claude-mythos-preview": date(2026, 6, 30),
-        "claude-sonnet-4-5": date(2026, 11, 30),
-        "claude-opus-4-5": date(2027, 1, 22),
-    },
+    words=WORDS["anthropic"],
+    retires=RETIRES["anthropic"],
     dialect="victor_nb.wire.dialects.anthropic:Anthropic",
     loggers=("anthropic",),
 )
@@ -342,24 +351,11 @@ OPENAI: Final = Spec(
     key_variables=("OPENAI_API_KEY",),
     keyless_locally=True,
     output_names=("max_completion_tokens", "max_tokens"),
-    # Maximum output tokens as OpenAI's pages on its models state them.
-    outputs={
-        r"gpt-5-pro": 272_000,
-        r"gpt-5.*chat|gpt-4o(?!-2024-05)": 16_384,
-        r"gpt-[5-9]": 128_000,
-        r"gpt-4\.1": 32_768,
-        r"o1-mini": 65_536,
-        r"o[134]": 100_000,
-        r"gpt-4-turbo|gpt-4o|gpt-3\.5": 4_096,
-        r"gpt-4": 8_192,
-    },
+    outputs=OUTPUTS["openai"],
+    words=WORDS["openai"],
     # Reasoning models take no temperature but 1.
     refuses={"temperature": Refusal(models=r"(o\d|gpt-5)(?!.*chat)", unless=1), "seed": Refusal(api="responses")},
-    # As announced on 2026-11-25.
-    retires={
-        **dict.fromkeys(("gpt-5", "gpt-5-mini", "gpt-5-nano", "o3"), date(2026, 12, 11)),
-        **dict.fromkeys(("gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini"), date(2027, 1, 14)),
-    },
+    retires=RETIRES["openai"],
     loggers=("openai",),
 )
 GOOGLE: Final = Spec(
@@ -372,8 +368,8 @@ GOOGLE: Final = Spec(
     models_path="/v1beta/models",
     output_names=("maxOutputTokens", "max_output_tokens"),
     options_in="generationConfig",
-    # As Google's page on its models states them.
-    outputs={r"(models/)?gemini-(2\.5|[3-9])": 65_536, r"(models/)?gemini-(1\.5|2\.0)": 8_192},
+    outputs=OUTPUTS["google"],
+    words=WORDS["google"],
     dialect="victor_nb.wire.dialects.google:Google",
 )
 OLLAMA: Final = Spec(
@@ -390,6 +386,7 @@ OLLAMA: Final = Spec(
     options_in="options",
     output_ours_first=True,
     one_answer=True,
+    words=WORDS["ollama"],
     hints={ConnectError: "Is `ollama serve` running?", NotFoundError: "Pull it: ollama pull {model}"},
     unreachable="start ollama",
     dialect="victor_nb.wire.dialects.ollama:Ollama",
@@ -403,7 +400,7 @@ BUILT_IN: Final = (
     OPENAI,
     GOOGLE,
     OLLAMA,
-    *(replace(_COMPATIBLE, name=name, **row) for name, row in PRESETS.items()),
+    *(replace(_COMPATIBLE, name=name, words=WORDS.get(name, {}), **row) for name, row in PRESETS.items()),
 )
 """In the order in which the seller of a model is looked for."""
 

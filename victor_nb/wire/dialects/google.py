@@ -73,6 +73,11 @@ class Google(Dialect):
         if not sse:
             yield Event(b"]\r\n", answered.text_tokens)
 
+    def headers(self, call: Call) -> dict[str, str]:
+        """Return the header that names the tier, where one was asked for."""
+        tier = text_of(_either(call.body, "serviceTier"))
+        return {"x-gemini-service-tier": tier} if tier else {}
+
     def error(self, status: int, message: str, call: Call) -> JsonObject:
         """Return the body of an error."""
         del call
