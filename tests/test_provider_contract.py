@@ -172,7 +172,7 @@ WORDS = [
     (OPENAI, "content_filter", "content_filter"),
     (OPENAI, "tool_calls", "tool_calls"),
     (OPENAI, "function_call", "tool_calls"),
-    (OPENAI, "insufficient_system_resource", "other"),
+    (OPENAI, "insufficient_stars", "other"),
     (RESPONSES, "max_output_tokens", "length"),
     (RESPONSES, "content_filter", "content_filter"),
     (RESPONSES, "function_call", "tool_calls"),

@@ -17,6 +17,7 @@ VictorError
     │   └── NotFoundError                404: no such model or path
     ├── AuthenticationError              401, 403
     ├── RateLimitError                   429
+    ├── QuotaError                       429, 402 and others: no credit is left, and waiting brings none
     ├── ServerError                      5xx
     │   └── OverloadedError              503, 529
     ├── RequestTimeoutError (TimeoutError)
@@ -261,6 +262,10 @@ class RateLimitError(ProviderError):
     """The provider received too many requests."""
 
     retryable = True
+
+
+class QuotaError(ProviderError):
+    """The account has no credit left, or the quota of its plan is used up: waiting does not help."""
 
 
 class ServerError(ProviderError):

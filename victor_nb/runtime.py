@@ -21,7 +21,7 @@ from victor_nb.accounting.worst_case import Calibration
 from victor_nb.config.settings import ByHand, Settings, bequeath, check_mode, forced_mode, inherited, this_process
 from victor_nb.errors import ConfigError, VictorWarning
 from victor_nb.loop import BackgroundLoop, keep_for_ever
-from victor_nb.providers.spec import spec_of
+from victor_nb.providers.spec import host_of, spec_of
 from victor_nb.values import Usage
 
 if TYPE_CHECKING:
@@ -111,7 +111,8 @@ class Runtime:
         pool: The kernel's pool, where one has been made; see `workflows.orchestrator_pool.kernel_pool`.
         owner: The session above, where there is one; see `kernel.session_of`.
         by_hand: What a user set in a cell: here, or in the process that started this one or sent it work.
-        refuses_temperature: Models that have refused a temperature, as (provider, model); they are not sent one again.
+        learned: What hosts have refused, by (host, model, name of the feature), and what they are sent instead of it
+            from then on; None: nothing.
         budget: The limits that every call must fit.
         calibration: The estimate of a text's tokens.
         lock: Guards settings, pool, owner, and what is made at its first use.
@@ -124,7 +125,7 @@ class Runtime:
         self.clients: WeakSet[Client] = WeakSet()
         self.pool: Pool | None = None
         self.owner: Owner | None = None
-        self.refuses_temperature: set[tuple[str, str]] = set()
+        self.learned: dict[tuple[str, str, str], str | None] = {}
         self.closed = False
         self.by_hand = self._inherited = inherited()
         self._begin()
@@ -227,6 +228,10 @@ class Runtime:
             allow_unpriced=profile.allow_unpriced,
             tier=spec_of(profile.provider).asked_tier(profile.params, profile.tier and profile.tier.partition(",")[0]),
         )
+
+    def refuses(self, feature: str, profile: Profile) -> bool:
+        """Return whether the host of a profile has refused a feature of its model before."""
+        return bool(self.learned) and (host_of(self.settings.base_url(profile)), profile.model, feature) in self.learned
 
     def cache_saved(self, row: Row) -> Decimal | None:
         """Return what the provider's cache saved an attempt of the ledger, in USD (see `Tariff.cache_saved`)."""

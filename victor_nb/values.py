@@ -41,7 +41,11 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A request, independent of providers. Nothing that is None is sent."""
+    """A request, independent of providers. Nothing that is None is sent.
+
+    Attributes:
+        learned: What the host has refused of this model before, by name, and what it is sent instead; None: nothing.
+    """
 
     model: str
     messages: tuple[Message, ...]
@@ -53,6 +57,7 @@ class ChatRequest:
     effort: str | None = None
     tier: str | None = None
     prompt_cache: str | None = None
+    learned: Mapping[str, str | None] = field(default_factory=dict[str, "str | None"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +215,8 @@ class Delta:
     """The content of one event of an answer.
 
     A field but `text` replaces its earlier value, unless it is None; a count in `usage`, unless it is 0. A usage
-    without any count says nothing.
+    without any count says nothing. `finish_word` is the provider's own word for a reason to stop that is `other`, and
+    `note` becomes one of the reply's.
     """
 
     text: str = ""
@@ -220,6 +226,8 @@ class Delta:
     request_id: str | None = None
     reported_cost: Decimal | None = None
     service_tier: str | None = None
+    finish_word: str | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

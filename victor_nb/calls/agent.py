@@ -156,8 +156,10 @@ class Chat:
         return self._orchestrator.stream(prompt, on_reply=keep, **self._with_history(options))
 
     def remember(self, prompt: str | Reply, reply: Reply) -> Reply:
-        """Add a turn to what is remembered, and return the reply."""
-        self.history += [Message("user", str(prompt)), Message("assistant", reply.content)]
+        """Add a turn to what is remembered, but no empty answer, which no server takes; return the reply."""
+        self.history.append(Message("user", str(prompt)))
+        if reply.content.strip():
+            self.history.append(Message("assistant", reply.content))
         return reply
 
     def clear(self) -> None:

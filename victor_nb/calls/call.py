@@ -24,13 +24,14 @@ from victor_nb.errors import (
     OverloadedError,
     PartialAnswerError,
     ProviderError,
+    QuotaError,
     RateLimitError,
     RequestTimeoutError,
     VictorError,
     VictorWarning,
 )
 from victor_nb.money import Total
-from victor_nb.providers.spec import AUTO_TIER, STANDARD_TIERS, spec_of, takes_temperature
+from victor_nb.providers.spec import AUTO_TIER, STANDARD_TIERS, host_of, spec_of, takes_temperature
 from victor_nb.values import ORIGIN, UNPAID, Origin, Reply, SimulatedQuestion, Usage
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from victor_nb.accounting.rows import Row
     from victor_nb.calls.record import Attempt
     from victor_nb.calls.request import Request
+    from victor_nb.providers.base import Lesson
     from victor_nb.values import Book, ChatRequest, ReplyStatus, SimulatedAnswer
 
 _LONGEST_WAIT: Final = 60.0  # seconds; a provider that asks for more is not waited for
@@ -48,7 +50,7 @@ _FIRST_WAIT: Final = 0.5  # seconds
 _LONGEST_OWN_WAIT: Final = 8.0  # seconds
 _SHORTEST: Final = 256  # tokens; an answer that a budget would have to cut shorter is not asked for
 _NOT_SENT: Final = "temperature not sent: the model takes none"
-_FALL_BACK: Final = (RateLimitError, OverloadedError, ConnectError, RequestTimeoutError)
+_FALL_BACK: Final = (RateLimitError, QuotaError, OverloadedError, ConnectError, RequestTimeoutError)
 """What another provider may not suffer from. A refused request would be refused there too."""
 
 
@@ -155,9 +157,16 @@ class ProfileCall:
         self._chat = request.chat
         self._tiers = list(request.tiers)
         self._book: Book = "simulated" if request.mode in UNPAID else "live"
-        given, profile, refused = request.chat.temperature, request.profile, request.runtime.refuses_temperature
+        self._lessons: list[Lesson] = []
+        profile, learned, given = request.profile, request.runtime.learned, request.chat.temperature
+        if learned:
+            here = (host_of(request.base_url), profile.model)
+            learned = {feature: instead for (*place, feature), instead in learned.items() if tuple(place) == here}
+            self._chat = replace(request.chat, learned=learned)
+        refused = "temperature" in learned
         if given is not None and not takes_temperature(profile.provider, profile.model, given, refused=refused):
-            self._drop_temperature()
+            self._chat = replace(self._chat, temperature=None)
+            self._notes.append(_NOT_SENT)
 
     async def run(self, on_text: Callable[[str], object] | None) -> Reply:
         """Hold, call, price, record, settle.
@@ -201,7 +210,8 @@ class ProfileCall:
     def reply(self, status: ReplyStatus) -> Reply:
         """Return what has arrived, as a reply of that status."""
         profile, attempt, record = self._request.profile, self._attempt, self._record
-        spent, first, notes = Total.of(self.rows), attempt.first if attempt else None, tuple(self._notes)
+        spent, first = Total.of(self.rows), attempt.first if attempt else None
+        notes = (*self._notes, *(attempt.notes if attempt else ()))
         if record.rows and record.rows[-1].usage_source == "estimated":
             notes = (*notes, "tokens estimated: the provider reported none")
         if attempt and attempt.asked_tier not in {None, AUTO_TIER} and attempt.service_tier in STANDARD_TIERS:
@@ -254,18 +264,35 @@ class ProfileCall:
                 raise self._failure or self._late() from None
 
     async def _try(self) -> None:
-        """Make one attempt, and another at once without the temperature that the model turned out to refuse."""
-        try:
-            await self._exchange()
-        except BadRequestError as error:
-            given, profile = self._chat.temperature, self._request.profile
-            if given is None or "temperature" not in str(error).lower():
-                raise
-            self._drop_temperature()
-            self._request.runtime.refuses_temperature.add((profile.provider, profile.model))
-            text = f"{profile.model} refuses temperature={given:g}: it is sent without one from now on."
+        """Make one attempt, and others at once without what the host turns out to refuse."""
+        while True:
+            try:
+                await self._exchange()
+            except BadRequestError as error:
+                lesson = (
+                    self._request.provider.lesson(str(error), self._chat) if type(error) is BadRequestError else None
+                )
+                if lesson is None or lesson in self._lessons:
+                    raise
+                self._learn(lesson)
+            else:
+                break
+        if self._lessons:
+            request = self._request
+            for lesson in self._lessons:  # what helped is remembered, not what was tried
+                place = (host_of(request.base_url), request.profile.model, lesson.feature)
+                request.runtime.learned[place] = lesson.instead
+
+    def _learn(self, lesson: Lesson) -> None:
+        """Send this call's further attempts otherwise, and note it."""
+        chat = self._chat
+        self._lessons.append(lesson)
+        self._notes.append(lesson.note)
+        self._chat = replace(chat, learned={**chat.learned, lesson.feature: lesson.instead})
+        if lesson.feature == "temperature":
+            self._chat = replace(self._chat, temperature=None)
+            text = f"{chat.model} refuses temperature={chat.temperature:g}: it is sent without one from now on."
             warnings.warn(text, VictorWarning, stacklevel=2)
-            await self._exchange()
 
     async def _try_tiers(self) -> None:
         """Make one attempt, and where a tier has no capacity, at once another at the next one that was asked for."""
@@ -316,10 +343,6 @@ class ProfileCall:
     def _worst(self, chat: ChatRequest) -> Decimal | None:
         request = self._request
         return worst_case(chat, request.tariff, mode=request.mode, calibration=request.runtime.calibration)
-
-    def _drop_temperature(self) -> None:
-        self._chat = replace(self._chat, temperature=None)
-        self._notes.append(_NOT_SENT)
 
     async def _exchange(self) -> None:
         """Make one HTTP exchange, one row."""
@@ -391,7 +414,7 @@ class ProfileCall:
 
     def _check_answer(self, attempt: Attempt) -> None:
         """Raise if the answer has no text and no finish reason that explains it."""
-        if attempt.pieces or attempt.finish_reason in {"tool_calls", "other"}:
+        if attempt.pieces or attempt.finish_reason == "tool_calls":
             return
         provider = self._request.profile.provider
         if attempt.finish_reason == "length":
@@ -399,8 +422,9 @@ class ProfileCall:
         elif attempt.finish_reason == "content_filter":
             raise self._error(ContentFilterError, f"{provider} withheld the answer. Rephrase the prompt.")
         else:
-            fact = f"{provider}'s answer holds no text. Check base_url, or ask again."
-            raise self._error(MalformedAnswerError, fact)
+            why = f": it ended with {attempt.finish_word}" if attempt.finish_reason == "other" else ""
+            step = "Ask again, or in another way" if why else "Check base_url, or ask again"
+            raise self._error(MalformedAnswerError, f"{provider}'s answer holds no text{why}. {step}.")
 
     # --- failures ---
 

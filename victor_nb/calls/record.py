@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 _HIGH: Final = ("\ud800", "\udbff")
 _NOTHING: Final = Price(Decimal(0), "computed", "")
 _UNKNOWN: Final = Price(None, "unknown", "")
+_LONG: Final = 8_000  # bytes; a shorter prompt fits any context
+_CUT: Final = 2.5 * BYTES_PER_TOKEN
+"""Bytes for each token that was read, above which a server has cut the prompt; prose has 4, of Chinese less."""
 _NOT_STATED: Final = "not stated"
 """The tier of an answer that does not name it, where another than the standard one was asked for: it has no price."""
 
@@ -53,6 +56,8 @@ class Attempt:
     reported_cost: Decimal | None = None
     service_tier: str | None = None
     asked_tier: str | None = None
+    finish_word: str | None = None
+    notes: list[str] = field(default_factory=list[str])
     _half: str = ""
 
     @property
@@ -68,6 +73,9 @@ class Attempt:
         self.model_served = delta.model_served or self.model_served
         self.request_id = delta.request_id or self.request_id
         self.service_tier = delta.service_tier or self.service_tier
+        self.finish_word = delta.finish_word or self.finish_word
+        if delta.note is not None and delta.note not in self.notes:
+            self.notes.append(delta.note)
         if delta.reported_cost is not None:
             self.reported_cost = delta.reported_cost
         return self.keep(delta.text) if delta.text else ""
@@ -152,9 +160,13 @@ class Record:
             answer=attempt.text if runtime.settings.log_text else None,
             **(asdict(usage) if usage is not None else {}),
         )
-        if usage is not None and source == "reported" and attempt.hold.counted:
-            size = row.input_bytes or 0
-            runtime.calibration.learn(row.model, row.mode, size=size, tokens=usage.input_tokens)
+        if usage is not None and source == "reported":
+            size, read = row.input_bytes or 0, usage.input_tokens
+            if read and size > max(_LONG, _CUT * read) and self._free():
+                most = f"only {read:,} of some {size // BYTES_PER_TOKEN:,} tokens of the prompt were read"
+                attempt.notes.append(f"{most}: the context is too small (for Ollama, params: {{num_ctx: ...}})")
+            elif attempt.hold.counted:
+                runtime.calibration.learn(row.model, row.mode, size=size, tokens=read)
         if row.cost is None:
             row = replace(row, held=attempt.hold.at_worst())
         runtime.ledger.finish(row)
@@ -168,6 +180,8 @@ class Record:
         tags = dict(request.tags)
         if request.chat.temperature is not None and chat.temperature is None:
             tags["temperature"] = "not sent"
+        if chat.learned:
+            tags |= self._sent_otherwise(chat)
         return Row(
             ts=datetime.now(UTC),
             call_id=self.call_id,
@@ -187,6 +201,15 @@ class Record:
             input_bytes=len(input_text(chat)),
             prompt=chat.messages[-1].content if settings.log_text else None,
         )
+
+    def _sent_otherwise(self, chat: ChatRequest) -> dict[str, str]:
+        """Return what this attempt sends otherwise than it was asked to, since the host has refused it."""
+        asked = {"stream_options": self._request.stream or None}
+        return {
+            name: f"sent as {instead}" if instead else "not sent"
+            for name, instead in chat.learned.items()
+            if asked.get(name, getattr(chat, name, None)) is not None
+        }
 
     def _usage(self, attempt: Attempt) -> tuple[Usage | None, UsageSource | None]:
         """Return the tokens of an attempt, and how they are known; None where they are not."""

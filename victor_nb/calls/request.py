@@ -142,6 +142,8 @@ def make_chat(profile: Profile, prompt: str | Reply, options: CallOptions) -> Ch
     _check_text("prompt", text)
     if not text.strip():
         raise PromptError("The prompt is empty. Write what you want to ask.")
+    for turn in options.get("history") or ():
+        _check_text("history", turn.content)
     messages = (*(options.get("history") or ()), Message("user", text))
     return ChatRequest(model=profile.model, messages=messages, **settle(profile, options))
 
@@ -237,6 +239,8 @@ def _check_params(params: Mapping[str, object]) -> None:
     if taken:
         raise ConfigError(f"params cannot set {taken[0]!r}: it is what the profile and the prompt say. Leave it out.")
     try:
-        json.dumps(params, allow_nan=False).encode()
+        json.dumps(params, allow_nan=False, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"params hold half a character ({error.object[error.start]!r}). Remove it.") from None
     except (TypeError, ValueError) as error:
         raise ConfigError(f"params cannot be sent as JSON: {error}. Use numbers, text, lists and mappings.") from None

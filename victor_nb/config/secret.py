@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,8 @@ _KEY_LIKE: Final = re.compile(
     r"\b(?:sk|rk|pk|gsk|xai)-[\w.*\-]{6,}|\bAIza[\w\-]{20,}|(?i:\bbearer\s+)(?!token\b|auth\b|key\b)[\w.~+/=\-]{8,}"
     r"|(?<=://)[^\s/@]+(?=@)"
 )
+_LOGGERS: Final = ("httpx2", "httpcore2", "aiohttp")
+"""What logs below every client; the loggers of an SDK are in its provider's spec."""
 SHORTEST_SECRET: Final = 8  # characters; a shorter value may be a plain word
 
 
@@ -87,3 +90,31 @@ class Redactor:
 
     def __repr__(self) -> str:
         return f"Redactor({len(self._known)} secrets)"
+
+
+class _Guard(logging.Filter):
+    """A logging filter that removes keys from every record, and drops none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.redactors: set[Redactor] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = original = record.getMessage()
+        for redactor in self.redactors:
+            text = redactor.clean(text)
+        if text != original:
+            record.msg, record.args = text, ()
+        return True
+
+
+_guard: Final = _Guard()
+
+
+def guard_logs(redactor: Redactor, loggers: Iterable[str]) -> None:
+    """Clean what these loggers and those of the connections log from now on, their children's records included."""
+    _guard.redactors.add(redactor)
+    names = {*_LOGGERS, *loggers}
+    for name in list(logging.root.manager.loggerDict):
+        if name.split(".")[0] in names:  # a filter is not inherited, so each logger gets it
+            logging.getLogger(name).addFilter(_guard)

@@ -183,7 +183,7 @@ class Settings:
     def address(self, spec: Spec, given: str | None = None) -> str:
         """Return where a provider is asked: at the address that is given, at its variable's, or at its home."""
         found = given or self._variable(spec.base_url_variable) or spec.base_url
-        return Address(spec.read_address(found).rstrip("/"))
+        return Address(spec.read_address(found.strip()).rstrip("/"))
 
     def proxy(self, base_url: str) -> str | None:
         """Return the proxy that the environment names for an address (HTTPS_PROXY, NO_PROXY and so on), if any."""
@@ -191,9 +191,11 @@ class Settings:
         from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415 - only when a client is made
 
         address = urlsplit(base_url)
-        proxies = getproxies()
+        proxies, host = getproxies(), address.netloc.rpartition("@")[2]
         found = proxies.get(address.scheme) or proxies.get("all")
-        return None if not found or proxy_bypass(address.netloc) else found
+        if not found or proxy_bypass(host) or _in_networks(address.hostname or "", proxies.get("no", "")):
+            return None
+        return found
 
     @cached_property
     def _written(self) -> list[tuple[str, str]]:
@@ -336,6 +338,23 @@ def _number(text: str) -> float:
             f"VICTOR_SIM_SPEED={text!r} is not a number of 0 or more. 1 is lifelike, 0 waits for nothing."
         )
     return speed
+
+
+def _in_networks(host: str, exempt: str) -> bool:
+    """Return whether a host is one of the IP addresses or networks (10.0.0.0/8, ::1) in a NO_PROXY."""
+    import ipaddress  # noqa: PLC0415 - only behind a proxy
+
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    for word in exempt.replace(",", " ").split():
+        try:
+            if address in ipaddress.ip_network(word.strip("[]"), strict=False):
+                return True
+        except ValueError:  # a name
+            continue
+    return False
 
 
 def _find(config_file: Path | str | None) -> Path:

@@ -67,7 +67,7 @@ class Estimate:
         if longer is not None:
             most = worst_case(request, tariff, mode=session.mode, calibration=calibration)
         limit = spec_of(profile.provider).max_output(request)
-        refused = session.runtime.refuses_temperature
+        refused = session.runtime.refuses("temperature", profile)
         with localcontext(EXACT):
             return cls(
                 profile=profile,

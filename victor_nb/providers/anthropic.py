@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import re
-import warnings
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 import anthropic
-from anthropic import AsyncAnthropic
+import httpx2
+from anthropic import AsyncAnthropic, AsyncStream
 
 from victor_nb.providers.base import Provider
-from victor_nb.providers.http import finish, given, items, number, read, text
+from victor_nb.providers.http import events, finish, given, items, no_answer, number, parse, read, text
+from victor_nb.providers.refusals import StatusError
 from victor_nb.providers.spec import tier_name
 from victor_nb.values import Delta, Usage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
-
-    from anthropic import AsyncStream
 
     from victor_nb.providers.translate import Endpoint
     from victor_nb.values import ChatRequest
@@ -26,23 +24,13 @@ if TYPE_CHECKING:
 _VERSION: Final = "2026-10-21"
 """Of the API. A newer one would change what is taken and what is answered."""
 _LONGEST_PLAIN: Final = 21_333
-"""Above it the SDK demands a stream: an hour for 128,000 tokens, ten minutes at the most."""
-_RETIRING: Final = re.compile("The model .* is deprecated", re.IGNORECASE)
-"""What the SDK warns of at every call with such a model; IGNORECASE as `warnings` itself compiles it."""
-_FINISH: Final = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool_calls",
-    "refusal": "content_filter",
-}
+"""Tokens that take ten minutes, at an hour for 128,000: a longer silence is cut off on the way, so it is streamed."""
 
 
 class Anthropic(Provider):
     """The Messages API, version 2026-10-21: no temperature, always a max_tokens."""
 
-    failures: ClassVar[tuple[type[Exception], ...]] = (anthropic.AnthropicError,)
+    failures: ClassVar[tuple[type[Exception], ...]] = (anthropic.AnthropicError, StatusError)
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(endpoint)
@@ -70,48 +58,50 @@ class Anthropic(Provider):
 
     async def ask(self, request: ChatRequest) -> Delta:
         """Return the whole answer to a request that is not streamed."""
-        message = cast("object", await self._sdk.messages.create(**self._body(request)))
+        # The SDK's own door for what it has no types for, without the walk through all of its types.
+        raw = await self._sdk.post("/v1/messages", cast_to=httpx2.Response, body=self._body(request))
+        message = parse(raw.content)
         if read(message, "type") != "message":
-            raise ValueError("not a message")
+            raise no_answer(raw, message, "message")
+        reason = message.get("stop_reason")
         return Delta(
-            text=_joined(read(message, "content")),
-            usage=_usage(read(message, "usage"), Usage()),
+            text=_joined(message),
+            usage=_usage(message.get("usage"), Usage()),
             service_tier=_tier(message),
-            finish_reason=finish(_FINISH, read(message, "stop_reason")),
-            model_served=text(read(message, "model")),
-            request_id=text(read(message, "_request_id")),
+            finish_reason=finish(reason) or "stop",  # it is whole
+            model_served=text(message.get("model")),
+            request_id=raw.headers.get("request-id"),
+            finish_word=text(reason),
         )
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         """Yield the deltas of a streamed answer."""
-        events = cast(
-            "AsyncStream[object]",
-            await self._sdk.messages.create(**self._body(request), stream=True, timeout=self.read_timeout),
+        asking = self._sdk.post(
+            "/v1/messages",
+            cast_to=httpx2.Response,
+            body={**self._body(request), "stream": True},
+            options={"timeout": self.read_timeout},
+            stream=True,
+            stream_cls=AsyncStream[object],
         )
-        request_id = events.response.headers.get("request-id")
-        usage = Usage()
-        async with events:
-            async for event in events:
-                delta = _delta(event, usage, request_id)
-                usage = delta.usage or usage
-                yield delta
+        raw, usage = cast("httpx2.Response", await asking), Usage()
+        request_id = raw.headers.get("request-id")
+        async for event in events(raw, sse=True):
+            delta = _delta(event, usage, request_id)
+            usage = delta.usage or usage
+            yield delta
 
-    def _body(self, request: ChatRequest) -> dict[str, Any]:
-        _ignore_retirement_warnings()
-        body: dict[str, Any] = {
-            "model": request.model,
-            "max_tokens": self.endpoint.spec.max_output(request) or self.endpoint.spec.output_demanded,
-            "messages": [],
-        }
-        # The SDK walks through all of its message types for every message it is given by name. In `extra_body`, which
-        # wins over what is named, they go out as they are.
+    def _body(self, request: ChatRequest) -> dict[str, object]:
         turns = [{"role": turn.role, "content": turn.content} for turn in request.messages]
-        body["extra_body"] = {"messages": turns, **_worded(request), **request.params}
-        if request.system is not None:
-            body["system"] = request.system
-        if request.effort is not None:
-            body["output_config"] = {"effort": request.effort}
-        return body
+        limit = self.endpoint.spec.max_output(request) or self.endpoint.spec.output_demanded
+        return {
+            "model": request.model,
+            **given(max_tokens=limit, system=request.system),
+            "messages": turns,
+            **({"output_config": {"effort": request.effort}} if request.effort is not None else {}),
+            **_worded(request),
+            **request.params,
+        }
 
 
 def _worded(request: ChatRequest) -> dict[str, object]:
@@ -126,19 +116,10 @@ def _worded(request: ChatRequest) -> dict[str, object]:
     )
 
 
-def _ignore_retirement_warnings() -> None:
-    """Silence the SDK's warning of a retiring model, which `%victor doctor` reports once, with what to do.
-
-    Looks first: each change of the filters makes Python repeat warnings that it has shown already.
-    """
-    if not any(entry[1] == _RETIRING for entry in warnings.filters):
-        warnings.filterwarnings("ignore", message=_RETIRING.pattern, category=DeprecationWarning)
-
-
-def _joined(blocks: object) -> str:
+def _joined(message: object) -> str:
     """Return the text of the blocks that are text."""
-    found = items({"content": blocks}, "content")
-    return "".join(text(read(block, "text")) or "" for block in found if read(block, "type") == "text")
+    blocks = items(message, "content")
+    return "".join(text(read(block, "text")) or "" for block in blocks if read(block, "type") == "text")
 
 
 def _usage(raw: object, before: Usage) -> Usage:
@@ -151,8 +132,8 @@ def _usage(raw: object, before: Usage) -> Usage:
         output_tokens=number(raw, "output_tokens") or before.output_tokens,
         cache_read_tokens=cached,
         cache_write_tokens=written,
-        reasoning_tokens=number(read(raw, "output_tokens_details"), "thinking_tokens") or before.reasoning_tokens,
-        cache_write_1h_tokens=number(read(raw, "cache_creation"), "ephemeral_1h_input_tokens")
+        reasoning_tokens=number(raw, "output_tokens_details", "thinking_tokens") or before.reasoning_tokens,
+        cache_write_1h_tokens=number(raw, "cache_creation", "ephemeral_1h_input_tokens")
         or before.cache_write_1h_tokens,
         web_searches=number(raw, "server_tool_use", "web_search_requests") or before.web_searches,
     )
@@ -180,7 +161,12 @@ def _delta(event: object, before: Usage, request_id: str | None) -> Delta:
         case "content_block_delta":
             return Delta(text=text(read(event, "delta", "text")) or "")
         case "message_delta":
-            reason = finish(_FINISH, read(event, "delta", "stop_reason"))
-            return Delta(usage=_usage(read(event, "usage"), before), finish_reason=reason, service_tier=_tier(event))
+            reason = read(event, "delta", "stop_reason")
+            return Delta(
+                usage=_usage(read(event, "usage"), before),
+                finish_reason=finish(reason),
+                service_tier=_tier(event),
+                finish_word=text(reason),
+            )
         case _:
             return Delta()

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 import httpx2
 
-from victor_nb.config.secret import masked
+from victor_nb.config.secret import guard_logs, masked
 from victor_nb.errors import ProviderOpenError, VictorError
 from victor_nb.providers.models import FLEX_SECONDS
-from victor_nb.providers.translate import Endpoint, Translator, guard_logs
+from victor_nb.providers.translate import Endpoint, Translator
 from victor_nb.values import UNPAID
 
 if TYPE_CHECKING:
@@ -57,6 +57,21 @@ class Ping:
 
     reachable: str = "yes"
     advice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What a refusal teaches about a host and a model.
+
+    Attributes:
+        feature: Its name, in `ChatRequest.learned` from then on.
+        instead: What is sent instead; None: nothing.
+        note: What a reader of the answer should know.
+    """
+
+    feature: str
+    instead: str | None
+    note: str
 
 
 @dataclass(slots=True)
@@ -126,6 +141,17 @@ class Provider(ABC):
         del request
         return False
 
+    def lesson(self, refusal: str, request: ChatRequest) -> Lesson | None:
+        """Return what can be sent otherwise after a refused request; None where the user must know better.
+
+        Args:
+            refusal: What the provider said.
+            request: What was sent; what it has learned already is refused no more.
+        """
+        if request.temperature is None or "temperature" not in refusal.lower():
+            return None
+        return Lesson("temperature", None, "temperature not sent: the model takes none")
+
     @abstractmethod
     async def ask(self, request: ChatRequest) -> Delta:
         """Return the whole answer to a request that is not streamed."""
@@ -152,6 +178,8 @@ class Provider(ABC):
         except (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, *self.failures, *_FAILURES) as error:
             failure = error
         if failure is not None:
+            if (came := getattr(failure, "came", None)) is not None:
+                yield came
             # Outside the handler, so that a cause which holds a key does not hang on as the context either.
             raise self._translator.translate(failure, answered=exchange.answered) from self._translator.cause(failure)
 
@@ -203,6 +231,8 @@ def open_provider(profile: Profile, settings: Settings, wire: Wire, *, mode: Mod
         return cast("type[Provider]", endpoint.spec.load_client(profile.model, profile.api))(endpoint)
     except VictorError:
         raise
+    except httpx2.InvalidURL as error:
+        words = f"base_url is no address: {settings.redactor().clean(str(error))}"
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         words = settings.redactor().clean(str(error))
     raise ProviderOpenError(f"Failed to create provider for profile {profile.name!r}: {words}")

@@ -7,7 +7,19 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import quote
 
-from victor_nb.providers.http import PlainProvider, events, finish, given, items, number, read, text
+from victor_nb.providers.http import (
+    FIRST,
+    OTHERS,
+    PlainProvider,
+    events,
+    finish,
+    given,
+    items,
+    no_answer,
+    number,
+    read,
+    text,
+)
 from victor_nb.providers.models import BUDGETS
 from victor_nb.providers.spec import tier_name
 from victor_nb.values import Delta, Usage
@@ -19,16 +31,6 @@ if TYPE_CHECKING:
 
     from victor_nb.values import ChatRequest
 
-_FINISH: Final = {
-    "STOP": "stop",
-    "MAX_TOKENS": "length",
-    "SAFETY": "content_filter",
-    "RECITATION": "content_filter",
-    "BLOCKLIST": "content_filter",
-    "PROHIBITED_CONTENT": "content_filter",
-    "SPII": "content_filter",
-    "FINISH_REASON_UNSPECIFIED": "",
-}
 _ROLES: Final = {"user": "user", "assistant": "model"}
 _TOP_LEVEL: Final = {"tools", "toolConfig", "safetySettings", "cachedContent", "labels", "service_tier", "serviceTier"}
 """Params that are sent beside `generationConfig`; all others go into it."""
@@ -51,14 +53,14 @@ class Google(PlainProvider):
         """Return the whole answer to a request that is not streamed."""
         answer, headers = await self.post(self._path(request.model, "generateContent"), _body(request))
         if not items(answer, "candidates") and read(answer, "promptFeedback") is None:
-            raise ValueError("no candidates")
-        return _delta(answer, headers)
+            raise no_answer(None, answer, "candidates")
+        return _delta(answer, headers, whole=True)
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         """Yield the deltas of a streamed answer."""
         path = self._path(request.model, "streamGenerateContent?alt=sse")
         async with self.open(path, _body(request)) as response:
-            async for event in events(response, prefix=b"data:"):
+            async for event in events(response, sse=True):
                 yield _delta(event, response.headers)
 
     def _path(self, model: str, verb: str) -> str:
@@ -92,11 +94,15 @@ def _thinking(model: str, effort: str) -> dict[str, object]:
     return {"thinkingLevel": effort}
 
 
-def _delta(event: Mapping[str, object], headers: httpx2.Headers) -> Delta:
-    """Read one answer, or one event of a stream. Thoughts are not part of the text."""
-    candidate = next(iter(items(event, "candidates")), None)
-    parts = items(candidate, "content", "parts")
-    blocked = read(event, "promptFeedback", "blockReason") is not None
+def _delta(event: Mapping[str, object], headers: httpx2.Headers, *, whole: bool = False) -> Delta:
+    """Read one answer, or one event of a stream. Thoughts are not part of the text, nor are other candidates."""
+    candidates = items(event, "candidates")
+    candidate = next(
+        (each for each in candidates if read(each, "index") in FIRST), candidates[0] if whole and candidates else None
+    )
+    parts, reason = items(candidate, "content", "parts"), read(candidate, "finishReason")
+    if read(event, "promptFeedback", "blockReason") is not None:
+        reason = "SAFETY"
     served = text(read(event, "modelVersion"))
     searches = len(items(candidate, "groundingMetadata", "webSearchQueries"))
     if searches and _SEARCH_PER_ANSWER.match(served or ""):
@@ -104,10 +110,12 @@ def _delta(event: Mapping[str, object], headers: httpx2.Headers) -> Delta:
     return Delta(
         text="".join(text(read(part, "text")) or "" for part in parts if read(part, "thought") is not True),
         usage=_usage(read(event, "usageMetadata"), searches),
-        finish_reason="content_filter" if blocked else finish(_FINISH, read(candidate, "finishReason")) or None,
+        finish_reason=finish(reason) or ("stop" if whole else None),
         model_served=served,
         request_id=headers.get("x-request-id") or text(read(event, "responseId")),
         service_tier=tier_name(headers.get("x-gemini-service-tier")),
+        finish_word=text(reason),
+        note=OTHERS if len(candidates) > 1 or (candidates and candidate is None) else None,
     )
 
 

@@ -1,21 +1,45 @@
-"""Clients without an SDK: JSON out and in over plain httpx2; and readers that take whatever shape an answer has."""
+"""Reading what servers answer: JSON of any shape, streams as servers really write them, and a client without an SDK."""
 
 from __future__ import annotations
 
 import json
 import re
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 from victor_nb.providers.base import Provider
-from victor_nb.providers.translate import StatusError
+from victor_nb.providers.refusals import StatusError, details_of, words_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Iterator, Mapping
 
     import httpx2
 
     from victor_nb.values import FinishReason
+
+DONE: Final[dict[str, object]] = {}
+"""What a stream yields for `[DONE]`, its last event."""
+FIRST: Final = (0, None, "0")
+"""The index of the answer that is read, where several come."""
+OTHERS: Final = "several answers came: the first one is shown, all are paid for"
+_MARK: Final = b"\xef\xbb\xbf"
+"""A byte order mark."""
+_IDLE: Final = {b"ping", b"heartbeat", b"keepalive", b"keep-alive"}
+"""Names of events that only keep a connection open."""
+_WHOLE: Final = (b'"choices"', b'"candidates"', b'"content"', b'"response"')
+"""Names that an answer in one piece has, and an error has not."""
+_STRAY: Final = 1_000  # lines; a page of HTML has fewer that matter
+
+
+_FINISH: Final = {
+    **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence", "completed", "complete"), "stop"),
+    **dict.fromkeys(("length", "max_tokens", "max_output_tokens", "model_length"), "length"),
+    "model_context_window_exceeded": "length",
+    **dict.fromkeys(("content_filter", "refusal", "safety", "recitation", "blocklist"), "content_filter"),
+    **dict.fromkeys(("prohibited_content", "spii", "image_safety"), "content_filter"),
+    **dict.fromkeys(("tool_calls", "tool_call", "tool_use", "function_call"), "tool_calls"),
+}
+"""Why an answer ended, in the words of the protocols and of gateways, which pass on those of others; lower case."""
 
 
 class PlainProvider(Provider):
@@ -27,7 +51,9 @@ class PlainProvider(Provider):
         """Return the JSON object that a plain request is answered with, and its headers."""
         response = await self.http.post(self.endpoint.base_url + path, content=encode(body))
         _check(response, response.content)
-        return parse(response.content), response.headers
+        answer = parse(response.content)
+        check_event(answer, response)
+        return answer, response.headers
 
     @asynccontextmanager
     async def open(self, path: str, body: Mapping[str, object]) -> AsyncGenerator[httpx2.Response]:
@@ -39,30 +65,164 @@ class PlainProvider(Provider):
             yield response
 
 
-async def events(response: httpx2.Response, *, prefix: bytes = b"") -> AsyncGenerator[dict[str, object]]:
-    """Yield the JSON objects of a stream, one a line (NDJSON), or after `data:` on its line (server-sent events).
+# --- streams ---
+
+
+async def events(
+    response: httpx2.Response, *, sse: bool = False, check: bool = True
+) -> AsyncGenerator[dict[str, object]]:
+    """Yield the JSON objects of a stream, `DONE` last where the server sends `[DONE]`, and close it.
+
+    Args:
+        response: Whose body has not been read.
+        sse: Whether they are the data of server-sent events, and not one a line (NDJSON).
+        check: Whether errors among them are raised.
 
     Raises:
         StatusError: One of them is an error.
-        ValueError: One of them is no JSON object.
+        ValueError: One of them is no JSON object, or something else came.
     """
-    async for line in _lines(response):
-        if line and line.startswith(prefix):
-            event = parse(line.removeprefix(prefix))
-            if "error" in event:
-                raise StatusError(response.status_code, response.headers, event)
+    reader = Reader(sse=sse)
+    try:
+        async for piece in response.aiter_bytes():
+            for event in reader.feed(piece):
+                if check:
+                    check_event(event, response)
+                yield event
+                if event is DONE:
+                    return
+        for event in reader.end():
+            if check:
+                check_event(event, response)
             yield event
+    finally:
+        await response.aclose()
 
 
-async def _lines(response: httpx2.Response) -> AsyncGenerator[bytes]:
-    """Yield the lines of a stream. They end at a line feed only: other separators are part of a text."""
-    rest = b""
-    async for piece in response.aiter_bytes():
-        *whole, rest = (rest + piece).split(b"\n")
-        for line in whole:
-            yield line.strip()
-    if rest.strip():
-        yield rest.strip()
+def check_event(event: Mapping[str, object], response: httpx2.Response) -> None:
+    """Raise if an object of an answer that began well is an error.
+
+    Raises:
+        StatusError: It is.
+    """
+    if event.get("error") or "error" in (event.get("type"), event.get("object")):
+        raise StatusError(response.status_code, response.headers, event)
+
+
+class Reader:
+    """Reads the bytes of a stream, however they are cut: server-sent events (WHATWG HTML, 9.2), or an object a line.
+
+    More tolerant than the standard where nothing is lost by it: the last event may lack its empty line, as may those
+    between, if each is whole; data that is a comment is one. What is no event is an error, if it says so.
+    """
+
+    def __init__(self, *, sse: bool = False) -> None:
+        self._sse = sse
+        self._parts: list[bytes] = []  # of a line that has not ended
+        self._data: list[bytes] = []  # of an event that has not ended
+        self._name = b""
+        self._stray: list[bytes] = []
+        self._begun = self._any = self._return = False
+
+    def feed(self, piece: bytes) -> Iterator[dict[str, object]]:
+        """Yield the events that these bytes complete."""
+        for line in self._split(piece):
+            event = None
+            if line.startswith(b"data:"):
+                if len(self._data) == 1:
+                    event = self._whole()
+                self._data.append(line[5:])
+            elif line:
+                event = self._other(line)
+            elif self._data:
+                event = self._take()
+            if event is not None:
+                yield event
+
+    def _split(self, piece: bytes) -> list[bytes]:
+        """Return the lines that these bytes complete; they end in CR, LF or both, which may be cut apart."""
+        if self._return and piece:
+            piece, self._return = piece.removeprefix(b"\n"), False
+        if b"\n" not in piece and b"\r" not in piece:
+            if piece:
+                self._parts.append(piece)
+            return []
+        if self._parts:
+            piece = b"".join([*self._parts, piece])
+            self._parts.clear()
+        if not self._begun:
+            self._begun, piece = True, piece.removeprefix(_MARK)
+        lines = piece.splitlines()
+        if piece.endswith(b"\r"):
+            self._return = True
+        elif not piece.endswith(b"\n"):
+            self._parts.append(lines.pop())
+        return lines
+
+    def end(self) -> Iterator[dict[str, object]]:
+        """Yield what the end of the stream completes.
+
+        Raises:
+            ValueError: No event came, but something else.
+        """
+        self._return = False
+        yield from self.feed(b"\n\n")
+        if self._any or not self._stray:
+            return
+        rest = b"\n".join(self._stray)
+        found = details_of(rest)
+        if found and not any(key in rest for key in _WHOLE):
+            yield {"error": found}
+        raise ValueError("it is no stream, as was asked for, but: " + (words_of(rest) or "a whole answer"))
+
+    def _take(self) -> dict[str, object] | None:
+        """Return the event whose data has come, if it is one."""
+        data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
+        data, name = data.strip(), self._name
+        self._data.clear()
+        self._name = b""
+        if not data or data.startswith(b":") or name in _IDLE:
+            return None
+        self._any = True
+        if data == b"[DONE]":
+            return DONE
+        if name != b"error":
+            return parse(data)
+        try:
+            event = parse(data)
+        except ValueError:
+            return {"error": data.decode("utf-8", "replace")}
+        return event if event.get("error") else {"error": event}
+
+    def _whole(self) -> dict[str, object] | None:
+        """Return an event that is whole, though no empty line ended it; None where its next line may complete it."""
+        kept, name = [*self._data], self._name
+        try:
+            return self._take()
+        except ValueError:
+            self._data, self._name = kept, name
+            return None
+
+    def _other(self, line: bytes) -> dict[str, object] | None:
+        """Read a line that is no data."""
+        if line.startswith(b"event:"):
+            self._name = line[6:].strip()
+        elif not self._sse:
+            if line.strip():
+                self._any = True
+                return parse(line)
+        elif not line.startswith((b":", b"id:", b"retry:")) and len(self._stray) < _STRAY:
+            self._stray.append(line)
+            if self._any and line.startswith(b"{"):  # an error that a server forgot to wrap
+                try:
+                    event = parse(line)
+                except ValueError:
+                    return None
+                return event if event.get("error") else None
+        return None
+
+
+# --- JSON ---
 
 
 def encode(body: Mapping[str, object]) -> bytes:
@@ -71,12 +231,15 @@ def encode(body: Mapping[str, object]) -> bytes:
 
 
 def parse(data: bytes | str) -> dict[str, object]:
-    """Read a JSON object.
+    """Read a JSON object; bytes that are no UTF-8 become U+FFFD.
 
     Raises:
         ValueError: It is something else.
     """
-    value: object = json.loads(data)
+    try:
+        value: object = json.loads(data)
+    except UnicodeDecodeError:
+        value = json.loads(cast("bytes", data).decode("utf-8", "replace"))
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
     return cast("dict[str, object]", value)
@@ -85,6 +248,13 @@ def parse(data: bytes | str) -> dict[str, object]:
 def _check(response: httpx2.Response, body: bytes) -> None:
     if not response.is_success:
         raise StatusError(response.status_code, response.headers, body)
+
+
+def no_answer(response: httpx2.Response | None, body: Mapping[str, object], lacks: str) -> Exception:
+    """Return what a whole answer that is none means: the error that it states, else what it lacks."""
+    if response is not None and words_of(body):
+        return StatusError(response.status_code, response.headers, body)
+    return ValueError(f"no {lacks}")
 
 
 def given(**options: object) -> dict[str, object]:
@@ -96,9 +266,11 @@ def given(**options: object) -> dict[str, object]:
 
 
 def read(value: object, *path: str) -> object:
-    """Follow attributes (of SDK objects) or keys (of JSON objects); None where the path ends early."""
+    """Follow keys of JSON objects; None where the path ends early."""
     for name in path:
-        value = cast("dict[str, object]", value).get(name) if isinstance(value, dict) else getattr(value, name, None)
+        if not isinstance(value, dict):
+            return None
+        value = cast("dict[str, object]", value).get(name)
     return value
 
 
@@ -121,8 +293,8 @@ def text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def finish(table: Mapping[str, str], reason: object) -> FinishReason | None:
-    """Translate a provider's reason to stop into ours; one that is unknown is `other`."""
-    if not isinstance(reason, str) or not reason:
+def finish(reason: object) -> FinishReason | None:
+    """Translate a provider's reason to stop into ours: None where it names none, `other` where it is unknown."""
+    if not isinstance(reason, str) or not reason or reason == "FINISH_REASON_UNSPECIFIED":
         return None
-    return cast("FinishReason", table.get(reason, "other"))
+    return cast("FinishReason", _FINISH.get(reason.lower(), "other"))

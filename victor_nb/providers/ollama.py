@@ -6,8 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, cast
 
 from victor_nb.providers.base import Ping
-from victor_nb.providers.http import PlainProvider, events, finish, given, items, number, parse, read, text
-from victor_nb.providers.translate import StatusError
+from victor_nb.providers.http import PlainProvider, events, finish, given, items, no_answer, number, parse, read, text
 from victor_nb.values import Delta, Usage
 
 if TYPE_CHECKING:
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 
     from victor_nb.values import ChatRequest
 
-_FINISH: Final = {"stop": "stop", "length": "length", "load": "other", "unload": "other"}
 _TOP_LEVEL: Final = {"format", "keep_alive", "think", "tools", "template", "logprobs", "top_logprobs"}
 """Params that are sent beside `options`; all others go into it."""
 
@@ -33,11 +31,9 @@ class Ollama(PlainProvider):
     async def ask(self, request: ChatRequest) -> Delta:
         """Return the whole answer to a request that is not streamed."""
         answer, headers = await self.post("/api/chat", _body(request, stream=False))
-        if "error" in answer:
-            raise StatusError(200, headers, answer)
         if not isinstance(answer.get("message"), dict):
-            raise ValueError("no message")
-        return _delta(answer, headers)
+            raise no_answer(None, answer, "message")
+        return _delta({**answer, "done": True}, headers)
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         """Yield the deltas of a streamed answer."""
@@ -76,13 +72,15 @@ def _body(request: ChatRequest, *, stream: bool) -> dict[str, object]:
 def _delta(event: Mapping[str, object], headers: httpx2.Headers) -> Delta:
     """Read one answer, or one line of a stream; counts are on the last line, the one with `done`."""
     done = event.get("done") is True
-    reason = finish(_FINISH, event.get("done_reason")) or "stop"
+    word = event.get("done_reason")
+    reason = finish(word) or "stop"
     return Delta(
         text=text(read(event, "message", "content")) or "",
         usage=_usage(event) if done else None,
         finish_reason=reason if done else None,
         model_served=text(event.get("model")),
         request_id=headers.get("x-request-id"),
+        finish_word=text(word),
     )
 
 

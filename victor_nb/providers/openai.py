@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from hashlib import sha256
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, cast
 from urllib.parse import urlsplit
 
 import httpx2
 import openai
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, AsyncStream
 
 from victor_nb.money import EXACT
-from victor_nb.providers.base import Provider
-from victor_nb.providers.http import finish, given, items, number, parse, read, text
-from victor_nb.providers.spec import is_local
+from victor_nb.providers.base import Lesson, Provider
+from victor_nb.providers.http import (
+    DONE,
+    FIRST,
+    OTHERS,
+    events,
+    finish,
+    given,
+    items,
+    no_answer,
+    number,
+    parse,
+    read,
+)
+from victor_nb.providers.refusals import StatusError
+from victor_nb.providers.spec import host_of, is_local
 from victor_nb.values import Delta, Usage
 
 if TYPE_CHECKING:
@@ -23,15 +38,19 @@ if TYPE_CHECKING:
 
     from victor_nb.providers.spec import Spec
     from victor_nb.providers.translate import Endpoint
-    from victor_nb.values import ChatRequest
+    from victor_nb.values import ChatRequest, FinishReason
 
-_FINISH: Final = {
-    "stop": "stop",
-    "length": "length",
-    "content_filter": "content_filter",
-    "tool_calls": "tool_calls",
-    "function_call": "tool_calls",
-}
+_FAILED: Final = {"error": 500, "insufficient_system_resource": 503}
+"""Finish reasons of answers that failed half-way, and the status that each amounts to."""
+_TEXTS: Final = (None, "text", "output_text")
+"""The kinds of blocks that an answer's text is in."""
+_OWN_HOSTS: Final = ("openai.com", "azure.com")
+_OWN_MODELS: Final = re.compile(r"(.*/)?(gpt-(?!oss)|chatgpt|o\d)")
+"""Models that want the limit of an answer under the name that OpenAI gives it, wherever they are asked."""
+_TOO_MUCH: Final = re.compile(
+    r"too (large|high|big)|at most|less than|greater than|exceed|between|must be", re.IGNORECASE
+)
+"""What a refusal says of a limit's value, and not of its name."""
 _STATE_COSTS: Final = frozenset({"openrouter.ai", "x.ai", "perplexity.ai"})
 """Whose answers state what they cost. Elsewhere a field of such a name may be anything."""
 _USD: Final = Decimal(1)
@@ -44,12 +63,13 @@ _LITELLM_COST: Final = "x-litellm-response-cost"
 class OpenAI(Provider):
     """Chat Completions, here or at any `base_url`."""
 
-    failures: ClassVar[tuple[type[Exception], ...]] = (openai.OpenAIError,)
+    failures: ClassVar[tuple[type[Exception], ...]] = (openai.OpenAIError, StatusError)
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(endpoint)
         states = endpoint.spec.states_cost
         self._stating = frozenset({states}) if states else _stating(endpoint.base_url)
+        self._limit = _limit_name(endpoint)
         self._sdk = AsyncOpenAI(
             api_key=self.key,
             base_url=endpoint.base_url,
@@ -67,59 +87,104 @@ class OpenAI(Provider):
             "user-agent": self._sdk.user_agent,
         }
 
+    def lesson(self, refusal: str, request: ChatRequest) -> Lesson | None:
+        """Return what a refusal says of stream options, or of the name of the output limit."""
+        host, names = host_of(self.endpoint.base_url), self.endpoint.spec.output_names
+        if "stream_options" in refusal and "stream_options" not in request.learned:
+            return Lesson(
+                "stream_options", None, f"stream_options not sent: {host} takes none, so it may count no tokens"
+            )
+        sent = request.learned.get("max_tokens") or self._limit
+        other = next((name for name in names if name != sent), None)
+        known = request.max_tokens is None or "max_tokens" in request.learned or sent in request.params
+        if other and not known and sent in refusal and not _TOO_MUCH.search(refusal):
+            return Lesson("max_tokens", other, f"max_tokens sent as {other}: {host} refuses {sent}")
+        return super().lesson(refusal, request)
+
     async def ask(self, request: ChatRequest) -> Delta:
         """Return the whole answer to a request that is not streamed."""
         # The SDK's own door for what it has no types for: authentication, errors and all, without the models that half
         # of a call's CPU would go into.
         raw = await self._sdk.post("/chat/completions", cast_to=httpx2.Response, body=self._body(request))
-        completion = parse(raw.content)
-        choices = items(completion, "choices")
-        if not choices:
-            raise ValueError("no choices")
-        message, raw_usage = read(choices[0], "message"), read(completion, "usage")
-        refusal = text(read(message, "refusal"))
-        return Delta(
-            text=text(read(message, "content")) or refusal or "",
-            usage=_usage(raw_usage, searched=bool(read(message, "annotations")) and _cites(message)),
-            finish_reason="content_filter" if refusal else finish(_FINISH, read(choices[0], "finish_reason")),
-            model_served=text(read(completion, "model")),
-            request_id=raw.headers.get("x-request-id"),
-            reported_cost=_stated_cost(raw_usage, self._stating, by_proxy=raw.headers.get(_LITELLM_COST)),
-            service_tier=text(read(completion, "service_tier")),
-        )
+        answer = parse(raw.content)
+        if not isinstance(answer.get("choices"), list) or not answer["choices"]:
+            raise no_answer(raw, answer, "choices")
+        delta = self._read(answer, "message", raw, _Seen(whole=True))
+        if answer.get("error"):
+            raise StatusError(raw.status_code, raw.headers, answer, came=delta)
+        return delta
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         """Yield the deltas of a streamed answer."""
-        chunks = await self._sdk.chat.completions.create(
-            model=request.model,
-            messages=[],
-            extra_body=self._body(request),  # wins over what is named, and goes out as it is
+        body = {**self._body(request), "stream": True}
+        if "stream_options" not in request.learned:
+            body["stream_options"] = {"include_usage": True}
+        asking = self._sdk.post(
+            "/chat/completions",
+            cast_to=httpx2.Response,
+            body=body,
+            options={"timeout": self.read_timeout},
             stream=True,
-            stream_options={"include_usage": True},
-            timeout=self.read_timeout,
+            stream_cls=AsyncStream[object],
         )
-        request_id, searched = chunks.response.headers.get("x-request-id"), False
-        async with chunks:
-            async for chunk in chunks:
-                choice = next(iter(items(chunk, "choices")), None)
-                raw_usage, delta = read(chunk, "usage"), read(choice, "delta")
-                refusal = text(read(delta, "refusal"))
-                searched = searched or (bool(read(delta, "annotations")) and _cites(delta))
-                yield Delta(
-                    text=text(read(delta, "content")) or refusal or "",
-                    usage=_usage(raw_usage, searched=searched),
-                    finish_reason="content_filter" if refusal else finish(_FINISH, read(choice, "finish_reason")),
-                    model_served=text(read(chunk, "model")) or None,
-                    request_id=request_id,
-                    reported_cost=_stated_cost(raw_usage, self._stating),
-                    service_tier=text(read(chunk, "service_tier")),
-                )
+        raw, seen = cast("httpx2.Response", await asking), _Seen()
+        async for event in events(raw, sse=True):
+            if event is not DONE:
+                yield self._read(event, "delta", raw, seen)
+            elif seen.counted and not seen.ended:  # the protocol's own end, and all of it counted
+                yield Delta(finish_reason="stop")
+
+    def _read(self, event: dict[str, object], part: str, raw: httpx2.Response, seen: _Seen) -> Delta:
+        """Read a whole answer, or one chunk of a stream.
+
+        Raises:
+            StatusError: The choice failed; what came with it is in `came`.
+            ValueError: Its content has a form that nothing is known of.
+        """
+        choice = seen.choose(event.get("choices"))
+        message, reason = choice.get(part), choice.get("finish_reason")
+        content = refusal = None
+        if isinstance(message, dict):
+            message = cast("dict[str, object]", message)
+            content, refusal = message.get("content"), message.get("refusal")
+            if "annotations" in message and _cites(message):
+                seen.searched = True
+        said = content if isinstance(content, str) else _joined(content) if content else ""
+        if refusal and isinstance(refusal, str):
+            said, seen.refused = said or refusal, True
+        counts = event.get("usage") or choice.get("usage") or read(event, "x_groq", "usage")
+        if reason or seen.whole:  # a whole answer that names no reason has ended all the same
+            seen.ended = "content_filter" if seen.refused else finish(reason) or "stop"
+        if counts:
+            seen.counted = True
+        model, tier = event.get("model"), event.get("service_tier")
+        proxy = raw.headers.get(_LITELLM_COST) if seen.whole else None
+        delta = Delta(
+            text=said,
+            usage=_usage(counts, searched=seen.searched) if counts else None,
+            finish_reason=seen.ended,
+            model_served=model if isinstance(model, str) and model else None,
+            request_id=raw.headers.get("x-request-id"),
+            reported_cost=_stated_cost(counts, self._stating, by_proxy=proxy) if counts or proxy else None,
+            service_tier=tier if isinstance(tier, str) else None,
+            finish_word=reason if isinstance(reason, str) and reason else None,
+            note=seen.note,
+        )
+        failure = choice.get("error")
+        if failure or reason in _FAILED:
+            failure = failure or {"message": f"the answer ended with {reason}", "code": _FAILED[str(reason)]}
+            delta = replace(delta, finish_reason=None)
+            raise StatusError(raw.status_code, raw.headers, {"error": failure}, came=delta)
+        return delta
 
     def _body(self, request: ChatRequest) -> dict[str, object]:
         turns = [{"role": "system", "content": request.system}] if request.system is not None else []
         for turn in request.messages:
             turns.append({"role": turn.role, "content": turn.content})  # noqa: PERF401 - the system prompt is there
-        limit = {self.endpoint.spec.output_names[0]: request.max_tokens}
+        name = request.learned.get("max_tokens") or self._limit
+        for given_name in self.endpoint.spec.output_names:  # a limit in params replaces ours, by whichever name
+            name = given_name if given_name in request.params else name
+        limit = {name: request.max_tokens}
         options = given(**limit, temperature=request.temperature, seed=request.seed, reasoning_effort=request.effort)
         if request.tier or request.prompt_cache:
             options |= worded(request, self.endpoint.spec)
@@ -139,6 +204,63 @@ def worded(request: ChatRequest, spec: Spec) -> dict[str, object]:
         prompt_cache_key=key if request.prompt_cache == "auto" else None,
         prompt_cache_options={"mode": "explicit"} if request.prompt_cache == "off" else None,
     )
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What has been read of an answer.
+
+    Attributes:
+        whole: Whether it comes in one piece.
+        ended: Why it ended, once it has.
+        counted: Whether its tokens have been counted.
+    """
+
+    whole: bool = False
+    ended: FinishReason | None = None
+    counted: bool = False
+    refused: bool = False
+    searched: bool = False
+    note: str | None = None
+
+    def choose(self, choices: object) -> dict[str, object]:
+        """Return the choice that is read, the first one; an empty one where a chunk is of another, or of none."""
+        ours: dict[str, object] = {}
+        other: dict[str, object] = {}
+        for choice in cast("list[object]", choices) if isinstance(choices, list) else ():
+            if isinstance(choice, dict):
+                choice = cast("dict[str, object]", choice)
+                if choice.get("index") in FIRST and not ours:
+                    ours = choice
+                else:
+                    other, self.note = other or choice, OTHERS
+        return ours or (other if self.whole else {})
+
+
+def _limit_name(endpoint: Endpoint) -> str:
+    """Return how the limit of an answer's tokens is called: a server may ignore the other name without a word."""
+    names, host = endpoint.spec.output_names, urlsplit(endpoint.base_url).hostname or ""
+    own = endpoint.spec.name != "openai" or host.endswith(_OWN_HOSTS) or _OWN_MODELS.match(endpoint.model)
+    return names[0] if own else names[-1]
+
+
+def _joined(content: object) -> str:
+    """Return the text of content that is a list of blocks: what a model thought, or refers to, is left out.
+
+    Raises:
+        ValueError: It is no list of blocks.
+    """
+    blocks = cast("list[object]", content) if isinstance(content, list) else [content]
+    texts: list[str] = []
+    for block in blocks:
+        kind, said = read(block, "type"), read(block, "text")
+        if isinstance(block, str):
+            texts.append(block)
+        elif kind is None and said is None:
+            raise ValueError(f"content of type {type(block).__name__}")
+        elif isinstance(said, str) and kind in _TEXTS:
+            texts.append(said)
+    return "".join(texts)
 
 
 def _stating(base_url: str) -> frozenset[str]:
@@ -191,21 +313,23 @@ def _cites(message: object) -> bool:
     return any(read(note, "type") == "url_citation" for note in items(message, "annotations"))
 
 
-def _usage(raw: object, *, searched: bool) -> Usage | None:
+def _usage(raw: object, *, searched: bool) -> Usage:
     """Read usage, whose parts are inside the totals, by the names that OpenAI and others give them."""
-    if raw is None:
-        return None
-    prompt, completion = number(raw, "prompt_tokens"), number(raw, "completion_tokens")
+    prompt = number(raw, "prompt_tokens") or number(raw, "input_tokens")
+    completion = number(raw, "completion_tokens") or number(raw, "output_tokens")
     output = max(completion, number(raw, "total_tokens") - prompt)  # xAI and Google count reasoning in the total only
-    return Usage(
-        input_tokens=prompt,
-        output_tokens=output,
-        cache_read_tokens=number(raw, "prompt_tokens_details", "cached_tokens")
+    cached = (
+        number(raw, "prompt_tokens_details", "cached_tokens")
         or number(raw, "prompt_cache_hit_tokens")  # DeepSeek
         or number(raw, "cached_tokens")  # Moonshot, Together
-        or number(raw, "cache_read_input_tokens"),  # Anthropic's models behind litellm
-        cache_write_tokens=number(raw, "prompt_tokens_details", "cache_write_tokens")
-        or number(raw, "cache_creation_input_tokens"),
+        or number(raw, "cache_read_input_tokens")  # Anthropic's models behind litellm
+    )
+    written = number(raw, "prompt_tokens_details", "cache_write_tokens") or number(raw, "cache_creation_input_tokens")
+    return Usage(
+        input_tokens=prompt if cached + written <= prompt else prompt + cached + written,
+        output_tokens=output,
+        cache_read_tokens=cached,
+        cache_write_tokens=written,
         reasoning_tokens=number(raw, "completion_tokens_details", "reasoning_tokens") or output - completion,
         web_searches=number(raw, "server_tool_use", "web_search_requests")
         or number(raw, "num_search_queries")  # Perplexity

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import httpx2
-import openai
 from openai import AsyncStream
 
-from victor_nb.providers.http import events, finish, given, items, number, parse, read, text
+from victor_nb.providers.http import events, finish, given, items, no_answer, number, parse, read, text
 from victor_nb.providers.openai import OpenAI, worded
-from victor_nb.providers.translate import StatusError
+from victor_nb.providers.refusals import StatusError
 from victor_nb.values import Delta, Usage
 
 if TYPE_CHECKING:
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 
     from victor_nb.values import ChatRequest
 
-_FINISH: Final = {"max_output_tokens": "length", "content_filter": "content_filter"}
-"""Why a response is incomplete."""
 _ENDS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
 _MAY_PASS: Final = frozenset({"server_error", "rate_limit_exceeded", "vector_store_timeout"})
 """Codes of failures that another attempt may not meet; all others are of the request."""
@@ -29,38 +26,35 @@ _PENDING: Final = frozenset({"queued", "in_progress", "cancelled"})
 class Responses(OpenAI):
     """The Responses API; OpenAI keeps nothing of what is asked and answered unless `params` say `store: true`."""
 
-    failures: ClassVar[tuple[type[Exception], ...]] = (openai.OpenAIError, StatusError)
-
     async def ask(self, request: ChatRequest) -> Delta:
         """Return the whole answer to a request that is not streamed."""
         raw = await self._sdk.post("/responses", cast_to=httpx2.Response, body=self._body(request))
         response = parse(raw.content)
         if not isinstance(response.get("output"), list) and not response.get("error"):
-            raise ValueError("no output")
+            raise no_answer(raw, response, "output")
         return self._ending(response, raw, said=_said(response))
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         """Yield the deltas of a streamed answer."""
         # The SDK sees to authentication and refusals; the events are read here, as it has no end of types for them.
-        opened = await self._sdk.post(
+        asking = self._sdk.post(
             "/responses",
-            cast_to=object,
+            cast_to=httpx2.Response,
             body={**self._body(request), "stream": True},
             options={"timeout": self.read_timeout},
             stream=True,
             stream_cls=AsyncStream[object],
         )
-        raw, refused = opened.response, False
-        async with opened:
-            async for event in events(raw, prefix=b"data:"):
-                kind = event.get("type")
-                refused = refused or kind == "response.refusal.delta"
-                if kind in {"response.output_text.delta", "response.refusal.delta"}:
-                    yield Delta(text(event.get("delta")) or "")
-                elif kind in _ENDS:
-                    yield self._ending(event.get("response"), raw, said="", refused=refused)
-                elif kind == "error":
-                    raise StatusError(raw.status_code, raw.headers, _failure(event))
+        raw, refused = cast("httpx2.Response", await asking), False
+        async for event in events(raw, sse=True, check=False):
+            kind = event.get("type")
+            refused = refused or kind == "response.refusal.delta"
+            if kind in {"response.output_text.delta", "response.refusal.delta"}:
+                yield Delta(text(event.get("delta")) or "")
+            elif kind in _ENDS:
+                yield self._ending(event.get("response"), raw, said="", refused=refused)
+            elif kind == "error" or event.get("error"):
+                raise StatusError(raw.status_code, raw.headers, _failure(event.get("error") or event))
 
     def _body(self, request: ChatRequest) -> dict[str, object]:
         turns = [{"role": turn.role, "content": turn.content} for turn in request.messages]
@@ -85,9 +79,9 @@ class Responses(OpenAI):
             raise StatusError(raw.status_code, raw.headers, {"error": _failure(read(response, "error"))})
         if status in _PENDING:
             raise ValueError(f"the response is {status}. Leave background out of params")
-        reason = "stop" if status == "completed" else None
+        reason, word = "stop" if status == "completed" else None, read(response, "incomplete_details", "reason")
         if status == "incomplete":
-            reason = finish(_FINISH, read(response, "incomplete_details", "reason")) or "other"
+            reason = finish(word) or "other"
         elif refused or any(read(part, "type") == "refusal" for item in output for part in items(item, "content")):
             reason = "content_filter"
         elif reason and any(read(item, "type") in {"function_call", "custom_tool_call"} for item in output):
@@ -99,6 +93,7 @@ class Responses(OpenAI):
             model_served=text(read(response, "model")),
             request_id=raw.headers.get("x-request-id"),
             service_tier=text(read(response, "service_tier")),
+            finish_word=text(word),
         )
 
 

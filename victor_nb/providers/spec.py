@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final, cast
+from urllib.parse import urlsplit
 
 from victor_nb.errors import (
     STOPS,
@@ -266,6 +267,11 @@ def tier_name(*stated: object) -> str | None:
     return "+".join(name for name in names if name not in STANDARD_TIERS) or next(iter(names), None)
 
 
+def host_of(base_url: str) -> str:
+    """Return host and port of an address, without a user or a password."""
+    return urlsplit(base_url).netloc.rpartition("@")[2]
+
+
 def is_local(base_url: str) -> bool:
     """Return whether an address is of this machine or this network."""
     return _LOCAL_HOST.match(base_url) is not None
@@ -306,13 +312,29 @@ def _count(value: object) -> int | None:
 
 
 def _ollama_address(given: str) -> str:
-    """Read OLLAMA_HOST as ollama itself does: the scheme and the port may be missing, 0.0.0.0 means this machine."""
-    address = given if "://" in given else f"http://{given}"
-    scheme, _, rest = address.partition("://")
-    host, slash, path = rest.partition("/")
-    if not re.search(r":\d+$", host):
-        host = f"{host}:{11434 if scheme == 'http' else 443}"
-    return f"{scheme}://{host.replace('0.0.0.0', '127.0.0.1', 1)}{slash}{path}"  # noqa: S104 - read, not bound
+    """Read OLLAMA_HOST as ollama's own client does, and leave out the path of one of its two APIs.
+
+    Scheme, host and port may be missing, and quotes stand around it; the port is that of the scheme, if one is given.
+    """
+    scheme, named, rest = given.strip(" \t\r\n\"'").rpartition("://")
+    host, _, path = rest.partition("/")
+    user, at, host = host.rpartition("@")
+    found = _HOST.fullmatch(host)
+    bare, port = (found[1], found[2]) if found else (host, None)  # else an IPv6 address without brackets
+    if not (port and port.isdecimal() and int(port) <= _LAST_PORT):
+        port = {"http": "80", "https": "443"}.get(scheme if named else "", "11434")
+    bare = _ANY_HOST.get(bare.strip("[]"), bare.strip("[]"))
+    bare = f"[{bare}]" if ":" in bare else bare
+    path = _OF_AN_API.sub("", f"/{path}".rstrip("/"))
+    return f"{scheme if named else 'http'}://{user}{at}{bare}:{port}{path}"
+
+
+_HOST: Final = re.compile(r"(\[[^\]]*\]|[^:]*)(?::([^:]*))?")
+_ANY_HOST: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound
+"""What a server is bound to so that all may ask it, and where it is then."""
+_LAST_PORT: Final = 65_535
+_OF_AN_API: Final = re.compile(r"/(v1|api)$")
+"""The end of an address that names an API of Ollama's, and not the server."""
 
 
 ANTHROPIC: Final = Spec(
@@ -505,13 +527,13 @@ def _read_plugin(entry: EntryPoint) -> Spec | str:
     return spec if isinstance(spec, Spec) else f"it gives a value of type {type(spec).__name__}, not a Spec"
 
 
-def takes_temperature(provider: str, model: str, temperature: float, *, refused: Collection[tuple[str, str]]) -> bool:
+def takes_temperature(provider: str, model: str, temperature: float, *, refused: bool) -> bool:
     """Return whether a model may be sent this temperature; one that nothing is known of may.
 
     Args:
         provider: Who serves the model.
         model: Its name.
         temperature: What would be sent.
-        refused: Models that have refused one before, as (provider, model).
+        refused: Whether its host has refused one before.
     """
-    return (provider, model) not in refused and spec_of(provider).takes("temperature", temperature, model=model)
+    return not refused and spec_of(provider).takes("temperature", temperature, model=model)

@@ -5,74 +5,44 @@ What SDKs and sockets raise becomes one family of errors, with every key taken o
 
 from __future__ import annotations
 
-import json
-import logging
-import math
-import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from traceback import walk_tb
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, cast
+from urllib.parse import urljoin, urlsplit
 
 import httpx2
 
 from victor_nb import errors
-from victor_nb.providers.spec import spec_of
+from victor_nb.config.secret import masked
+from victor_nb.providers.refusals import asked_wait, judge, shorten
+from victor_nb.providers.spec import host_of, spec_of
+from victor_nb.wire.transport import SetupError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from victor_nb.config.profiles import Profile, Timeouts
     from victor_nb.config.secret import Redactor, Secret
     from victor_nb.config.settings import Settings
+    from victor_nb.providers.refusals import Fault
     from victor_nb.providers.spec import Spec
     from victor_nb.values import Mode
     from victor_nb.wire.transport import Wire
 
-_LONGEST: Final = 300  # characters of a provider's own words
-_BY_STATUS: Final[dict[int, type[errors.ProviderError]]] = {
-    401: errors.AuthenticationError,
-    403: errors.AuthenticationError,
-    404: errors.NotFoundError,
-    408: errors.RequestTimeoutError,
-    413: errors.ContextLengthError,
-    429: errors.RateLimitError,
-    503: errors.OverloadedError,
-    529: errors.OverloadedError,
+_STEPS: Final = {
+    402: "Check the account's plan and billing at {host}.",
+    407: "The proxy asks for a user and a password: write them into its address, http://user:password@host:port.",
 }
-# Errors that arrive inside a stream carry a name where a status should be.
-_BY_NAME: Final = {
-    "authentication_error": 401,
-    "permission_error": 403,
-    "not_found_error": 404,
-    "request_too_large": 413,
-    "rate_limit_error": 429,
-    "rate_limit_exceeded": 429,
-    "insufficient_quota": 429,
-    "resource_exhausted": 429,
-    "overloaded_error": 529,
-    "unavailable": 503,
-    "server_error": 500,
-    "api_error": 500,
-    "internal": 500,
-    "timeout_error": 504,
-    "invalid_request_error": 400,
-    "invalid_argument": 400,
-}
-_CONFLICT: Final = 409
-_FIRST_REDIRECT: Final = 300
-_FIRST_SERVER_ERROR: Final = 500
-_TOO_LONG: Final = re.compile(
-    r"context.{0,12}(length|window)|prompt is too long|too many (input )?tokens|maximum.{0,20}tokens", re.IGNORECASE
-)
+"""The next step after a status, where its class has none."""
 _NEXT: Final[dict[type[errors.ProviderError], str]] = {
     errors.AuthenticationError: "Check the key in {variables}.",
     errors.ConnectError: "Check base_url and the network.",
     errors.NotFoundError: "Check the model's name and base_url.",
     errors.ContextLengthError: "Shorten the prompt or lower max_tokens.",
     errors.RateLimitError: "Wait, or lower the profile's concurrency.",
+    errors.QuotaError: "Check the account's plan and billing at {host}: waiting does not help.",
+    errors.ContentFilterError: "Rephrase the prompt, or ask another profile.",
     errors.OverloadedError: "Try again later, or ask another profile.",
     errors.RequestTimeoutError: "Raise timeout, or ask another profile.",
     errors.InternalError: "Ask again; if it fails again, restart the kernel, and report it.",
@@ -80,10 +50,6 @@ _NEXT: Final[dict[type[errors.ProviderError], str]] = {
 """The next step after an error, unless the provider's spec has a better one."""
 _UNWRITABLE: Final = (TypeError, ValueError, RecursionError)
 """What `params` that are no JSON, and limits that an SDK checks by itself, end in before anything is sent."""
-_RETRY_INFO: Final = "type.googleapis.com/google.rpc.RetryInfo"
-_DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s", re.ASCII)
-_LOGGERS: Final = ("httpx2", "httpcore2", "aiohttp")
-"""What logs below every client; the loggers of an SDK are in its provider's spec."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,16 +90,6 @@ class Endpoint:
         )
 
 
-class StatusError(Exception):
-    """An answer with an error status, over plain httpx2. It never leaves the providers."""
-
-    def __init__(self, status: int, headers: httpx2.Headers, body: object) -> None:
-        super().__init__(f"status {status}")
-        self.status_code = status
-        self.headers = headers
-        self.body = body
-
-
 class Translator:
     """Translates what one endpoint's client raises."""
 
@@ -171,31 +127,31 @@ class Translator:
         status = cast("int | None", getattr(failure, "status_code", None))
         if status is None and not _mapping(body):
             return None
-        refused = status is not None and status >= _FIRST_REDIRECT
-        if status is None or not refused:
-            # An error inside an answer that began well: only its name distinguishes it.
-            inner = _details(body)
-            names = [str(inner[key]).lower() for key in ("type", "code", "status") if inner.get(key) is not None]
-            status = next((_BY_NAME[name] for name in names if name in _BY_NAME), _FIRST_SERVER_ERROR)
-        words = _message(body) or _words(failure)
-        kind = (
-            errors.OverloadedError
-            if status == self._endpoint.spec.at_capacity
-            else _BY_STATUS.get(status)
-            or (errors.ServerError if status >= _FIRST_SERVER_ERROR else errors.BadRequestError)
-        )
-        if kind is errors.BadRequestError and _TOO_LONG.search(words):
-            kind = errors.ContextLengthError
-        headers = _headers(failure)
+        headers, fault = _headers(failure), judge(status, body, at_capacity=self._endpoint.spec.at_capacity)
+        words = fault.words or _words(failure)
+        if fault.moved and "location" in headers:
+            place = urljoin(self._endpoint.base_url, headers["location"]).partition("?")[0]
+            words = f"it has moved to {masked(place)}"
         return self._make(
-            kind,
-            f"{self._who} answered {status}: {words}",
-            http_status=status,
+            fault.kind,
+            f"{self._who} {fault.answered}: {words}",
+            http_status=fault.status,
             request_id=headers.get("request-id") or headers.get("x-request-id"),
-            retryable=kind.retryable or status == _CONFLICT,
+            retryable=fault.retryable,
             retry_after=asked_wait(headers, body),
-            refused=refused,
+            refused=fault.unpaid,
+            step=self._step(fault),
         )
+
+    def _step(self, fault: Fault) -> str | None:
+        """Return the next step after an error that needs one of its own; None for that of its class."""
+        home, base_url = urlsplit(self._endpoint.spec.base_url), urlsplit(self._endpoint.base_url)
+        known = fault.kind in self._endpoint.spec.hints
+        if fault.moved:
+            return "If you trust that address, set base_url to it: a key goes nowhere else by itself."
+        if fault.kind is errors.NotFoundError and home.path and not base_url.path.strip("/") and not known:
+            return "base_url has no path: most servers have this API under /v1."
+        return _STEPS.get(fault.status) if fault.kind is errors.BadRequestError else None
 
     def _of_transport(self, failure: BaseException) -> errors.ProviderError | None:
         """Translate a failure on the way."""
@@ -207,7 +163,12 @@ class Translator:
                 kind, fact = errors.RequestTimeoutError, f"did not accept a connection within {wait.connect:g} s"
             case httpx2.TimeoutException():
                 kind, fact = errors.RequestTimeoutError, f"sent nothing for {wait.read:g} s"
-            case httpx2.ConnectError() | httpx2.ProxyError():
+            case SetupError():
+                return self._make(kind, failure.fact, step=failure.step, refused=True, retryable=False)
+            case httpx2.ProxyError():
+                step = "Start it, or mend HTTP_PROXY, HTTPS_PROXY or ALL_PROXY; NO_PROXY lists hosts that need none."
+                return self._make(kind, f"{self._who} is asked through a proxy, and {failure}", refused=True, step=step)
+            case httpx2.ConnectError():
                 why = " (its certificate is not trusted)" if "certificate" in str(failure).lower() else ""
                 fact = f"cannot be reached at {address}{why}"
             case httpx2.UnsupportedProtocol() | httpx2.InvalidURL():
@@ -221,13 +182,20 @@ class Translator:
         return self._make(kind, f"{self._who} {fact}", refused=refused)
 
     def _make(
-        self, kind: type[errors.ProviderError], fact: str, *, refused: bool = False, **more: Any
+        self,
+        kind: type[errors.ProviderError],
+        fact: str,
+        *,
+        refused: bool = False,
+        step: str | None = None,
+        **more: Any,
     ) -> errors.ProviderError:
         """Make one error: fact, then next step, keys taken out."""
         endpoint = self._endpoint
         variables = " or ".join(endpoint.variables) or "the profile's api_key_env"
-        step = endpoint.spec.hints.get(kind) or _NEXT.get(kind, "")
-        step = step.format(variables=variables, model=endpoint.model)
+        step = (step or endpoint.spec.hints.get(kind) or _NEXT.get(kind, "")).format(
+            variables=variables, model=endpoint.model, host=host_of(endpoint.base_url)
+        )
         clean = endpoint.redactor.clean(fact).rstrip(".")
         text = f"{endpoint.profile}: {clean}. {step}".rstrip()
         made = kind(text, profile=endpoint.profile, provider=self._who, model=endpoint.model, **more)
@@ -255,128 +223,16 @@ def _is_internal(failure: BaseException) -> bool:
     return bool(frames) and str(frames[-1][0].f_globals.get("__name__")).startswith("victor_nb.")
 
 
-# --- the details of an error in an answer ---
-
-
-def _details(body: object) -> dict[str, object]:
-    """Return the object that describes an error: some providers wrap it in `error`, google in a list as well."""
-    if isinstance(body, list):
-        body = next(iter(cast("list[object]", body)), None)
-    outer = _mapping(body)
-    return _mapping(outer.get("error")) or outer  # an SDK may have unwrapped it
+def _words(failure: BaseException) -> str:
+    """Return the text of an exception on one line, shortened."""
+    return shorten(str(failure)) or type(failure).__name__
 
 
 def _mapping(value: object) -> dict[str, object]:
     return cast("dict[str, object]", value) if isinstance(value, dict) else {}
 
 
-def _message(body: object) -> str:
-    """Return the provider's own words from an error body."""
-    if isinstance(body, (str, bytes)):
-        value = _parsed(body)
-        if value is not None:
-            return _message(value)
-        text = body if isinstance(body, str) else body.decode("utf-8", "replace")
-        return _shorten(re.sub(r"<[^>]*>", " ", text))
-    inner = _details(body)
-    message = inner.get("message") or inner.get("error") or inner.get("detail")
-    return _shorten(str(message)) if message else ""
-
-
-def _parsed(body: str | bytes) -> object:
-    """Return the value of a JSON text; None where it is not JSON."""
-    try:
-        return cast("object", json.loads(body))
-    except (ValueError, RecursionError):
-        return None
-
-
-def _words(failure: BaseException) -> str:
-    """Return the text of an exception on one line, shortened."""
-    return _shorten(str(failure)) or type(failure).__name__
-
-
-def _shorten(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-
-
 def _headers(failure: BaseException) -> httpx2.Headers:
     response = getattr(failure, "response", None)
     headers = getattr(response, "headers", None) or getattr(failure, "headers", None)
     return headers if isinstance(headers, httpx2.Headers) else httpx2.Headers()
-
-
-# --- how long a refusal asks to wait ---
-
-
-def asked_wait(headers: httpx2.Headers, body: object) -> float | None:
-    """Return how many seconds a refusal asks to wait; None where it has no usable value.
-
-    Args:
-        headers: `retry-after-ms` of OpenAI and Azure, else `retry-after` (RFC 9110, 10.2.3).
-        body: Google sends no header, but a `google.rpc.RetryInfo` among the error's details.
-    """
-    milliseconds = _number(headers.get("retry-after-ms", ""))
-    if milliseconds:  # 0 would be no wait at all, and the other header knows better
-        return milliseconds / 1000
-    given = headers.get("retry-after", "").strip()
-    found = (read(given) for read in (_number, _until) if given)
-    return next((seconds for seconds in found if seconds is not None), _delay(body))
-
-
-def _number(given: str) -> float | None:
-    try:
-        number = float(given)
-    except ValueError:
-        return None
-    return max(0.0, number) if math.isfinite(number) else None
-
-
-def _until(given: str) -> float | None:
-    try:
-        when = parsedate_to_datetime(given)
-    except (ValueError, OverflowError):
-        return None
-    return max(0.0, (when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
-
-
-def _delay(body: object) -> float | None:
-    """Read the `retryDelay` of google's error details, a duration such as `39s`."""
-    listed = _details(_parsed(body) if isinstance(body, (str, bytes)) else body).get("details")
-    for detail in map(_mapping, cast("list[object]", listed) if isinstance(listed, list) else []):
-        delay = detail.get("retryDelay")
-        if detail.get("@type") == _RETRY_INFO and isinstance(delay, str) and (found := _DURATION.fullmatch(delay)):
-            return float(found[1]) or None
-    return None
-
-
-# --- keys in the logs of SDKs ---
-
-
-class _Guard(logging.Filter):
-    """A logging filter that removes keys from every record, and drops none."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.redactors: set[Redactor] = set()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        text = original = record.getMessage()
-        for redactor in self.redactors:
-            text = redactor.clean(text)
-        if text != original:
-            record.msg, record.args = text, ()
-        return True
-
-
-_guard: Final = _Guard()
-
-
-def guard_logs(redactor: Redactor, loggers: Iterable[str]) -> None:
-    """Clean what these loggers and those of the connections log from now on, their children's records included."""
-    _guard.redactors.add(redactor)
-    names = {*_LOGGERS, *loggers}
-    for name in list(logging.root.manager.loggerDict):
-        if name.split(".")[0] in names:  # a filter is not inherited, so each logger gets it
-            logging.getLogger(name).addFilter(_guard)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pkgutil
 import ssl
 import threading
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote, urlsplit
 
 import httpx2
 
@@ -23,6 +25,24 @@ if TYPE_CHECKING:
 # How long an idle connection is kept: below the shortest keep-alive that servers are known to announce (5 s).
 _KEEP_ALIVE: Final = 4.5
 _LONGEST_HEADER: Final = 65_536  # bytes; gateways add long ones
+_MOST_HEADERS: Final = 1_000  # gateways add many, and aiohttp takes 128
+_SOCKS: Final = {
+    "socks4": ("SOCKS4", False),
+    "socks4a": ("SOCKS4", True),
+    "socks5": ("SOCKS5", False),
+    "socks5h": ("SOCKS5", True),
+    "socks": ("SOCKS5", True),  # what GNOME's settings write
+}
+"""The kinds of SOCKS proxies, and whether they look names up; 1080 is their port where none is given."""
+
+
+class SetupError(httpx2.TransportError):
+    """What the environment names for all connections cannot be used, so none was opened."""
+
+    def __init__(self, fact: str, step: str) -> None:
+        super().__init__(fact)
+        self.fact = fact
+        self.step = step
 
 
 class Wire:
@@ -38,18 +58,27 @@ class Wire:
         self._no_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
     def context(self, base_url: str) -> ssl.SSLContext:
-        """Return the TLS context for a client of this address."""
+        """Return the TLS context for a client of this address.
+
+        Raises:
+            SetupError: The environment names certificates that cannot be read.
+        """
         if not base_url.startswith("https:"):
             return self._no_tls
         with self._lock:
             if self._tls is None:
-                self._tls = httpx2.create_ssl_context()
+                try:
+                    self._tls = httpx2.create_ssl_context()
+                except OSError as error:
+                    fact = f"the certificates that SSL_CERT_FILE names cannot be read ({error.strerror or error})"
+                    raise SetupError(fact, "Correct it, or unset it.") from error
             return self._tls
 
     def warm_up(self) -> None:
         """Import and load early what the first request would have to wait for."""
         pkgutil.resolve_name("httpx_aiohttp.httpx2")
-        self.context("https:")
+        with suppress(SetupError):  # the first request says so
+            self.context("https:")
 
     def open(
         self, mode: Mode, *, spec: Spec, base_url: str, proxy: str | None, sim_speed: float
@@ -87,8 +116,9 @@ class Real(httpx2.AsyncBaseTransport):
 
         self._make = httpx_aiohttp.httpx2.AiohttpTransport
         self._context = context
-        self._proxy = proxy
+        self._proxy = proxy.strip() if proxy else None
         self._inner: httpx2.AsyncBaseTransport | None = None
+        self._of_socks: tuple[type[Exception], ...] = ()
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send one request.
@@ -99,17 +129,65 @@ class Real(httpx2.AsyncBaseTransport):
         from aiohttp import ClientError  # noqa: PLC0415 - slow to import
 
         if self._inner is None:
-            context, proxy = self._context(), httpx2.Proxy(self._proxy) if self._proxy else None
-            self._inner = self._make(verify=context, proxy=proxy, client=partial(_session, context))
+            self._inner = self._open()
         try:
             response = await self._inner.handle_async_request(request)
-        except httpx2.ConnectTimeout as error:
-            raise _mend(error, request) from error.__cause__
+        except (httpx2.ConnectTimeout, httpx2.ProxyError) as error:
+            raise _mend(error, request, self._proxy, self._of_socks) from error.__cause__
         except ClientError as error:
             raise httpx2.RemoteProtocolError(str(error), request=request) from error
+        except self._of_socks as error:
+            raise _no_proxy(self._proxy, str(error)) from error
         if isinstance(response.stream, httpx2.AsyncByteStream):
             response.stream = _Body(response.stream)
         return response
+
+    def _open(self) -> httpx2.AsyncBaseTransport:
+        """Make the connections' owner, and read the proxy as curl does: without a scheme it is an HTTP proxy.
+
+        Raises:
+            SetupError: The certificates or the proxy cannot be used.
+        """
+        context, given = self._context(), self._proxy
+        if not given:
+            return self._make(verify=context, client=partial(_session, context))
+        address = given if "://" in given else f"http://{given}"
+        scheme = address.partition("://")[0].lower()
+        if scheme in _SOCKS:
+            return self._make(verify=context, client=partial(_session, context, self._socks(address)))
+        try:
+            proxy = httpx2.Proxy(address)
+        except (ValueError, httpx2.InvalidURL) as error:
+            fact = f"the proxy {given} cannot be used"
+            raise SetupError(fact, "Write HTTPS_PROXY as http://host:port or socks5://host:port.") from error
+        return self._make(verify=context, proxy=proxy, client=partial(_session, context))
+
+    def _socks(self, address: str) -> partial[aiohttp.TCPConnector]:
+        """Return what makes a connector through a SOCKS proxy.
+
+        Raises:
+            SetupError: The package for it is missing, or the address is none.
+        """
+        url, step = urlsplit(address), "Install it with `pip install aiohttp-socks`, or unset ALL_PROXY."
+        try:
+            socks: Any = pkgutil.resolve_name("aiohttp_socks")  # only those behind such a proxy have it
+        except ImportError as error:
+            fact = f"the proxy {address} is a SOCKS proxy, for which the package aiohttp-socks is needed"
+            raise SetupError(fact, step) from error
+        self._of_socks = (socks.ProxyError, socks.ProxyConnectionError, socks.ProxyTimeoutError)
+        kind, names = _SOCKS[url.scheme.lower()]
+        try:
+            return partial(
+                socks.ProxyConnector,
+                host=url.hostname or "127.0.0.1",
+                port=url.port or 1080,
+                proxy_type=socks.ProxyType[kind],
+                username=unquote(url.username) if url.username else None,
+                password=unquote(url.password) if url.password else None,
+                rdns=names,
+            )
+        except ValueError as error:
+            raise SetupError(f"the proxy {address} cannot be used", "Write it as socks5://host:port.") from error
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -117,14 +195,20 @@ class Real(httpx2.AsyncBaseTransport):
             await self._inner.aclose()
 
 
-def _session(context: ssl.SSLContext) -> aiohttp.ClientSession:
+def _session(
+    context: ssl.SSLContext, connect: Callable[..., aiohttp.TCPConnector] | None = None
+) -> aiohttp.ClientSession:
     import aiohttp  # noqa: PLC0415 - slow to import
 
+    connector = (connect or aiohttp.TCPConnector)(limit=0, ssl=context, keepalive_timeout=_KEEP_ALIVE)
+    known = aiohttp.ClientSession.__init__.__kwdefaults__
+    more: dict[str, Any] = {"max_headers": _MOST_HEADERS} if "max_headers" in (known or {}) else {}  # older: no limit
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=_KEEP_ALIVE),
+        connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         max_line_size=_LONGEST_HEADER,
         max_field_size=_LONGEST_HEADER,
+        **more,
     )
 
 
@@ -141,7 +225,7 @@ class _Body(httpx2.AsyncByteStream):
             async for piece in self._inner:
                 yield piece
         except httpx2.ConnectTimeout as error:
-            raise _mend(error, None) from error.__cause__
+            raise _mend(error, None, None, ()) from error.__cause__
         except ClientError as error:
             raise httpx2.ReadError(str(error)) from error
 
@@ -149,13 +233,26 @@ class _Body(httpx2.AsyncByteStream):
         await self._inner.aclose()
 
 
-def _mend(error: httpx2.ConnectTimeout, request: httpx2.Request | None) -> httpx2.TransportError:
+def _mend(
+    error: httpx2.TransportError,
+    request: httpx2.Request | None,
+    proxy: str | None,
+    of_socks: tuple[type[Exception], ...],
+) -> httpx2.TransportError:
     """Return the real error behind httpx-aiohttp's connect timeout, which it raises for every lost connection."""
-    from aiohttp import ClientConnectorError  # noqa: PLC0415 - slow to import
+    from aiohttp import ClientConnectorError, ClientHttpProxyError, ClientProxyConnectionError  # noqa: PLC0415 - slow
 
     cause = error.__cause__
+    if isinstance(cause, ClientHttpProxyError):
+        return _no_proxy(proxy, f"it answered {cause.status} {cause.message}".rstrip())
+    if isinstance(cause, ClientProxyConnectionError) or (cause and isinstance(cause.__cause__, of_socks)):
+        return _no_proxy(proxy, "it cannot be reached")
     if isinstance(cause, TimeoutError):
         return error
     if isinstance(cause, ClientConnectorError):
         return httpx2.ConnectError(str(cause), request=request)
     return httpx2.RemoteProtocolError(str(error) or "the server hung up", request=request)
+
+
+def _no_proxy(proxy: str | None, why: str) -> httpx2.ProxyError:
+    return httpx2.ProxyError(f"the proxy {proxy} does not help: {' '.join(why.split())}")

@@ -193,7 +193,7 @@ def cannot_differ(orchestrator: AgentOrchestrator, options: CallOptions) -> bool
     profile = orchestrator.profile
     sent = settle(profile, options)
     heat = sent["params"].get("temperature", sent["temperature"])
-    refused = orchestrator.runtime.refuses_temperature
+    refused = orchestrator.runtime.refuses("temperature", profile)
     return heat == 0 and takes_temperature(profile.provider, profile.model, heat, refused=refused)
 
 

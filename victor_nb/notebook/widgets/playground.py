@@ -349,9 +349,8 @@ class _Form:
         profile = self._session.settings.profiles.get(name)
         if profile is None:
             return True
-        return takes_temperature(
-            profile.provider, profile.model, _WARM, refused=self._session.runtime.refuses_temperature
-        )
+        refused = self._session.runtime.refuses("temperature", profile)
+        return takes_temperature(profile.provider, profile.model, _WARM, refused=refused)
 
 
 # --- one question, answered by a profile, by several, or by a strategy ---
