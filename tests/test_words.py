@@ -15,6 +15,7 @@ from victor_nb.accounting.worst_case import worst_case
 from victor_nb.calls import orchestrator
 from victor_nb.errors import BadRequestError, BudgetError, ConfigError, OverloadedError, RateLimitError
 from victor_nb.notebook.display import bill
+from victor_nb.providers import base
 from victor_nb.providers.spec import SPECS, spec_of
 from victor_nb.values import ChatRequest, Message
 from workbench import CANARY, Way, ask, fail, rows, write_profiles
@@ -365,6 +366,19 @@ async def test_when_a_call_is_of_the_flex_tier_then_it_may_take_longer(
     assert "within 0.1 s" in str(error)
 
 
+async def test_when_a_stream_of_the_flex_tier_is_silent_then_it_is_waited_for_as_long(
+    monkeypatch: pytest.MonkeyPatch, server: Server, tmp_path: Path
+) -> None:
+    assert base.FLEX_SECONDS == 900
+    monkeypatch.setattr(base, "FLEX_SECONDS", 0.1)
+    desk = {"provider": "openai", "model": "gpt-5.5", "base_url": f"{server.url}/v1", "retries": 0}
+    write_profiles(tmp_path, desk=desk, hasty={**desk, "timeout": {"read": 0.05}})
+    server.play(faults.silence(), faults.silence())
+    for name, tier in (("desk", "flex"), ("hasty", "standard")):
+        error = await fail(ask(session().pool.get_orchestrator(name), "Hi.", "stream", tier=tier))
+        assert "sent nothing" in str(error), "the read timeout, long before that of the whole call"
+
+
 # --- what a budget holds ---
 
 
@@ -437,6 +451,8 @@ def test_when_a_tier_is_simulated_then_the_bill_is_that_of_the_tier(
     assert flex.cost == rate.price(flex.usage, tier="flex").cost
     assert dear.cost == rate.price(dear.usage, tier="priority").cost
     assert "tier" in shell.run("%%victor google:gemini-2.5-flash tier=flex\nHi.").plain
+    assert "takes tier  " in (known := shell.run("%victor profiles openai:gpt-5.5").plain)
+    assert "none low medium high xhigh" in known
     cheap, usual = (
         shell.run(f"%%victor openai:gpt-5.5 {words} max_tokens=100 --dry\nHi.").plain for words in ("tier=flex", "")
     )

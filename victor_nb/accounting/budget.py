@@ -388,7 +388,7 @@ class Budget:
         hold.amount = hold.worst()  # anew: what is known of the model's texts may have grown
         if hold.amount is None:
             raise BudgetError(
-                f"{who}: no price is known for its model, so no budget can hold it. "
+                f"{who}: no price is known for its model or its tier, so no budget can hold it. "
                 "Give the profile prices, or allow_unpriced: true."
             )
         return next((limit for limit in hold.limits if 0 < hold.amount > limit.room(limit.accounts[hold.book])), None)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from victor_nb.calls.request import WORDED
 from victor_nb.config.secret import masked
 from victor_nb.errors import ConfigError, VictorError
 from victor_nb.notebook.markdown import Bundle, frame
@@ -68,7 +69,9 @@ def one_profile(session: Session, name: str) -> Bundle:
     into, out = prices(session, profile)
     extra = {"address": masked(session.settings.base_url(profile)), "key": key_state(session, profile)}
     priced = {"USD per M in": into, "USD per M out": out}
-    return frame(["profile", profile.name], list({**given, **extra, **priced}.items()))
+    words = {name: spec_of(profile.provider).words_for(name, profile.model) for name in sorted(WORDED)}
+    takes = {f"takes {name}": " ".join(taken) for name, taken in words.items() if taken}
+    return frame(["profile", profile.name], list({**given, **extra, **priced, **takes}.items()))
 
 
 def _provider(session: Session, name: str) -> Bundle:

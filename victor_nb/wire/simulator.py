@@ -34,7 +34,9 @@ class Simulator(httpx2.AsyncBaseTransport):
     """
 
     def __init__(self, *specs: Spec, speed: float = 1.0) -> None:
-        self._dialects: list[Dialect] = [kind() for spec in specs or BUILT_IN for kind in spec.load_dialects()]
+        self._dialects: list[Dialect] = [
+            kind() for kind in dict.fromkeys(kind for spec in specs or BUILT_IN for kind in spec.load_dialects())
+        ]
         self._speed = speed
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
