@@ -213,7 +213,7 @@ def test_when_a_line_holds_its_prompt_then_it_is_split_at_the_dashes(line: str, 
         ("cost=maybe", "on or off"),
         ("params={}", "a mapping with text as keys"),
         ("vars=row", "a mapping with text as keys"),
-        ("schema=Model", "a pydantic model or a type"),
+        ("schema=Model", "a pydantic model, a type or a JSON schema"),
         ("tags=draft", "name:value"),
         ("system=$nope", "'nope' is not defined. Run the cell that defines it first."),
         ("system=$", "is no reference"),
@@ -282,10 +282,11 @@ def test_when_an_object_is_refused_then_its_content_is_not_shown() -> None:
         "strategy=funnel n=2",
         "n=2 chat=demo",
         "strategy=x as=json",
+        "strategy=x schema=$Model",
     ],
 )
 def test_when_two_keys_mean_nothing_together_then_both_are_named(line: str) -> None:
-    told = refusal(line)
+    told = refusal(line, Model=dict)
     assert "exclude each other" in told
     assert all(f"{pair.partition('=')[0]}=" in told for pair in line.split())
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from victor_nb.calls.structured import find_json
 from victor_nb.workflows.lists import FREE, NO_LIST, list_items, numbered, parse
-from victor_nb.workflows.structured import find_json
 
 WORDS = (
     st.text(alphabet="abcdefghijklmnopqrstuvwxyz ", min_size=3, max_size=40)

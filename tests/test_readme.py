@@ -41,7 +41,7 @@ def test_when_the_python_is_run_then_it_works(capsys: pytest.CaptureFixture[str]
     exec(compile(blocks("python")[0], "README.md", "exec"), {"__name__": "readme"})
     said = capsys.readouterr().out
     assert "premium" in said
-    assert said.count(" ok ") == 12
+    assert said.count(" ok ") == 13
     assert "the same calls at premium's prices" in said
     assert "one call to premium" in said
 

@@ -47,6 +47,7 @@ def _body(request: ChatRequest, *, stream: bool) -> dict[str, object]:
         "length": request.max_tokens,
         "warmth": request.temperature,
         "seed": request.seed,
+        "fits": request.schema.schema if request.schema and request.schema.kind == "schema" else None,
     }
     given = {name: value for name, value in options.items() if value is not None}
     return {"model": request.model, "turns": turns, "stream": stream, **given, **request.params}
@@ -77,6 +78,7 @@ class ToyDialect(Dialect):
             tuple(Message(_role(turn), text_of(inside(turn, "said"))) for turn in turns),
             system=text_of(call.body.get("system")),
             max_tokens=whole(call.body.get("length")),
+            schema=schema if isinstance(schema := call.body.get("fits"), dict) else None,
             seed=fingerprint(["toy", shaping(call.body, "stream", "length")]),
         )
 

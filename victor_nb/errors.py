@@ -24,6 +24,7 @@ VictorError
     ├── ConnectError (ConnectionError)   nothing, or no answer, at the other end
     ├── ContentFilterError               an answer that the provider withheld
     ├── MalformedAnswerError             an answer that is not one
+    │   └── InvalidAnswerError           an answer that does not fit its schema; `.reply` has it
     ├── InternalError                    not the other side: a fault of ours, of an SDK, of an import
     └── PartialAnswerError               an answer that broke off; `.partial` has what came
 
@@ -296,6 +297,16 @@ class ContentFilterError(ProviderError):
 
 class MalformedAnswerError(ProviderError):
     """What came back is not an answer of this provider's protocol."""
+
+
+class InvalidAnswerError(MalformedAnswerError):
+    """The answer does not fit the schema that was asked for, also when it was asked for again; `reply` is the answer.
+
+    Attributes:
+        faults: Where it does not fit, and what is wrong there.
+    """
+
+    faults: tuple[str, ...] = ()
 
 
 class InternalError(ProviderError):

@@ -6,12 +6,12 @@ from contextvars import ContextVar
 from dataclasses import KW_ONLY, dataclass, field, fields
 from math import inf
 from operator import add, attrgetter
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from victor_nb.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from decimal import Decimal
 
 Role = Literal["user", "assistant"]
@@ -23,8 +23,8 @@ UNPAID: Final = {"simulate": "simulated", "replay": "replayed"}
 PAID: Final = "paid"
 """What an answer is called in all others."""
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "other"]
-ReplyStatus = Literal["ok", "partial", "interrupted"]
-Status = Literal["running", "ok", "error", "interrupted", "partial", "refused"]
+ReplyStatus = Literal["ok", "partial", "interrupted", "invalid"]
+Status = Literal["running", "ok", "error", "interrupted", "partial", "invalid", "refused"]
 UsageSource = Literal["reported", "partial", "estimated"]
 Structured = Literal["schema", "json", "prompt"]
 """How an answer is held to a JSON schema: by the schema itself, by a mode for any JSON, by the prompt alone."""
@@ -37,6 +37,27 @@ class Message:
 
     role: Role
     content: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSchema:
+    """The JSON schema that an answer is to fit, as a provider is sent it.
+
+    Attributes:
+        name: What it is called: letters, digits, `_` and `-`.
+        schema: The schema, of an object.
+        kind: Whether it is sent as it is; else it stands in the system prompt, beside a mode for any JSON or alone.
+        read: Returns the value that an answer's text is, and whether it was repaired, or raises ValueError with what
+            does not fit; None where no answer is refused. Not on an event loop.
+    """
+
+    name: str
+    schema: Mapping[str, object]
+    kind: Structured
+    read: Callable[[str], tuple[object, bool]] | None = field(default=None, compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return self.name if self.kind == "schema" else f"{self.name}, in the system prompt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +74,7 @@ class ChatRequest:
     max_tokens: int | None = None
     temperature: float | None = None
     seed: int | None = None
+    schema: AnswerSchema | None = None
     params: Mapping[str, object] = field(default_factory=dict[str, object])
     effort: str | None = None
     tier: str | None = None
@@ -251,10 +273,12 @@ class Reply:
         latency: Seconds from the first byte sent to the last received, waits between attempts included.
         ttft: Seconds to the first text; None where the answer was not streamed.
         finish_reason: `stop`, `length`, `content_filter`, `tool_calls` or `other`; None if none was given.
-        status: `ok`; `partial` when the answer ended without a finish reason; `interrupted` when it was stopped.
+        status: `ok`; `partial` when the answer ended without a finish reason; `interrupted` when it was stopped;
+            `invalid` when it does not fit its schema, as an error's `reply`.
         attempts: HTTP exchanges that the call took.
         notes: What a reader of the answer should know, such as a temperature that was not sent.
         service_tier: The tier that served, as the provider names it; None where it names none.
+        data: The answer as a value: an instance of the type that `schema=` gives; None where none was asked for.
     """
 
     content: str
@@ -275,6 +299,7 @@ class Reply:
     call_id: str = ""
     notes: tuple[str, ...] = ()
     service_tier: str | None = None
+    data: Any = field(default=None, compare=False)
 
     @property
     def free(self) -> bool:

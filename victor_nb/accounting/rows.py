@@ -246,4 +246,6 @@ def input_text(request: ChatRequest) -> bytes:
         text += turn.content
     for value in request.params.values():
         text += json.dumps(value) if isinstance(value, (str, dict, list)) else ""
+    if (schema := request.schema) is not None and schema.kind == "schema":
+        text += json.dumps(schema.schema)
     return text.encode("utf-8", "surrogatepass")

@@ -9,17 +9,19 @@ from contextlib import aclosing
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from victor_nb.accounting.budget import Hold
 from victor_nb.accounting.worst_case import worst_case
 from victor_nb.calls.record import Record
+from victor_nb.calls.schema import REPAIRED, asking_again, described, stepped_down
 from victor_nb.errors import (
     BadRequestError,
     BudgetError,
     ClosedError,
     ConnectError,
     ContentFilterError,
+    InvalidAnswerError,
     MalformedAnswerError,
     OverloadedError,
     PartialAnswerError,
@@ -43,13 +45,16 @@ if TYPE_CHECKING:
     from victor_nb.calls.record import Attempt
     from victor_nb.calls.request import Request
     from victor_nb.providers.base import Lesson
-    from victor_nb.values import Book, ChatRequest, ReplyStatus, SimulatedAnswer
+    from victor_nb.values import AnswerSchema, Book, ChatRequest, ReplyStatus, SimulatedAnswer
 
 _LONGEST_WAIT: Final = 60.0  # seconds; a provider that asks for more is not waited for
 _FIRST_WAIT: Final = 0.5  # seconds
 _LONGEST_OWN_WAIT: Final = 8.0  # seconds
 _SHORTEST: Final = 256  # tokens; an answer that a budget would have to cut shorter is not asked for
 _NOT_SENT: Final = "temperature not sent: the model takes none"
+_FINAL: Final = ("length", "content_filter")
+"""Reasons to stop after which a second answer would be no better than the first."""
+Failure = TypeVar("Failure", bound=ProviderError)
 _FALL_BACK: Final = (RateLimitError, QuotaError, OverloadedError, ConnectError, RequestTimeoutError)
 """What another provider may not suffer from. A refused request would be refused there too."""
 
@@ -90,13 +95,15 @@ class Call:
                 return await self._fall_back(fallback)
             except VictorError as error:
                 first.add_note(f"Fallback: {error}")
+                if first.reply is None and isinstance(error, ProviderError):
+                    first.reply = first.partial = error.reply
         raise first
 
     async def run_outermost(self) -> Reply:
         """Run as a user's own call: what comes is `session().last`, also where it broke off or was stopped."""
         try:
             self.runtime.last = reply = await self.run()
-        except PartialAnswerError as error:
+        except (PartialAnswerError, InvalidAnswerError) as error:
             self.runtime.last = error.partial
             raise
         except asyncio.CancelledError:
@@ -116,6 +123,11 @@ class Call:
     def reply(self, status: ReplyStatus) -> Reply:
         """Return what has arrived so far, as a reply of that status."""
         return self._with_failed(self._asking.reply(status))
+
+    @property
+    def text(self) -> str:
+        """The text so far of the attempt that is under way."""
+        return self._asking.text
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -148,6 +160,9 @@ class ProfileCall:
         self._record = Record(request)
         self._notes: list[str] = []
         self._attempt: Attempt | None = None
+        self._unfit: Attempt | None = None
+        self._misfit: InvalidAnswerError | None = None
+        self._data: object = None
         self._task: asyncio.Task[object] | None = None
         self._closed = False
         self._began = self._ended = time.perf_counter()
@@ -162,7 +177,7 @@ class ProfileCall:
         if learned:
             here = (host_of(request.base_url), profile.model)
             learned = {feature: instead for (*place, feature), instead in learned.items() if tuple(place) == here}
-            self._chat = replace(request.chat, learned=learned)
+            self._chat = stepped_down(replace(request.chat, learned=learned))
         refused = "temperature" in learned
         if given is not None and not takes_temperature(profile.provider, profile.model, given, refused=refused):
             self._chat = replace(self._chat, temperature=None)
@@ -174,7 +189,9 @@ class ProfileCall:
         Raises:
             VictorError: What went wrong; every attempt is in the ledger.
         """
-        request, self._on_text = self._request, on_text
+        request, schema = self._request, self._chat.schema
+        checked = schema is not None and schema.read is not None
+        self._on_text = None if checked else on_text  # what does not fit is no piece of the answer
         self._task = asyncio.current_task()
         request.running.add(self)
         try:
@@ -184,11 +201,16 @@ class ProfileCall:
                 raise
             raise ClosedError(f"{request.profile.name}: closed while the call was under way.") from None
         except VictorError as error:
-            request.runtime.errors.append(error)
-            raise
+            failure = error if self._unfit is None else self._with_unfit(error)
+            request.runtime.errors.append(failure)
+            if failure is error:
+                raise
+            raise failure from error
         finally:
             request.running.discard(self)
             self._ended = time.perf_counter()
+        if checked and on_text is not None and self.text:
+            on_text(self.text)
         return self.reply("ok" if self._attempt and self._attempt.finish_reason else "partial")
 
     def close(self) -> None:
@@ -202,14 +224,21 @@ class ProfileCall:
             self._task.cancel()
 
     @property
+    def text(self) -> str:
+        """The text so far of the attempt that is under way, or of the last one."""
+        return self._attempt.text if self._attempt else ""
+
+    @property
     def rows(self) -> list[Row]:
         """The rows of its attempts, that of one under way included."""
         attempt, rows = self._attempt, list(self._record.rows)
         return [*rows, attempt.row] if attempt and attempt.open else rows
 
     def reply(self, status: ReplyStatus) -> Reply:
-        """Return what has arrived, as a reply of that status."""
+        """Return what has arrived, as a reply of that status; a whole answer that does not fit, rather than a part."""
         profile, attempt, record = self._request.profile, self._attempt, self._record
+        if self._unfit is not None and status in {"interrupted", "invalid"}:
+            attempt = self._unfit
         spent, first = Total.of(self.rows), attempt.first if attempt else None
         notes = (*self._notes, *(attempt.notes if attempt else ()))
         if record.rows and record.rows[-1].usage_source == "estimated":
@@ -235,6 +264,7 @@ class ProfileCall:
             call_id=record.call_id,
             notes=notes,
             service_tier=attempt.service_tier if attempt else None,
+            data=self._data,
         )
 
     # --- attempts ---
@@ -264,10 +294,12 @@ class ProfileCall:
                 raise self._failure or self._late() from None
 
     async def _try(self) -> None:
-        """Make one attempt, and others at once without what the host turns out to refuse."""
+        """Make one attempt, and others at once without what the host refuses, or for an answer that does not fit."""
         while True:
             try:
                 await self._exchange()
+            except InvalidAnswerError as error:
+                self._ask_again(error)
             except BadRequestError as error:
                 lesson = (
                     self._request.provider.lesson(str(error), self._chat) if type(error) is BadRequestError else None
@@ -287,12 +319,34 @@ class ProfileCall:
         """Send this call's further attempts otherwise, and note it."""
         chat = self._chat
         self._lessons.append(lesson)
-        self._notes.append(lesson.note)
-        self._chat = replace(chat, learned={**chat.learned, lesson.feature: lesson.instead})
+        self._notes += filter(None, [lesson.note])
+        self._chat = stepped_down(replace(chat, learned={**chat.learned, lesson.feature: lesson.instead}))
         if lesson.feature == "temperature":
             self._chat = replace(self._chat, temperature=None)
             text = f"{chat.model} refuses temperature={chat.temperature:g}: it is sent without one from now on."
             warnings.warn(text, VictorWarning, stacklevel=2)
+
+    def _ask_again(self, error: InvalidAnswerError) -> None:
+        """Put an answer that does not fit, and what is wrong with it, into the conversation, once.
+
+        Raises:
+            InvalidAnswerError: It was asked twice, or another answer would be no better.
+        """
+        answer = self._unfit
+        if self._misfit or answer is None or answer.finish_reason in _FINAL or not answer.pieces:
+            raise error
+        self._chat = asking_again(self._chat, answer.text, error.faults)
+        self._lost = self._misfit = error
+        self._notes.append(f"asked twice: the first answer did not fit ({error.faults[0]})")
+
+    def _with_unfit(self, error: VictorError) -> VictorError:
+        """Return the error of an answer that does not fit, which it holds, with what became of asking again."""
+        failure = error if isinstance(error, InvalidAnswerError) or self._misfit is None else self._misfit
+        if failure is not error:
+            failure.add_note(f"Asked again: {type(error).__name__}: {error}")
+        if isinstance(failure, InvalidAnswerError):
+            failure.reply = failure.partial = self.reply("invalid")
+        return failure
 
     async def _try_tiers(self) -> None:
         """Make one attempt, and where a tier has no capacity, at once another at the next one that was asked for."""
@@ -373,8 +427,11 @@ class ProfileCall:
                     self._hear(attempt, attempt.add(delta))
             self._hear(attempt, attempt.keep("", final=True))
             self._check_answer(attempt)
+            if self._chat.schema is not None:
+                await self._read(attempt, self._chat.schema)
         except ProviderError as error:
-            self._lost = failure = self._broken_off(attempt, error) if attempt.pieces else error
+            broken = attempt.pieces and not isinstance(error, InvalidAnswerError)
+            self._lost = failure = self._broken_off(attempt, error) if broken else error
             self._fail(attempt, failure)
             raise failure from (error if failure is not error else error.__cause__)
         except asyncio.CancelledError:
@@ -397,7 +454,7 @@ class ProfileCall:
             profile=request.profile.name,
             stage=request.stage,
             sample=request.sample,
-            prompt=chat.messages[-1].content,
+            prompt=request.chat.messages[-1].content,
             system=chat.system or "",
             model=chat.model,
             attempt=self._record.attempts + 1,
@@ -426,6 +483,26 @@ class ProfileCall:
             step = "Ask again, or in another way" if why else "Check base_url, or ask again"
             raise self._error(MalformedAnswerError, f"{provider}'s answer holds no text{why}. {step}.")
 
+    async def _read(self, attempt: Attempt, schema: AnswerSchema) -> None:
+        """Keep the value that an answer is.
+
+        Raises:
+            InvalidAnswerError: It does not fit its schema.
+        """
+        if schema.read is None:
+            return
+        try:
+            self._data, repaired = await asyncio.to_thread(schema.read, attempt.text)
+        except ValueError as misfit:
+            faults, fact = described(misfit, schema, attempt.finish_reason, self._request.runtime.settings.redactor())
+        else:
+            self._notes += [REPAIRED] if repaired else []
+            return
+        failure = self._error(InvalidAnswerError, fact)
+        failure.http_status, failure.faults, self._unfit = 200, faults, attempt
+        self._record.close(attempt, "invalid", failure)
+        raise failure
+
     # --- failures ---
 
     def _fail(self, attempt: Attempt, failure: ProviderError | None) -> None:
@@ -448,7 +525,7 @@ class ProfileCall:
         provider, seconds = self._request.profile.provider, self._request.timeout
         return self._error(RequestTimeoutError, f"{provider} gave no whole answer within {seconds:g} s. Raise timeout.")
 
-    def _error(self, kind: type[ProviderError], fact: str) -> ProviderError:
+    def _error(self, kind: type[Failure], fact: str) -> Failure:
         profile = self._request.profile
         return kind(
             f"{profile.name}: {fact}",

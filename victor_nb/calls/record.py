@@ -219,7 +219,7 @@ class Record:
             return usage, "reported" if attempt.finish_reason and whole else "partial"
         if not attempt.pieces:
             return None, None
-        tokens_in = -(-len(input_text(self._request.chat)) // BYTES_PER_TOKEN)
+        tokens_in = -(-(attempt.row.input_bytes or 0) // BYTES_PER_TOKEN)
         return Usage(tokens_in, estimate_tokens(attempt.text)), "estimated"
 
     def _price(

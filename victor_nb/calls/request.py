@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol, cast
 
+from victor_nb.calls.schema import asked, hinted, schema_of
 from victor_nb.config.request_options import (
+    MAPPING,
     TEXT,
     CallSettings,
     Kind,
@@ -57,6 +59,10 @@ class CallOptions(RequestKeywords, total=False):
     run_id: Annotated[str | None, Option(TEXT, "the fan-out, strategy run or bulk job it belongs to, for the ledger")]
     strategy: Annotated[str | None, Option(TEXT, "the strategy's name, for the ledger")]
     stage: Annotated[str | None, Option(TEXT, "the stage's name, for the ledger")]
+    form: Annotated[
+        Mapping[str, Any] | None,
+        Option(MAPPING, "the JSON schema that the prompt asks for, sent where a provider takes one; it is not checked"),
+    ]
     sample: Annotated[int | None, Option(whole(0), "which sample of the prompt it is, from 0; it is not sent")]
 
 
@@ -70,7 +76,7 @@ OPTIONS: Final = {**SETTINGS, **rows(CallOptions)}
 """The options of a call, by name, those among them that code sets and not the user."""
 
 
-_OFFERED: Final = [name for name in OPTIONS if name != "sample"]
+_OFFERED: Final = [name for name in OPTIONS if name not in {"sample", "form"}]
 
 
 class Owner(Protocol):
@@ -145,7 +151,8 @@ def make_chat(profile: Profile, prompt: str | Reply, options: CallOptions) -> Ch
     for turn in options.get("history") or ():
         _check_text("history", turn.content)
     messages = (*(options.get("history") or ()), Message("user", text))
-    return ChatRequest(model=profile.model, messages=messages, **settle(profile, options))
+    chat = ChatRequest(model=profile.model, messages=messages, **settle(profile, options))
+    return chat if chat.schema is None else asked(chat)
 
 
 def settle(profile: Profile, options: CallOptions) -> dict[str, Any]:
@@ -177,6 +184,10 @@ def settle(profile: Profile, options: CallOptions) -> dict[str, Any]:
                 provider=spec.name,
                 model=profile.model,
             )
+    if sent["schema"] is not None:
+        sent["schema"] = schema_of(sent["schema"]).as_sent(spec.structured)
+    elif (form := options.get("form")) is not None:
+        sent["schema"] = hinted(form, spec.structured)
     return sent
 
 

@@ -8,7 +8,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from victor_nb.errors import PartialAnswerError, VictorError, VictorInterrupted
+from victor_nb.errors import InvalidAnswerError, PartialAnswerError, VictorError, VictorInterrupted
 from victor_nb.loop import GRACE, TICK, Handle, awake
 from victor_nb.values import Reply
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 class Stream(Handle[Reply]):
     """Text as it arrives: `async for piece in stream`, or plain `for`; afterwards `stream.reply`.
+
+    Of an answer that must fit a schema, it is one piece, once it does.
 
     It has started when you get it, and goes on whether or not it is read. Breaking out of the loop stops it, and so
     does `cancel()`: the socket is closed, nothing more is paid for, and `reply` is the partial one.
@@ -46,7 +48,7 @@ class Stream(Handle[Reply]):
     @property
     def text(self) -> str:
         """The text so far."""
-        return "".join(self._feed.pieces)
+        return "".join(self._feed.pieces) or self._call.text
 
     def cancel(self) -> None:
         """Stop the answer where it is."""
@@ -67,7 +69,7 @@ class Stream(Handle[Reply]):
         error = self._job.error
         if isinstance(error, asyncio.CancelledError) or (self._cancelled and error is None and not self._job.done()):
             return self._interrupted()
-        if isinstance(error, PartialAnswerError) and isinstance(error.reply, Reply):
+        if isinstance(error, (PartialAnswerError, InvalidAnswerError)) and isinstance(error.reply, Reply):
             return error.reply
         return self._job.result()
 

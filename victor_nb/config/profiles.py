@@ -76,6 +76,10 @@ class Strict(BaseModel):
         return {cls.of_number: value} if cls.of_number and is_number else value
 
 
+# In the place of a deprecated method of pydantic's, which would hide the default of a field of that name.
+setattr(Strict, "schema", None)  # noqa: B010 - pyright knows it as the method
+
+
 class Timeouts(Strict):
     """Seconds to wait: to connect, between two pieces of an answer, and for a whole call with its retries."""
 

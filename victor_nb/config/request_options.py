@@ -216,6 +216,30 @@ CACHE: Final = replace(
     schema={"anyOf": [{"enum": list(_CACHES), "type": "string"}, {"const": False}]},
     convert=lambda given: given or "off",  # pyright: ignore[reportUnknownLambdaType, reportUnknownVariableType]
 )
+
+
+class _Schema(Kind):
+    """A type, or a mapping that is a JSON schema; whether pydantic knows the type is seen when it is asked with."""
+
+    def fault(self, value: object) -> str | None:
+        return super().fault(value) or schema_fault(value)
+
+
+def schema_fault(value: object) -> str | None:
+    """Return what is wrong with a mapping that is to be a JSON schema; None if it is one, or no mapping."""
+    if not isinstance(value, Mapping):
+        return None
+    from jsonschema.exceptions import SchemaError  # noqa: PLC0415 - 40 ms that few need
+    from jsonschema.validators import Draft202012Validator, validator_for  # noqa: PLC0415
+
+    schema = dict(cast("Mapping[str, Any]", value))
+    try:
+        validator_for(schema, default=Draft202012Validator).check_schema(schema)
+    except SchemaError as error:
+        return f"takes a JSON schema, which this mapping is not: {error.message}"
+    return None
+
+
 TEXT: Final = Kind("text", lambda value: isinstance(value, str), {"type": "string"})
 NAME: Final = Kind(
     "a name", lambda value: isinstance(value, str) and bool(value.strip()), {"type": "string"}, convert=str.strip
@@ -233,6 +257,11 @@ PARAMS: Final = Kind(
     lambda value: value is None or _is_mapping(value),
     {"type": ["object", "null"], "additionalProperties": True},
     convert=lambda value: {} if value is None else value,
+)
+SCHEMA: Final = _Schema(
+    "a pydantic model, a type or a JSON schema",
+    lambda value: not isinstance(value, (str, bytes, int, float, Decimal, list, tuple, set)),
+    MAPPING.schema,
 )
 TAGS: Final = Kind("a mapping, such as name:value", _is_mapping, {"type": "object"}, _read_tags)
 RETRIES: Final = whole(0, 10)
@@ -276,6 +305,7 @@ class RequestOptions:
     prompt_cache: Annotated[
         str | None, Option(CACHE, "how long the provider keeps the prompt for the next call", "1h", settable=True)
     ] = None
+    schema: Annotated[object | None, Option(SCHEMA, "the type that the answer must fit, as JSON", "$Model")] = None
     params: Params = field(default_factory=dict[str, object])
 
 
@@ -289,6 +319,7 @@ class RequestKeywords(TypedDict, total=False):
     effort: str | None
     tier: str | None
     prompt_cache: str | None
+    schema: object | None
     params: Mapping[str, object] | None
 
 

@@ -12,7 +12,18 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, Protocol, TypeAli
 from pydantic import BeforeValidator, ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass
 
-from victor_nb.config.request_options import SAMPLES, TEXT, Kind, Option, RequestOptions, sentence, shown, whole, word
+from victor_nb.config.request_options import (
+    SAMPLES,
+    TEXT,
+    Kind,
+    Option,
+    RequestOptions,
+    schema_fault,
+    sentence,
+    shown,
+    whole,
+    word,
+)
 from victor_nb.errors import ConfigError, PromptError, suggest
 from victor_nb.templates import fill, places
 from victor_nb.values import Reply
@@ -86,21 +97,6 @@ def pattern_fault(value: str) -> str | None:
         re.compile(value)
     except re.error as error:
         return f"takes a regular expression, which {shown(value)} is not: {error}"
-    return None
-
-
-def schema_fault(value: object) -> str | None:
-    """Return what is wrong with a mapping that is to be a JSON schema; None if it is one, or no mapping."""
-    if not isinstance(value, Mapping):
-        return None
-    from jsonschema.exceptions import SchemaError  # noqa: PLC0415 - 40 ms that few need
-    from jsonschema.validators import Draft202012Validator, validator_for  # noqa: PLC0415
-
-    schema = dict(cast("Mapping[str, Any]", value))
-    try:
-        validator_for(schema, default=Draft202012Validator).check_schema(schema)
-    except SchemaError as error:
-        return f"takes a JSON schema, which this mapping is not: {error.message}"
     return None
 
 

@@ -17,6 +17,8 @@ from victor_nb.calls.stream import Stream
 from victor_nb.errors import BudgetError, PromptError, SecretError, VictorError, VictorInterrupted
 from victor_nb.loop import Handle
 from victor_nb.notebook.display import PER_SECOND, Live
+from victor_nb.notebook.forms import VALUED, valued
+from victor_nb.runtime import current
 from victor_nb.templates import Rendered, render
 from victor_nb.values import Reply
 from victor_nb.workflows.fan_out import FanOut, Replies
@@ -173,7 +175,18 @@ def _asker(session: Session, question: Question) -> AgentOrchestrator | Chat:
 
 def finish(work: Work, question: Question) -> Result:
     """Wait for the result, and raise what went wrong."""
-    return work.result(on_error=question.call.on_error) if isinstance(work, FanOut) else work.result()
+    if isinstance(work, FanOut):
+        return work.result(on_error=question.call.on_error)
+    result = work.result()
+    return _in_form(result, question) if isinstance(result, Reply) and question.call.form in VALUED else result
+
+
+def _in_form(reply: Reply, question: Question) -> Reply:
+    """Return a reply with the value that the form is which was asked for, and keep it as the last one."""
+    runtime, found = current(), valued(reply, question.call.form)
+    if runtime.last is reply:
+        runtime.last = found
+    return found
 
 
 def so_far(work: Work) -> Result:
@@ -206,6 +219,8 @@ def ask(session: Session, question: Question, live: Live[Any, Any] | None, *, wa
         else:
             with _limited(session, question) if question.limits else nullcontext():
                 result = _asker(session, question).run_sync(question.prompt, **question.options)
+            if question.call.form in VALUED:
+                result = _in_form(result, question)
     except (VictorError, VictorInterrupted) as error:
         if live is not None and _is_worth_showing(error):
             live.end(error.partial)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
-from victor_nb.config.request_options import MAPPING, PARAMS
+from victor_nb.config.request_options import MAPPING, PARAMS, SCHEMA
 from victor_nb.errors import VictorError
 from victor_nb.kernel import session
 from victor_nb.notebook.commands import known, plot_kinds
-from victor_nb.notebook.options import FLAGS, KEYS, SETTABLE, TYPE
+from victor_nb.notebook.options import FLAGS, KEYS, SETTABLE
 from victor_nb.providers.spec import all_specs
 from victor_nb.reports.frames import GROUPS
 from victor_nb.templates import FILTERS, own
@@ -82,7 +82,7 @@ def _values(key: str, typed: str, names: Mapping[str, object]) -> Offer:
         "strategy": _strategies,
         "chat": lambda: session().chats,
     }
-    if typed.startswith("$") or (key in KEYS and KEYS[key].kind in (MAPPING, PARAMS, TYPE)):
+    if typed.startswith("$") or (key in KEYS and KEYS[key].kind in (MAPPING, PARAMS, SCHEMA)):
         return _match(typed, (f"${name}" for name in _public(names)), "instance")
     if key in named:
         return _match(typed, named[key](), "instance")

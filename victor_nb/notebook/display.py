@@ -194,9 +194,9 @@ class LiveAnswer(Live["Stream", Reply]):
             MalformedAnswerError: It has not the form that was asked for; it is shown as it came.
         """
         failure: MalformedAnswerError | None = None
-        plainly = self._call.form == "md" and self._call.schema is None
+        plainly = self._call.form == "md" and reply.data is None
         try:
-            shown = as_markdown(reply.content) if plainly else present(reply, self._call.form, self._call.schema)
+            shown = as_markdown(reply.content) if plainly else present(reply, self._call.form)
         except MalformedAnswerError as error:
             shown, failure = as_markdown(reply.content), error
         frame = final_frame(shown, reply, self._call)

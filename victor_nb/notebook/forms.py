@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
-from typing import TYPE_CHECKING, Any, Final, cast
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass, replace
+from typing import TYPE_CHECKING, Final, cast
 
+from victor_nb.calls.schema import REPAIRED, candidates
+from victor_nb.calls.structured import find_table
 from victor_nb.errors import MalformedAnswerError
 from victor_nb.notebook.markdown import Shown, as_markdown, clean, code_blocks, fence, sanitise, shorten
+from victor_nb.reports.frames import records_frame
 from victor_nb.tables import Table
-from victor_nb.workflows.structured import find_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Sequence
 
     from victor_nb.notebook.options import Form
     from victor_nb.values import Reply
@@ -20,22 +24,44 @@ if TYPE_CHECKING:
 _SEPARATORS: Final = (",", "\t", ";")
 
 
-def present(reply: Reply, form: Form, schema: object | None = None) -> Shown:
+VALUED: Final = ("json", "table")
+"""The forms that are values, beside being a way to show an answer."""
+
+
+def valued(reply: Reply, form: Form) -> Reply:
+    """Return a reply with the value that its form is as `data`; one that has not this form as it is.
+
+    Of `json` that is the value, repaired where it is broken, with a note that says so; of `table`, a DataFrame with a
+    row for each entry of the list, or of the table, that the answer is.
+    """
+    if reply.status != "ok":
+        return reply
+    try:
+        if form == "json" and reply.data is None:
+            value, repaired = _json(reply.content)
+            return replace(reply, data=value, notes=(*reply.notes, REPAIRED) if repaired else reply.notes)
+        if form == "table":
+            return replace(reply, data=records_frame(_records(reply), ()))
+    except ValueError:
+        pass  # `present` says so
+    return reply
+
+
+def present(reply: Reply, form: Form) -> Shown:
     """Return an answer in a form.
 
     Args:
         reply: The answer; one that broke off is shown as it is.
-        form: How to show it.
-        schema: A type or pydantic model that it must fit, as JSON.
+        form: How to show it; `md` of what fits a schema is the same as `json`.
 
     Raises:
         MalformedAnswerError: It has not that form; `.reply` is the answer.
     """
     if reply.status != "ok":
-        form, schema = "text" if form == "text" else "md", None
+        form = "text" if form == "text" else "md"
+    elif form == "md" and reply.data is not None:
+        form = "json"
     try:
-        if schema is not None:
-            _check(_json(reply.content), schema)
         return _FORMS[form](reply.content)
     except ValueError as error:
         failure = MalformedAnswerError(
@@ -67,35 +93,22 @@ def _as_table(text: str) -> Shown:
 _FORMS: Final[Mapping[Form, Callable[[str], Shown]]] = {
     "text": lambda text: Shown(None, clean(shorten(text))),
     "md": as_markdown,
-    "json": lambda text: _code(json.dumps(_json(text), indent=2, ensure_ascii=False), "json"),
+    "json": lambda text: _code(json.dumps(_json(text)[0], indent=2, ensure_ascii=False), "json"),
     "code": _as_code,
     "table": _as_table,
 }
 
 
-def _json(text: str) -> object:
-    """Return the JSON of an answer, which may stand in a code block."""
+def _json(text: str) -> tuple[object, bool]:
+    """Return the JSON of an answer, which may stand in a code block or between words, and whether it was repaired."""
     for candidate in (text, *(code for _, code in code_blocks(text))):
         try:
-            return json.loads(candidate)
+            return json.loads(candidate), False
         except (ValueError, RecursionError):
             continue
+    for value, repaired in candidates(text):
+        return value, repaired
     raise ValueError("the answer is not JSON")
-
-
-def _check(value: object, schema: object) -> None:
-    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 - pydantic is slow to import
-    from pydantic.errors import PydanticUserError  # noqa: PLC0415
-
-    try:
-        TypeAdapter(cast("Any", schema)).validate_json(json.dumps(value))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the whole"
-        more = f" and {error.error_count() - 1} more" if error.error_count() > 1 else ""
-        raise ValueError(f"the answer does not fit the schema: {where}: {first['msg'].lower()}{more}") from None
-    except PydanticUserError:
-        raise ValueError("schema= is no type that pydantic knows") from None
 
 
 # --- tables ---
@@ -103,27 +116,61 @@ def _check(value: object, schema: object) -> None:
 
 def _table(text: str) -> Table:
     """Return the table of an answer: a list of JSON objects, a Markdown table, or CSV."""
-    try:
-        found = _from_json(_json(text))
-    except ValueError:
-        found = None
-    candidates = (text, *(code for _, code in code_blocks(text)))
+    found = _objects(text)
+    if found is not None:
+        columns = list(dict.fromkeys(name for row in found for name in row))
+        return Table(columns, [[_cell(row.get(name)) for name in columns] for row in found])
     for read in (_from_markdown, _from_csv):
-        for candidate in candidates:
-            found = found or read(candidate)
-    if found is None:
-        raise ValueError("the answer holds no table: no list of JSON objects, no Markdown table, no CSV")
-    return found
+        for candidate in (text, *(code for _, code in code_blocks(text))):
+            if table := read(candidate):
+                return table
+    raise ValueError("the answer holds no table: no list of JSON objects, no Markdown table, no CSV")
 
 
-def _from_json(value: object) -> Table | None:
-    parts = list(cast("dict[str, object]", value).values()) if isinstance(value, dict) else [value]
-    for item in parts:
+def _objects(text: str) -> list[dict[str, object]] | None:
+    """Return the first list of objects in the JSON of an answer."""
+    try:
+        value, _ = _json(text)
+    except ValueError:
+        return None
+    for item in list(cast("dict[str, object]", value).values()) if isinstance(value, dict) else [value]:
         if isinstance(item, list) and item and all(isinstance(row, dict) for row in cast("list[object]", item)):
-            rows = cast("list[dict[str, object]]", item)
-            columns = list(dict.fromkeys(name for row in rows for name in row))
-            return Table(columns, [[_cell(row.get(name)) for name in columns] for row in rows])
+            return cast("list[dict[str, object]]", item)
     return None
+
+
+def _records(reply: Reply) -> list[dict[str, object]]:
+    """Return the rows of an answer that is a list or a table, each a mapping by column.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    data: object = reply.data
+    if isinstance(data, list):
+        return [_fields(item) for item in cast("list[object]", data)]
+    if (found := _objects(reply.content)) is not None:
+        return found
+    table = _table(reply.content)
+    columns = [_numbers([row[place] for row in table.rows]) for place in range(len(table.columns))]
+    return [dict(zip(table.columns, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _fields(item: object) -> dict[str, object]:
+    """Return the fields of an entry: of a model, a dataclass, a mapping; else the entry itself."""
+    dump = cast("Callable[[], dict[str, object]] | None", getattr(item, "model_dump", None))
+    if dump is not None:
+        return dump()
+    if is_dataclass(item) and not isinstance(item, type):
+        return asdict(item)
+    return dict(cast("Mapping[str, object]", item)) if isinstance(item, Mapping) else {"value": item}
+
+
+def _numbers(cells: Sequence[object]) -> Sequence[object]:
+    """Return the cells of a column as numbers, if all of them are; an empty one is unknown."""
+    try:
+        return [float(text) if "." in text else int(text) if text else None for text in map(str, cells)]
+    except ValueError:
+        return cells
 
 
 def _cell(value: object) -> object:

@@ -131,7 +131,7 @@ class Magics:
             self._show(rehearse(session, question))
             return None
         reply = cast("Reply", ask(session, question, None, watched=False))
-        present(reply, call.form, call.schema)
+        present(reply, call.form)
         if call.out is not None:
             self._shell.user_ns[call.out] = reply
         return reply

@@ -69,7 +69,6 @@ SWITCH: Final = replace(FLAG, words="on or off", choices=("on", "off"))
 AMOUNT: Final = Kind(
     "an amount in USD", lambda value: isinstance(value, Decimal) and value.is_finite() and value >= 0, read=_read_amount
 )
-TYPE: Final = Kind("a pydantic model or a type", lambda value: not isinstance(value, str))
 FORM: Final = word(*get_args(Form))
 SHOW: Final = replace(word(*get_args(Show)), read=_read_show)
 ON_ERROR: Final = word(*get_args(OnError))
@@ -95,7 +94,6 @@ class MagicCall(CallSettings):
     )
     chat: Annotated[str | None, Option(NAME, "remember the conversation under this name", "demo")] = None
     form: Annotated[Form, Option(FORM, "how the answer is shown", "json")] = "md"
-    schema: Annotated[object | None, Option(TYPE, "the type that the answer must fit, as JSON", "$Model")] = None
     vars: Annotated[Mapping[str, object] | None, Option(MAPPING, "the only names that {{ }} may use", "$row")] = None
     raw: Annotated[bool, Option(FLAG, "replace nothing in the prompt", "true")] = False
     budget: Annotated[Decimal | None, Option(AMOUNT, "USD that the cell may spend", "0.50", label="Budget, USD")] = None
@@ -123,6 +121,9 @@ _EXAMPLES: Final = """Ask a model. The cell's lines are the prompt; the answer s
 
     %%victor fast as=json max_tokens=500       text, md, json, code or table
     Classify {{ df | head(20) }} as JSON.      .attr ['key'] [0], and | md csv json repr head sample truncate schema
+
+    %%victor fast schema=$Invoice out=r        a pydantic model, dataclass, TypedDict or JSON schema; r.data is one
+    Read this invoice: {{ text }}
 
     %%victor profiles=fast,local n=2           several at once, side by side
     %%victor strategy=funnel budget=0.10       explore, select, implement, review; at most USD 0.10

@@ -94,13 +94,19 @@ class Anthropic(Provider):
     def _body(self, request: ChatRequest) -> dict[str, object]:
         turns = [{"role": turn.role, "content": turn.content} for turn in request.messages]
         limit = self.endpoint.spec.max_output(request) or self.endpoint.spec.output_demanded
+        config = given(effort=request.effort)
+        params = request.params
+        if (schema := request.schema) is not None and schema.kind == "schema":
+            config["format"] = {"type": "json_schema", "schema": schema.schema}
+            own = cast("dict[str, object]", params.get("output_config") or {})
+            params = {**params, "output_config": config | own}
         return {
             "model": request.model,
             **given(max_tokens=limit, system=request.system),
             "messages": turns,
-            **({"output_config": {"effort": request.effort}} if request.effort is not None else {}),
+            **({"output_config": config} if config else {}),
             **_worded(request),
-            **request.params,
+            **params,
         }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from abc import ABC, abstractmethod
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import httpx2
 from victor_nb.config.secret import guard_logs, masked
 from victor_nb.errors import ProviderOpenError, VictorError
 from victor_nb.providers.models import FLEX_SECONDS
+from victor_nb.providers.spec import host_of
 from victor_nb.providers.translate import Endpoint, Translator
 from victor_nb.values import UNPAID
 
@@ -42,6 +44,10 @@ _PING_SECONDS: Final = 4.0  # a server that takes longer to list its models is n
 _OF_HTTP: Final = frozenset(
     "accept accept-encoding connection content-length content-type host transfer-encoding user-agent".split()
 )
+_OF_SCHEMAS: Final = re.compile(
+    r"schema|response_?format|response_?mime|output_config|structured.output|json_object|json mode|\bformat\b"
+)
+"""What the refusal of a schema, or of a mode for JSON, speaks of."""
 _OF_THE_SDKS: Final = "x-stainless-"
 """What the names of the headers begin with in which the SDKs describe themselves and the machine."""
 
@@ -148,6 +154,11 @@ class Provider(ABC):
             refusal: What the provider said.
             request: What was sent; what it has learned already is refused no more.
         """
+        schema = request.schema
+        if schema is not None and schema.kind != "prompt" and _OF_SCHEMAS.search(refusal.lower()):
+            host, what = host_of(self.endpoint.base_url), "JSON schema" if schema.kind == "schema" else "mode for JSON"
+            note = f"the schema stands in the prompt: {host} takes no {what} of {request.model}"
+            return Lesson("schema", "json" if schema.kind == "schema" else "prompt", note if schema.read else "")
         if request.temperature is None or "temperature" not in refusal.lower():
             return None
         return Lesson("temperature", None, "temperature not sent: the model takes none")

@@ -72,6 +72,10 @@ def _body(request: ChatRequest) -> dict[str, object]:
     config = given(maxOutputTokens=request.max_tokens, temperature=request.temperature, seed=request.seed)
     if request.effort is not None:
         config["thinkingConfig"] = _thinking(request.model, request.effort)
+    if (schema := request.schema) is not None and schema.kind != "prompt":
+        config["responseMimeType"] = "application/json"
+        if schema.kind == "schema":
+            config["responseJsonSchema"] = schema.schema
     params = dict(request.params)
     config |= cast("dict[str, object]", params.pop("generationConfig", {}))
     config |= {name: value for name, value in params.items() if name not in _TOP_LEVEL}

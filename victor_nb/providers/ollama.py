@@ -66,6 +66,8 @@ def _body(request: ChatRequest, *, stream: bool) -> dict[str, object]:
         body["options"] = options
     if request.effort is not None:
         body["think"] = request.effort != "none" and request.effort
+    if (schema := request.schema) is not None and schema.kind != "prompt":
+        body["format"] = schema.schema if schema.kind == "schema" else "json"
     return body | {name: value for name, value in params.items() if name in _TOP_LEVEL}
 
 

@@ -188,6 +188,10 @@ class OpenAI(Provider):
         options = given(**limit, temperature=request.temperature, seed=request.seed, reasoning_effort=request.effort)
         if request.tier or request.prompt_cache:
             options |= worded(request, self.endpoint.spec)
+        if (schema := request.schema) is not None and schema.kind != "prompt":
+            form = {"name": schema.name, "schema": schema.schema, "strict": True}
+            by_schema = {"type": "json_schema", "json_schema": form}
+            options["response_format"] = by_schema if schema.kind == "schema" else {"type": "json_object"}
         return {"model": request.model, "messages": turns, **options, **request.params}
 
 

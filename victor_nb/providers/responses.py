@@ -65,7 +65,18 @@ class Responses(OpenAI):
             options["reasoning"] = {"effort": request.effort}
         if request.tier or request.prompt_cache:
             options |= worded(request, self.endpoint.spec)
-        return {"model": request.model, "input": turns, "store": False, **options, **request.params}
+        body = {"model": request.model, "input": turns, "store": False, **options, **request.params}
+        if (schema := request.schema) is not None and schema.kind != "prompt":
+            form: dict[str, object] = {
+                "type": "json_schema",
+                "name": schema.name,
+                "schema": schema.schema,
+                "strict": True,
+            }
+            own = cast("dict[str, object]", request.params.get("text") or {})
+            form = form if schema.kind == "schema" else {"type": "json_object"}
+            return body | {"text": {"format": form, **own}}
+        return body
 
     def _ending(self, response: object, raw: httpx2.Response, *, said: str, refused: bool = False) -> Delta:
         """Read a response that has ended, as `said` has its text.

@@ -34,6 +34,9 @@ _COMMENTS: Final = {"python": "#", "bash": "#", "ruby": "#", "yaml": "#", "sql":
 _PROGRAM: Final = r"(?:class|code|function|script|program|query|regex|parser|tests?)\b"
 _KEY: Final = re.compile(r"\s*([\"'`])?(.+?)(?(1)\1)\s*(?:\((?:an? )?(\w+).*|\b(?:for|per)\b.*)?")
 _STAGE: Final = re.compile(r'^Reply with JSON only, an object with the key "(ranking|items)"', re.MULTILINE)
+_RANKED: Final = ("properties", "ranking", "items", "enum")
+_IN_FULL: Final = re.compile(r"\bJSON schema:\n(\{.*\})")
+_LIMITS: Final = re.compile(r"\{\".*\}$")  # what a provider's schema has no place for, in a description
 _ROWS: Final = r"\bjson (?:array|list)\b|\b(?:array|list) of (?:\w+ )?objects\b"
 _EXAMPLE: Final = re.compile(r"(\")([^\"\n]+)\"\s*:\s*(\S*)")
 _TYPES: Final = {  # by what a prompt says of a key in brackets, or shows as its value
@@ -43,7 +46,13 @@ _TYPES: Final = {  # by what a prompt says of a key in brackets, or shows as its
     r"list|array|\[": "array",
     r"": "string",
 }
-_FORMATS: Final = {"date": "2026-11-22", "date-time": "2026-11-22T12:30:00Z", "email": "ada@example.com"}
+_FORMATS: Final = {
+    "date": "2026-11-22",
+    "date-time": "2026-11-22T12:30:00Z",
+    "time": "12:30:00Z",
+    "email": "ada@example.com",
+    "uri": "https://example.com",
+}
 
 
 def write(asked: Asked) -> str:
@@ -51,13 +60,15 @@ def write(asked: Asked) -> str:
     prompt = asked.messages[-1].content
     task = re.split(rf"```|{_HEADINGS}|{_LISTED}", prompt.strip(), flags=re.MULTILINE)[0].strip() or prompt
     question = _Question(prompt, task, f"{task}\n{asked.system}", size_of(asked.model), Chance(asked.seed))
-    if found := _STAGE.findall(prompt):
+    if found := _STAGE.findall(prompt) or ["ranking"] * (inside(asked.schema, *_RANKED) is not None):
         rows = [int(number) for number, _ in _chosen(question)] if found[-1] == "ranking" else _placeholders(question)
         return json.dumps({found[-1]: rows}, ensure_ascii=False)
     in_words = _find(r"\b(?:as|in|with|return|answer|give)\b[^.\n]{0,30}?\bjson\b", question.told)
-    if (schema := asked.schema) is None and (asked.wants_json or (in_words and not _JUDGED.search(prompt))):
+    if (schema := asked.schema or _schema_in_full(asked.system)) is None and (
+        asked.wants_json or (in_words and not _JUDGED.search(prompt))
+    ):
         schema = _schema_in_words(f"{prompt}\n{asked.system}", is_array=not asked.wants_json)
-    if schema is not None:
+    if schema is not None and not _JUDGED.search(prompt):
         values = _Values(schema, question.chance, question.count(_COUNTED) or 3)
         return json.dumps(values.make(schema), ensure_ascii=False, indent=2)
     places = {cue: found.start() for cue in _SHAPES if (found := _find(cue, question.told))}
@@ -176,6 +187,16 @@ _SHAPES: Final[dict[str, Callable[[_Question], str]]] = {  # by the cue that sta
 }
 
 
+def _schema_in_full(text: str) -> JsonObject | None:
+    """Return the schema that a system prompt holds; None where it holds none."""
+    found = _IN_FULL.search(text)
+    try:
+        schema: Json = json.loads(found[1]) if found else None
+    except ValueError:
+        return None
+    return schema if isinstance(schema, dict) else None
+
+
 def _schema_in_words(text: str, *, is_array: bool) -> JsonObject:
     """Return the schema of the JSON that a text asks for by an example, or by the names of its keys."""
     named = _find(r"\b(?:keys?|fields?)\b:?((?:[^.\n]|\.\w)+)", text)
@@ -226,7 +247,8 @@ class _Values:
         target = inside(self.root, *str(schema.pop("$ref", "#")).split("/")[1:]) if "$ref" in schema else None
         for part in (target, *cast("list[Json]", schema.pop("allOf", [])), *either):
             schema |= self._resolved(part, deep=deep) if part else {}
-        return schema
+        limits = _LIMITS.search(str(schema.get("description", "")))
+        return schema | cast("JsonObject", json.loads(limits[0])) if limits else schema
 
     def _object(self, schema: JsonObject, path: tuple[str | int, ...]) -> JsonObject:
         fields = cast("JsonObject", schema.get("properties", {}))

@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from victor_nb.config.strategies import pattern_fault, schema_fault
+from victor_nb.calls.structured import find_json, spoken
+from victor_nb.config.request_options import schema_fault
+from victor_nb.config.strategies import pattern_fault
 from victor_nb.errors import STOPS, ConfigError, VictorWarning
-from victor_nb.workflows.lists import key, refuses, spoken
-from victor_nb.workflows.structured import find_json
+from victor_nb.workflows.lists import key, refuses
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

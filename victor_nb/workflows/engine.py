@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from uuid import uuid4
 
 from victor_nb.calls.request import SENT, refuse_sample
+from victor_nb.calls.structured import in_words, list_schema
 from victor_nb.config.strategies import needed, plain
 from victor_nb.errors import BudgetError, ClosedError, ConfigError, PromptError, VictorError, VictorInterrupted
 from victor_nb.loop import GRACE, Handle
@@ -23,7 +24,6 @@ from victor_nb.workflows.progress_bar import Bar, Tally
 from victor_nb.workflows.ranking import RANKING, shown_order
 from victor_nb.workflows.runs import StageResult, StrategyRun
 from victor_nb.workflows.selection import conclude, source_of
-from victor_nb.workflows.structured import in_words, list_schema
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence

@@ -162,7 +162,7 @@ def _record(entry: Entry) -> dict[str, object]:
         return {**_answer(entry.outcome), **place}
     error = entry.outcome
     reply: Reply | None = getattr(error, "reply", None)
-    status = "refused" if isinstance(error, BudgetError) else "partial" if reply else "error"
+    status = "refused" if isinstance(error, BudgetError) else reply.status if reply else "error"
     known = _answer(reply) if reply else {"model": getattr(error, "model", None) or None}
     if entry.rows:
         spent, mode = Total.of(entry.rows), entry.rows[-1].mode
@@ -220,7 +220,7 @@ class Lane:
     @property
     def text(self) -> str:
         """The text so far."""
-        return "".join(self._pieces)
+        return "".join(self._pieces) or (self.call.text if self.call else "")
 
     @property
     def spent(self) -> Total:

@@ -8,11 +8,10 @@ import re
 import string
 from typing import TYPE_CHECKING, Final, cast
 
+from victor_nb.calls.structured import breaks_off, find_json, find_rows, spoken
 from victor_nb.errors import ConfigError, VictorError
 from victor_nb.reports.statistics import Judgement
 from victor_nb.templates import fill
-from victor_nb.workflows.lists import spoken
-from victor_nb.workflows.structured import breaks_off, find_json, find_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -8,7 +8,17 @@ import unicodedata
 from collections import Counter
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, cast
 
-from victor_nb.workflows.structured import Repair, breaks_off, find_json, find_rows, read_json, under_key, without_tags
+from victor_nb.calls.structured import (
+    Repair,
+    breaks_off,
+    find_json,
+    find_rows,
+    read_json,
+    spoken,
+    thinks,
+    under_key,
+    without_tags,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -126,7 +136,6 @@ def _rest(found: re.Match[str]) -> str:
     return f"{bold}{rest}" if bold and bold in rest else rest
 
 
-_THINKS: Final = re.compile(r"<(?P<ends>/)?(?:think|thinking|thought|reasoning)>(?!`)", re.IGNORECASE)
 _REFUSAL: Final = re.compile(
     r"""\W*(?:(?:i['’]?m\s|i\sam\s)?(?:very\s|so\s)?sorry\b[^.]{0,20}\bi\b|as\san\sai\b[^.]{0,40}\bi\b|
         (?:unfortunately,?\s)?i\s?(?:can(?:no|['’])?t|won['’]?t|will\snot|(?:am|['’]m)\s(?:not\sable|unable)(?:\sto)?)\s+
@@ -182,27 +191,9 @@ def parse(text: str, how: Parse, *, hint: int | None = None) -> Parsed:
     return Parsed((said,))
 
 
-def spoken(text: str) -> str:
-    """Return an answer without the thoughts that some models write in front of it, unless it is nothing else.
-
-    The tag that opens them may be missing, where it stands in the template of the prompt.
-    """
-    tags = list(_THINKS.finditer(text))
-    closing = next((tag for tag in tags if tag["ends"]), None)
-    if closing is None or (tags[0] is not closing and text[: tags[0].start()].strip()):
-        return text
-    return text[closing.end() :].lstrip() or text
-
-
 def refuses(text: str) -> bool:
     """Return whether an answer declines to answer, in the words that models use."""
     return _REFUSAL.match(spoken(text)) is not None
-
-
-def thinks(text: str) -> bool:
-    """Return whether an answer breaks off in its thoughts."""
-    tag = _THINKS.match(text.lstrip())
-    return tag is not None and not tag["ends"]
 
 
 def numbered(items: Sequence[str], numbers: Sequence[int] = ()) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from victor_nb.calls.structured import spoken
 from victor_nb.errors import PartialAnswerError
 from victor_nb.money import Total
 from victor_nb.values import Reply
-from victor_nb.workflows.lists import numbered, spoken
+from victor_nb.workflows.lists import numbered
 
 if TYPE_CHECKING:
     from decimal import Decimal

@@ -11,8 +11,8 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
-from victor_nb.workflows.lists import FREE, MARKUP, WORDS, marks, spoken, thinks
-from victor_nb.workflows.structured import breaks_off, find_json, find_rows, under_key, without_tags
+from victor_nb.calls.structured import breaks_off, find_json, find_rows, spoken, thinks, under_key, without_tags
+from victor_nb.workflows.lists import FREE, MARKUP, WORDS, marks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

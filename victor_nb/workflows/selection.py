@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, cast
 
+from victor_nb.calls.structured import spoken, thinks
 from victor_nb.config.strategies import ranked
 from victor_nb.errors import BudgetError, ConfigError, MalformedAnswerError, VictorError
 from victor_nb.values import Reply
 from victor_nb.workflows.checks import accepted
-from victor_nb.workflows.lists import key, parse, refuses, spoken, thinks, vote
+from victor_nb.workflows.lists import key, parse, refuses, vote
 from victor_nb.workflows.ranking import choose
 
 if TYPE_CHECKING:

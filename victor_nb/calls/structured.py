@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _OPENS: Final = re.compile(r"[\[{]")
 _REPAIRABLE: Final = re.compile(r"[\[{]\s*(?:[\"\[{/]|'.*[\]}]$)", re.DOTALL)
 """How broken JSON begins. A bracket before a bare word, as in `[see below]`, is prose, not a list to repair."""
+_THINKS: Final = re.compile(r"<(?P<ends>/)?(?:think|thinking|thought|reasoning)>(?!`)", re.IGNORECASE)
 _PAIRS: Final = {"[": "]", "{": "}"}
 _TRIES: Final = 20
 _LONG: Final = 50_000  # characters from one bracket to the other
@@ -35,6 +36,24 @@ def in_words(schema: Mapping[str, Any]) -> str:
     """Return the sentence that asks for JSON of a schema: an object, each of its keys described."""
     keys = (f'"{name}" ({part["description"]})' for name, part in schema["properties"].items())
     return f"Reply with JSON only, an object with the key {' and '.join(keys)}."
+
+
+def spoken(text: str) -> str:
+    """Return an answer without the thoughts that some models write in front of it, unless it is nothing else.
+
+    The tag that opens them may be missing, where it stands in the template of the prompt.
+    """
+    tags = list(_THINKS.finditer(text))
+    closing = next((tag for tag in tags if tag["ends"]), None)
+    if closing is None or (tags[0] is not closing and text[: tags[0].start()].strip()):
+        return text
+    return text[closing.end() :].lstrip() or text
+
+
+def thinks(text: str) -> bool:
+    """Return whether an answer breaks off in its thoughts."""
+    tag = _THINKS.match(text.lstrip())
+    return tag is not None and not tag["ends"]
 
 
 def find_json(text: str, repair: Repair = "any") -> list[object]:
