@@ -64,7 +64,7 @@ def write(asked: Asked) -> str:
         rows = [int(number) for number, _ in _chosen(question)] if found[-1] == "ranking" else _placeholders(question)
         return json.dumps({found[-1]: rows}, ensure_ascii=False)
     in_words = _find(r"\b(?:as|in|with|return|answer|give)\b[^.\n]{0,30}?\bjson\b", question.told)
-    if (schema := asked.schema or _schema_in_full(asked.system)) is None and (
+    if (schema := _schema_in_full(asked.system) if asked.schema is None else asked.schema) is None and (
         asked.wants_json or (in_words and not _JUDGED.search(prompt))
     ):
         schema = _schema_in_words(f"{prompt}\n{asked.system}", is_array=not asked.wants_json)
