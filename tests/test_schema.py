@@ -85,12 +85,16 @@ def paid() -> Decimal | None:
 
 def sent_schema(dialect: Dialect, body: dict[str, Any]) -> dict[str, Any]:
     """Return the schema from where the provider expects it."""
-    match dialect.name:
+    match repr(dialect):
         case "openai":
             form = body["response_format"]
             assert (form["type"], form["json_schema"]["strict"]) == ("json_schema", True)
             assert form["json_schema"]["name"] == "Invoice"
             return form["json_schema"]["schema"]
+        case "responses":
+            form = body["text"]["format"]
+            assert (form["type"], form["strict"], form["name"]) == ("json_schema", True, "Invoice")
+            return form["schema"]
         case "anthropic":
             assert body["output_config"]["format"]["type"] == "json_schema"
             return body["output_config"]["format"]["schema"]
@@ -119,15 +123,16 @@ async def test_when_a_schema_is_given_then_each_provider_is_sent_its_own_form_an
 
 async def test_when_params_hold_a_form_of_their_own_then_it_wins(bench: Bench) -> None:
     own: dict[str, dict[str, Any]] = {
+        "responses": {"text": {"format": {"type": "text"}}},
         "openai": {"response_format": {"type": "json_object"}},
         "anthropic": {"output_config": {"format": {"type": "own"}}},
         "google": {"responseMimeType": "text/x-own"},
         "ollama": {"format": "own"},
     }
     bench.play(says(GOOD))
-    reply = await bench.ask(await bench.agent(), schema=Invoice, params=own[bench.dialect.name])
+    reply = await bench.ask(await bench.agent(), schema=Invoice, params=own[repr(bench.dialect)])
     assert reply.data.number == "7"
-    assert json.dumps(next(iter(own[bench.dialect.name].values()))) in json.dumps(bench.body)
+    assert json.dumps(next(iter(own[repr(bench.dialect)].values()))) in json.dumps(bench.body)
 
 
 async def test_when_a_schema_has_no_strict_form_then_it_stands_in_the_system_prompt(bench: Bench) -> None:
@@ -140,9 +145,11 @@ async def test_when_a_schema_has_no_strict_form_then_it_stands_in_the_system_pro
         "additionalProperties": {"type": "integer"},
         "type": "object",
     }
-    modes = {"openai": {"type": "json_object"}, "google": "application/json", "ollama": "json"}
-    assert modes.get(bench.dialect.name) in (
+    mode = {"type": "json_object"}
+    modes = {"openai": mode, "responses": mode, "google": "application/json", "ollama": "json"}
+    assert modes.get(repr(bench.dialect)) in (
         bench.body.get("response_format"),
+        bench.body.get("text", {}).get("format"),
         bench.body.get("format"),
         bench.body.get("generationConfig", {}).get("responseMimeType"),
     )
