@@ -11,16 +11,24 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cells import Shell, write
-from servers import OPENAI, Answer, Exchange, closed_port, faults, model_list
+from servers import OPENAI, Answer, Exchange, closed_port, model_list
 from victor_nb import Agent, Settings, Usage, estimate_cost, session
 from victor_nb.errors import (
+    AuthenticationError,
     BadRequestError,
     BudgetError,
     ConfigError,
     ConnectError,
+    ContentFilterError,
+    NotFoundError,
     OverloadedError,
+    PartialAnswerError,
     ProfileNotFoundError,
+    ProviderError,
     ProviderOpenError,
+    QuotaError,
+    RateLimitError,
+    ServerError,
 )
 from victor_nb.providers.spec import BUILT_IN, SPECS, spec_of
 from workbench import CANARY, Way, ask, fail, rows, write_profiles
@@ -32,6 +40,7 @@ if TYPE_CHECKING:
     from servers import Server
     from servers.exchange import Act
     from victor_nb.providers.spec import Spec
+    from victor_nb.values import Reply
 
 pytest_plugins = ["cells_fixtures", "workbench_fixtures"]
 
@@ -227,15 +236,114 @@ async def test_when_the_address_is_not_filled_in_then_nothing_is_asked(
         assert (await agent.run("Hi.")).content
 
 
-@pytest.mark.parametrize("preset", ["groq", "xai"])
-async def test_when_groq_has_no_capacity_then_498_says_so_and_elsewhere_it_does_not(
-    preset: str, server: Server, way: Way
-) -> None:
-    server.play(faults.status(498, "Flex tier capacity exceeded."))
+# --- what else its answers hold ---
+
+
+async def asked(preset: str, act: Act, way: Way, server: Server) -> Reply:
+    """Ask a preset once for what the server is to answer."""
+    server.play(act)
     async with await Agent.create(provider=preset, model="m", base_url=f"{server.url}/v1", retries=0) as agent:
-        error = await fail(ask(agent, "Hi.", way))
-    assert type(error) is (OverloadedError if preset == "groq" else BadRequestError)
-    assert rows()[-1]["cost"] == 0
+        return await ask(agent, "A river?", way)
+
+
+REFUSALS: list[tuple[str, int, object, type[ProviderError], str]] = [
+    (
+        "openrouter",
+        402,
+        {"error": {"code": 402, "message": "Insufficient credits"}},
+        QuotaError,
+        "Insufficient credits",
+    ),
+    (
+        "openrouter",
+        200,
+        {"error": {"code": 402, "message": "Insufficient credits"}},
+        QuotaError,
+        "Insufficient credits",
+    ),
+    ("openrouter", 200, {"error": {"code": 429, "message": "Rate limited upstream"}}, RateLimitError, "upstream"),
+    ("openrouter", 200, {"error": {"code": 502, "message": "Provider returned error"}}, ServerError, "returned error"),
+    (
+        "deepseek",
+        402,
+        {"error": {"message": "Insufficient Balance", "code": "invalid_request_error"}},
+        QuotaError,
+        "Bal",
+    ),
+    ("mistral", 422, {"object": "error", "message": {"detail": [{"msg": "Extra inputs"}]}}, BadRequestError, "Extra"),
+    ("moonshot", 429, {"error": {"type": "exceeded_current_quota_error", "message": "No."}}, QuotaError, "No."),
+    ("groq", 498, {"error": {"message": "Flex tier capacity exceeded."}}, OverloadedError, "Flex tier"),
+    ("xai", 498, {"error": {"message": "What is that?"}}, BadRequestError, "What is that?"),
+    ("azure", 400, {"error": {"code": "content_filter", "message": "Filtered."}}, ContentFilterError, "Filtered"),
+    ("bedrock", 403, {"message": "The bearer token has expired."}, AuthenticationError, "in AWS_BEARER_TOKEN_BEDROCK"),
+    ("perplexity", 401, {"error": {"message": "Invalid key."}}, AuthenticationError, "in PERPLEXITY_API_KEY"),
+    (
+        "vllm",
+        404,
+        {"object": "error", "message": "No such model.", "code": 404},
+        NotFoundError,
+        "Serve the model: vllm serve m",
+    ),
+    ("lmstudio", 200, {"error": "Unexpected endpoint or method. (POST /chat/completions)"}, ProviderError, "endpoint"),
+]
+
+
+@pytest.mark.parametrize(("preset", "status", "body", "kind", "said"), REFUSALS)
+async def test_when_a_host_refuses_in_its_own_way_then_the_error_is_of_its_class_and_a_refusal_costs_nothing(
+    preset: str, status: int, body: object, kind: type[ProviderError], said: str, server: Server, way: Way
+) -> None:
+    async def act(exchange: Exchange) -> None:
+        await exchange.whole(status, {"content-type": "application/json"}, json.dumps(body).encode())
+
+    error = await fail(asked(preset, act, way, server))
+    assert isinstance(error, kind)
+    assert type(error) is kind or kind in {ProviderError, ServerError}
+    assert said in str(error)
+    assert [row["cost"] for row in rows()] == [None if kind is ServerError else 0], "what failed may be charged"
+
+
+def streamed(*lines: str) -> Act:
+    """Answer with these lines of a stream."""
+
+    async def act(exchange: Exchange) -> None:
+        body = "".join(f"{line}\n\n" for line in lines).encode()
+        await exchange.whole(200, {"content-type": "text/event-stream"}, body)
+
+    return act
+
+
+def chunk(finish: str | None = None, *, said: object = None, **more: object) -> str:
+    delta = {} if said is None else {"content": said}
+    choices = [{"index": 0, "finish_reason": finish, "delta": delta}]
+    return f"data: {json.dumps({'id': '1', 'object': 'chat.completion.chunk', 'choices': choices, **more})}"
+
+
+async def test_when_groq_states_usage_in_a_place_of_its_own_then_it_is_found(server: Server) -> None:
+    x_groq = {"id": "req_1", "usage": {**PLAIN, "queue_time": 0.3}}
+    act = streamed(chunk(said="The Rhine."), chunk("stop", x_groq=x_groq), "data: [DONE]")
+    assert (await asked("groq", act, "stream", server)).usage == Usage(1_000, 1_000)
+
+
+async def test_when_openrouter_keeps_a_stream_alive_then_comments_are_no_text(server: Server) -> None:
+    alive = ": OPENROUTER PROCESSING"
+    usage = {**PLAIN, "cost": 0.0123, "is_byok": False}
+    act = streamed(alive, chunk(said="The "), alive, chunk(said="Rhine."), chunk("stop", usage=usage), "data: [DONE]")
+    reply = await asked("openrouter", act, "stream", server)
+    assert (reply.content, reply.cost) == ("The Rhine.", Decimal("0.0123"))
+
+
+async def test_when_mistral_thinks_in_blocks_then_only_the_text_is_the_answer(server: Server) -> None:
+    thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "Rivers?"}]}
+    text = [thinking, {"type": "text", "text": "The Rhine."}]
+    act = streamed(chunk(said=text), chunk("stop", usage=PLAIN), "data: [DONE]")
+    assert (await asked("mistral", act, "stream", server)).content == "The Rhine."
+
+
+async def test_when_deepseek_breaks_off_for_want_of_resources_then_the_answer_is_not_whole(server: Server) -> None:
+    act = streamed(chunk(said="The Rh"), chunk("insufficient_system_resource", usage=PLAIN), "data: [DONE]")
+    error = await fail(asked("deepseek", act, "stream", server))
+    assert isinstance(error, PartialAnswerError)
+    assert rows()[-1]["status"] == "partial"
 
 
 # --- servers of one's own ---
