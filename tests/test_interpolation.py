@@ -233,7 +233,7 @@ def test_when_a_backslash_stands_before_what_is_no_placeholder_then_it_stays() -
         ("{{{ nums }}}", "cannot be inserted"),
         (
             "{{ nums | upper }}",
-            "names an unknown filter 'upper'. Known: md, csv, json, repr, head, sample, truncate, schema.",
+            "names an unknown filter 'upper'. Known: md, csv, json, repr, head, sample, truncate, schema, image, pdf.",
         ),
         ("{{ nums | jsn }}", "Did you mean 'json'?"),
         ("{{ nums | json(3) }}", "gives a number to json"),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from servers.exchange import Act
     from victor_nb.calls.agent import Chat
     from victor_nb.calls.orchestrator import AgentOrchestrator
-    from victor_nb.values import Reply
+    from victor_nb.values import PromptLike, Reply
 
     Asks = Agent | AgentOrchestrator | Chat
 
@@ -67,11 +67,11 @@ class Bench:
         for agent in self._agents:
             agent.close_sync()
 
-    async def ask(self, agent: Agent, prompt: str = "How many?", **options: Any) -> Reply:
+    async def ask(self, agent: Agent, prompt: PromptLike = "How many?", **options: Any) -> Reply:
         """Ask in this bench's way."""
         return await ask(agent, prompt, self.way, **options)
 
-    async def fail(self, agent: Agent, prompt: str = "How many?", **options: Any) -> VictorError:
+    async def fail(self, agent: Agent, prompt: PromptLike = "How many?", **options: Any) -> VictorError:
         """Ask in vain, and return the error."""
         return await fail(self.ask(agent, prompt, **options))
 
@@ -100,7 +100,7 @@ class Bench:
         return self.server.requests[-1].json
 
 
-async def ask(agent: Asks, prompt: str, way: Way, **options: Any) -> Reply:
+async def ask(agent: Asks, prompt: PromptLike, way: Way, **options: Any) -> Reply:
     """Ask an agent, an orchestrator or a chat, plainly or by a stream that is read to its end."""
     if way == "plain":
         return await agent.run(prompt, **options)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from victor_nb.config.strategies import Stage
     from victor_nb.errors import VictorError, VictorInterrupted, VictorWarning
     from victor_nb.kernel import Session, session
+    from victor_nb.media import Image, Pdf
     from victor_nb.notebook.display import cell_meter as cell_meter  # not for users: progress bars find it here
     from victor_nb.notebook.widgets.ledger_view import LedgerView
     from victor_nb.notebook.widgets.picker import ProfilePicker
@@ -39,9 +40,11 @@ __all__ = [
     "Cascade",
     "Chat",
     "Funnel",
+    "Image",
     "LedgerView",
     "Message",
     "OrchestratorPool",
+    "Pdf",
     "Playground",
     "ProfilePicker",
     "Replies",
@@ -80,6 +83,7 @@ _HOMES: Final = {
         "victor_nb.config.strategies": "Stage",
         "victor_nb.errors": "VictorError VictorInterrupted VictorWarning",
         "victor_nb.kernel": "Session session",
+        "victor_nb.media": "Image Pdf",
         "victor_nb.notebook.display": "cell_meter",
         "victor_nb.notebook.widgets.ledger_view": "LedgerView",
         "victor_nb.notebook.widgets.picker": "ProfilePicker",

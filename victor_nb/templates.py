@@ -23,6 +23,7 @@ from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, Final, Protocol, TypeGuard, cast
 
 from victor_nb.errors import PromptError, SecretError, did_you_mean, suggest
+from victor_nb.media import Image, Media, Pdf, Prompt, compose, media_of, picture
 from victor_nb.tables import Table
 from victor_nb.values import Reply, estimate_tokens
 
@@ -46,7 +47,7 @@ _ROUTINES: Final = (FunctionType, BuiltinFunctionType, MethodType)
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A prompt as it will be sent, and what was inserted: the expression, and its length in characters."""
+    """A prompt as it will be sent, with its images, and what was inserted: the expression, its length in characters."""
 
     text: str
     inserted: tuple[tuple[str, int], ...] = ()
@@ -95,6 +96,7 @@ def render(
     """
     inserted: list[tuple[str, int]] = []
     pieces: list[str] = []
+    media: list[Media] = []
     end = tokens = 0
     for match in _CANDIDATE.finditer(prompt):
         place = _Place(match, names, raw=raw)
@@ -114,7 +116,9 @@ def render(
             )
         inserted.append((place.shown, len(text)))
         pieces.append(text)
-    return Rendered("".join((*pieces, prompt[end:])), tuple(inserted))
+        media += media_of(text)
+    text = "".join((*pieces, prompt[end:]))
+    return Rendered(Prompt(text, media) if media else text, tuple(inserted))
 
 
 class _Place:
@@ -294,8 +298,11 @@ def _text(value: object) -> str:
             return _described(frame, value, frame.head(_ROWS), "the first")
         case _ if hasattr(value, "model_dump_json") and not isinstance(value, type):
             return _json(value)
+        case _ if (image := picture(value)) is not None:
+            return compose([image])
         case _:
-            raise PromptError(f"is a {type(value).__name__}. Say how it reads: | repr, | json or | md.")
+            ways = "| image, | repr or | json" if type(value).__name__ == "ndarray" else "| repr, | json or | md"
+            raise PromptError(f"is a {type(value).__name__}. Say how it reads: {ways}.")
 
 
 def _scalar(value: object) -> object:
@@ -454,6 +461,14 @@ def _type_schema(kind: type) -> object:
         raise PromptError(f"is the class {kind.__name__}, which has no schema. Give a pydantic model.") from None
 
 
+def _attach(kind: type[Image | Pdf], value: object) -> Prompt:
+    """Return the stand-in of an image or a PDF, with it."""
+    try:
+        return compose([value if isinstance(value, kind) else kind(value)])
+    except PromptError as error:
+        raise PromptError(str(error).removeprefix("The image ").removeprefix("The PDF ")) from None
+
+
 FILTERS: Final[Mapping[str, Callable[[object, int | None], str]]] = {
     "md": lambda value, _: _table(value).markdown(),
     "csv": _csv,
@@ -463,5 +478,7 @@ FILTERS: Final[Mapping[str, Callable[[object, int | None], str]]] = {
     "sample": lambda value, number: _some(value, number, drawn=True),
     "truncate": _truncate,
     "schema": _schema,
+    "image": lambda value, _: _attach(Image, value),
+    "pdf": lambda value, _: _attach(Pdf, value),
 }
 _NUMBERED: Final = {"head": _ROWS, "sample": _ROWS, "truncate": 4000}

@@ -6,13 +6,15 @@ from contextvars import ContextVar
 from dataclasses import KW_ONLY, dataclass, field, fields
 from math import inf
 from operator import add, attrgetter
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from victor_nb.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from decimal import Decimal
+
+    from victor_nb.media import Media
 
 Role = Literal["user", "assistant"]
 Mode = Literal["live", "simulate", "record", "replay"]
@@ -33,10 +35,16 @@ CostSource = Literal["computed", "reported", "local", "override", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation.
+
+    Attributes:
+        content: Its text, with a stand-in for each image and PDF.
+        media: The images and PDFs that its stand-ins name.
+    """
 
     role: Role
     content: str
+    media: tuple[Media, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,7 @@ class ChatRequest:
     """A request, independent of providers. Nothing that is None is sent.
 
     Attributes:
+        media: Whether any of its messages holds images or PDFs.
         learned: What the host has refused of this model before, by name, and what it is sent instead; None: nothing.
     """
 
@@ -80,6 +89,7 @@ class ChatRequest:
     tier: str | None = None
     prompt_cache: str | None = None
     learned: Mapping[str, str | None] = field(default_factory=dict[str, "str | None"])
+    media: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,3 +326,7 @@ class Reply:
 
     def __format__(self, spec: str) -> str:
         return format(self.content, spec)
+
+
+PromptLike: TypeAlias = "str | Reply | Media | Sequence[str | Reply | Media]"
+"""What may be asked: a text, a reply's text, or a list of texts, images and PDFs."""

@@ -11,6 +11,7 @@ from string import ascii_lowercase, ascii_uppercase
 from typing import TYPE_CHECKING, Final
 
 from victor_nb.accounting.rows import input_text
+from victor_nb.media import Image, Media, split
 from victor_nb.providers.spec import spec_of
 from victor_nb.values import BYTES_PER_TOKEN
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from victor_nb.accounting.ledger import Ledger
     from victor_nb.accounting.pricing import Tariff
+    from victor_nb.media import Attachments
     from victor_nb.values import ChatRequest, Mode
 
 _ASSUMED_OUTPUT: Final = 8192
@@ -29,6 +31,9 @@ _ENOUGH: Final = 5
 """Reported inputs from which a model's history says how dense its texts are."""
 _MARGIN: Final = 1.25
 """How far a text may lie above the densest that was seen."""
+_PAGE: Final = (1_700, 2_200)  # pixels of a page of a PDF as providers draw it
+_PAGE_TEXT: Final = 3_000  # tokens of a page's text beside its image; at most, as Anthropic's page on PDFs has it
+_MOST_PAGES: Final = 100  # of a PDF whose pages cannot be counted
 _LETTERS: Final = bytes.maketrans((ascii_lowercase + ascii_uppercase).encode(), b"a" * 26 + b"A" * 26)
 
 
@@ -38,14 +43,37 @@ def worst_case(request: ChatRequest, tariff: Tariff, *, mode: Mode, calibration:
     None is a model whose price is unknown, unless its profile has `allow_unpriced`.
     """
     spec, params = spec_of(tariff.asked or tariff.provider), json.dumps(request.params)
+    tokens = calibration.at_worst(request, mode)
+    if request.media:
+        tokens += media_tokens(request, spec.attachments)
     worst = tariff.worst(
-        calibration.at_worst(request, mode),
+        tokens,
         (spec.max_output(request) or spec.own_output(request.model) or _ASSUMED_OUTPUT) * spec.answers(request),
         tier=spec.asked_tier(request.params, request.tier),
         cache_writes="cache_control" in params or request.prompt_cache not in {None, "off"},
         hourly_writes='"1h"' in params or request.prompt_cache == "1h",
     )
     return Decimal(0) if worst is None and tariff.allow_unpriced else worst
+
+
+def media_of(request: ChatRequest) -> list[Media]:
+    """Return the images and PDFs of a request, each as often as it is sent."""
+    turns = (turn for turn in request.messages if turn.media)
+    return [part for turn in turns for part in split(turn.content, turn.media) if isinstance(part, Media)]
+
+
+def media_tokens(request: ChatRequest, limits: Attachments | None) -> int:
+    """Return the most tokens that the images and PDFs of a request count."""
+    tokens = 0
+    for each in media_of(request):
+        if limits is None:
+            break
+        if isinstance(each, Image):
+            tokens += limits.most_tokens(request.model, each.width, each.height)
+        else:
+            pages = getattr(each, "pages", None) or _MOST_PAGES
+            tokens += pages * (limits.most_tokens(request.model, *_PAGE) + _PAGE_TEXT)
+    return tokens
 
 
 @dataclass(frozen=True, slots=True)

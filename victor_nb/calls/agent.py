@@ -7,10 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from victor_nb.calls.orchestrator import AgentOrchestrator
+from victor_nb.calls.request import user_turn
 from victor_nb.config.request_options import RequestKeywords
 from victor_nb.errors import ConfigError
 from victor_nb.runtime import Owner, Runtime, runtime_of
-from victor_nb.values import Message, Reply
+from victor_nb.values import Message, PromptLike, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,7 +87,7 @@ class Agent:
         """What this agent asks, and how."""
         return self._orchestrator.profile
 
-    async def run(self, prompt: str | Reply, **options: Unpack[CallOptions]) -> Reply:
+    async def run(self, prompt: PromptLike, **options: Unpack[CallOptions]) -> Reply:
         """Ask, and wait for the whole answer.
 
         Raises:
@@ -94,11 +95,11 @@ class Agent:
         """
         return await self._orchestrator.run(prompt, **options)
 
-    def run_sync(self, prompt: str | Reply, **options: Unpack[CallOptions]) -> Reply:
+    def run_sync(self, prompt: PromptLike, **options: Unpack[CallOptions]) -> Reply:
         """Ask, and block until the whole answer is there."""
         return self._orchestrator.run_sync(prompt, **options)
 
-    def stream(self, prompt: str | Reply, **options: Unpack[CallOptions]) -> Stream:
+    def stream(self, prompt: PromptLike, **options: Unpack[CallOptions]) -> Stream:
         """Ask, and get the text as it arrives; afterwards `.reply`."""
         return self._orchestrator.stream(prompt, **options)
 
@@ -141,23 +142,23 @@ class Chat:
         self._orchestrator = orchestrator
         self.history: list[Message] = []
 
-    async def run(self, prompt: str | Reply, **options: Unpack[CallOptions]) -> Reply:
+    async def run(self, prompt: PromptLike, **options: Unpack[CallOptions]) -> Reply:
         """Ask with the conversation so far, and remember the answer."""
         reply = await self._orchestrator.run(prompt, **self._with_history(options))
         return self.remember(prompt, reply)
 
-    def run_sync(self, prompt: str | Reply, **options: Unpack[CallOptions]) -> Reply:
+    def run_sync(self, prompt: PromptLike, **options: Unpack[CallOptions]) -> Reply:
         """Ask with the conversation so far, blocking, and remember the answer."""
         return self.remember(prompt, self._orchestrator.run_sync(prompt, **self._with_history(options)))
 
-    def stream(self, prompt: str | Reply, **options: Unpack[CallOptions]) -> Stream:
+    def stream(self, prompt: PromptLike, **options: Unpack[CallOptions]) -> Stream:
         """Ask with the conversation so far, get the text as it arrives, and remember the answer if it is complete."""
         keep = partial(self.remember, prompt)
         return self._orchestrator.stream(prompt, on_reply=keep, **self._with_history(options))
 
-    def remember(self, prompt: str | Reply, reply: Reply) -> Reply:
+    def remember(self, prompt: PromptLike, reply: Reply) -> Reply:
         """Add a turn to what is remembered, but no empty answer, which no server takes; return the reply."""
-        self.history.append(Message("user", str(prompt)))
+        self.history.append(user_turn(prompt))
         if reply.content.strip():
             self.history.append(Message("assistant", reply.content))
         return reply

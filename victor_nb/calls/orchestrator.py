@@ -18,7 +18,7 @@ from victor_nb.errors import ClosedError, SecretError
 from victor_nb.loop import BackgroundLoop, keep_for_ever
 from victor_nb.providers.models import FLEX_SECONDS
 from victor_nb.providers.spec import spec_of
-from victor_nb.values import UNPAID, Mode, Reply
+from victor_nb.values import UNPAID, Mode, PromptLike, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,11 +114,11 @@ class AgentOrchestrator:
                 self.clients[mode] = _open(self.profile, self._settings, self.runtime, mode)
             return self.clients[mode]
 
-    async def run(self, prompt: str | Reply, **options: Unpack[CallOptions]) -> Reply:
+    async def run(self, prompt: PromptLike, **options: Unpack[CallOptions]) -> Reply:
         """Ask, and wait for the whole answer.
 
         Args:
-            prompt: What to ask, sent as it is.
+            prompt: What to ask, sent as it is: a text, or a list of texts, `Image(...)` and `Pdf(...)`.
             **options: See `CallOptions`; nothing is sent that neither they nor the profile give.
 
         Raises:
@@ -126,7 +126,7 @@ class AgentOrchestrator:
         """
         return await self.runtime.loop.call(self.call(prompt, options, stream=False).run_outermost)
 
-    def run_sync(self, prompt: str | Reply, **options: Unpack[CallOptions]) -> Reply:
+    def run_sync(self, prompt: PromptLike, **options: Unpack[CallOptions]) -> Reply:
         """Ask, and block until the whole answer is there; see `run`.
 
         Raises:
@@ -135,18 +135,18 @@ class AgentOrchestrator:
         return Stream(self.call(prompt, options, stream=False)).result()
 
     def stream(
-        self, prompt: str | Reply, *, on_reply: Callable[[Reply], object] | None = None, **options: Unpack[CallOptions]
+        self, prompt: PromptLike, *, on_reply: Callable[[Reply], object] | None = None, **options: Unpack[CallOptions]
     ) -> Stream:
         """Ask, and get the text as it arrives; see `run`.
 
         Args:
-            prompt: What to ask, sent as it is.
+            prompt: What to ask, sent as it is: a text, or a list of texts, `Image(...)` and `Pdf(...)`.
             on_reply: Called once with the whole reply, on the background loop; not when the answer breaks off.
             **options: See `CallOptions`.
         """
         return Stream(self.call(prompt, options, stream=True), on_reply=on_reply)
 
-    def call(self, prompt: str | Reply, options: CallOptions, *, stream: bool) -> Call:
+    def call(self, prompt: PromptLike, options: CallOptions, *, stream: bool) -> Call:
         """Return a call that is ready to run on the background loop, as a part of a fan-out, strategy or comparison.
 
         Only what a user called becomes `session().last`: the reply of its `run` does not.
@@ -164,7 +164,7 @@ class AgentOrchestrator:
 
         return Call(request, [partial(fallback, name) for name in names])
 
-    def _request(self, prompt: str | Reply, options: CallOptions, *, stream: bool) -> Request:
+    def _request(self, prompt: PromptLike, options: CallOptions, *, stream: bool) -> Request:
         if self.closed:
             raise ClosedError(f"{self.profile.name}: this orchestrator is closed. Get a new one from the pool.")
         mode = self.runtime.mode

@@ -198,7 +198,8 @@ class Record:
             tags=tags,
             held=held,
             host=urlsplit(request.base_url).netloc.rpartition("@")[2],
-            input_bytes=len(input_text(chat)),
+            # An image is no text: what it counts says nothing about how dense texts are.
+            input_bytes=None if chat.media else len(input_text(chat)),
             prompt=chat.messages[-1].content if settings.log_text else None,
         )
 

@@ -20,8 +20,9 @@ from victor_nb.config.request_options import (
     whole,
 )
 from victor_nb.errors import BadRequestError, ConfigError, PromptError, suggest
+from victor_nb.media import Media, Prompt, compose, split
 from victor_nb.providers.spec import SPECS, spec_of
-from victor_nb.values import ChatRequest, Message, Mode, Reply
+from victor_nb.values import ChatRequest, Message, Mode, PromptLike, Reply
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -136,7 +137,7 @@ class Request:
     tiers: tuple[str, ...] = ()
 
 
-def make_chat(profile: Profile, prompt: str | Reply, options: CallOptions) -> ChatRequest:
+def make_chat(profile: Profile, prompt: PromptLike, options: CallOptions) -> ChatRequest:
     """Return what is sent to a profile: a prompt, with the options of the call over those of the profile.
 
     Raises:
@@ -144,15 +145,67 @@ def make_chat(profile: Profile, prompt: str | Reply, options: CallOptions) -> Ch
         ConfigError: An option cannot be sent.
         BadRequestError: The profile's model takes no such option.
     """
-    text = prompt.content if isinstance(prompt, Reply) else prompt
-    _check_text("prompt", text)
-    if not text.strip():
-        raise PromptError("The prompt is empty. Write what you want to ask.")
-    for turn in options.get("history") or ():
+    last, earlier = user_turn(prompt), tuple(options.get("history") or ())
+    attached = bool(last.media)
+    for turn in earlier:
         _check_text("history", turn.content)
-    messages = (*(options.get("history") or ()), Message("user", text))
-    chat = ChatRequest(model=profile.model, messages=messages, **settle(profile, options))
+        attached = attached or bool(turn.media)
+    if attached:
+        check_attachments(profile, (*earlier, last))
+    chat = ChatRequest(model=profile.model, messages=(*earlier, last), media=attached, **settle(profile, options))
     return chat if chat.schema is None else asked(chat)
+
+
+def user_turn(prompt: PromptLike) -> Message:
+    """Return a prompt as a turn of the user's.
+
+    Raises:
+        PromptError: It cannot be sent.
+    """
+    text: object = prompt.content if isinstance(prompt, Reply) else prompt
+    if isinstance(text, (list, tuple)):
+        text = compose_prompt(cast("Sequence[object]", text))
+    elif isinstance(text, Media):
+        text = compose([text])
+    _check_text("prompt", text)
+    content = cast("str", text)
+    if not content.strip():
+        raise PromptError("The prompt is empty. Write what you want to ask.")
+    return Message("user", f"{content}", content.media) if isinstance(content, Prompt) else Message("user", content)
+
+
+def compose_prompt(parts: Sequence[object]) -> Prompt:
+    """Return the one prompt that a list of texts, images, PDFs and replies is.
+
+    Raises:
+        PromptError: Something else is in it.
+    """
+    pieces: list[str | Media] = []
+    for part in parts:
+        piece = part.content if isinstance(part, Reply) else part
+        if not isinstance(piece, (str, Media)):
+            kind = type(piece).__name__
+            raise PromptError(f"The prompt holds a {kind}. Give text, Image(...) of a file or figure, or Pdf(...).")
+        pieces.append(piece)
+    return compose(pieces)
+
+
+def check_attachments(profile: Profile, messages: Sequence[Message]) -> None:
+    """Refuse images and PDFs that the profile's model does not take, or not so large.
+
+    Raises:
+        BadRequestError: There is one.
+    """
+    spec = spec_of(profile.provider)
+    media = [
+        part for turn in messages if turn.media for part in split(turn.content, turn.media) if isinstance(part, Media)
+    ]
+    limits = spec.attachments
+    fault = f"{profile.model} takes no images and PDFs. Ask another profile, or say in words what they show."
+    if limits is not None and limits.takes(profile.model):
+        fault = next(limits.faults(spec.name, media), None)
+    if fault is not None:
+        raise BadRequestError(f"{profile.name}: {fault}", profile=profile.name, provider=spec.name, model=profile.model)
 
 
 def settle(profile: Profile, options: CallOptions) -> dict[str, Any]:
@@ -170,7 +223,8 @@ def settle(profile: Profile, options: CallOptions) -> dict[str, Any]:
     sent["params"] = {**profile.params, **(options.get("params") or {})}
     if sent["system"] is not None:
         _check_text("system prompt", sent["system"])
-    _check_params(sent["params"])
+    if sent["params"]:
+        _check_params(sent["params"])
     spec = SPECS.get(profile.provider) or spec_of(profile.provider)
     for name, value in sent.items():
         if name in WORDED and value is not None:

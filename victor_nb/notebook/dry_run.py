@@ -8,7 +8,7 @@ from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING, Final, cast
 
 from victor_nb.accounting.rows import input_text
-from victor_nb.accounting.worst_case import worst_case
+from victor_nb.accounting.worst_case import media_of, media_tokens, worst_case
 from victor_nb.calls.request import SENT, make_chat
 from victor_nb.money import EXACT, add, usd
 from victor_nb.notebook.markdown import Bundle, clean, fence, frame, shorten, stack
@@ -90,10 +90,20 @@ class Estimate:
             self.profile.name,
             f"{self.profile.provider}: {self.profile.model}",
             str(self.calls),
-            f"about {_tokens(self.tokens)}",
+            f"about {_tokens(self.tokens)}{self._attached}",
             f"{several} answers, {output}" if several > 1 else output,
             self._range,
         )
+
+    @property
+    def _attached(self) -> str:
+        """The images and PDFs, whose tokens cannot be told before they are sent."""
+        count = len(media_of(self.request)) if self.request.media else 0
+        if not count:
+            return ""
+        most = media_tokens(self.request, spec_of(self.profile.provider).attachments)
+        what = "1 image or PDF" if count == 1 else f"{count} images or PDFs"
+        return f" of text; what {what} will count cannot be estimated, at most {_tokens(most)}"
 
     @property
     def _range(self) -> str:

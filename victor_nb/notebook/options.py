@@ -120,7 +120,7 @@ _EXAMPLES: Final = """Ask a model. The cell's lines are the prompt; the answer s
     Summarise in one line: {{ text }}          {{ name }} is your variable; all else is sent as typed
 
     %%victor fast as=json max_tokens=500       text, md, json, code or table
-    Classify {{ df | head(20) }} as JSON.      .attr ['key'] [0], and | md csv json repr head sample truncate schema
+    Classify {{ df | head(20) }} as JSON.     .attr ['key'] [0] | md csv json repr head sample truncate schema image pdf
 
     %%victor fast schema=$Invoice out=r        a pydantic model, dataclass, TypedDict or JSON schema; r.data is one
     Read this invoice: {{ text }}

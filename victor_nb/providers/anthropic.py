@@ -9,6 +9,7 @@ import anthropic
 import httpx2
 from anthropic import AsyncAnthropic, AsyncStream
 
+from victor_nb.media import split
 from victor_nb.providers.base import Provider
 from victor_nb.providers.http import events, finish, given, items, no_answer, number, parse, read, text
 from victor_nb.providers.refusals import StatusError
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from victor_nb.providers.translate import Endpoint
-    from victor_nb.values import ChatRequest
+    from victor_nb.values import ChatRequest, Message
 
 _VERSION: Final = "2026-10-21"
 """Of the API. A newer one would change what is taken and what is answered."""
@@ -92,7 +93,9 @@ class Anthropic(Provider):
             yield delta
 
     def _body(self, request: ChatRequest) -> dict[str, object]:
-        turns = [{"role": turn.role, "content": turn.content} for turn in request.messages]
+        turns = [
+            {"role": turn.role, "content": _parts(turn) if turn.media else turn.content} for turn in request.messages
+        ]
         limit = self.endpoint.spec.max_output(request) or self.endpoint.spec.output_demanded
         config = given(effort=request.effort)
         params = request.params
@@ -120,6 +123,18 @@ def _worded(request: ChatRequest) -> dict[str, object]:
         service_tier="standard_only" if request.tier == "standard" else None,
         speed="fast" if request.tier == "fast" else None,
     )
+
+
+def _parts(turn: Message) -> list[dict[str, object]]:
+    """Return the blocks of a turn with images or PDFs."""
+    parts: list[dict[str, object]] = []
+    for part in split(turn.content, turn.media):
+        if isinstance(part, str):
+            parts.append({"type": "text", "text": part})
+        else:
+            source = {"type": "base64", "media_type": part.mime, "data": part.base64}
+            parts.append({"type": "document" if part.kind == "pdf" else "image", "source": source})
+    return parts
 
 
 def _joined(message: object) -> str:

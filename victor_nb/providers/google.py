@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import quote
 
+from victor_nb.media import split
 from victor_nb.providers.http import (
     FIRST,
     OTHERS,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     import httpx2
 
-    from victor_nb.values import ChatRequest
+    from victor_nb.values import ChatRequest, Message
 
 _ROLES: Final = {"user": "user", "assistant": "model"}
 _TOP_LEVEL: Final = {"tools", "toolConfig", "safetySettings", "cachedContent", "labels", "service_tier", "serviceTier"}
@@ -80,7 +81,7 @@ def _body(request: ChatRequest) -> dict[str, object]:
     config |= cast("dict[str, object]", params.pop("generationConfig", {}))
     config |= {name: value for name, value in params.items() if name not in _TOP_LEVEL}
     body: dict[str, object] = {
-        "contents": [{"role": _ROLES[turn.role], "parts": [{"text": turn.content}]} for turn in request.messages]
+        "contents": [{"role": _ROLES[turn.role], "parts": _parts(turn)} for turn in request.messages]
     }
     if request.system is not None:
         body["systemInstruction"] = {"parts": [{"text": request.system}]}
@@ -96,6 +97,17 @@ def _thinking(model: str, effort: str) -> dict[str, object]:
     if _HAS_BUDGETS.match(model):
         return {"thinkingBudget": BUDGETS[effort]}
     return {"thinkingLevel": effort}
+
+
+def _parts(turn: Message) -> list[dict[str, object]]:
+    """Return the parts of a turn."""
+    parts: list[dict[str, object]] = []
+    for part in split(turn.content, turn.media) if turn.media else (turn.content,):
+        if isinstance(part, str):
+            parts.append({"text": part})
+        else:
+            parts.append({"inlineData": {"mimeType": part.mime, "data": part.base64}})
+    return parts
 
 
 def _delta(event: Mapping[str, object], headers: httpx2.Headers, *, whole: bool = False) -> Delta:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, cast
 
+from victor_nb.media import split
 from victor_nb.providers.base import Ping
 from victor_nb.providers.http import PlainProvider, events, finish, given, items, no_answer, number, parse, read, text
 from victor_nb.values import Delta, Usage
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     import httpx2
 
-    from victor_nb.values import ChatRequest
+    from victor_nb.values import ChatRequest, Message
 
 _TOP_LEVEL: Final = {"format", "keep_alive", "think", "tools", "template", "logprobs", "top_logprobs"}
 """Params that are sent beside `options`; all others go into it."""
@@ -60,7 +61,7 @@ def _body(request: ChatRequest, *, stream: bool) -> dict[str, object]:
     options = options | {name: value for name, value in params.items() if name not in _TOP_LEVEL}
     options |= given(num_predict=request.max_tokens, temperature=request.temperature, seed=request.seed)
     system = [{"role": "system", "content": request.system}] if request.system is not None else []
-    turns = [{"role": turn.role, "content": turn.content} for turn in request.messages]
+    turns = [_turn(turn) if turn.media else {"role": turn.role, "content": turn.content} for turn in request.messages]
     body: dict[str, object] = {"model": request.model, "messages": [*system, *turns], "stream": stream}
     if options:
         body["options"] = options
@@ -69,6 +70,13 @@ def _body(request: ChatRequest, *, stream: bool) -> dict[str, object]:
     if (schema := request.schema) is not None and schema.kind != "prompt":
         body["format"] = schema.schema if schema.kind == "schema" else "json"
     return body | {name: value for name, value in params.items() if name in _TOP_LEVEL}
+
+
+def _turn(turn: Message) -> dict[str, object]:
+    """Return a turn with images, which stand beside its text."""
+    parts = split(turn.content, turn.media)
+    text = "\n".join(part for part in parts if isinstance(part, str))
+    return {"role": turn.role, "content": text, "images": [part.base64 for part in parts if not isinstance(part, str)]}
 
 
 def _delta(event: Mapping[str, object], headers: httpx2.Headers) -> Delta:

@@ -14,6 +14,7 @@ import httpx2
 import openai
 from openai import AsyncOpenAI, AsyncStream
 
+from victor_nb.media import split
 from victor_nb.money import EXACT
 from victor_nb.providers.base import Lesson, Provider
 from victor_nb.providers.http import (
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     from victor_nb.providers.spec import Spec
     from victor_nb.providers.translate import Endpoint
-    from victor_nb.values import ChatRequest, FinishReason
+    from victor_nb.values import ChatRequest, FinishReason, Message
 
 _FAILED: Final = {"error": 500, "insufficient_system_resource": 503}
 """Finish reasons of answers that failed half-way, and the status that each amounts to."""
@@ -178,9 +179,12 @@ class OpenAI(Provider):
         return delta
 
     def _body(self, request: ChatRequest) -> dict[str, object]:
-        turns = [{"role": "system", "content": request.system}] if request.system is not None else []
+        turns: list[dict[str, object]] = []
+        if request.system is not None:
+            turns.append({"role": "system", "content": request.system})
         for turn in request.messages:
-            turns.append({"role": turn.role, "content": turn.content})  # noqa: PERF401 - the system prompt is there
+            content = _parts(turn) if turn.media else turn.content
+            turns.append({"role": turn.role, "content": content})
         name = request.learned.get("max_tokens") or self._limit
         for given_name in self.endpoint.spec.output_names:  # a limit in params replaces ours, by whichever name
             name = given_name if given_name in request.params else name
@@ -193,6 +197,19 @@ class OpenAI(Provider):
             by_schema = {"type": "json_schema", "json_schema": form}
             options["response_format"] = by_schema if schema.kind == "schema" else {"type": "json_object"}
         return {"model": request.model, "messages": turns, **options, **request.params}
+
+
+def _parts(turn: Message) -> list[dict[str, object]]:
+    """Return the parts of a turn with images or PDFs."""
+    parts: list[dict[str, object]] = []
+    for part in split(turn.content, turn.media):
+        if isinstance(part, str):
+            parts.append({"type": "text", "text": part})
+        elif part.kind == "pdf":
+            parts.append({"type": "file", "file": {"filename": "document.pdf", "file_data": part.url}})
+        else:
+            parts.append({"type": "image_url", "image_url": {"url": part.url}})
+    return parts
 
 
 def worded(request: ChatRequest, spec: Spec) -> dict[str, object]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Required, TypedDict
 from urllib.parse import urlsplit
 
 from victor_nb.errors import ConnectError, NotFoundError, ProviderError
+from victor_nb.media import Attachments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,6 +40,7 @@ class Row(TypedDict, total=False):
     concurrency: int
     hints: Mapping[type[ProviderError], str]
     unreachable: str
+    attachments: Attachments | None
 
 
 def _azure_address(given: str) -> str:
@@ -78,6 +80,7 @@ PRESETS: Final[Mapping[str, Row]] = {
         "price_id": "openrouter",
         "key_variables": ("OPENROUTER_API_KEY",),
         "states_cost": "openrouter.ai",
+        "attachments": Attachments(),  # PDFs too, in OpenAI's form
         "resells": True,
     },
     "xai": {
@@ -140,6 +143,7 @@ PRESETS: Final[Mapping[str, Row]] = {
         "states_cost": "perplexity.ai",
     },
     "azure": {
+        "attachments": Attachments(),
         "base_url": "https://RESOURCE.openai.azure.com/openai/v1",
         "base_url_variable": "AZURE_OPENAI_ENDPOINT",
         "read_address": _azure_address,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, cast
 import httpx2
 from openai import AsyncStream
 
+from victor_nb.media import split
 from victor_nb.providers.http import events, finish, given, items, no_answer, number, parse, read, text
 from victor_nb.providers.openai import OpenAI, worded
 from victor_nb.providers.refusals import StatusError
@@ -15,7 +16,7 @@ from victor_nb.values import Delta, Usage
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from victor_nb.values import ChatRequest
+    from victor_nb.values import ChatRequest, Message
 
 _ENDS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
 _MAY_PASS: Final = frozenset({"server_error", "rate_limit_exceeded", "vector_store_timeout"})
@@ -57,7 +58,9 @@ class Responses(OpenAI):
                 raise StatusError(raw.status_code, raw.headers, _failure(event.get("error") or event))
 
     def _body(self, request: ChatRequest) -> dict[str, object]:
-        turns = [{"role": turn.role, "content": turn.content} for turn in request.messages]
+        turns = [
+            {"role": turn.role, "content": _parts(turn) if turn.media else turn.content} for turn in request.messages
+        ]
         options = given(
             instructions=request.system, max_output_tokens=request.max_tokens, temperature=request.temperature
         )
@@ -106,6 +109,19 @@ class Responses(OpenAI):
             service_tier=text(read(response, "service_tier")),
             finish_word=text(word),
         )
+
+
+def _parts(turn: Message) -> list[dict[str, object]]:
+    """Return the parts of a turn with images or PDFs."""
+    parts: list[dict[str, object]] = []
+    for part in split(turn.content, turn.media):
+        if isinstance(part, str):
+            parts.append({"type": "input_text", "text": part})
+        elif part.kind == "pdf":
+            parts.append({"type": "input_file", "filename": "document.pdf", "file_data": part.url})
+        else:
+            parts.append({"type": "input_image", "image_url": part.url, "detail": "auto"})
+    return parts
 
 
 def _said(response: object) -> str:

@@ -29,6 +29,7 @@ from victor_nb.errors import (
     VictorWarning,
     did_you_mean,
 )
+from victor_nb.media import Attachments
 from victor_nb.providers.models import OUTPUTS, RETIRES, WORDS, Words
 from victor_nb.providers.presets import PRESETS
 
@@ -51,6 +52,7 @@ STANDARD_TIERS: Final = frozenset(
 AUTO_TIER: Final = "auto"
 """The tier of a request that leaves it to how the account is set up."""
 _TIER_PARAMS: Final = ("service_tier", "serviceTier", "speed", "inference_geo")
+_MB: Final = 1_000_000  # bytes
 _importing: Final = threading.Lock()
 
 
@@ -120,6 +122,7 @@ class Spec:
             model takes an option that is not here.
         standard_tier: What it calls the tier that is served at list prices.
         refuses: The request options that it does not take, and from which models.
+        attachments: What it takes in a prompt beside text; None: nothing.
         retires: The day on which a model is switched off, as the provider announced it.
         hints: The next step after an error of that class, if not the usual one; may hold `{model}` and `{variables}`.
         unreachable: What to do if the address does not answer; may hold `{base_url}` and `{model}`.
@@ -154,6 +157,7 @@ class Spec:
     words: Words = field(default_factory=dict[str, Any])
     standard_tier: str = "default"
     refuses: Mapping[str, Refusal] = field(default_factory=dict[str, Refusal])
+    attachments: Attachments | None = None
     retires: Mapping[str, date] = field(default_factory=dict[str, date])
     hints: Mapping[type[ProviderError], str] = field(default_factory=dict[type[ProviderError], str])
     unreachable: str = "check {base_url}"
@@ -352,6 +356,10 @@ ANTHROPIC: Final = Spec(
     refuses={"temperature": Refusal(), "seed": Refusal()},
     words=WORDS["anthropic"],
     retires=RETIRES["anthropic"],
+    # As its pages on vision, PDFs and the sizes of requests state on 2026-11-26.
+    attachments=Attachments(
+        image_bytes=10 * _MB, request_bytes=32 * _MB, side=8_000, crowd=(20, 2_000), tokens={"": 4_784}
+    ),
     dialect="victor_nb.wire.dialects.anthropic:Anthropic",
     loggers=("anthropic",),
 )
@@ -378,6 +386,18 @@ OPENAI: Final = Spec(
     # Reasoning models take no temperature but 1.
     refuses={"temperature": Refusal(models=r"(o\d|gpt-5)(?!.*chat)", unless=1), "seed": Refusal(api="responses")},
     retires=RETIRES["openai"],
+    # As its pages on images and on files state on 2026-11-26: the tokens of the models that it counts by tiles, or by
+    # at most 1,536 patches times a factor. What the others count grows with the image.
+    attachments=Attachments(
+        blind=r"gpt-3\.5|gpt-4(-0|-1106|-32k|$)|o1-(mini|preview)|o3-mini",
+        pdf_bytes=50 * _MB,
+        request_bytes=512 * _MB,
+        tokens={
+            r"gpt-4o-mini": 48_169,
+            r"gpt-4o|gpt-4\.1(?!-)|gpt-4\.1-2|gpt-4-turbo|chatgpt|o1|o3|gpt-5(-2|$)|gpt-5-chat": 1_445,
+            r"gpt-4\.1-(mini|nano)|o4-mini|gpt-5-(mini|nano)": 3_779,
+        },
+    ),
     loggers=("openai",),
 )
 GOOGLE: Final = Spec(
@@ -392,6 +412,13 @@ GOOGLE: Final = Spec(
     options_in="generationConfig",
     outputs=OUTPUTS["google"],
     words=WORDS["google"],
+    # As its pages on files and on the resolution of media state on 2026-11-26.
+    attachments=Attachments(
+        formats=("png", "jpeg", "webp"),
+        pdf_bytes=50 * _MB,
+        request_bytes=100 * _MB,
+        tokens={r"(models/)?gemini-[3-9]": 2_240},
+    ),
     dialect="victor_nb.wire.dialects.google:Google",
 )
 OLLAMA: Final = Spec(
@@ -409,12 +436,18 @@ OLLAMA: Final = Spec(
     output_ours_first=True,
     one_answer=True,
     words=WORDS["ollama"],
+    attachments=Attachments(pdf=False),
     hints={ConnectError: "Is `ollama serve` running?", NotFoundError: "Pull it: ollama pull {model}"},
     unreachable="start ollama",
     dialect="victor_nb.wire.dialects.ollama:Ollama",
 )
 _COMPATIBLE: Final = replace(
-    OPENAI, base_url_variable="", outputs={}, refuses={"seed": OPENAI.refuses["seed"]}, retires={}
+    OPENAI,
+    base_url_variable="",
+    outputs={},
+    refuses={"seed": OPENAI.refuses["seed"]},
+    attachments=Attachments(pdf=False),
+    retires={},
 )
 """OpenAI's protocol without what holds for OpenAI's own models."""
 BUILT_IN: Final = (

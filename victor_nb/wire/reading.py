@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from victor_nb.values import Message
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+_ATTACHED: Final = frozenset({"image_url", "file", "image", "document", "input_image", "input_file"})
+"""Types of the parts of a message that hold an image or a file."""
+_HOLDERS: Final = frozenset({"messages", "contents", "input", "content", "parts"})
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 JsonObject: TypeAlias = dict[str, Json]
 
@@ -28,6 +31,17 @@ def text_of(content: Json) -> str:
     if isinstance(content, dict):
         return text_of(content.get("text"))
     return ""
+
+
+def attached(value: Json) -> int:
+    """Return how many images and files are in a body, in any protocol."""
+    if isinstance(value, list):
+        return sum(map(attached, value))
+    if not isinstance(value, dict):
+        return 0
+    images = value.get("images")
+    own = len(images) if isinstance(images, list) else int(value.get("type") in _ATTACHED or "inlineData" in value)
+    return own + sum(attached(each) for name, each in value.items() if name in _HOLDERS)
 
 
 def conversation(messages: Json, *system: str) -> tuple[tuple[Message, ...], str]:

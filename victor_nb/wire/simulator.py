@@ -13,7 +13,7 @@ from victor_nb.providers.spec import BUILT_IN, Spec
 from victor_nb.values import ORIGIN, SimulatedAnswer
 from victor_nb.wire.dialects.base import Call, Dialect, Event, RefusedError, answer
 from victor_nb.wire.pace import Pace
-from victor_nb.wire.reading import Json, JsonObject, clean, dumps
+from victor_nb.wire.reading import Json, JsonObject, attached, clean, dumps
 from victor_nb.wire.shapes import write
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ class Simulator(httpx2.AsyncBaseTransport):
 
     async def _answer(self, call: Call, dialect: Dialect, request: httpx2.Request) -> httpx2.Response:
         given, asked = ORIGIN.get().answer or SimulatedAnswer(), dialect.read(call)
+        if count := attached(call.body):
+            asked = replace(asked, attachments=count)
         if given.status is not None:
             await _Clock(speed=self._speed, pace=Pace(given.delay, 1), request=request).wait(0)
             wait = {} if given.retry_after is None else {"retry-after": f"{given.retry_after:g}"}

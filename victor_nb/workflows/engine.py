@@ -9,7 +9,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, cast
 from uuid import uuid4
 
-from victor_nb.calls.request import SENT, refuse_sample
+from victor_nb.calls.request import SENT, compose_prompt, refuse_sample
 from victor_nb.calls.structured import in_words, list_schema
 from victor_nb.config.strategies import needed, plain
 from victor_nb.errors import BudgetError, ClosedError, ConfigError, PromptError, VictorError, VictorInterrupted
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from victor_nb.accounting.rows import Row
     from victor_nb.calls.request import CallOptions
     from victor_nb.config.strategies import Stage
+    from victor_nb.values import PromptLike
     from victor_nb.workflows.orchestrator_pool import OrchestratorPool
 
 
@@ -54,7 +55,7 @@ def prompt_for(stage: Stage, task: str, earlier: Sequence[Work], sample: int) ->
         values |= dict.fromkeys((source.stage.name, *(("items", "previous") if source is earlier[-1] else ())), shown)
     prompt = fill(plain(stage.prompt, values), values)
     schema = answer_schema(stage, earlier)
-    return f"{prompt}\n\n{in_words(schema)}" if schema and "json" not in stage.prompt.casefold() else prompt
+    return prompt + f"\n\n{in_words(schema)}" if schema and "json" not in stage.prompt.casefold() else prompt
 
 
 def answer_schema(stage: Stage, earlier: Sequence[Work]) -> dict[str, Any] | None:
@@ -103,7 +104,7 @@ class Engine:
         self,
         name: str,
         stages: Sequence[Stage],
-        task: str | Reply,
+        task: PromptLike,
         *,
         pool: OrchestratorPool,
         stream: bool,
@@ -112,9 +113,11 @@ class Engine:
         refuse_sample(options)
         self.name = name
         given = cast("object", task)
+        if isinstance(given, (list, tuple)):
+            given = compose_prompt(cast("Sequence[object]", given))
         if not isinstance(given, (str, Reply)):
             raise PromptError(f"The task is a {type(given).__name__}, not text. Pass a str.")
-        self.task = str(given)
+        self.task = given.content if isinstance(given, Reply) else given  # a Prompt keeps its images
         if not self.task.strip():
             raise PromptError("The task is empty. Write what you want to have done.")
         self.run_id = options.get("run_id") or uuid4().hex

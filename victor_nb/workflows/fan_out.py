@@ -13,11 +13,12 @@ from victor_nb.calls.request import CallOptions, refuse_sample, settle
 from victor_nb.config.request_options import SAMPLES
 from victor_nb.errors import BudgetError, ConfigError, FanOutError, VictorError, VictorInterrupted
 from victor_nb.loop import GRACE, Handle
+from victor_nb.media import Media
 from victor_nb.money import Total
 from victor_nb.providers.spec import takes_temperature
 from victor_nb.reports.charts import plot
 from victor_nb.reports.frames import records_frame
-from victor_nb.values import Reply, Usage
+from victor_nb.values import PromptLike, Reply, Usage
 from victor_nb.workflows.progress_bar import Bar, Tally
 
 if TYPE_CHECKING:
@@ -261,18 +262,19 @@ class FanOut(Handle[Replies]):
         self,
         runtime: Runtime,
         find: Callable[[str], AgentOrchestrator],
-        prompt: str | Reply | Sequence[str],
+        prompt: PromptLike | Sequence[PromptLike],
         profiles: Sequence[str],
         *,
         n: int,
         stream: bool,
         options: CallOptions,
     ) -> None:
-        prompts = [prompt] if isinstance(prompt, (str, Reply)) else list(prompt)
+        single = is_one(prompt)
+        prompts = cast("Sequence[PromptLike]", [prompt] if single else list(cast("Sequence[object]", prompt)))
         check_fan_out(prompts, profiles, n)
         refuse_sample(options)
         self.run_id = options.get("run_id") or uuid4().hex
-        self._single = n == 1 and isinstance(prompt, (str, Reply))
+        self._single = n == 1 and single
         self._began = self._ended = time.perf_counter()
         self.runtime = runtime
         self.lanes = [
@@ -367,6 +369,13 @@ def check_on_error(word: str) -> None:
     """
     if word not in get_args(OnError):
         raise ConfigError(f"on_error={word!r} is unknown. Known: {', '.join(get_args(OnError))}.")
+
+
+def is_one(prompt: PromptLike | Sequence[PromptLike]) -> bool:
+    """Return whether this is one prompt: a list that holds an image or a PDF is, a list of prompts is not."""
+    if isinstance(prompt, (str, Reply, Media)):
+        return True
+    return any(isinstance(part, Media) for part in prompt)
 
 
 def check_fan_out(prompts: Sequence[object], profiles: Sequence[str], n: int) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from victor_nb.calls.request import CallOptions
     from victor_nb.config.settings import Settings
-    from victor_nb.values import Reply
+    from victor_nb.values import PromptLike
 
 
 class OrchestratorPool:
@@ -73,7 +73,7 @@ class OrchestratorPool:
 
     async def fan_out(
         self,
-        prompt: str | Reply | Sequence[str],
+        prompt: PromptLike | Sequence[PromptLike],
         profiles: Sequence[str],
         *,
         n: int = 1,
@@ -108,7 +108,7 @@ class OrchestratorPool:
 
     def fan_out_sync(
         self,
-        prompt: str | Reply | Sequence[str],
+        prompt: PromptLike | Sequence[PromptLike],
         profiles: Sequence[str],
         *,
         n: int = 1,
@@ -123,7 +123,7 @@ class OrchestratorPool:
 
     def start_fan_out(
         self,
-        prompt: str | Reply | Sequence[str],
+        prompt: PromptLike | Sequence[PromptLike],
         profiles: Sequence[str],
         *,
         n: int = 1,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from victor_nb.calls.request import CallOptions
     from victor_nb.config.settings import Settings
     from victor_nb.config.strategies import Acceptance
-    from victor_nb.values import Reply
+    from victor_nb.values import PromptLike
     from victor_nb.workflows.orchestrator_pool import OrchestratorPool
     from victor_nb.workflows.runs import StrategyRun
 
@@ -132,7 +132,7 @@ class Strategy:
 
     async def run(
         self,
-        task: str | Reply,
+        task: PromptLike,
         *,
         pool: OrchestratorPool | None = None,
         progress: bool | None = None,
@@ -163,7 +163,7 @@ class Strategy:
 
     def run_sync(
         self,
-        task: str | Reply,
+        task: PromptLike,
         *,
         pool: OrchestratorPool | None = None,
         progress: bool | None = None,
@@ -178,7 +178,7 @@ class Strategy:
 
     def start(
         self,
-        task: str | Reply,
+        task: PromptLike,
         *,
         pool: OrchestratorPool | None = None,
         stream: bool = True,
@@ -199,9 +199,7 @@ class Strategy:
         """
         return StrategyJob(self.prepare(task, pool=pool, stream=stream, options=options))
 
-    def prepare(
-        self, task: str | Reply, *, pool: OrchestratorPool | None, stream: bool, options: CallOptions
-    ) -> Engine:
+    def prepare(self, task: PromptLike, *, pool: OrchestratorPool | None, stream: bool, options: CallOptions) -> Engine:
         """Return a run that is ready to go, as a part of a comparison: it does not become `session().last`.
 
         Raises:

@@ -172,4 +172,4 @@ def only(tokens: Tokens, *names: str) -> Tokens:
 
 def blocks(content: str | list[dict[str, Any]]) -> str:
     """Return the text of a message, which may be a string or a list of blocks."""
-    return content if isinstance(content, str) else "".join(block["text"] for block in content)
+    return content if isinstance(content, str) else "".join(block.get("text", "") for block in content)

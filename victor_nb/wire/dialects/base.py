@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # Seconds since 1970 at the start of 2026, and the seconds of the 300 days over which answers are spread.
 _EPOCH: Final = 1_767_225_600
 _SPREAD: Final = 300 * 24 * 3600
+_PER_ATTACHMENT: Final = 800  # tokens; about what an image of 1,000 by 600 pixels counts
 _NOTHING_GIVEN: Final = SimulatedAnswer()
 
 
@@ -67,6 +68,7 @@ class Asked:
         schema: The JSON schema that the answer must satisfy.
         wants_json: Whether the answer must be JSON.
         thinks: Whether this model counts thinking tokens beside its text.
+        attachments: How many images and files are in the question.
         seed: A hash of all that may shape the answer. Streaming and the limit on tokens may not.
     """
 
@@ -78,12 +80,14 @@ class Asked:
     schema: JsonObject | None = None
     wants_json: bool = False
     thinks: bool = False
+    attachments: int = 0
     seed: str = ""
 
     @cached_property
     def input_tokens(self) -> int:
         """What the question counts."""
-        return max(1, sum(estimate_tokens(text) for text in (self.system, *(turn.content for turn in self.messages))))
+        texts = (self.system, *(turn.content for turn in self.messages))
+        return max(1, sum(map(estimate_tokens, texts)) + _PER_ATTACHMENT * self.attachments)
 
 
 @dataclass(frozen=True)
