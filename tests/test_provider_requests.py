@@ -9,7 +9,7 @@ import pytest
 
 from servers import ANTHROPIC, GOOGLE, OLLAMA, OPENAI, PROTOCOLS, RESPONSES, Answer, closed_port, faults
 from victor_nb import session
-from victor_nb.errors import BadRequestError, SecretError, VictorWarning
+from victor_nb.errors import BadRequestError, ConfigError, PromptError, SecretError, VictorWarning
 from victor_nb.notebook.doctor import examine, one_profile
 from victor_nb.values import Message
 from workbench import Bench, ask, fail, rows
@@ -169,6 +169,25 @@ async def test_when_a_chats_turn_fails_then_it_is_not_remembered(bench: Bench) -
         await ask(chat, "lost", bench.way)
     await ask(chat, "kept", bench.way)
     assert bench.dialect.asked(bench.server.requests[-1]).messages == [("user", "kept")]
+
+
+async def test_when_a_chats_answer_is_empty_then_the_chat_goes_on(bench: Bench) -> None:
+    bench.play(Answer(pieces=("",), finish="length"), Answer())
+    chat = (await bench.agent(max_tokens=20)).chat()
+    assert (await ask(chat, "first", bench.way)).content == ""
+    assert (await ask(chat, "second", bench.way)).content == Answer().text
+    asked = bench.dialect.asked(bench.server.requests[-1])
+    assert asked.messages == [("user", "first"), ("user", "second")]
+
+
+async def test_when_half_a_character_stands_in_history_or_params_then_nothing_is_sent(bench: Bench) -> None:
+    bench.play(Answer())
+    agent = await bench.agent()
+    with pytest.raises(PromptError, match="The history holds half a character"):
+        await bench.ask(agent, history=[Message("user", "bad \ud800 text")])
+    with pytest.raises(ConfigError, match="params hold half a character"):
+        await bench.ask(agent, params={"user": "bad \ud800"})
+    assert not bench.server.requests
 
 
 PROMPTS = ["{'a': 1}", '{"k": "{{ v }}"}', "$x^2$ \\frac{1}{2} %%", "tab\tnew\nline  ", "数えて 🎲 é \u2028 \x85 \x00"]

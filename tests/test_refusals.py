@@ -17,6 +17,7 @@ from servers import (
     OPENAI,
     RESPONSES,
     Answer,
+    Dialect,
     Request,
     Server,
     dialect_of,
@@ -270,3 +271,90 @@ async def test_when_a_server_sends_the_client_elsewhere_then_it_does_not_go(benc
             assert error.http_status == code
         assert not elsewhere.requests
     assert [row["status"] for row in rows()] == ["error"] * 5
+
+
+def refused(http: int, **stated: object) -> Act:
+    """Refuse with an error of this form."""
+    return faults.status(http, body=json.dumps({"error": stated}).encode())
+
+
+QUOTAS = [
+    (OPENAI, refused(429, message="You exceeded your current quota.", type="insufficient_quota")),
+    (OPENAI, refused(429, message="No.", type="exceeded_current_quota_error")),
+    (OPENAI, refused(402, message="Insufficient Balance", type="unknown_error")),
+    (OPENAI, refused(403, message="Your team has used all available credits or reached its spending limit.")),
+    (ANTHROPIC, refused(400, type="invalid_request_error", message="Your credit balance is too low to access it.")),
+    (ANTHROPIC, refused(402, type="billing_error", message="No.")),
+    (
+        GOOGLE,
+        refused(
+            429,
+            status="RESOURCE_EXHAUSTED",
+            message="No.",
+            details=[{"violations": [{"quotaId": "RequestsPerDay-Free"}]}],
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("dialect", "act"), QUOTAS)
+async def test_when_no_credit_is_left_then_it_is_said_and_not_asked_again(bench: Bench, act: Act) -> None:
+    error = await bench.failure(act, retries=2)
+    bench.check(error, errors.QuotaError, rows()[0]["http_status"])
+    host = bench.server.url.removeprefix("http://")
+    assert f"Check the account's plan and billing at {host}: waiting does not help." in str(error)
+    assert len(bench.server.requests) == 1
+    assert rows()[0]["cost"] == 0
+
+
+@pytest.mark.parametrize("dialect", [GOOGLE], ids=repr)
+async def test_when_a_minutes_quota_is_used_up_then_it_is_a_limit_that_passes(bench: Bench) -> None:
+    words = "You exceeded your current quota, please check your plan and billing details."
+    error = await bench.failure(refused(429, status="RESOURCE_EXHAUSTED", message=words))
+    bench.check(error, errors.RateLimitError, 429)
+
+
+async def test_when_no_credit_is_left_then_a_fallback_answers(tmp_path: Path, server: Server, keys: str) -> None:
+    empty = refused(429, message="No.", code="insufficient_quota")
+    server.answer = lambda request: empty if request.json["model"] == "gpt-4o" else Answer()
+    spec = {"provider": "openai", "base_url": f"{server.url}/v1"}
+    write_profiles(tmp_path, a={**spec, "model": "gpt-4o", "fallback": ["b"]}, b={**spec, "model": "gpt-4o-mini"})
+    reply = await session().pool.get_orchestrator("a").run("How many?")
+    assert (reply.content, reply.profile) == (Answer().text, "b")
+    assert "a failed (QuotaError)" in reply.notes
+
+
+MEANINGS: list[tuple[Dialect, Act, type[ProviderError], str]] = [
+    (
+        GOOGLE,
+        refused(400, message="API key not valid.", status="INVALID_ARGUMENT", details=[{"reason": "API_KEY_INVALID"}]),
+        errors.AuthenticationError,
+        "Check the key in GOOGLE_API_KEY or GEMINI_API_KEY.",
+    ),
+    (
+        OPENAI,
+        refused(400, message="Filtered.", code="content_filter", innererror={"code": "ResponsibleAIPolicyViolation"}),
+        errors.ContentFilterError,
+        "Rephrase the prompt",
+    ),
+    (OPENAI, refused(400, message="No.", code="context_length_exceeded"), errors.ContextLengthError, "Shorten"),
+    (OPENAI, refused(400, message="No.", type="exceed_context_size_error"), errors.ContextLengthError, "Shorten"),
+    (OPENAI, refused(400, message="Input is too long for requested model."), errors.ContextLengthError, "Shorten"),
+    (
+        ANTHROPIC,
+        refused(400, message="input length and `max_tokens` exceed context limit: 188240 + 21333 > 200000"),
+        errors.ContextLengthError,
+        "Shorten",
+    ),
+    (OPENAI, refused(402, message="No."), errors.BadRequestError, "Check the account's plan and billing"),
+]
+
+
+@pytest.mark.parametrize(("dialect", "act", "kind", "step"), MEANINGS)
+async def test_when_a_status_is_not_what_a_refusal_means_then_its_code_and_words_count(
+    bench: Bench, act: Act, kind: type[ProviderError], step: str
+) -> None:
+    error = await bench.failure(act, retries=2)
+    bench.check(error, kind, rows()[0]["http_status"])
+    assert step in str(error)
+    assert len(bench.server.requests) == 1

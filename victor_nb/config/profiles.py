@@ -46,8 +46,12 @@ def _provider(name: str) -> str:
 
 
 def _web_address(value: str) -> str:
+    value = value.strip()
     if not value.startswith(("http://", "https://")):
         msg = "must start with http:// or https://"
+        raise ValueError(msg)
+    if not value.isprintable():
+        msg = "holds a line break or another character that no address has"
         raise ValueError(msg)
     return Address(value)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pkgutil
 import ssl
 import threading
+from base64 import b64encode
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -157,6 +158,9 @@ class Real(httpx2.AsyncBaseTransport):
             return self._make(verify=context, client=partial(_session, context, self._socks(address)))
         try:
             proxy = httpx2.Proxy(address)
+            if proxy.auth is not None:  # as a header: aiohttp's own class for it goes with its next version
+                login = b64encode(":".join(proxy.auth).encode()).decode()
+                proxy = httpx2.Proxy(proxy.url, headers={"Authorization": f"Basic {login}"})
         except (ValueError, httpx2.InvalidURL) as error:
             fact = f"the proxy {given} cannot be used"
             raise SetupError(fact, "Write HTTPS_PROXY as http://host:port or socks5://host:port.") from error
