@@ -21,7 +21,8 @@ from victor_nb.accounting.worst_case import Calibration
 from victor_nb.config.settings import ByHand, Settings, bequeath, check_mode, forced_mode, inherited, this_process
 from victor_nb.errors import ConfigError, VictorWarning
 from victor_nb.loop import BackgroundLoop, keep_for_ever
-from victor_nb.providers.spec import host_of, spec_of
+from victor_nb.providers.catalog import host_of
+from victor_nb.providers.params import asked_tier
 from victor_nb.values import Usage
 
 if TYPE_CHECKING:
@@ -226,7 +227,7 @@ class Runtime:
             asked=profile.provider if other else None,
             override=profile.prices,
             allow_unpriced=profile.allow_unpriced,
-            tier=spec_of(profile.provider).asked_tier(profile.params, profile.tier and profile.tier.partition(",")[0]),
+            tier=asked_tier(profile.params, profile.tier and profile.tier.partition(",")[0]),
         )
 
     def refuses(self, feature: str, profile: Profile) -> bool:

@@ -11,7 +11,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from victor_nb.money import EXACT, quantise
-from victor_nb.providers.spec import AUTO_TIER, SPECS, STANDARD_TIERS, find_spec
+from victor_nb.providers.params import AUTO_TIER, STANDARD_TIERS
+from victor_nb.providers.spec import SPECS, find_spec
 from victor_nb.values import Price, Usage
 
 if TYPE_CHECKING:

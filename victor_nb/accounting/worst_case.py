@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from victor_nb.accounting.rows import input_text
 from victor_nb.media import Image, Media, split
+from victor_nb.providers.params import asked_tier
 from victor_nb.providers.spec import spec_of
 from victor_nb.values import BYTES_PER_TOKEN
 
@@ -49,7 +50,7 @@ def worst_case(request: ChatRequest, tariff: Tariff, *, mode: Mode, calibration:
     worst = tariff.worst(
         tokens,
         (spec.max_output(request) or spec.own_output(request.model) or _ASSUMED_OUTPUT) * spec.answers(request),
-        tier=spec.asked_tier(request.params, request.tier),
+        tier=asked_tier(request.params, request.tier),
         cache_writes="cache_control" in params or request.prompt_cache not in {None, "off"},
         hourly_writes='"1h"' in params or request.prompt_cache == "1h",
     )

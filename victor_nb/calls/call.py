@@ -33,7 +33,9 @@ from victor_nb.errors import (
     VictorWarning,
 )
 from victor_nb.money import Total
-from victor_nb.providers.spec import AUTO_TIER, STANDARD_TIERS, host_of, spec_of, takes_temperature
+from victor_nb.providers.catalog import host_of
+from victor_nb.providers.params import AUTO_TIER, STANDARD_TIERS
+from victor_nb.providers.spec import spec_of, takes_temperature
 from victor_nb.values import ORIGIN, UNPAID, Origin, Reply, SimulatedQuestion, Usage
 
 if TYPE_CHECKING:

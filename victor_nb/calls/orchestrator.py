@@ -16,7 +16,7 @@ from victor_nb.calls.request import CallOptions, Request, Running, make_chat
 from victor_nb.calls.stream import Stream
 from victor_nb.errors import ClosedError, SecretError
 from victor_nb.loop import BackgroundLoop, keep_for_ever
-from victor_nb.providers.models import FLEX_SECONDS
+from victor_nb.providers.catalog import FLEX_SECONDS
 from victor_nb.providers.spec import spec_of
 from victor_nb.values import UNPAID, Mode, PromptLike, Reply
 

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from victor_nb.accounting.rows import Row, input_text
-from victor_nb.providers.spec import AUTO_TIER, spec_of
+from victor_nb.providers.params import AUTO_TIER, asked_tier
+from victor_nb.providers.spec import spec_of
 from victor_nb.values import BYTES_PER_TOKEN, UNPAID, Price, Usage, estimate_tokens
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ class Record:
         """Write the row of an attempt that starts now."""
         attempt = Attempt(self._row(chat, held=hold.amount), hold, time.perf_counter())
         if chat.tier or chat.params:
-            attempt.asked_tier = spec_of(self._request.profile.provider).asked_tier(chat.params, chat.tier)
+            attempt.asked_tier = asked_tier(chat.params, chat.tier)
         self._request.runtime.ledger.start(attempt.row)
         return attempt
 

@@ -15,7 +15,7 @@ from victor_nb.money import Total, column, usd
 from victor_nb.notebook.forms import present
 from victor_nb.notebook.markdown import FENCE, Bundle, Shown, as_markdown, clean, escape, frame, notice, sanitise, stack
 from victor_nb.notebook.options import MagicCall
-from victor_nb.providers.spec import STANDARD_TIERS
+from victor_nb.providers.params import STANDARD_TIERS
 from victor_nb.tables import Html, Table
 from victor_nb.values import UNPAID, Reply
 from victor_nb.workflows.progress_bar import Meter, Tally, tqdm_bar

@@ -12,6 +12,7 @@ from victor_nb.accounting.worst_case import media_of, media_tokens, worst_case
 from victor_nb.calls.request import SENT, make_chat
 from victor_nb.money import EXACT, add, usd
 from victor_nb.notebook.markdown import Bundle, clean, fence, frame, shorten, stack
+from victor_nb.providers.params import asked_tier
 from victor_nb.providers.spec import spec_of, takes_temperature
 from victor_nb.values import ChatRequest, Usage
 from victor_nb.workflows.fan_out import check_fan_out
@@ -61,7 +62,7 @@ class Estimate:
         calibration.load(profile.model, session.mode)
         tokens = max(1, calibration.expected(profile.model, session.mode, size=size))
         short, long = Usage(input_tokens=tokens), Usage(input_tokens=tokens, output_tokens=1_000)
-        tier = spec_of(profile.provider).asked_tier(request.params, request.tier) or "standard"
+        tier = asked_tier(request.params, request.tier) or "standard"
         least, longer = tariff.price(short, tier=tier).cost, tariff.price(long, tier=tier).cost
         most = None
         if longer is not None:

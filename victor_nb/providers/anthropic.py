@@ -12,8 +12,8 @@ from anthropic import AsyncAnthropic, AsyncStream
 from victor_nb.media import split
 from victor_nb.providers.base import Provider
 from victor_nb.providers.http import events, finish, given, items, no_answer, number, parse, read, text
+from victor_nb.providers.params import tier_name
 from victor_nb.providers.refusals import StatusError
-from victor_nb.providers.spec import tier_name
 from victor_nb.values import Delta, Usage
 
 if TYPE_CHECKING:

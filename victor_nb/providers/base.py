@@ -14,8 +14,7 @@ import httpx2
 
 from victor_nb.config.secret import guard_logs, masked
 from victor_nb.errors import ProviderOpenError, VictorError
-from victor_nb.providers.models import FLEX_SECONDS
-from victor_nb.providers.spec import host_of
+from victor_nb.providers.catalog import FLEX_SECONDS, host_of
 from victor_nb.providers.translate import Endpoint, Translator
 from victor_nb.values import UNPAID
 

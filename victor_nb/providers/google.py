@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import quote
 
 from victor_nb.media import split
+from victor_nb.providers.catalog import BUDGETS
 from victor_nb.providers.http import (
     FIRST,
     OTHERS,
@@ -21,8 +22,7 @@ from victor_nb.providers.http import (
     read,
     text,
 )
-from victor_nb.providers.models import BUDGETS
-from victor_nb.providers.spec import tier_name
+from victor_nb.providers.params import tier_name
 from victor_nb.values import Delta, Usage
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from openai import AsyncOpenAI, AsyncStream
 from victor_nb.media import split
 from victor_nb.money import EXACT
 from victor_nb.providers.base import Lesson, Provider
+from victor_nb.providers.catalog import host_of, is_local
 from victor_nb.providers.http import (
     DONE,
     FIRST,
@@ -31,7 +32,6 @@ from victor_nb.providers.http import (
     read,
 )
 from victor_nb.providers.refusals import StatusError
-from victor_nb.providers.spec import host_of, is_local
 from victor_nb.values import Delta, Usage
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """All that is known of each provider, in one value each.
 
 To add one: a module with a `victor_nb.providers.base.Provider`, a `Dialect` for the simulator, and a `Spec` that names
-both as "module:Class". A host that speaks OpenAI's protocol is a row of `presets`; outside of this package it needs a
+both as "module:Class". A host that speaks OpenAI's protocol is a row of `catalog`; outside of this package it needs a
 `Spec` alone: `replace(OPENAI, name="house", price_id=..., base_url=..., base_url_variable="", key_variables=...)`. What
 is left out is OpenAI's: `output_names`, `refuses`, `keyless_locally` and the variable that sends requests elsewhere,
 too. A package of its own offers its specs, or functions that return them, as entry points of the group
@@ -16,9 +16,7 @@ import threading
 import warnings
 from dataclasses import dataclass, field, replace
 from datetime import date
-from math import ceil
 from typing import TYPE_CHECKING, Any, Final, cast
-from urllib.parse import urlsplit
 
 from victor_nb.errors import (
     STOPS,
@@ -30,29 +28,27 @@ from victor_nb.errors import (
     did_you_mean,
 )
 from victor_nb.media import Attachments
-from victor_nb.providers.models import OUTPUTS, RETIRES, WORDS, Words
-from victor_nb.providers.presets import PRESETS
+from victor_nb.providers.catalog import (
+    ATTACHMENTS,
+    OUTPUTS,
+    PRESETS,
+    RETIRES,
+    WORDS,
+    Words,
+    is_local,
+    ollama_address,
+)
+from victor_nb.providers.params import choices, longest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from importlib.metadata import EntryPoint
 
     from victor_nb.values import ChatRequest, Structured
 
 GROUP: Final = "victor_nb.providers"
-_LOCAL_HOST: Final = re.compile(
-    r"^https?://(?:[^/@]*@)?(localhost|127\.|\[::1\]|0\.0\.0\.0|host\.docker\.internal|192\.168\.|10\.)"
-)
 _SNAPSHOT: Final = re.compile(r"-(?:latest|\d{8})$")
 """What follows the name of a model where one version of it is meant: claude-sonnet-4-5-20250929."""
-STANDARD_TIERS: Final = frozenset(
-    {"auto", "default", "standard", "standard_only", "on_demand", "global", "not_available"}
-)
-"""Names of what is served at list prices: tiers (`auto` unless an account is set up otherwise), and places."""
-AUTO_TIER: Final = "auto"
-"""The tier of a request that leaves it to how the account is set up."""
-_TIER_PARAMS: Final = ("service_tier", "serviceTier", "speed", "inference_geo")
-_MB: Final = 1_000_000  # bytes
 _importing: Final = threading.Lock()
 
 
@@ -196,31 +192,12 @@ class Spec:
         return self.retires.get(_SNAPSHOT.sub("", model))
 
     def max_output(self, request: ChatRequest) -> int | None:
-        """Return the tokens that one answer may have; None where nothing but the model limits it.
-
-        What stands in `params` goes out as it is, and so beats `max_tokens` of the same name. Of several limits the
-        highest counts, as servers differ in which they obey; a name that the API does not have, or that stands where
-        the API does not look, may raise the limit and is none by itself.
-        """
+        """Return the tokens that one answer may have; None where nothing but the model limits it."""
         ours = request.max_tokens or self.output_demanded
         if self.output_ours_first and ours is not None:
             return ours
         api = self.apis.get(self.api_of(request.model, None))
-        names, said = api.output_names if api else self.output_names, _named(request.params, _LIMIT_NAMES)
-        sent = {names[0]: ours, **self._options(request.params)}
-        limits = [_count(sent[name]) for name in names if sent.get(name) is not None]
-        others = [_count(value) for value in said]
-        if not limits or not all(limits) or 0 in others:  # -1 is no limit, and what is no number may be ignored
-            return None
-        if ours is not None and None in said:  # null may take the place of ours
-            return None
-        return max(limit for limit in (*limits, *others) if limit)
-
-    def _options(self, params: Mapping[str, object]) -> dict[str, object]:
-        """Return what params put where the API looks for the limit of an answer. True and False are never obeyed."""
-        inside = params.get(self.options_in)
-        options = {**cast("Mapping[str, object]", inside if isinstance(inside, dict) else {}), **params}
-        return {name: value for name, value in options.items() if not isinstance(value, bool)}
+        return longest(request.params, api.output_names if api else self.output_names, self.options_in, ours)
 
     def own_output(self, model: str) -> int | None:
         """Return the tokens that one answer of a model may have by itself; None where that is not known."""
@@ -228,14 +205,7 @@ class Spec:
 
     def answers(self, request: ChatRequest) -> int:
         """Return how many answers the request asks for at once."""
-        asked = map(_count, _named(request.params, _CHOICE_NAMES))
-        return 1 if self.one_answer else max((1, *filter(None, asked)))
-
-    def asked_tier(self, params: Mapping[str, object], tier: str | None = None) -> str | None:
-        """Return the tier that params, or else the option, ask for; None: the standard one, `auto`: the account's."""
-        asked = [value for name, value in _flat(params) if name in _TIER_PARAMS] or [tier]
-        named = tier_name(*asked)
-        return named if named not in STANDARD_TIERS else AUTO_TIER if AUTO_TIER in asked else None
+        return 1 if self.one_answer else choices(request.params)
 
     def api_of(self, model: str, api: str | None) -> str:
         """Return the protocol in which a model is asked: the one that its profile names, else the one that it has."""
@@ -265,82 +235,6 @@ def load(place: str | type[Any]) -> type[Any]:
     return cast("type[Any]", pkgutil.resolve_name(place)) if isinstance(place, str) else place
 
 
-def tier_name(*stated: object) -> str | None:
-    """Return the service tier as a provider names it, in one or several places; None where it names none."""
-    names = [name.lower().removeprefix("service_tier_") for name in stated if isinstance(name, str) and name]
-    return "+".join(name for name in names if name not in STANDARD_TIERS) or next(iter(names), None)
-
-
-def host_of(base_url: str) -> str:
-    """Return host and port of an address, without a user or a password."""
-    return urlsplit(base_url).netloc.rpartition("@")[2]
-
-
-def is_local(base_url: str) -> bool:
-    """Return whether an address is of this machine or this network."""
-    return _LOCAL_HOST.match(base_url) is not None
-
-
-_LIMIT_NAMES: Final = frozenset(
-    (
-        *("maxtokens", "maxcompletiontokens", "maxoutputtokens", "maxnewtokens", "maxtokenstosample", "maxtokencount"),
-        *("numpredict", "npredict", "maxlength", "maxgenlen"),
-    )
-)
-_CHOICE_NAMES: Final = frozenset(
-    ("n", "candidatecount", "numcompletions", "bestof", "numreturnsequences", "numgenerations")
-)
-
-
-def _flat(params: Mapping[str, object]) -> Iterator[tuple[str, object]]:
-    """Yield names and values of params, those inside others included."""
-    for name, value in params.items():
-        if isinstance(value, dict):
-            yield from _flat(cast("Mapping[str, object]", value))
-        else:
-            yield name, value
-
-
-def _named(params: Mapping[str, object], names: Collection[str]) -> list[object]:
-    """Return the values but True and False that params give by these names in any spelling."""
-    given = [value for name, value in _flat(params) if name.replace("_", "").replace("-", "").lower() in names]
-    return [value for value in given if not isinstance(value, bool)]
-
-
-def _count(value: object) -> int | None:
-    """Return a number as a server may read it, also where it is text, rounded up; 0 if it is less, None if none."""
-    try:
-        return max(0, ceil(float(str(value).replace("_", ""))))
-    except (ValueError, OverflowError):  # no number; without end
-        return None
-
-
-def _ollama_address(given: str) -> str:
-    """Read OLLAMA_HOST as ollama's own client does, and leave out the path of one of its two APIs.
-
-    Scheme, host and port may be missing, and quotes stand around it; the port is that of the scheme, if one is given.
-    """
-    scheme, named, rest = given.strip(" \t\r\n\"'").rpartition("://")
-    host, _, path = rest.partition("/")
-    user, at, host = host.rpartition("@")
-    found = _HOST.fullmatch(host)
-    bare, port = (found[1], found[2]) if found else (host, None)  # else an IPv6 address without brackets
-    if not (port and port.isdecimal() and int(port) <= _LAST_PORT):
-        port = {"http": "80", "https": "443"}.get(scheme if named else "", "11434")
-    bare = _ANY_HOST.get(bare.strip("[]"), bare.strip("[]"))
-    bare = f"[{bare}]" if ":" in bare else bare
-    path = _OF_AN_API.sub("", f"/{path}".rstrip("/"))
-    return f"{scheme if named else 'http'}://{user}{at}{bare}:{port}{path}"
-
-
-_HOST: Final = re.compile(r"(\[[^\]]*\]|[^:]*)(?::([^:]*))?")
-_ANY_HOST: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound
-"""What a server is bound to so that all may ask it, and where it is then."""
-_LAST_PORT: Final = 65_535
-_OF_AN_API: Final = re.compile(r"/(v1|api)$")
-"""The end of an address that names an API of Ollama's, and not the server."""
-
-
 ANTHROPIC: Final = Spec(
     name="anthropic",
     client="victor_nb.providers.anthropic:Anthropic",
@@ -356,10 +250,7 @@ ANTHROPIC: Final = Spec(
     refuses={"temperature": Refusal(), "seed": Refusal()},
     words=WORDS["anthropic"],
     retires=RETIRES["anthropic"],
-    # As its pages on vision, PDFs and the sizes of requests state on 2026-11-26.
-    attachments=Attachments(
-        image_bytes=10 * _MB, request_bytes=32 * _MB, side=8_000, crowd=(20, 2_000), tokens={"": 4_784}
-    ),
+    attachments=ATTACHMENTS["anthropic"],
     dialect="victor_nb.wire.dialects.anthropic:Anthropic",
     loggers=("anthropic",),
 )
@@ -386,18 +277,7 @@ OPENAI: Final = Spec(
     # Reasoning models take no temperature but 1.
     refuses={"temperature": Refusal(models=r"(o\d|gpt-5)(?!.*chat)", unless=1), "seed": Refusal(api="responses")},
     retires=RETIRES["openai"],
-    # As its pages on images and on files state on 2026-11-26: the tokens of the models that it counts by tiles, or by
-    # at most 1,536 patches times a factor. What the others count grows with the image.
-    attachments=Attachments(
-        blind=r"gpt-3\.5|gpt-4(-0|-1106|-32k|$)|o1-(mini|preview)|o3-mini",
-        pdf_bytes=50 * _MB,
-        request_bytes=512 * _MB,
-        tokens={
-            r"gpt-4o-mini": 48_169,
-            r"gpt-4o|gpt-4\.1(?!-)|gpt-4\.1-2|gpt-4-turbo|chatgpt|o1|o3|gpt-5(-2|$)|gpt-5-chat": 1_445,
-            r"gpt-4\.1-(mini|nano)|o4-mini|gpt-5-(mini|nano)": 3_779,
-        },
-    ),
+    attachments=ATTACHMENTS["openai"],
     loggers=("openai",),
 )
 GOOGLE: Final = Spec(
@@ -412,13 +292,7 @@ GOOGLE: Final = Spec(
     options_in="generationConfig",
     outputs=OUTPUTS["google"],
     words=WORDS["google"],
-    # As its pages on files and on the resolution of media state on 2026-11-26.
-    attachments=Attachments(
-        formats=("png", "jpeg", "webp"),
-        pdf_bytes=50 * _MB,
-        request_bytes=100 * _MB,
-        tokens={r"(models/)?gemini-[3-9]": 2_240},
-    ),
+    attachments=ATTACHMENTS["google"],
     dialect="victor_nb.wire.dialects.google:Google",
 )
 OLLAMA: Final = Spec(
@@ -428,7 +302,7 @@ OLLAMA: Final = Spec(
     free=True,
     base_url="http://127.0.0.1:11434",
     base_url_variable="OLLAMA_HOST",
-    read_address=_ollama_address,
+    read_address=ollama_address,
     models_path="/api/tags",
     concurrency=4,  # it queues the rest itself, while our clock runs
     output_names=("num_predict",),

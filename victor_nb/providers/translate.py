@@ -15,8 +15,9 @@ import httpx2
 
 from victor_nb import errors
 from victor_nb.config.secret import masked
+from victor_nb.providers.catalog import host_of
 from victor_nb.providers.refusals import asked_wait, judge, shorten
-from victor_nb.providers.spec import host_of, spec_of
+from victor_nb.providers.spec import spec_of
 from victor_nb.wire.transport import SetupError
 
 if TYPE_CHECKING:
