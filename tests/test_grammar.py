@@ -282,7 +282,6 @@ def test_when_an_object_is_refused_then_its_content_is_not_shown() -> None:
         "strategy=funnel n=2",
         "n=2 chat=demo",
         "strategy=x as=json",
-        "strategy=x schema=$Model",
     ],
 )
 def test_when_two_keys_mean_nothing_together_then_both_are_named(line: str) -> None:

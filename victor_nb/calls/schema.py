@@ -109,6 +109,14 @@ class Schema:
                 failure = failure or misfit
         raise failure or Misfit(["it is not JSON"])
 
+    def fits(self, value: object) -> bool:
+        """Return whether a value fits, nulls of fields that may be left out apart."""
+        try:
+            self._value(value)
+        except Misfit:
+            return False
+        return True
+
     def _value(self, value: object) -> object:
         if self._key is not None and isinstance(value, dict):
             told = cast("dict[str, object]", value)
@@ -197,7 +205,7 @@ def schema_of(given: object) -> Schema:
 def hinted(schema: Mapping[str, Any], structured: Structured) -> AnswerSchema | None:
     """Return what is sent of a schema for which no answer is refused; None where its prompt says it all."""
     form = strict(schema) if structured == "schema" else None
-    return None if form is None else AnswerSchema("answer", form, "schema")
+    return None if form is None or form.get("type") != "object" else AnswerSchema("answer", form, "schema")
 
 
 def asked(chat: ChatRequest) -> ChatRequest:

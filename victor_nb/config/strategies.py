@@ -181,7 +181,8 @@ class Stage(RequestOptions):
             that one is about stands in its place.
         accept: Ends the strategy here when it is met: a function of the best reply, a regular expression that its
             text must contain, a JSON schema that it must match, or how many samples must agree. A stage with `accept`
-            that fails hands on to the next.
+            that fails hands on to the next. With a `schema`, `{}` is met by every answer that fits it.
+        schema: The type, or the JSON schema, that its answers must fit, each asked for again once if it does not.
 
     Raises:
         ConfigError: A field is not of its kind; one line names it.

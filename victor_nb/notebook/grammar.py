@@ -34,10 +34,9 @@ _EXCLUSIVE: Final = (
     ("strategy", "profiles"),
     ("strategy", "n"),
     ("strategy", "dry"),
-    ("strategy", "schema"),
     *((several, alone) for several in ("strategy", "profiles", "n") for alone in _FOR_ONE),
 )
-"""Keys that mean nothing together: a strategy has its own profiles and schemas; a memory or a form is of one answer."""
+"""Keys that mean nothing together: a strategy names its own profiles, and a memory or a form is for one answer."""
 _ONE_OR_MANY: Final = ("profile", "profiles")
 _LONGEST: Final = 40  # characters of a word that is quoted, or of a default that is listed
 _NO_VALUE: Final = "true"  # what a flag without a value means

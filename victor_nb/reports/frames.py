@@ -176,8 +176,8 @@ _PRICED: Final = (
     *(each.name for each in fields(Usage)),
 )
 """What the price of an attempt depends on."""
-_ENDED: Final = ("ok", "error", "interrupted", "partial")
-_FAILED: Final = ("error", "partial")
+_ENDED: Final = ("ok", "error", "interrupted", "partial", "invalid")
+_FAILED: Final = ("error", "partial", "invalid")
 
 
 def summary(frame: DataFrame, by: By | Sequence[By] = "profile") -> DataFrame:

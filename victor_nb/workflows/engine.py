@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -55,16 +56,32 @@ def prompt_for(stage: Stage, task: str, earlier: Sequence[Work], sample: int) ->
         values |= dict.fromkeys((source.stage.name, *(("items", "previous") if source is earlier[-1] else ())), shown)
     prompt = fill(plain(stage.prompt, values), values)
     schema = answer_schema(stage, earlier)
-    return prompt + f"\n\n{in_words(schema)}" if schema and "json" not in stage.prompt.casefold() else prompt
+    return prompt + f"\n\n{in_words(schema)}" if schema else prompt
 
 
 def answer_schema(stage: Stage, earlier: Sequence[Work]) -> dict[str, Any] | None:
-    """Return the JSON schema of the answer that a stage asks for; None where any text will do."""
+    """Return the JSON schema of the list or ranking that a stage asks for; None where its prompt or its schema says."""
+    if stage.schema is not None or "json" in stage.prompt.casefold():
+        return None
     if source := source_of(stage, earlier):
         wanted = f"a list: the numbers of the {min(stage.wanted or 1, len(source.kept))} best, best first"
         return list_schema(RANKING, {"type": "integer", "enum": [*source.carried]}, wanted)
     wanted = f"a list of {stage.keep} texts" if stage.keep else "a list of texts"
     return list_schema(ITEMS, {"type": "string"}, wanted) if stage.parse == "list" and stage.select != "rank" else None
+
+
+def form_of(stage: Stage, earlier: Sequence[Work]) -> Mapping[str, Any] | None:
+    """Return the JSON schema that a stage's calls are sent, unchecked, where their provider takes one; else None."""
+    asked, rule = answer_schema(stage, earlier), cast("object", stage.accept)
+    return cast("Mapping[str, Any]", rule) if asked is None and isinstance(rule, Mapping) else asked
+
+
+def answering(stages: Sequence[Stage]) -> frozenset[str]:
+    """Return the names of the stages whose answer may be that of a run: these get its schema."""
+    last = stages[-1]
+    before = next((stage.adds_to for stage in stages if stage.name == last.unless), None)
+    ends = {stage.name for stage in stages if stage.accept is not None}
+    return frozenset({*ends, last.adds_to or last.name, *filter(None, [before])})
 
 
 def options_for(stage: Stage, options: CallOptions, **origin: object) -> CallOptions:
@@ -129,19 +146,27 @@ class Engine:
         self._began = time.perf_counter()
         self._ended: float | None = None
         self._orchestrators = {stage.profile: pool.get_orchestrator(_meant(stage.profile, pool)) for stage in stages}
-        for work in self.works:
-            self._check(work, options)
+        self._answering = answering(stages)
         self.options = options
+        for work in self.works:
+            self._check(work)
         self._stream = stream
         self._refused: BudgetError | None = None
         # Budgets of a `with` block belong to the caller's context, wherever the loop runs.
         with self.runtime.budget.pinned():
             self._context = copy_context()
 
-    def _check(self, work: Work, options: CallOptions) -> None:
+    def _options(self, stage: Stage, **origin: object) -> CallOptions:
+        """Return the options of a stage's calls; a schema of the run is for those that may be its answer."""
+        options = self.options
+        if stage.name not in self._answering and "schema" in options:
+            options = cast("CallOptions", {name: value for name, value in options.items() if name != "schema"})
+        return options_for(stage, options, **origin)
+
+    def _check(self, work: Work) -> None:
         """Raise if a stage cannot be sent with these options, or if its samples agree only with themselves."""
         stage = work.stage
-        alike = cannot_differ(self._orchestrators[stage.profile], options_for(stage, options))
+        alike = cannot_differ(self._orchestrators[stage.profile], self._options(stage))
         if not alike or stage.n == 1 or "sample" in places(stage.prompt, {}):
             return
         if stage.select == "vote" or isinstance(stage.accept, int) or hasattr(stage.accept, "at_least"):
@@ -307,8 +332,11 @@ class Engine:
     def _lane(self, work: Work, sample: int) -> Lane:
         """Return a call that is ready to go."""
         stage = work.stage
-        prompt = work.prompts[sample] = prompt_for(stage, self.task, self._before(work), sample + 1)
-        options = options_for(stage, self.options, run_id=self.run_id, strategy=self.name, sample=sample)
+        earlier = self._before(work)
+        prompt = work.prompts[sample] = prompt_for(stage, self.task, earlier, sample + 1)
+        options = self._options(stage, run_id=self.run_id, strategy=self.name, sample=sample)
+        if (form := form_of(stage, earlier)) is not None:
+            options["form"] = form
         lane = Lane(stage.profile, 0, sample)
         orchestrator = self._orchestrators[stage.profile]
         return lane.take(orchestrator.call(prompt, options, stream=self._stream))

@@ -6,7 +6,7 @@ import asyncio
 import random
 import re
 import string
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from victor_nb.calls.structured import breaks_off, find_json, find_rows, spoken
 from victor_nb.errors import ConfigError, VictorError
@@ -157,13 +157,15 @@ async def judge(
     if len(answers) > len(labels):
         raise ConfigError(f"A judge compares {len(string.ascii_uppercase)} answers at the most, not {len(answers)}.")
     shown = orders(len(answers), samples, f"{seed} {task}")
+    scores: dict[str, Any] = {label: {"type": "number", "description": "from 0 to 10"} for label in labels}
+    form = {"type": "object", "properties": scores, "required": [*labels]}
     free = judging.profile.max_tokens is None and not judging.profile.params
     # A judge that thinks may need more than our limit: a reading that it cuts is done again without.
     limits: list[CallOptions] = [{"max_tokens": _OUTPUT}, {}] if free else [{}]
 
     async def read(sample: int, order: tuple[int, ...]) -> Judgement | str:
         prompt = prompt_of(task, [answers[number] for number in order])
-        options: CallOptions = {"run_id": run_id, "strategy": JUDGE, "stage": JUDGE, "sample": sample}
+        options: CallOptions = {"run_id": run_id, "strategy": JUDGE, "stage": JUDGE, "sample": sample, "form": form}
         content = ""
         for limit in limits:
             try:
@@ -173,10 +175,10 @@ async def judge(
             content = reply.content
             if reply.finish_reason != "length":
                 break
-        scores = await asyncio.to_thread(read_scores, content, labels)
-        if not scores:
+        found = await asyncio.to_thread(read_scores, content, labels)
+        if not found:
             return f"no score could be read in {' '.join(content.split())[:60]!r}"
-        return Judgement(order, {order[labels.index(label)]: points for label, points in scores.items()})
+        return Judgement(order, {order[labels.index(label)]: points for label, points in found.items()})
 
     found = await asyncio.gather(*(read(*numbered) for numbered in enumerate(shown)))
     return [each for each in found if isinstance(each, Judgement)], [each for each in found if isinstance(each, str)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from victor_nb.calls.structured import spoken
-from victor_nb.errors import PartialAnswerError
+from victor_nb.errors import InvalidAnswerError, PartialAnswerError
 from victor_nb.money import Total
 from victor_nb.values import Reply
 from victor_nb.workflows.lists import numbered
@@ -80,7 +80,7 @@ def _reply(lane: Lane, *, stopped: bool) -> Reply | None:
     outcome = lane.outcome
     if isinstance(outcome, Reply):
         return outcome
-    if isinstance(outcome, PartialAnswerError):
+    if isinstance(outcome, (PartialAnswerError, InvalidAnswerError)):
         return outcome.reply if isinstance(outcome.reply, Reply) else None
     # A call that was stopped before it was sent has no reply at all.
     return lane.call.reply("interrupted") if outcome is None and stopped and lane.call is not None else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from victor_nb.errors import ConfigError, VictorInterrupted
 from victor_nb.money import Baseline, Savings, Total, exact_sum
@@ -102,6 +102,13 @@ class StrategyRun:
     final: str | None
     rows: tuple[Row, ...]
     asked: OrchestratorPool | None = field(default=None, compare=False)
+
+    @property
+    def data(self) -> Any:  # noqa: ANN401 - of whatever type the schema is
+        """The answer as a value, where the stage that wrote it has a schema; else None."""
+        replies = [reply for stage in self.stages if stage.name == self.final for reply in stage.replies]
+        chosen = [reply for reply in replies if reply.content.strip() == self.answer.strip()] or replies
+        return chosen[0].data if chosen else None
 
     @property
     def pool(self) -> OrchestratorPool:

@@ -290,7 +290,9 @@ class Cascade(Strategy):
     Args:
         profiles: Cheapest first.
         accept: What an answer must satisfy: a function of the reply, a regular expression, a JSON schema, or (an
-            `Agreement`, or a number) how many samples must agree.
+            `Agreement`, or a number) how many samples must agree. None: two must agree, or, where there is a schema,
+            an answer must fit it.
+        schema: What all answers must fit, the last one's too; see `Stage`.
         n: Samples of each profile but the last; more than one only where samples are to agree.
         prompt: What is asked.
     """
@@ -298,14 +300,17 @@ class Cascade(Strategy):
     def __init__(
         self,
         profiles: Sequence[str] = ("local", "fast", "premium"),
-        accept: Acceptance = 2,
+        accept: Acceptance | None = None,
         *,
+        schema: object | None = None,
         n: int | None = None,
         prompt: str = DIRECT,
         name: str = "cascade",
     ) -> None:
         if isinstance(profiles, str) or not profiles:
             raise ConfigError(f"profiles is a list of names, the cheapest first, not {profiles!r}.")
+        if accept is None:
+            accept = 2 if schema is None else {}
         votes = accept.at_least if isinstance(accept, Agreement) else accept if isinstance(accept, int) else 1
         samples = n or (votes + 1 if votes > 1 else 1)
         if votes > samples:
@@ -323,6 +328,7 @@ class Cascade(Strategy):
                 select="vote" if many else None,
                 needs=before,
                 accept=None if last else accept,
+                schema=schema,
             )
             stages.append(stage)
         super().__init__(name, stages)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Key: TypeAlias = "tuple[str, int]"
 """What identifies an attempt: its call, and which attempt of it."""
 
-_FAILED: Final = ("error", "refused", "partial", "interrupted")
+_FAILED: Final = ("error", "refused", "invalid", "partial", "interrupted")
 
 ORDERS: Final[Mapping[str, tuple[str, Callable[[Row, datetime], float]]]] = {
     "newest": ("newest first", lambda _, __: 0.0),  # as they come
@@ -49,6 +49,7 @@ SIGNS: Final[Mapping[str, str]] = {
     "refused": "!",
     "interrupted": "■",
     "partial": "◐",
+    "invalid": "◇",
 }
 """The sign beside the word of each status; `theme.css` colours a line by the sign that it begins with."""
 
