@@ -426,6 +426,14 @@ async def test_when_a_profile_is_priced_as_another_model_then_that_is_what_its_t
     assert estimate_cost("desk", Usage(1_000, 1_000)) == reply.cost
 
 
+async def test_when_an_agent_is_priced_as_another_model_then_it_pays_for_that(server: Server) -> None:
+    server.play(answer("plain", Case("", "gpt-4o", PLAIN, Usage(1_000, 1_000), None)))
+    other = {"provider": "groq", "model": "llama-3.1-8b-instant"}
+    url = f"{server.url}/v1"
+    async with await Agent.create(provider="azure", model="ours", base_url=url, priced_as=other) as agent:
+        assert (await agent.run("A river?")).cost == Decimal("0.00013")
+
+
 def test_when_a_profile_is_priced_as_another_model_then_a_budget_holds_at_its_price(tmp_path: Path) -> None:
     priced = {"provider": "anthropic", "model": "claude-opus-5-5"}
     write_profiles(

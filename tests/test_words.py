@@ -126,6 +126,24 @@ async def test_when_openai_is_to_cache_then_equal_beginnings_share_a_key_that_te
     assert all(len(key) <= 64 and key.isalnum() for key in keys)
 
 
+async def test_when_an_answer_is_held_to_a_schema_then_an_effort_is_sent_beside_it(server: Server) -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    for provider, model in (
+        ("anthropic", "claude-opus-5-5"),
+        ("openai", "gpt-5.5-pro"),
+        ("google", "gemini-3.5-flash"),
+    ):
+        server.play(Answer(pieces=('{"n": 7}',)))
+        agent = await agent_of(server, provider, model, effort="high")
+        reply = await agent.run("How many?", schema=schema)
+        await agent.close()
+        assert reply.data == {"n": 7}
+        body = server.requests[-1].json
+        sent = body.get("output_config") or body.get("reasoning") or body["generationConfig"]["thinkingConfig"]
+        assert "high" in sent.values()
+        assert "integer" in str(body)
+
+
 async def test_when_a_profile_has_words_then_a_call_s_own_beat_them_and_params_beat_both(server: Server) -> None:
     server.play(*[Answer()] * 4)
     agent = await agent_of(server, "openai", "gpt-5.5", effort="low", tier="flex")
@@ -445,12 +463,20 @@ def test_when_a_tier_is_simulated_then_the_bill_is_that_of_the_tier(
     shown = shell.run("%%victor openai:gpt-5.5 tier=flex out=flex\nName 3 rivers.").plain
     shell.run("%%victor openai:gpt-5.5 tier=priority out=dear\nName 3 rivers.")
     flex, dear = shell.names["flex"], shell.names["dear"]
+    assert flex.content == dear.content, "a tier is no part of the question"
     assert " · tier flex · " in shown
     rate = session().runtime.find_tariff("openai:gpt-5.5", session().settings)
     assert rate is not None
     assert flex.cost == rate.price(flex.usage, tier="flex").cost
     assert dear.cost == rate.price(dear.usage, tier="priority").cost
     assert "tier" in shell.run("%%victor google:gemini-2.5-flash tier=flex\nHi.").plain
+    plain, fast = (
+        shell.run(f"%%victor anthropic:claude-opus-5-5 {words} out=r\nName 3 rivers.") and shell.names["r"]
+        for words in ("", "tier=fast")
+    )
+    assert fast.service_tier == "fast"
+    assert fast.usage == plain.usage
+    assert fast.cost == 2 * plain.cost
     assert "takes tier  " in (known := shell.run("%victor profiles openai:gpt-5.5").plain)
     assert "none low medium high xhigh" in known
     cheap, usual = (

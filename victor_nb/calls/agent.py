@@ -31,6 +31,7 @@ class AgentOptions(RequestKeywords, total=False):
     retries: int
     concurrency: int
     prices: Mapping[str, object]
+    priced_as: Mapping[str, str]
 
 
 class Agent:

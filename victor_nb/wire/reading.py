@@ -13,6 +13,13 @@ if TYPE_CHECKING:
 _ATTACHED: Final = frozenset({"image_url", "file", "image", "document", "input_image", "input_file"})
 """Types of the parts of a message that hold an image or a file."""
 _HOLDERS: Final = frozenset({"messages", "contents", "input", "content", "parts"})
+_HANDLING: Final = frozenset(
+    (
+        *("service_tier", "serviceTier", "speed", "cache_control"),
+        *("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"),
+    )
+)
+"""Fields that say how a request is handled, and not what is asked."""
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 JsonObject: TypeAlias = dict[str, Json]
 
@@ -78,4 +85,4 @@ def strings(value: Json) -> tuple[str, ...]:
 
 def shaping(body: JsonObject, *left_out: str) -> JsonObject:
     """Return the part of a body that may shape the answer."""
-    return {key: value for key, value in body.items() if key not in left_out}
+    return {key: value for key, value in body.items() if key not in left_out and key not in _HANDLING}
