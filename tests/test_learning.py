@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from servers import ANTHROPIC, OPENAI, Answer, Request, Server, faults
+from servers import ANTHROPIC, OPENAI, Answer, Request, Server, Tokens, faults
 from victor_nb import Agent, errors, session
 from workbench import Bench, ask, fail, rows
 
@@ -164,6 +164,27 @@ async def test_when_a_server_is_asked_then_the_limit_has_the_name_that_its_model
     bench.play(Answer())
     await bench.ask(await bench.agent(max_tokens=50, model=model))
     assert {key: bench.body[key] for key in bench.body if key.startswith("max_")} == {name: 50}
+
+
+@only_openai
+async def test_when_a_server_ignores_the_limit_then_that_is_said_and_its_other_name_is_sent(bench: Bench) -> None:
+    def obey(request: Request) -> Act:
+        return Answer(tokens=Tokens(input=10, output=min(900, request.json.get("max_tokens") or 900)))
+
+    bench.server.answer = obey
+    agent = await bench.agent(max_tokens=50)
+    first, second = await bench.ask(agent), await bench.ask(agent)
+    assert first.notes == ("the server ignores the limit: 900 tokens came, 50 were allowed",)
+    assert (first.attempts, second.attempts, second.notes, second.usage.output_tokens) == (1, 1, (), 50)
+    assert sent(bench.server, "max_tokens") == [None, 50]
+
+
+@pytest.mark.parametrize("tokens", [Tokens(input=10, output=50), Tokens(input=10, output=90, reasoning=40)])
+async def test_when_the_limit_is_kept_then_nothing_is_said(bench: Bench, tokens: Tokens) -> None:
+    bench.play(Answer(tokens=bench.dialect.known(tokens)))
+    if bench.dialect.known(tokens) == tokens or tokens.reasoning == 0:
+        assert (await bench.ask(await bench.agent(max_tokens=50))).notes == ()
+        assert session().runtime.learned == {}
 
 
 @only_openai

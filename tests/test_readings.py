@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,9 @@ FORMS: dict[str, Callable[[bytes], bytes]] = {
     "no last empty line": lambda data: data.rstrip(b"\n"),
     "no empty lines": lambda data: data.replace(b"\n\n", b"\n"),
     "more empty lines": lambda data: b"\n\n" + data.replace(b"\n\n", b"\n\n\n\n"),
+    "no names of events": lambda data: b"".join(
+        line for line in data.splitlines(keepends=True) if not line.startswith(b"event:")
+    ),
     "over several lines": lambda data: data.replace(b'{"', b'{\ndata: "'),
 }
 LINES: dict[str, Callable[[bytes], bytes]] = {
@@ -114,6 +118,32 @@ def test_when_a_line_has_arrived_then_its_event_is_not_held_back() -> None:
     assert list(reader.feed(b'data: {"n"')) == []
     assert list(reader.feed(b": 3}\n")) == []
     assert list(reader.feed(b"\n")) == [{"n": 3}]
+
+
+@only_streams
+async def test_when_a_stream_has_ended_then_its_connection_serves_the_next(bench: Bench) -> None:
+    async def act(exchange: Exchange) -> None:
+        await Answer().tell(exchange)
+        await asyncio.sleep(0.01)  # so that the end of the body comes after the end of the answer
+        await exchange.end()
+
+    bench.play(act)
+    agent = await bench.agent()
+    for _ in range(3):
+        assert (await bench.ask(agent)).content == Answer().text
+    assert bench.server.connections == 1
+
+
+@only_streams
+@only_openai
+async def test_when_a_server_does_not_hang_up_after_its_answer_then_that_is_not_waited_for(bench: Bench) -> None:
+    async def act(exchange: Exchange) -> None:
+        await Answer().tell(exchange)
+        await exchange.forever()
+
+    reply = await read(bench, act, timeout={"read": 20})
+    assert (reply.content, reply.status) == (Answer().text, "ok")
+    assert reply.latency < 15
 
 
 @only_streams

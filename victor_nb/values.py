@@ -93,6 +93,21 @@ class ChatRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Lesson:
+    """What a refusal teaches about a host and a model.
+
+    Attributes:
+        feature: Its name, in `ChatRequest.learned` from then on.
+        instead: What is sent instead; None: nothing.
+        note: What a reader of the answer should know.
+    """
+
+    feature: str
+    instead: str | None
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
 class SimulatedQuestion:
     """One attempt of a call, as answers of one's own are chosen by it.
 

@@ -36,7 +36,7 @@ from victor_nb.money import Total
 from victor_nb.providers.catalog import host_of
 from victor_nb.providers.params import AUTO_TIER, STANDARD_TIERS
 from victor_nb.providers.spec import spec_of, takes_temperature
-from victor_nb.values import ORIGIN, UNPAID, Origin, Reply, SimulatedQuestion, Usage
+from victor_nb.values import ORIGIN, UNPAID, Lesson, Origin, Reply, SimulatedQuestion, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from victor_nb.accounting.rows import Row
     from victor_nb.calls.record import Attempt
     from victor_nb.calls.request import Request
-    from victor_nb.providers.base import Lesson
     from victor_nb.values import AnswerSchema, Book, ChatRequest, ReplyStatus, SimulatedAnswer
 
 _LONGEST_WAIT: Final = 60.0  # seconds; a provider that asks for more is not waited for
@@ -311,11 +310,23 @@ class ProfileCall:
                 self._learn(lesson)
             else:
                 break
+        limit, usage = self._chat.max_tokens, self._attempt.usage if self._attempt else None
+        if limit and usage and usage.output_tokens - usage.reasoning_tokens > limit:
+            self._note_overrun(usage.output_tokens - usage.reasoning_tokens)
         if self._lessons:
             request = self._request
             for lesson in self._lessons:  # what helped is remembered, not what was tried
                 place = (host_of(request.base_url), request.profile.model, lesson.feature)
                 request.runtime.learned[place] = lesson.instead
+
+    def _note_overrun(self, tokens: int) -> None:
+        """Note that a server ignores the limit that it was sent, and send it under another name from now on."""
+        request, spec = self._request, spec_of(self._request.profile.provider)
+        most = spec.max_output(self._chat)
+        if most is not None and tokens > most * spec.answers(self._chat):
+            self._notes.append(f"the server ignores the limit: {tokens:,} tokens came, {most:,} were allowed")
+            if (other := request.provider.other_limit(self._chat)) is not None:
+                self._lessons.append(Lesson("max_tokens", other, ""))
 
     def _learn(self, lesson: Lesson) -> None:
         """Send this call's further attempts otherwise, and note it."""

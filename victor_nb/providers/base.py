@@ -16,7 +16,7 @@ from victor_nb.config.secret import guard_logs, masked
 from victor_nb.errors import ProviderOpenError, VictorError
 from victor_nb.providers.catalog import FLEX_SECONDS, host_of
 from victor_nb.providers.translate import Endpoint, Translator
-from victor_nb.values import UNPAID
+from victor_nb.values import UNPAID, Lesson
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -62,21 +62,6 @@ class Ping:
 
     reachable: str = "yes"
     advice: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Lesson:
-    """What a refusal teaches about a host and a model.
-
-    Attributes:
-        feature: Its name, in `ChatRequest.learned` from then on.
-        instead: What is sent instead; None: nothing.
-        note: What a reader of the answer should know.
-    """
-
-    feature: str
-    instead: str | None
-    note: str
 
 
 @dataclass(slots=True)
@@ -161,6 +146,11 @@ class Provider(ABC):
         if request.temperature is None or "temperature" not in refusal.lower():
             return None
         return Lesson("temperature", None, "temperature not sent: the model takes none")
+
+    def other_limit(self, request: ChatRequest) -> str | None:
+        """Return another name for the output limit that this provider's servers may know; None for none."""
+        del request
+        return None
 
     @abstractmethod
     async def ask(self, request: ChatRequest) -> Delta:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, ClassVar, Final, cast
+
+import httpx2
 
 from victor_nb.providers.base import Provider
 from victor_nb.providers.refusals import StatusError, details_of, words_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Mapping
-
-    import httpx2
 
     from victor_nb.values import FinishReason
 
@@ -28,6 +29,8 @@ _IDLE: Final = {b"ping", b"heartbeat", b"keepalive", b"keep-alive"}
 """Names of events that only keep a connection open."""
 _WHOLE: Final = (b'"choices"', b'"candidates"', b'"content"', b'"response"')
 """Names that an answer in one piece has, and an error has not."""
+_LINGER: Final = 0.2  # seconds; to open a new connection would take about as long
+_SHOWN: Final = 80  # characters of what is no JSON
 _STRAY: Final = 1_000  # lines; a page of HTML has fewer that matter
 
 
@@ -82,14 +85,20 @@ async def events(
         StatusError: One of them is an error.
         ValueError: One of them is no JSON object, or something else came.
     """
-    reader = Reader(sse=sse)
+    reader, pieces = Reader(sse=sse), response.aiter_bytes()
     try:
-        async for piece in response.aiter_bytes():
+        async for piece in pieces:
             for event in reader.feed(piece):
                 if check:
                     check_event(event, response)
                 yield event
                 if event is DONE:
+                    with suppress(
+                        TimeoutError, httpx2.HTTPError
+                    ):  # all is there, but the end that frees the connection
+                        async with asyncio.timeout(_LINGER):
+                            async for _ in pieces:
+                                pass
                     return
         for event in reader.end():
             if check:
@@ -239,7 +248,9 @@ def parse(data: bytes | str) -> dict[str, object]:
     try:
         value: object = json.loads(data)
     except UnicodeDecodeError:
-        value = json.loads(cast("bytes", data).decode("utf-8", "replace"))
+        return parse(cast("bytes", data).decode("utf-8", "replace"))
+    except ValueError as error:
+        raise ValueError(f"it is no JSON, but: {words_of(data)[:_SHOWN] or 'nothing'}") from error
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
     return cast("dict[str, object]", value)

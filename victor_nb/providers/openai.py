@@ -16,7 +16,7 @@ from openai import AsyncOpenAI, AsyncStream
 
 from victor_nb.media import split
 from victor_nb.money import EXACT
-from victor_nb.providers.base import Lesson, Provider
+from victor_nb.providers.base import Provider
 from victor_nb.providers.catalog import host_of, is_local
 from victor_nb.providers.http import (
     DONE,
@@ -32,7 +32,7 @@ from victor_nb.providers.http import (
     read,
 )
 from victor_nb.providers.refusals import StatusError
-from victor_nb.values import Delta, Usage
+from victor_nb.values import Delta, Lesson, Usage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -90,17 +90,24 @@ class OpenAI(Provider):
 
     def lesson(self, refusal: str, request: ChatRequest) -> Lesson | None:
         """Return what a refusal says of stream options, or of the name of the output limit."""
-        host, names = host_of(self.endpoint.base_url), self.endpoint.spec.output_names
+        host, sent = host_of(self.endpoint.base_url), self._limit
         if "stream_options" in refusal and "stream_options" not in request.learned:
-            return Lesson(
-                "stream_options", None, f"stream_options not sent: {host} takes none, so it may count no tokens"
-            )
-        sent = request.learned.get("max_tokens") or self._limit
-        other = next((name for name in names if name != sent), None)
-        known = request.max_tokens is None or "max_tokens" in request.learned or sent in request.params
-        if other and not known and sent in refusal and not _TOO_MUCH.search(refusal):
+            note = f"stream_options not sent: {host} takes none, so it may count no tokens"
+            return Lesson("stream_options", None, note)
+        if sent in refusal and not _TOO_MUCH.search(refusal) and (other := self.other_limit(request)):
             return Lesson("max_tokens", other, f"max_tokens sent as {other}: {host} refuses {sent}")
         return super().lesson(refusal, request)
+
+    def other_limit(self, request: ChatRequest) -> str | None:
+        """Return OpenAI's other name for the output limit, unless it has been tried, or params hold a limit."""
+        names = self.endpoint.spec.output_names
+        if (
+            request.max_tokens is None
+            or "max_tokens" in request.learned
+            or any(name in request.params for name in names)
+        ):
+            return None
+        return next((name for name in names if name != self._limit), None)
 
     async def ask(self, request: ChatRequest) -> Delta:
         """Return the whole answer to a request that is not streamed."""

@@ -46,6 +46,7 @@ _NEXT: Final[dict[type[errors.ProviderError], str]] = {
     errors.ContentFilterError: "Rephrase the prompt, or ask another profile.",
     errors.OverloadedError: "Try again later, or ask another profile.",
     errors.RequestTimeoutError: "Raise timeout, or ask another profile.",
+    errors.MalformedAnswerError: "Ask again, or check base_url.",
     errors.InternalError: "Ask again; if it fails again, restart the kernel, and report it.",
 }
 """The next step after an error, unless the provider's spec has a better one."""
