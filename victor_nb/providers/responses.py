@@ -58,9 +58,7 @@ class Responses(OpenAI):
                 raise StatusError(raw.status_code, raw.headers, _failure(event.get("error") or event))
 
     def _body(self, request: ChatRequest) -> dict[str, object]:
-        turns = [
-            {"role": turn.role, "content": _parts(turn) if turn.media else turn.content} for turn in request.messages
-        ]
+        turns = [_turn(turn) for turn in request.messages]
         options = given(
             instructions=request.system, max_output_tokens=request.max_tokens, temperature=request.temperature
         )
@@ -109,6 +107,13 @@ class Responses(OpenAI):
             service_tier=text(read(response, "service_tier")),
             finish_word=text(word),
         )
+
+
+def _turn(turn: Message) -> dict[str, object]:
+    """Return a turn; an answer is told apart by its parts, as llama.cpp's server demands it."""
+    if turn.role == "assistant":
+        return {"type": "message", "role": turn.role, "content": [{"type": "output_text", "text": turn.content}]}
+    return {"role": turn.role, "content": _parts(turn) if turn.media else turn.content}
 
 
 def _parts(turn: Message) -> list[dict[str, object]]:
