@@ -600,7 +600,7 @@ def test_when_profiles_are_listed_then_providers_without_a_profile_are_too(
     write(tmp_path, {"fast": {"provider": "openai", "model": "gpt-4o-mini"}})
     shell = Shell()
     below = shell.run("%victor profiles").plain.splitlines()[-1]
-    ready, _, missing = below.partition("Without a key here:")
+    ready, _, missing = below.partition("No key is set for")
     assert "mistral" in ready
     assert "vllm" in ready
     assert "groq" in missing

@@ -41,12 +41,13 @@ def profile_table(session: Session) -> Bundle:
 
 def _others(session: Session) -> str:
     """Return which providers can be asked without a profile, those first whose key is set or not needed."""
-    ready, rest = list[str](), list[str]()
+    keyed, keyless, rest = list[str](), list[str](), list[str]()
     for spec in all_specs().values():
-        keyless = not spec.needs_key(spec.base_url)
-        (ready if keyless or session.settings.key_of(spec.key_variables) else rest).append(spec.name)
+        kept = keyed if session.settings.key_of(spec.key_variables) else rest
+        (kept if spec.needs_key(spec.base_url) else keyless).append(spec.name)
+    ready = [*keyed, *keyless]
     words = f"Without a profile: provider:model, such as {ready[0]}:MODEL. Ready: {', '.join(ready)}."
-    return f"{words} Without a key here: {', '.join(rest)}." if rest else words
+    return f"{words} No key is set for {', '.join(rest)}." if rest else words
 
 
 def usual_profile(session: Session) -> str:
@@ -198,7 +199,8 @@ def _client(session: Session, profile: Profile) -> Provider | Ping:
     try:
         return open_provider(profile, session.settings, session.runtime.wire, mode="live", key=None)
     except VictorError as error:
-        return Ping(f"no: {type(error).__name__}", str(error))
+        why = str(error).removeprefix(f"Failed to create provider for profile {profile.name!r}: ")
+        return Ping(f"no: {type(error).__name__}", why.rstrip("."))
 
 
 async def _ping(client: Provider | Ping) -> Ping:
