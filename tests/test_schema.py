@@ -23,6 +23,7 @@ from victor_nb.errors import (
     InvalidAnswerError,
     MalformedAnswerError,
     RateLimitError,
+    SecretError,
     VictorInterrupted,
 )
 from victor_nb.money import Total
@@ -390,7 +391,35 @@ def test_when_a_dry_run_has_a_schema_then_its_bytes_count(shell: Shell) -> None:
     assert tokens(with_schema) > tokens(without) + 30
 
 
-def test_when_a_schema_is_none_then_every_surface_refuses_it_in_the_same_words(shell: Shell) -> None:
+def test_when_a_schema_holds_a_key_then_nothing_is_sent(live: Shell) -> None:
+    live.names["leaky"] = {"type": "object", "properties": {"a": {"type": "string", "description": CANARY}}}
+    error = live.fail("%%victor fast schema=$leaky\nHi.")
+    assert isinstance(error, SecretError)
+    assert rows() == []
+
+
+def test_when_tab_is_pressed_behind_schema_then_types_and_mappings_are_offered(shell: Shell) -> None:
+    shell.names.update(Invoice=Invoice, Lines=list[Line], shape={"type": "object"}, number=7)
+    assert {"$Invoice", "$Lines", "$shape"} <= shell.complete("%%victor fast schema=")
+    assert shell.complete("%%victor fast schema=$I") == {"$Invoice"}
+    assert "$number" not in shell.complete("%%victor fast schema=")
+
+
+async def test_when_an_agent_is_made_with_a_schema_then_its_answers_fit_it(shell: Shell) -> None:
+    assert shell
+    for agent in (
+        await Agent.create("fast", schema=Invoice),
+        await Agent.create(provider="openai", model="gpt-4o-mini", schema=Invoice),
+    ):
+        assert isinstance((await agent.run("Read this.")).data, Invoice)
+        assert (await agent.run("Read this.", schema=None)).data is None
+        chat = agent.chat()
+        reply = await chat.run("Read this.")
+        assert chat.history[-1].content == reply.content
+        await agent.close()
+
+
+def test_when_a_schema_is_wrong_then_every_surface_refuses_it_in_the_same_words(shell: Shell) -> None:
     told = "takes a JSON schema, which this mapping is not: 'strng' is not valid"
     wrong = {"type": "object", "properties": {"a": {"type": "strng"}}}
     shell.names["wrong"] = wrong

@@ -12,7 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from victor_nb.calls.agent import Chat
-from victor_nb.calls.request import SETTINGS, CallOptions
+from victor_nb.calls.request import SETTINGS, CallOptions, check_options
+from victor_nb.calls.schema import schema_of
 from victor_nb.calls.stream import Stream
 from victor_nb.errors import BudgetError, PromptError, SecretError, VictorError, VictorInterrupted
 from victor_nb.loop import Handle
@@ -116,6 +117,9 @@ def prepare(session: Session, call: MagicCall, typed: str, names: Mapping[str, o
     plain = call.raw or "{{" not in typed
     rendered = Rendered(typed) if plain else render(typed, names, leaks=leaks)
     beside = json.dumps(dict(call.params), default=str)
+    if call.schema is not None:
+        check_options({"schema": call.schema})
+        beside += json.dumps(schema_of(call.schema).whole)
     if leaks("\0".join((rendered.text, call.system or "", beside))):
         raise SecretError("The prompt holds a configured key. Nothing was sent. Take it out.")
     limits: list[tuple[str, Decimal]] = []

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from types import ModuleType
+from types import GenericAlias, ModuleType, UnionType
 from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
-from victor_nb.config.request_options import MAPPING, PARAMS, SCHEMA
+from victor_nb.config.request_options import MAPPING, PARAMS
 from victor_nb.errors import VictorError
 from victor_nb.kernel import session
 from victor_nb.notebook.commands import known, plot_kinds
@@ -19,7 +20,7 @@ from victor_nb.values import Mode
 from victor_nb.workflows.strategies import BUILT_IN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from IPython.core.completer import CompletionContext
 
@@ -82,7 +83,9 @@ def _values(key: str, typed: str, names: Mapping[str, object]) -> Offer:
         "strategy": _strategies,
         "chat": lambda: session().chats,
     }
-    if typed.startswith("$") or (key in KEYS and KEYS[key].kind in (MAPPING, PARAMS, SCHEMA)):
+    if key == "schema":
+        return _match(typed, (f"${name}" for name in _types(names)), "class")
+    if typed.startswith("$") or (key in KEYS and KEYS[key].kind in (MAPPING, PARAMS)):
         return _match(typed, (f"${name}" for name in _public(names)), "instance")
     if key in named:
         return _match(typed, named[key](), "instance")
@@ -157,6 +160,12 @@ def _strategies() -> tuple[str, ...]:
 def _public(names: Mapping[str, object]) -> list[str]:
     """Return the user's own names, as far as they are data."""
     return sorted(name for name in own(names) if not isinstance(names[name], ModuleType) and not callable(names[name]))
+
+
+def _types(names: Mapping[str, object]) -> list[str]:
+    """Return the user's own names of types and of mappings, which may be JSON schemas."""
+    kinds = (type, Mapping, GenericAlias, UnionType)
+    return sorted(name for name in own(names) if isinstance(names[name], kinds))
 
 
 def _attributes(owner: str, names: Mapping[str, object]) -> list[str]:
