@@ -478,6 +478,16 @@ def test_when_a_table_is_asked_for_then_data_is_a_frame(live: Shell, server: Ser
 # --- types ---
 
 
+CIRCLE: dict[str, Any] = {
+    "$ref": "#/$defs/A",
+    "$defs": {
+        "A": {"anyOf": [{"$ref": "#/$defs/B"}, {"type": "object", "properties": {"m": {"type": "integer"}}}]},
+        "B": {"anyOf": [{"$ref": "#/$defs/A"}, {"type": "null"}]},
+    },
+}
+"""Alternatives that are each other's."""
+
+
 class Pet(BaseModel):
     kind: Literal["cat", "dog"]
     born: date
@@ -538,6 +548,7 @@ def test_when_a_type_has_no_strict_form_then_there_is_none(given: object) -> Non
         ({"type": "object", "properties": {"a": {"type": "integer"}}}, '{"a": null}', {}),
         ({"type": "object", "properties": {"items": {"type": "array"}}}, '{"items": [1]}', {"items": [1]}),
         ({"type": "array", "items": {"type": "integer"}}, '{"items": [1]}', [1]),
+        ({"anyOf": [{"type": "integer"}, {"$ref": "#/anyOf/0"}]}, '{"value": 1}', 1),
     ],
     ids=str,
 )
@@ -560,6 +571,7 @@ def test_when_an_answer_fits_then_its_value_is_of_the_type(given: object, text: 
             "a: does not satisfy enum: [1, 2]",
         ),
         (Invoice, '{"number": "7", "lines": [', "it is not JSON"),
+        (CIRCLE, '{"value": {"n": 1, "m": null}}', "the schema, or the answer, has no end"),
     ],
     ids=str,
 )

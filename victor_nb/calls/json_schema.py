@@ -29,7 +29,10 @@ def _target(reference: str, root: Mapping[str, Any]) -> object:
     found: object = root
     for part in reference.removeprefix("#").split("/")[1:]:
         key = part.replace("~1", "/").replace("~0", "~")
-        found = cast("Mapping[str, object]", found).get(key) if isinstance(found, Mapping) else None
+        if isinstance(found, list):
+            found = dict(enumerate(cast("list[object]", found))).get(int(key) if key.isdecimal() else -1)
+        else:
+            found = cast("Mapping[str, object]", found).get(key) if isinstance(found, Mapping) else None
     return found
 
 
@@ -45,14 +48,16 @@ def check_references(part: object, root: Mapping[str, Any]) -> None:
         check_references(each, root)
 
 
-def variants(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield a schema, or the alternatives that it is made of."""
-    either = [*listed(schema.get("anyOf")), *listed(schema.get("oneOf")), *listed(schema.get("allOf"))]
+def variants(
+    schema: Mapping[str, Any], root: Mapping[str, Any], above: tuple[Mapping[str, Any], ...] = ()
+) -> Iterator[Mapping[str, Any]]:
+    """Yield a schema and the alternatives that it is made of; `above` are the schemas that it is one of."""
     yield schema
+    either = [*listed(schema.get("anyOf")), *listed(schema.get("oneOf")), *listed(schema.get("allOf"))]
     for part in either:
         inner = resolved(part, root)
-        if inner != schema:
-            yield from variants(inner, root)
+        if inner != schema and inner not in above:
+            yield from variants(inner, root, (*above, schema))
 
 
 def listed(value: object) -> list[Any]:

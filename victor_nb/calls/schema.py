@@ -137,7 +137,10 @@ class Schema:
         return value if self._type is None else _validated(self._type, value)
 
     def _faults(self, value: object) -> list[str]:
-        errors = sorted(self._validator.iter_errors(cast("Any", value)), key=lambda error: len(error.absolute_path))
+        try:
+            errors = sorted(self._validator.iter_errors(cast("Any", value)), key=lambda error: len(error.absolute_path))
+        except RecursionError:
+            return ["the schema, or the answer, has no end"]
         # Not jsonschema's own message: it repeats the answer, which a ledger without texts must not hold.
         return [
             _at(error.absolute_path, f"does not satisfy {error.validator}: {json.dumps(error.validator_value)}")
@@ -204,7 +207,10 @@ def schema_of(given: object) -> Schema:
 
 def hinted(schema: Mapping[str, Any], structured: Structured) -> AnswerSchema | None:
     """Return what is sent of a schema for which no answer is refused; None where its prompt says it all."""
-    form = strict(schema) if structured == "schema" else None
+    try:
+        form = strict(schema) if structured == "schema" else None
+    except (TypeError, ValueError):  # of values that are no JSON
+        form = None
     return None if form is None or form.get("type") != "object" else AnswerSchema("answer", form, "schema")
 
 
