@@ -271,6 +271,17 @@ async def test_when_a_gateway_passes_on_anothers_reason_then_it_is_understood(
 
 
 @only_openai
+@pytest.mark.parametrize("word", ["stop", "tool_calls"])
+async def test_when_a_tool_is_called_then_no_text_is_missing(bench: Bench, word: str) -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    parts = [choice(None, None, message={"tool_calls": [call]}), choice(None, word)]
+    reply = await read(
+        bench, answered(*(parts if bench.way == "stream" else [choice(None, word, message=parts[0]["message"])]))
+    )
+    assert (reply.content, reply.finish_reason, reply.status) == ("", "tool_calls", "ok")
+
+
+@only_openai
 @pytest.mark.parametrize("word", [None, ""])
 async def test_when_a_whole_answer_names_no_reason_then_it_is_complete_and_has_its_price(
     bench: Bench, word: object

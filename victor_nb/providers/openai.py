@@ -157,19 +157,24 @@ class OpenAI(Provider):
             content, refusal = message.get("content"), message.get("refusal")
             if "annotations" in message and _cites(message):
                 seen.searched = True
+            if message.get("tool_calls"):
+                seen.called = True
         said = content if isinstance(content, str) else _joined(content) if content else ""
         if refusal and isinstance(refusal, str):
             said, seen.refused = said or refusal, True
         counts = event.get("usage") or choice.get("usage") or read(event, "x_groq", "usage")
         if reason or seen.whole:  # a whole answer that names no reason has ended all the same
             seen.ended = "content_filter" if seen.refused else finish(reason) or "stop"
-        if counts:
+            if seen.called and seen.ended == "stop":  # as some servers call it
+                seen.ended = "tool_calls"
+        usage = _usage(counts, searched=seen.searched) if counts else None
+        if usage is not None and usage.output_tokens:
             seen.counted = True
         model, tier = event.get("model"), event.get("service_tier")
         proxy = raw.headers.get(_LITELLM_COST) if seen.whole else None
         delta = Delta(
             text=said,
-            usage=_usage(counts, searched=seen.searched) if counts else None,
+            usage=usage,
             finish_reason=seen.ended,
             model_served=model if isinstance(model, str) and model else None,
             request_id=raw.headers.get("x-request-id"),
@@ -178,9 +183,9 @@ class OpenAI(Provider):
             finish_word=reason if isinstance(reason, str) and reason else None,
             note=seen.note,
         )
-        failure = choice.get("error")
-        if failure or reason in _FAILED:
-            failure = failure or {"message": f"the answer ended with {reason}", "code": _FAILED[str(reason)]}
+        failure, word = choice.get("error"), str(reason).lower()
+        if failure or word in _FAILED:
+            failure = failure or {"message": f"the answer ended with {reason}", "code": _FAILED[word]}
             delta = replace(delta, finish_reason=None)
             raise StatusError(raw.status_code, raw.headers, {"error": failure}, came=delta)
         return delta
@@ -249,6 +254,7 @@ class _Seen:
     counted: bool = False
     refused: bool = False
     searched: bool = False
+    called: bool = False
     note: str | None = None
 
     def choose(self, choices: object) -> dict[str, object]:
