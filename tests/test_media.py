@@ -431,6 +431,26 @@ async def test_when_a_strategy_has_an_image_then_each_stage_with_the_task_is_sho
     assert kinds == [list, list, str]
 
 
+@pytest.mark.parametrize("way", ["plain"])
+async def test_when_an_answer_is_asked_for_again_then_the_image_is_shown_again(bench: Bench) -> None:
+    bench.play(Answer(pieces=("I see it.",)), Answer(pieces=('{"colour": ', '"red"}')))
+    schema = {"type": "object", "properties": {"colour": {"type": "string"}}, "required": ["colour"]}
+    image = Image(photo())
+    reply = await bench.ask(await bench.agent(), ["Which?", image], schema=schema)
+    assert (reply.data, reply.attempts) == ({"colour": "red"}, 2)
+    assert [json.dumps(request.json).count(image.base64) for request in bench.server.requests] == [1, 1]
+
+
+def test_when_profiles_are_shown_then_they_say_what_is_taken_beside_text(shell: Shell, tmp_path: Path) -> None:
+    blind = {"provider": "openai", "model": "gpt-3.5-turbo"}
+    write_profiles(tmp_path, one={"provider": "openai", "model": "o3-pro"}, blind=blind)
+    shown = shell.run("%victor profiles one").plain
+    assert "images (png, jpeg, webp, gif) and PDFs" in shown
+    assert re.search(r"asked by +responses", shown)
+    assert re.search(r"beside text +nothing", shell.run("%victor profiles blind").plain)
+    assert re.search(r"beside text +images \(png, jpeg, webp\) and PDFs", shell.run("%victor profiles google").plain)
+
+
 def test_when_text_is_filled_in_then_the_images_of_a_value_come_with_it() -> None:
     image = Image(photo())
     filled = fill("{{ task }} Again.", {"task": compose(["Look:", image])})

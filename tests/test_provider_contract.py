@@ -117,7 +117,7 @@ QUIRKS = [
     (OPENAI, {"usage_on_finish"}),
     (OPENAI, {"text_first", "pings"}),
     (OPENAI, {"no_done"}),
-    (RESPONSES, {"pings"}),
+    (RESPONSES, {"pings", "done"}),
     (RESPONSES, {"thinks"}),
     (GOOGLE, {"usage_last"}),
     (GOOGLE, {"thinks"}),

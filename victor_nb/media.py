@@ -210,6 +210,9 @@ class Attachments:
     crowd: tuple[int, int] | None = None
     tokens: Mapping[str, int] = field(default_factory=dict[str, int])
 
+    def __str__(self) -> str:
+        return f"images ({', '.join(self.formats)}){' and PDFs' if self.pdf else ''}"
+
     def takes(self, model: str) -> bool:
         """Return whether a model takes images, as far as it is known without asking it."""
         return not (self.blind and re.match(self.blind, model))

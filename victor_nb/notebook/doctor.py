@@ -70,8 +70,13 @@ def one_profile(session: Session, name: str) -> Bundle:
     into, out = prices(session, profile)
     extra = {"address": masked(session.settings.base_url(profile)), "key": key_state(session, profile)}
     priced = {"USD per M in": into, "USD per M out": out}
-    words = {name: spec_of(profile.provider).words_for(name, profile.model) for name in sorted(WORDED)}
+    spec, model = spec_of(profile.provider), profile.model
+    words = {name: spec.words_for(name, model) for name in sorted(WORDED)}
     takes = {f"takes {name}": " ".join(taken) for name, taken in words.items() if taken}
+    limits = spec.attachments
+    takes["beside text"] = str(limits) if limits is not None and limits.takes(model) else "nothing"
+    if spec.apis:
+        takes["asked by"] = spec.api_of(model, profile.api)
     return frame(["profile", profile.name], list({**given, **extra, **priced, **takes}.items()))
 
 
@@ -86,6 +91,7 @@ def _provider(session: Session, name: str) -> Bundle:
         "prices": f"{prices}, unless an answer states its cost" if spec.states_cost else prices,
         "output limit": spec.output_names[0],
         "JSON by": spec.structured,
+        "beside text": spec.attachments or "nothing",
         "at once": "any number" if spec.concurrency is None else spec.concurrency,
         "to ask": f"%%victor {name}:MODEL",
     }
