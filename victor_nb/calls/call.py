@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from victor_nb.accounting.budget import Hold
 from victor_nb.accounting.worst_case import worst_case
 from victor_nb.calls.record import Record
-from victor_nb.calls.schema import REPAIRED, asking_again, described, stepped_down
+from victor_nb.calls.schema import Reading, stepped_down
 from victor_nb.errors import (
     BadRequestError,
     BudgetError,
@@ -46,15 +46,13 @@ if TYPE_CHECKING:
     from victor_nb.accounting.rows import Row
     from victor_nb.calls.record import Attempt
     from victor_nb.calls.request import Request
-    from victor_nb.values import AnswerSchema, Book, ChatRequest, ReplyStatus, SimulatedAnswer
+    from victor_nb.values import Book, ChatRequest, ReplyStatus, SimulatedAnswer
 
 _LONGEST_WAIT: Final = 60.0  # seconds; a provider that asks for more is not waited for
 _FIRST_WAIT: Final = 0.5  # seconds
 _LONGEST_OWN_WAIT: Final = 8.0  # seconds
 _SHORTEST: Final = 256  # tokens; an answer that a budget would have to cut shorter is not asked for
 _NOT_SENT: Final = "temperature not sent: the model takes none"
-_FINAL: Final = ("length", "content_filter")
-"""Reasons to stop after which a second answer would be no better than the first."""
 Failure = TypeVar("Failure", bound=ProviderError)
 _FALL_BACK: Final = (RateLimitError, QuotaError, OverloadedError, ConnectError, RequestTimeoutError)
 """What another provider may not suffer from. A refused request would be refused there too."""
@@ -161,9 +159,7 @@ class ProfileCall:
         self._record = Record(request)
         self._notes: list[str] = []
         self._attempt: Attempt | None = None
-        self._unfit: Attempt | None = None
-        self._misfit: InvalidAnswerError | None = None
-        self._data: object = None
+        self._reading: Reading[Attempt] | None = None
         self._task: asyncio.Task[object] | None = None
         self._closed = False
         self._began = self._ended = time.perf_counter()
@@ -190,9 +186,9 @@ class ProfileCall:
         Raises:
             VictorError: What went wrong; every attempt is in the ledger.
         """
-        request, schema = self._request, self._chat.schema
-        checked = schema is not None and schema.read is not None
-        self._on_text = None if checked else on_text  # what does not fit is no piece of the answer
+        request, self._on_text = self._request, on_text
+        if (schema := self._chat.schema) is not None and schema.read is not None:
+            self._reading, self._on_text = Reading(schema.name, schema.read), None
         self._task = asyncio.current_task()
         request.running.add(self)
         try:
@@ -202,7 +198,7 @@ class ProfileCall:
                 raise
             raise ClosedError(f"{request.profile.name}: closed while the call was under way.") from None
         except VictorError as error:
-            failure = error if self._unfit is None else self._with_unfit(error)
+            failure = error if self._reading is None else self._reading.failure(error, self.reply)
             request.runtime.errors.append(failure)
             if failure is error:
                 raise
@@ -210,7 +206,7 @@ class ProfileCall:
         finally:
             request.running.discard(self)
             self._ended = time.perf_counter()
-        if checked and on_text is not None and self.text:
+        if self._reading is not None and on_text is not None and self.text:  # what does not fit was no piece of it
             on_text(self.text)
         return self.reply("ok" if self._attempt and self._attempt.finish_reason else "partial")
 
@@ -238,10 +234,10 @@ class ProfileCall:
     def reply(self, status: ReplyStatus) -> Reply:
         """Return what has arrived, as a reply of that status; a whole answer that does not fit, rather than a part."""
         profile, attempt, record = self._request.profile, self._attempt, self._record
-        if self._unfit is not None and status in {"interrupted", "invalid"}:
-            attempt = self._unfit
+        if self._reading is not None and self._reading.unfit and status in {"interrupted", "invalid"}:
+            attempt = self._reading.unfit
         spent, first = Total.of(self.rows), attempt.first if attempt else None
-        notes = (*self._notes, *(attempt.notes if attempt else ()))
+        notes = (*self._notes, *(attempt.notes if attempt else ()), *(self._reading.notes if self._reading else ()))
         if record.rows and record.rows[-1].usage_source == "estimated":
             notes = (*notes, "tokens estimated: the provider reported none")
         if attempt and attempt.asked_tier not in {None, AUTO_TIER} and attempt.service_tier in STANDARD_TIERS:
@@ -265,7 +261,7 @@ class ProfileCall:
             call_id=record.call_id,
             notes=notes,
             service_tier=attempt.service_tier if attempt else None,
-            data=self._data,
+            data=self._reading.data if self._reading else None,
         )
 
     # --- attempts ---
@@ -300,7 +296,10 @@ class ProfileCall:
             try:
                 await self._exchange()
             except InvalidAnswerError as error:
-                self._ask_again(error)
+                if self._reading is None or not self._reading.may_ask_again:
+                    raise
+                self._lost = self._reading.misfit = error
+                self._chat = self._reading.again(self._chat, error)
             except BadRequestError as error:
                 lesson = (
                     self._request.provider.lesson(str(error), self._chat) if type(error) is BadRequestError else None
@@ -338,28 +337,6 @@ class ProfileCall:
             self._chat = replace(self._chat, temperature=None)
             text = f"{chat.model} refuses temperature={chat.temperature:g}: it is sent without one from now on."
             warnings.warn(text, VictorWarning, stacklevel=2)
-
-    def _ask_again(self, error: InvalidAnswerError) -> None:
-        """Put an answer that does not fit, and what is wrong with it, into the conversation, once.
-
-        Raises:
-            InvalidAnswerError: It was asked twice, or another answer would be no better.
-        """
-        answer = self._unfit
-        if self._misfit or answer is None or answer.finish_reason in _FINAL or not answer.pieces:
-            raise error
-        self._chat = asking_again(self._chat, answer.text, error.faults)
-        self._lost = self._misfit = error
-        self._notes.append(f"asked twice: the first answer did not fit ({error.faults[0]})")
-
-    def _with_unfit(self, error: VictorError) -> VictorError:
-        """Return the error of an answer that does not fit, which it holds, with what became of asking again."""
-        failure = error if isinstance(error, InvalidAnswerError) or self._misfit is None else self._misfit
-        if failure is not error:
-            failure.add_note(f"Asked again: {type(error).__name__}: {error}")
-        if isinstance(failure, InvalidAnswerError):
-            failure.reply = failure.partial = self.reply("invalid")
-        return failure
 
     async def _try_tiers(self) -> None:
         """Make one attempt, and where a tier has no capacity, at once another at the next one that was asked for."""
@@ -440,8 +417,8 @@ class ProfileCall:
                     self._hear(attempt, attempt.add(delta))
             self._hear(attempt, attempt.keep("", final=True))
             self._check_answer(attempt)
-            if self._chat.schema is not None:
-                await self._read(attempt, self._chat.schema)
+            if self._reading is not None:
+                await self._read(attempt, self._reading)
         except ProviderError as error:
             broken = attempt.pieces and not isinstance(error, InvalidAnswerError)
             self._lost = failure = self._broken_off(attempt, error) if broken else error
@@ -496,23 +473,17 @@ class ProfileCall:
             step = "Ask again, or in another way" if why else "Check base_url, or ask again"
             raise self._error(MalformedAnswerError, f"{provider}'s answer holds no text{why}. {step}.")
 
-    async def _read(self, attempt: Attempt, schema: AnswerSchema) -> None:
+    async def _read(self, attempt: Attempt, reading: Reading[Attempt]) -> None:
         """Keep the value that an answer is.
 
         Raises:
             InvalidAnswerError: It does not fit its schema.
         """
-        if schema.read is None:
+        unfit = await reading.read(attempt, self._request.runtime.settings.redactor())
+        if unfit is None:
             return
-        try:
-            self._data, repaired = await asyncio.to_thread(schema.read, attempt.text)
-        except ValueError as misfit:
-            faults, fact = described(misfit, schema, attempt.finish_reason, self._request.runtime.settings.redactor())
-        else:
-            self._notes += [REPAIRED] if repaired else []
-            return
-        failure = self._error(InvalidAnswerError, fact)
-        failure.http_status, failure.faults, self._unfit = 200, faults, attempt
+        failure = self._error(InvalidAnswerError, unfit.fact)
+        failure.http_status, failure.faults = 200, unfit.faults
         self._record.close(attempt, "invalid", failure)
         raise failure
 

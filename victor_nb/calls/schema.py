@@ -8,18 +8,19 @@ always checked by what was given.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeVar, cast
 
 from victor_nb.calls.json_schema import check_references, fields_of, listed, resolved, strict, variants
 from victor_nb.calls.structured import find_json, spoken
 from victor_nb.config.request_options import shown
-from victor_nb.errors import STOPS, ConfigError
+from victor_nb.errors import STOPS, ConfigError, InvalidAnswerError, VictorError
 from victor_nb.values import AnswerSchema, Message
 
 if TYPE_CHECKING:
@@ -29,11 +30,13 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
     from victor_nb.config.secret import Redactor
-    from victor_nb.values import ChatRequest, FinishReason, Structured
+    from victor_nb.values import ChatRequest, FinishReason, Reply, ReplyStatus, Structured
 
 REPAIRED: Final = "the JSON was broken, and is repaired"
 _KEPT: Final = 64  # schemas of types that are kept ready; a notebook uses a few
 _MOST: Final = 5  # faults that a model is asked to mend at once
+_FINAL: Final = ("length", "content_filter")
+"""Reasons to stop after which a second answer would be no better than the first."""
 _LONGEST: Final = 200  # characters of a fault
 _NAME: Final = re.compile(r"[^A-Za-z0-9_-]+")
 _WRAPPED: Final = {"array": "items"}
@@ -237,25 +240,89 @@ def stepped_down(chat: ChatRequest) -> ChatRequest:
     return asked(lower) if schema.kind == "schema" else lower
 
 
-def asking_again(chat: ChatRequest, answer: str, faults: Sequence[str]) -> ChatRequest:
-    """Return a request with two further turns: the answer that does not fit, and what is wrong with it."""
-    listed = "\n".join(f"- {fault[:_LONGEST]}" for fault in faults[:_MOST])
-    words = f"This answer does not fit the JSON schema:\n{listed}\nReply with the corrected JSON only."
-    return replace(chat, messages=(*chat.messages, Message("assistant", answer), Message("user", words)))
+class Unfit(NamedTuple):
+    """What is wrong with an answer, and the sentence that says so and what to do."""
+
+    faults: tuple[str, ...]
+    fact: str
 
 
-def described(
-    misfit: ValueError, schema: AnswerSchema, reason: FinishReason | None, redactor: Redactor
-) -> tuple[tuple[str, ...], str]:
-    """Return what does not fit, and the sentence that says so and what to do."""
-    faults: tuple[str, ...] = getattr(misfit, "faults", (str(misfit),))
-    advice = "Simplify the schema, or ask another profile"
-    if reason == "length":
-        faults, advice = ("it ends at max_tokens",), "Raise max_tokens"
-    elif reason == "content_filter":
-        faults, advice = ("it was withheld",), "Rephrase the prompt"
-    faults = tuple(redactor.clean(fault) for fault in faults)
-    return faults, f"the answer does not fit {schema.name}: {Misfit(faults)}. {advice}."
+class Answered(Protocol):
+    """What came of one attempt."""
+
+    pieces: list[str]
+    finish_reason: FinishReason | None
+
+    @property
+    def text(self) -> str:
+        """The text."""
+        ...
+
+
+Attempt = TypeVar("Attempt", bound=Answered)
+
+
+class Reading(Generic[Attempt]):
+    """The answers of one call, read by its schema, and what asks for one that does not fit again, once.
+
+    Args:
+        name: What the schema is called.
+        read: See `AnswerSchema`.
+
+    Attributes:
+        data: The value of the answer that fits; None while there is none.
+        unfit: The last attempt whose answer does not fit.
+        misfit: The error of the first such answer, once another is asked for.
+        notes: What a reader of the answer should know.
+    """
+
+    def __init__(self, name: str, read: Callable[[str], tuple[object, bool]]) -> None:
+        self.data: object = None
+        self.unfit: Attempt | None = None
+        self.misfit: InvalidAnswerError | None = None
+        self.notes: list[str] = []
+        self._name = name
+        self._read = read
+
+    async def read(self, attempt: Attempt, redactor: Redactor) -> Unfit | None:
+        """Keep the value that an answer is; return what is wrong with one that does not fit."""
+        try:
+            self.data, repaired = await asyncio.to_thread(self._read, attempt.text)
+        except ValueError as misfit:
+            faults: tuple[str, ...] = getattr(misfit, "faults", (str(misfit),))
+        else:
+            self.notes += [REPAIRED] if repaired else []
+            return None
+        self.unfit, advice = attempt, "Simplify the schema, or ask another profile"
+        if attempt.finish_reason == "length":
+            faults, advice = ("it ends at max_tokens",), "Raise max_tokens"
+        elif attempt.finish_reason == "content_filter":
+            faults, advice = ("it was withheld",), "Rephrase the prompt"
+        faults = tuple(redactor.clean(fault) for fault in faults)
+        return Unfit(faults, f"the answer does not fit {self._name}: {Misfit(faults)}. {advice}.")
+
+    @property
+    def may_ask_again(self) -> bool:
+        """Whether another answer may be better than the last, and none was asked for yet."""
+        answer = self.unfit
+        return self.misfit is None and answer is not None and bool(answer.pieces) and answer.finish_reason not in _FINAL
+
+    def again(self, chat: ChatRequest, error: InvalidAnswerError) -> ChatRequest:
+        """Return a request with two further turns: the answer that does not fit, and what is wrong with it."""
+        self.notes.append(f"asked twice: the first answer did not fit ({error.faults[0]})")
+        listed = "\n".join(f"- {fault[:_LONGEST]}" for fault in error.faults[:_MOST])
+        words = f"This answer does not fit the JSON schema:\n{listed}\nReply with the corrected JSON only."
+        answer = self.unfit.text if self.unfit else ""
+        return replace(chat, messages=(*chat.messages, Message("assistant", answer), Message("user", words)))
+
+    def failure(self, error: VictorError, reply: Callable[[ReplyStatus], Reply]) -> VictorError:
+        """Return the error to raise: once an answer was asked for again, that of the first, which holds what came."""
+        failure = error if isinstance(error, InvalidAnswerError) or self.misfit is None else self.misfit
+        if failure is not error:
+            failure.add_note(f"Asked again: {type(error).__name__}: {error}")
+        if isinstance(failure, InvalidAnswerError):
+            failure.reply = failure.partial = reply("invalid")
+        return failure
 
 
 # --- checking ---
