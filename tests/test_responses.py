@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import openai
 import pytest
 
-from servers import OPENAI, RESPONSES, Answer, Tokens
+from servers import OPENAI, RESPONSES, Answer, Tokens, faults
 from simulated import chat, run
 from victor_nb import session
 from victor_nb.errors import (
@@ -102,6 +102,19 @@ async def test_when_a_provider_has_no_such_api_then_that_is_said_before_anything
     assert isinstance(error, ConfigError)
     assert "anthropic has no API called 'responses'. Leave api out" in str(error)
     assert "api: takes chat or responses, not 'answers'" in str(await fail(bench.agent(api="answers")))
+
+
+@pytest.mark.parametrize("status", [400, 404])
+async def test_when_a_model_turns_out_to_have_the_other_api_only_then_the_error_names_it(
+    bench: Bench, status: int
+) -> None:
+    words = "This model is only supported in v1/responses and not in v1/chat/completions."
+    bench.play(faults.status(status, words))
+    error = await bench.fail(await bench.agent(model="gpt-7-nova"))
+    assert str(error).endswith(f"{words} Write api: responses in its profile.")
+    bench.play(faults.status(404, "Not Found"))
+    error = await bench.fail(await bench.agent())
+    assert str(error).endswith("if this server has no Responses API, write api: chat in the profile.")
 
 
 async def test_when_params_ask_otherwise_then_openai_keeps_the_exchange(bench: Bench) -> None:

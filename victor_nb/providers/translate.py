@@ -153,6 +153,10 @@ class Translator:
             return "If you trust that address, set base_url to it: a key goes nowhere else by itself."
         if fault.kind is errors.NotFoundError and home.path and not base_url.path.strip("/") and not known:
             return "base_url has no path: most servers have this API under /v1."
+        if fault.status in {400, 404} and "v1/responses" in fault.words and "responses" in self._endpoint.spec.apis:
+            return "Write api: responses in its profile."
+        if fault.kind is errors.NotFoundError and self._endpoint.spec.api_of(self._endpoint.model, None) != "chat":
+            return "Check the model's name; if this server has no Responses API, write api: chat in the profile."
         return _STEPS.get(fault.status) if fault.kind is errors.BadRequestError else None
 
     def _of_transport(self, failure: BaseException) -> errors.ProviderError | None:
