@@ -423,6 +423,16 @@ async def test_when_a_200_is_an_error_then_it_is_the_error_that_it_states(bench:
             assert rows()[-1]["cost"] == (0 if status < 500 or bench.dialect.free else None)
 
 
+@pytest.mark.parametrize("dialect", [ANTHROPIC, OPENAI, GOOGLE, OLLAMA], ids=repr)
+@pytest.mark.parametrize("way", ["plain"])
+async def test_when_a_200_holds_words_alone_then_they_are_the_error(bench: Bench) -> None:
+    agent = await bench.agent()
+    for stated in ({"detail": "No models are loaded."}, {"message": "No models are loaded.", "choices": None}):
+        bench.play(faults.body(json.dumps(stated).encode()))
+        error = bench.check(await bench.fail(agent), errors.ServerError, 500)
+        assert "answered with an error: No models are loaded." in str(error)
+
+
 @only_streams
 @pytest.mark.parametrize("dialect", [ANTHROPIC, OPENAI, GOOGLE], ids=repr)
 async def test_when_an_error_event_has_no_form_then_its_words_are_read(bench: Bench) -> None:

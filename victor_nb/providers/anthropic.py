@@ -63,7 +63,7 @@ class Anthropic(Provider):
         raw = await self._sdk.post("/v1/messages", cast_to=httpx2.Response, body=self._body(request))
         message = parse(raw.content)
         if read(message, "type") != "message":
-            raise no_answer(raw, message, "message")
+            raise no_answer(message, raw.headers, "message")
         reason = message.get("stop_reason")
         return Delta(
             text=_joined(message),

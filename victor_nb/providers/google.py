@@ -54,7 +54,7 @@ class Google(PlainProvider):
         """Return the whole answer to a request that is not streamed."""
         answer, headers = await self.post(self._path(request.model, "generateContent"), _body(request))
         if not items(answer, "candidates") and read(answer, "promptFeedback") is None:
-            raise no_answer(None, answer, "candidates")
+            raise no_answer(answer, headers, "candidates")
         return _delta(answer, headers, whole=True)
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:

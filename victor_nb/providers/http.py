@@ -29,6 +29,7 @@ _IDLE: Final = {b"ping", b"heartbeat", b"keepalive", b"keep-alive"}
 """Names of events that only keep a connection open."""
 _WHOLE: Final = (b'"choices"', b'"candidates"', b'"content"', b'"response"')
 """Names that an answer in one piece has, and an error has not."""
+_WELL: Final = 200
 _LINGER: Final = 0.2  # seconds; to open a new connection would take about as long
 _SHOWN: Final = 80  # characters of what is no JSON
 _STRAY: Final = 1_000  # lines; a page of HTML has fewer that matter
@@ -261,11 +262,9 @@ def _check(response: httpx2.Response, body: bytes) -> None:
         raise StatusError(response.status_code, response.headers, body)
 
 
-def no_answer(response: httpx2.Response | None, body: Mapping[str, object], lacks: str) -> Exception:
+def no_answer(body: Mapping[str, object], headers: httpx2.Headers, lacks: str) -> Exception:
     """Return what a whole answer that is none means: the error that it states, else what it lacks."""
-    if response is not None and words_of(body):
-        return StatusError(response.status_code, response.headers, body)
-    return ValueError(f"no {lacks}")
+    return StatusError(_WELL, headers, body) if words_of(body) else ValueError(f"no {lacks}")
 
 
 def given(**options: object) -> dict[str, object]:

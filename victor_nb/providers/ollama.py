@@ -33,7 +33,7 @@ class Ollama(PlainProvider):
         """Return the whole answer to a request that is not streamed."""
         answer, headers = await self.post("/api/chat", _body(request, stream=False))
         if not isinstance(answer.get("message"), dict):
-            raise no_answer(None, answer, "message")
+            raise no_answer(answer, headers, "message")
         return _delta({**answer, "done": True}, headers)
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:

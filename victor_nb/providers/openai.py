@@ -116,7 +116,7 @@ class OpenAI(Provider):
         raw = await self._sdk.post("/chat/completions", cast_to=httpx2.Response, body=self._body(request))
         answer = parse(raw.content)
         if not isinstance(answer.get("choices"), list) or not answer["choices"]:
-            raise no_answer(raw, answer, "choices")
+            raise no_answer(answer, raw.headers, "choices")
         delta = self._read(answer, "message", raw, _Seen(whole=True))
         if answer.get("error"):
             raise StatusError(raw.status_code, raw.headers, answer, came=delta)

@@ -32,7 +32,7 @@ class Responses(OpenAI):
         raw = await self._sdk.post("/responses", cast_to=httpx2.Response, body=self._body(request))
         response = parse(raw.content)
         if not isinstance(response.get("output"), list) and not response.get("error"):
-            raise no_answer(raw, response, "output")
+            raise no_answer(response, raw.headers, "output")
         return self._ending(response, raw, said=_said(response))
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
