@@ -20,6 +20,14 @@ _HANDLING: Final = frozenset(
     )
 )
 """Fields that say how a request is handled, and not what is asked."""
+_FORMS: Final = frozenset(
+    (
+        *("response_format", "format", "responseMimeType", "response_mime_type"),
+        *("responseJsonSchema", "response_json_schema", "responseSchema", "response_schema"),
+    )
+)
+"""Fields that hold an answer to a schema: what its prompt asks for stays the same."""
+_FORM_HOLDERS: Final = ("output_config", "text")
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 JsonObject: TypeAlias = dict[str, Json]
 
@@ -85,4 +93,12 @@ def strings(value: Json) -> tuple[str, ...]:
 
 def shaping(body: JsonObject, *left_out: str) -> JsonObject:
     """Return the part of a body that may shape the answer."""
-    return {key: value for key, value in body.items() if key not in left_out and key not in _HANDLING}
+    unshaping = {*left_out, *_HANDLING, *_FORMS}
+    kept = {key: value for key, value in body.items() if key not in unshaping}
+    for holder in _FORM_HOLDERS:
+        inner = kept.pop(holder, None)
+        if isinstance(inner, dict):
+            inner = {key: value for key, value in inner.items() if key != "format"}
+        if inner:
+            kept[holder] = inner
+    return kept
