@@ -472,7 +472,7 @@ async def test_when_an_error_is_not_wrapped_after_text_then_what_came_is_kept(be
 
 @only_openai
 async def test_when_an_error_is_empty_then_there_is_none(bench: Bench) -> None:
-    for nothing in (None, "", {}, False):
+    for nothing in (None, "", {}, False, {"code": 0, "message": ""}, {"code": None, "message": None}):
         reply = await read(bench, answered(choice(error=nothing), error=nothing))
         assert (reply.content, reply.status) == ("The Rhine.", "ok")
 

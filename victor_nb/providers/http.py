@@ -115,7 +115,7 @@ def check_event(event: Mapping[str, object], response: httpx2.Response) -> None:
     Raises:
         StatusError: It is.
     """
-    if event.get("error") or "error" in (event.get("type"), event.get("object")):
+    if (event.get("error") and fails(event["error"])) or "error" in (event.get("type"), event.get("object")):
         raise StatusError(response.status_code, response.headers, event)
 
 
@@ -233,6 +233,11 @@ class Reader:
 
 
 # --- JSON ---
+
+
+def fails(error: object) -> bool:
+    """Return whether the `error` of an answer is one: some servers send an empty one, or `{"code": 0, "message": ""}`."""
+    return any(cast("dict[str, object]", error).values()) if isinstance(error, dict) else bool(error)
 
 
 def encode(body: Mapping[str, object]) -> bytes:

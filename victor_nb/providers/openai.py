@@ -23,6 +23,7 @@ from victor_nb.providers.http import (
     FIRST,
     OTHERS,
     events,
+    fails,
     finish,
     given,
     items,
@@ -118,7 +119,7 @@ class OpenAI(Provider):
         if not isinstance(answer.get("choices"), list) or not answer["choices"]:
             raise no_answer(answer, raw.headers, "choices")
         delta = self._read(answer, "message", raw, _Seen(whole=True))
-        if answer.get("error"):
+        if answer.get("error") and fails(answer["error"]):
             raise StatusError(raw.status_code, raw.headers, answer, came=delta)
         return delta
 
@@ -184,7 +185,7 @@ class OpenAI(Provider):
             note=seen.note,
         )
         failure, word = choice.get("error"), str(reason).lower()
-        if failure or word in _FAILED:
+        if (failure and fails(failure)) or word in _FAILED:
             failure = failure or {"message": f"the answer ended with {reason}", "code": _FAILED[word]}
             delta = replace(delta, finish_reason=None)
             raise StatusError(raw.status_code, raw.headers, {"error": failure}, came=delta)
