@@ -236,7 +236,7 @@ class Reader:
 
 
 def fails(error: object) -> bool:
-    """Return whether the `error` of an answer is one: some servers send an empty one, or `{"code": 0, "message": ""}`."""
+    """Return whether the `error` of an answer is one: some send an empty one, or `{"code": 0, "message": ""}`."""
     return any(cast("dict[str, object]", error).values()) if isinstance(error, dict) else bool(error)
 
 
