@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from cells import MARKDOWN, PLAIN, PROFILES, Shell, prompt, sent, write
 from ledger_rows import row
-from servers import Answer, Server, faults
+from servers import Answer, Server, Tokens, faults
 from victor_nb.errors import ConfigError, ProfileNotFoundError
 from victor_nb.kernel import session
 from victor_nb.values import Reply
@@ -123,7 +123,8 @@ def test_when_the_environment_fixes_the_mode_then_another_is_refused(shell: Shel
 
 
 def test_when_defaults_are_set_then_they_hold_until_they_are_reset(live: Shell, server: Server) -> None:
-    server.play(Answer(), Answer(), Answer())
+    short = Answer(tokens=Tokens(input=12, output=5))  # within the limits that are set
+    server.play(short, short, short)
     assert (
         "set: profile=other cost=off max_tokens=7" in live.run("%victor set profile=other cost=off max_tokens=7").plain
     )
