@@ -161,6 +161,27 @@ async def test_when_it_searched_the_web_then_each_search_is_counted(
     assert (reply.content, reply.usage.web_searches) == ("The Rhine.", searches)
 
 
+async def test_when_a_host_states_the_cost_then_it_beats_the_list(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_PROXY")
+    monkeypatch.setenv("HTTP_PROXY", bench.server.url)
+    bench.play(response(part("Yes."), usage={**COUNTED, "cost": 0.018}))
+    reply = await bench.ask(await bench.agent(base_url="http://openrouter.ai/api/v1"))
+    assert (reply.cost, rows()[0]["cost_source"]) == (Decimal("0.018"), "reported")
+    reply = await bench.ask(await bench.agent())
+    assert rows()[1]["cost_source"] == "computed"
+    assert reply.cost != Decimal("0.018")
+
+
+@pytest.mark.parametrize("way", ["stream"])
+async def test_when_only_the_end_of_a_stream_states_the_text_then_it_is_the_answer(bench: Bench) -> None:
+    output = [{**ITEM, "content": [part("All at once.")]}]
+    bench.play(response(output=output))
+    reply = await bench.ask(await bench.agent())
+    assert (reply.content, reply.status, reply.finish_reason) == ("All at once.", "ok", "stop")
+
+
 async def test_when_a_tier_served_then_it_is_in_the_row(bench: Bench) -> None:
     bench.play(response(part("Yes."), service_tier="flex"))
     await bench.ask(await bench.agent(params={"service_tier": "flex"}))

@@ -59,7 +59,7 @@ _USD: Final = Decimal(1)
 _TICK: Final = Decimal("1e-10")  # USD; xAI counts in them
 _OWN_NETWORK: Final = "own network"
 _KEY_LENGTH: Final = 32  # characters, of which a prompt_cache_key may have 64
-_LITELLM_COST: Final = "x-litellm-response-cost"
+LITELLM_COST: Final = "x-litellm-response-cost"
 
 
 class OpenAI(Provider):
@@ -172,14 +172,14 @@ class OpenAI(Provider):
         if usage is not None and usage.output_tokens:
             seen.counted = True
         model, tier = event.get("model"), event.get("service_tier")
-        proxy = raw.headers.get(_LITELLM_COST) if seen.whole else None
+        proxy = raw.headers.get(LITELLM_COST) if seen.whole else None
         delta = Delta(
             text=said,
             usage=usage,
             finish_reason=seen.ended,
             model_served=model if isinstance(model, str) and model else None,
             request_id=raw.headers.get("x-request-id"),
-            reported_cost=_stated_cost(counts, self._stating, by_proxy=proxy) if counts or proxy else None,
+            reported_cost=stated_cost(counts, self._stating, by_proxy=proxy) if counts or proxy else None,
             service_tier=tier if isinstance(tier, str) else None,
             finish_word=reason if isinstance(reason, str) and reason else None,
             note=seen.note,
@@ -306,7 +306,7 @@ def _stating(base_url: str) -> frozenset[str]:
     return frozenset(domain for domain in _STATE_COSTS if host == domain or host.endswith(f".{domain}"))
 
 
-def _stated_cost(usage: object, stating: frozenset[str], *, by_proxy: str | None = None) -> Decimal | None:
+def stated_cost(usage: object, stating: frozenset[str], *, by_proxy: str | None = None) -> Decimal | None:
     """Return the cost that an answer states, in USD; None where it states none."""
     cost, ticks = read(usage, "cost"), read(usage, "cost_in_usd_ticks")
     found = None

@@ -9,7 +9,7 @@ from openai import AsyncStream
 
 from victor_nb.media import split
 from victor_nb.providers.http import events, finish, given, items, no_answer, number, parse, read, text
-from victor_nb.providers.openai import OpenAI, worded
+from victor_nb.providers.openai import LITELLM_COST, OpenAI, stated_cost, worded
 from victor_nb.providers.refusals import StatusError
 from victor_nb.values import Delta, Usage
 
@@ -46,14 +46,16 @@ class Responses(OpenAI):
             stream=True,
             stream_cls=AsyncStream[object],
         )
-        raw, refused = cast("httpx2.Response", await asking), False
+        raw, refused, begun = cast("httpx2.Response", await asking), False, False
         async for event in events(raw, sse=True, check=False):
             kind = event.get("type")
             refused = refused or kind == "response.refusal.delta"
             if kind in {"response.output_text.delta", "response.refusal.delta"}:
+                begun = True
                 yield Delta(text(event.get("delta")) or "")
             elif kind in _ENDS:
-                yield self._ending(event.get("response"), raw, said="", refused=refused)
+                response = event.get("response")  # some servers state the text in it only
+                yield self._ending(response, raw, said="" if begun else _said(response), refused=refused)
             elif kind == "error" or event.get("error"):
                 raise StatusError(raw.status_code, raw.headers, _failure(event.get("error") or event))
 
@@ -104,6 +106,7 @@ class Responses(OpenAI):
             finish_reason=reason,
             model_served=text(read(response, "model")),
             request_id=raw.headers.get("x-request-id"),
+            reported_cost=stated_cost(read(response, "usage"), self._stating, by_proxy=raw.headers.get(LITELLM_COST)),
             service_tier=text(read(response, "service_tier")),
             finish_word=text(word),
         )
