@@ -15,11 +15,12 @@ from pydantic import BaseModel, Field, field_validator
 
 from cells import PROFILES, Shell
 from servers import OPENAI, Answer, Tokens, faults
-from victor_nb import Agent, session
+from victor_nb import Agent, Replies, session
 from victor_nb.calls.json_schema import strict
 from victor_nb.calls.schema import Misfit, schema_of
 from victor_nb.errors import (
     ConfigError,
+    FanOutError,
     InvalidAnswerError,
     MalformedAnswerError,
     RateLimitError,
@@ -213,6 +214,8 @@ async def test_when_no_answer_fits_then_the_error_holds_the_last_one_and_the_sum
     assert isinstance(error.reply, Reply)
     assert error.partial is error.reply is session().last
     assert (error.reply.content, error.reply.status, error.reply.data) == (worse, "invalid", None)
+    assert error.reply.notes[0].startswith(f"asked twice: the first answer did not fit ({FAULT}")
+    assert error.reply.notes[1] == "it does not fit Invoice: it is not JSON"
     assert [row["status"] for row in rows()] == ["invalid", "invalid"]
     assert error.reply.cost == paid()
     assert len(bench.server.requests) == 2
@@ -367,7 +370,10 @@ def test_when_a_cell_gives_a_schema_then_it_shows_json_and_the_reply_has_an_inst
     assert FAULT in str(error)
     assert "s" not in live.names
     assert session().last is error.reply
-    assert "dear" in live.run("%%victor fast schema=$Invoice\nRead this.").plain
+    shown = live.run("%%victor fast schema=$Invoice\nRead this.").plain
+    assert '"dear"' in shown
+    assert "invalid" in shown
+    assert f"it does not fit Invoice: {FAULT}" in shown
     assert [row["status"] for row in rows()] == ["invalid", "ok", *["invalid"] * 4]
 
 
@@ -605,3 +611,25 @@ async def test_when_an_answer_is_simulated_then_it_fits_in_every_protocol(
     reply = await agent.run("Read this.", schema=given)
     assert (reply.attempts, reply.status) == (1, "ok")
     await agent.close()
+
+
+def test_when_no_sample_of_several_fits_then_each_entry_is_marked_and_billed(live: Shell, server: Server) -> None:
+    assert live
+    server.play(says(WRONG))
+    with pytest.raises(FanOutError, match="does not fit Invoice") as caught:
+        session().pool.fan_out_sync("Hi.", ["fast"], n=2, schema=Invoice)
+    replies = caught.value.replies
+    assert isinstance(replies, Replies)
+    frame = replies.to_frame()
+    assert frame["status"].tolist() == ["invalid", "invalid"]
+    assert frame["attempts"].tolist() == [2, 2]
+    assert replies.cost == paid()
+    assert [row["status"] for row in rows()] == ["invalid"] * 4
+
+
+def test_when_a_background_answer_does_not_fit_then_its_result_is_the_error(live: Shell, server: Server) -> None:
+    live.names["Invoice"] = Invoice
+    server.play(says(WRONG))
+    assert live.run("%%victor fast schema=$Invoice bg=true out=job\nRead this.").error is None
+    with pytest.raises(InvalidAnswerError, match="does not fit Invoice"):
+        live.names["job"].result()

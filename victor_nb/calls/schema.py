@@ -321,6 +321,7 @@ class Reading(Generic[Attempt]):
         if failure is not error:
             failure.add_note(f"Asked again: {type(error).__name__}: {error}")
         if isinstance(failure, InvalidAnswerError):
+            self.notes.append(f"it does not fit {self._name}: {Misfit(failure.faults)}")
             failure.reply = failure.partial = reply("invalid")
         return failure
 
