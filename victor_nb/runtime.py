@@ -11,7 +11,7 @@ import time
 import warnings
 from collections import deque
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast
 from uuid import uuid4
 from weakref import WeakSet
@@ -192,6 +192,7 @@ class Runtime:
         if (processes := sys.modules.get("multiprocessing.util")) is not None:
             # A worker process ends by `os._exit`, which leaves `atexit` out, and would lose the last rows.
             processes.Finalize(None, _at_exit, exitpriority=0)
+        _share_at_fork()
         return Ledger(self.settings.ledger_path, kernel=self.kernel)
 
     @_Once
@@ -334,7 +335,7 @@ class Runtime:
 _runtimes: Final[WeakSet[Runtime]] = WeakSet()
 _current: list[Runtime] = []
 _guard = threading.Lock()
-_PATIENCE: Final = 10.0  # seconds that a fork waits for the end of an import
+_PATIENCE: Final = 10.0  # seconds that a fork waits for the end of an import, and for the ledger's file
 
 
 def current() -> Runtime:
@@ -379,6 +380,20 @@ def _others_import() -> bool:
     return any(lock is not None and lock.owner not in {None, threading.get_ident()} for lock in found)
 
 
+@cache
+def _share_at_fork() -> None:
+    """Share limits before a fork while the ledger's file is open: what is registered later, as here, comes first."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=_share_limits)
+
+
+def _share_limits() -> None:
+    for runtime in list(_runtimes):
+        if not runtime.closed and "ledger" in vars(runtime):
+            runtime.budget.share()
+            runtime.ledger.flush(timeout=_PATIENCE)
+
+
 def _before_fork() -> None:
     """Share limits with the child, and wait until the threads of this process hold no lock that it would need.
 
@@ -386,7 +401,8 @@ def _before_fork() -> None:
     a fork would let go of a lock that it has not taken before.
     """
     for runtime in list(_runtimes):
-        runtime.budget.share()
+        if not runtime.closed:
+            runtime.budget.share()
         runtime.loop.pause()
     deadline = time.monotonic() + _PATIENCE
     while _others_import() and time.monotonic() < deadline:

@@ -461,17 +461,23 @@ class Budget:
 
     def share(self) -> None:
         """Share the limits of this kernel with a process that is forked from it."""
-        for limit in self._all():
-            limit.shared = True
+        with self._lock:
+            for limit in self._all():
+                self._share(limit)
 
     def share_notebook(self) -> str:
         """Share the notebook's limit with processes that this one starts or sends work to; return its key."""
-        self._notebook.shared = True
-        for book, account in self._notebook.accounts.items():
+        with self._lock:
+            self._share(self._notebook)
+        return self._notebook.key
+
+    def _share(self, limit: Limit) -> None:
+        """Claim what is used of a limit: as long as it was this kernel's own, the file had nothing of it."""
+        limit.shared = True
+        for book, account in limit.accounts.items():
             if account.used > account.claimed and self._ledger().path is not None:
                 account.claimed = account.used
-                self._ledger().set_claim(self._notebook, book, account.used)
-        return self._notebook.key
+                self._ledger().set_claim(limit, book, account.used)
 
     def inherit(self, parent: Budget) -> None:
         """Take over the limits of the parent in a forked child, which spends under them too."""
