@@ -6,7 +6,7 @@ import asyncio
 import multiprocessing
 import os
 import signal
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +20,7 @@ from victor_nb.errors import BudgetError
 from workbench import write_profiles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from decimal import Decimal
     from pathlib import Path
 
@@ -99,6 +99,35 @@ def test_when_forked_children_ask_at_once_then_no_budget_is_outspent(
         tally.note(book.usd - before, WORST * fits, sent=book.sent - sent, possible=0)
         tally.possible += min(fits, book.sent - sent)
     assert book.usd <= amount
+
+
+def fork_in_turn(children: int, target: Callable[[int], None]) -> None:
+    """Let forked children ask for more than the budget holds, one after the other."""
+    for _ in range(children):
+        child = multiprocessing.get_context("fork").Process(target=target, args=(6,))
+        child.start()
+        child.join(60)
+        assert child.exitcode == 0
+
+
+def work_and_fork(calls: int) -> None:
+    """Ask twice in a forked child, then let children of its own ask."""
+    work(2)
+    fork_in_turn(2, work)
+
+
+@pytest.mark.parametrize("limit", ["notebook", "block"])
+@pytest.mark.parametrize("target", [work, work_and_fork])
+def test_when_a_parent_has_spent_and_asks_no_more_then_its_forked_children_have_what_is_left(
+    desk: Desk, server: Server, book: Book, limit: str, target: Callable[[int], None]
+) -> None:
+    server.play(book.answer(least=MAX_TOKENS))
+    amount = WORST * 8
+    desk.write(**({"notebook": amount} if limit == "notebook" else {"day": amount * 100}))
+    with session().budget.limit(amount) if limit == "block" else nullcontext():
+        asyncio.run(ask(3))
+        fork_in_turn(2, target)
+    assert WORST * 6 < book.usd <= amount
 
 
 @pytest.mark.parametrize("kernels", [2, 4])

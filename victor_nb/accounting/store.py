@@ -208,7 +208,7 @@ def _forked() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_forked)
+    os.register_at_fork(before=_before_fork, after_in_parent=_forked, after_in_child=_forked)
 
 
 class Store:
