@@ -216,7 +216,7 @@ def test_when_more_items_come_than_are_kept_then_it_is_noted(ensemble: Ensemble)
 
 
 def test_when_settings_are_given_then_calls_are_sent_with_them(ensemble: Ensemble, server: Server) -> None:
-    ensemble.play(lambda asked: "x")
+    ensemble.play(lambda _: said("x", tokens_out=5))
     stages = [
         Stage("a", "fast", "{{ task }}", system="Be {brief}.", max_tokens=7),
         Stage("b", "fast", "{{ a }}", temperature=0.5),
