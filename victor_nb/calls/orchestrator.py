@@ -11,9 +11,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
-from victor_nb.calls.call import Call
 from victor_nb.calls.request import CallOptions, Request, Running, make_chat
-from victor_nb.calls.stream import Stream
+from victor_nb.calls.stream import Call, Stream
 from victor_nb.errors import ClosedError, SecretError
 from victor_nb.loop import BackgroundLoop, keep_for_ever
 from victor_nb.providers.catalog import FLEX_SECONDS

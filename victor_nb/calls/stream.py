@@ -1,21 +1,131 @@
-"""An answer while it arrives, for the user who asked: text piece by piece, then the reply."""
+"""A call: a question to a profile and its fallbacks; and its answer while it arrives, piece by piece."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import threading
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
 
-from victor_nb.errors import InvalidAnswerError, PartialAnswerError, VictorError, VictorInterrupted
+from victor_nb.calls.call import ProfileCall
+from victor_nb.errors import (
+    ConnectError,
+    InvalidAnswerError,
+    OverloadedError,
+    PartialAnswerError,
+    ProviderError,
+    QuotaError,
+    RateLimitError,
+    RequestTimeoutError,
+    VictorError,
+    VictorInterrupted,
+)
 from victor_nb.loop import GRACE, TICK, Handle, awake
+from victor_nb.money import Total
 from victor_nb.values import Reply
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
-    from victor_nb.calls.call import Call
+    from victor_nb.accounting.rows import Row
+    from victor_nb.calls.request import Request
+    from victor_nb.values import ReplyStatus
+
+_FALL_BACK: Final = (RateLimitError, QuotaError, OverloadedError, ConnectError, RequestTimeoutError)
+"""What another provider may not suffer from. A refused request would be refused there too."""
+
+
+class Call:
+    """A question under way on the background loop; what has arrived is readable from any thread.
+
+    Args:
+        request: What the profile is asked.
+        fallbacks: Give the requests to its fallbacks, in turn; opening a client may block.
+
+    Attributes:
+        on_text: Called on the background loop with each new piece of text. Set it before the call runs.
+    """
+
+    def __init__(self, request: Request, fallbacks: Sequence[Callable[[], Request]] = ()) -> None:
+        self.runtime = request.runtime
+        self.on_text: Callable[[str], object] | None = None
+        self._fallbacks = fallbacks
+        self._asking = ProfileCall(request)
+        self._failed: list[tuple[ProfileCall, ProviderError]] = []
+
+    async def run(self) -> Reply:
+        """Ask until a profile answers.
+
+        Raises:
+            VictorError: What the first profile failed with; notes on it say how the others did.
+        """
+        try:
+            return await self._asking.run(self.on_text)
+        except _FALL_BACK as error:
+            if not self._fallbacks:
+                raise
+            first = error
+        self._failed.append((self._asking, first))
+        for fallback in self._fallbacks:
+            try:
+                return await self._fall_back(fallback)
+            except VictorError as error:
+                first.add_note(f"Fallback: {error}")
+                if first.reply is None and isinstance(error, ProviderError):
+                    first.reply = first.partial = error.reply
+        raise first
+
+    async def run_outermost(self) -> Reply:
+        """Run as a user's own call: what comes is `session().last`, also where it broke off or was stopped."""
+        try:
+            self.runtime.last = reply = await self.run()
+        except (PartialAnswerError, InvalidAnswerError) as error:
+            self.runtime.last = error.partial
+            raise
+        except asyncio.CancelledError:
+            self.runtime.last = self.reply("interrupted")
+            raise
+        return reply
+
+    async def _fall_back(self, fallback: Callable[[], Request]) -> Reply:
+        request = await asyncio.to_thread(fallback)
+        self._asking = asking = ProfileCall(request)
+        try:
+            return self._with_failed(await asking.run(self.on_text))
+        except ProviderError as error:
+            self._failed.append((asking, error))
+            raise
+
+    def reply(self, status: ReplyStatus) -> Reply:
+        """Return what has arrived so far, as a reply of that status."""
+        return self._with_failed(self._asking.reply(status))
+
+    @property
+    def text(self) -> str:
+        """The text so far of the attempt that is under way."""
+        return self._asking.text
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The rows of its attempts, those of profiles that failed first; readable from any thread."""
+        return tuple(row for asked in (*(asked for asked, _ in self._failed), self._asking) for row in asked.rows)
+
+    def _with_failed(self, reply: Reply) -> Reply:
+        """Add what the profiles that failed have used: a reply is what all of it took."""
+        for asked, error in self._failed:
+            lost = asked.reply("interrupted")
+            spent = Total.of((reply, lost))
+            reply = replace(
+                reply,
+                usage=reply.usage + lost.usage,
+                cost=spent.exact_cost,
+                billed=spent.exact_billed,
+                attempts=reply.attempts + lost.attempts,
+                latency=reply.latency + lost.latency,
+                notes=(*reply.notes, f"{lost.profile} failed ({type(error).__name__})"),
+            )
+        return reply
 
 
 class Stream(Handle[Reply]):

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from victor_nb.accounting.rows import Row
-    from victor_nb.calls.call import Call
     from victor_nb.calls.orchestrator import AgentOrchestrator
+    from victor_nb.calls.stream import Call
     from victor_nb.reports.charts import Axes, Figure
     from victor_nb.reports.frames import DataFrame
     from victor_nb.runtime import Runtime
