@@ -66,6 +66,20 @@ def test_when_one_is_chosen_then_it_is_read(answer: str, best: int) -> None:
     assert rank(answer, ITEMS) == (best - 1,)
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "7, 9, 3, 5, 8",
+        "[7, 9, 3, 5, 8]",
+        '{"scores": [3, 9, 5, 1, 2]}',
+        "I choose none of ideas 1, 2, or 3.",
+        "Idea 1 is worse than idea 2, which is the best.",
+    ],
+)
+def test_when_items_are_scored_in_turn_or_turned_down_then_that_is_no_ranking(answer: str) -> None:
+    assert rank(answer, ITEMS) == ()
+
+
 @given(order=st.permutations(range(5)), style=st.sampled_from(["row", "json", "names", "ideas", "words"]))
 def test_when_any_order_is_said_then_it_comes_back(order: list[int], style: str) -> None:
     names = ["Photo sorter", "Cache", "CLI wizard", "Backup tool", "Undo"]

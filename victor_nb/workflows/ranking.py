@@ -41,7 +41,7 @@ _LEADING: Final = re.compile(r"^\W*(\d{1,3})(?=\s*[-–—:.)])")
 # What follows works on text without quotes, where names of items and words such as `idea 4` are `#4`.
 _SOME: Final = r"#?\d{1,3}\b(?:(?:\s*,|\s+and|\s+n?or)?\s+#?\d{1,3}\b)*"
 _REJECTED: Final = re.compile(
-    r"\b(not|cant|dont|wont|never|neither|nor|avoid|drop|exclude|except|instead\s+of|over|rather\s+than|reject(?:ed)?|"
+    r"\b(not|cant|dont|wont|never|neither|none\s+of|nor|avoid|drop|exclude|except|instead\s+of|over|rather\s+than|reject(?:ed)?|"
     rf"skip|than|unlike|without)\s+(?:[a-z]+\s+){{0,2}}?{_SOME}|{_SOME}\s+(?:is|are|was)(?:nt|\s+not)\b[^.;,\n]*|{_SOME}\s*\?",
     re.IGNORECASE,
 )
@@ -56,6 +56,7 @@ _VERDICT: Final = re.compile(
     r"\b(?:best|choice|favou?rite|winner)\s+(?:[a-z]+\s+){0,3}?(?:is|would\s+be)\s",
     re.IGNORECASE,
 )
+_LESS: Final = re.compile(r"\b(?:worse|weaker|poorer|inferior|los(?:es|t)|behind)\b", re.IGNORECASE)
 _SENTENCE: Final = re.compile(r"(?<=[.!?;])\s+|\n+|,?\s+(?:but|while|whereas|although|though)\s+", re.IGNORECASE)
 _BARE: Final = re.compile(
     r"(?<![\w.#$€£])(\d{1,3})(?=\s*(?:[,;:)>!?]|\.(?!\d)|$)|"
@@ -69,6 +70,7 @@ _SIGNS: Final = str.maketrans({"\uff1a": ":", "\uff0c": ",", "\u3001": ",", "号
 _NAME: Final = range(3, 80)  # characters: a shorter name may be any word, and no answer repeats a longer one
 _PLACES: Final = ("rank", "place", "position", "order", "priority")
 _POINTS: Final = ("score", "points", "rating", "total", "votes")
+_RATED: Final = re.compile(r"(?!.*(?:best|order|rank|top)).*(?:points|rating|scor|votes)", re.IGNORECASE)
 _KEYS: Final = ("id", "index", "number", "no", "item", "idea", "option", "choice", "candidate", "name", "title", "text")
 
 
@@ -182,6 +184,11 @@ class _Shown:
         """Return the position of the item that carries a number."""
         return self.places.get(int(number))
 
+    def are_scores(self, numbers: Sequence[int]) -> bool:
+        """Return whether numbers score the items in turn: as many as there are, and not all carried by one."""
+        counted = [number + 1 for number in numbers] if 0 in numbers else numbers
+        return len(numbers) == len(self.places) and not self.places.keys() >= {*counted}
+
     def refer(self, text: str) -> str:
         """Return a text without quotes, in which names of items and words such as `idea 4` are `#4`."""
         text = self.named.sub(self._number, _QUOTES.sub("", text.translate(_SIGNS)))
@@ -219,7 +226,7 @@ def _is_single(value: object) -> bool:
 def _of_value(value: object, shown: _Shown) -> tuple[int, ...]:
     listed = _listed(value, shown)
     numbers = [each for each in listed if type(each) is int]
-    if len(set(numbers)) < len(numbers):
+    if len(set(numbers)) < len(numbers) or shown.are_scores(numbers):
         return ()  # scores, in the order in which the items were shown
     return _known(_of_entry(each + 1 if 0 in numbers and type(each) is int else each, shown) for each in listed)
 
@@ -232,6 +239,8 @@ def _listed(value: object, shown: _Shown) -> list[object]:
     if isinstance(value, dict):
         told = cast("dict[str, object]", value)
         inner = [name for name, each in told.items() if isinstance(each, (list, dict))]
+        if len(inner) == 1 and _RATED.match(inner[0]) and _are_numbers(told[inner[0]]):
+            return []  # `{"scores": [3, 9, 5]}`, in the order in which the items were shown
         chosen = [name for name in inner if len(inner) == 1 or _CUE.search(name.replace("_", " "))]
         if inner:
             return _listed(told[chosen[0]], shown) if len(chosen) == 1 else []
@@ -246,6 +255,11 @@ def _listed(value: object, shown: _Shown) -> list[object]:
             return [listed[place] for place in order]
     rated = any(_number_of(each, set(_by_name(each)) - {*_KEYS}) is not None for each in listed)
     return [] if rated else listed
+
+
+def _are_numbers(value: object) -> bool:
+    listed = cast("list[object]", value) if isinstance(value, list) else []
+    return bool(listed) and all(isinstance(each, (int, float)) for each in listed)
 
 
 def _row(text: str) -> list[str]:
@@ -300,7 +314,7 @@ def _by_row(text: str, shown: _Shown) -> Iterator[int | None]:
     if all(len(row) > 1 and row[0] == str(place) for place, row in enumerate(rows, 1)) and len(rows) > 1:
         rows = [row[1:] for row in rows]  # `1. 4`, `2. 1`, `3. 7`
     listed = [number for row in rows for number in row]
-    if len(set(listed)) == len(listed):
+    if len(set(listed)) == len(listed) and not shown.are_scores([int(number) for number in listed]):
         turned = re.search(r"worst\W+(?:to|first)\b", text, re.IGNORECASE)
         yield from map(shown.at, reversed(listed) if turned else listed)
 
@@ -332,7 +346,7 @@ def _by_verdict(text: str, shown: _Shown) -> Iterator[int | None]:
     if re.search(r"\b(?:second|third)\b.*\bfirst\b", text, re.IGNORECASE | re.DOTALL):
         return
     told = _SENTENCE.split(_REJECTED.sub(r"\1 ", shown.refer(text)))
-    sentences = [each for each in told if _PREFERS.search(each)]
+    sentences = [each for each in told if _PREFERS.search(each) and not _LESS.search(each)]
     for sentence in sentences:
         verdict = _VERDICT.search(sentence)
         said = sentence[verdict.start() :] if verdict else sentence
