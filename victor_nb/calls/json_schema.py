@@ -39,11 +39,11 @@ def _target(reference: str, root: Mapping[str, Any]) -> object:
 def check_references(part: object, root: Mapping[str, Any]) -> None:
     """Raise if a schema refers to what it does not hold: nothing is fetched for it."""
     if isinstance(part, Mapping):
-        told = cast("Mapping[str, object]", part)
-        reference = told.get("$ref")
+        mapping = cast("Mapping[str, object]", part)
+        reference = mapping.get("$ref")
         if isinstance(reference, str) and (not reference.startswith("#") or _target(reference, root) is None):
             raise ConfigError(f"schema= refers to {shown(reference)}, which is not in it. Put it under $defs.")
-        part = list(told.values())
+        part = list(mapping.values())
     for each in cast("list[object]", part) if isinstance(part, list) else []:
         check_references(each, root)
 
@@ -174,8 +174,8 @@ class _Strict:
         left = {name: value for name, value in left.items() if (name, value) != ("default", None)}
         if schema.get("const") in (True, False):
             left["const"] = schema["const"]
-        told = " ".join(filter(None, [schema.get("description"), json.dumps(left) if left else ""]))
-        return {**form, "description": told} if told else form
+        words = " ".join(filter(None, [schema.get("description"), json.dumps(left) if left else ""]))
+        return {**form, "description": words} if words else form
 
     @staticmethod
     def _refuse() -> NoReturn:

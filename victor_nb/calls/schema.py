@@ -122,8 +122,8 @@ class Schema:
 
     def _value(self, value: object) -> object:
         if self._key is not None and isinstance(value, dict):
-            told = cast("dict[str, object]", value)
-            value = told[self._key] if told.keys() == {self._key} else told
+            mapping = cast("dict[str, object]", value)
+            value = mapping[self._key] if mapping.keys() == {self._key} else mapping
         try:
             return self._checked(value)
         except Misfit:
@@ -164,12 +164,12 @@ class Schema:
             return [self._pruned(each, entry) for each in cast("list[object]", value)]
         if not isinstance(value, dict):
             return value
-        told = cast("dict[str, object]", value)
-        best = max(parts, key=lambda part: len(fields_of(part).keys() & told.keys()))
+        mapping = cast("dict[str, object]", value)
+        best = max(parts, key=lambda part: len(fields_of(part).keys() & mapping.keys()))
         fields, required = fields_of(best), cast("list[str]", best.get("required", []))
         return {
             key: self._pruned(each, fields.get(key, {}))
-            for key, each in told.items()
+            for key, each in mapping.items()
             if each is not None or key in required or key not in fields or self._takes_null(fields[key])
         }
 
@@ -360,9 +360,9 @@ def _with_typed_dicts(given: object) -> object:
         old = cast("Any", given)
         fields: dict[str, Any] = {}
         for name, hint in get_type_hints(old, include_extras=True).items():
-            told = get_origin(hint)
-            inner = cast("Any", _with_typed_dicts(get_args(hint)[0] if told in {Required, NotRequired} else hint))
-            must = told is Required or (told is None and name in old.__required_keys__)
+            wrapper = get_origin(hint)
+            inner = cast("Any", _with_typed_dicts(get_args(hint)[0] if wrapper in {Required, NotRequired} else hint))
+            must = wrapper is Required or (wrapper is None and name in old.__required_keys__)
             fields[name] = Required[inner] if must else NotRequired[inner]
         made = cast("Any", TypedDict)(old.__name__, fields)
         made.__doc__, made.__module__ = old.__doc__, old.__module__

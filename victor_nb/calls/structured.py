@@ -26,9 +26,9 @@ _CUT: Final = object()
 Repair = Literal["any", "closed", "none"]
 
 
-def list_schema(key: str, entry: Mapping[str, object], told: str) -> dict[str, Any]:
-    """Return the JSON schema of an object that holds a list of entries under a key; `told` describes the list."""
-    listed = {"type": "array", "items": {**entry}, "description": told}
+def list_schema(key: str, entry: Mapping[str, object], description: str) -> dict[str, Any]:
+    """Return the JSON schema of an object that holds a list of entries under a key, with a description of the list."""
+    listed = {"type": "array", "items": {**entry}, "description": description}
     return {"type": "object", "properties": {key: listed}, "required": [key], "additionalProperties": False}
 
 
@@ -163,7 +163,7 @@ def _closing(text: str, start: int) -> int:
 
 _DIVIDER: Final = re.compile(r"[ \t]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
 _ANSWER: Final = re.compile(r"<(answer|final\w*|items|output|ranking|result)>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
-_TAG: Final = re.compile(r"<(?P<ends>/?)(?P<name>[a-z][\w-]*)(?P<told>[^<>]*)>(?P<space>\s*)", re.IGNORECASE)
+_TAG: Final = re.compile(r"<(?P<ends>/?)(?P<name>[a-z][\w-]*)(?P<attributes>[^<>]*)>(?P<space>\s*)", re.IGNORECASE)
 _INLINE: Final = frozenset(("a", "b", "code", "em", "i", "span", "strong", "u"))
 
 
@@ -205,7 +205,7 @@ def without_tags(text: str) -> str:
 
     def mark(tag: re.Match[str]) -> str:
         nonlocal depth
-        name, number = tag["name"].lower(), re.search(r"\d+", tag["told"])
+        name, number = tag["name"].lower(), re.search(r"\d+", tag["attributes"])
         if name != entry or tag["ends"]:
             depth -= name == entry
             return "\n" if tag["ends"] and name not in _INLINE else tag["space"]

@@ -63,7 +63,7 @@ def write(asked: Asked) -> str:
     if found := _STAGE.findall(prompt) or ["ranking"] * (inside(asked.schema, *_RANKED) is not None):
         rows = [int(number) for number, _ in _chosen(question)] if found[-1] == "ranking" else _placeholders(question)
         return json.dumps({found[-1]: rows}, ensure_ascii=False)
-    in_words = _find(r"\b(?:as|in|with|return|answer|give)\b[^.\n]{0,30}?\bjson\b", question.told)
+    in_words = _find(r"\b(?:as|in|with|return|answer|give)\b[^.\n]{0,30}?\bjson\b", question.instructions)
     if (schema := _schema_in_full(asked.system) if asked.schema is None else asked.schema) is None and (
         asked.wants_json or (in_words and not _JUDGED.search(prompt))
     ):
@@ -71,7 +71,7 @@ def write(asked: Asked) -> str:
     if schema is not None and not _JUDGED.search(prompt):
         values = _Values(schema, question.chance, question.count(_COUNTED) or 3)
         return json.dumps(values.make(schema), ensure_ascii=False, indent=2)
-    places = {cue: found.start() for cue in _SHAPES if (found := _find(cue, question.told))}
+    places = {cue: found.start() for cue in _SHAPES if (found := _find(cue, question.instructions))}
     return _SHAPES[min(places, key=lambda cue: places[cue])](question) or _prose(question)
 
 
@@ -85,7 +85,7 @@ class _Question:
 
     prompt: str
     task: str
-    told: str
+    instructions: str
     size: Size
     chance: Chance
 
@@ -145,7 +145,9 @@ def _score(question: _Question) -> str:
 
 
 def _label(question: _Question) -> str:
-    offers = [found[1] for cue in (_OFFERED, _EITHER) for found in re.finditer(cue, question.told, re.IGNORECASE)]
+    offers = [
+        found[1] for cue in (_OFFERED, _EITHER) for found in re.finditer(cue, question.instructions, re.IGNORECASE)
+    ]
     split = [re.split(r"[,/|]|\bor\b|\band\b", offer) for offer in (*offers, "positive, negative or neutral")]
     bare = ([part.strip(" \t'\"`*?!") for part in parts] for parts in split)
     labels = next(labels for parts in bare if len(labels := [*filter(None, parts)]) > 1)

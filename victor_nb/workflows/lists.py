@@ -115,8 +115,8 @@ def _mark(number: int, line: str) -> Mark | None:
     heading = re.match(r"#{1,6}[ \t]", text) is not None
     for family, pattern in _MARKS.items():
         if (found := pattern.fullmatch(text)) and not _RULE.fullmatch(line):
-            told = found["number"] if family in {"word", "number", "letter"} else "0"
-            own = int(told) if told.isdecimal() else ord(told.lower()) - ord("a") + 1
+            label = found["number"] if family in {"word", "number", "letter"} else "0"
+            own = int(label) if label.isdecimal() else ord(label.lower()) - ord("a") + 1
             return Mark(number, indent, family, own, _rest(found), heading)
     return None
 
@@ -256,9 +256,9 @@ def _of_json(text: str, repair: Repair = "closed") -> list[str]:
     """Return the entries of the last list of texts or objects in JSON, or of `{"1": "...", "2": "..."}`."""
     values = find_json(text, repair)
     for value in reversed(values):
-        told = cast("dict[str, object]", value) if isinstance(value, dict) else {"": value}
-        lists = [cast("list[object]", each) for each in told.values() if isinstance(each, list)]
-        lists += [[*told.values()]] if all(name.strip().isdecimal() for name in told) else []
+        mapping = cast("dict[str, object]", value) if isinstance(value, dict) else {"": value}
+        lists = [cast("list[object]", each) for each in mapping.values() if isinstance(each, list)]
+        lists += [[*mapping.values()]] if all(name.strip().isdecimal() for name in mapping) else []
         found = max(lists, key=len, default=list[object]())
         if any(isinstance(each, (str, dict)) for each in found):  # `[1]` between words is a footnote
             return _said_each(found)
@@ -275,10 +275,10 @@ def _said(value: object) -> str:
         return value
     if not isinstance(value, dict):
         return _dump(value)
-    told = cast("dict[str, object]", value)
-    parts = {key: each for key, each in told.items() if key.lower() not in _COUNTERS and isinstance(each, str)}
-    if len(parts) < len([key for key in told if key.lower() not in _COUNTERS]) or not parts:
-        return _dump(told)
+    mapping = cast("dict[str, object]", value)
+    parts = {key: each for key, each in mapping.items() if key.lower() not in _COUNTERS and isinstance(each, str)}
+    if len(parts) < len([key for key in mapping if key.lower() not in _COUNTERS]) or not parts:
+        return _dump(mapping)
     head = next((key for name in _HEADS for key in parts if key.lower() == name), next(iter(parts)))
     return ": ".join([parts[head], *(each for key, each in parts.items() if key != head)])
 

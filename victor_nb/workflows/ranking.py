@@ -199,8 +199,8 @@ class _Shown:
 
     def about(self, text: str, *, at_start: bool = False) -> int | None:
         """Return the item that an entry of a list is about: its number if it begins with one, else the first named."""
-        told = _REJECTED.sub(r"\1 ", self.refer(text))
-        found = _AT_START.match(told) or (re.match if at_start else re.search)(r"\W*#(\d+)", told)
+        entry = _REJECTED.sub(r"\1 ", self.refer(text))
+        found = _AT_START.match(entry) or (re.match if at_start else re.search)(r"\W*#(\d+)", entry)
         return self.at(found[1]) if found else None
 
 
@@ -237,16 +237,16 @@ def _listed(value: object, shown: _Shown) -> list[object]:
     Of an object, the part with entries, or what it holds; none where it maps items to numbers, or nothing is clear.
     """
     if isinstance(value, dict):
-        told = cast("dict[str, object]", value)
-        inner = [name for name, each in told.items() if isinstance(each, (list, dict))]
-        if len(inner) == 1 and _RATED.match(inner[0]) and _are_numbers(told[inner[0]]):
+        mapping = cast("dict[str, object]", value)
+        inner = [name for name, each in mapping.items() if isinstance(each, (list, dict))]
+        if len(inner) == 1 and _RATED.match(inner[0]) and _are_numbers(mapping[inner[0]]):
             return []  # `{"scores": [3, 9, 5]}`, in the order in which the items were shown
         chosen = [name for name in inner if len(inner) == 1 or _CUE.search(name.replace("_", " "))]
         if inner:
-            return _listed(told[chosen[0]], shown) if len(chosen) == 1 else []
-        if any(isinstance(each, (int, float)) and shown.about(name) is not None for name, each in told.items()):
+            return _listed(mapping[chosen[0]], shown) if len(chosen) == 1 else []
+        if any(isinstance(each, (int, float)) and shown.about(name) is not None for name, each in mapping.items()):
             return []
-        return [part for each in told.values() for part in (_row(each) if isinstance(each, str) else ()) or (each,)]
+        return [part for each in mapping.values() for part in (_row(each) if isinstance(each, str) else ()) or (each,)]
     listed = cast("list[object]", value) if isinstance(value, list) else []
     for names, sign in ((_PLACES, 1), (_POINTS, -1)):
         said = [_number_of(each, names) for each in listed]
@@ -268,13 +268,13 @@ def _row(text: str) -> list[str]:
 
 
 def _by_name(value: object) -> dict[str, object]:
-    told = cast("dict[object, object]", value) if isinstance(value, dict) else {}
-    return {str(name).lower(): each for name, each in told.items()}
+    mapping = cast("dict[object, object]", value) if isinstance(value, dict) else {}
+    return {str(name).lower(): each for name, each in mapping.items()}
 
 
 def _number_of(value: object, names: Iterable[str]) -> float | None:
-    told = _by_name(value)
-    found = next((str(told[name]) for name in names if name in told), "")
+    mapping = _by_name(value)
+    found = next((str(mapping[name]) for name in names if name in mapping), "")
     number = re.match(r"\W*(-?\d{1,9}(?:\.\d{1,9})?)(?!\w)", found)
     return float(number[1]) if number else None
 
@@ -284,17 +284,17 @@ def _of_entry(value: object, shown: _Shown) -> int | None:
         return shown.about(value)
     if isinstance(value, (int, float)):
         return shown.at(int(value)) if value == value // 1 and not isinstance(value, bool) else None
-    told = _by_name(value)
-    texts = [each for each in told.values() if isinstance(each, str)]
-    found = (_of_entry(each, shown) for each in (*(told[name] for name in _KEYS if name in told), *texts))
+    mapping = _by_name(value)
+    texts = [each for each in mapping.values() if isinstance(each, str)]
+    found = (_of_entry(each, shown) for each in (*(mapping[name] for name in _KEYS if name in mapping), *texts))
     return next((place for place in found if place is not None), None)
 
 
 def _by_scores(text: str, shown: _Shown) -> Iterator[int | None]:
     """Read items with scores, such as `Idea 4: 9/10` or `4: 9/10`, in whatever order they stand."""
     lines = [shown.refer(line) for line in text.splitlines()]
-    told = "\n".join(line if "#" in line else _LEADING.sub(r"#\1", line) for line in lines)
-    scores = {found[1]: float(found["after"] or found["before"]) for found in _SCORED.finditer(told)}
+    numbered = "\n".join(line if "#" in line else _LEADING.sub(r"#\1", line) for line in lines)
+    scores = {found[1]: float(found["after"] or found["before"]) for found in _SCORED.finditer(numbered)}
     yield from map(shown.at, sorted(scores, key=lambda number: -scores[number]))
 
 
@@ -303,10 +303,10 @@ def _by_row(text: str, shown: _Shown) -> Iterator[int | None]:
     rows: list[list[str]] = []
     ended = False
     for line in text.splitlines():
-        told = shown.refer(line)
-        cue, colon, row = MARKUP.sub("", told).rpartition(":")
+        numbered = shown.refer(line)
+        cue, colon, row = MARKUP.sub("", numbered).rpartition(":")
         numbers = _row(row)
-        heading = len(re.findall(r"#\d", told)) == len(shown.named.findall(line)) == 1
+        heading = len(re.findall(r"#\d", numbered)) == len(shown.named.findall(line)) == 1
         if not numbers or heading or (colon and not _CUE.search(cue)):
             ended = bool(rows)
         elif colon or not ended:
@@ -345,12 +345,12 @@ def _by_verdict(text: str, shown: _Shown) -> Iterator[int | None]:
     """Read the sentences that prefer an item, or the one number that is all of the answer."""
     if re.search(r"\b(?:second|third)\b.*\bfirst\b", text, re.IGNORECASE | re.DOTALL):
         return
-    told = _SENTENCE.split(_REJECTED.sub(r"\1 ", shown.refer(text)))
-    sentences = [each for each in told if _PREFERS.search(each) and not _LESS.search(each)]
+    pieces = _SENTENCE.split(_REJECTED.sub(r"\1 ", shown.refer(text)))
+    sentences = [each for each in pieces if _PREFERS.search(each) and not _LESS.search(each)]
     for sentence in sentences:
         verdict = _VERDICT.search(sentence)
         said = sentence[verdict.start() :] if verdict else sentence
         yield from map(shown.at, re.findall(r"#(\d+)", said) or _BARE.findall(said))
-    alone = {found[1] for each in told if (found := _AT_START.match(each))}
+    alone = {found[1] for each in pieces if (found := _AT_START.match(each))}
     if not sentences and len(alone) == 1:
         yield shown.at(alone.pop())
