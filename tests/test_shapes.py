@@ -430,6 +430,7 @@ def test_when_a_schema_requires_itself_then_the_answer_comes_to_an_end() -> None
         {"type": "integer", "exclusiveMinimum": 0, "maximum": 1},
         {"type": "integer", "maximum": -3},
         {"const": "x"},
+        {"type": "integer", "description": 'as in {"a": 1, ...}'},
         {"enum": [1, "a", None]},
         {"type": ["integer", "null"], "minimum": 5},
         {

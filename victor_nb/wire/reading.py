@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from victor_nb.values import Message
@@ -28,6 +29,8 @@ _FORMS: Final = frozenset(
 )
 """Fields that hold an answer to a schema: what its prompt asks for stays the same."""
 _FORM_HOLDERS: Final = ("output_config", "text")
+_IN_FULL: Final = re.compile(r"\bJSON schema:\n(\{.*\})")
+_LIMITS: Final = re.compile(r"\{\".*\}$")  # what a provider's schema has no place for, in a description
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 JsonObject: TypeAlias = dict[str, Json]
 
@@ -102,3 +105,30 @@ def shaping(body: JsonObject, *left_out: str) -> JsonObject:
         if inner:
             kept[holder] = inner
     return kept
+
+
+def schema_in(text: str) -> JsonObject | None:
+    """Return the JSON schema that a system prompt holds; None where it holds none."""
+    found = _IN_FULL.search(text)
+    return _parsed(found[1]) if found else None
+
+
+def _parsed(text: str) -> JsonObject | None:
+    """Return a JSON object; None where the text is none."""
+    try:
+        value: Json = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def resolved(given: Json, root: JsonObject, *, deep: bool) -> JsonObject:
+    """Return a schema with what it refers to, and with the first alternative that is not null; deep down null."""
+    schema: JsonObject = dict(given) if isinstance(given, dict) else {}
+    either = cast("list[Json]", schema.pop("anyOf", schema.pop("oneOf", [])))
+    either = sorted(either, key=lambda part: (inside(part, "type") == "null") != deep)[:1]
+    target = inside(root, *str(schema.pop("$ref", "#")).split("/")[1:]) if "$ref" in schema else None
+    for part in (target, *cast("list[Json]", schema.pop("allOf", [])), *either):
+        schema |= resolved(part, root, deep=deep) if part else {}
+    limits = _LIMITS.search(str(schema.get("description", "")))
+    return schema | (_parsed(limits[0]) or {}) if limits else schema

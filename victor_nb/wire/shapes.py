@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
 from victor_nb.wire.pace import Chance, Size, size_of
-from victor_nb.wire.reading import Json, JsonObject, inside, strings, whole
+from victor_nb.wire.reading import Json, JsonObject, inside, resolved, schema_in, strings, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,8 +35,6 @@ _PROGRAM: Final = r"(?:class|code|function|script|program|query|regex|parser|tes
 _KEY: Final = re.compile(r"\s*([\"'`])?(.+?)(?(1)\1)\s*(?:\((?:an? )?(\w+).*|\b(?:for|per)\b.*)?")
 _STAGE: Final = re.compile(r'^Reply with JSON only, an object with the key "(ranking|items)"', re.MULTILINE)
 _RANKED: Final = ("properties", "ranking", "items", "enum")
-_IN_FULL: Final = re.compile(r"\bJSON schema:\n(\{.*\})")
-_LIMITS: Final = re.compile(r"\{\".*\}$")  # what a provider's schema has no place for, in a description
 _ROWS: Final = r"\bjson (?:array|list)\b|\b(?:array|list) of (?:\w+ )?objects\b"
 _EXAMPLE: Final = re.compile(r"(\")([^\"\n]+)\"\s*:\s*(\S*)")
 _TYPES: Final = {  # by what a prompt says of a key in brackets, or shows as its value
@@ -63,15 +61,15 @@ def write(asked: Asked) -> str:
     if found := _STAGE.findall(prompt) or ["ranking"] * (inside(asked.schema, *_RANKED) is not None):
         rows = [int(number) for number, _ in _chosen(question)] if found[-1] == "ranking" else _placeholders(question)
         return json.dumps({found[-1]: rows}, ensure_ascii=False)
-    in_words = _find(r"\b(?:as|in|with|return|answer|give)\b[^.\n]{0,30}?\bjson\b", question.instructions)
-    if (schema := _schema_in_full(asked.system) if asked.schema is None else asked.schema) is None and (
+    in_words = _find(r"\b(?:as|in|with|return|answer|give)\b[^.\n]{0,30}?\bjson\b", question.full)
+    if (schema := schema_in(asked.system) if asked.schema is None else asked.schema) is None and (
         asked.wants_json or (in_words and not _JUDGED.search(prompt))
     ):
         schema = _schema_in_words(f"{prompt}\n{asked.system}", is_array=not asked.wants_json)
     if schema is not None and not _JUDGED.search(prompt):
         values = _Values(schema, question.chance, question.count(_COUNTED) or 3)
         return json.dumps(values.make(schema), ensure_ascii=False, indent=2)
-    places = {cue: found.start() for cue in _SHAPES if (found := _find(cue, question.instructions))}
+    places = {cue: found.start() for cue in _SHAPES if (found := _find(cue, question.full))}
     return _SHAPES[min(places, key=lambda cue: places[cue])](question) or _prose(question)
 
 
@@ -85,7 +83,7 @@ class _Question:
 
     prompt: str
     task: str
-    instructions: str
+    full: str
     size: Size
     chance: Chance
 
@@ -145,9 +143,7 @@ def _score(question: _Question) -> str:
 
 
 def _label(question: _Question) -> str:
-    offers = [
-        found[1] for cue in (_OFFERED, _EITHER) for found in re.finditer(cue, question.instructions, re.IGNORECASE)
-    ]
+    offers = [found[1] for cue in (_OFFERED, _EITHER) for found in re.finditer(cue, question.full, re.IGNORECASE)]
     split = [re.split(r"[,/|]|\bor\b|\band\b", offer) for offer in (*offers, "positive, negative or neutral")]
     bare = ([part.strip(" \t'\"`*?!") for part in parts] for parts in split)
     labels = next(labels for parts in bare if len(labels := [*filter(None, parts)]) > 1)
@@ -189,16 +185,6 @@ _SHAPES: Final[dict[str, Callable[[_Question], str]]] = {  # by the cue that sta
 }
 
 
-def _schema_in_full(text: str) -> JsonObject | None:
-    """Return the schema that a system prompt holds; None where it holds none."""
-    found = _IN_FULL.search(text)
-    try:
-        schema: Json = json.loads(found[1]) if found else None
-    except ValueError:
-        return None
-    return schema if isinstance(schema, dict) else None
-
-
 def _schema_in_words(text: str, *, is_array: bool) -> JsonObject:
     """Return the schema of the JSON that a text asks for by an example, or by the names of its keys."""
     named = _find(r"\b(?:keys?|fields?)\b:?((?:[^.\n]|\.\w)+)", text)
@@ -220,7 +206,7 @@ class _Values:
 
     def make(self, given: Json, *path: str | int) -> Json:
         """Return a value for a part of the schema; `path` is the keys and positions that lead to it."""
-        schema = self._resolved(given, deep=len(path) > _DEEP)
+        schema = resolved(given, self.root, deep=len(path) > _DEEP)
         options = [schema["const"]] if "const" in schema else schema.get("enum")
         if isinstance(options, list):
             return self.chance.pick(options, *path)
@@ -240,17 +226,6 @@ class _Values:
                 text = " ".join(("Placeholder", *map(str, path), self.chance.words(*path, least=2)))
                 text = text.ljust(whole(schema.get("minLength")) or 0, ".")[: whole(schema.get("maxLength"))]
                 return _FORMATS.get(str(schema.get("format")), text)
-
-    def _resolved(self, given: Json, *, deep: bool) -> JsonObject:
-        """Return a schema with what it refers to, and with the first alternative that is not null; deep down null."""
-        schema: JsonObject = dict(given) if isinstance(given, dict) else {}
-        either = cast("list[Json]", schema.pop("anyOf", schema.pop("oneOf", [])))
-        either = sorted(either, key=lambda part: (inside(part, "type") == "null") != deep)[:1]
-        target = inside(self.root, *str(schema.pop("$ref", "#")).split("/")[1:]) if "$ref" in schema else None
-        for part in (target, *cast("list[Json]", schema.pop("allOf", [])), *either):
-            schema |= self._resolved(part, deep=deep) if part else {}
-        limits = _LIMITS.search(str(schema.get("description", "")))
-        return schema | cast("JsonObject", json.loads(limits[0])) if limits else schema
 
     def _object(self, schema: JsonObject, path: tuple[str | int, ...]) -> JsonObject:
         fields = cast("JsonObject", schema.get("properties", {}))
