@@ -118,6 +118,8 @@ async def test_when_a_host_has_refused_then_other_agents_know_it_and_other_hosts
     [
         "max_completion_tokens is too large: 50000. This model supports at most 16384 completion tokens.",
         "Invalid 'max_completion_tokens': must be at least 1.",
+        "Invalid 'max_completion_tokens': integer below minimum value. Expected a value >= 16, but got 5 instead.",
+        "max_completion_tokens is too small.",
         "Something else is wrong.",
     ],
 )
@@ -203,3 +205,36 @@ async def test_when_a_protocol_has_one_way_only_then_its_refusal_is_the_error(be
     error = await bench.failure(extra("max_tokens"))
     bench.check(error, errors.BadRequestError, 422)
     assert len(bench.server.requests) == 1
+
+
+@only_openai
+async def test_when_what_was_learnt_is_refused_then_it_is_unlearnt(bench: Bench) -> None:
+    def floor(request: Request) -> Act:
+        if "max_tokens" in request.json:
+            return faults.status(400, "'max_tokens' is not supported with this model. Use 'max_completion_tokens'.")
+        return Answer(tokens=Tokens(input=10, output=max(16, request.json["max_completion_tokens"])))
+
+    bench.server.answer = floor
+    agent = await bench.agent(max_tokens=5)
+    attempts = [(await bench.ask(agent)).attempts for _ in range(3)]
+    assert attempts == [1, 2, 1]
+
+
+RANGES = [
+    "temperature must be between 0 and 1",
+    "Invalid 'temperature': decimal above maximum value. Expected a value <= 2, but got 3 instead.",
+    "temperature: range: 0..1",
+]
+
+
+@only_openai
+@pytest.mark.parametrize("words", RANGES)
+async def test_when_a_temperature_is_only_too_high_then_it_is_refused_and_lower_ones_are_sent(
+    bench: Bench, words: str
+) -> None:
+    hot = faults.status(400, words)
+    bench.server.answer = lambda request: hot if request.json["temperature"] > 1 else Answer()
+    error = await fail(bench.ask(agent := await bench.agent(temperature=0.3), temperature=1.5))
+    assert words.rstrip(".") in str(error)
+    assert (await bench.ask(agent)).attempts == 1
+    assert sent(bench.server, "temperature") == [1.5, 0.3]

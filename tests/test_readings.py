@@ -198,6 +198,8 @@ CONTENTS: list[tuple[object, str]] = [
     ([{"type": "text", "text": "Rhine"}, {"type": "reference", "reference_ids": [1]}, {"type": "image_url"}], "Rhine"),
     ({"type": "text", "text": "Rhine"}, "Rhine"),
     ([{"text": "Rhine"}], "Rhine"),
+    ([{"type": "text", "text": {"value": "Rhine", "annotations": []}}], "Rhine"),
+    ([{"type": "text", "content": "Rhine"}, {"type": "text", "text": None}], "Rhine"),
 ]
 
 
@@ -209,7 +211,7 @@ async def test_when_content_comes_in_blocks_then_its_text_is_read(bench: Bench, 
 
 
 @only_openai
-@pytest.mark.parametrize("content", [4, 1.5, True, {"a": 1}, [{"a": 1}], [7], [None]])
+@pytest.mark.parametrize("content", [4, 1.5, True, {"a": 1}, [{"a": 1}], [7], [None], [{"type": "text", "text": 7}]])
 async def test_when_content_has_no_form_that_is_known_then_it_is_not_left_out(bench: Bench, content: object) -> None:
     error = await bench.failure(answered(choice(content)))
     assert isinstance(error, errors.MalformedAnswerError)
@@ -226,6 +228,25 @@ USAGES: list[tuple[dict[str, Any], Usage]] = [
     ({"usage": {"input_tokens": 10, "output_tokens": 20}}, Usage(10, 20)),
     ({"usage": None, "x_groq": {"id": "req_1", "usage": COUNTED}}, Usage(10, 20)),
     ({"usage": {"input_tokens": 10, "output_tokens": 20, "cache_read_input_tokens": 90}}, Usage(100, 20, 90)),
+    (  # cached beside the prompt, and in the total
+        {"usage": {**COUNTED, "total_tokens": 120, "cache_read_input_tokens": 90}},
+        Usage(100, 20, 90),
+    ),
+    (
+        {"usage": {**COUNTED, "total_tokens": 38, "prompt_tokens_details": {"cached_tokens": 8}}},
+        Usage(18, 20, 8),
+    ),
+    (  # of these, it is the thoughts that are beside
+        {
+            "usage": {
+                **COUNTED,
+                "total_tokens": 38,
+                "prompt_tokens_details": {"cached_tokens": 8},
+                "completion_tokens_details": {"reasoning_tokens": 8},
+            }
+        },
+        Usage(10, 28, 8, reasoning_tokens=8),
+    ),
     ({"usage": {**COUNTED, "prompt_tokens_details": None, "completion_tokens_details": "x"}}, Usage(10, 20)),
 ]
 
@@ -289,6 +310,50 @@ async def test_when_a_whole_answer_names_no_reason_then_it_is_complete_and_has_i
     reply = await read(bench, answered(choice(finish=word)))  # of a stream, `[DONE]` and the counts are its end
     assert (reply.finish_reason, reply.status, reply.cost) == ("stop", "ok", LIST_PRICE)
     assert rows()[0]["usage_source"] == "reported"
+
+
+@only_openai
+@only_streams
+@pytest.mark.parametrize("word", ["null", "None"])
+async def test_when_each_chunk_says_null_for_a_reason_then_a_cut_stream_is_partial(bench: Bench, word: str) -> None:
+    reply = await read(bench, answered(choice("The ", word), choice("Rhine.", word), usage=None, done=False))
+    assert (reply.content, reply.status, reply.finish_reason) == ("The Rhine.", "partial", None)
+    reply = await read(bench, answered(choice("The ", word), choice("Rhine.", "stop")))
+    assert (reply.content, reply.status, reply.finish_reason) == ("The Rhine.", "ok", "stop")
+
+
+@only_openai
+@only_streams
+async def test_when_a_stream_is_of_one_whole_answer_then_it_is_read_once(bench: Bench) -> None:
+    def written(*choices: dict[str, Any]) -> Act:
+        chunks = [{"model": "gpt-4o-mini", "choices": [choice]} for choice in choices]
+        chunks[-1]["usage"] = COUNTED
+        return faults.body("".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks).encode())
+
+    reply = await read(bench, written(choice()))
+    assert (reply.content, reply.status, reply.cost) == ("The Rhine.", "ok", LIST_PRICE)
+    pieces = [{"index": 0, "delta": {"content": text}, "finish_reason": None} for text in ("The ", "Rhine.")]
+    assert (await read(bench, written(*pieces, choice()))).content == "The Rhine."
+
+
+@pytest.mark.parametrize("dialect", [ANTHROPIC], ids=repr)
+@only_streams
+async def test_when_the_end_of_a_message_counts_nothing_then_its_beginning_is_no_count(bench: Bench) -> None:
+    async def act(exchange: Exchange) -> None:
+        await exchange.head(200, {"content-type": "text/event-stream"})
+        start = {"model": "claude-sonnet-4-5", "usage": {"input_tokens": 10, "output_tokens": 1}}
+        for event in (
+            {"type": "message_start", "message": start},
+            {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "The Rhine."}},
+            {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 0}},
+            {"type": "message_stop"},
+        ):
+            await exchange.send(f"data: {json.dumps(event)}\n\n".encode())
+        await exchange.end()
+
+    reply = await read(bench, act)
+    assert (reply.content, reply.finish_reason, reply.cost) == ("The Rhine.", "stop", None)
+    assert rows()[0]["usage_source"] == "partial"
 
 
 @only_openai
@@ -363,6 +428,11 @@ CHOICE_ERRORS: list[tuple[dict[str, Any], type[errors.ProviderError], str]] = [
     ({"finish": "error", "error": {"code": 502, "message": "Upstream died"}}, errors.ServerError, "Upstream died"),
     ({"finish": "stop", "error": {"code": 429, "message": "Slow down"}}, errors.RateLimitError, "Slow down"),
     ({"finish": "error"}, errors.ServerError, "error"),
+    (
+        {"finish": "abort"},
+        errors.ServerError,
+        "the answer ended with abort",
+    ),
     (
         {"finish": "insufficient_system_resource"},
         errors.OverloadedError,

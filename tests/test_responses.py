@@ -217,6 +217,37 @@ async def test_when_a_response_failed_then_it_is_the_error_that_it_names(
     assert [row["status"] for row in rows()] == ["error"]
 
 
+ERRORS: list[tuple[object, type[Exception], str]] = [
+    ("CUDA out of memory", ServerError, "CUDA out of memory"),
+    ({"type": "rate_limit_error", "message": "Slow down."}, RateLimitError, "Slow down"),
+    ({"type": "invalid_request_error", "message": "No such model."}, BadRequestError, "No such model"),
+    ({"code": 429, "message": "Slow down."}, RateLimitError, "Slow down"),
+]
+
+
+@pytest.mark.parametrize(("stated", "kind", "words"), ERRORS)
+async def test_when_a_server_states_an_error_in_another_form_then_it_is_that_error(
+    bench: Bench, stated: object, kind: type[Exception], words: str
+) -> None:
+    data = json.dumps({"error": stated}).encode()
+    error = await bench.failure(faults.body(b"data: " + data + b"\n\n" if bench.way == "stream" else data))
+    assert type(error) is kind
+    assert words in str(error)
+
+
+@pytest.mark.parametrize("way", ["stream"])
+async def test_when_only_the_end_of_a_part_states_its_text_then_it_is_read_once(bench: Bench) -> None:
+    events = [
+        {"type": "response.output_text.delta", "delta": "The "},
+        {"type": "response.output_text.delta", "delta": "Rhine. "},
+        {"type": "response.output_text.done", "text": "The Rhine. "},
+        {"type": "response.output_text.done", "text": "The Elbe."},
+        {"type": "response.completed", "response": {"status": "completed", "output": [], "usage": COUNTED}},
+    ]
+    bench.play(faults.body("".join(f"data: {json.dumps(event)}\n\n" for event in events).encode()))
+    assert (await bench.ask(await bench.agent())).content == "The Rhine. The Elbe."
+
+
 @pytest.mark.parametrize("way", ["stream"])
 async def test_when_a_response_fails_after_text_then_what_came_is_kept(bench: Bench) -> None:
     failure = {"code": "server_error", "message": "Out of stars."}

@@ -205,10 +205,10 @@ class ProfileCall:
                 self._lost = self._reading.misfit = error
                 self._chat = self._reading.again(self._chat, error)
             except BadRequestError as error:
-                lesson = (
-                    self._request.provider.lesson(str(error), self._chat) if type(error) is BadRequestError else None
-                )
-                if lesson is None or lesson in self._lessons:
+                said = str(error).partition(": ")[2]  # without the profile's name, which may be any word
+                lesson = self._request.provider.lesson(said, self._chat) if type(error) is BadRequestError else None
+                tried = {each.feature for each in self._lessons if each.feature != "schema"}  # which has two steps
+                if lesson is None or lesson in self._lessons or lesson.feature in tried:
                     raise
                 self._learn(lesson)
             else:
@@ -228,7 +228,8 @@ class ProfileCall:
         most = spec.max_output(self._chat)
         if most is not None and tokens > most * spec.answers(self._chat):
             self._notes.append(f"the server ignores the limit: {tokens:,} tokens came, {most:,} were allowed")
-            if (other := request.provider.other_limit(self._chat)) is not None:
+            other = request.provider.other_limit(self._chat)
+            if other is not None and "max_tokens" not in self._chat.learned:
                 self._lessons.append(Lesson("max_tokens", other, ""))
 
     def _learn(self, lesson: Lesson) -> None:

@@ -218,6 +218,8 @@ class Record:
         if (usage := attempt.usage) is not None:
             # An answer of no tokens, or to none, was not counted to its end; a local server may remember a prompt.
             whole = (usage.output_tokens or not attempt.pieces) and (usage.input_tokens or self._free())
+            if attempt.pieces and not usage.output_tokens:
+                usage = replace(usage, output_tokens=estimate_tokens(attempt.text))
             return usage, "reported" if attempt.finish_reason and whole else "partial"
         if not attempt.pieces:
             return None, None

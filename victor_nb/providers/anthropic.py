@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Final, cast
 
@@ -139,6 +140,8 @@ def _parts(turn: Message) -> list[dict[str, object]]:
 
 def _joined(message: object) -> str:
     """Return the text of the blocks that are text."""
+    if said := text(read(message, "content")):  # some gateways
+        return said
     blocks = items(message, "content")
     return "".join(text(read(block, "text")) or "" for block in blocks if read(block, "type") == "text")
 
@@ -171,8 +174,9 @@ def _delta(event: object, before: Usage, request_id: str | None) -> Delta:
     match read(event, "type"):
         case "message_start":
             message = read(event, "message")
+            usage = _usage(read(message, "usage"), before)
             return Delta(
-                usage=_usage(read(message, "usage"), before),
+                usage=replace(usage, output_tokens=0),  # a placeholder: the true one comes at the end
                 model_served=text(read(message, "model")),
                 request_id=request_id,
                 service_tier=_tier(message),

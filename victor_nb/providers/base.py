@@ -47,6 +47,11 @@ _OF_SCHEMAS: Final = re.compile(
     r"schema|response_?format|response_?mime|output_config|structured.output|json_object|json mode|\bformat\b"
 )
 """What the refusal of a schema, or of a mode for JSON, speaks of."""
+_OF_ITS_RANGE: Final = re.compile(
+    r"between|\brange\b|less than|greater than|at (most|least)|exceed|expected a value|too (high|large|big|low|small)"
+    r"|maximum|minimum|[<>]=?"
+)
+"""What is said of a temperature that is only too high or too low: another one would be taken."""
 _OF_THE_SDKS: Final = "x-stainless-"
 """What the names of the headers begin with in which the SDKs describe themselves and the machine."""
 
@@ -143,7 +148,8 @@ class Provider(ABC):
             host, what = host_of(self.endpoint.base_url), "JSON schema" if schema.kind == "schema" else "mode for JSON"
             note = f"the schema stands in the prompt: {host} takes no {what} of {request.model}"
             return Lesson("schema", "json" if schema.kind == "schema" else "prompt", note if schema.read else "")
-        if request.temperature is None or "temperature" not in refusal.lower():
+        said = refusal.lower()
+        if request.temperature is None or "temperature" not in said or _OF_ITS_RANGE.search(said):
             return None
         return Lesson("temperature", None, "temperature not sent: the model takes none")
 

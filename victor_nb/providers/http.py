@@ -44,6 +44,8 @@ _FINISH: Final = {
     **dict.fromkeys(("tool_calls", "tool_call", "tool_use", "function_call"), "tool_calls"),
 }
 """Why an answer ended, in the words of the protocols and of gateways, which pass on those of others; lower case."""
+_NO_REASON: Final = {"", "null", "none", "finish_reason_unspecified"}
+"""What stands for a reason in an answer that has not ended."""
 
 
 class PlainProvider(Provider):
@@ -310,6 +312,6 @@ def text(value: object) -> str | None:
 
 def finish(reason: object) -> FinishReason | None:
     """Translate a provider's reason to stop into ours: None where it names none, `other` where it is unknown."""
-    if not isinstance(reason, str) or not reason or reason == "FINISH_REASON_UNSPECIFIED":
+    if not isinstance(reason, str) or reason.lower() in _NO_REASON:
         return None
     return cast("FinishReason", _FINISH.get(reason.lower(), "other"))

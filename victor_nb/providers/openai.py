@@ -42,7 +42,11 @@ if TYPE_CHECKING:
     from victor_nb.providers.translate import Endpoint
     from victor_nb.values import ChatRequest, FinishReason, Message
 
-_FAILED: Final = {"error": 500, "insufficient_system_resource": 503}
+_FAILED: Final = {
+    **dict.fromkeys(("error", "failed", "server_error", "abort", "aborted", "cancelled", "canceled"), 500),
+    "timeout": 504,
+    "insufficient_system_resource": 503,
+}
 """Finish reasons of answers that failed half-way, and the status that each amounts to."""
 _TEXTS: Final = (None, "text", "output_text")
 """The kinds of blocks that an answer's text is in."""
@@ -50,7 +54,9 @@ _OWN_HOSTS: Final = ("openai.com", "azure.com")
 _OWN_MODELS: Final = re.compile(r"(.*/)?(gpt-(?!oss)|chatgpt|o\d)")
 """Models that want the limit of an answer under the name that OpenAI gives it, wherever they are asked."""
 _TOO_MUCH: Final = re.compile(
-    r"too (large|high|big)|at most|less than|greater than|exceed|between|must be", re.IGNORECASE
+    r"too (large|high|big|small|low)|at (most|least)|less than|greater than|exceed|between|must be|expected a value"
+    r"|reached|minimum",
+    re.IGNORECASE,
 )
 """What a refusal says of a limit's value, and not of its name."""
 _STATE_COSTS: Final = frozenset({"openrouter.ai", "x.ai", "perplexity.ai"})
@@ -91,7 +97,7 @@ class OpenAI(Provider):
 
     def lesson(self, refusal: str, request: ChatRequest) -> Lesson | None:
         """Return what a refusal says of stream options, or of the name of the output limit."""
-        host, sent = host_of(self.endpoint.base_url), self._limit
+        host, sent = host_of(self.endpoint.base_url), request.learned.get("max_tokens") or self._limit
         if "stream_options" in refusal and "stream_options" not in request.learned:
             note = f"stream_options not sent: {host} takes none, so it may count no tokens"
             return Lesson("stream_options", None, note)
@@ -100,15 +106,11 @@ class OpenAI(Provider):
         return super().lesson(refusal, request)
 
     def other_limit(self, request: ChatRequest) -> str | None:
-        """Return OpenAI's other name for the output limit, unless it has been tried, or params hold a limit."""
-        names = self.endpoint.spec.output_names
-        if (
-            request.max_tokens is None
-            or "max_tokens" in request.learned
-            or any(name in request.params for name in names)
-        ):
+        """Return OpenAI's other name for the output limit than the one sent, unless params hold a limit."""
+        names, sent = self.endpoint.spec.output_names, request.learned.get("max_tokens") or self._limit
+        if request.max_tokens is None or any(name in request.params for name in names):
             return None
-        return next((name for name in names if name != self._limit), None)
+        return next((name for name in names if name != sent), None)
 
     async def ask(self, request: ChatRequest) -> Delta:
         """Return the whole answer to a request that is not streamed."""
@@ -151,7 +153,8 @@ class OpenAI(Provider):
             ValueError: Its content has a form that nothing is known of.
         """
         choice = seen.choose(event.get("choices"))
-        message, reason = choice.get(part), choice.get("finish_reason")
+        # Some gateways make a stream of one piece of a whole answer.
+        message, reason = choice.get(part, None if seen.said else choice.get("message")), choice.get("finish_reason")
         content = refusal = None
         if isinstance(message, dict):
             message = cast("dict[str, object]", message)
@@ -163,9 +166,11 @@ class OpenAI(Provider):
         said = content if isinstance(content, str) else _joined(content) if content else ""
         if refusal and isinstance(refusal, str):
             said, seen.refused = said or refusal, True
+        seen.said = seen.said or bool(said)
         counts = event.get("usage") or choice.get("usage") or read(event, "x_groq", "usage")
-        if reason or seen.whole:  # a whole answer that names no reason has ended all the same
-            seen.ended = "content_filter" if seen.refused else finish(reason) or "stop"
+        ended = finish(reason) if reason else None
+        if ended or seen.whole:  # a whole answer that names no reason has ended all the same
+            seen.ended = "content_filter" if seen.refused else ended or "stop"
             if seen.called and seen.ended == "stop":  # as some servers call it
                 seen.ended = "tool_calls"
         usage = _usage(counts, searched=seen.searched) if counts else None
@@ -248,11 +253,13 @@ class _Seen:
         whole: Whether it comes in one piece.
         ended: Why it ended, once it has.
         counted: Whether its tokens have been counted.
+        said: Whether text has come.
     """
 
     whole: bool = False
     ended: FinishReason | None = None
     counted: bool = False
+    said: bool = False
     refused: bool = False
     searched: bool = False
     called: bool = False
@@ -289,12 +296,13 @@ def _joined(content: object) -> str:
     texts: list[str] = []
     for block in blocks:
         kind, said = read(block, "type"), read(block, "text")
+        said = read(block, "content") if said is None else read(said, "value") or said
         if isinstance(block, str):
             texts.append(block)
-        elif kind is None and said is None:
-            raise ValueError(f"content of type {type(block).__name__}")
         elif isinstance(said, str) and kind in _TEXTS:
             texts.append(said)
+        elif kind is None or (kind in _TEXTS and said is not None):
+            raise ValueError(f"content of type {type(block).__name__}")
     return "".join(texts)
 
 
@@ -352,7 +360,6 @@ def _usage(raw: object, *, searched: bool) -> Usage:
     """Read usage, whose parts are inside the totals, by the names that OpenAI and others give them."""
     prompt = number(raw, "prompt_tokens") or number(raw, "input_tokens")
     completion = number(raw, "completion_tokens") or number(raw, "output_tokens")
-    output = max(completion, number(raw, "total_tokens") - prompt)  # xAI and Google count reasoning in the total only
     cached = (
         number(raw, "prompt_tokens_details", "cached_tokens")
         or number(raw, "prompt_cache_hit_tokens")  # DeepSeek
@@ -360,12 +367,17 @@ def _usage(raw: object, *, searched: bool) -> Usage:
         or number(raw, "cache_read_input_tokens")  # Anthropic's models behind litellm
     )
     written = number(raw, "prompt_tokens_details", "cache_write_tokens") or number(raw, "cache_creation_input_tokens")
+    reasoning, more = number(raw, "completion_tokens_details", "reasoning_tokens"), cached + written
+    beyond = number(raw, "total_tokens") - prompt - completion if prompt else 0  # what the total alone has
+    if more > prompt or (beyond == more != reasoning):  # Bedrock and Anthropic count it beside the prompt
+        prompt, beyond = prompt + more, beyond - more
+    output = completion + max(0, beyond)  # xAI and Google count reasoning in the total only
     return Usage(
-        input_tokens=prompt if cached + written <= prompt else prompt + cached + written,
+        input_tokens=prompt,
         output_tokens=output,
         cache_read_tokens=cached,
         cache_write_tokens=written,
-        reasoning_tokens=number(raw, "completion_tokens_details", "reasoning_tokens") or output - completion,
+        reasoning_tokens=reasoning or output - completion,
         web_searches=number(raw, "server_tool_use", "web_search_requests")
         or number(raw, "num_search_queries")  # Perplexity
         or number(raw, "num_sources_used")  # xAI

@@ -8,9 +8,9 @@ import httpx2
 from openai import AsyncStream
 
 from victor_nb.media import split
-from victor_nb.providers.http import events, finish, given, items, no_answer, number, parse, read, text
+from victor_nb.providers.http import events, fails, finish, given, items, no_answer, number, parse, read, text
 from victor_nb.providers.openai import LITELLM_COST, OpenAI, stated_cost, worded
-from victor_nb.providers.refusals import StatusError
+from victor_nb.providers.refusals import StatusError, words_of
 from victor_nb.values import Delta, Usage
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from victor_nb.values import ChatRequest, Message
 
 _ENDS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_DONE: Final = {"response.output_text.done": "text", "response.refusal.done": "refusal"}
 _MAY_PASS: Final = frozenset({"server_error", "rate_limit_exceeded", "vector_store_timeout"})
 """Codes of failures that another attempt may not meet; all others are of the request."""
 _PENDING: Final = frozenset({"queued", "in_progress", "cancelled"})
@@ -46,13 +47,17 @@ class Responses(OpenAI):
             stream=True,
             stream_cls=AsyncStream[object],
         )
-        raw, refused, begun = cast("httpx2.Response", await asking), False, False
+        raw, refused, begun, heard = cast("httpx2.Response", await asking), False, False, False
         async for event in events(raw, sse=True, check=False):
             kind = event.get("type")
-            refused = refused or kind == "response.refusal.delta"
+            refused = refused or kind in {"response.refusal.delta", "response.refusal.done"}
             if kind in {"response.output_text.delta", "response.refusal.delta"}:
-                begun = True
+                begun = heard = True
                 yield Delta(text(event.get("delta")) or "")
+            elif isinstance(kind, str) and kind in _DONE:  # of a part; some servers state its text here only
+                said, heard = "" if heard else text(event.get(_DONE[kind])) or "", False
+                begun = begun or bool(said)
+                yield Delta(said)
             elif kind in _ENDS:
                 response = event.get("response")  # some servers state the text in it only
                 yield self._ending(response, raw, said="" if begun else _said(response), refused=refused)
@@ -89,7 +94,7 @@ class Responses(OpenAI):
             ValueError: It has not ended.
         """
         status, output = read(response, "status"), items(response, "output")
-        if status == "failed" or read(response, "error"):
+        if status == "failed" or fails(read(response, "error")):
             raise StatusError(raw.status_code, raw.headers, {"error": _failure(read(response, "error"))})
         if status in _PENDING:
             raise ValueError(f"the response is {status}. Leave background out of params")
@@ -141,9 +146,11 @@ def _said(response: object) -> str:
 
 def _failure(error: object) -> dict[str, object]:
     """Return an error as other protocols state it: a code that is not known to pass is of the request."""
-    code, message = read(error, "code"), read(error, "message")
-    kind = "api_error" if code is None else code if code in _MAY_PASS else "invalid_request_error"
-    return {"type": kind, "code": code, "message": text(message) or str(code or "no reason given")}
+    code, kind = read(error, "code"), text(read(error, "type"))
+    if code is not None:
+        kind = code if code in _MAY_PASS else "invalid_request_error"
+    message = words_of(error) or str(code or "no reason given")
+    return {"type": kind if kind not in {None, "error"} else "api_error", "code": code, "message": message}
 
 
 def _usage(response: object) -> Usage | None:
