@@ -64,6 +64,26 @@ opened.set()
 print(Agent.create_sync(profile="default").run_sync("How many?").content)
 """
 
+# One thread pauses before it imports the validators: between its holds of two locks that the other wants, too.
+CHECKED = """
+import sys, threading
+reached, opened = threading.Event(), threading.Event()
+
+def pause(event, args):
+    if event == "import" and args[0] == "jsonschema.validators" and threading.current_thread() is other:
+        reached.set()
+        opened.wait(60)
+
+sys.addaudithook(pause)
+from victor_nb.config.request_options import schema_fault
+other = threading.Thread(target=lambda: print(schema_fault({"type": "object"})))
+other.start()
+assert reached.wait(60)
+threading.Timer(0.5, opened.set).start()
+print(schema_fault({"type": "object"}))
+other.join()
+"""
+
 
 @pytest.fixture
 def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
@@ -78,16 +98,20 @@ def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 def run(code: str) -> list[str]:
     """Run code in an interpreter of its own, which has imported nothing yet."""
-    done = subprocess.run([sys.executable, "-c", STANDING + code], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
 
 def test_when_a_call_comes_while_its_imports_are_under_way_then_it_waits_for_them(live: Server) -> None:
-    assert run(ASKED) == [Answer().text]
+    assert run(STANDING + ASKED) == [Answer().text]
     assert len(live.requests) == 1
 
 
 def test_when_stop_is_pressed_while_a_call_waits_for_imports_then_it_answers_at_once(live: Server) -> None:
-    assert run(STOPPED) == ["stopped True", Answer().text]
+    assert run(STANDING + STOPPED) == ["stopped True", Answer().text]
     assert len(live.requests) == 1
+
+
+def test_when_two_threads_check_their_first_schemas_then_neither_finds_half_of_a_package() -> None:
+    assert run(CHECKED) == ["None", "None"]

@@ -230,9 +230,10 @@ def test_when_attempts_ended_in_different_ways_then_the_total_counts_them(ledger
     ledger.finish(row("b", status="refused", mode="simulate"))
     ledger.finish(row("c", status="interrupted", mode="replay"))
     ledger.start(running("d"))
+    ledger.finish(row("e", status="invalid"))
     for total in (ledger.total(), ledger.total("all", since=NOON)):
-        assert (total.calls, total.attempts) == (3, 4)  # what was refused is no call
-        assert (total.running, total.failed, total.refused, total.simulated) == (1, 1, 1, 1)
+        assert (total.calls, total.attempts) == (4, 5)  # what was refused is no call
+        assert (total.running, total.failed, total.refused, total.simulated) == (1, 2, 1, 1)
 
 
 def test_when_nothing_was_asked_then_the_total_is_nothing(ledger: Ledger) -> None:

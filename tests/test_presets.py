@@ -212,6 +212,8 @@ def test_when_a_preset_is_a_row_then_it_goes_to_its_own_host_with_its_own_key(sp
     [
         ("azure", "AZURE_OPENAI_ENDPOINT", "https://ours.openai.azure.com/", "https://ours.openai.azure.com/openai/v1"),
         ("azure", "AZURE_OPENAI_ENDPOINT", "https://gate.example/llm", "https://gate.example/llm"),
+        ("azure", "AZURE_OPENAI_ENDPOINT", "ours", "https://ours.openai.azure.com/openai/v1"),
+        ("azure", "AZURE_OPENAI_ENDPOINT", "ours.openai.azure.com/", "https://ours.openai.azure.com/openai/v1"),
         ("bedrock", "AWS_REGION", "eu-central-1", "https://bedrock-runtime.eu-central-1.amazonaws.com/openai/v1"),
     ],
 )
@@ -234,6 +236,19 @@ async def test_when_the_address_is_not_filled_in_then_nothing_is_asked(
     monkeypatch.setenv("VICTOR_SIM_SPEED", "0")
     async with await Agent.create(provider=preset, model="m") as agent:
         assert (await agent.run("Hi.")).content
+
+
+async def test_when_the_address_is_filled_in_after_an_error_then_the_next_call_goes_there(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write_profiles(tmp_path, desk={"provider": "azure", "model": "m"})
+    pool = session().pool
+    with pytest.raises(ProviderOpenError, match="Put yours for RESOURCE"):
+        pool.get_orchestrator("desk")
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", f"{server.url}/v1")
+    server.play(Answer())
+    await pool.get_orchestrator("desk").run("Hi.")
+    assert [row["host"] for row in rows()] == [server.url.removeprefix("http://")]
 
 
 # --- what else its answers hold ---

@@ -60,6 +60,12 @@ class Kitten(TypedDict):
     weight: NotRequired[int]
 
 
+class Litter(TypedDict):
+    names: list[str]
+    father: Kitten | None
+    next: NotRequired[Litter]
+
+
 @dataclass
 class Point:
     x: int
@@ -262,6 +268,7 @@ async def test_when_a_budget_has_no_room_for_asking_again_then_the_first_answer_
     assert error.__notes__[0].startswith("Not asked again: ")
     assert isinstance(error.reply, Reply)
     assert error.reply.content == WRONG
+    assert "asked twice" not in str(error.reply.notes)
     assert len(bench.server.requests) == 1
 
 
@@ -477,8 +484,28 @@ def test_when_a_table_is_asked_for_then_data_is_a_frame(live: Shell, server: Ser
     live.run("%%victor fast as=table out=r\nList.")
     assert live.names["r"].data["price"].sum() == 3.5
 
-    server.play(says("No table."))
+    server.play(says("See [1]."))
     assert "holds no table" in str(live.fail("%%victor fast as=table\nList."))
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "shown"),
+    [
+        ('{"items": ["tea", "jam"]}', ["tea", "jam"], "| tea |"),
+        ('["tea", 2]', ["tea", 2], "| 2 |"),
+        ('{"items": [["tea", 2]]}', [["tea", 2]], '"tea", 2'),
+        ('{"items": []}', [], "no rows"),
+    ],
+)
+def test_when_a_list_of_anything_is_a_table_then_it_is_shown_as_its_frame(
+    live: Shell, server: Server, text: str, values: list[object], shown: str
+) -> None:
+    live.names["Values"] = {"type": "array"}
+    server.play(says(text))
+    ran = live.run("%%victor fast as=table schema=$Values out=r\nList.")
+    assert ran.error is None
+    assert live.names["r"].data.to_dict("records") == [{"value": value} for value in values]
+    assert shown in ran.frames[-1].get("text/markdown", ran.plain)
 
 
 # --- types ---
@@ -541,6 +568,7 @@ def test_when_a_type_has_no_strict_form_then_there_is_none(given: object) -> Non
     ("given", "text", "value"),
     [
         (Kitten, '{"name": "Mo", "weight": null}', {"name": "Mo"}),
+        (Litter, '{"names": ["Mo"], "father": null, "next": null}', {"names": ["Mo"], "father": None}),
         (Point, '{"x": 1, "y": null}', Point(1)),
         (list[Line], '{"items": [{"what": "tea", "price": 1}]}', [Line(what="tea", price=1)]),
         (list[Line], '[{"what": "tea", "price": 1}]', [Line(what="tea", price=1)]),
@@ -570,6 +598,8 @@ def test_when_an_answer_fits_then_its_value_is_of_the_type(given: object, text: 
         (Invoice, "Sorry.", "it is not JSON"),
         (list[int], '{"items": [1, "x"]}', "1: input should be a valid integer"),
         (Kitten, '{"name": null}', "name: input should be a valid string"),
+        (Litter, "{}", "names: field required and 1 more"),
+        (Litter, '{"names": [], "father": null, "next": {"names": []}}', "next.father: field required"),
         ({"type": "object", "required": ["a"]}, '{"canary": 1}', 'the whole: does not satisfy required: ["a"]'),
         (
             {"type": "object", "properties": {"a": {"enum": [1, 2]}}},

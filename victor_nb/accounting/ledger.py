@@ -40,7 +40,7 @@ _SUMS: Final = f"""
     COALESCE(SUM(billed / {NANOS_PER_USD}), 0), COALESCE(SUM(billed % {NANOS_PER_USD}), 0),
     COUNT(*) - COUNT(cost), COUNT(*) - COUNT(billed), COUNT(*) FILTER (WHERE cost = 0 AND output_tokens > 0),
     COUNT(*) FILTER (WHERE attempt = 1 AND status <> 'refused'), COUNT(*) FILTER (WHERE status <> 'refused'),
-    COUNT(*) FILTER (WHERE status = 'running'), COUNT(*) FILTER (WHERE status = 'error'),
+    COUNT(*) FILTER (WHERE status = 'running'), COUNT(*) FILTER (WHERE status IN ('error', 'invalid')),
     COUNT(*) FILTER (WHERE status = 'refused')"""
 """Dollars and the nanos beyond them apart: the sum of the nanos alone would overflow at nine billion dollars."""
 
@@ -85,7 +85,7 @@ class LedgerTotal(Total):
         calls: Calls that were sent, however often each was tried.
         attempts: Requests that were sent.
         running: Attempts that are under way, or whose kernel ended before they did.
-        failed: Attempts that ended in an error.
+        failed: Attempts that ended in an error, or whose answer does not fit its schema.
         refused: Calls and further attempts that a budget refused before they were sent: they are neither.
         simulated: Attempts that were simulated or replayed, and so not paid for.
     """

@@ -111,6 +111,9 @@ class AgentOrchestrator:
         with self._lock:
             if mode not in self.clients:
                 self.clients[mode] = _open(self.profile, self._settings, self.runtime, mode)
+                # What the address is read from may have been set since, as an error asks for.
+                self._base_url = self._settings.base_url(self.profile)
+                self._tariff = self.runtime.tariff(self.profile, self._base_url)
             return self.clients[mode]
 
     async def run(self, prompt: PromptLike, **options: Unpack[CallOptions]) -> Reply:

@@ -152,7 +152,8 @@ class Schema:
 
     @cached_property
     def _validator(self) -> Validator:
-        from jsonschema.validators import Draft202012Validator, validator_for  # noqa: PLC0415 - 40 ms that few need
+        from jsonschema import Draft202012Validator  # noqa: PLC0415 - 40 ms that few need
+        from jsonschema.validators import validator_for  # noqa: PLC0415 - as above
 
         return validator_for(self._schema, default=Draft202012Validator)(self._schema)
 
@@ -321,6 +322,8 @@ class Reading(Generic[Attempt]):
         if failure is not error:
             failure.add_note(f"Asked again: {type(error).__name__}: {error}")
         if isinstance(failure, InvalidAnswerError):
+            if error is self.misfit:  # no budget had room for the second asking
+                self.notes.clear()
             self.notes.append(f"it does not fit {self._name}: {Misfit(failure.faults)}")
             failure.reply = failure.partial = reply("invalid")
         return failure
@@ -341,7 +344,7 @@ def _typed(given: object) -> tuple[TypeAdapter[Any], dict[str, Any]]:
     try:
         adapter: TypeAdapter[Any] = TypeAdapter(cast("Any", _MODERN(given)))
         return adapter, adapter.json_schema()
-    except (PydanticUserError, NameError, TypeError, AttributeError) as error:
+    except (PydanticUserError, NameError, TypeError, AttributeError, RecursionError) as error:
         name = given.__name__ if isinstance(given, type) else shown(given)
         why = str(error).strip().partition("\n")[0].partition(". ")[0].rstrip(".")
     raise ConfigError(
@@ -349,25 +352,37 @@ def _typed(given: object) -> tuple[TypeAdapter[Any], dict[str, Any]]:
     )
 
 
-def _with_typed_dicts(given: object) -> object:
-    """Return a type with the TypedDict of typing_extensions: pydantic refuses that of Python 3.11's typing."""
+def _with_typed_dicts(given: object, done: dict[object, object] | None = None) -> object:
+    """Return a type with the TypedDict of typing_extensions: pydantic refuses that of Python 3.11's typing.
+
+    Args:
+        given: The type.
+        done: The ones that were made on the way: a type may hold itself.
+    """
     from types import GenericAlias, UnionType  # noqa: PLC0415 - for old Pythons only
     from typing import NotRequired, Required, Union, get_args, get_origin, get_type_hints, is_typeddict  # noqa: PLC0415
 
     from typing_extensions import TypedDict  # noqa: PLC0415 - as above
 
+    done = {} if done is None else done
     if is_typeddict(given):
+        if given in done:
+            return done[given]
         old = cast("Any", given)
+        made = done[given] = cast("Any", TypedDict)(old.__name__, {})
+        made.__doc__, made.__module__ = old.__doc__, old.__module__
         fields: dict[str, Any] = {}
         for name, hint in get_type_hints(old, include_extras=True).items():
             wrapper = get_origin(hint)
-            inner = cast("Any", _with_typed_dicts(get_args(hint)[0] if wrapper in {Required, NotRequired} else hint))
-            must = wrapper is Required or (wrapper is None and name in old.__required_keys__)
+            bare = get_args(hint)[0] if wrapper in {Required, NotRequired} else hint
+            inner = cast("Any", _with_typed_dicts(bare, done))
+            must = wrapper is Required or (wrapper is not NotRequired and name in old.__required_keys__)
             fields[name] = Required[inner] if must else NotRequired[inner]
-        made = cast("Any", TypedDict)(old.__name__, fields)
-        made.__doc__, made.__module__ = old.__doc__, old.__module__
+        made.__annotations__ = fields
+        made.__required_keys__ = frozenset(name for name in fields if get_origin(fields[name]) is Required)
+        made.__optional_keys__ = frozenset(fields) - made.__required_keys__
         return made
-    parts = tuple(map(_with_typed_dicts, get_args(given)))
+    parts = tuple(_with_typed_dicts(part, done) for part in get_args(given))
     if isinstance(given, GenericAlias):
         return GenericAlias(get_origin(given), parts)
     return Union[parts] if isinstance(given, UnionType) or get_origin(given) is Union else given  # noqa: UP007 - at run time

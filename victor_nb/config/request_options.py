@@ -229,8 +229,9 @@ def schema_fault(value: object) -> str | None:
     """Return what is wrong with a mapping that is to be a JSON schema; None if it is one, or no mapping."""
     if not isinstance(value, Mapping):
         return None
-    from jsonschema.exceptions import SchemaError  # noqa: PLC0415 - 40 ms that few need
-    from jsonschema.validators import Draft202012Validator, validator_for  # noqa: PLC0415
+    # The package first, here and in calls.schema: two threads that import its parts in turn would wait for each other.
+    from jsonschema import Draft202012Validator, SchemaError  # noqa: PLC0415 - 40 ms that few need
+    from jsonschema.validators import validator_for  # noqa: PLC0415 - as above
 
     schema = dict(cast("Mapping[str, Any]", value))
     try:

@@ -9,7 +9,7 @@ from dataclasses import asdict, is_dataclass, replace
 from typing import TYPE_CHECKING, Final, cast
 
 from victor_nb.calls.schema import REPAIRED, candidates
-from victor_nb.calls.structured import find_table
+from victor_nb.calls.structured import find_table, spoken
 from victor_nb.errors import MalformedAnswerError
 from victor_nb.notebook.markdown import Shown, as_markdown, clean, code_blocks, fence, sanitise, shorten
 from victor_nb.reports.frames import records_frame
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from victor_nb.values import Reply
 
 _SEPARATORS: Final = (",", "\t", ";")
+_OPENINGS: Final = ("[", "{", "```")
+_CLOSINGS: Final = ("]", "}", "```")
 
 
 VALUED: Final = ("json", "table")
@@ -87,6 +89,8 @@ def _code(code: str, info: str) -> Shown:
 
 def _as_table(text: str) -> Shown:
     table = _table(text)
+    if not table.columns:
+        return Shown(None, "no rows")
     return Shown(sanitise(shorten(table.markdown())), clean(shorten(table.plain())))
 
 
@@ -115,7 +119,7 @@ def _json(text: str) -> tuple[object, bool]:
 
 
 def _table(text: str) -> Table:
-    """Return the table of an answer: a list of JSON objects, a Markdown table, or CSV."""
+    """Return the table of an answer: a list of JSON objects, a Markdown table, CSV, or a JSON list of anything."""
     found = _objects(text)
     if found is not None:
         columns = list(dict.fromkeys(name for row in found for name in row))
@@ -124,6 +128,8 @@ def _table(text: str) -> Table:
         for candidate in (text, *(code for _, code in code_blocks(text))):
             if table := read(candidate):
                 return table
+    if (values := _values(text)) is not None:
+        return Table(["value"] if values else [], [[_cell(value)] for value in values])
     raise ValueError("the answer holds no table: no list of JSON objects, no Markdown table, no CSV")
 
 
@@ -137,6 +143,20 @@ def _objects(text: str) -> list[dict[str, object]] | None:
         if isinstance(item, list) and item and all(isinstance(row, dict) for row in cast("list[object]", item)):
             return cast("list[dict[str, object]]", item)
     return None
+
+
+def _values(text: str) -> list[object] | None:
+    """Return the list that an answer as a whole is, also as the only value of an object; None if it is none."""
+    whole = spoken(text).strip()
+    if not (whole.startswith(_OPENINGS) and whole.endswith(_CLOSINGS)):  # a list between words is a remark such as [1]
+        return None
+    try:
+        value, _ = _json(text)
+    except ValueError:
+        return None
+    if isinstance(value, dict) and len(told := cast("dict[str, object]", value)) == 1:
+        (value,) = told.values()
+    return cast("list[object]", value) if isinstance(value, list) else None
 
 
 def _records(reply: Reply) -> list[dict[str, object]]:

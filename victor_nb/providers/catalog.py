@@ -66,7 +66,9 @@ def ollama_address(given: str) -> str:
 
 
 def _azure_address(given: str) -> str:
-    """Return the address of a resource's v1 API; AZURE_OPENAI_ENDPOINT names the resource alone."""
+    """Return the address of a resource's v1 API; AZURE_OPENAI_ENDPOINT names the resource alone, by host or by name."""
+    if "://" not in given:
+        given = f"https://{given if '.' in given else f'{given}.openai.azure.com'}"
     return given if urlsplit(given).path.strip("/") else f"{given.rstrip('/')}/openai/v1"
 
 
