@@ -104,6 +104,28 @@ def test_when_a_temperature_would_be_left_out_then_it_is_said(live: Shell, serve
     assert fields(live.run("%%victor --dry\nHi.").plain)["temperature"].startswith("0.3, left out")
 
 
+def test_when_several_tiers_may_serve_then_the_range_is_that_of_all(live: Shell, tmp_path: Path) -> None:
+    write(tmp_path, {"fast": {"provider": "openai", "model": "gpt-6-luna", "max_tokens": 1_000}})
+
+    def told(tier: str) -> tuple[str, list[Decimal]]:
+        found = fields(live.run(f"%%victor tier={tier} --dry\nHi.").plain)
+        return found["tier"], amounts(found["cost"])
+
+    (_, (least, some)), (_, (least_too, most)) = told("flex"), told("priority")
+    assert (least < least_too, some < most) == (True, True)
+    assert told("flex,priority") == ("flex, then priority", [least, most])
+    assert told("priority,flex") == ("priority, then flex", [least, most])
+
+
+def test_when_short_prompts_were_dense_then_the_range_of_a_long_one_is_none_the_less_one(
+    live: Shell, server: Server
+) -> None:
+    server.play(Answer(tokens=Tokens(input=120, output=1)))
+    live.run("%%victor budget=1 max_tokens=1\nHi.")
+    least, most = amounts(fields(live.run(f"%%victor --dry max_tokens=1\n{'word ' * 1_000}").plain)["cost"])
+    assert least <= most
+
+
 def test_when_another_may_answer_or_the_money_may_not_do_then_it_is_said(live: Shell, tmp_path: Path) -> None:
     write(tmp_path, {"fast": {**MINI, "fallback": ["big"], "max_tokens": 1_000}, "big": ANTHROPIC})
     told = fields(live.run("%%victor --dry\nHi.").plain)

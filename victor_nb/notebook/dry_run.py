@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING, Final, cast
 
@@ -18,6 +18,8 @@ from victor_nb.values import ChatRequest, Usage
 from victor_nb.workflows.fan_out import check_fan_out
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from victor_nb.config.profiles import Profile
     from victor_nb.kernel import Session
     from victor_nb.notebook.ask import Question
@@ -34,6 +36,7 @@ class Estimate:
         least: USD for the input of all calls; None where the price is unknown.
         most: USD that a budget sets aside for all calls; None where the price of an answer is unknown.
         endless: Whether nothing limits what an answer may cost.
+        tiers: The tiers that are asked for, in turn.
         cold: Whether the temperature is left out, as the model does not take it.
     """
 
@@ -45,6 +48,7 @@ class Estimate:
     least: Decimal | None
     most: Decimal | None
     endless: bool
+    tiers: str
     cold: bool
 
     @classmethod
@@ -60,13 +64,17 @@ class Estimate:
         tariff, calls = session.runtime.tariff(profile, session.settings.base_url(profile)), question.call.n or 1
         calibration, size = session.runtime.calibration, len(input_text(request))
         calibration.load(profile.model, session.mode)
-        tokens = max(1, calibration.expected(profile.model, session.mode, size=size))
+        most_tokens = calibration.at_worst(request, session.mode)
+        tokens = max(1, min(calibration.expected(profile.model, session.mode, size=size), most_tokens))
         short, long = Usage(input_tokens=tokens), Usage(input_tokens=tokens, output_tokens=1_000)
-        tier = asked_tier(request.params, request.tier) or "standard"
-        least, longer = tariff.price(short, tier=tier).cost, tariff.price(long, tier=tier).cost
+        tiers = str(question.options.get("tier", profile.tier)).split(",") if request.tier is not None else []
+        every = [replace(request, tier=each) for each in tiers] or [request]
+        named = [asked_tier(each.params, each.tier) or "standard" for each in every]
+        least, longer = (_bound(min, [tariff.price(use, tier=each).cost for each in named]) for use in (short, long))
         most = None
         if longer is not None:
-            most = worst_case(request, tariff, mode=session.mode, calibration=calibration)
+            mode = session.mode
+            most = _bound(max, [worst_case(each, tariff, mode=mode, calibration=calibration) for each in every])
         limit = spec_of(profile.provider).max_output(request)
         refused = session.runtime.refuses("temperature", profile)
         with localcontext(EXACT):
@@ -79,6 +87,7 @@ class Estimate:
                 least=None if least is None else least * calls,
                 most=None if most is None else most * calls,
                 endless=limit is None and least != longer,
+                tiers=", then ".join(tiers),
                 cold=warm is not None and not takes_temperature(profile.provider, request.model, warm, refused=refused),
             )
 
@@ -125,9 +134,16 @@ class Estimate:
         request, earlier = self.request, len(self.request.messages) - 1
         given = {name: _setting(getattr(request, name)) for name in SENT if name != "max_tokens"}
         given["history"] = f"{earlier} messages" if earlier else ""
+        given["tier"] = self.tiers
         if self.cold:
             given["temperature"] += ", left out: the model does not take it"
         return [(name, text) for name, text in given.items() if text]
+
+
+def _bound(choose: Callable[[Iterable[Decimal]], Decimal], amounts: Sequence[Decimal | None]) -> Decimal | None:
+    """Return the least or the most of amounts; None where one of them is unknown."""
+    known = [each for each in amounts if each is not None]
+    return choose(known) if len(known) == len(amounts) else None
 
 
 def _setting(value: object) -> str:
