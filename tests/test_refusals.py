@@ -248,7 +248,8 @@ async def test_when_a_provider_repeats_the_key_then_nothing_of_ours_does(
     with caplog.at_level(0):
         for status in [400, 401, 429, 500]:
             bench.play(faults.echo_key(status))
-            bench.check(await bench.fail(agent), STATUSES[status][0], status)
+            kind = errors.AuthenticationError if status == 400 else STATUSES[status][0]  # as its words say
+            bench.check(await bench.fail(agent), kind, status)
     assert CANARY in bench.server.requests[0].text
     assert CANARY not in "".join(capfd.readouterr())
     assert CANARY not in caplog.text
@@ -285,6 +286,11 @@ QUOTAS = [
     (OPENAI, refused(403, message="Your team has used all available credits or reached its spending limit.")),
     (ANTHROPIC, refused(400, type="invalid_request_error", message="Your credit balance is too low to access it.")),
     (ANTHROPIC, refused(402, type="billing_error", message="No.")),
+    (ANTHROPIC, refused(400, message="You have reached your specified API usage limits. You will regain access soon.")),
+    (OPENAI, refused(400, message="Budget has been exceeded! Current cost: 0.5", type="budget_exceeded", code="400")),
+    (OPENAI, refused(403, message="Key limit exceeded (total limit).", code=403)),
+    (OPENAI, refused(429, message="OpenAIException - Error code: 429 - {'code': 'insufficient_quota'}", code="429")),
+    (OPENAI, faults.status(429, body=b'event: error\ndata: {"error": {"code": "InsufficientQuota"}}\n\n')),
     (
         GOOGLE,
         refused(
@@ -347,6 +353,31 @@ MEANINGS: list[tuple[Dialect, Act, type[ProviderError], str]] = [
         "Shorten",
     ),
     (OPENAI, refused(402, message="No."), errors.BadRequestError, "Check the account's plan and billing"),
+    (
+        OPENAI,
+        faults.status(400, body=b'{"code": "Client specified an invalid argument", "error": "Incorrect API key."}'),
+        errors.AuthenticationError,
+        "Check the key in",
+    ),
+    (
+        OPENAI,
+        faults.status(403, body=b'{"code": "No permission", "error": "Content violates usage guidelines."}'),
+        errors.ContentFilterError,
+        "Rephrase",
+    ),
+    (OPENAI, refused(400, message="Content Exists Risk"), errors.ContentFilterError, "Rephrase"),
+    (OPENAI, refused(400, message="No.", code="DataInspectionFailed"), errors.ContentFilterError, "Rephrase"),
+    (ANTHROPIC, refused(400, message="Output blocked by content filtering policy"), errors.ContentFilterError, "Reph"),
+    *(
+        (OPENAI, refused(400, message=words), errors.ContextLengthError, "Shorten")
+        for words in (
+            "This model's maximum prompt length is 131072 but the request contains 537812 tokens.",
+            "Your request exceeded model token limit: 8192",
+            "The input token count is 40000 but model only supports up to 32768.",
+            "Range of input length should be [1, 30720]",
+            "`inputs` tokens + `max_new_tokens` must be <= 4097. Given: 4076 `inputs` tokens",
+        )
+    ),
 ]
 
 
@@ -358,3 +389,52 @@ async def test_when_a_status_is_not_what_a_refusal_means_then_its_code_and_words
     bench.check(error, kind, rows()[0]["http_status"])
     assert step in str(error)
     assert len(bench.server.requests) == 1
+
+
+INSIDE: list[tuple[dict[str, object], type[ProviderError], str]] = [
+    ({"error": {"code": "ThrottlingException", "message": "Slow down."}}, errors.RateLimitError, "Slow down"),
+    ({"error": {"code": "Throttling.RateQuota", "message": "Slow down."}}, errors.RateLimitError, "Slow down"),
+    ({"error": {"code": "ValidationException", "message": "No."}}, errors.BadRequestError, "No."),
+    ({"error": {"code": "AccessDeniedException", "message": "No."}}, errors.AuthenticationError, "Check the key"),
+    ({"error": {"code": "ServiceUnavailableException", "message": "No."}}, errors.OverloadedError, "Try again later"),
+    ({"error": "Rate limit exceeded, try later"}, errors.RateLimitError, "try later"),
+    ({"code": 1302, "msg": "rate limit reached"}, errors.RateLimitError, "rate limit reached"),
+    ({"base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}, errors.QuotaError, "insufficient"),
+    ({"success": False, "errors": [{"code": 7003, "message": "Could not route."}]}, errors.ServerError, "Could not"),
+]
+
+
+@pytest.mark.parametrize("dialect", [OPENAI], ids=repr)
+@pytest.mark.parametrize(("stated", "kind", "words"), INSIDE)
+async def test_when_a_200_states_an_error_in_any_form_then_it_is_that_error(
+    bench: Bench, stated: dict[str, object], kind: type[ProviderError], words: str
+) -> None:
+    data = json.dumps(stated).encode()
+    error = await bench.failure(faults.body(b"data: %b\n\n" % data if bench.way == "stream" else data))
+    assert type(error) is kind
+    assert words in str(error)
+    assert (rows()[0]["cost"] == 0) == (rows()[0]["http_status"] < 500)
+
+
+@pytest.mark.parametrize("dialect", [OPENAI], ids=repr)
+@only_streams
+async def test_when_an_error_event_has_several_lines_then_they_are_one(bench: Bench) -> None:
+    data = b'event: error\ndata: {\ndata: "message": "Boom.", "code": 429\ndata: }\n\n'
+    error = await bench.failure(faults.body(data))
+    assert isinstance(error, errors.RateLimitError)
+    assert "Boom" in str(error)
+
+
+@pytest.mark.parametrize("dialect", [GOOGLE], ids=repr)
+@pytest.mark.parametrize("way", ["plain"])
+async def test_when_a_200_is_a_list_of_an_error_then_it_is_that_error(bench: Bench) -> None:
+    data = b'[{"error": {"code": 429, "message": "Slow down.", "status": "RESOURCE_EXHAUSTED"}}]'
+    assert isinstance(await bench.failure(faults.body(data)), errors.RateLimitError)
+
+
+@pytest.mark.parametrize("dialect", [OPENAI], ids=repr)
+@pytest.mark.parametrize("way", ["plain"])
+async def test_when_a_200_is_no_answer_and_no_known_error_then_its_beginning_is_shown(bench: Bench) -> None:
+    error = await bench.failure(faults.body(b'{"weather": "rain"}'))
+    assert isinstance(error, errors.MalformedAnswerError)
+    assert 'no choices, but: {"weather": "rain"}' in str(error)

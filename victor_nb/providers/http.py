@@ -30,6 +30,8 @@ _IDLE: Final = {b"ping", b"heartbeat", b"keepalive", b"keep-alive"}
 _WHOLE: Final = (b'"choices"', b'"candidates"', b'"content"', b'"response"')
 """Names that an answer in one piece has, and an error has not."""
 _WELL: Final = 200
+_NO_ERROR: Final = {"0", "200", "ok", "success", "none", "null"}
+"""What stands where an error would, and says that there is none."""
 _LINGER: Final = 0.2  # seconds; to open a new connection would take about as long
 _SHOWN: Final = 80  # characters of what is no JSON
 _STRAY: Final = 1_000  # lines; a page of HTML has fewer that matter
@@ -187,8 +189,8 @@ class Reader:
             yield {"error": found}
         raise ValueError("it is no stream, as was asked for, but: " + (words_of(rest) or "a whole answer"))
 
-    def _take(self) -> dict[str, object] | None:
-        """Return the event whose data has come, if it is one."""
+    def _take(self, *, whole: bool = True) -> dict[str, object] | None:
+        """Return the event whose data has come, if it is one; `whole` says that no more of it comes."""
         data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
         data, name = data.strip(), self._name
         self._data.clear()
@@ -203,6 +205,8 @@ class Reader:
         try:
             event = parse(data)
         except ValueError:
+            if not whole:
+                raise
             return {"error": data.decode("utf-8", "replace")}
         return event if event.get("error") else {"error": event}
 
@@ -210,7 +214,7 @@ class Reader:
         """Return an event that is whole, though no empty line ended it; None where its next line may complete it."""
         kept, name = [*self._data], self._name
         try:
-            return self._take()
+            return self._take(whole=False)
         except ValueError:
             self._data, self._name = kept, name
             return None
@@ -239,7 +243,8 @@ class Reader:
 
 def fails(error: object) -> bool:
     """Return whether the `error` of an answer is one: some send an empty one, or `{"code": 0, "message": ""}`."""
-    return any(cast("dict[str, object]", error).values()) if isinstance(error, dict) else bool(error)
+    stated = cast("dict[str, object]", error).values() if isinstance(error, dict) else [error]
+    return any(each and str(each).lower() not in _NO_ERROR for each in stated)
 
 
 def encode(body: Mapping[str, object]) -> bytes:
@@ -259,6 +264,8 @@ def parse(data: bytes | str) -> dict[str, object]:
         return parse(cast("bytes", data).decode("utf-8", "replace"))
     except ValueError as error:
         raise ValueError(f"it is no JSON, but: {words_of(data)[:_SHOWN] or 'nothing'}") from error
+    if isinstance(value, list) and read(next(iter(cast("list[object]", value)), None), "error"):  # Google's
+        value = cast("list[object]", value)[0]
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
     return cast("dict[str, object]", value)
@@ -271,7 +278,9 @@ def _check(response: httpx2.Response, body: bytes) -> None:
 
 def no_answer(body: Mapping[str, object], headers: httpx2.Headers, lacks: str) -> Exception:
     """Return what a whole answer that is none means: the error that it states, else what it lacks."""
-    return StatusError(_WELL, headers, body) if words_of(body) else ValueError(f"no {lacks}")
+    if words_of(body):
+        return StatusError(_WELL, headers, body)
+    return ValueError(f"no {lacks}, but: {json.dumps(body)[:_SHOWN]}")
 
 
 def given(**options: object) -> dict[str, object]:

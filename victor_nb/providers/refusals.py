@@ -28,31 +28,31 @@ _BY_STATUS: Final[dict[int, type[errors.ProviderError]]] = {
     503: errors.OverloadedError,
     529: errors.OverloadedError,
 }
-# Errors that arrive inside an answer carry a name where a status should be, or a number, or both. In lower case.
-_BY_NAME: Final = {
-    **dict.fromkeys(("authentication_error", "invalid_authentication_error", "authenticationerror"), 401),
-    **dict.fromkeys(("unauthenticated", "unauthorized", "invalid_api_key"), 401),
-    **dict.fromkeys(("permission_error", "permission_denied", "permissiondeniederror", "forbidden"), 403),
-    **dict.fromkeys(("not_found_error", "not_found", "notfounderror", "model_not_found"), 404),
-    "request_too_large": 413,
-    **dict.fromkeys(("rate_limit_error", "rate_limit_exceeded", "rate_limit_reached_error", "ratelimiterror"), 429),
-    **dict.fromkeys(("resource_exhausted", "too_many_requests"), 429),
-    **dict.fromkeys(("overloaded_error", "engine_overloaded_error", "overloaded"), 529),
-    **dict.fromkeys(("unavailable", "service_unavailable", "serviceunavailableerror", "capacity_exceeded"), 503),
-    **dict.fromkeys(("server_error", "api_error", "internal", "internal_error"), 500),
-    **dict.fromkeys(("internal_server_error", "internalservererror"), 500),
-    **dict.fromkeys(("timeout_error", "deadline_exceeded"), 504),
-    **dict.fromkeys(("invalid_request_error", "invalid_argument", "failed_precondition", "badrequesterror"), 400),
-}
-# Names that say more than any status.
+_BY_NAME: Final = (
+    (re.compile(r"toolarge"), 413),
+    (re.compile(r"ratelimit|throttl|toomanyrequests|resourceexhausted"), 429),
+    (re.compile(r"overloaded|atcapacity"), 529),
+    (re.compile(r"unavailable|notready|capacity"), 503),
+    (re.compile(r"authentication|unauthenticated|unauthori[sz]ed|apikey"), 401),
+    (re.compile(r"permission|forbidden|accessdenied"), 403),
+    (re.compile(r"notfound"), 404),
+    (re.compile(r"timeout|timedout|deadline"), 504),
+    (re.compile(r"internal|server|apierror"), 500),
+    (re.compile(r"invalid|badrequest|validation|precondition|(un|not)supported"), 400),
+)
+"""What the names of errors inside an answer hold, where a status should be: small letters without signs."""
+_MAY_PASS: Final = (429, 529)
+"""What the words alone may say, where there is no name."""
+# Names that say more than any status, written as those above.
 _BY_CODE: Final[dict[str, type[errors.ProviderError]]] = {
-    **dict.fromkeys(("context_length_exceeded", "exceed_context_size_error"), errors.ContextLengthError),
-    **dict.fromkeys(("string_above_max_length", "contextwindowexceedederror"), errors.ContextLengthError),
-    **dict.fromkeys(("insufficient_quota", "exceeded_current_quota_error", "billing_error"), errors.QuotaError),
-    **dict.fromkeys(("billing_hard_limit_reached", "billing_not_active"), errors.QuotaError),
-    **dict.fromkeys(("content_filter", "content_policy_violation"), errors.ContentFilterError),
+    **dict.fromkeys(("contextlengthexceeded", "exceedcontextsizeerror"), errors.ContextLengthError),
+    **dict.fromkeys(("stringabovemaxlength", "contextwindowexceedederror"), errors.ContextLengthError),
+    **dict.fromkeys(("insufficientquota", "exceededcurrentquotaerror", "billingerror"), errors.QuotaError),
+    **dict.fromkeys(("billinghardlimitreached", "billingnotactive"), errors.QuotaError),
+    **dict.fromkeys(("budgetexceeded", "arrearage"), errors.QuotaError),
+    **dict.fromkeys(("contentfilter", "contentpolicyviolation", "datainspectionfailed"), errors.ContentFilterError),
     "responsibleaipolicyviolation": errors.ContentFilterError,
-    **dict.fromkeys(("api_key_invalid", "invalid_api_key"), errors.AuthenticationError),
+    **dict.fromkeys(("apikeyinvalid", "invalidapikey"), errors.AuthenticationError),
 }
 _CONFLICT: Final = 409
 _FIRST_REDIRECT: Final = 300
@@ -61,19 +61,31 @@ _FIRST_SERVER_ERROR: Final = 500
 _AFTER_STATUSES: Final = 600
 _TOO_LONG: Final = re.compile(
     r"context.{0,12}(length|window|limit|size)|(prompt|input|request) is too long|too many (input )?tokens"
-    r"|maximum.{0,20}tokens|input tokens exceed|prompt exceeds",
+    r"|maximum.{0,20}tokens|input tokens exceed|prompt exceeds|input token count|`inputs` tokens"
+    r"|(maximum|range of|exceed\w*).{0,20}(prompt|input|token|sequence) (length|limit)",
     re.IGNORECASE,
 )
 _NO_MONEY: Final = re.compile(
-    r"credit balance is too low|insufficient (balance|credits?|funds|quota)|out of credits|spending limit"
-    r"|(used|exhausted) all (available |of your )?credits|billing hard limit",
+    r"credit balance is too low|insufficient[ _](balance|credits?|funds|quota)|out of credits|spending limit"
+    r"|(used|exhausted) all (available |of your )?credits|billing hard limit|budget has been exceeded"
+    r"|key limit exceeded|(specified|hourly|daily|weekly|monthly)\b.{0,20}usage limit",
     re.IGNORECASE,
 )
 """What a refusal says where there is no money left. Not "exceeded your quota", which Google says of a busy minute."""
+_WITHHELD: Final = re.compile(
+    r"content (violates|exists risk|management policy|filtering policy)|inappropriate content|safety system"
+    r"|violat\w+ .{0,40}(usage|content|safety) (guideline|polic)",
+    re.IGNORECASE,
+)
+_WRONG_KEY: Final = re.compile(
+    r"(incorrect|invalid) api.?key|api.?key (is )?(not valid|invalid|expired)", re.IGNORECASE
+)
 _PAYMENT: Final = re.compile(r"credit|balance|billing|quota|payment|spend|top.?up", re.IGNORECASE)
 """What it says beside a 402."""
 _PAYMENT_REQUIRED: Final = 402
 _RETRY_INFO: Final = "type.googleapis.com/google.rpc.RetryInfo"
+_EVENT: Final = re.compile(r"^data: *(\{.*\})\s*$", re.MULTILINE)
+"""An error that is the only event of a stream."""
 _DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s", re.ASCII)
 
 
@@ -135,7 +147,7 @@ def judge(status: int | None, body: object, *, at_capacity: int | None = None) -
     if status is None or status < _FIRST_REDIRECT:
         status = _stated_status(details)
         answered = f"answered {status}" if status else "answered with an error"
-        status = status or next((_BY_NAME[name] for name in names if name in _BY_NAME), _FIRST_SERVER_ERROR)
+        status = status or _named_status(names, words)
         unpaid = status < _FIRST_SERVER_ERROR
     kind = errors.OverloadedError if status == at_capacity else _kind(status, names, words, details)
     return Fault(kind, status, answered, words, unpaid)
@@ -148,7 +160,9 @@ def details_of(body: object) -> dict[str, object]:
     if isinstance(body, list):
         body = next(iter(cast("list[object]", body)), None)
     outer = _mapping(body)
-    return _mapping(outer.get("error")) or outer  # an SDK may have unwrapped it
+    listed = next(iter(_listed(outer.get("errors"))), None)  # Cloudflare; MiniMax has `base_resp`
+    # An SDK may have unwrapped it.
+    return _mapping(outer.get("error")) or _mapping(listed) or _mapping(outer.get("base_resp")) or outer
 
 
 def _mapping(value: object) -> dict[str, object]:
@@ -160,11 +174,22 @@ def _listed(value: object) -> list[object]:
 
 
 def _names(details: dict[str, object]) -> list[str]:
-    """Return the names by which an error says what it is, in lower case, the most special first."""
+    """Return the names by which an error says what it is, small letters without signs, the most special first."""
     inner = _mapping(details.get("innererror"))
     reasons = [_mapping(each).get("reason") for each in _listed(details.get("details"))]
     found = [inner.get("code"), *reasons, *(details.get(key) for key in ("code", "status", "type"))]
-    return [name.lower() for name in found if isinstance(name, str)]
+    return [_plain(name) for name in found if isinstance(name, str)]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).lower()
+
+
+def _named_status(names: list[str], words: str) -> int:
+    """Return the status that an error's names amount to, or its words, where they say that it may pass; else 500."""
+    found = (status for name in names for pattern, status in _BY_NAME if pattern.search(name))
+    said = (status for pattern, status in _BY_NAME if status in _MAY_PASS and pattern.search(_plain(words)))
+    return next(found, None) or next(said, _FIRST_SERVER_ERROR)
 
 
 def _stated_status(details: dict[str, object]) -> int | None:
@@ -190,6 +215,10 @@ def _kind(status: int, names: list[str], words: str, details: dict[str, object])
     kind = _BY_STATUS.get(status) or (errors.ServerError if status >= _FIRST_SERVER_ERROR else errors.BadRequestError)
     if kind in {errors.BadRequestError, errors.ServerError} and _TOO_LONG.search(words):
         return errors.ContextLengthError
+    if kind is errors.BadRequestError and _WRONG_KEY.search(words):  # xAI
+        return errors.AuthenticationError
+    if kind in {errors.BadRequestError, errors.AuthenticationError} and _WITHHELD.search(words):
+        return errors.ContentFilterError
     return kind
 
 
@@ -222,16 +251,18 @@ def _said(value: object, *, deep: int = 4) -> str:
     if isinstance(value, list):
         return "; ".join(filter(None, (_said(each, deep=deep - 1) for each in cast("list[object]", value))))
     found, words = _mapping(value), ""
-    for key in ("message", "error", "detail", "msg"):
+    for key in ("message", "error", "detail", "msg", "status_msg", "error_msg", "errorMessage"):
         words = words or _said(found.get(key), deep=deep - 1)
     place = ".".join(map(str, _listed(found.get("loc"))))
     return f"{place}: {words}" if place and words else words
 
 
 def _parsed(body: str | bytes) -> object:
-    """Return the value of a JSON text; None where it is not JSON."""
+    """Return the value of a JSON text, or of the first event of a stream; None where it is neither."""
+    text = body if isinstance(body, str) else body.decode("utf-8", "replace")
+    event = _EVENT.search(text)
     try:
-        return cast("object", json.loads(body))
+        return cast("object", json.loads(event[1] if event else text))
     except (ValueError, RecursionError):
         return None
 

@@ -64,7 +64,7 @@ class Wire:
         Raises:
             SetupError: The environment names certificates that cannot be read.
         """
-        if not base_url.startswith("https:"):
+        if not base_url.lower().startswith("https:"):
             return self._no_tls
         with self._lock:
             if self._tls is None:
