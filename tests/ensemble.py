@@ -93,10 +93,10 @@ def said(text: str, tokens_in: int = 100, tokens_out: int = 20, **more: Any) -> 
 
 
 def by_stage(asked: Asked) -> str:
-    """Play the funnel: ten ideas, a ranking, an implementation, a review."""
+    """Play the funnel: ten ideas or fewer, a ranking, an implementation, a review."""
     return {
         "qwen2.5-coder:7b": f"1. Idea number {'abcdefghijklmnop'[asked.turn]}",
-        "gpt-4o-mini": "4, 1, 7\n\n4 is the boldest.",
+        "gpt-4o-mini": "4, 1, 7\n\n4 is the boldest." if "number g" in asked.prompt else "1",
         "gpt-4o": "```python\nprint(1)\n```",
         "claude-sonnet-4-5": "The 1 is wrong: print 2.",
     }[asked.model]

@@ -97,7 +97,8 @@ MISTAKES = {
     "%victor panel fast": "Write %victor panel, or %victor panel code.",
     "%victor mode off": "Known: live, simulate, record, replay",
     "%victor mode live": "VICTOR_MODE=simulate in the environment beats this",
-    "%victor set out=x": "Known: cost, max_tokens, profile, profiles, seed, show, system, temperature, timeout",
+    "%victor set out=x": "Known: cost, effort, max_tokens, profile, profiles, prompt_cache, seed, show, system, "
+    "temperature, tier, timeout",
     "%victor ledger many": "such as %victor ledger 20",
     "%victor cost by=colour": "Known: profile, provider, model, stage, strategy, notebook, day, run_id, status, mode.",
     "%victor profiles fsat": "Did you mean 'fast'?",
