@@ -51,6 +51,7 @@ FORMS: dict[str, Callable[[bytes], bytes]] = {
     "data that is a comment": lambda data: b"data: : keepalive\n\n" + data,
     "events that keep alive": lambda data: b"event: keepalive\ndata: 1\n\nevent: ping\ndata: {}\n\n" + data,
     "other fields": lambda data: b"x-field: 1\n\nnonsense\n\n" + data,
+    "data that are null": lambda data: b'data: null\n\ndata: ""\n\n' + data,
     "no space": lambda data: data.replace(b"data: ", b"data:"),
     "no last empty line": lambda data: data.rstrip(b"\n"),
     "no empty lines": lambda data: data.replace(b"\n\n", b"\n"),

@@ -438,3 +438,24 @@ async def test_when_a_200_is_no_answer_and_no_known_error_then_its_beginning_is_
     error = await bench.failure(faults.body(b'{"weather": "rain"}'))
     assert isinstance(error, errors.MalformedAnswerError)
     assert 'no choices, but: {"weather": "rain"}' in str(error)
+
+
+@pytest.mark.parametrize("dialect", [OPENAI], ids=repr)
+@only_streams
+@pytest.mark.parametrize(
+    ("before", "cost"), [(b"", 0), (b'data: {"choices": [{"delta": {"reasoning": "Hm"}}]}\n\n', None)]
+)
+async def test_when_a_stream_had_begun_then_it_is_unknown_what_its_error_costs(
+    bench: Bench, before: bytes, cost: int | None
+) -> None:
+    error = await bench.failure(faults.body(before + b'data: {"error": {"code": 400, "message": "No."}}\n\n'))
+    assert isinstance(error, errors.BadRequestError)
+    assert [row["cost"] for row in rows()] == [cost]
+
+
+@pytest.mark.parametrize("dialect", [OPENAI], ids=repr)
+@pytest.mark.parametrize("way", ["plain"])
+async def test_when_a_server_only_streams_then_the_error_shows_it(bench: Bench) -> None:
+    error = await bench.failure(faults.body(b'data: {"choices": []}\n\ndata: [DONE]\n\n'))
+    assert isinstance(error, errors.MalformedAnswerError)
+    assert 'it is no JSON, but: data: {"choices": []}' in str(error)

@@ -27,6 +27,8 @@ _MARK: Final = b"\xef\xbb\xbf"
 """A byte order mark."""
 _IDLE: Final = {b"ping", b"heartbeat", b"keepalive", b"keep-alive"}
 """Names of events that only keep a connection open."""
+_EMPTY: Final = {b"", b"null", b'""'}
+"""Data that say nothing, as some gateways send them."""
 _WHOLE: Final = (b'"choices"', b'"candidates"', b'"content"', b'"response"')
 """Names that an answer in one piece has, and an error has not."""
 _WELL: Final = 200
@@ -90,13 +92,14 @@ async def events(
         StatusError: One of them is an error.
         ValueError: One of them is no JSON object, or something else came.
     """
-    reader, pieces = Reader(sse=sse), response.aiter_bytes()
+    reader, pieces, begun = Reader(sse=sse), response.aiter_bytes(), False
     try:
         async for piece in pieces:
             for event in reader.feed(piece):
                 if check:
                     check_event(event, response)
                 yield event
+                begun = begun or event.get("type") != "ping"
                 if event is DONE:
                     with suppress(
                         TimeoutError, httpx2.HTTPError
@@ -109,6 +112,9 @@ async def events(
             if check:
                 check_event(event, response)
             yield event
+    except StatusError as error:
+        error.begun = begun
+        raise
     finally:
         await response.aclose()
 
@@ -195,7 +201,7 @@ class Reader:
         data, name = data.strip(), self._name
         self._data.clear()
         self._name = b""
-        if not data or data.startswith(b":") or name in _IDLE:
+        if data in _EMPTY or data.startswith(b":") or name in _IDLE:
             return None
         self._any = True
         if data == b"[DONE]":
@@ -263,7 +269,8 @@ def parse(data: bytes | str) -> dict[str, object]:
     except UnicodeDecodeError:
         return parse(cast("bytes", data).decode("utf-8", "replace"))
     except ValueError as error:
-        raise ValueError(f"it is no JSON, but: {words_of(data)[:_SHOWN] or 'nothing'}") from error
+        shown = words_of(data) or (data if isinstance(data, str) else data.decode("utf-8", "replace"))
+        raise ValueError(f"it is no JSON, but: {' '.join(shown[:_SHOWN].split()) or 'nothing'}") from error
     if isinstance(value, list) and read(next(iter(cast("list[object]", value)), None), "error"):  # Google's
         value = cast("list[object]", value)[0]
     if not isinstance(value, dict):

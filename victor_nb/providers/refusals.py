@@ -37,6 +37,7 @@ _BY_NAME: Final = (
     (re.compile(r"permission|forbidden|accessdenied"), 403),
     (re.compile(r"notfound"), 404),
     (re.compile(r"timeout|timedout|deadline"), 504),
+    (re.compile(r"upstream|badgateway"), 502),
     (re.compile(r"internal|server|apierror"), 500),
     (re.compile(r"invalid|badrequest|validation|precondition|(un|not)supported"), 400),
 )
@@ -94,7 +95,10 @@ class StatusError(Exception):
 
     Attributes:
         came: What the answer brought beside the error.
+        begun: Whether other events of a stream came before, of which what they cost is unknown.
     """
+
+    begun = False
 
     def __init__(self, status: int, headers: httpx2.Headers, body: object, *, came: Delta | None = None) -> None:
         super().__init__(f"status {status}")

@@ -141,7 +141,7 @@ class Translator:
             request_id=headers.get("request-id") or headers.get("x-request-id"),
             retryable=fault.retryable,
             retry_after=asked_wait(headers, body),
-            refused=fault.unpaid,
+            refused=fault.unpaid and not getattr(failure, "begun", False),
             step=self._step(fault),
         )
 
