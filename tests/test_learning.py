@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from servers import ANTHROPIC, OPENAI, Answer, Request, Server, Tokens, faults
-from victor_nb import Agent, errors, session
+from victor_nb import Agent, VictorWarning, errors, session
 from workbench import Bench, ask, fail, rows
 
 if TYPE_CHECKING:
@@ -238,3 +238,20 @@ async def test_when_a_temperature_is_only_too_high_then_it_is_refused_and_lower_
     assert words.rstrip(".") in str(error)
     assert (await bench.ask(agent)).attempts == 1
     assert sent(bench.server, "temperature") == [1.5, 0.3]
+
+
+@only_openai
+async def test_when_a_refusal_lists_what_is_taken_then_only_what_it_refuses_is_learnt(bench: Bench) -> None:
+    listing = faults.status(400, "Unknown field: temperature. Allowed: max_completion_tokens, stream_options, stream")
+    bench.server.answer = lambda request: listing if "temperature" in request.json else Answer()
+    agent = await bench.agent(max_tokens=50, temperature=0.3)
+    with pytest.warns(VictorWarning, match="refuses temperature=0.3"):
+        assert (await bench.ask(agent)).attempts == 2
+    assert [feature for *_, feature in session().runtime.learned] == ["temperature"]
+
+
+@only_openai
+async def test_when_a_refusal_mentions_a_name_by_chance_then_nothing_is_claimed(bench: Bench) -> None:
+    echo = faults.status(400, "Invalid content: 'What is the temperature of the sun?'")
+    await bench.failure(echo, echo, temperature=0.3)
+    assert session().runtime.learned == {}

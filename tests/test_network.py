@@ -172,6 +172,14 @@ async def test_when_a_server_redirects_then_its_target_is_named(bench: Bench) ->
 
 
 @pytest.mark.parametrize("way", ["plain"])
+async def test_when_a_redirect_leads_to_no_address_then_it_is_an_error_of_ours(bench: Bench) -> None:
+    async def act(exchange: Exchange) -> None:
+        await exchange.whole(302, {"location": "//[bad"}, b"")
+
+    assert "it has moved to what is no address" in str(await bench.failure(act))
+
+
+@pytest.mark.parametrize("way", ["plain"])
 async def test_when_an_address_has_a_line_break_then_it_is_an_error_of_ours(bench: Bench) -> None:
     bench.play(Answer())
     address = bench.dialect.base_url(bench.server.url)

@@ -217,10 +217,17 @@ class ProfileCall:
         if limit and usage and usage.output_tokens - usage.reasoning_tokens > limit:
             self._note_overrun(usage.output_tokens - usage.reasoning_tokens)
         if self._lessons:
-            request = self._request
-            for lesson in self._lessons:  # what helped is remembered, not what was tried
-                place = (host_of(request.base_url), request.profile.model, lesson.feature)
-                request.runtime.learned[place] = lesson.instead
+            self._remember()
+
+    def _remember(self) -> None:
+        """Keep for the session what has helped, not what was tried."""
+        request = self._request
+        for lesson in self._lessons:
+            place = (host_of(request.base_url), request.profile.model, lesson.feature)
+            request.runtime.learned[place] = lesson.instead
+            if lesson.feature == "temperature":
+                given = f"{request.profile.model} refuses temperature={request.chat.temperature:g}"
+                warnings.warn(f"{given}: it is sent without one from now on.", VictorWarning, stacklevel=2)
 
     def _note_overrun(self, tokens: int) -> None:
         """Note that a server ignores the limit that it was sent, and send it under another name from now on."""
@@ -240,8 +247,6 @@ class ProfileCall:
         self._chat = stepped_down(replace(chat, learned={**chat.learned, lesson.feature: lesson.instead}))
         if lesson.feature == "temperature":
             self._chat = replace(self._chat, temperature=None)
-            text = f"{chat.model} refuses temperature={chat.temperature:g}: it is sent without one from now on."
-            warnings.warn(text, VictorWarning, stacklevel=2)
 
     async def _try_tiers(self) -> None:
         """Make one attempt, and where a tier has no capacity, at once another at the next one that was asked for."""

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 import httpx2
@@ -19,7 +20,7 @@ from victor_nb.providers.translate import Endpoint, Translator
 from victor_nb.values import UNPAID, Lesson
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 
     from victor_nb.config.profiles import Profile
     from victor_nb.config.secret import Secret
@@ -143,15 +144,20 @@ class Provider(ABC):
             refusal: What the provider said.
             request: What was sent; what it has learned already is refused no more.
         """
+        # What is named first counts: behind it there may be a list of what would be taken.
+        return min(self.lessons(refusal.lower(), request), key=itemgetter(0), default=(0, None))[1]
+
+    def lessons(self, refusal: str, request: ChatRequest) -> Iterator[tuple[int, Lesson]]:
+        """Yield what each name in a refusal (in lower case) may teach, and where it stands."""
         schema = request.schema
-        if schema is not None and schema.kind != "prompt" and _OF_SCHEMAS.search(refusal.lower()):
+        if schema is not None and schema.kind != "prompt" and (named := _OF_SCHEMAS.search(refusal)):
             host, what = host_of(self.endpoint.base_url), "JSON schema" if schema.kind == "schema" else "mode for JSON"
             note = f"the schema stands in the prompt: {host} takes no {what} of {request.model}"
-            return Lesson("schema", "json" if schema.kind == "schema" else "prompt", note if schema.read else "")
-        said = refusal.lower()
-        if request.temperature is None or "temperature" not in said or _OF_ITS_RANGE.search(said):
-            return None
-        return Lesson("temperature", None, "temperature not sent: the model takes none")
+            kind = "json" if schema.kind == "schema" else "prompt"
+            yield named.start(), Lesson("schema", kind, note if schema.read else "")
+        if request.temperature is not None and "temperature" in refusal and not _OF_ITS_RANGE.search(refusal):
+            note = "temperature not sent: the model takes none"
+            yield refusal.index("temperature"), Lesson("temperature", None, note)
 
     def other_limit(self, request: ChatRequest) -> str | None:
         """Return another name for the output limit that this provider's servers may know; None for none."""

@@ -36,7 +36,7 @@ from victor_nb.providers.refusals import StatusError, words_of
 from victor_nb.values import Delta, Lesson, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
     from victor_nb.providers.spec import Spec
     from victor_nb.providers.translate import Endpoint
@@ -97,15 +97,16 @@ class OpenAI(Provider):
             "user-agent": self._sdk.user_agent,
         }
 
-    def lesson(self, refusal: str, request: ChatRequest) -> Lesson | None:
-        """Return what a refusal says of stream options, or of the name of the output limit."""
+    def lessons(self, refusal: str, request: ChatRequest) -> Iterator[tuple[int, Lesson]]:
+        """Yield what a refusal may say of stream options, or of the name of the output limit, too."""
         host, sent = host_of(self.endpoint.base_url), request.learned.get("max_tokens") or self._limit
         if "stream_options" in refusal and "stream_options" not in request.learned:
             note = f"stream_options not sent: {host} takes none, so it may count no tokens"
-            return Lesson("stream_options", None, note)
+            yield refusal.index("stream_options"), Lesson("stream_options", None, note)
         if sent in refusal and not _TOO_MUCH.search(refusal) and (other := self.other_limit(request)):
-            return Lesson("max_tokens", other, f"max_tokens sent as {other}: {host} refuses {sent}")
-        return super().lesson(refusal, request)
+            note = f"max_tokens sent as {other}: {host} refuses {sent}"
+            yield refusal.index(sent), Lesson("max_tokens", other, note)
+        yield from super().lessons(refusal, request)
 
     def other_limit(self, request: ChatRequest) -> str | None:
         """Return OpenAI's other name for the output limit than the one sent, unless params hold a limit."""

@@ -132,8 +132,7 @@ class Translator:
         headers, fault = _headers(failure), judge(status, body, at_capacity=self._endpoint.spec.at_capacity)
         words = fault.words or _words(failure)
         if fault.moved and "location" in headers:
-            place = urljoin(self._endpoint.base_url, headers["location"]).partition("?")[0]
-            words = f"it has moved to {masked(place)}"
+            words = f"it has moved to {self._place(headers['location'])}"
         return self._make(
             fault.kind,
             f"{self._who} {fault.answered}: {words}",
@@ -144,6 +143,13 @@ class Translator:
             refused=fault.unpaid and not getattr(failure, "begun", False),
             step=self._step(fault),
         )
+
+    def _place(self, location: str) -> str:
+        """Return where a redirect leads, without a query, which may hold a secret."""
+        try:
+            return masked(urljoin(self._endpoint.base_url, location).partition("?")[0])
+        except ValueError:
+            return "what is no address"
 
     def _step(self, fault: Fault) -> str | None:
         """Return the next step after an error that needs one of its own; None for that of its class."""
