@@ -36,6 +36,7 @@ pytest_plugins = ["cells_fixtures"]
         ("%%victor\nimport o", set(), {"os", "open", "import"}),
         ("%victor st", {"status", "strategy"}, {"stop"}),
         ("%%victor profiles=fast,l", {"fast,local"}, {"local"}),
+        ("%%victor tier=flex,", {"flex,standard", "flex,priority"}, {"flex,flex", "standard"}),
         ("%%victor strategy=f", {"funnel"}, {"fast"}),
         ("%victor plot f", {"funnel"}, {"fast"}),
         ("%victor mode ", {"live", "simulate"}, {"status"}),

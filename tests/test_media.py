@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from PIL import Image as Pil
 
 from servers import ANTHROPIC, GOOGLE, OLLAMA, OPENAI, RESPONSES, Answer, Tokens
-from victor_nb import Image, Message, Pdf, Stage, Strategy, session
+from victor_nb import Image, Message, Pdf, Single, Stage, Strategy, session
 from victor_nb.errors import BadRequestError, BudgetError, PromptError
 from victor_nb.kernel import reset
 from victor_nb.media import Media, Prompt, compose, split
@@ -258,6 +258,24 @@ async def test_when_a_reply_is_beside_an_image_then_its_text_is_sent(bench: Benc
         await agent.run(["Look", photo()])  # pyright: ignore[reportArgumentType]
 
 
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [(Figure(), "matplotlib Figure"), (Pil.new("L", (2, 2)), "PIL Image"), (np.zeros((2, 2)), "numpy ndarray")],
+    ids=["figure", "pil", "array"],
+)
+def test_when_what_is_to_be_an_image_is_asked_as_it_is_then_the_error_says_how(
+    shell: Shell, given: object, kind: str
+) -> None:
+    said = rf"The prompt holds a {kind}\. Give text, Image\(\.\.\.\)"
+    agent = session().pool.get_orchestrator("fast")
+    image: Any = given
+    for prompt in (image, ["Look", image]):
+        with pytest.raises(PromptError, match=said):
+            agent.run_sync(prompt)
+    with pytest.raises(PromptError, match=said):
+        Single("fast").run_sync(image)
+
+
 # --- what is refused before it is sent ---
 
 
@@ -427,6 +445,8 @@ async def test_when_a_strategy_has_an_image_then_each_stage_with_the_task_is_sho
     ]
     run = await Strategy("mine", stages).run(["What is this?", Image(photo())])
     assert run.complete
+    assert (await Strategy("mine", stages[:1]).run(Image(photo()))).task == Image(photo()).stand_in
+    bench.server.requests.pop()
     kinds = [type(request.json["messages"][-1]["content"]) for request in bench.server.requests]
     assert kinds == [list, list, str]
 

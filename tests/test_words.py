@@ -298,7 +298,7 @@ async def test_when_flex_has_no_capacity_then_it_costs_nothing_and_is_an_error(s
     error = await fail(agent.run("Hi."))
     await agent.close()
     assert isinstance(error, RateLimitError)
-    assert "Resource Unavailable" in str(error)
+    assert "Resource Unavailable. The tier has no capacity: wait, or name another after it" in str(error)
     assert len(server.requests) == 1
     assert [row["cost"] for row in rows()] == [0]
 

@@ -163,10 +163,8 @@ def user_turn(prompt: PromptLike) -> Message:
         PromptError: It cannot be sent.
     """
     text: object = prompt.content if isinstance(prompt, Reply) else prompt
-    if isinstance(text, (list, tuple)):
-        text = compose_prompt(cast("Sequence[object]", text))
-    elif isinstance(text, Media):
-        text = compose([text])
+    if not isinstance(text, str):
+        text = compose_prompt(text)
     _check_text("prompt", text)
     content = cast("str", text)
     if not content.strip():
@@ -174,17 +172,18 @@ def user_turn(prompt: PromptLike) -> Message:
     return Message("user", f"{content}", content.media) if isinstance(content, Prompt) else Message("user", content)
 
 
-def compose_prompt(parts: Sequence[object]) -> Prompt:
-    """Return the one prompt that a list of texts, images, PDFs and replies is.
+def compose_prompt(given: object) -> Prompt:
+    """Return the one prompt that an image or a PDF is, or a list of texts, images, PDFs and replies.
 
     Raises:
         PromptError: Something else is in it.
     """
     pieces: list[str | Media] = []
-    for part in parts:
+    for part in cast("Sequence[object]", given) if isinstance(given, (list, tuple)) else [given]:
         piece = part.content if isinstance(part, Reply) else part
         if not isinstance(piece, (str, Media)):
-            kind = type(piece).__name__
+            kind, home = type(piece).__name__, type(piece).__module__.partition(".")[0]
+            kind = kind if home == "builtins" else f"{home} {kind}"
             raise PromptError(f"The prompt holds a {kind}. Give text, Image(...) of a file or figure, or Pdf(...).")
         pieces.append(piece)
     return compose(pieces)

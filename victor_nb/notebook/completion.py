@@ -77,9 +77,11 @@ def _keys(typed: str, names: Mapping[str, object], keys: Iterable[str] = tuple(K
 
 
 def _values(key: str, typed: str, names: Mapping[str, object]) -> Offer:
+    head = typed[: typed.rfind(",") + 1]
     named: Mapping[str, Callable[[], Iterable[str]]] = {
         "profile": lambda: _named(typed),
-        "profiles": lambda: (f"{typed[: typed.rfind(',') + 1]}{name}" for name in _named(typed.rpartition(",")[2])),
+        "profiles": lambda: (f"{head}{name}" for name in _named(typed.rpartition(",")[2])),
+        "tier": lambda: (f"{head}{name}" for name in KEYS["tier"].kind.choices if name not in head.split(",")),
         "strategy": _strategies,
         "chat": lambda: session().chats,
     }

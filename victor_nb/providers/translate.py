@@ -157,6 +157,8 @@ class Translator:
         known = fault.kind in self._endpoint.spec.hints
         if fault.moved:
             return "If you trust that address, set base_url to it: a key goes nowhere else by itself."
+        if fault.status == self._endpoint.spec.at_capacity or "resource unavailable" in fault.words.lower():
+            return "The tier has no capacity: wait, or name another after it, such as tier=flex,standard."
         if fault.kind is errors.NotFoundError and home.path and not base_url.path.strip("/") and not known:
             return "base_url has no path: most servers have this API under /v1."
         if fault.status in {400, 404} and "v1/responses" in fault.words and "responses" in self._endpoint.spec.apis:

@@ -129,11 +129,7 @@ class Engine:
     ) -> None:
         refuse_sample(options)
         self.name = name
-        given = cast("object", task)
-        if isinstance(given, (list, tuple)):
-            given = compose_prompt(cast("Sequence[object]", given))
-        if not isinstance(given, (str, Reply)):
-            raise PromptError(f"The task is a {type(given).__name__}, not text. Pass a str.")
+        given = task if isinstance(task, (str, Reply)) else compose_prompt(task)
         self.task = given.content if isinstance(given, Reply) else given  # a Prompt keeps its images
         if not self.task.strip():
             raise PromptError("The task is empty. Write what you want to have done.")
