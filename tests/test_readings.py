@@ -575,3 +575,12 @@ async def test_when_a_local_server_cut_the_prompt_then_that_is_said_and_not_lear
 async def test_when_a_paid_server_counts_few_tokens_then_nothing_is_said(bench: Bench) -> None:
     bench.play(Answer(tokens=Tokens(input=2050, output=5)))
     assert (await bench.ask(await bench.agent(), "word " * 10_000)).notes == ()
+
+
+@pytest.mark.parametrize("dialect", [GOOGLE], ids=repr)
+async def test_when_more_is_cached_than_the_prompt_has_then_it_stands_beside_it(bench: Bench) -> None:
+    counts = {"promptTokenCount": 10, "candidatesTokenCount": 20, "cachedContentTokenCount": 100}
+    candidate = {"content": {"parts": [{"text": "The Rhine."}]}, "finishReason": "STOP"}
+    event = json.dumps({"candidates": [candidate], "usageMetadata": counts}).encode()
+    reply = await read(bench, faults.body(b"data: " + event + b"\n\n" if bench.way == "stream" else event))
+    assert reply.usage == Usage(110, 20, 100)

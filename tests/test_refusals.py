@@ -404,7 +404,7 @@ INSIDE: list[tuple[dict[str, object], type[ProviderError], str]] = [
 ]
 
 
-@pytest.mark.parametrize("dialect", [OPENAI], ids=repr)
+@pytest.mark.parametrize("dialect", [OPENAI, ANTHROPIC, GOOGLE], ids=repr)
 @pytest.mark.parametrize(("stated", "kind", "words"), INSIDE)
 async def test_when_a_200_states_an_error_in_any_form_then_it_is_that_error(
     bench: Bench, stated: dict[str, object], kind: type[ProviderError], words: str

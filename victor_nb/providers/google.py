@@ -137,11 +137,12 @@ def _delta(event: Mapping[str, object], headers: httpx2.Headers, *, whole: bool 
 
 def _usage(raw: object, searches: int) -> Usage:
     """Read usage: thoughts are beside the candidates' tokens, and what tools fed in beside the prompt's."""
-    thoughts = number(raw, "thoughtsTokenCount")
+    thoughts, cached = number(raw, "thoughtsTokenCount"), number(raw, "cachedContentTokenCount")
+    prompt = number(raw, "promptTokenCount") + number(raw, "toolUsePromptTokenCount")
     return Usage(
-        input_tokens=number(raw, "promptTokenCount") + number(raw, "toolUsePromptTokenCount"),
+        input_tokens=prompt if cached <= prompt else prompt + cached,
         output_tokens=number(raw, "candidatesTokenCount") + thoughts,
-        cache_read_tokens=number(raw, "cachedContentTokenCount"),
+        cache_read_tokens=cached,
         reasoning_tokens=thoughts,
         web_searches=searches,
     )

@@ -31,6 +31,9 @@ _EMPTY: Final = {b"", b"null", b'""'}
 """Data that say nothing, as some gateways send them."""
 _WHOLE: Final = (b'"choices"', b'"candidates"', b'"content"', b'"response"')
 """Names that an answer in one piece has, and an error has not."""
+_OF_ERRORS: Final = frozenset({"code", "status_code", "errors", "base_resp", "detail", "error_msg"})
+_OF_ANSWERS: Final = frozenset({"type", "choices", "candidates", "usageMetadata", "model"})
+"""What an event that is an error without saying so has, and what all others have."""
 _WELL: Final = 200
 _NO_ERROR: Final = {"0", "200", "ok", "success", "none", "null"}
 """What stands where an error would, and says that there is none."""
@@ -126,6 +129,8 @@ def check_event(event: Mapping[str, object], response: httpx2.Response) -> None:
         StatusError: It is.
     """
     if (event.get("error") and fails(event["error"])) or "error" in (event.get("type"), event.get("object")):
+        raise StatusError(response.status_code, response.headers, event)
+    if not _OF_ERRORS.isdisjoint(event) and _OF_ANSWERS.isdisjoint(event) and words_of(event):
         raise StatusError(response.status_code, response.headers, event)
 
 

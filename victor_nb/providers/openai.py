@@ -32,7 +32,7 @@ from victor_nb.providers.http import (
     parse,
     read,
 )
-from victor_nb.providers.refusals import StatusError, words_of
+from victor_nb.providers.refusals import StatusError
 from victor_nb.values import Delta, Lesson, Usage
 
 if TYPE_CHECKING:
@@ -48,8 +48,6 @@ _FAILED: Final = {
     "insufficient_system_resource": 503,
 }
 """Finish reasons of answers that failed half-way, and the status that each amounts to."""
-_STRAY: Final = frozenset({"code", "status_code", "errors", "base_resp", "detail", "error_msg"})
-"""What an event without choices has where it is an error."""
 _TEXTS: Final = (None, "text", "output_text")
 """The kinds of blocks that an answer's text is in."""
 _OWN_HOSTS: Final = ("openai.com", "azure.com")
@@ -143,8 +141,6 @@ class OpenAI(Provider):
         )
         raw, seen = cast("httpx2.Response", await asking), _Seen()
         async for event in events(raw, sse=True):
-            if "choices" not in event and not _STRAY.isdisjoint(event) and words_of(event):
-                raise StatusError(raw.status_code, raw.headers, event)
             if event is not DONE:
                 yield self._read(event, "delta", raw, seen)
             elif seen.counted and not seen.ended:  # the protocol's own end, and all of it counted

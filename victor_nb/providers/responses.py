@@ -162,11 +162,13 @@ def _usage(response: object) -> Usage | None:
     searches = sum(read(call, "action", "type") in {None, "search"} for call in calls)
     if read(response, "tool_usage", "web_search") is not None:  # what is charged: some searches are not
         searches = number(response, "tool_usage", "web_search", "num_requests")
+    prompt, cached = number(raw, "input_tokens"), number(raw, "input_tokens_details", "cached_tokens")
+    written = number(raw, "input_tokens_details", "cache_write_tokens")
     return Usage(
-        input_tokens=number(raw, "input_tokens"),
+        input_tokens=prompt if cached + written <= prompt else prompt + cached + written,
         output_tokens=number(raw, "output_tokens"),
-        cache_read_tokens=number(raw, "input_tokens_details", "cached_tokens"),
-        cache_write_tokens=number(raw, "input_tokens_details", "cache_write_tokens"),
+        cache_read_tokens=cached,
+        cache_write_tokens=written,
         reasoning_tokens=number(raw, "output_tokens_details", "reasoning_tokens"),
         web_searches=searches,
     )
