@@ -68,9 +68,12 @@ def test_when_the_worst_case_does_not_fit_then_nothing_is_sent_and_the_numbers_a
         session().pool.get_orchestrator("paid").run_sync("How many?")
     assert "at worst USD 0.0100" in str(caught.value)
     assert "this test has USD 0.0050 left of 0.0050" in str(caught.value)
+    with session().budget.limit("0.00016", name="small change"), pytest.raises(BudgetError) as small:
+        session().pool.get_orchestrator("paid").run_sync("How many?")
+    assert "small change has USD 0.000160000 left of 0.000160000" in str(small.value)
     assert not desk.requests
-    (row,) = rows()
-    assert (row["status"], row["cost"], row["billed"], row["error_type"]) == ("refused", 0, 0, "BudgetError")
+    for row in rows():
+        assert (row["status"], row["cost"], row["billed"], row["error_type"]) == ("refused", 0, 0, "BudgetError")
 
 
 @pytest.mark.parametrize(

@@ -443,9 +443,22 @@ def test_when_a_schema_is_wrong_then_every_surface_refuses_it_in_the_same_words(
         session().pool.get_orchestrator("fast").run_sync("Hi.", schema=object())
     with pytest.raises(ConfigError, match="schema: takes a JSON schema"):
         Agent.create_sync("fast", schema=wrong)
+    ask = session().pool.get_orchestrator("fast").run_sync
+    with pytest.raises(ConfigError, match="takes a JSON schema, which this mapping is not"):
+        ask("Hi.", schema={"$schema": 5})
+    with pytest.raises(ConfigError, match="schema= takes a pydantic model, a type or a JSON schema, not a value of"):
+        ask("Hi.", schema=rows)
+    for reference in ("$ref", "$dynamicRef"):
+        with pytest.raises(ConfigError, match="refers to '#Item', which is not in it"):
+            ask("Hi.", schema={"type": "object", "properties": {"a": {reference: "#Item"}}})
     with pytest.raises(ConfigError, match=r"refers to 'https://example.com/x', which is not in it"):
         session().pool.get_orchestrator("fast").run_sync("Hi.", schema={"$ref": "https://example.com/x"})
     assert rows() == []
+
+
+def test_when_nothing_satisfies_a_schema_then_a_simulated_answer_is_invalid(shell: Shell) -> None:
+    shell.names["none"] = {"type": "object", "properties": {"a": {"type": "string", "enum": []}}, "required": ["a"]}
+    assert isinstance(shell.fail("%%victor fast schema=$none\nHi."), InvalidAnswerError)
 
 
 def test_when_a_profile_has_a_schema_then_its_answers_fit_it(shell: Shell, tmp_path: Path) -> None:
@@ -521,6 +534,13 @@ CIRCLE: dict[str, Any] = {
 """Alternatives that are each other's."""
 
 
+ANCHORED: dict[str, Any] = {
+    "type": "object",
+    "properties": {"a": {"$ref": "#whole"}},
+    "$defs": {"A": {"$anchor": "whole", "type": "integer"}},
+}
+
+
 class Pet(BaseModel):
     kind: Literal["cat", "dog"]
     born: date
@@ -583,6 +603,7 @@ def test_when_a_type_has_no_strict_form_then_there_is_none(given: object) -> Non
         ({"type": "object", "properties": {"items": {"type": "array"}}}, '{"items": [1]}', {"items": [1]}),
         ({"type": "array", "items": {"type": "integer"}}, '{"items": [1]}', [1]),
         ({"anyOf": [{"type": "integer"}, {"$ref": "#/anyOf/0"}]}, '{"value": 1}', 1),
+        (ANCHORED, '{"a": 1}', {"a": 1}),
     ],
     ids=str,
 )

@@ -352,10 +352,11 @@ class Budget:
             else:
                 self._wake()
                 worst, left = hold.at_worst(), max(tight.room(tight.accounts[hold.book]), _ZERO)
-                places = 4 if f"{worst:.4f}" != f"{left:.4f}" else 9
+                told = f"{worst:.4f}" != f"{left:.4f}" and Decimal(f"{tight.amount:.4f}") == tight.amount
+                places = 4 if told else 9
                 raise BudgetError(
                     f"{who}: at worst USD {worst:.{places}f}, and the budget of {tight.name} has USD {left:.{places}f} "
-                    f"left of {tight.amount:.4f}. Nothing was sent. {advice}"
+                    f"left of {tight.amount:.{places}f}. Nothing was sent. {advice}"
                 )
 
     def settle(self, hold: Hold, cost: Decimal | None) -> None:

@@ -26,6 +26,8 @@ def resolved(given: object, root: Mapping[str, Any]) -> dict[str, Any]:
 
 def _target(reference: str, root: Mapping[str, Any]) -> object:
     """Return the part of a schema that a reference such as `#/$defs/Item` means; None where there is none."""
+    if reference[:2] not in {"#", "#/"}:
+        return _anchored(reference[1:], root)
     found: object = root
     for part in reference.removeprefix("#").split("/")[1:]:
         key = part.replace("~1", "/").replace("~0", "~")
@@ -36,13 +38,24 @@ def _target(reference: str, root: Mapping[str, Any]) -> object:
     return found
 
 
+def _anchored(name: str, part: object) -> object:
+    """Return the part of a schema that has a name as its anchor; None where none has it."""
+    if isinstance(part, Mapping):
+        mapping = cast("Mapping[str, object]", part)
+        if name in (mapping.get("$anchor"), mapping.get("$dynamicAnchor")):
+            return mapping
+        part = list(mapping.values())
+    parts = cast("list[object]", part) if isinstance(part, list) else []
+    return next((found for each in parts if (found := _anchored(name, each)) is not None), None)
+
+
 def check_references(part: object, root: Mapping[str, Any]) -> None:
     """Raise if a schema refers to what it does not hold: nothing is fetched for it."""
     if isinstance(part, Mapping):
         mapping = cast("Mapping[str, object]", part)
-        reference = mapping.get("$ref")
-        if isinstance(reference, str) and (not reference.startswith("#") or _target(reference, root) is None):
-            raise ConfigError(f"schema= refers to {shown(reference)}, which is not in it. Put it under $defs.")
+        for reference in (mapping.get("$ref"), mapping.get("$dynamicRef")):
+            if isinstance(reference, str) and (not reference.startswith("#") or _target(reference, root) is None):
+                raise ConfigError(f"schema= refers to {shown(reference)}, which is not in it. Put it under $defs.")
         part = list(mapping.values())
     for each in cast("list[object]", part) if isinstance(part, list) else []:
         check_references(each, root)

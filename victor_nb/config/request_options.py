@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict, cast, get_args, get_type_hints
 
@@ -236,8 +237,9 @@ def schema_fault(value: object) -> str | None:
     schema = dict(cast("Mapping[str, Any]", value))
     try:
         validator_for(schema, default=Draft202012Validator).check_schema(schema)
-    except SchemaError as error:
-        return f"takes a JSON schema, which this mapping is not: {error.message}"
+    except (SchemaError, AttributeError, TypeError) as error:  # of a $schema that is no text, the latter
+        why = error.message if isinstance(error, SchemaError) else error
+        return f"takes a JSON schema, which this mapping is not: {why}"
     return None
 
 
@@ -261,7 +263,11 @@ PARAMS: Final = Kind(
 )
 SCHEMA: Final = _Schema(
     "a pydantic model, a type or a JSON schema",
-    lambda value: not isinstance(value, (str, bytes, int, float, Decimal, list, tuple, set)),
+    # A function is none: pydantic would call it, with what a model answers.
+    lambda value: (
+        not isinstance(value, (str, bytes, int, float, Decimal, list, tuple, set, partial))
+        and not inspect.isroutine(value)
+    ),
     MAPPING.schema,
 )
 TAGS: Final = Kind("a mapping, such as name:value", _is_mapping, {"type": "object"}, _read_tags)

@@ -208,7 +208,7 @@ class _Values:
         """Return a value for a part of the schema; `path` is the keys and positions that lead to it."""
         schema = resolved(given, self.root, deep=len(path) > _DEEP)
         options = [schema["const"]] if "const" in schema else schema.get("enum")
-        if isinstance(options, list):
+        if options and isinstance(options, list):
             return self.chance.pick(options, *path)
         kinds = [kind.lower() for kind in strings(schema.get("type"))]  # Google writes them in capitals
         if kinds == ["null"] or len(path) > (_DEEP if "null" in kinds or schema.get("nullable") else 2 * _DEEP):
