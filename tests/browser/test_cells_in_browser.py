@@ -19,7 +19,7 @@ USUAL, SLOW = "%env VICTOR_SIM_SPEED=1", "%env VICTOR_SIM_SPEED=3"
 LIVE = f"%env VICTOR_MODE=live\n%env {OPENAI.key_variable}=a-pretended-key-of-nobody\n{LOAD}"
 ESSAY = "%%victor fast\nExplain in 300 words how tides work."
 FAN_OUT = "%%victor profiles=fast,local\nWrite a haiku about rivers."
-BILL = re.compile(r"gpt-6-luna · \d+ -> \d+ tok · USD 0\.\d+ · \d+\.\d s · simulated")
+BILL = re.compile(r"gpt-6-luna · \d+ -> \d+ tok( \(\d+ reasoning\))? · USD 0\.\d+ · \d+\.\d s · simulated")
 
 
 def test_when_cells_are_run_then_text_arrives_in_pieces_and_the_bill_is_there(book: OpenBook) -> None:
