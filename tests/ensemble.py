@@ -92,11 +92,17 @@ def said(text: str, tokens_in: int = 100, tokens_out: int = 20, **more: Any) -> 
     return Answer(pieces=(text[:middle], text[middle:]), tokens=Tokens(input=tokens_in, output=tokens_out), **more)
 
 
+def _ranking(prompt: str) -> str:
+    """Return a ranking that names only ideas which there are."""
+    chosen = [place for place, letter in ((4, "d"), (1, "a"), (7, "g")) if f"number {letter}" in prompt] or [1]
+    return f"{', '.join(map(str, chosen))}\n\n{chosen[0]} is the boldest."
+
+
 def by_stage(asked: Asked) -> str:
     """Play the funnel: ten ideas or fewer, a ranking, an implementation, a review."""
     return {
         "qwen2.5-coder:7b": f"1. Idea number {'abcdefghijklmnop'[asked.turn]}",
-        "gpt-4o-mini": "4, 1, 7\n\n4 is the boldest." if "number g" in asked.prompt else "1",
+        "gpt-4o-mini": _ranking(asked.prompt),
         "gpt-4o": "```python\nprint(1)\n```",
         "claude-sonnet-4-5": "The 1 is wrong: print 2.",
     }[asked.model]
