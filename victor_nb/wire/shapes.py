@@ -229,7 +229,7 @@ class _Values:
 
     def _object(self, schema: JsonObject, path: tuple[str | int, ...]) -> JsonObject:
         fields = cast("JsonObject", schema.get("properties", {}))
-        keys = (*(fields if len(path) <= _DEEP else ()), *strings(schema.get("required")))
+        keys = dict.fromkeys((*(fields if len(path) <= _DEEP else ()), *strings(schema.get("required"))))
         return {key: self.make(fields.get(key), *path, key) for key in keys}
 
     def _array(self, schema: JsonObject, path: tuple[str | int, ...]) -> list[Json]:
