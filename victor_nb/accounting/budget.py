@@ -352,8 +352,8 @@ class Budget:
             else:
                 self._wake()
                 worst, left = hold.at_worst(), max(tight.room(tight.accounts[hold.book]), _ZERO)
-                told = f"{worst:.4f}" != f"{left:.4f}" and Decimal(f"{tight.amount:.4f}") == tight.amount
-                places = 4 if told else 9
+                enough = f"{worst:.4f}" != f"{left:.4f}" and Decimal(f"{tight.amount:.4f}") == tight.amount
+                places = 4 if enough else 9
                 raise BudgetError(
                     f"{who}: at worst USD {worst:.{places}f}, and the budget of {tight.name} has USD {left:.{places}f} "
                     f"left of {tight.amount:.{places}f}. Nothing was sent. {advice}"

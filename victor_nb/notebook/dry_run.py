@@ -107,7 +107,7 @@ class Estimate:
 
     @property
     def _attached(self) -> str:
-        """The images and PDFs, whose tokens cannot be told before they are sent."""
+        """The images and PDFs, whose tokens are known only once they are sent."""
         count = len(media_of(self.request)) if self.request.media else 0
         if not count:
             return ""

@@ -154,8 +154,8 @@ def _values(text: str) -> list[object] | None:
         value, _ = _json(text)
     except ValueError:
         return None
-    if isinstance(value, dict) and len(told := cast("dict[str, object]", value)) == 1:
-        (value,) = told.values()
+    if isinstance(value, dict) and len(mapping := cast("dict[str, object]", value)) == 1:
+        (value,) = mapping.values()
     return cast("list[object]", value) if isinstance(value, list) else None
 
 

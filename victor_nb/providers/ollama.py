@@ -73,7 +73,7 @@ def _body(request: ChatRequest, *, stream: bool) -> dict[str, object]:
 
 
 def _turn(turn: Message) -> dict[str, object]:
-    """Return a turn with images, which stand beside its text."""
+    """Return a turn; its images go into a field of their own."""
     parts = split(turn.content, turn.media)
     text = "\n".join(part for part in parts if isinstance(part, str))
     return {"role": turn.role, "content": text, "images": [part.base64 for part in parts if not isinstance(part, str)]}

@@ -118,7 +118,7 @@ class Responses(OpenAI):
 
 
 def _turn(turn: Message) -> dict[str, object]:
-    """Return a turn; an answer is told apart by its parts, as llama.cpp's server demands it."""
+    """Return a turn; an answer is marked as one by its parts, as llama.cpp's server demands."""
     if turn.role == "assistant":
         return {"type": "message", "role": turn.role, "content": [{"type": "output_text", "text": turn.content}]}
     return {"role": turn.role, "content": _parts(turn) if turn.media else turn.content}
