@@ -13,8 +13,8 @@ from cells import Shell
 from servers import OLLAMA, OPENAI, Server, faults
 from servers.answers import Answer, Tokens
 from victor_nb import session
-from victor_nb.accounting.budget import to_usd
 from victor_nb.errors import BudgetError, ClosedError, ConfigError
+from victor_nb.money import to_usd
 from victor_nb.values import ChatRequest, Message
 from workbench import rows, write_profiles
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self
+
+from victor_nb.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,6 +27,21 @@ _NANO: Final = Decimal("1e-9")
 _NANO_PLACES: Final = 9
 """Decimals with which every sum is exact."""
 _LARGEST: Final = Decimal((1 << 63) - 1).scaleb(-9)
+
+
+def to_usd(amount: Decimal | str | float) -> Decimal:
+    """Return an amount of money as it was written.
+
+    Raises:
+        ConfigError: It is not a number of 0 or more.
+    """
+    try:
+        usd = Decimal(str(amount).strip().removeprefix("USD").strip())
+    except InvalidOperation:
+        usd = Decimal(-1)
+    if not usd.is_finite() or usd < 0:
+        raise ConfigError(f"A budget is an amount in USD such as 0.50, not {amount!r}.")
+    return usd
 
 
 def quantise(amount: Decimal) -> Decimal | None:

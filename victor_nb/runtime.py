@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast
 from uuid import uuid4
 from weakref import WeakSet
 
-from victor_nb.accounting.budget import Budget, to_usd
+from victor_nb.accounting.budget import Budget
 from victor_nb.accounting.worst_case import Calibration
 from victor_nb.config.settings import ByHand, Settings, bequeath, check_mode, forced_mode, inherited, this_process
 from victor_nb.errors import ConfigError, VictorWarning
 from victor_nb.loop import BackgroundLoop, keep_for_ever
+from victor_nb.money import to_usd
 from victor_nb.providers.catalog import host_of
 from victor_nb.providers.params import asked_tier
 from victor_nb.values import Usage

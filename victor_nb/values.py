@@ -22,6 +22,13 @@ Book = Literal["live", "simulated"]
 """Which spending a budget counts: what is not paid for has a book of its own."""
 UNPAID: Final = {"simulate": "simulated", "replay": "replayed"}
 """The modes that ask no provider and cost nothing, and what an answer is then called."""
+BOOKS: Final[Mapping[Mode, Book]] = {
+    "live": "live",
+    "record": "live",
+    "simulate": "simulated",
+    "replay": "simulated",
+}
+"""The book that the calls of a mode are counted in."""
 PAID: Final = "paid"
 """What an answer is called in all others."""
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "other"]

@@ -16,12 +16,13 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final, Protocol
 from uuid import uuid4
 
-from victor_nb.errors import BudgetError, ConfigError
-from victor_nb.values import UNPAID
+from victor_nb.errors import BudgetError
+from victor_nb.money import to_usd
+from victor_nb.values import BOOKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -92,7 +93,7 @@ class Limit:
     @property
     def shown(self) -> Account:
         """What is counted in the book that the kernel's mode writes."""
-        return self.accounts["simulated" if self.home.mode in UNPAID else "live"]
+        return self.accounts[BOOKS[self.home.mode]]
 
     @property
     def spent(self) -> Decimal:
@@ -309,12 +310,11 @@ class Budget:
     def states(self) -> tuple[LimitState, ...]:
         """Return the limits that apply to the caller, as they stand. It may read the ledger: not on an event loop."""
         limits, now = self.limits, time.monotonic()
-        book: Book = "simulated" if self._home.mode in UNPAID else "live"
         if now - self._looked > _FRESH:
             self._looked = now
             for limit in limits:
                 if limit.shared and self._ledger().path is not None:
-                    _, elsewhere = self._ledger().claim(limit, book, needed=None).result()
+                    _, elsewhere = self._ledger().claim(limit, BOOKS[self._home.mode], needed=None).result()
                     limit.shown.elsewhere = max(elsewhere, limit.shown.inherited)
         return tuple(
             LimitState(limit.name, limit.amount, limit.spent + limit.shown.elsewhere, limit.held) for limit in limits
@@ -491,18 +491,3 @@ class Budget:
 def _set(freed: asyncio.Future[None]) -> None:
     if not freed.done():
         freed.set_result(None)
-
-
-def to_usd(amount: Decimal | str | float) -> Decimal:
-    """Return an amount of money as it was written.
-
-    Raises:
-        ConfigError: It is not a number of 0 or more.
-    """
-    try:
-        usd = Decimal(str(amount).strip().removeprefix("USD").strip())
-    except InvalidOperation:
-        usd = Decimal(-1)
-    if not usd.is_finite() or usd < 0:
-        raise ConfigError(f"A budget is an amount in USD such as 0.50, not {amount!r}.")
-    return usd

@@ -34,7 +34,7 @@ from victor_nb.money import Total
 from victor_nb.providers.catalog import host_of
 from victor_nb.providers.params import AUTO_TIER, STANDARD_TIERS
 from victor_nb.providers.spec import spec_of, takes_temperature
-from victor_nb.values import ORIGIN, UNPAID, Lesson, Origin, Reply, SimulatedQuestion, Usage
+from victor_nb.values import BOOKS, ORIGIN, Lesson, Origin, Reply, SimulatedQuestion, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +72,7 @@ class ProfileCall:
         self._deadline: asyncio.Timeout | None = None
         self._chat = request.chat
         self._tiers = list(request.tiers)
-        self._book: Book = "simulated" if request.mode in UNPAID else "live"
+        self._book: Book = BOOKS[request.mode]
         self._lessons: list[Lesson] = []
         profile, learned, given = request.profile, request.runtime.learned, request.chat.temperature
         if learned:
