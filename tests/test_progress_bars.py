@@ -18,8 +18,8 @@ from ensemble import Asked, Ensemble, by_stage, said
 from servers import faults
 from victor_nb import Funnel, Single, compare, compare_sync, session
 from victor_nb.errors import FanOutError, VictorInterrupted
-from victor_nb.notebook.display import LiveColumns
 from victor_nb.notebook.options import MagicCall
+from victor_nb.notebook.side_by_side import LiveColumns
 from widget_pages import HOSTILE, assert_inert
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from victor_nb.kernel import Session, recorded
 from victor_nb.notebook import commands
 from victor_nb.notebook.ask import Background, Question, ask, prepare
 from victor_nb.notebook.commands import picture
-from victor_nb.notebook.display import Live, LiveAnswer, LiveColumns, LiveStages, publisher
+from victor_nb.notebook.display import Live, LiveAnswer, publisher
 from victor_nb.notebook.dry_run import rehearse
 from victor_nb.notebook.forms import present
 from victor_nb.notebook.grammar import defaults_of, parse, split_prompt
@@ -96,7 +96,12 @@ class Magics:
     def _ask(self, session: Session, question: Question) -> None:
         call = question.call
         watched = session.runtime.settings.watched and hasattr(self._shell, "kernel")
-        kind = LiveAnswer if question.for_one else LiveColumns if call.strategy is None else LiveStages
+        if question.for_one:
+            kind: type[Live[Any, Any]] = LiveAnswer
+        else:
+            from victor_nb.notebook.side_by_side import LiveColumns, LiveStages  # noqa: PLC0415 - one answer needs none
+
+            kind = LiveColumns if call.strategy is None else LiveStages
         live = kind(publisher(self._shell), call, watched=watched or call.bg)
         if call.bg:
             result: object = self._ask_in_background(session, question, live)

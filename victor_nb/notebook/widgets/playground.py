@@ -17,11 +17,12 @@ from victor_nb.calls.request import SENT
 from victor_nb.config.request_options import TEXT
 from victor_nb.errors import ConfigError, FanOutError, MagicError, PromptError, VictorError
 from victor_nb.notebook.ask import Question, Result, Work, prepare, so_far, start
-from victor_nb.notebook.display import bill, label, replies_summary, run_summary, tail
+from victor_nb.notebook.display import bill, tail
 from victor_nb.notebook.doctor import usual_profile
 from victor_nb.notebook.grammar import defaults_of, parse
 from victor_nb.notebook.markdown import clean
 from victor_nb.notebook.options import KEYS
+from victor_nb.notebook.side_by_side import label, replies_summary, run_summary
 from victor_nb.notebook.widgets.base import (
     VictorWidget,
     column,
