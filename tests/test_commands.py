@@ -116,6 +116,14 @@ def test_when_the_mode_is_set_then_it_holds_unless_the_environment_fixes_it(live
     assert "Did you mean 'simulate'?" in str(live.fail("%victor mode simulte"))
 
 
+def test_when_simulate_names_a_file_then_its_answers_are_given(live: Shell, tmp_path: Path) -> None:
+    (tmp_path / "answers.yaml").write_text("answers:\n  - {prompt: bridge, text: Ponte Vecchio}\n", encoding="utf-8")
+    assert "mode: simulate. Answers come from answers.yaml" in live.run("%victor mode simulate answers.yaml").plain
+    assert live.run("%%victor\nName a bridge.").plain.startswith("Ponte Vecchio")
+    assert "nowhere.yaml" in str(live.fail("%victor mode simulate nowhere.yaml"))
+    assert "%victor mode takes" in str(live.fail("%victor mode live answers.yaml"))
+
+
 def test_when_the_environment_fixes_the_mode_then_another_is_refused(shell: Shell) -> None:
     error = shell.fail("%victor mode live")
     assert isinstance(error, ConfigError)

@@ -260,8 +260,12 @@ def _mode(words: list[str], session: Session) -> Bundle:
             pass
         case [mode]:
             session.set_mode(mode)
+        case ["simulate", answers]:
+            session.simulate_with(answers)
+            session.set_mode("simulate")
+            return notice(f"mode: simulate. Answers come from {answers}; what it has none for is made up.")
         case _:
-            raise MagicError("%victor mode takes one word, such as %victor mode simulate.")
+            raise MagicError("%victor mode takes a mode, such as simulate, and for that perhaps a file of answers.")
     forced = " VICTOR_MODE fixes it." if forced_mode() else ""
     return notice(f"mode: {session.mode}.{forced}")
 
