@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from cells import Shell
+from cells import Shell, prompt
+from servers import Answer
 from victor_nb.notebook.extension import Transform
+
+if TYPE_CHECKING:
+    from servers import Server
+
+pytest_plugins = ["cells_fixtures", "workbench_fixtures"]
 
 
 def test_when_the_extension_is_unloaded_then_nothing_of_it_is_left() -> None:
@@ -63,3 +69,16 @@ def test_when_a_cell_is_none_of_ours_then_it_is_left_alone(cell: str) -> None:
         assert known(lines) == lines
     else:
         assert TRANSFORM(lines) == lines
+
+
+@pytest.mark.parametrize(
+    "above", ["%%time", "%%capture got", "%%time --no-raise-error\n%%capture", "\n%%time\n# and then"]
+)
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_when_other_magics_stand_above_then_the_prompt_is_sent_as_it_was_typed(
+    live: Shell, server: Server, above: str, end: str
+) -> None:
+    typed = f"Fix this:\n>>> add(1, 2)\n3\n    >>> add(2, 2)\nIn [1]: x\n   ...: y\n{{{{ 'no' }}}} {{x}} $x{end}"
+    server.play(Answer())
+    assert live.run(f"{above}\n%%victor fast raw=true\n{typed}").error is None
+    assert prompt(server) == typed

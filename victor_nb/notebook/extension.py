@@ -48,10 +48,15 @@ class Transform:
             return lines
         ours = _OURS.match(lines[first])
         if ours is not None:
-            return [_call(ours["line"].strip(), "".join(lines[first + 1 :]))]
+            return [_call("victor", ours["line"].strip(), "".join(lines[first + 1 :]))]
         magic = _CELL.match(lines[first])
         if magic is not None:
-            return [_RAISE.format(wrong)] if (wrong := self._misspelt(magic["name"])) else lines
+            if (wrong := self._misspelt(magic["name"])) is not None:
+                return [_RAISE.format(wrong)]
+            if magic["name"] in self._known() and _stands_over_ours(lines[first + 1 :]):
+                name, _, line = lines[first].strip()[2:].partition(" ")
+                return [_call(name, line, "".join(lines[first + 1 :]))]
+            return lines
         if lines[first].lstrip().startswith("%%"):
             return lines
         return _in_code(lines)
@@ -67,9 +72,22 @@ def _says_something(line: str) -> bool:
     return bool(line.strip()) and not line.lstrip().startswith("#")
 
 
-def _call(line: str, body: str) -> str:
+def _call(name: str, line: str, body: str) -> str:
     """Return the call that the cell means; IPython refuses an empty body, so it gets a line break."""
-    return f"get_ipython().run_cell_magic('victor', {line!r}, {body or chr(10)!r})\n"
+    return f"get_ipython().run_cell_magic({name!r}, {line!r}, {body or chr(10)!r})\n"
+
+
+def _stands_over_ours(lines: list[str]) -> bool:
+    """Return whether what is below a cell magic such as `%%time` is a `%%victor`, whose prompt stays as it was typed.
+
+    IPython would take `>>>` and `In [1]:` off the lines of the prompt.
+    """
+    for line in lines:
+        if _OURS.match(line):
+            return True
+        if _says_something(line) and not _CELL.match(line):
+            return False
+    return False
 
 
 def _in_code(lines: list[str]) -> list[str]:
