@@ -25,7 +25,7 @@ def blocks(language: str) -> list[str]:
 
 
 def test_when_the_readme_is_read_then_every_block_has_a_test() -> None:
-    assert [name for name, _ in BLOCKS] == ["", "yaml", "", "python", "yaml", "python"]
+    assert [name for name, _ in BLOCKS] == ["", "", "yaml", "", "python", "yaml", "python"]
 
 
 def test_when_the_example_of_a_profile_is_copied_then_it_is_read(tmp_path: Path) -> None:
@@ -61,18 +61,20 @@ async def test_when_the_answers_of_ones_own_are_copied_then_they_answer(monkeypa
     assert session().runtime.answers.unused(session().settings.answer_files)
 
 
-@pytest.mark.usefixtures("simulated")
-def test_when_the_first_cell_is_typed_then_it_answers(capsys: pytest.CaptureFixture[str]) -> None:
-    load, cell = blocks("")[0].strip().split("\n\n", maxsplit=1)
+def test_when_the_first_two_cells_are_pasted_then_three_models_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    load, cell = blocks("")[:2]
     shell = InteractiveShell()
     assert shell.run_cell(load).success
     assert shell.run_cell(cell).success
-    assert "gpt-6-luna" in capsys.readouterr().out
+    assert list(shell.user_ns["replies"]) == ["local", "fast", "premium"]
+    shown = capsys.readouterr().out
+    assert "gpt-6-luna" in shown
+    assert "simulated" in shown
 
 
 @pytest.mark.usefixtures("simulated")
 def test_when_the_grammar_names_a_key_or_a_command_then_it_is_one() -> None:
-    screen = blocks("")[1]
+    screen = blocks("")[2]
     assert [line for line in describe_keys().splitlines() if line not in screen.splitlines()] == [], PASTE
     assert f"\n\n{describe_keys()}\n\n" in screen, PASTE
     assert set(re.findall(r"(?m)^([a-z_]+)=", screen)) == KEYS.keys()
