@@ -144,7 +144,7 @@ class Session:
         self.pool.get_cached_profiles()  # imports the workflows
         self.runtime.prices.find("")
         if self.mode == "live":
-            self.runtime.wire.warm_up()
+            self.runtime.wire.warm_up(self.settings.certificates)
 
     def redacted(self, text: str) -> str:
         """Return a text without any key, even while the settings cannot be read."""

@@ -299,7 +299,7 @@ def _file_bytes(source: object) -> bytes:
     if not isinstance(source, (str, os.PathLike)):
         kinds = "a path, bytes, a figure, a PIL image or an array"
         raise PromptError(f"is made of a {type(source).__name__}. Give {kinds}.")
-    path = Path(cast("str", source))
+    path = Path(os.path.expanduser(cast("str", source)))  # noqa: PTH111 - pathlib's raises where there is no such home
     try:
         if path.stat().st_size > _LARGEST:
             raise PromptError(f"{path.name!r} has {size(path.stat().st_size)}, which no provider takes.")

@@ -67,6 +67,7 @@ class AgentOrchestrator:
         self.runtime = runtime
         self._base_url = settings.base_url(profile)
         self._tariff = runtime.tariff(profile, self._base_url)
+        self._variables = settings.made_of(profile)
         self._places = profile.concurrency or spec_of(profile.provider).concurrency
         self.closed = False
         self._begin()
@@ -84,10 +85,12 @@ class AgentOrchestrator:
     def _begin(self) -> None:
         """Take locks of this process's own, and no client yet."""
         self.clients: dict[Mode, Provider] = {}
+        self._state: object = None
         self._lock = threading.Lock()
         places = self._places
         self._limiter: AbstractAsyncContextManager[object] = asyncio.Semaphore(places) if places else nullcontext()
         self._running: set[Running] = set()
+        self._retired: weakref.WeakSet[Provider] = weakref.WeakSet()
         # A client that was not closed is closed when it is collected as garbage.
         weakref.finalize(self, _abandon, self.runtime.loop, self.clients).atexit = False
 
@@ -102,19 +105,30 @@ class AgentOrchestrator:
         return self.runtime.mode
 
     def open(self, mode: Mode) -> Provider:
-        """Return the client for a mode; the first call in it makes one.
+        """Return the client for a mode, made anew where a key, an address or a proxy has changed since it was made.
 
         Raises:
             SecretError: There is no key; the message names the variable to set.
             ConfigError: The client cannot be made.
         """
         with self._lock:
+            state = self._settings.state(self._variables)
+            if state != self._state:
+                self._retire()
+                self._state = state
             if mode not in self.clients:
                 self.clients[mode] = _open(self.profile, self._settings, self.runtime, mode)
-                # What the address is read from may have been set since, as an error asks for.
                 self._base_url = self._settings.base_url(self.profile)
                 self._tariff = self.runtime.tariff(self.profile, self._base_url)
             return self.clients[mode]
+
+    def _retire(self) -> None:
+        """Let go of the clients; each is closed when the last call that was made with it has gone."""
+        for provider in self.clients.values():
+            self._retired.add(provider)
+            close = partial(self.runtime.loop.start_if_open, provider.endpoint.transport.aclose)
+            weakref.finalize(provider, close).atexit = False
+        self.clients.clear()
 
     async def run(self, prompt: PromptLike, **options: Unpack[CallOptions]) -> Reply:
         """Ask, and wait for the whole answer.
@@ -170,12 +184,16 @@ class AgentOrchestrator:
         if self.closed:
             raise ClosedError(f"{self.profile.name}: this orchestrator is closed. Get a new one from the pool.")
         mode = self.runtime.mode
-        provider = self.clients.get(mode) or self.open(mode)
+        provider = self.clients.get(mode)
+        if provider is None or self._settings.state(self._variables) != self._state:
+            provider = self.open(mode)
         chat = make_chat(self.profile, prompt, options)
         limits = self.runtime.budget.applying()
         for limit in limits:
             if limit.amount.is_finite():  # what must be read is read here: a call is held on the background loop
                 self.runtime.calibration.load(self.profile.model, mode)
+        longest = provider.longest_plain
+        stream = stream or (longest is not None and (provider.endpoint.spec.max_output(chat) or 0) > longest)
         timeout, retries = options.get("timeout"), options.get("retries")
         total, tiers = self.profile.timeout.total if timeout is None else timeout, ()
         if chat.tier is not None:
@@ -191,7 +209,7 @@ class AgentOrchestrator:
             base_url=self._base_url,
             tariff=self._tariff,
             chat=chat,
-            stream=stream or provider.must_stream(chat),
+            stream=stream,
             retries=self.profile.retries if retries is None else retries,
             timeout=total,
             limiter=self._limiter,
@@ -201,7 +219,7 @@ class AgentOrchestrator:
             strategy=options.get("strategy"),
             stage=options.get("stage"),
             sample=options.get("sample") or 0,
-            answer_files=self._settings.answer_files,
+            answer_files=self._settings.answer_files if mode == "simulate" else (),
             running=self._running,
             owner=self,
             tiers=tiers,
@@ -235,7 +253,7 @@ class AgentOrchestrator:
     async def _end(self) -> None:
         for call in list(self._running):
             call.close()
-        for provider in self.clients.values():
+        for provider in (*self.clients.values(), *self._retired):
             await provider.aclose()
 
     def __repr__(self) -> str:

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from victor_nb.config.document import Document
 from victor_nb.config.profiles import Strict, explain
-from victor_nb.config.settings import stamp_of
+from victor_nb.config.settings import read_path, stamp_of
 from victor_nb.errors import STOPS, ConfigError
 from victor_nb.values import SimulatedAnswer, SimulatedQuestion
 
@@ -46,7 +46,7 @@ class Answers:
             ConfigError: The file cannot be used.
         """
         if isinstance(given, (str, Path)):
-            path = Path.cwd() / Path(given).expanduser()
+            path = read_path(str(given), Path.cwd(), "simulate_with")
             self._read(path)
             self._given = path
         elif given is None or callable(given):

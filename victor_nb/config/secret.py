@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
+from io import StringIO
 from typing import TYPE_CHECKING, Final
+
+from victor_nb.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
 MASK: Final = "[redacted]"
 
@@ -19,6 +23,8 @@ _KEY_LIKE: Final = re.compile(
 )
 _LOGGERS: Final = ("httpx2", "httpcore2", "aiohttp")
 """What logs below every client; the loggers of an SDK are in its provider's spec."""
+_WIDE: Final = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+"""How a text is written that begins so."""
 SHORTEST_SECRET: Final = 8  # characters; a shorter value may be a plain word
 
 
@@ -64,6 +70,27 @@ class Secret:
         """Refuse to be pickled: a pickle is a file."""
         msg = "a Secret cannot be pickled"
         raise TypeError(msg)
+
+
+def read_dotenv(path: Path) -> dict[str, Secret]:
+    """Return the variables of a .env file, in UTF-8 or, as PowerShell writes it, in UTF-16.
+
+    Raises:
+        ConfigError: It cannot be read, or is no text.
+    """
+    from dotenv import dotenv_values  # noqa: PLC0415 - rarely needed
+
+    try:
+        data = path.read_bytes()
+        text = data.decode(_WIDE.get(data[:2]) or ("utf-16-le" if data[1:2] == b"\0" else "utf-8-sig"))
+    except IsADirectoryError:  # a virtual environment
+        return {}
+    except OSError as error:
+        fact = f"{path.absolute()} cannot be read: {error.strerror or error}"
+        raise ConfigError(f"{fact}. Mend its permissions, or remove it.") from None
+    except UnicodeError:
+        raise ConfigError(f"{path.absolute()} is not UTF-8 text. Save it as UTF-8, one NAME=value a line.") from None
+    return {name: Secret(value) for name, value in dotenv_values(stream=StringIO(text)).items() if value}
 
 
 class Redactor:

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast, get_args
 
-from victor_nb.config.secret import SHORTEST_SECRET, Address, Redactor, Secret
+from victor_nb.config.secret import SHORTEST_SECRET, Address, Redactor, Secret, read_dotenv
 from victor_nb.errors import ConfigError, ProfileNotFoundError, suggest
 from victor_nb.providers.spec import SPECS, all_specs, spec_of, split_words
 from victor_nb.values import Mode
@@ -28,8 +28,17 @@ _FROM_PARENT: Final = "VICTOR_FROM_PARENT"
 """What a process that starts others set by hand. `VICTOR_MODE` would not do: no cell could change its mode."""
 _IMPORTED: Final = time.time_ns()
 _SECRET_NAME: Final = re.compile(r"(API_KEY|_TOKEN|_SECRET|_PASSWORD)$")
+_NOT_FILLED_IN: Final = re.compile(r"^(~[^/\\]*|\$\w+|\$\{\w+\})")
+"""A home, or a variable, that a path begins with after both were filled in."""
 _MODES: Final = get_args(Mode)
+_NO_FILE: Final[tuple[tuple[int, int], Mapping[str, Secret]]] = ((0, 0), {})
+"""What is read where there is no .env file."""
 _LONG_ENOUGH: Final = 12  # characters; a shorter value of an unknown variable may be a plain word
+_OF_CLIENTS: Final = (
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "VICTOR_SIM_SPEED"),
+)
+"""The variables that a client of any provider is made of, beside those of its key and its address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,7 @@ class Settings:
         self._searched = config_file is None
         self.source = _find(config_file)
         self._stamp = stamp_of(self.source)
+        self._read: tuple[tuple[int, int], Mapping[str, Secret]] = _NO_FILE
         from victor_nb.config.profiles import read_profiles  # noqa: PLC0415 - pydantic is slow to import
 
         self._file: ProfilesFile = read_profiles(self.source)
@@ -140,14 +150,29 @@ class Settings:
     # --- the environment ---
 
     @cached_property
-    def _dotenv(self) -> Mapping[str, Secret]:
-        """The variables of the .env file beside the settings: keys and addresses. It is never written."""
-        folder = Path.cwd() if self.built_in else self.source.parent
-        if not (folder / ".env").is_file():
-            return {}
-        from dotenv import dotenv_values  # noqa: PLC0415 - rarely needed
+    def _dotenv_path(self) -> Path:
+        """The .env file beside the settings, or in the working folder, wherever that is, if there are none."""
+        return Path(".env") if self.built_in else self.source.with_name(".env")
 
-        return {name: Secret(value) for name, value in dotenv_values(folder / ".env").items() if value}
+    @property
+    def _dotenv(self) -> Mapping[str, Secret]:
+        """The variables of the .env file, read again where it has changed: keys and addresses. It is never written.
+
+        Raises:
+            ConfigError: It is no text.
+        """
+        stamp = stamp_of(self._dotenv_path)
+        if stamp != self._read[0]:
+            self._read = (stamp, read_dotenv(self._dotenv_path) if stamp[1] else {})
+        return self._read[1]
+
+    def made_of(self, profile: Profile) -> tuple[str, ...]:
+        """Return the names of the variables that a client of a profile is made of, for `state`."""
+        return (*self.key_variables(profile), spec_of(profile.provider).base_url_variable, *_OF_CLIENTS)
+
+    def state(self, variables: Sequence[str]) -> tuple[object, ...]:
+        """Return a value that differs once one of these variables or the .env file has changed; no file is read."""
+        return (stamp_of(self._dotenv_path), *map(os.environ.get, variables))
 
     @property
     def built_in(self) -> bool:
@@ -156,8 +181,10 @@ class Settings:
 
     def _variable(self, name: str) -> str | None:
         """Return a variable of the environment, else of the .env file; an empty one counts as absent."""
-        written = self._dotenv.get(name)
-        return os.environ.get(name, "").strip() or (written.reveal() if written else None)
+        if given := os.environ.get(name, "").strip():
+            return given
+        written = self._dotenv.get(name) if name else None
+        return written.reveal() if written else None
 
     def key_variables(self, profile: Profile) -> tuple[str, ...]:
         """Return the variables that may hold the profile's key, the first that is set winning."""
@@ -198,11 +225,6 @@ class Settings:
         return found
 
     @cached_property
-    def _written(self) -> list[tuple[str, str]]:
-        """The variables of the .env file, in the clear."""
-        return [(name, value.reveal()) for name, value in self._dotenv.items()]
-
-    @cached_property
     def _key_names(self) -> frozenset[str]:
         """The variables that hold the keys of the profiles."""
         return frozenset(variable for profile in self.profiles.values() for variable in self.key_variables(profile))
@@ -223,8 +245,11 @@ class Settings:
         for spec in list(SPECS.values()):  # another thread may add to them
             named.update(spec.key_variables)
         found: list[str] = []
+        stamp, written = self._read
+        if stamp != stamp_of(self._dotenv_path):
+            written = self._dotenv
         # Both: a variable that is empty in the environment does not hide the one in the file.
-        for name, value in (*os.environ.items(), *self._written):
+        for name, value in (*os.environ.items(), *((name, value.reveal()) for name, value in written.items())):
             value = value.strip()  # noqa: PLW2901 - as it is used
             named_so = name in named and len(value) >= SHORTEST_SECRET
             if named_so or (len(value) >= _LONG_ENOUGH and _SECRET_NAME.search(name)):
@@ -244,9 +269,9 @@ class Settings:
     def answer_files(self) -> tuple[Path, ...]:
         """The files with answers of one's own for simulate mode: `VICTOR_ANSWERS`, then `simulate:`."""
         named = os.environ.get("VICTOR_ANSWERS", "").strip()
-        given = [Path.cwd() / Path(named).expanduser()] if named else []
+        given = [read_path(named, Path.cwd(), "VICTOR_ANSWERS")] if named else []
         written = self._file.simulate
-        return (*given, *([self.source.parent / Path(written).expanduser()] if written else []))
+        return (*given, *([read_path(written, self.source.parent, "simulate")] if written else []))
 
     @property
     def watched(self) -> bool:
@@ -257,14 +282,24 @@ class Settings:
     @property
     def ledger_path(self) -> Path | None:
         """The ledger's file; None keeps it in memory. `VICTOR_LEDGER`, else `ledger:`, else the user's data folder."""
-        given = os.environ.get("VICTOR_LEDGER", "").strip() or self._file.ledger
+        named = os.environ.get("VICTOR_LEDGER", "").strip()
+        given = named or self._file.ledger
         if given == "memory":
             return None
         if given:
-            return self.source.parent.joinpath(Path(given).expanduser()) if not self.built_in else Path(given)
+            folder = Path.cwd() if self.built_in else self.source.parent
+            return read_path(given, folder, "VICTOR_LEDGER" if named else "ledger")
         from platformdirs import user_data_path  # noqa: PLC0415 - only when the ledger is opened
 
         return user_data_path("victor_nb", appauthor=False) / "ledger.sqlite"
+
+    @property
+    def certificates(self) -> tuple[str, Path] | None:
+        """The variable that names the certificates to trust instead of the system's, and their file or folder."""
+        for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+            if given := os.environ.get(name, "").strip():
+                return name, read_path(given, Path.cwd(), name)
+        return None
 
     @cached_property
     def notebook(self) -> str | None:
@@ -273,7 +308,8 @@ class Settings:
 
     def __getstate__(self) -> dict[str, object]:
         """Leave the keys of the .env file out of a pickle, and what is read from the environment of this machine."""
-        return {name: value for name, value in vars(self).items() if name in {"_searched", "source", "_stamp", "_file"}}
+        kept = {"_searched", "source", "_stamp", "_file"}
+        return {"_read": _NO_FILE, **{name: value for name, value in vars(self).items() if name in kept}}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Settings) and (self.source, self._file) == (other.source, other._file)
@@ -328,6 +364,18 @@ def check_mode(word: str) -> Mode:
     return cast("Mode", word)
 
 
+def read_path(given: str, folder: Path, setting: str) -> Path:
+    """Return the path that a setting names: `~` and variables filled in, and below a folder where it is relative.
+
+    Raises:
+        ConfigError: It names a home or a variable that there is not.
+    """
+    path = os.path.expanduser(os.path.expandvars(given))  # noqa: PTH111 - pathlib's raises where there is no such home
+    if (left := _NOT_FILLED_IN.search(path)) is not None and left[0] in given:
+        raise ConfigError(f"{setting}: there is no {left[0]} here, which {given} begins with. Write the path in full.")
+    return folder / path
+
+
 def _number(text: str) -> float:
     try:
         speed = float(text)
@@ -360,7 +408,7 @@ def _in_networks(host: str, exempt: str) -> bool:
 def _find(config_file: Path | str | None) -> Path:
     """Return the settings' file: the one given, the nearest above, the user's, or ours."""
     if config_file is not None:
-        path = Path(config_file).expanduser()
+        path = read_path(str(config_file), Path.cwd(), "config_file")
         if not path.is_file():
             raise ConfigError(f"{path} is not a file. Give the path of a profiles.yaml.")
         return path.resolve()

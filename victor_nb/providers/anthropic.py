@@ -33,6 +33,7 @@ class Anthropic(Provider):
     """The Messages API, version 2026-10-21: no temperature, always a max_tokens."""
 
     failures: ClassVar[tuple[type[Exception], ...]] = (anthropic.AnthropicError, StatusError)
+    longest_plain = _LONGEST_PLAIN
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(endpoint)
@@ -53,10 +54,6 @@ class Anthropic(Provider):
             "user-agent": self._sdk.user_agent,
             **self._sdk.auth_headers,
         }
-
-    def must_stream(self, request: ChatRequest) -> bool:
-        """Return True for a large `max_tokens`, which is answered only as a stream."""
-        return (self.endpoint.spec.max_output(request) or 0) > _LONGEST_PLAIN
 
     async def ask(self, request: ChatRequest) -> Delta:
         """Return the whole answer to a request that is not streamed."""

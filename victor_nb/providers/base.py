@@ -86,6 +86,8 @@ class Provider(ABC):
 
     failures: ClassVar[tuple[type[Exception], ...]] = ()
     """What this provider's SDK raises, beside what httpx2 does."""
+    longest_plain: ClassVar[int | None] = None
+    """Tokens; an answer that may have more is given only as a stream."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
@@ -131,11 +133,6 @@ class Provider(ABC):
         del response
         if exchange := _exchange.get():
             exchange.answered = True
-
-    def must_stream(self, request: ChatRequest) -> bool:
-        """Return whether the provider answers this request only as a stream."""
-        del request
-        return False
 
     def lesson(self, refusal: str, request: ChatRequest) -> Lesson | None:
         """Return what can be sent otherwise after a refused request; None where the user must know better.

@@ -77,7 +77,12 @@ class Endpoint:
         """
         spec, base_url = spec_of(profile.provider), settings.base_url(profile)
         transport = wire.open(
-            mode, spec=spec, base_url=base_url, proxy=settings.proxy(base_url), sim_speed=settings.sim_speed
+            mode,
+            spec=spec,
+            base_url=base_url,
+            proxy=settings.proxy(base_url),
+            sim_speed=settings.sim_speed,
+            certificates=settings.certificates,
         )
         return cls(
             profile=profile.name,

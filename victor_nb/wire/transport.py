@@ -17,6 +17,7 @@ from victor_nb.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     import aiohttp
 
@@ -54,35 +55,47 @@ class Wire:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._tls: ssl.SSLContext | None = None
+        self._tls: dict[Path | None, ssl.SSLContext] = {}
         # Where no TLS is spoken, aiohttp still wants a context; this one trusts no certificate, and costs nothing.
         self._no_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
-    def context(self, base_url: str) -> ssl.SSLContext:
+    def context(self, base_url: str, certificates: tuple[str, Path] | None = None) -> ssl.SSLContext:
         """Return the TLS context for a client of this address.
 
+        Args:
+            base_url: The address.
+            certificates: The setting that names what to trust instead of the system's certificates, and their place.
+
         Raises:
-            SetupError: The environment names certificates that cannot be read.
+            SetupError: They cannot be read.
         """
         if not base_url.lower().startswith("https:"):
             return self._no_tls
+        setting, place = certificates or ("SSL_CERT_FILE", None)
         with self._lock:
-            if self._tls is None:
+            if place not in self._tls:
                 try:
-                    self._tls = httpx2.create_ssl_context()
+                    self._tls[place] = _context(place)
                 except OSError as error:
-                    fact = f"the certificates that SSL_CERT_FILE names cannot be read ({error.strerror or error})"
+                    fact = f"the certificates that {setting} names cannot be read ({error.strerror or error})"
                     raise SetupError(fact, "Correct it, or unset it.") from error
-            return self._tls
+            return self._tls[place]
 
-    def warm_up(self) -> None:
+    def warm_up(self, certificates: tuple[str, Path] | None) -> None:
         """Import and load early what the first request would have to wait for."""
         pkgutil.resolve_name("httpx_aiohttp.httpx2")
         with suppress(SetupError):  # the first request says so
-            self.context("https:")
+            self.context("https:", certificates)
 
     def open(
-        self, mode: Mode, *, spec: Spec, base_url: str, proxy: str | None, sim_speed: float
+        self,
+        mode: Mode,
+        *,
+        spec: Spec,
+        base_url: str,
+        proxy: str | None,
+        sim_speed: float,
+        certificates: tuple[str, Path] | None = None,
     ) -> httpx2.AsyncBaseTransport:
         """Return a transport of its own for one client of this provider.
 
@@ -94,7 +107,7 @@ class Wire:
 
             return Simulator(spec, speed=sim_speed)
         if mode == "live":
-            return Real(context=partial(self.context, base_url), proxy=proxy)
+            return Real(context=partial(self.context, base_url, certificates), proxy=proxy)
         raise ConfigError(f"Mode {mode!r} is not available yet. Use live or simulate (%victor mode simulate).")
 
 
@@ -197,6 +210,15 @@ class Real(httpx2.AsyncBaseTransport):
         """Close every connection."""
         if self._inner is not None:
             await self._inner.aclose()
+
+
+def _context(place: Path | None) -> ssl.SSLContext:
+    """Return a TLS context that trusts the certificates of a file or a folder, or (None) the system's."""
+    if place is None:
+        return httpx2.create_ssl_context()
+    if place.is_dir():
+        return ssl.create_default_context(capath=place)
+    return ssl.create_default_context(cafile=place)
 
 
 def _session(

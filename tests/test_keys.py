@@ -1,0 +1,331 @@
+"""Keys, addresses, modes and paths: what is set, mended or removed holds for the next call, whoever makes it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cells import Kernel, Shell, served, write
+from servers import OPENAI, Answer, Exchange, Request, Server, faults
+from victor_nb import Agent, OrchestratorPool, Settings
+from victor_nb.config.settings import read_path
+from victor_nb.errors import ConfigError, SecretError, VictorError
+from victor_nb.kernel import Session, session
+from victor_nb.media import Image
+from workbench import assert_clean, write_profiles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from servers.exchange import Act
+
+pytest_plugins = ["cells_fixtures", "workbench_fixtures"]
+WRONG, RIGHT, OTHER = "wrong-0123456789", "right-0123456789", "other-0123456789"
+
+
+def takes(*keys: str) -> Callable[[Request], Act]:
+    """Return the choice of a server that answers these keys alone."""
+
+    def answer(request: Request) -> Act:
+        given = request.headers.get("authorization", "").removeprefix("Bearer ")
+        return Answer() if given in keys else faults.status(401, "wrong key")
+
+    return answer
+
+
+def desk(folder: Path, server: Server, **more: object) -> None:
+    """Write one profile `fast` whose key is in HOUSE_KEY."""
+    base_url = OPENAI.base_url(server.url)
+    fast = {"provider": "openai", "model": OPENAI.model, "base_url": base_url, "api_key_env": "HOUSE_KEY", "retries": 0}
+    write_profiles(folder, fast={**fast, **more})
+
+
+def everyone() -> dict[str, Callable[[], object]]:
+    """Return every way to ask, by objects that are made now."""
+    pool = OrchestratorPool(session().settings)
+    held, agent, other = pool.get_orchestrator("fast"), Agent.create_sync("fast"), Session(Settings())
+    apart, chat = Agent.create_sync("fast", container=other), agent.chat()
+    return {
+        "held": lambda: held.run_sync("x"),
+        "pool": lambda: pool.get_orchestrator("fast").run_sync("x"),
+        "agent": lambda: agent.run_sync("x"),
+        "chat": lambda: chat.run_sync("x"),
+        "stream": lambda: agent.stream("x").result(),
+        "awaited": lambda: asyncio.run(agent.run("x")),
+        "fan-out": lambda: pool.fan_out_sync("x", ["fast"], on_error="raise"),
+        "kernel's pool": lambda: session().pool.get_orchestrator("fast").run_sync("x"),
+        "a session of one's own": lambda: apart.run_sync("x"),
+    }
+
+
+def outcomes(asks: dict[str, Callable[[], object]]) -> dict[bool, list[str]]:
+    """Ask in every way, and return which were answered, and which were not."""
+    found: dict[bool, list[str]] = {}
+    for name, ask in asks.items():
+        try:
+            ask()
+        except VictorError as error:
+            assert_clean(error)
+            found.setdefault(False, []).append(name)
+        else:
+            found.setdefault(True, []).append(name)
+    return found
+
+
+@pytest.fixture
+def asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server) -> dict[str, Callable[[], object]]:
+    """Return every way to ask a server that takes one key; all of them are made with a wrong one."""
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setenv("VICTOR_SIM_SPEED", "0")
+    monkeypatch.setenv("HOUSE_KEY", WRONG)
+    desk(tmp_path, server)
+    server.answer = takes(RIGHT)
+    return everyone()
+
+
+def test_when_a_key_is_mended_then_whoever_asks_next_uses_it(
+    asks: dict[str, Callable[[], object]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server
+) -> None:
+    every = [*asks]
+    assert outcomes(asks) == {False: every}
+    monkeypatch.setenv("HOUSE_KEY", RIGHT)
+    assert outcomes(asks) == {True: every}
+    monkeypatch.delenv("HOUSE_KEY")
+    sent = len(server.requests)
+    assert outcomes(asks) == {False: every}
+    assert len(server.requests) == sent
+    dotenv = tmp_path / ".env"
+    dotenv.write_text(f"HOUSE_KEY={WRONG}\n", encoding="utf-8")
+    assert outcomes(asks) == {False: every}
+    assert len(server.requests) == sent + len(every)
+    dotenv.write_text(f"# mended\nexport HOUSE_KEY='{RIGHT}'\n", encoding="utf-8")
+    assert outcomes(asks) == {True: every}
+    assert session().settings.leaks(f"x {RIGHT} y")
+    dotenv.unlink()
+    assert outcomes(asks) == {False: every}
+    assert not session().settings.leaks(f"x {RIGHT} y")
+
+
+def test_when_the_mode_is_set_and_unset_then_whoever_asks_next_obeys(
+    asks: dict[str, Callable[[], object]], monkeypatch: pytest.MonkeyPatch, server: Server
+) -> None:
+    monkeypatch.setenv("HOUSE_KEY", RIGHT)
+    assert outcomes(asks) == {True: [*asks]}
+    sent = len(server.requests)
+    monkeypatch.setenv("VICTOR_MODE", "simulate")
+    assert outcomes(asks) == {True: [*asks]}
+    assert len(server.requests) == sent
+    monkeypatch.delenv("VICTOR_MODE")
+    assert outcomes(asks) == {True: [*asks]}
+    assert len(server.requests) == sent + len(asks)
+
+
+def test_when_a_key_changes_during_a_call_then_that_call_goes_on_and_its_connection_is_closed_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setenv("HOUSE_KEY", WRONG)
+    desk(tmp_path, server)
+    go = threading.Event()
+
+    async def late(exchange: Exchange) -> None:
+        await asyncio.to_thread(go.wait, 30)
+        await Answer()(exchange)
+
+    server.play(late, Answer())
+    agent = Agent.create_sync("fast")
+    first = agent.stream("x")
+    server.wait(lambda: server.requests)
+    monkeypatch.setenv("HOUSE_KEY", RIGHT)
+    assert agent.run_sync("x").content == Answer().text
+    go.set()
+    assert first.result().content == Answer().text
+    assert [request.headers["authorization"] for request in server.requests] == [f"Bearer {WRONG}", f"Bearer {RIGHT}"]
+    del first
+    gc.collect()
+    server.wait(lambda: server.open == 1)
+    agent.close_sync()
+    server.wait(lambda: server.open == 0)
+
+
+def test_when_an_address_or_a_proxy_is_set_later_then_the_next_call_goes_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setenv("OPENAI_API_KEY", RIGHT)
+    write_profiles(tmp_path, fast={"provider": "openai", "model": OPENAI.model, "retries": 0})
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    agent = Agent.create_sync("fast")
+    with pytest.raises(VictorError, match="cannot be reached"):
+        agent.run_sync("x")
+    server.play(Answer())
+    monkeypatch.setenv("OPENAI_BASE_URL", OPENAI.base_url(server.url))
+    assert agent.run_sync("x").content == Answer().text
+    monkeypatch.delenv("NO_PROXY")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with pytest.raises(VictorError, match=r"proxy http://127\.0\.0\.1:9 does not help"):
+        agent.run_sync("x")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_when_a_dotenv_is_written_by_any_editor_then_it_is_read(tmp_path: Path, server: Server, encoding: str) -> None:
+    desk(tmp_path, server)
+    mark = b"\xfe\xff" if encoding == "utf-16-be" else b""
+    (tmp_path / ".env").write_bytes(mark + f"HOUSE_KEY={RIGHT}\r\nNAME=Jürgen\r\n".encode(encoding))
+    settings = Settings()
+    key = settings.api_key(settings.profile("fast"))
+    assert key is not None
+    assert key.reveal() == RIGHT
+
+
+def test_when_a_dotenv_is_no_text_then_one_line_names_it_and_the_next_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    desk(tmp_path, server)
+    server.answer = takes(RIGHT)
+    dotenv = tmp_path / ".env"
+    dotenv.write_bytes(b"# f\xfcr alle\nHOUSE_KEY=" + RIGHT.encode())
+    shell = Shell()
+    for cell in ("%%victor fast\nx", "%victor status"):
+        error = shell.run(cell).error
+        assert error is None or str(error) == f"{dotenv} is not UTF-8 text. Save it as UTF-8, one NAME=value a line."
+    assert isinstance(shell.fail("%%victor fast\nx"), ConfigError)
+    dotenv.write_text(f"HOUSE_KEY={RIGHT}", encoding="utf-8")
+    assert shell.run("%%victor fast\nx").error is None
+    dotenv.unlink()
+    dotenv.mkdir()
+    assert isinstance(shell.fail("%%victor fast\nx"), SecretError)
+
+
+def test_when_no_file_has_moved_then_none_is_read_for_a_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    desk(tmp_path, server)
+    (tmp_path / ".env").write_text(f"HOUSE_KEY={RIGHT}", encoding="utf-8")
+    server.answer = takes(RIGHT)
+    shell = Shell()
+    shell.run("%%victor fast\nx")
+    opened: list[str] = []
+    watching = True
+    sys.addaudithook(lambda event, args: opened.append(str(args[0])) if watching and event == "open" else None)
+    assert shell.run("%%victor fast\nx").error is None
+    watching = False
+    assert not [path for path in opened if path.endswith((".env", ".yaml"))]
+
+
+def test_when_a_path_begins_at_home_or_with_a_variable_then_it_is_filled_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "a home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("DATA", str(home / "data"))
+    for given, where in {
+        "~/x.sqlite": home / "x.sqlite",
+        "$DATA/x": home / "data" / "x",
+        "${HOME}/x": home / "x",
+        "x~y/$z": tmp_path / "x~y" / "$z",
+        "/abs": tmp_path / "/abs",
+    }.items():
+        assert read_path(given, tmp_path, "here") == where
+    for given, what in {
+        "~who-is-that/x": "~who-is-that",
+        "$NO_SUCH/x": "$NO_SUCH",
+        "${NO_SUCH}/x": "${NO_SUCH}",
+    }.items():
+        with pytest.raises(ConfigError) as caught:
+            read_path(given, tmp_path, "VICTOR_LEDGER")
+        assert str(caught.value) == (
+            f"VICTOR_LEDGER: there is no {what} here, which {given} begins with. Write the path in full."
+        )
+
+
+def test_when_settings_name_paths_at_home_then_no_folder_is_called_tilde(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: Shell
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("VICTOR_LEDGER", "~/x/ledger.sqlite")
+    answers = "answers:\n  - text: {}\n"
+    (home / "answers.yaml").write_text(answers.format("From the variable."), encoding="utf-8")
+    (home / "other.yaml").write_text(answers.format("From the file."), encoding="utf-8")
+    (home / "third.yaml").write_text(answers.format("From the cell."), encoding="utf-8")
+    (home / "fig.png").write_bytes(b"no image")
+    text = (tmp_path / "profiles.yaml").read_text(encoding="utf-8")
+    (tmp_path / "profiles.yaml").write_text(text + "simulate: ~/other.yaml\n", encoding="utf-8")
+    assert "From the file." in shell.run("%%victor fast\nx").shown
+    monkeypatch.setenv("VICTOR_ANSWERS", "~/answers.yaml")
+    assert "From the variable." in shell.run("%%victor fast\nx").shown
+    session().simulate_with("~/third.yaml")
+    assert "From the cell." in shell.run("%%victor fast\nx").shown
+    session().ledger.flush()
+    assert (home / "x" / "ledger.sqlite").is_file()
+    assert not (tmp_path / "~").exists()
+    with pytest.raises(VictorError) as caught:
+        Image("~/fig.png")
+    assert "cannot be read" not in str(caught.value)
+    assert Settings("~/../profiles.yaml").profiles
+
+
+def test_when_certificates_are_named_by_a_path_at_home_then_they_are_those_of_the_next_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setenv("OPENAI_API_KEY", RIGHT)
+    write_profiles(tmp_path, fast={"provider": "openai", "model": "m", "base_url": "https://127.0.0.1:9", "retries": 0})
+    agent = Agent.create_sync("fast")
+
+    def fails_by() -> str:
+        with pytest.raises(VictorError) as caught:
+            agent.run_sync("x")
+        return str(caught.value)
+
+    assert "cannot be reached" in fails_by()
+    for name in ("SSL_CERT_DIR", "SSL_CERT_FILE"):
+        monkeypatch.setenv(name, "~/ca.pem")
+        assert f"the certificates that {name} names cannot be read (No such file" in fails_by()
+        monkeypatch.setenv(name, "$NO_SUCH/ca.pem")
+        assert f"{name}: there is no $NO_SUCH here" in fails_by()
+    (tmp_path / "ca").mkdir()
+    monkeypatch.delenv("SSL_CERT_FILE")
+    monkeypatch.setenv("SSL_CERT_DIR", "~/ca")
+    assert "cannot be reached" in fails_by()
+
+
+def test_when_a_key_is_mended_in_a_real_kernel_then_the_next_cell_uses_it(tmp_path: Path, server: Server) -> None:
+    profiles: dict[str, Any] = served(server)
+    profiles["fast"]["api_key_env"] = profiles["other"]["api_key_env"] = "HOUSE_KEY"
+    write(tmp_path, profiles)
+    server.answer = takes(RIGHT, OTHER)
+    home = {name: str(tmp_path) for name in ("HOME", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "XDG_DATA_HOME")}
+    with Kernel(tmp_path, NO_PROXY="*", HOUSE_KEY=WRONG, VICTOR_SIM_SPEED="0", **home) as kernel:
+        kernel.run("%load_ext victor_nb")
+        assert "401" in "".join(kernel.run("%%victor fast chat=c\nx").error)
+        for mend in (f"%env HOUSE_KEY={RIGHT}", f"import os; os.environ['HOUSE_KEY'] = '{OTHER}'"):
+            kernel.run(mend)
+            for cell in ("%%victor fast chat=c\nx", "%%victor profiles=fast,other\nx"):
+                assert kernel.run(cell).error is None
+        kernel.run("%env HOUSE_KEY=")
+        assert "no key" in "".join(kernel.run("%%victor fast\nx").error)
+        kernel.run(f"open('.env', 'w', encoding='utf-16').write('HOUSE_KEY={RIGHT}')")
+        assert kernel.run("%%victor fast\nx").error is None
+        sent = len(server.requests)
+        kernel.run("%env VICTOR_MODE=simulate")
+        assert "simulated" in kernel.run("%%victor fast\nx").plain
+        assert "simulated" in kernel.run("%%victor profiles=fast,other\nx").plain
+        assert len(server.requests) == sent
+        kernel.run("import os; del os.environ['VICTOR_MODE']")
+        assert "simulated" not in kernel.run("%%victor fast\nx").plain
+        assert len(server.requests) == sent + 1
