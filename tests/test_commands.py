@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
+
+import pytest
 
 from cells import MARKDOWN, PLAIN, PROFILES, Shell, prompt, sent, write
 from ledger_rows import row
@@ -86,6 +90,33 @@ def test_when_costs_are_asked_for_then_groups_add_up_to_the_total(live: Shell, s
     ledger = live.run("%victor ledger 2").plain
     assert "AuthenticationError" in ledger
     assert "2 of 3 attempts" in ledger
+
+
+@pytest.mark.parametrize(
+    ("zone", "name", "hour", "days"),
+    [
+        ("Etc/GMT-14", "UTC+14", 13, ["2026-01-02", "2026-01-03"]),
+        ("America/New_York", "EST", 3, ["2025-12-31", "2026-01-01"]),
+    ],
+)
+def test_when_costs_are_asked_for_by_day_then_it_is_a_day_here_and_the_zone_is_named(
+    live: Shell, monkeypatch: pytest.MonkeyPatch, zone: str, name: str, hour: int, days: list[str]
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        moment = datetime(2026, 1, 2, hour, tzinfo=UTC)
+        for mode in ("live", "simulate"):
+            for at, cost in ((moment - timedelta(days=1), "0.5"), (moment, "2.5")):
+                session().ledger.finish(row(f"{mode} {at}", ts=at, mode=mode, cost=Decimal(cost), billed=Decimal(0)))
+        lines = live.run("%victor cost by=day").plain.splitlines()
+        assert lines.count(f"Days begin at midnight, {name}.") == 2
+        assert [line.split()[0] for line in lines if line.startswith("202")] == days * 2
+        assert "4 of 4 attempts" in (ledger := live.run("%victor ledger").plain)
+        assert f", by the clock of {name}. session()" in ledger
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_when_the_last_reply_is_asked_for_then_it_is_shown_again(shell: Shell) -> None:

@@ -114,6 +114,7 @@ class Kind(NamedTuple):
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_LONGEST_ZONE: Final = 5  # letters of a name such as ACWST; Windows writes whole sentences
 _COUNTABLE: Final = 1 << 53
 """Counts from here on are no counts: a float, and so a plot, would not hold them."""
 
@@ -127,6 +128,16 @@ def _text(value: str) -> str:
 
 def _count(value: int) -> int | None:
     return value if abs(value) < _COUNTABLE else None
+
+
+def zone(value: datetime) -> str:
+    """Return the name of this machine's zone at a moment, such as `CET`; `UTC+5:30` where it has no short name."""
+    here = value.astimezone()
+    name, minutes = here.tzname() or "", int((here.utcoffset() or timedelta()).total_seconds()) // 60
+    if name.isascii() and name.isalpha() and len(name) <= _LONGEST_ZONE:
+        return name
+    hours, rest = divmod(abs(minutes), 60)
+    return f"UTC{'-' if minutes < 0 else '+'}{hours}{f':{rest:02}' if rest else ''}"
 
 
 def moment(value: datetime) -> int:

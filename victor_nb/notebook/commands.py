@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from typing import TYPE_CHECKING, Final, cast
 
+from victor_nb.accounting.rows import zone
 from victor_nb.config.settings import forced_mode
 from victor_nb.errors import MagicError, suggest
 from victor_nb.money import Total, add, column, usd
@@ -128,13 +129,15 @@ def _book(book: str, rows: Sequence[Row], group: str, session: Session) -> Bundl
     """Return what was paid, simulated or replayed, by a column of the ledger."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        name = f"{row.ts:%Y-%m-%d}" if group == "day" else getattr(row, group) or "-"
+        name = f"{row.ts.astimezone():%Y-%m-%d}" if group == "day" else getattr(row, group) or "-"
         groups.setdefault(str(name), []).append(row)
     ordered = sorted(groups.items(), key=lambda item: Total.of(item[1]).cost, reverse=True)
+    ordered = sorted(groups.items()) if group == "day" else ordered
     names, parts = zip(*ordered, ("total", rows), strict=True)
     figures = _figures(parts, session)
     lines = [(name, *cells) for name, *cells in zip(names, *figures.values(), strict=True)]
-    title = "" if book == PAID else f"{book.capitalize()}, at list prices; nothing of it was paid:"
+    title = "" if book == PAID else f"{book.capitalize()}, at list prices; nothing of it was paid:\n"
+    title += f"Days begin at midnight, {zone(rows[-1].ts)}." if group == "day" else ""
     total = Total.of(row for row in rows if row.status != "running")
     said = f"Paid: {total}." if book == PAID else ""
     refused, running = (sum(row.status == status for row in rows) for status in ("refused", "running"))
@@ -143,7 +146,7 @@ def _book(book: str, rows: Sequence[Row], group: str, session: Session) -> Bundl
         f"{running:,} under way" if running else "",
     ]
     below = " ".join(filter(None, [said, f"{'; '.join(filter(None, notes))}." if refused or running else ""]))
-    return frame([group, *figures], lines, above=title, below=below, numbers=list(figures))
+    return frame([group, *figures], lines, above=title.rstrip(), below=below, numbers=list(figures))
 
 
 def _figures(parts: Sequence[Sequence[Row]], session: Session) -> dict[str, list[str]]:
@@ -192,7 +195,8 @@ def _ledger(words: list[str], session: Session) -> Bundle:
         for row, price in zip(shown, column([Total.of([row]) for row in shown], adds_up=False), strict=True)
     ]
     columns = ["time", "profile", "model", "mode", "status", "in", "out", "list price", "latency", "error"]
-    below = f"{len(cells)} of {len(rows)} attempts. session().ledger.to_frame() has all columns."
+    clock = f", by the clock of {zone(rows[-1].ts)}" if rows else ""
+    below = f"{len(cells)} of {len(rows)} attempts{clock}. session().ledger.to_frame() has all columns."
     numbers = ("in", "out", "list price", "latency")
     return frame(columns, cells, below=below if rows else "Nothing has been asked yet.", numbers=numbers)
 
