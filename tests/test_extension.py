@@ -44,7 +44,15 @@ def test_when_another_extension_had_the_name_then_unloading_gives_it_back() -> N
     assert shell.run("%victor x").value == "mine x"
 
 
-TRANSFORM = Transform(lambda: {"time", "vector"})
+def test_when_the_cell_that_loads_us_asks_too_then_it_is_an_error_of_ours() -> None:
+    shell = Shell()
+    shell.run("%unload_ext victor_nb")
+    assert "must be the first line of its cell" in str(shell.fail("%load_ext victor_nb\n%%victor fast\nhello"))
+    shell.run("%unload_ext victor_nb")
+    assert "%victor" not in shell.ip.magics_manager.magics["line"]
+
+
+TRANSFORM = Transform(lambda kind: {"time", "vector"} if kind == "cell" else {"victor"})
 UNTOUCHED = [
     "x = 1\n",
     "# only a comment\n\n",
@@ -57,6 +65,13 @@ UNTOUCHED = [
     "%victor ask -- a\n",
     "%%victory\nx\n",
     "x %% y\n",
+    "x = (a\n    % victor)\n",
+    "x = {\n    'a': b\n    %vector}\n",
+    "x = a \\\n    % victor\n",
+    "s = f(\"it's\", '\"\"\"', '''\n%%victor\n%viktor\n''')\n",
+    "# '''\nx = 1  # \"\"\"\n%time x\n",
+    "!victor-nb doctor\n",
+    "%victory\n",
     "%%\n",
 ]
 
@@ -64,8 +79,8 @@ UNTOUCHED = [
 @pytest.mark.parametrize("cell", UNTOUCHED)
 def test_when_a_cell_is_none_of_ours_then_it_is_left_alone(cell: str) -> None:
     lines = cell.splitlines(keepends=True)
-    if cell == "%%victory\nx\n":
-        known = Transform(lambda: {"victory"})
+    if "%victory" in cell:
+        known = Transform(lambda _: {"victory"})
         assert known(lines) == lines
     else:
         assert TRANSFORM(lines) == lines

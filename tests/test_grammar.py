@@ -5,6 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from types import SimpleNamespace
 
+import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -104,6 +106,18 @@ def test_when_a_value_is_a_name_with_a_dollar_then_it_is_the_object() -> None:
     assert call.vars is row
     assert call.params is row
     assert (call.system, call.max_tokens, call.timeout) == ("Be brief.", 7, 3.0)
+
+
+def test_when_a_value_comes_out_of_a_table_then_it_is_a_number_of_pythons() -> None:
+    row = pd.DataFrame({"k": [50, None], "n": [2.0, 3.0], "t": np.array([0.1, 1], "float32")}).loc[0]
+    table = {"k": row.k, "n": np.int64(2), "t": np.float32(0.1), "raw": np.True_, "who": np.array(["fast", "local"])}
+    call = parse("profiles=$who max_tokens=$k n=$n temperature=$t raw=$raw budget=$t", table)
+    assert call == MagicCall(
+        profiles=("fast", "local"), max_tokens=50, n=2, temperature=0.1, raw=True, budget=Decimal("0.1")
+    )
+    assert [type(value) for value in (call.max_tokens, call.n, call.temperature, call.raw)] == [int, int, float, bool]
+    assert parse("temperature=$t max_tokens=$k", {"t": Decimal("0.5"), "k": Decimal(5)}).temperature == 0.5
+    assert parse("profiles=$who", {"who": pd.Series(["a", "b"])}).profiles == ("a", "b")
 
 
 def test_when_a_dollar_stands_inside_a_text_then_it_is_text() -> None:
@@ -249,7 +263,11 @@ def test_when_a_reference_has_no_such_part_then_it_says_so() -> None:
     [
         ("max_tokens=$v", "many"),
         ("max_tokens=$v", True),
-        ("max_tokens=$v", 2.0),
+        ("max_tokens=$v", 2.5),
+        ("max_tokens=$v", pd.NA),
+        ("temperature=$v", pd.NaT),
+        ("temperature=$v", np.float32("nan")),
+        ("n=$v", np.array([3])),
         ("timeout=$v", True),
         ("timeout=$v", None),
         ("timeout=$v", 10**400),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LOAD = "%load_ext victor_nb"
 SETUP = (
-    "import os\nreview = 'good'\nnums = [1, 2]\nhalf = '\\ud800'\nbig = 'x' * 100_000\n"
+    "import os, pandas\ngap = pandas.NA\nreview = 'good'\nnums = [1, 2]\nhalf = '\\ud800'\nbig = 'x' * 100_000\n"
     "leak = os.environ['OPENAI_API_KEY']\n{'kept': True}"
 )
 CANARY = "canary-7d1f0c5e93b24a68"
@@ -46,7 +46,29 @@ MISTAKES = {
     "%%victor tell me a joke\n": "the prompt goes below this line",
     "%%victor what's up\nHi.": "Close it; the prompt itself goes below",
     "%%victor --timeout\nHi.": "such as --timeout 60",
-    "%%victor -p fast\nHi.": "Options are key=value or --key",
+    "%%victor -p fast\nHi.": "Write --profile, --profiles",
+    "%%victor fast,local\nHi.": "Write profiles=fast,local",
+    "%%victor fast, local\nHi.": "Write profiles=fast,local",
+    "%%victor profiles=fast, local\nHi.": "The space beside the comma ends the list. Write profiles=fast,local",
+    "%%victor profiles=[fast,local]\nHi.": "not '[fast,local]'. Write profiles=fast,local.",
+    "%%victor profile: fast\nHi.": "Write profile=fast, with = and no spaces",
+    "%%victor strategy tiered\nHi.": "Write strategy=tiered, with = and no spaces",
+    "%%victor fast # the cheap one\nHi.": "Write the comment on a line above this one",
+    "%%victor model=gpt-4o-mini\nHi.": "or PROVIDER:gpt-4o-mini, such as %%victor openai:gpt-4o-mini",
+    "%%victor temp=0.1\nHi.": "Did you mean temperature=?",
+    "%%victor system={review}\nHi.": "Write system=$review for the value of review",
+    "%%victor max_tokens=$gap\nHi.": "not a missing value (<NA>). Write max_tokens=500.",
+    "%%victor temperature=$gap\nHi.": "not a missing value (<NA>). Write temperature=0.2.",
+    "for q in 'ab':\n    %%victor fast\n    hello": "%%victor inside a block asks nothing",
+    "try:\n    %%viktor\nexcept KeyError:\n    pass": "Did you mean %%victor?",
+    "%%viktor fast\nHi.": "Did you mean %%victor?",
+    "%%victr fast\nHi.": "Did you mean %%victor?",
+    "%viktor ask fast -- Hi.": "Did you mean %victor?",
+    "x = %viktor ask fast -- Hi.": "Did you mean %victor?",
+    "!victor fast Hi": "Write %victor, or %%victor on a cell's first line",
+    "%victor fast Hi": "write %%victor fast on a cell's first line, or %victor ask fast -- Hi",
+    "%victor ask fast Name a river": "after --, such as %victor ask fast -- Name a river",
+    "%victor ask Name a river?": "after --, such as %victor ask -- Name a river?",
     "%%victor timeout=soon\nHi.": "Write timeout=60",
     "%%victor max_tokens=1.5\nHi.": "a whole number of 1 or more, not 1.5. Write max_tokens=500.",
     "%%victor temperature=hot\nHi.": "a number from 0 to 2, not 'hot'. Write temperature=0.2.",
@@ -106,7 +128,12 @@ MISTAKES = {
 }
 
 # What IPython would have refused by itself, in a way that nbmake counts as success.
-GREEN_OTHERWISE = ("%%victor", "# first a comment\n\n%%victor profle=fast\nHi.", "%%vicotr fast\nHi.", "%% victor\nHi.")
+GREEN_OTHERWISE = (
+    "%%victor",
+    "# first a comment\n\n%%victor profle=fast\nHi.",
+    "for q in 'ab':\n    %%victor fast\n    hello",
+    "%viktor ask fast -- Hi.",
+)
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from typing import Any, Final, Protocol, TypeGuard, cast
 from victor_nb.errors import PromptError, SecretError, did_you_mean, suggest
 from victor_nb.media import Image, Media, Pdf, Prompt, compose, media_of, picture
 from victor_nb.tables import Table
-from victor_nb.values import Reply, estimate_tokens
+from victor_nb.values import Reply, estimate_tokens, plain
 
 MOST_TOKENS: Final = 20_000
 """What all insertions of a prompt may take together: more is most often a whole table by accident."""
@@ -285,13 +285,13 @@ def _number(name: str, number: str | None) -> int | None:
 
 def _text(value: object) -> str:
     """Return a value as itself: text, numbers, dates, data as JSON, tables as CSV."""
-    match _scalar(value):
+    match plain(value):
         case str(value) | Reply(content=value):
             return value
         case dt.date() | dt.time() as moment:
             return moment.isoformat()
-        case bool() | None | Number() | dt.timedelta() as plain:
-            return str(plain)
+        case bool() | None | Number() | dt.timedelta() as simple:
+            return str(simple)
         case list() | tuple() | dict():
             return _json(value)
         case _ if (frame := _frame(value)) is not None:
@@ -303,12 +303,6 @@ def _text(value: object) -> str:
         case _:
             ways = "| image, | repr or | json" if type(value).__name__ == "ndarray" else "| repr, | json or | md"
             raise PromptError(f"is a {type(value).__name__}. Say how it reads: {ways}.")
-
-
-def _scalar(value: object) -> object:
-    """Unpack a numpy scalar."""
-    numpy = type(value).__module__ == "numpy" and getattr(value, "shape", None) == ()
-    return cast("Any", value).item() if numpy else value
 
 
 # --- tables ---

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from dataclasses import KW_ONLY, dataclass, field, fields
 from math import inf
 from operator import add, attrgetter
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 from victor_nb.errors import ConfigError
 
@@ -216,6 +216,14 @@ class Origin:
 
 ORIGIN: Final[ContextVar[Origin]] = ContextVar("victor_nb_origin", default=Origin())  # noqa: B039 - frozen
 """What a transport reads, as no request carries it. Set before each attempt, in the task that makes it."""
+
+
+def plain(value: object) -> object:
+    """Return the Python value that a scalar of numpy is, as it is written: 0.1 of a `float32`; all else as it is."""
+    if type(value).__module__ != "numpy" or getattr(value, "shape", None) != ():
+        return value
+    scalar = cast("Any", value)
+    return float(str(scalar)) if scalar.dtype.kind == "f" else scalar.item()
 
 
 BYTES_PER_TOKEN: Final = 4

@@ -22,7 +22,7 @@ from victor_nb.config.request_options import (
 from victor_nb.errors import BadRequestError, ConfigError, PromptError, suggest
 from victor_nb.media import Media, Prompt, compose, split
 from victor_nb.providers.spec import SPECS, spec_of
-from victor_nb.values import ChatRequest, Message, Mode, PromptLike, Reply
+from victor_nb.values import ChatRequest, Message, Mode, PromptLike, Reply, plain
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -273,6 +273,8 @@ def check_options(options: CallOptions) -> None:
     for name, value in cast("dict[str, object]", options).items():
         if name not in OPTIONS:
             raise ConfigError(f"A call takes no {name}=. {suggest(name, _OFFERED)}")
+        if type(value).__module__ == "numpy":
+            cast("dict[str, object]", options)[name] = plain(value)
         fault = None if value is None else OPTIONS[name].kind.fault(value)
         if fault is not None:
             raise ConfigError(f"{name}= {fault}.")

@@ -15,8 +15,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
-from math import inf
+from math import inf, isfinite
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict, cast, get_args, get_type_hints
+
+from victor_nb.values import plain
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -108,6 +110,8 @@ def shown(value: object) -> str:
             return "nothing"
         case int() | float() if _LARGEST < abs(value) < inf:
             return SO_LARGE  # beyond 4,300 digits it even has no repr()
+        case _ if type(value).__name__ in {"NAType", "NaTType"}:
+            return f"a missing value ({value})"
         case str() | int() | float() | Decimal():
             text = str(value) if isinstance(value, Decimal) else repr(value)
             return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
@@ -131,7 +135,8 @@ def whole(least: int, most: int = _LARGEST) -> Kind:
     """Return the kind of whole numbers in a range."""
 
     def fits(value: object) -> bool:
-        return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+        given = plain(value)
+        return isinstance(given, int) and not isinstance(given, bool) and least <= given <= most
 
     if most == _LARGEST:
         return Kind(f"a whole number of {least} or more", fits, {"type": "integer", "minimum": least}, _read_number)
@@ -141,11 +146,14 @@ def whole(least: int, most: int = _LARGEST) -> Kind:
 
 def _is_number(value: object, least: float, most: float = _LARGEST) -> bool:
     """Return whether a value is a number in a range; NaN is in none."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= most
+    given = plain(value)
+    return isinstance(given, (int, float)) and not isinstance(given, bool) and least <= given <= most
 
 
 def _read_number(value: object) -> object:
     """Read a number as Python does, but for underscores; `nan` and `inf` are read, and then do not fit."""
+    if isinstance(value, (float, Decimal)):  # whole numbers of a column are floats where one of them is missing
+        return int(value) if isfinite(value) and value == int(value) else float(value)
     if not isinstance(value, str) or not value.isascii() or "_" in value:
         return value
     try:

@@ -134,7 +134,8 @@ def _options(session: Session, call: MagicCall) -> CallOptions:
     """Return what a call sends beside its prompt: nothing that was not given."""
     given: dict[str, Any] = {}
     for name in SETTINGS:
-        if (value := getattr(call, name)) not in (None, {}):
+        value = getattr(call, name)
+        if value is not None and not (type(value) is dict and not value):
             given[name] = value
     if call.chat in session.chats:
         given["history"] = tuple(session.chats[call.chat].history)

@@ -35,6 +35,7 @@ _SPENT: Final = {
     "simulated": "simulated, at list prices, not paid",
     "replayed": "replayed, at list prices, not paid",
 }
+_LONGEST: Final = 40  # characters of what was typed that an error repeats
 _MOST_ROWS: Final = 1_000  # of `%victor ledger`
 _STRATEGY: Final = "a strategy. Run one first: %%victor strategy=funnel."
 _SOURCES: Final = {
@@ -58,7 +59,7 @@ def run(word: str, rest: str, defaults: Defaults, session: Session, names: Mappi
         return COMPLEX[word](split(rest), session)
     if word == "set":
         return _set(rest, defaults, session, names)
-    raise _unknown(word)
+    raise _unknown(word, rest, session)
 
 
 def known() -> tuple[str, ...]:
@@ -66,7 +67,10 @@ def known() -> tuple[str, ...]:
     return tuple(sorted({*SIMPLE, *COMPLEX, *WIDGETS, "ask", "set"}))
 
 
-def _unknown(word: str) -> MagicError:
+def _unknown(word: str, rest: str, session: Session) -> MagicError:
+    if session.settings.find(word.rstrip(":,")) is not None:
+        line = f"%victor ask {word} -- {rest if 0 < len(rest) <= _LONGEST else 'PROMPT'}"
+        return MagicError(f"To ask {word}, write %%victor {word} on a cell's first line, or {line}")
     if "=" in word:
         return MagicError(f"%victor takes a command first. To ask, write %%victor {word} on a cell's first line.")
     hint = suggest(word, known(), shape="%victor {}")

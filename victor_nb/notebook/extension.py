@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from victor_nb.errors import VictorError, VictorInterrupted, did_you_mean
+from victor_nb.errors import MagicError, VictorError, VictorInterrupted, did_you_mean
 from victor_nb.notebook.options import CELL_HELP, LINE_HELP
 from victor_nb.values import Reply
 
@@ -20,11 +21,18 @@ if TYPE_CHECKING:
     from victor_nb.notebook.magics import Magics
 
 _OURS: Final = re.compile(r"[ \t]*%%victor(?=\s|$)(?P<line>.*)", re.DOTALL)
-_CELL: Final = re.compile(r"[ \t]*%%(?P<name>[ \t]*\w+)(?![\w?])")
-_ASK: Final = re.compile(
-    r"(?P<before>[ \t]*(?:[\w.\[\]'\", ]+=[ \t]*)?)%victor[ \t]+(?P<rest>ask\b[^\n]*\?)[ \t]*(?P<end>\n?)$"
+_CELL: Final = re.compile(r"[ \t]*%%(?P<name>[ \t]*\w[\w-]*)(?![\w?])")
+_BEFORE: Final = r"(?P<before>[ \t]*(?:[\w.\[\]'\", ]+=[ \t]*)?)"
+_ASK: Final = re.compile(_BEFORE + r"%victor[ \t]+(?P<rest>ask\b[^\n]*\?)[ \t]*(?P<end>\n?)$")
+_SIGNED: Final = re.compile(_BEFORE + r"(?P<signs>%%?|!)(?P<name>[ \t]*\w+)(?![\w?-])")
+_LEXEMES: Final = re.compile(
+    r"""#.*|(?P<mark>\"{3}|'{3})|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|(?P<opens>[(\[{])|(?P<closes>[)\]}])"""
 )
-_TRIPLE: Final = re.compile(r'"""|' + "'''")
+_FIRST: Final = (
+    "%%victor {} asks nothing: it must be the first line of its cell. "
+    "In code, write r = %victor ask fast -- PROMPT, where {{{{ name }}}} is a variable."
+)
+_DOUBLED: Final = "%victor"
 _RAISE: Final = "raise __import__('victor_nb.errors', fromlist=['x']).MagicError({!r})\n"
 
 
@@ -32,13 +40,13 @@ class Transform:
     """An input transformer of IPython: lines in, lines out.
 
     Args:
-        known: Gives the names of all cell magics, so that a misspelt `%%victor` is not taken for another magic.
+        known: Gives the names of all magics that are a `cell` or a `line`: another one is no misspelt `%%victor`.
     """
 
     has_side_effects = True
     """Keeps IPython's console from asking us whether a cell that is being typed is complete."""
 
-    def __init__(self, known: Callable[[], Iterable[str]]) -> None:
+    def __init__(self, known: Callable[[str], Iterable[str]]) -> None:
         self._known = known
 
     def __call__(self, lines: list[str]) -> list[str]:
@@ -51,21 +59,54 @@ class Transform:
             return [_call("victor", ours["line"].strip(), "".join(lines[first + 1 :]))]
         magic = _CELL.match(lines[first])
         if magic is not None:
-            if (wrong := self._misspelt(magic["name"])) is not None:
+            if (wrong := self._misspelt("%%", magic["name"])) is not None:
                 return [_RAISE.format(wrong)]
-            if magic["name"] in self._known() and _stands_over_ours(lines[first + 1 :]):
+            if magic["name"] in self._known("cell") and _stands_over_ours(lines[first + 1 :]):
                 name, _, line = lines[first].strip()[2:].partition(" ")
                 return [_call(name, line, "".join(lines[first + 1 :]))]
             return lines
         if lines[first].lstrip().startswith("%%"):
             return lines
-        return _in_code(lines)
+        return self._in_code(lines)
 
-    def _misspelt(self, name: str) -> str | None:
-        """Return what is wrong with the name of a cell magic that resembles ours; None where it is another."""
-        if name in self._known() or did_you_mean(name.strip().lower(), ["victor"]) is None:
+    def _in_code(self, lines: list[str]) -> list[str]:
+        """Mend a cell of Python: a magic of ours that is misplaced or misspelt, and questions after `%victor ask`."""
+        if not any("%" in line or "!" in line for line in lines):
+            return lines
+        mended: list[str] = []
+        mark, depth, goes_on = "", 0, False
+        for line in lines:
+            begins = not (mark or depth or goes_on)  # a statement, and so perhaps a magic
+            signed = _SIGNED.match(line) if begins else None
+            if signed is not None and (wrong := self._wrong(signed, line)) is not None:
+                return [_RAISE.format(wrong)]
+            asked = _ASK.match(line) if signed else None
+            if asked is not None:
+                line = f"{asked['before']}get_ipython().run_line_magic('victor', {asked['rest']!r}){asked['end']}"  # noqa: PLW2901
+            elif not begins or not line.lstrip().startswith(("%", "!")):
+                mark, depth = _still_open(line, mark, depth)
+            goes_on = line.rstrip("\n").endswith("\\")
+            mended.append(line)
+        return mended
+
+    def _wrong(self, signed: re.Match[str], line: str) -> str | None:
+        """Return what is wrong with a line that begins with a sign of IPython's; None where that is not ours."""
+        signs, name = signed["signs"], signed["name"]
+        if signs == "%%" and name == "victor":
+            return _FIRST.format("inside a block" if signed["before"] else "below other lines")
+        if signs == "!":
+            if name != "victor" or shutil.which(name):
+                return None
+            said = line.strip()[:40]
+            return f"{said!r} runs a program, which there is not. Write %victor, or %%victor on a cell's first line."
+        return self._misspelt(signs, name)
+
+    def _misspelt(self, signs: str, name: str) -> str | None:
+        """Return what is wrong with the name of a magic that resembles ours; None where it is another."""
+        kind = "cell" if signs == "%%" else "line"
+        if name in self._known(kind) or did_you_mean(name.strip().lower(), ["victor"]) is None:
             return None
-        return f"%%{name} is no magic. Did you mean %%victor?"
+        return f"{signs}{name} is no magic. Did you mean {signs}victor?"
 
 
 def _says_something(line: str) -> bool:
@@ -90,23 +131,33 @@ def _stands_over_ours(lines: list[str]) -> bool:
     return False
 
 
-def _in_code(lines: list[str]) -> list[str]:
-    """Mend a cell of Python: a `%%victor` in the middle of it, and questions after `%victor ask`."""
-    if not any("%victor" in line for line in lines):
-        return lines
-    mended: list[str] = []
-    quotes = 0
-    for line in lines:
-        if quotes % 2 == 0 and line.startswith("%%victor") and _OURS.match(line):
-            why = "%%victor must be the first line of its cell. Move what is above it to a cell of its own."
-            return [*mended, _RAISE.format(why)]
-        asked = _ASK.match(line) if quotes % 2 == 0 else None
-        if asked is not None:
-            line = f"{asked['before']}get_ipython().run_line_magic('victor', {asked['rest']!r}){asked['end']}"  # noqa: PLW2901
-        else:
-            quotes += len(_TRIPLE.findall(line))
-        mended.append(line)
-    return mended
+def _misplaced(_: str) -> None:
+    """Refuse a `%%victor` that IPython takes for a line magic, as it is not the first line of its cell.
+
+    Raises:
+        MagicError: Always.
+    """
+    raise MagicError(_FIRST.format("below other lines"))
+
+
+def _still_open(line: str, mark: str, depth: int) -> tuple[str, int]:
+    """Return what is open at the end of a line of Python: the three quotes, or empty, and how many brackets.
+
+    Args:
+        line: It.
+        mark: The quotes that are open where it begins.
+        depth: How many brackets are.
+    """
+    place = 0
+    if mark:
+        place = line.find(mark) + len(mark)
+        if place < len(mark):
+            return mark, depth
+    for found in _LEXEMES.finditer(line, place):
+        if found["mark"]:
+            return _still_open(line[found.end() :], found["mark"], depth)
+        depth = max(0, depth + bool(found["opens"]) - bool(found["closes"]))
+    return "", depth
 
 
 _IDLE: Final = 0.5  # seconds after the load cell: a cell that comes right behind it has the processor for itself
@@ -124,7 +175,7 @@ class Extension:
         self._depth = 0
         self._warming: threading.Timer | None = None
         self._before: dict[str, object] = {}
-        self._transform = Transform(lambda: self._registered("cell"))
+        self._transform = Transform(self._registered)
         self._matcher = _matcher(shell)
 
     @property
@@ -149,6 +200,8 @@ class Extension:
         for kind, magic in (("cell", self._cell()), ("line", self._line())):
             self._before[kind] = self._registered(kind).get("victor")
             shell.register_magic_function(magic, magic_kind=kind, magic_name="victor")
+        # For the cell that loads us, which nothing has mended: IPython takes the second sign for a part of the name.
+        shell.register_magic_function(_misplaced, magic_kind="line", magic_name=_DOUBLED)
         shell.input_transformers_cleanup.insert(0, self._transform)
         shell.Completer.custom_matchers.append(self._matcher)
         for event, callback in self._callbacks():
@@ -165,6 +218,7 @@ class Extension:
             self._registered(kind).pop("victor", None)
             if magic is not None:
                 shell.register_magic_function(magic, magic_kind=kind, magic_name="victor")
+        self._registered("line").pop(_DOUBLED, None)
         shell.input_transformers_cleanup.remove(self._transform)
         shell.Completer.custom_matchers.remove(self._matcher)
         for event, callback in self._callbacks():

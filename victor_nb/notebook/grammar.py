@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from types import ModuleType
@@ -19,14 +19,27 @@ from typing import Any, Final, cast
 from weakref import WeakKeyDictionary
 
 from victor_nb.config.request_options import SO_LARGE, shown
-from victor_nb.errors import MagicError, suggest
+from victor_nb.errors import MagicError, did_you_mean, suggest
 from victor_nb.notebook.options import FIELDS, FLAGS, KEYS, MagicCall
 from victor_nb.templates import own
+from victor_nb.values import plain
 
 _REFERENCE: Final = re.compile(r"\$([^\W\d]\w*(?:\.[^\W\d]\w*)*)")
 _SECRETS: Final = re.compile(
     r"(?i)(?:.*[_-])?(?:api[_-]?)?key|(?:.*[_-])?(?:secret|password)|(?:(?:auth|access|api|bearer)[_-]?)?token"
 )
+_INSTEAD: Final = {
+    "model": "model= is part of a profile. Write a profile's name, such as %%victor fast, or PROVIDER:{0}, "
+    "such as %%victor openai:gpt-4o-mini.",
+    "models": "models= is no key: profiles are asked. Write profiles=fast,local; PROVIDER:MODEL stands for one.",
+    "provider": "provider= is part of a profile. Write a profile's name, or {0}:MODEL, "
+    "such as %%victor openai:gpt-4o-mini.",
+    "prompt": "prompt= is no key. Write the prompt in the lines below %%victor, or after -- in %victor ask.",
+    "stream": "stream= is no key: an answer streams wherever it can be watched. Leave it out.",
+}
+"""What is written for keys of other tools; `{0}` is the value that was given."""
+_SPACES: Final = "There are spaces around '='. Write key=value without them, such as profile=fast."
+_BRACES: Final = re.compile(r"\{\{?\s*([^\W\d]\w*)\s*\}?\}")
 _FOR_ONE: Final = ("chat", "as")
 _EXCLUSIVE: Final = (
     ("profile", "profiles"),
@@ -87,12 +100,16 @@ def read(line: str, names: Mapping[str, object], *, known: Sequence[str] = tuple
         MagicError: The line cannot be understood.
     """
     given: dict[str, object] = {}
-    for place, (key, text) in enumerate(_items(split(line))):
+    words = split(line)
+    if ", " in line or " ," in line:
+        _check_commas(words)
+    for place, (key, text) in enumerate(_items(words)):
         if key is None:
-            _check_bare(text, place)
+            if place or "," in text.strip(",") or not text or text.rstrip(":") in known:
+                raise _misplaced(text, place, words, known)
             key = "profile"  # noqa: PLW2901 - the first word
         if key not in known and key != "help":
-            raise _unknown(key, known)
+            raise _unknown(key, known, text)
         if key in given:
             raise MagicError(f"{key}= is given twice. Keep one.")
         given[key] = _value(key, text, names)
@@ -125,6 +142,26 @@ def split_prompt(line: str) -> tuple[str, str | None]:
     return line, None
 
 
+def without_prompt(line: str, profiles: Iterable[str]) -> MagicError:
+    """Return the error of a line that has no ` -- `, written with it in the likeliest place.
+
+    Args:
+        line: What stands after `%victor ask`.
+        profiles: The names of all profiles.
+    """
+    words = line.split()
+    keys = [word.partition("=")[0] for word in words]
+    if (key := next(filter(_SECRETS.fullmatch, keys), None)) is not None:
+        return _unknown(key, (), "")
+    asked = bool(words) and (":" in words[0] or did_you_mean(words[0], profiles) is not None)
+    options = (key in KEYS or key.startswith("-") or (asked and not at) for at, key in enumerate(keys))
+    place = next((at for at, option in enumerate(options) if not option), len(words))
+    prompt = " ".join(words[place:]) or "What is a kernel?"
+    head = " ".join(words[:place]) if place else "" if words else "fast"
+    line = " ".join(filter(None, ("%victor ask", head, "--", _short(prompt))))
+    return MagicError(f"%victor ask needs the prompt after --, such as {line}")
+
+
 def _items(words: list[str]) -> Iterator[tuple[str | None, str]]:
     """Join the words into pairs of key and value: `--key value` is one; a bare word has no key."""
     rest = iter(words)
@@ -136,13 +173,15 @@ def _items(words: list[str]) -> Iterator[tuple[str | None, str]]:
         elif word.startswith("--"):
             yield _flag(word, rest)
         elif word.startswith("-") and not word[1:2].isdigit():
-            raise MagicError(f"{word!r} is unknown. Options are key=value or --key; only -o NAME is short, for out=.")
+            longer = ", ".join(f"--{key}" for key in KEYS if word[1:2] and key.startswith(word[1:2]))
+            hint = f"Write {longer}" if longer else "Options are key=value or --key"
+            raise MagicError(f"{_short(word)!r} is unknown. {hint}; only -o NAME is short, for out=.")
         elif "=" not in word:
             yield None, word
         else:
             key, _, value = word.partition("=")
             if not key:
-                raise MagicError("There are spaces around '='. Write key=value without them, such as profile=fast.")
+                raise MagicError(_SPACES)
             yield key, value
 
 
@@ -166,18 +205,53 @@ def _next(rest: Iterator[str], flag: str, example: str) -> str:
     return value
 
 
-def _check_bare(word: str, place: int) -> None:
-    """Refuse a bare word that is not the profile: most often the prompt, on the wrong line."""
+def _check_commas(words: Sequence[str]) -> None:
+    """Refuse a list of names with spaces in it, which the shell's rules take for several words."""
+    for place, word in enumerate(words):
+        names, rest = [word], list(words[place + 1 :])
+        while rest and (names[-1].endswith(",") or rest[0].startswith(",")) and "=" not in rest[0]:
+            names.append(rest.pop(0))
+        prose = "=" not in word and (place or (rest and "=" not in rest[0] and not rest[0].startswith("--")))
+        if len(names) > 1 and not prose:
+            key, _, first = word.rpartition("=")
+            whole = re.sub(r"[\[\](),]+", ",", ",".join((first, *names[1:]))).strip(",")
+            key = "profiles" if key in {"", "profile"} else key
+            raise MagicError(f"The space beside the comma ends the list. Write {key}={_short(whole)}")
+
+
+def _misplaced(word: str, place: int, words: Sequence[str], known: Sequence[str]) -> MagicError:
+    """Return the error of a bare word that is not the profile: most often the prompt, on the wrong line.
+
+    Args:
+        word: It.
+        place: Where it stands among the pairs, from 0.
+        words: All words of the line.
+        known: The keys that are taken.
+    """
+    if word.startswith("#"):
+        return MagicError(f"{_short(word)!r} starts no comment here. Write the comment on a line above this one.")
     if word in FLAGS:
-        raise MagicError(f"{word!r} alone reads as a profile. Write --{word}, or profile={word} if you have one.")
+        return MagicError(f"{word!r} alone reads as a profile. Write --{word}, or profile={word} if you have one.")
+    if (key := word.rstrip(":")) in known:
+        value = next(iter(words[words.index(word) + 1 :]), KEYS[key].example)
+        if value.startswith("="):
+            return MagicError(_SPACES)
+        return MagicError(f"{_short(word)!r} lacks its value. Write {key}={_short(value)}, with = and no spaces.")
+    if words[0] in _INSTEAD:
+        return MagicError(_INSTEAD[words[0]].format(_short(word)))
     if place:
-        raise MagicError(f"{_short(word)!r} is not key=value. Quote text with spaces; the prompt goes below this line.")
+        return MagicError(
+            f"{_short(word)!r} is not key=value. Quote text with spaces; the prompt goes below this line."
+        )
     if not word:
-        raise MagicError("The profile is empty. Write its name, such as profile=fast.")
+        return MagicError("The profile is empty. Write its name, such as profile=fast.")
+    return MagicError(f"{_short(word)!r} names several profiles. Write profiles={_short(word.strip(','))}")
 
 
-def _unknown(key: str, known: Sequence[str]) -> MagicError:
-    """Return the error of a key that is not taken, with the nearest one that is."""
+def _unknown(key: str, known: Sequence[str], text: str) -> MagicError:
+    """Return the error of a key that is not taken, with what to write instead of it."""
+    if key in _INSTEAD:
+        return MagicError(_INSTEAD[key].format(_short(text) or "MODEL"))
     if _SECRETS.fullmatch(key):
         return MagicError(
             "A key does not belong in a notebook. Put it in the environment or in a .env file beside profiles.yaml, "
@@ -186,7 +260,9 @@ def _unknown(key: str, known: Sequence[str]) -> MagicError:
     listed = f"Known: {', '.join(sorted(known))}."
     if key in KEYS:
         return MagicError(f"{key}= is for one question, not for all of them. {listed}")
-    hint = suggest(key.lower().replace("-", "_"), known, shape="{}=", otherwise=listed)
+    word = key.lower().replace("-", "_")
+    longer = [each for each in known if len(word) > 1 and each.startswith(word)]
+    hint = f"Did you mean {longer[0]}=?" if longer else suggest(word, known, shape="{}=", otherwise=listed)
     return MagicError(f"Unknown key {_short(key)!r}. {hint}")
 
 
@@ -196,8 +272,10 @@ def _value(key: str, text: str, names: Mapping[str, object]) -> object:
     row = KEYS[key]
     if not text:
         raise MagicError(f"{key}= needs a value right after the '=', such as {key}={row.example}.")
+    if text.startswith("{") and (inner := _BRACES.fullmatch(text)) and inner[1] in names:
+        raise MagicError(f"{key}={text} is no variable. Write {key}=${inner[1]} for the value of {inner[1]}.")
     kind = row.kind
-    given = _look_up(key, text, names) if text.startswith("$") else text
+    given = plain(_look_up(key, text, names)) if text.startswith("$") else text
     value = given if kind.read is None else kind.read(given)
     if kind.fits(value):
         return value if kind.convert is None else kind.convert(value)

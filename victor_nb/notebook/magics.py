@@ -16,7 +16,7 @@ from victor_nb.notebook.commands import picture
 from victor_nb.notebook.display import Live, LiveAnswer, publisher
 from victor_nb.notebook.dry_run import rehearse
 from victor_nb.notebook.forms import present
-from victor_nb.notebook.grammar import defaults_of, parse, split_prompt
+from victor_nb.notebook.grammar import defaults_of, parse, split_prompt, without_prompt
 from victor_nb.notebook.options import CELL_HELP, LINE_HELP
 from victor_nb.workflows.runs import StrategyRun
 
@@ -123,12 +123,12 @@ class Magics:
 
     def _ask_line(self, session: Session, rest: str, names: MutableMapping[str, Any]) -> Reply | None:
         head, prompt = split_prompt(rest)
-        call = parse(head, names, defaults=self.defaults.call)
-        if call.help:
+        if {"-h", "--help"} & {*head.split()}:
             self._show({"text/plain": LINE_HELP})
             return None
         if prompt is None:
-            raise MagicError("%victor ask needs the prompt after --, such as %victor ask fast -- What is a kernel?")
+            raise without_prompt(head, session.settings.profiles)
+        call = parse(head, names, defaults=self.defaults.call)
         if call.profiles or call.strategy or call.n or call.bg:
             raise MagicError("%victor ask asks one profile. Use a %%victor cell for several, a strategy, or bg=true.")
         question = prepare(session, call, prompt, names)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping  # noqa: TC003 - `rows` evaluates 
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from textwrap import indent
-from typing import Annotated, Final, Literal, TypeAlias, cast, get_args
+from typing import Annotated, Any, Final, Literal, TypeAlias, cast, get_args
 
 from victor_nb.config.request_options import MAPPING, NAME, SAMPLES, CallSettings, Kind, Option, rows, word
 
@@ -31,10 +31,17 @@ def _read_names(value: object) -> object:
     """Read names that commas separate, or those of a list."""
     if isinstance(value, str):
         value = value.split(",")
+    if hasattr(value, "tolist"):  # an array, or a column of a table
+        value = cast("Any", value).tolist()
     if not isinstance(value, (list, tuple)):
         return value
     parts = cast("Iterable[object]", value)
     return tuple(part.strip() if isinstance(part, str) else part for part in parts)
+
+
+def _is_listed(value: object) -> bool:
+    """Return whether a value is a name in a list, without the brackets that a list has in Python."""
+    return NAME.fits(value) and not set("[]()") & set(cast("str", value))
 
 
 def _is_variable(value: object) -> bool:
@@ -55,7 +62,7 @@ def _read_amount(value: object) -> object:
 
 NAMES: Final = Kind(
     "names, with commas between them",
-    lambda value: isinstance(value, tuple) and all(map(NAME.fits, cast("tuple[object, ...]", value))),
+    lambda value: isinstance(value, tuple) and all(map(_is_listed, cast("tuple[object, ...]", value))),
     read=_read_names,
 )
 VARIABLE: Final = Kind("a variable name that hides none of Python's", _is_variable)
