@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 from decimal import Decimal
@@ -17,8 +16,9 @@ from hypothesis import strategies as st
 from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
 from cells import MARKDOWN, PLAIN
+from victor_nb.config.profiles import Profile
 from victor_nb.errors import MalformedAnswerError
-from victor_nb.notebook.display import LiveAnswer, Pace, bill, reply_frame, tail
+from victor_nb.notebook.display import LiveAnswer, Pace, amount, bill, reply_frame, tail, weight
 from victor_nb.notebook.forms import present
 from victor_nb.notebook.markdown import (
     MOST_SHOWN,
@@ -357,44 +357,84 @@ class Screen:
     def publish(self, bundle: Mapping[str, str]) -> None:
         self.frames.append((self.now, dict(bundle)))
 
+    def within(self, start: float) -> list[dict[str, str]]:
+        """Return the frames of the second that begins then."""
+        return [bundle for at, bundle in self.frames if start <= at < start + 1]
+
+
+FAST = Profile(name="fast", provider="openai", model="gpt-6-luna")
+
 
 def stream(screen: Screen, pieces: list[str], seconds: float, call: MagicCall, *, watched: bool = True) -> str:
-    """Play an answer as a magic does, which looks at it eight times a second."""
+    """Play an answer, its pieces at even distances, as a magic does, which looks at it when it is worth a look."""
     live = LiveAnswer(screen.publish, call, watched=watched)
     if live._pace is not None:
         live._pace = Pace(lambda: screen.now)
-    text, looks = "", 0
-    for number, piece in enumerate(pieces):
-        text += piece
-        screen.now = seconds * (number + 1) / len(pieces)
-        if screen.now * 8 >= looks:
-            looks += 1
-            live.grow(cast("Stream", SimpleNamespace(text=text)))
-    live.end(reply(text))
-    return text
+    work = SimpleNamespace(text="", profile=FAST, thinking=False)
+    while screen.now < seconds:
+        screen.now += live.wait
+        work.text = "".join(pieces[: int(len(pieces) * min(1, screen.now / seconds))])
+        live.grow(cast("Stream", work))
+    live.end(reply(work.text))
+    return work.text
 
 
-@pytest.mark.parametrize("seconds", [0.5, 2, 6, 30])
-@pytest.mark.parametrize("length", [4, 6, 12])
-def test_when_a_long_answer_streams_then_frames_are_few_and_bytes_are_under_three_times_its_size(
-    length: int, seconds: float
-) -> None:
+WORDS = [f"w{number:06}" + (" " if number % 40 else "\n") for number in range(2_000)]
+
+
+@pytest.mark.parametrize("kind", ["prose", "markup", "Chinese"])
+@pytest.mark.parametrize("size", [500, 16_000, 60_000])
+def test_when_an_answer_streams_then_it_grows_four_to_eight_times_in_every_second(size: int, kind: str) -> None:
     screen = Screen()
-    words = [f"{number:x}".rjust(length - 1, "w") + (" " if number % 40 else "\n") for number in range(1500)]
-    text = stream(screen, words, seconds, MagicCall())
-    times = [at for at, _ in screen.frames]
-    assert max(sum(start <= at < start + 1 for at in times) for start in times) <= 12
-    assert sum(len(json.dumps(bundle)) for _, bundle in screen.frames) <= 3 * len(text)
-    assert len(screen.frames) > 3
-    assert screen.frames[-1][1][PLAIN].startswith(text.rstrip())
+    words = {
+        "prose": WORDS,
+        "markup": ["<b>&lt; "] * 2_000,
+        "Chinese": ["\u6f6e\u6c50\u662f\u6d77\u6c34\u7684\u6da8 "] * 2_000,
+    }[kind]
+    text = stream(screen, (words * 4)[: size // 8], 10, MagicCall())
+    *growing, last = screen.frames
+    for second in range(1, 9):
+        frames = screen.within(second)
+        assert 4 <= len({bundle[MARKDOWN] for bundle in frames}) == len(frames) <= 8
+        assert sum(map(weight, frames)) < 200_000
+    assert last[1][PLAIN].startswith(text.rstrip())
+    assert [set(bundle) for _, bundle in growing] == [{MARKDOWN}] * len(growing)
 
 
-def test_when_an_answer_is_short_then_it_is_seen_to_grow() -> None:
+def test_when_an_answer_grows_then_all_of_it_is_seen_up_to_16_000_characters_and_then_its_end() -> None:
     screen = Screen()
-    stream(screen, ["word "] * 60, 3, MagicCall())
-    assert len(screen.frames) >= 6
-    assert PLAIN not in screen.frames[0][1]
-    assert set(screen.frames[-1][1]) == {MARKDOWN, PLAIN}
+    words = WORDS * 2
+    stream(screen, words, 20, MagicCall())
+    for at, bundle in screen.frames[:-1]:
+        come = "".join(words[: int(len(words) * min(1, at / 20))])
+        shown, _, line = bundle[MARKDOWN].rpartition("\n\n")
+        count = f"{len(come.split()):,} words" if come else "asking"
+        assert re.fullmatch(rf"<small .*>fast · gpt-6-luna · {count} · {int(at)} s</small>", line)
+        if len(come) < 15_900:
+            assert shown.strip() == come.strip()
+        elif len(come) > 16_100:
+            assert shown.startswith("… w")
+            assert 7_600 < len(shown) < 8_100
+            assert shown.strip().endswith(come[-100:].strip())
+
+
+def test_when_an_answer_is_waited_for_then_a_line_says_so_from_a_tenth_of_a_second_on() -> None:
+    screen = Screen()
+    live = LiveAnswer(screen.publish, MagicCall(), watched=True)
+    live._pace = Pace(lambda: screen.now)
+    work = SimpleNamespace(text="", profile=FAST, thinking=False)
+    while screen.now < 4:
+        live.grow(cast("Stream", work))
+        work.thinking = screen.now > 2
+        screen.now += 0.01
+    said = [re.sub("<.*?>", "", bundle[MARKDOWN]) for _, bundle in screen.frames]
+    thinking = ["fast · gpt-6-luna · thinking · 2 s", "fast · gpt-6-luna · thinking · 3 s"]
+    assert said == [*(f"fast · gpt-6-luna · asking · {second} s" for second in (0, 1, 2)), *thinking]
+    assert 0.1 <= screen.frames[0][0] < 0.12
+
+
+def test_when_a_word_is_no_word_then_characters_are_counted() -> None:
+    assert [amount(text) for text in ("a", "a b", "\u6f6e\u6c50" * 20)] == ["1 word", "2 words", "40 characters"]
 
 
 def test_when_nobody_watches_then_there_is_one_frame() -> None:

@@ -101,9 +101,7 @@ def test_when_stop_is_pressed_then_the_kernel_is_idle_at_once_and_the_text_is_ke
         assert "· interrupted" in stopped.plain
 
 
-def test_when_a_long_answer_streams_into_a_kernel_then_messages_are_few_and_small(
-    kernel: tuple[Kernel, Server],
-) -> None:
+def test_when_a_long_answer_streams_into_a_kernel_then_it_grows_all_the_time(kernel: tuple[Kernel, Server]) -> None:
     notebook, server = kernel
     load(notebook)
     answer = Answer(pieces=tuple(f"w{number:04} " for number in range(1500)), delay=0.002)
@@ -111,8 +109,11 @@ def test_when_a_long_answer_streams_into_a_kernel_then_messages_are_few_and_smal
     messages = notebook.messages("%%victor\nCount.")
     frames = [message for message in messages if message.kind in {"display_data", "update_display_data"}]
     assert [message for message in messages if message.kind == "error"] == []
-    assert max(sum(start.at <= other.at < start.at + 1 for other in frames) for start in frames) <= 12
-    assert sum(len(json.dumps(frame.content)) for frame in frames) <= 3 * len(answer.text)
+    for first in frames:
+        second = [frame for frame in frames if first.at <= frame.at < first.at + 1]
+        assert len(second) <= 9  # one more than were sent: they are counted where they arrive
+        assert sum(len(json.dumps(frame.content)) for frame in second) < 200_000
+    assert len(frames) > 3 * frames[-1].at
     assert len({frame.content["transient"]["display_id"] for frame in frames}) == 1
     assert frames[-1].content["data"][PLAIN].startswith(answer.text.rstrip())
 

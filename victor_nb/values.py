@@ -278,7 +278,7 @@ class Delta:
 
     A field but `text` replaces its earlier value, unless it is None; a count in `usage`, unless it is 0. A usage
     without any count says nothing. `finish_word` is the provider's own word for a reason to stop that is `other`, and
-    `note` becomes one of the reply's.
+    `note` becomes one of the reply's. `thinking` says that the event is of what the model thinks, which is not kept.
     """
 
     text: str = ""
@@ -290,6 +290,7 @@ class Delta:
     service_tier: str | None = None
     finish_word: str | None = None
     note: str | None = None
+    thinking: bool = False
 
 
 @dataclass(frozen=True, slots=True)

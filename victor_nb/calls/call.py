@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from victor_nb.accounting.rows import Row
     from victor_nb.calls.record import Attempt
     from victor_nb.calls.request import Request
+    from victor_nb.config.profiles import Profile
     from victor_nb.values import Book, ChatRequest, ReplyStatus, SimulatedAnswer
 
 _LONGEST_WAIT: Final = 60.0  # seconds; a provider that asks for more is not waited for
@@ -128,6 +129,16 @@ class ProfileCall:
     def text(self) -> str:
         """The text so far of the attempt that is under way, or of the last one."""
         return self._attempt.text if self._attempt else ""
+
+    @property
+    def profile(self) -> Profile:
+        """The profile that is asked."""
+        return self._request.profile
+
+    @property
+    def thinking(self) -> bool:
+        """Whether the model thinks, by what its stream said last."""
+        return self._attempt is not None and self._attempt.thinking
 
     @property
     def rows(self) -> list[Row]:

@@ -42,6 +42,7 @@ class Attempt:
         open: Whether the row has yet to be completed.
         pieces: The text so far.
         asked_tier: The service tier that was asked for; None for the standard one.
+        thinking: Whether what it has brought last is of what the model thinks.
     """
 
     row: Row
@@ -58,6 +59,7 @@ class Attempt:
     service_tier: str | None = None
     asked_tier: str | None = None
     finish_word: str | None = None
+    thinking: bool = False
     notes: list[str] = field(default_factory=list[str])
     _half: str = ""
 
@@ -75,6 +77,7 @@ class Attempt:
         self.request_id = delta.request_id or self.request_id
         self.service_tier = delta.service_tier or self.service_tier
         self.finish_word = delta.finish_word or self.finish_word
+        self.thinking = delta.thinking or (self.thinking and not delta.text)
         if delta.note is not None and delta.note not in self.notes:
             self.notes.append(delta.note)
         if delta.reported_cost is not None:

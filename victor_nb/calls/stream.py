@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from victor_nb.accounting.rows import Row
     from victor_nb.calls.request import Request
+    from victor_nb.config.profiles import Profile
     from victor_nb.values import ReplyStatus
 
 _FALL_BACK: Final = (RateLimitError, QuotaError, OverloadedError, ConnectError, RequestTimeoutError)
@@ -107,6 +108,16 @@ class Call:
         return self._asking.text
 
     @property
+    def profile(self) -> Profile:
+        """The profile that is asked: a fallback, once those before it have failed."""
+        return self._asking.profile
+
+    @property
+    def thinking(self) -> bool:
+        """Whether the model thinks, by what its stream said last."""
+        return self._asking.thinking
+
+    @property
     def rows(self) -> tuple[Row, ...]:
         """The rows of its attempts, those of profiles that failed first; readable from any thread."""
         return tuple(row for asked in (*(asked for asked, _ in self._failed), self._asking) for row in asked.rows)
@@ -159,6 +170,16 @@ class Stream(Handle[Reply]):
     def text(self) -> str:
         """The text so far."""
         return "".join(self._feed.pieces) or self._call.text
+
+    @property
+    def profile(self) -> Profile:
+        """The profile that is asked: a fallback, once those before it have failed."""
+        return self._call.profile
+
+    @property
+    def thinking(self) -> bool:
+        """Whether the model thinks, by what its stream said last; not all providers say so."""
+        return self._call.thinking
 
     def cancel(self) -> None:
         """Stop the answer where it is."""

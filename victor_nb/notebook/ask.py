@@ -17,7 +17,6 @@ from victor_nb.calls.schema import schema_of
 from victor_nb.calls.stream import Stream
 from victor_nb.errors import BudgetError, PromptError, SecretError, VictorError, VictorInterrupted
 from victor_nb.loop import Handle
-from victor_nb.notebook.display import PER_SECOND, Live
 from victor_nb.notebook.forms import VALUED, valued
 from victor_nb.runtime import current
 from victor_nb.templates import Rendered, render
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 
     from victor_nb.calls.orchestrator import AgentOrchestrator
     from victor_nb.kernel import Session
+    from victor_nb.notebook.display import Live
     from victor_nb.notebook.options import MagicCall
     from victor_nb.workflows.engine import StrategyJob
 
@@ -41,8 +41,8 @@ Work: TypeAlias = "Stream | FanOut | StrategyJob"
 Result: TypeAlias = "Reply | Replies | StrategyRun"
 
 
-def _watch(begin: Callable[[], Work], look: Callable[[Work], object]) -> Work:
-    """Begin the work, look at it eight times a second until it has ended, and return it.
+def _watch(begin: Callable[[], Work], live: Live[Any, Any]) -> Work:
+    """Begin the work, show how it grows until it has ended, and return it.
 
     Raises:
         VictorInterrupted: Stop was pressed; the work was stopped.
@@ -50,8 +50,8 @@ def _watch(begin: Callable[[], Work], look: Callable[[Work], object]) -> Work:
     with _stop_later() as stopped:
         work = begin()
     try:
-        while not stopped and not work.wait(1 / PER_SECOND):
-            look(work)
+        while not stopped and not work.wait(live.wait):
+            live.grow(work)
     except KeyboardInterrupt:
         raise work.interrupted() from None
     if stopped:
@@ -220,7 +220,7 @@ def ask(session: Session, question: Question, live: Live[Any, Any] | None, *, wa
     """
     try:
         if live is not None and (watched or not question.for_one):
-            result = finish(_watch(partial(start, session, question), live.grow), question)
+            result = finish(_watch(partial(start, session, question), live), question)
         else:
             with _limited(session, question) if question.limits else nullcontext():
                 result = _asker(session, question).run_sync(question.prompt, **question.options)

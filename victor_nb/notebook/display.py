@@ -25,13 +25,17 @@ if TYPE_CHECKING:
 
     from victor_nb.calls.stream import Stream
 
-PER_SECOND: Final = 8
-"""Updates at the most. Jupyter drops messages of a server that sends more than 1,000 a second, or 1 MB a second."""
+_FASTEST: Final = 0.13  # seconds between two frames: at most 8 a second, by the clock of the receiver too
+_SLOWEST: Final = 0.22  # seconds between two frames of a text that grows: at least 4 a second
+_RATE: Final = 80_000  # bytes a second, above which frames come less often
+_MOST: Final = 180_000  # bytes a second, never more. Jupyter drops messages of a server that sends 1 MB a second
+_HEAVIEST: Final = 38_000  # bytes of a frame that can be shown four times a second
+_ENVELOPE: Final = 800  # bytes of a message beside the frame
+_FIRST: Final = 0.1  # seconds; an answer that comes within them needs no word of waiting
+_LOOK: Final = 0.05  # seconds between two looks at a work that may have grown
 
-_WHOLE: Final = 400  # characters; up to here all of the text is shown while it grows
-_WINDOW: Final = 240  # characters of its end that are shown from then on
-_GROWTH: Final = 1.2  # how much longer a text must be to be shown whole again
-_ENVELOPE: Final = 110  # bytes of a message beside the text
+_WHOLE: Final = 16_000  # characters; up to here all of the text is shown while it grows
+_WINDOW: Final = 8_000  # characters of its end that are shown from then on
 
 _REASONS: Final = {"length": "cut at max_tokens", "content_filter": "cut by the provider's filter"}
 
@@ -39,7 +43,7 @@ _VIEW: Final = "application/vnd.jupyter.widget-view+json"
 
 
 class Pace:
-    """Decides about one text. Showing all of it again for each of 1,500 pieces would take 9 MB for 9 kB.
+    """Decides when frames may be shown: 4 to 8 a second, the fewer the more they weigh, never 200 kB in a second.
 
     Args:
         clock: Seconds that only grow.
@@ -47,34 +51,33 @@ class Pace:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._last = -1.0
-        self._size = 0
-        self._spent = 0
+        self._began = self._now = clock()
+        self._next = self._began + _FIRST
 
-    def window(self, size: int) -> int | None:
-        """Return how many characters of the end of a text to show now, of `size` in all; None to wait."""
-        now = self._clock()
-        if size <= self._size or (self._size and now - self._last < 1 / PER_SECOND):
-            return None
-        shown = size if size <= _WHOLE else _WINDOW
-        if size <= _WHOLE and size < self._size * _GROWTH:
-            return None
-        if self._spent + shown + _ENVELOPE > _allowance(size):
-            return None
-        self._last, self._size = now, size
-        return shown
+    @property
+    def seconds(self) -> int:
+        """Whole seconds since it began."""
+        return int(self._clock() - self._began)
 
-    def sent(self, size: int) -> None:
-        """Count a frame of `size` bytes."""
-        self._spent += size + _ENVELOPE
+    @property
+    def wait(self) -> float:
+        """Seconds until it is worth a look whether a frame is due."""
+        return max(_LOOK, self._next - self._clock())
+
+    def is_due(self) -> bool:
+        """Return whether a frame may be shown now."""
+        self._now = self._clock()
+        return self._now >= self._next
+
+    def sent(self, frame: Bundle) -> None:
+        """Count a frame that is shown, from the moment at which it was due: to make it takes time as well."""
+        size = weight(frame)
+        self._next = self._now + max(_FASTEST, min(size / _RATE, _SLOWEST), size / _MOST)
 
 
-def _allowance(size: int) -> float:
-    """Return the bytes that frames may take until a text has `size`: less than once more the text, if it is long.
-
-    The frame that is saved takes two more, as Markdown and as plain text: three times the text in all.
-    """
-    return min(1_000 + size, 2_300 + 0.45 * size)
+def weight(frame: Bundle) -> int:
+    """Return the bytes of the message that shows a frame."""
+    return len(json.dumps(frame, ensure_ascii=False).encode()) + _ENVELOPE
 
 
 def bill(reply: Reply) -> str:
@@ -98,20 +101,38 @@ def bill(reply: Reply) -> str:
     return " · ".join(filter(None, parts))
 
 
-def publisher(shell: InteractiveShell) -> Callable[[Bundle], None]:
-    """Return what shows one frame after the other in the same place of the cell that runs now.
+class Place:
+    """One place of the cell that runs now, in which one frame follows the other: `place(frame)`.
 
     Call it from the main thread only: what another thread shows goes to whichever cell is the newest.
+
+    Args:
+        shell: Where the cell runs.
+        display_id: Of what stands in the place already, for the time being; "" for a new place.
+
+    Attributes:
+        passing: Whether what it shows was only meant for the time of waiting.
     """
-    transient = {"display_id": uuid4().hex}
-    shown = False
 
-    def publish(frame: Bundle) -> None:
-        nonlocal shown
-        cast("Any", shell.display_pub).publish(data=dict(frame), metadata={}, transient=transient, update=shown)
-        shown = True
+    def __init__(self, shell: InteractiveShell, display_id: str = "") -> None:
+        self._shell = shell
+        self._transient = {"display_id": display_id or uuid4().hex}
+        self._shown = self.passing = bool(display_id)
 
-    return publish
+    def __call__(self, frame: Bundle) -> None:
+        """Show a frame in place of the one before."""
+        screen = cast("Any", self._shell).display_pub
+        screen.publish(data=dict(frame), metadata={}, transient=self._transient, update=self._shown)
+        self._shown, self.passing = True, False
+
+    def clear(self) -> None:
+        """Empty it, if what it shows was only meant for the time of waiting."""
+        if self.passing:
+            self(NOTHING)
+
+
+NOTHING: Final[Bundle] = {"text/plain": ""}
+"""Takes no room in any front end; nbconvert warns of an output without data."""
 
 
 Work = TypeVar("Work")
@@ -133,6 +154,11 @@ class Live(Generic[Work, Result]):
         self._pace = Pace() if watched and call.show == "answer" else None
         self._due = 0.0
 
+    @property
+    def wait(self) -> float:
+        """Seconds until `grow` is worth another call."""
+        return self._pace.wait if self._pace else _FASTEST
+
     def grow(self, work: Work, /) -> None:
         """Show what has come so far, if it is time to."""
         raise NotImplementedError
@@ -144,6 +170,21 @@ class Live(Generic[Work, Result]):
     def say(self, text: str) -> None:
         """Show a line of ours."""
         self._publish(notice(text))
+
+    def load(self, what: str) -> None:
+        """Show that something is being imported, and since when, if it is time to."""
+        if self._pace is not None and self._pace.is_due():
+            asked = ", ".join(self._call.profiles) or self._call.strategy or self._call.profile or ""
+            line = " · ".join(filter(None, (asked, f"loading {what}", f"{self._pace.seconds} s")))
+            self._show_for_now({"text/markdown": muted(line)})
+
+    def _show_for_now(self, frame: Bundle) -> None:
+        """Show a frame for the time of waiting."""
+        if self._pace is not None:
+            self._pace.sent(frame)
+        self._publish(frame)
+        if isinstance(self._publish, Place):
+            self._publish.passing = True
 
     def _is_due(self, every: float) -> bool:
         """Return whether a frame is to be shown now, with so many seconds between two of them."""
@@ -157,16 +198,38 @@ class Live(Generic[Work, Result]):
 class LiveAnswer(Live["Stream", Reply]):
     """One answer in one place of a cell."""
 
+    _seen: tuple[object, ...] = ()
+
     def grow(self, work: Stream) -> None:
-        """Show the answer so far, or the end of it, if it is time to."""
-        text = work.text
-        size = self._pace.window(len(text)) if self._pace else None
-        if self._pace is None or size is None:
+        """Show the answer so far, and how it stands, if it is time to and anything is new."""
+        if self._pace is None or not self._pace.is_due():
             return
-        plain = self._call.form == "text"
-        frame = {"text/plain": clean(text[-size:])} if plain else {"text/markdown": sanitise(tail(text, size))}
-        self._publish(frame)
-        self._pace.sent(len(json.dumps(frame)))
+        text, seconds, thinking = work.text, self._pace.seconds, work.thinking
+        if self._seen == (seen := (len(text), seconds, thinking)):
+            return
+        self._seen = seen
+        if self._call.bg:  # its card says how to get at the answer, until that comes
+            if text:
+                self._show_for_now(self._frame(text, ""))
+            return
+        profile = work.profile
+        model = profile.model if profile.name not in {profile.model, f"{profile.provider}:{profile.model}"} else ""
+        doing = amount(text) if text else "thinking" if thinking else "asking"
+        self._show_for_now(self._frame(text, " · ".join(filter(None, (profile.name, model, doing, f"{seconds} s")))))
+
+    def _frame(self, text: str, line: str) -> Bundle:
+        """Return a text and how it stands: all of it, or as much of its end as can be shown four times a second."""
+        size = len(text) if len(text) <= _WHOLE else _WINDOW
+        while True:
+            if self._call.form == "text":
+                shown = clean(text[-size:])
+                frame = {"text/plain": "\n\n".join(filter(None, (shown, line)))}
+            else:
+                shown = sanitise(tail(text, size))
+                frame = {"text/markdown": "\n\n".join(filter(None, (shown, line and muted(line))))}
+            if weight(frame) <= _HEAVIEST:
+                return frame
+            size //= 2
 
     def end(self, reply: Reply) -> None:
         """Show the answer as it is to be kept.
@@ -185,6 +248,19 @@ class LiveAnswer(Live["Stream", Reply]):
             self._publish(frame)
         if failure is not None:
             raise failure
+
+
+def muted(line: str) -> str:
+    """Return a line of ours as Markdown, in small and pale letters where the reader of it can."""
+    return f'<small style="opacity:.75">{escape(line)}</small>'
+
+
+def amount(text: str) -> str:
+    """Return how much a text is: `212 words`, or characters where words are not told apart by blanks."""
+    words = len(text.split())
+    if len(text) > 15 * words:
+        return f"{len(text):,} characters"
+    return f"{words:,} word{'s' if words != 1 else ''}"
 
 
 def tail(text: str, size: int) -> str:
@@ -247,7 +323,7 @@ class CellMeter(Meter):
         """Empty its place, and end its widgets."""
         if self._bar is None:
             return
-        self._publish({"text/plain": ""})  # takes no room in any front end; nbconvert warns of an output without data
+        self._publish(NOTHING)
         self._bar.close()
         box = self._bar.container
         for widget in (*box.children, box):
@@ -261,4 +337,4 @@ def cell_meter(began: float) -> CellMeter | None:
     shell = get_ipython()
     if shell is None or not hasattr(shell, "kernel") or shell.__class__.__module__.startswith("spyder"):
         return None
-    return CellMeter(publisher(shell), began)
+    return CellMeter(Place(shell), began)

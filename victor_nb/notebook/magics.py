@@ -13,7 +13,7 @@ from victor_nb.kernel import Session, recorded
 from victor_nb.notebook import commands
 from victor_nb.notebook.ask import Background, Question, ask, prepare
 from victor_nb.notebook.commands import picture
-from victor_nb.notebook.display import Live, LiveAnswer, publisher
+from victor_nb.notebook.display import Live, LiveAnswer, Place
 from victor_nb.notebook.dry_run import rehearse
 from victor_nb.notebook.forms import present
 from victor_nb.notebook.grammar import defaults_of, parse, split_prompt, without_prompt
@@ -78,7 +78,7 @@ class Magics:
         return None
 
     def _show(self, bundle: commands.Bundle) -> None:
-        publisher(self._shell)(bundle)
+        Place(self._shell)(bundle)
 
     def _show_widget(self, word: str, rest: str) -> None:
         """Show a widget; `%victor panel code` instead makes a cell of what the last panel would ask."""
@@ -102,7 +102,7 @@ class Magics:
             from victor_nb.notebook.side_by_side import LiveColumns, LiveStages  # noqa: PLC0415 - one answer needs none
 
             kind = LiveColumns if call.strategy is None else LiveStages
-        live = kind(publisher(self._shell), call, watched=watched or call.bg)
+        live = kind(Place(self._shell), call, watched=watched or call.bg)
         if call.bg:
             result: object = self._ask_in_background(session, question, live)
         else:

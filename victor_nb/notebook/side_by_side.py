@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 from typing import TYPE_CHECKING, Final
 
 from victor_nb.money import Total, column
@@ -45,13 +44,12 @@ class LiveColumns(Live["FanOut", "Replies"]):
             self._grow_in_rows(fan.lanes)
             return
         texts = [lane.text for lane in fan.lanes]
-        if self._pace is None or self._pace.window(sum(map(len, texts))) is None:
+        if self._pace is None or not self._pace.is_due():
             return
         heads = [label(lane) for lane in fan.lanes]
         cells = [clean(f"… {text[-_TAIL:]}" if len(text) > _TAIL else text) for text in texts]
         frame = {"text/html": _html_table(heads, [cells])}
-        self._publish(frame)
-        self._pace.sent(len(json.dumps(frame)))
+        self._show_for_now(frame)
 
     def _grow_in_rows(self, lanes: Sequence[Lane]) -> None:
         if not self._is_due(_ROWS_EVERY):

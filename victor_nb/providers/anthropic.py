@@ -179,9 +179,15 @@ def _delta(event: object, before: Usage, request_id: str | None) -> Delta:
                 service_tier=_tier(message),
             )
         case "content_block_start":
-            return Delta(text=text(read(event, "content_block", "text")) or "")
+            return Delta(
+                text=text(read(event, "content_block", "text")) or "",
+                thinking=read(event, "content_block", "type") in {"thinking", "redacted_thinking"},
+            )
         case "content_block_delta":
-            return Delta(text=text(read(event, "delta", "text")) or "")
+            return Delta(
+                text=text(read(event, "delta", "text")) or "",
+                thinking=read(event, "delta", "type") in {"thinking_delta", "signature_delta"},
+            )
         case "message_delta":
             reason = read(event, "delta", "stop_reason")
             return Delta(

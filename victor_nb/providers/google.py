@@ -132,6 +132,7 @@ def _delta(event: Mapping[str, object], headers: httpx2.Headers, *, whole: bool 
         service_tier=tier_name(headers.get("x-gemini-service-tier")),
         finish_word=text(reason),
         note=OTHERS if len(candidates) > 1 or (candidates and candidate is None) else None,
+        thinking=bool(parts) and read(parts[-1], "thought") is True,
     )
 
 

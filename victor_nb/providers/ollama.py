@@ -91,6 +91,7 @@ def _delta(event: Mapping[str, object], headers: httpx2.Headers) -> Delta:
         model_served=text(event.get("model")),
         request_id=headers.get("x-request-id"),
         finish_word=text(word),
+        thinking=bool(read(event, "message", "thinking")) and not done,
     )
 
 

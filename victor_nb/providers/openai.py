@@ -162,8 +162,7 @@ class OpenAI(Provider):
             content, refusal = message.get("content"), message.get("refusal")
             if "annotations" in message and _cites(message):
                 seen.searched = True
-            if message.get("tool_calls"):
-                seen.called = True
+            seen.called = seen.called or bool(message.get("tool_calls"))
         said = content if isinstance(content, str) else _joined(content) if content else ""
         if refusal and isinstance(refusal, str):
             said, seen.refused = said or refusal, True
@@ -189,6 +188,7 @@ class OpenAI(Provider):
             service_tier=tier if isinstance(tier, str) else None,
             finish_word=reason if isinstance(reason, str) and reason else None,
             note=seen.note,
+            thinking=not said and bool(read(message, "reasoning_content") or read(message, "reasoning")),
         )
         failure, word = choice.get("error"), str(reason).lower()
         if (failure and fails(failure)) or word in _FAILED:

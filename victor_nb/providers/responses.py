@@ -61,6 +61,8 @@ class Responses(OpenAI):
             elif kind in _ENDS:
                 response = event.get("response")  # some servers state the text in it only
                 yield self._ending(response, raw, said="" if begun else _said(response), refused=refused)
+            elif read(event, "item", "type") == "reasoning" or str(kind).startswith("response.reasoning"):
+                yield Delta(thinking=kind != "response.output_item.done")
             elif kind == "error" or event.get("error"):
                 raise StatusError(raw.status_code, raw.headers, _failure(event.get("error") or event))
 

@@ -14,7 +14,7 @@ from IPython.core.getipython import get_ipython
 
 from victor_nb import kernel
 from victor_nb.errors import VictorError
-from victor_nb.notebook.display import publisher
+from victor_nb.notebook.display import Place
 from victor_nb.notebook.widgets.html import LIVE, Content, fallback_style, stylesheet, words
 from victor_nb.notebook.widgets.throttle import throttle
 
@@ -138,7 +138,7 @@ class VictorWidget(ipw.VBox):
         if shell is None:
             print(self.fallback().plain)  # noqa: T201 - plain Python, where displaying is printing
             return
-        publish = publisher(shell)
+        publish = Place(shell)
         if not hasattr(shell, "kernel"):
             # A terminal: what is written there stays as it is.
             self.suspend()
@@ -150,7 +150,7 @@ class VictorWidget(ipw.VBox):
             # Readers that have no widgets show the empty page of the live view, and then the fallback.
             model = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
             view = {VIEW: model, "text/html": "<!-- live -->", "text/plain": repr(self)}
-            publisher(shell)(cast("Any", view))
+            Place(shell)(cast("Any", view))
         self._fallback.show(publish, self.fallback())
 
     def __repr__(self) -> str:
