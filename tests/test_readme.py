@@ -13,6 +13,7 @@ from victor_nb import session
 from victor_nb.config.settings import Settings
 from victor_nb.notebook.commands import known
 from victor_nb.notebook.options import KEYS, LINE_HELP, describe_keys
+from victor_nb.providers.weights import CALLED, INSTALL, SHIPPED
 from victor_nb.workflows.strategies import find_strategy
 
 PASTE = "paste: python -c 'from victor_nb.notebook.options import describe_keys; print(describe_keys())'"
@@ -25,7 +26,7 @@ def blocks(language: str) -> list[str]:
 
 
 def test_when_the_readme_is_read_then_every_block_has_a_test() -> None:
-    assert [name for name, _ in BLOCKS] == ["", "", "yaml", "", "python", "yaml", "python"]
+    assert [name for name, _ in BLOCKS] == ["", "", "yaml", "text", "", "python", "yaml", "python"]
 
 
 def test_when_the_example_of_a_profile_is_copied_then_it_is_read(tmp_path: Path) -> None:
@@ -70,6 +71,22 @@ def test_when_the_first_two_cells_are_pasted_then_three_models_answer(capsys: py
     shown = capsys.readouterr().out
     assert "gpt-6-luna" in shown
     assert "simulated" in shown
+
+
+@pytest.mark.usefixtures("simulated")
+def test_when_a_model_of_ones_own_machine_is_read_about_then_the_lines_are_true(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines, cell = blocks("text")[0].strip().split("\n\n", maxsplit=1)
+    asked = [line.split("  ")[0] for line in lines.splitlines()]
+    assert asked == [INSTALL, "%victor local", "%victor local yes"]
+    shell = InteractiveShell()
+    assert shell.run_cell("%load_ext victor_nb").success
+    assert shell.run_cell(asked[1]).success
+    said = capsys.readouterr().out
+    assert all(part in said for part in ("127 MB", CALLED, asked[2])), said
+    assert shell.run_cell(cell).success
+    assert SHIPPED.name in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("simulated")

@@ -280,7 +280,8 @@ def _open(profile: Profile, settings: Settings, runtime: Runtime, mode: Mode) ->
     failed = f"Failed to create provider for profile {profile.name!r}"
     if key is None and not free and settings.needs_key(profile):
         variables = " or ".join(settings.key_variables(profile))
-        raise SecretError(f"{failed}: no key. Set {variables}, or try it free: %victor mode simulate.")
+        others = "%victor mode simulate; or %victor local: a 135M model on your CPU"
+        raise SecretError(f"{failed}: no key. Set {variables}, or try it free: {others}.")
     if key is not None and not _KEY.fullmatch(key.reveal()):
         variables = " or ".join(settings.key_variables(profile))
         raise SecretError(f"{failed}: what {variables} holds has characters that no key has. Copy the key again.")

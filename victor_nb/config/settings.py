@@ -179,6 +179,12 @@ class Settings:
         """Whether no `profiles.yaml` of the user's was found."""
         return self.source == _shipped()
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where a relative path in a profile may start: beside the user's `profiles.yaml`, and here."""
+        here = Path.cwd()
+        return (here,) if self.built_in else tuple(dict.fromkeys((self.source.parent, here)))
+
     def _variable(self, name: str) -> str | None:
         """Return a variable of the environment, else of the .env file; an empty one counts as absent."""
         if given := os.environ.get(name, "").strip():
@@ -319,6 +325,11 @@ class Settings:
 
     def __repr__(self) -> str:
         return f"Settings({self.source.name!r}, profiles={list(self.profiles)})"
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Return the environment for a child process, with these variables set otherwise."""
+    return {**os.environ, **more}
 
 
 def this_process() -> str:

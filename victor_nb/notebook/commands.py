@@ -14,6 +14,7 @@ from victor_nb.notebook.doctor import examine, keys_missing, one_profile, profil
 from victor_nb.notebook.grammar import Defaults, exclusive, read, split
 from victor_nb.notebook.markdown import Bundle, clean, frame, notice, stack
 from victor_nb.notebook.options import LINE_HELP, SETTABLE
+from victor_nb.notebook.start import local_model
 from victor_nb.reports import charts
 from victor_nb.reports.frames import GROUPS
 from victor_nb.values import PAID, UNPAID, Reply, Usage
@@ -346,6 +347,7 @@ COMPLEX: Final[Mapping[str, Callable[[list[str], Session], Bundle]]] = {
     "budget": _budget,
     "plot": _plot,
     "strategy": _strategy,
+    "local": local_model,
 }
 
 

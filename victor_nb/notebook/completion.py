@@ -123,6 +123,7 @@ def _command(typed: str, names: Mapping[str, object]) -> Offer:
         "strategy": _strategies,
         "budget": lambda: ("off",),
         "panel": lambda: ("code",),
+        "local": lambda: ("yes",),
     }
     if word == "ask":
         return _body(typed, names) if re.search(r"(?:^|\s)--\s", rest) else _keys(rest, names)

@@ -167,6 +167,7 @@ LINE_HELP: Final = """Look after models, money and modes. Only `ask` sends a pro
     %victor panel                              ask from a form; `%victor panel code` turns it into a cell
     %victor profiles                           who can be asked, at what price, and whose key is set
     %victor mode simulate                      answers without keys and without cost (live: real ones)
+    %victor local                              a 135M model on your CPU, free: what it takes; `yes` fetches it
     %victor cost by=model                      what was spent; by=profile, strategy, stage, day, status, ...
     %victor budget 0.50                        what this notebook may spend in all, in USD (off: no limit)
     %victor plot spend_over_time               a chart; cost_by_stage, funnel, gantt of the last strategy run

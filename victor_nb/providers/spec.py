@@ -121,6 +121,7 @@ class Spec:
         attachments: What it takes in a prompt beside text; None: nothing.
         retires: The day on which a model is switched off, as the provider announced it.
         hints: The next step after an error of that class, if not the usual one; may hold `{model}` and `{variables}`.
+        starts_itself: Whether its server is a child process of this one, started at the first call.
         unreachable: What to do if the address does not answer; may hold `{base_url}` and `{model}`.
         dialect: The class by which the simulator speaks its protocol, or where it is.
         loggers: The loggers whose records may hold a key.
@@ -156,6 +157,7 @@ class Spec:
     attachments: Attachments | None = None
     retires: Mapping[str, date] = field(default_factory=dict[str, date])
     hints: Mapping[type[ProviderError], str] = field(default_factory=dict[type[ProviderError], str])
+    starts_itself: bool = False
     unreachable: str = "check {base_url}"
     dialect: str | type[Any] = "victor_nb.wire.dialects.openai:OpenAI"
     loggers: tuple[str, ...] = ()
@@ -324,11 +326,28 @@ _COMPATIBLE: Final = replace(
     retires={},
 )
 """OpenAI's protocol without what holds for OpenAI's own models."""
+EMBEDDED: Final = replace(
+    _COMPATIBLE,
+    name="embedded",
+    client="victor_nb.providers.embedded:Embedded",
+    apis={},
+    price_id=None,
+    free=True,
+    base_url="http://localhost/v1",  # the port is chosen when it starts
+    key_variables=(),
+    concurrency=4,  # the slots of its server
+    output_names=("max_tokens", "max_completion_tokens"),
+    words={},
+    attachments=None,
+    hints={ConnectError: "Ask again: its server is started anew."},
+    starts_itself=True,
+)
 BUILT_IN: Final = (
     ANTHROPIC,
     OPENAI,
     GOOGLE,
     OLLAMA,
+    EMBEDDED,
     *(replace(_COMPATIBLE, name=name, words=WORDS.get(name, {}), **row) for name, row in PRESETS.items()),
 )
 """In the order in which the seller of a model is looked for."""

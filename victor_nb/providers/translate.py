@@ -22,6 +22,7 @@ from victor_nb.wire.transport import SetupError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from victor_nb.config.profiles import Profile, Timeouts
     from victor_nb.config.secret import Redactor, Secret
@@ -56,7 +57,11 @@ _UNWRITABLE: Final = (TypeError, ValueError, RecursionError)
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a profile's requests go, and with what."""
+    """Where a profile's requests go, and with what.
+
+    Attributes:
+        folders: Where a relative path in the profile may start: beside the settings, and in the working folder.
+    """
 
     profile: str
     spec: Spec
@@ -67,6 +72,8 @@ class Endpoint:
     timeouts: Timeouts
     transport: httpx2.AsyncBaseTransport
     redactor: Redactor
+    mode: Mode
+    folders: tuple[Path, ...]
 
     @classmethod
     def of(cls, profile: Profile, settings: Settings, wire: Wire, *, mode: Mode, key: Secret | None) -> Endpoint:
@@ -80,7 +87,7 @@ class Endpoint:
             mode,
             spec=spec,
             base_url=base_url,
-            proxy=settings.proxy(base_url),
+            proxy=None if spec.starts_itself else settings.proxy(base_url),
             sim_speed=settings.sim_speed,
             certificates=settings.certificates,
         )
@@ -94,6 +101,8 @@ class Endpoint:
             timeouts=profile.timeout,
             transport=transport,
             redactor=settings.redactor(),
+            mode=mode,
+            folders=settings.folders,
         )
 
 

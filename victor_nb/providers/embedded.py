@@ -1,0 +1,105 @@
+"""A model in a file, on this machine's CPU: llama.cpp's server in a child process, asked in OpenAI's protocol."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from openai import AsyncOpenAI
+
+from victor_nb.errors import ConfigError, ConnectError, ProviderOpenError
+from victor_nb.providers.base import Ping
+from victor_nb.providers.llama_server import StartError, dismiss, hire, watch
+from victor_nb.providers.openai import OpenAI
+from victor_nb.providers.weights import INSTALL, engine_there, locate
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from victor_nb.providers.llama_server import Server
+    from victor_nb.providers.translate import Endpoint
+    from victor_nb.values import ChatRequest, Delta
+
+
+class Embedded(OpenAI):
+    """A model file. Its server starts at the first call, or is that of another client of the same file."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._number = watch(self)
+        self._server: Server | None = None
+        self._file = _file(endpoint) if endpoint.mode == "live" else None
+        super().__init__(endpoint)
+
+    @property
+    def key(self) -> str:
+        """The key of the server that was started; `none` before."""
+        return self._server.key if self._server is not None else "none"
+
+    async def ask(self, request: ChatRequest) -> Delta:
+        """Return the whole answer to a request that is not streamed."""
+        await self._reach()
+        return await super().ask(request)
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
+        """Yield the deltas of a streamed answer."""
+        await self._reach()
+        async for delta in super().stream(request):
+            yield delta
+
+    async def _reach(self) -> None:
+        """Have a server of the file, and send to it from now on.
+
+        Raises:
+            ConnectError: It does not start.
+        """
+        if self._file is None:  # the simulator answers
+            return
+        try:
+            server = hire(self._file, self._number)
+            if server is self._server:
+                return
+            url = await server.url()
+        except (StartError, OSError) as fault:
+            place = self.endpoint
+            raise ConnectError(
+                f"{place.profile}: {self._file} does not start: {fault}. Check the file, or name another model.",
+                profile=place.profile,
+                provider=place.spec.name,
+                model=place.model,
+                retryable=False,
+            ) from None
+        self._server = server
+        vars(self).pop("headers", None)  # they hold the key
+        self._sdk = AsyncOpenAI(
+            api_key=server.key,
+            base_url=f"{url}/v1",
+            http_client=self.http,
+            max_retries=0,
+            timeout=self.http.timeout,
+        )
+
+    async def ping(self) -> Ping:
+        """Return that the file can be served: what cannot is an error when the client is made. Nothing is started."""
+        return Ping()
+
+    async def aclose(self) -> None:
+        """Close the connections, and end the server if no other client uses it."""
+        await super().aclose()
+        dismiss(self._number)
+
+
+def _file(endpoint: Endpoint) -> Path:
+    """Return the model's file, once it is known that it can be served.
+
+    Raises:
+        ProviderOpenError: It cannot.
+    """
+    failed = f"Failed to create provider for profile {endpoint.profile!r}"
+    if endpoint.base_url != endpoint.spec.base_url:
+        raise ProviderOpenError(f"{failed}: embedded starts its own server. Leave base_url out, or ask llamacpp.")
+    if not engine_there():
+        raise ProviderOpenError(f"{failed}: xllamacpp is not installed. Run: {INSTALL}")
+    try:
+        return locate(endpoint.model, endpoint.folders)
+    except ConfigError as error:
+        raise ProviderOpenError(f"{failed}: {error}") from None
