@@ -194,6 +194,7 @@ def recorded() -> Generator[Session]:
         VictorInterrupted: Stop was pressed.
     """
     found = session_of(current())
+    before = found.runtime.last
     try:
         found.runtime.refresh()
         yield found
@@ -204,7 +205,8 @@ def recorded() -> Generator[Session]:
             found.errors.append(error)
         raise
     except KeyboardInterrupt:
-        stop = VictorInterrupted("stopped; nothing came of it.")
+        kept = found.runtime.last is not before
+        stop = VictorInterrupted(f"stopped; {'what had come is session().last' if kept else 'nothing came of it'}.")
         found.errors.append(stop)
         raise stop from None
 

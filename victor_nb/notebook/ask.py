@@ -15,7 +15,15 @@ from victor_nb.calls.agent import Chat
 from victor_nb.calls.request import SETTINGS, CallOptions, check_options
 from victor_nb.calls.schema import schema_of
 from victor_nb.calls.stream import Stream
-from victor_nb.errors import BudgetError, PromptError, SecretError, VictorError, VictorInterrupted
+from victor_nb.errors import (
+    STOPS,
+    BudgetError,
+    MalformedAnswerError,
+    PromptError,
+    SecretError,
+    VictorError,
+    VictorInterrupted,
+)
 from victor_nb.loop import Handle
 from victor_nb.notebook.forms import VALUED, valued
 from victor_nb.runtime import current
@@ -50,8 +58,9 @@ def _watch(begin: Callable[[], Work], live: Live[Any, Any]) -> Work:
     with _stop_later() as stopped:
         work = begin()
     try:
+        seen = True
         while not stopped and not work.wait(live.wait):
-            live.grow(work)
+            seen = seen and _failure(live.grow, work) is None  # what cannot be shown is waited for all the same
     except KeyboardInterrupt:
         raise work.interrupted() from None
     if stopped:
@@ -188,7 +197,13 @@ def finish(work: Work, question: Question) -> Result:
 
 def _in_form(reply: Reply, question: Question) -> Reply:
     """Return a reply with the value that the form is which was asked for, and keep it as the last one."""
-    runtime, found = current(), valued(reply, question.call.form)
+    runtime = current()
+    try:
+        found = valued(reply, question.call.form)
+    except BaseException as error:
+        if isinstance(error, STOPS):
+            raise
+        found = replace(reply, notes=(*reply.notes, f"no {question.call.form} ({type(error).__name__}: {error})"))
     if runtime.last is reply:
         runtime.last = found
     return found
@@ -206,7 +221,7 @@ def so_far(work: Work) -> Result:
 
 
 def ask(session: Session, question: Question, live: Live[Any, Any] | None, *, watched: bool) -> Result:
-    """Ask, showing what comes as it grows, and wait for the result.
+    """Ask, showing what comes as it grows, and wait for the result, which the caller shows.
 
     Args:
         session: The kernel's session.
@@ -227,12 +242,28 @@ def ask(session: Session, question: Question, live: Live[Any, Any] | None, *, wa
             if question.call.form in VALUED:
                 result = _in_form(result, question)
     except (VictorError, VictorInterrupted) as error:
-        if live is not None and _is_worth_showing(error):
-            live.end(error.partial)
+        if live is not None and _is_worth_showing(error) and (failure := _failure(live.end, error.partial)) is not None:
+            error.add_note(undrawn_note(failure, "session().last"))
         raise
-    if live is not None:
-        live.end(result)
     return result
+
+
+def _failure(show: Callable[[Any], object], what: object) -> BaseException | None:
+    """Show something; return what went wrong with it, as it is no reason to lose what is shown."""
+    try:
+        show(what)
+    except BaseException as error:
+        if isinstance(error, STOPS):
+            raise
+        return error
+    return None
+
+
+def undrawn_note(error: BaseException, where: str) -> str:
+    """Return the line that says that something could not be drawn, why, and where it is."""
+    why = " ".join(f"{type(error).__name__}: {error}".split())
+    why = why if len(why) <= _LONGEST else f"{why[:_LONGEST]}…"
+    return f"Not drawn ({why}). The result is in {where}; %victor errors has the whole error."
 
 
 def _is_worth_showing(error: VictorError | VictorInterrupted) -> bool:
@@ -246,6 +277,7 @@ def _is_worth_showing(error: VictorError | VictorInterrupted) -> bool:
             return isinstance(partial, Replies)
 
 
+_LONGEST: Final = 160  # characters of an error in a line about something else
 _EVERY: Final = 0.5  # seconds between two looks at it
 
 
@@ -271,8 +303,13 @@ class Background(Handle[Any]):
         self._shown = False
         self._task: asyncio.Task[None] | None = None
 
-    def show(self) -> None:
-        """Show how far it is, again and again where the kernel has a loop of its own to do it on."""
+    def show(self, handle: str) -> None:
+        """Show how far it is, again and again where the kernel has a loop of its own to do it on.
+
+        Args:
+            handle: What the user calls it.
+        """
+        self._live.say(f"{self.name}: running in the background; {handle}.result() waits, %victor cancel stops it.")
         self._live.grow(self.work)
         try:
             loop = asyncio.get_running_loop()
@@ -299,7 +336,11 @@ class Background(Handle[Any]):
                 self._live.say(f"{type(error).__name__}: {error}")
                 return
             result = so_far(self.work)
-        self._live.end(result)
+        failure = _failure(self._live.end, result)
+        if isinstance(failure, MalformedAnswerError):
+            raise failure
+        if failure is not None:
+            _failure(self._live.say, undrawn_note(failure, "what .result() returns"))
 
     def done(self) -> bool:
         """Return whether it has ended, well or not."""

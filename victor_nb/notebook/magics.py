@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections import ChainMap
 from typing import TYPE_CHECKING, Any, cast
 
 from IPython.core.magic import no_var_expand
 
-from victor_nb.errors import MagicError
+from victor_nb.errors import STOPS, MagicError, MalformedAnswerError, VictorInterrupted, VictorWarning
 from victor_nb.kernel import Session, recorded
 from victor_nb.notebook import commands
-from victor_nb.notebook.ask import Background, Question, ask, prepare
+from victor_nb.notebook.ask import Background, Question, ask, prepare, undrawn_note
 from victor_nb.notebook.commands import picture
 from victor_nb.notebook.display import Live, LiveAnswer, Place
 from victor_nb.notebook.dry_run import rehearse
 from victor_nb.notebook.forms import present
 from victor_nb.notebook.grammar import defaults_of, parse, split_prompt, without_prompt
+from victor_nb.notebook.markdown import notice
 from victor_nb.notebook.options import CELL_HELP, LINE_HELP
 from victor_nb.workflows.runs import StrategyRun
 
@@ -94,7 +96,7 @@ class Magics:
         cast("Any", Playground() if word == "panel" else ProfilePicker())._ipython_display_()
 
     def _ask(self, session: Session, question: Question) -> None:
-        call = question.call
+        call, undrawn = question.call, None
         watched = session.runtime.settings.watched and hasattr(self._shell, "kernel")
         if question.for_one:
             kind: type[Live[Any, Any]] = LiveAnswer
@@ -102,24 +104,46 @@ class Magics:
             from victor_nb.notebook.side_by_side import LiveColumns, LiveStages  # noqa: PLC0415 - one answer needs none
 
             kind = LiveColumns if call.strategy is None else LiveStages
-        live = kind(Place(self._shell), call, watched=watched or call.bg)
-        if call.bg:
-            result: object = self._ask_in_background(session, question, live)
-        else:
-            result = ask(session, question, live, watched=watched)
+        live = cast("Live[Any, Any]", kind(Place(self._shell), call, watched=watched or call.bg))
+        result = Background(session, question, live) if call.bg else ask(session, question, live, watched=watched)
+        try:
+            if isinstance(result, Background):
+                session.jobs.append(result)
+                result.show(call.out or "session().jobs[-1]")
+            else:
+                live.end(result)
             if isinstance(result, StrategyRun) and call.show == "answer":
                 self._show(picture(result.plot("cost_by_stage")))
+        except MalformedAnswerError:
+            raise  # it has not the form that was asked for: nothing is bound
+        except BaseException as error:  # noqa: BLE001 - of matplotlib, of a font, of a front end: what is paid is kept
+            undrawn = error
         if call.out is not None:
             self._shell.user_ns[call.out] = result
+        if undrawn is not None:
+            self._note_undrawn(session, undrawn, call.out, result)
 
-    def _ask_in_background(self, session: Session, question: Question, live: Live[Any, Any]) -> Background:
-        """Start a question, with a card in this cell."""
-        job = Background(session, question, live)
-        handle = question.call.out or "session().jobs[-1]"
-        live.say(f"{job.name}: running in the background; {handle}.result() waits, %victor cancel stops it.")
-        session.jobs.append(job)
-        job.show()
-        return job
+    def _note_undrawn(self, session: Session, error: BaseException, out: str | None, result: object) -> None:
+        """Note under an answer that it, or its chart, could not be drawn, and where the result is.
+
+        Raises:
+            VictorInterrupted: Stop was pressed meanwhile.
+        """
+        where = " and ".join(
+            filter(None, (out, "session().jobs[-1]" if isinstance(result, Background) else "session().last"))
+        )
+        if isinstance(error, STOPS):
+            raise VictorInterrupted(
+                f"stopped while it was drawn; the result is in {where}.", cast("Any", result)
+            ) from None
+        session.errors.append(error)
+        text = undrawn_note(error, where)
+        try:
+            self._show(notice(text))
+        except BaseException as again:
+            if isinstance(again, STOPS):
+                raise
+            warnings.warn(text, VictorWarning, stacklevel=2)
 
     def _ask_line(self, session: Session, rest: str, names: MutableMapping[str, Any]) -> Reply | None:
         head, prompt = split_prompt(rest)
