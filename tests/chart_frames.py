@@ -87,6 +87,9 @@ def ledger() -> pd.DataFrame:
             "cost": [0.25, 2.0, 0.25, None],
             "billed": [0.25, 2.0, 0.25, None],
             "mode": ["live"] * 4,
+            "status": ["ok"] * 4,
+            "attempt": [1] * 4,
+            "model": ["small", "large", "small", "unlisted"],
         }
     )
 
@@ -112,6 +115,7 @@ FRAMES = {
     "gantt": calls,
     "pareto": comparison,
     "replies": answers,
+    "spend": ledger,
     "spend_over_time": ledger,
     "strategy_comparison": comparison,
     "tokens_vs_cost": ledger,

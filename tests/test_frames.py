@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -12,9 +13,10 @@ import pytest
 
 from ledger_rows import NOON, row, running
 from victor_nb.accounting.ledger import Ledger
+from victor_nb.accounting.rows import zone
 from victor_nb.errors import BudgetError, ConfigError, PartialAnswerError, RateLimitError
 from victor_nb.money import Total
-from victor_nb.reports.frames import records_frame, spend, styled, summary
+from victor_nb.reports.frames import records_frame, spend, styled, summary, zone_name
 from victor_nb.values import Reply, Usage
 from victor_nb.workflows.compare import COMPARE
 from victor_nb.workflows.fan_out import REPLIES, Entry, Replies
@@ -23,6 +25,8 @@ from victor_nb.workflows.strategies import Funnel
 from victor_nb.workflows.what_if import WHAT_IF
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from victor_nb.accounting.rows import Row
     from victor_nb.reports.frames import By, Every
     from victor_nb.workflows.orchestrator_pool import OrchestratorPool
@@ -157,7 +161,7 @@ def test_when_rows_are_grouped_then_no_row_is_lost_and_groups_stand_in_the_order
     assert found.index.name == by
     keys = [None if pd.isna(key) else key for key in found.index]
     if by == "day":
-        assert keys == [pd.Timestamp("2026-11-22", tz="UTC") + timedelta(days=days) for days in range(3)]
+        assert keys == [pd.Timestamp(NOON.astimezone().date()) + timedelta(days=days) for days in range(3)]
     elif by in {"stage", "strategy", "notebook", "run_id"}:
         assert keys == [None, "z", "a"]
     else:
@@ -186,10 +190,24 @@ def test_when_the_group_is_unknown_then_the_error_says_what_there_is() -> None:
         summary(frame(), "xyz")  # type: ignore[arg-type]
 
 
-def test_when_a_day_is_meant_then_it_is_one_of_utc() -> None:
-    late = datetime(2026, 11, 22, 23, 59, tzinfo=UTC)
-    found = summary(frame(row("a", ts=late), row("b", ts=late + timedelta(minutes=2))), "day")
-    assert found.index.tolist() == [pd.Timestamp("2026-11-22", tz="UTC"), pd.Timestamp("2026-11-23", tz="UTC")]
+@pytest.fixture
+def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine 14 hours ahead of UTC."""
+    monkeypatch.setenv("TZ", "Etc/GMT-14")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="Windows has one zone for all processes")
+@pytest.mark.usefixtures("far_east")
+def test_when_a_day_is_meant_then_it_is_one_of_this_machine_s_zone() -> None:
+    late = datetime(2026, 11, 22, 9, 59, tzinfo=UTC)
+    ledger = frame(row("a", ts=late), row("b", ts=late + timedelta(minutes=2)))
+    days = [pd.Timestamp("2026-11-22"), pd.Timestamp("2026-11-23")]
+    assert summary(ledger, "day").index.tolist() == spend(ledger).index.tolist() == days
+    assert (zone(late), zone_name(ledger)) == ("UTC+14", "UTC+14")
 
 
 # --- money over time ---
@@ -223,7 +241,8 @@ def test_when_money_is_spent_then_quiet_days_cost_nothing_and_unpriced_ones_are_
     ],
 )
 def test_when_a_period_is_asked_for_then_it_is_named_by_its_beginning(every: Every, begin: str) -> None:
-    assert spend(frame(row()), every).index.tolist() == [pd.Timestamp(begin, tz="UTC")]
+    noon = datetime(2026, 11, 22, 12).astimezone()
+    assert spend(frame(row(ts=noon)), every).index.tolist() == [pd.Timestamp(begin)]
     assert len(spend(frame(), every)) == 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from victor_nb.accounting.rows import zone
 from victor_nb.config.settings import forced_mode
@@ -92,12 +92,13 @@ def _plot(words: list[str], session: Session) -> Bundle:
     if len(words) != 1 or words[0] not in kinds:
         hint = suggest(words[0] if words else None, kinds, shape="{}")
         raise MagicError(f"%victor plot takes one kind, such as %victor plot spend_over_time. {hint}")
-    return picture(charts.plot(words[0], _source(session, words[0])))
+    options: dict[str, Any] = {"budget": session.settings.budget.day} if words[0] == "spend" else {}
+    return picture(charts.plot(words[0], _source(session, words[0]), **options))
 
 
 def picture(figure: Figure) -> Bundle:
-    """Return a figure as a frame; the alt text of a plain PNG is lost in a notebook."""
-    return {"text/html": charts.html_image(figure), "text/plain": str(getattr(figure, "alt", ""))}
+    """Return a figure as a frame: HTML with its alt text, and PNG for what takes no HTML, such as LaTeX."""
+    return charts.bundle(figure)
 
 
 def _source(session: Session, kind: str) -> object:

@@ -13,7 +13,7 @@ from html import escape
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
-from victor_nb.accounting.rows import Row
+from victor_nb.accounting.rows import Row, zone
 from victor_nb.errors import ConfigError, suggest
 from victor_nb.money import Total, column
 from victor_nb.runtime import current
@@ -163,7 +163,7 @@ By = Literal["profile", "provider", "model", "stage", "strategy", "notebook", "d
 Every = Literal["minute", "hour", "day", "week", "month"]
 
 GROUPS: Final = get_args(By)
-"""What a ledger can be summed up by. A day is one of UTC."""
+"""What a ledger can be summed up by. A day is one of this machine's zone."""
 
 _FREQUENCIES: Final = {"minute": "min", "hour": "h", "day": "D", "week": "W-MON", "month": "MS"}
 _SUMS: Final = {
@@ -249,12 +249,29 @@ def _cache_saved(frame: DataFrame) -> pd.Series[float]:
     return pd.Series(amounts, index=frame.index[cached]).reindex(frame.index, fill_value=0.0)
 
 
+def local_times(frame: DataFrame) -> pd.Series[Any]:
+    """Return the column `ts` as this machine's clock showed it, without a zone."""
+    import pandas as pd
+
+    moments = [
+        moment.to_pydatetime().astimezone().replace(tzinfo=None) for moment in pd.to_datetime(frame["ts"], utc=True)
+    ]
+    return pd.Series(moments, index=frame.index, dtype="datetime64[us]")
+
+
+def zone_name(frame: DataFrame) -> str:
+    """Return the name of this machine's zone at the last moment of the column `ts`."""
+    import pandas as pd
+
+    return zone(pd.to_datetime(frame["ts"], utc=True).max().to_pydatetime())
+
+
 def _prepared(frame: DataFrame) -> DataFrame:
     """Return the columns that are needed, with a few that make a sum of what is asked for."""
     well, timed = frame["status"] == "ok", frame["latency"].notna() & frame["output_tokens"].notna()
     sent = frame["status"] != "refused"
     return frame.assign(
-        day=frame["ts"].dt.floor("D"),
+        day=local_times(frame).dt.floor("D"),
         sent=frame["call_id"].where(sent),
         attempts=sent,
         unpriced=frame["cost"].isna(),
@@ -300,9 +317,9 @@ def spend(frame: DataFrame, every: Every = "day") -> DataFrame:
     """Return what a ledger frame's attempts cost in each period of time, those without any attempt included.
 
     Returns:
-        A frame by the beginning of each period (UTC; weeks begin on Monday): `attempts` (that were sent), `cost` (list
-        prices) and `billed` (USD, sums of what is known, NaN where nothing is), `unpriced` (attempts), `mode` (their
-        modes: what was simulated or replayed was not paid), `cumulative_cost` (USD).
+        A frame by the beginning of each period (in this machine's zone; weeks begin on Monday): `attempts` (that were
+        sent), `cost` (list prices) and `billed` (USD, sums of what is known, NaN where nothing is), `unpriced`
+        (attempts), `mode` (their modes: what was simulated or replayed was not paid), `cumulative_cost` (USD).
 
     Raises:
         ConfigError: There is no such period.
@@ -311,9 +328,11 @@ def spend(frame: DataFrame, every: Every = "day") -> DataFrame:
 
     if every not in _FREQUENCIES:
         raise ConfigError(f"Money is not summed up every {every!r}. Use one of: {', '.join(_FREQUENCIES)}.")
-    grouper = pd.Grouper(key="ts", freq=_FREQUENCIES[every], closed="left", label="left")
+    grouper = pd.Grouper(key="period", freq=_FREQUENCIES[every], closed="left", label="left")
     counted = {"unpriced": frame["cost"].isna(), "sent": frame["status"] != "refused"}
-    groups = frame.assign(**counted, modes=frame["mode"].astype("str")).groupby(grouper)
+    groups = frame.assign(**counted, period=local_times(frame), modes=words(frame, "mode", missing="live")).groupby(
+        grouper
+    )
     quiet = groups["attempt"].size() == 0
     columns = {
         "attempts": groups["sent"].sum().astype("Int64"),

@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from victor_nb.reports.charts.figure import Chart, html_image, png
+    from victor_nb.reports.charts.figure import Chart, bundle, html_image, png
 
-__all__ = ["KINDS", "Chart", "Kind", "chart", "html_image", "plot", "png"]
+__all__ = ["KINDS", "Chart", "Kind", "bundle", "chart", "html_image", "plot", "png"]
 __all__ += list(KINDS)  # pyright: ignore[reportUnsupportedDunderAll] - registered when their modules are imported
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a chart, or the class of its figure
     """Return a chart by its name, or what its figure is made of, which imports matplotlib."""
-    if name in {"Chart", "html_image", "png"}:
+    if name in {"Chart", "bundle", "html_image", "png"}:
         from victor_nb.reports.charts import figure
 
         return getattr(figure, name)

@@ -10,12 +10,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from victor_nb.reports.charts import drawing as draw
-from victor_nb.reports.charts.text import GREY, MINUS, amount, bounded, listing, percent, place, seconds, short
+from victor_nb.reports.charts.text import GREY, MINUS, in_usd, listing, percent, place, seconds, short
 from victor_nb.reports.frames import NOTHING, groups, known, mean, money, need, numbers, provenance, words
 from victor_nb.reports.standings import Compared, Standing, compared, judging
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import pandas as pd
     from matplotlib.artist import Artist
@@ -47,8 +47,11 @@ def pareto(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
     drawn = [each for each in found.strategies if not each.unpriced and not math.isnan(each.cost + each.score)]
     ranked = [each for each in drawn if each.ranked]
     front = sorted((each for each in ranked if not any(_beats(other, each) for other in ranked)), key=_spot)
+    notes = [found.basis, _missing(found), _bars(found), _judged(frame), provenance(frame)]
+    if not drawn:
+        return draw.nothing(ax, " ".join(filter(None, [f"Cost and quality: {NOTHING}.", notes[1]])))
     bars = [((each.cost, low), (each.cost, high)) for each in drawn for low, high in _ends(each, found)]
-    ax = draw.paper(ax)
+    ax = draw.paper(ax, body=max(2.8, 0.16 * len(drawn)))
     draw.plain(ax, grid="both")
     steps: dict[str, str] = {"drawstyle": "steps-post", "label": "front"}
     draw.line(ax, [each.cost for each in front], [each.score for each in front], draw.BLUE, linewidth=1.2, **steps)
@@ -58,22 +61,21 @@ def pareto(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
         draw.line(ax, [cost, cost], [low, high], draw.EDGE, linewidth=0.8, marker="_", label="interval")
     fronted = {each.name for each in front}
     for each in drawn:
-        look: dict[str, str] = {} if each.ranked else {"markerfacecolor": "white"}
+        look: dict[str, str] = {} if each.ranked else {"markerfacecolor": "none"}
         colour = draw.BLUE if each.name in fronted else GREY
         draw.points(ax, [each.cost], [each.score], colour, "o", markersize=7, label=each.name, clip_on=True, **look)
     _scale(ax, [each.cost for each in drawn])
-    title = f"Cost and quality: {found.verdict if drawn else NOTHING}"
-    notes = [found.basis, _missing(found), _bars(found), _judged(frame), provenance(frame)]
+    title = f"Cost and quality: {found.verdict}"
     legend = [draw.symbol("on the front of the means", draw.BLUE, "o", linestyle="-")] if front else []
     legend += [draw.symbol("behind another", GREY, "o")] if len(front) < len(ranked) else []
-    legend += [draw.symbol("with failed runs", GREY, "o", markerfacecolor="white")] if len(ranked) < len(drawn) else []
+    legend += [draw.symbol("with failed runs", GREY, "o", markerfacecolor="none")] if len(ranked) < len(drawn) else []
     draw.header(ax, title, notes, legend=legend)
     corners = [[_spot(one), (other.cost, one.score), _spot(other)] for one, other in pairwise(front)]
     lines = [segment for corner in corners for segment in pairwise(corner)]
     left, right = ax.get_xlim()
     lines += [*bars, *[((left, level), (right, level))] * bool(bars)]
     place(ax, [each.name for each in drawn], [_spot(each) for each in drawn], lines)
-    rows = listing(f"{each.name} USD {amount(each.cost)}, score {each.score:.3g}" for each in drawn)
+    rows = listing(f"{each.name} {in_usd(each.cost)}, score {each.score:.3g}" for each in drawn)
     return draw.finish(ax, "Cost in USD against score", title, rows, *notes)
 
 
@@ -106,7 +108,7 @@ def _judged(frame: pd.DataFrame) -> str:
     if (judge := judging(frame)) is None:
         return ""
     name, cost, r = judge
-    paid = "unpriced" if math.isnan(cost) else f"USD {amount(cost)} more for each task"
+    paid = "unpriced" if math.isnan(cost) else f"{in_usd(cost)} more for each task"
     length = "" if math.isnan(r) else f" Correlation of score and length: {r:.2f}."
     return f"Judge {name}: {paid}.{length}"
 
@@ -156,7 +158,7 @@ def strategy_comparison(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figur
         frame: One row for each strategy and task (`compare(...)`): `strategy`, `cost` (USD), and where there are such:
             `same_calls` and `one_call` (USD, what the baselines would have cost), `baseline` (their profile),
             `estimated` (whether `one_call` is a guess), `task`, `unpriced`, `error`, `judge`, `judge_cost`, `mode`.
-            Bars are means over the tasks that all strategies answered.
+            Bars are means over the tasks that all strategies answered, the cheapest on top.
         ax: Where to draw, if not on a new figure.
 
     Raises:
@@ -164,14 +166,16 @@ def strategy_comparison(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figur
     """
     need(frame, "strategy_comparison", ("strategy", "cost"), source="the frame of compare(...)")
     found = compared(frame, by_score=False)
-    ax = draw.paper(ax, rows=len(found.strategies))
-    indent = draw.name_rows(ax, [each.name for each in found.strategies])
-    baselines = [[mean(numbers(each.rows, kind)) for kind in _BASELINES] for each in found.strategies]
-    strategies = list(zip(found.strategies, baselines, strict=True))
+    if not found.strategies:
+        return draw.nothing(ax, f"Cost of strategies: {NOTHING}")
+    order = sorted(found.strategies, key=_dear)
+    ax = draw.paper(ax, rows=len(order))
+    baselines = [[mean(numbers(each.rows, kind)) for kind in _BASELINES] for each in order]
+    strategies = list(zip(order, baselines, strict=True))
+    indent = draw.name_rows(ax, [each.name for each in order], [_differences(*each) for each in strategies])
     draw.scale(ax, [end for each, others in strategies for end in (each.cost, *others)], "USD for each task")
     for row, (each, others) in enumerate(strategies):
         _draw_strategy(ax, row, each, *others)
-    draw.row_values(ax, [_differences(*each) for each in strategies])
     profiles = " and ".join(sorted({name for name in words(frame, "baseline") if name})) or "the baseline"
     guessed = any(cell in {"True", "1", "1.0"} for cell in words(frame, "estimated"))
     kinds = f"same calls at {profiles}'s prices", f"one call to {profiles}{' (estimated)' if guessed else ''}"
@@ -182,6 +186,11 @@ def strategy_comparison(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figur
     draw.header(ax, title, notes, legend=legend, unpriced=unpriced, indent=indent)
     rows = listing(_describe(each, zip(kinds, others, strict=True)) for each, others in strategies)
     return draw.finish(ax, f"{title}, in USD for each task", rows, *notes)
+
+
+def _dear(each: Standing) -> tuple[bool, bool, float]:
+    """Return what strategies are sorted by: the cheapest first, then those that are not ranked or not priced."""
+    return not each.ranked, bool(each.unpriced) or math.isnan(each.cost), 0.0 if math.isnan(each.cost) else each.cost
 
 
 def _draw_strategy(ax: Axes, row: int, each: Standing, same_calls: float, one_call: float) -> None:
@@ -197,7 +206,7 @@ def _draw_strategy(ax: Axes, row: int, each: Standing, same_calls: float, one_ca
 
 def _differences(each: Standing, others: Iterable[float]) -> str:
     """Write the cost and, where it is fully known, its difference from the same calls and from one call."""
-    text = "no answer" if each.rows.empty else bounded(each.cost, each.unpriced)
+    text = "no answer" if each.rows.empty else in_usd(each.cost, each.unpriced)
     changes = [_change(each.cost, other) for other in known(others) if other > 0]
     return text if each.unpriced or not changes else f"{text} ({' / '.join(changes)})"
 
@@ -211,13 +220,13 @@ def _strategies_title(found: Compared) -> str:
     """Name the one that cost least: of what was paid on these tasks, no more is claimed."""
     priced = sorted((each.cost, each.name) for each in found.strategies if each.ranked and not each.unpriced)
     if len(priced) > 1 and priced[0][0] < priced[1][0]:
-        return f"Cost of strategies: {short(priced[0][1])} cost least on {found.counted}"
-    return "Cost of strategies" if found.strategies else f"Cost of strategies: {NOTHING}"
+        return f"{short(priced[0][1])} cost least on {found.counted}: {in_usd(priced[0][0])} for each"
+    return "Cost of strategies"
 
 
 def _strategies_legend(baselines: Iterable[Sequence[float]], same: str, one: str) -> list[Artist]:
     entries: list[Artist] = [draw.swatch("actual cost", draw.BLUE)]
-    same_calls, one_call = zip(*baselines, strict=True) if baselines else ((), ())
+    same_calls, one_call = zip(*baselines, strict=True)
     if known(same_calls):
         entries.append(draw.swatch(same, "none", linestyle="--", linewidth=1))
     if known(one_call):
@@ -226,8 +235,8 @@ def _strategies_legend(baselines: Iterable[Sequence[float]], same: str, one: str
 
 
 def _describe(each: Standing, others: Iterable[tuple[str, float]]) -> str:
-    baselines = [f"{name} {bounded(cost, 0)}" for name, cost in others if not math.isnan(cost)]
-    return ", ".join([f"{each.name} {bounded(each.cost, each.unpriced)}", *baselines])
+    baselines = [f"{name} {in_usd(cost)}" for name, cost in others if not math.isnan(cost)]
+    return ", ".join([f"{each.name} {in_usd(each.cost, each.unpriced)}", *baselines])
 
 
 # --- the profiles of a fan-out ---
@@ -267,7 +276,7 @@ def replies(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
     Args:
         frame: One row for each answer or error (`replies.to_frame()`): `profile`, `status`, `latency` and `ttft`
             (seconds), `cost` (USD), and `error`, `mode` where there are such. Of several samples or prompts the bars
-            are means, and dots show each.
+            are means, and dots show each. The fastest is on top.
         ax: Where to draw, if not on a new figure.
 
     Raises:
@@ -275,22 +284,23 @@ def replies(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
     """
     need(frame, "replies", ("profile", "status", "latency", "ttft", "cost"), source="replies.to_frame()")
     profiles = [_profile(name, rows) for name, rows in groups(frame, "profile")]
-    names = [each.name for each in profiles]
+    profiles.sort(key=lambda each: math.inf if math.isnan(each.latency) else each.latency)
+    if not any(each.answers for each in profiles):
+        return draw.nothing(ax, f"Latency and cost of the answers: {_failures(profiles) or NOTHING}")
+    names, colours = [each.name for each in profiles], draw.colours(each.name for each in profiles)
+    answered, amounts = _costs(profiles)
     ax = draw.paper(ax, rows=len(names))
-    left, right, indent = draw.panels(ax, names, (0.0, 0.34), (0.62, 0.9))
-    _time(left, profiles)
-    draw.costs(
-        right,
-        [each.name if each.answers else "" for each in profiles],
-        [(each.cost, each.unpriced) for each in profiles],
-    )
+    took = [each.took for each in profiles]
+    left, right, indent = draw.panels(ax, names, took, draw.amounts_of(answered, amounts))
+    _time(left, profiles, colours)
+    draw.costs(right, answered, amounts, colours)
     several = any(each.asked > 1 for each in profiles)
     title, note = _replies_title(profiles), provenance(frame)
     notes = ["Means of the answers of each profile; dots are single answers." if several else "", note]
     unpriced, legend = any(each.unpriced for each in profiles), _replies_legend(profiles, several=several)
     draw.header(ax, title, notes, legend=legend, unpriced=unpriced, indent=indent)
     rows = (
-        f"{each.name} {each.took}, USD {bounded(each.cost, each.unpriced)}"
+        f"{each.name} {each.took}, {in_usd(each.cost, each.unpriced)}"
         if each.answers
         else f"{each.name} failed ({each.error})"
         for each in profiles
@@ -307,36 +317,50 @@ def _profile(name: str, rows: pd.DataFrame) -> _Profile:
     return _Profile(name, len(good), len(rows), latencies, ttft, cost / max(len(good), 1), unpriced, error)
 
 
-def _time(ax: Axes, profiles: Sequence[_Profile]) -> None:
+def _costs(profiles: Sequence[_Profile]) -> tuple[list[str], list[tuple[float, int]]]:
+    """Return the names of those that answered, empty for others, and what an answer cost."""
+    return [each.name if each.answers else "" for each in profiles], [(each.cost, each.unpriced) for each in profiles]
+
+
+def _failures(profiles: Sequence[_Profile]) -> str:
+    """Say why there is no answer; nothing where none was asked for."""
+    return "none came: " + listing(f"{each.name} {each.took}" for each in profiles) if profiles else ""
+
+
+def _time(ax: Axes, profiles: Sequence[_Profile], colours: Mapping[str, str]) -> None:
     draw.scale(ax, [latency for each in profiles for latency in each.latencies], "seconds")
     for row, each in enumerate(profiles):
         if math.isnan(each.latency):
             continue
         first = 0.0 if math.isnan(each.ttft) else each.ttft
-        draw.bar(ax, row, 0, first, draw.SKY, label="to the first text")
-        draw.bar(ax, row, first, each.latency - first, draw.BLUE, label="to the end")
+        draw.bar(ax, row, 0, first, draw.pale(colours[each.name]), label="to the first text")
+        draw.bar(ax, row, first, each.latency - first, colours[each.name], label="to the end")
         if len(each.latencies) > 1:
             draw.points(ax, each.latencies, [row] * len(each.latencies), draw.EDGE, "o", **_DOT)
-    draw.row_values(ax, [each.took for each in profiles])
 
 
 def _replies_title(profiles: Sequence[_Profile]) -> str:
+    """Say which of these answers came first and cost least, of no others."""
     answered = [each for each in profiles if each.answers and not math.isnan(each.latency)]
     if not answered:
-        return f"Latency and cost of the answers: {'none came' if profiles else NOTHING}"
+        return "Latency and cost of the answers"
     fastest = min(answered, key=lambda each: each.latency)
     priced = [each for each in answered if not each.unpriced]
-    if len(answered) == 1 or not priced:
+    if len(answered) == 1:
         return f"{short(fastest.name)} answered in {seconds(fastest.latency)}"
+    came = f"{short(fastest.name)} came first"
+    if not priced:
+        return f"{came}, in {seconds(fastest.latency)}"
     cheapest = min(priced, key=lambda each: each.cost)
-    if cheapest.name == fastest.name:
-        return f"{short(fastest.name)} is the fastest and the cheapest"
-    return f"{short(fastest.name)} is the fastest, {short(cheapest.name)} the cheapest"
+    least = "cost least" if len(priced) == len(answered) else "cost least of those with a price"
+    if sum(each.cost == cheapest.cost for each in priced) > 1:
+        return f"{came}, in {seconds(fastest.latency)}"
+    return f"{came} and {least}" if cheapest.name == fastest.name else f"{came}, {short(cheapest.name)} {least}"
 
 
 def _replies_legend(profiles: Sequence[_Profile], *, several: bool) -> list[Artist]:
     streamed = bool(known(each.ttft for each in profiles))
-    entries: list[Artist] = [draw.swatch("to the first text", draw.SKY)] if streamed else []
-    entries += [draw.swatch("to the end", draw.BLUE), draw.swatch("USD for an answer", draw.ORANGE)]
+    entries: list[Artist] = [draw.swatch("to the first text", draw.pale(GREY))] if streamed else []
+    entries += [draw.swatch("to the end" if streamed else "answering", GREY)]
     entries += [draw.symbol("an answer", draw.EDGE, "o", markersize=4)] if several else []
     return entries

@@ -9,10 +9,14 @@ matplotlib is imported when something is drawn, so that the names of charts cost
 from __future__ import annotations
 
 import math
+from contextlib import suppress
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
+from weakref import WeakKeyDictionary
 
 from victor_nb.errors import ConfigError
-from victor_nb.reports.charts.text import GREY, MARGIN, POINTS, SMALL, bounded, drawable, row_name, width, wrapped
+from victor_nb.reports.charts.text import EDGE, GREY, MARGIN, POINTS, SMALL, drawable, in_usd, row_name, width, wrapped
+from victor_nb.runtime import Runtime, current
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,13 +35,37 @@ SKY: Final = "#56B4E9"
 VERMILION: Final = "#D55E00"
 PURPLE: Final = "#CC79A7"
 YELLOW: Final = "#F0E442"
-EDGE: Final = "#666666"
-"""Visible on white and on black."""
-PALETTE: Final = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, YELLOW)
-"""Colours that the colour-blind tell apart (Okabe and Ito, "Color Universal Design", 2008). Never the only sign."""
+PALETTE: Final = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, "#7A68C8", "#999933", "#8C564B", YELLOW)
+"""Colours that the colour-blind tell apart (Okabe and Ito, "Color Universal Design", 2008), and between the last two of
+these a violet, an olive and a brown. Never the only sign."""
 
-_UNKNOWN: Final[Mapping[str, Any]] = {"hatch": "////", "edgecolor": GREY, "linewidth": 0.0}
+UNKNOWN: Final[Mapping[str, Any]] = {"hatch": "////", "edgecolor": GREY, "linewidth": 0.0}
 _LINE: Final = 1.35  # height of a line of text, in font sizes
+TITLE: Final = 11.5  # points of a title
+
+
+_SEEN: Final[WeakKeyDictionary[Runtime, dict[str, int]]] = WeakKeyDictionary()
+
+
+def colours(names: Iterable[str]) -> dict[str, str]:
+    """Return the colour of each profile: the same in every chart of a kernel, in the order of `profiles.yaml`.
+
+    A model that a profile names has the colour of the profile.
+    """
+    runtime, wanted = current(), list(names)
+    with runtime.lock:
+        seen = _SEEN.setdefault(runtime, {})
+        with suppress(ConfigError):
+            for name, profile in runtime.settings.profiles.items():
+                seen.setdefault(profile.model, seen.setdefault(name, len({*seen.values()})))
+        for name in wanted:
+            seen.setdefault(name, len({*seen.values()}))
+        return {name: PALETTE[seen[name] % len(PALETTE)] for name in wanted}
+
+
+def pale(colour: str) -> str:
+    """Return a colour that is paler on any page."""
+    return f"{colour}66"
 
 
 # --- the charts by name ---
@@ -73,11 +101,32 @@ def chart(*sources: Source) -> Callable[[Draw], Draw]:
 # --- figures ---
 
 
-def paper(ax: Axes | None, *, rows: int = 0) -> Axes:
-    """Return where to draw: the axes that were given, or those of a new chart, high enough for so many rows."""
-    from victor_nb.reports.charts.figure import INCHES, Chart
+_FEW_ROWS: Final = 8
+_BARS: Final = 110.0  # points that bars are long at least, if names can be shorter
+_SHORTEST: Final = 12  # characters of a name
+_ROW, _THIN_ROW = 0.34, 0.22  # inches that one of few rows, and one of many, is high
 
-    return Chart(height=max(INCHES[1], 1.5 + 0.22 * rows)).add_subplot() if ax is None else ax
+
+def paper(ax: Axes | None, *, rows: int = 0, body: float = 2.3) -> Axes:
+    """Return where to draw: the axes that were given, or those of a new chart, `body` inches high, or so many rows."""
+    from victor_nb.reports.charts.figure import Chart
+
+    if ax is not None:
+        return ax
+    high = max(_ROW * min(rows, _FEW_ROWS), _THIN_ROW * rows, 2 * _ROW) if rows else body
+    return Chart(body=high).add_subplot(facecolor="none")
+
+
+def nothing(ax: Axes | None, sentence: str) -> Figure:
+    """Return a figure without data: a sentence in place of axes that show nothing."""
+    ax = paper(ax, rows=1)
+    ax.set_axis_off()
+    lines = "\n".join(wrapped(drawable(sentence), _available(ax, 0.0), TITLE))
+    ax.annotate(lines, (0, 0.5), xycoords="axes fraction", va="center", fontsize=TITLE, color=EDGE)
+    figure = finish(ax, sentence)
+    if not getattr(figure, "sentence", "other charts"):
+        setattr(figure, "sentence", sentence)  # noqa: B010 - a figure of pyplot's has no such attribute
+    return figure
 
 
 def finish(ax: Axes, *sentences: str) -> Figure:
@@ -133,8 +182,9 @@ def money_axis(axis: Axis, what: str = "USD", *, logarithmic: bool = False) -> N
 
 def name_axis(axis: Axis, what: str) -> None:
     """Write what an axis measures."""
-    axis.set_label_text(what, fontsize=SMALL)
-    axis.set_tick_params(labelsize=SMALL)
+    axis.set_label_text(what, fontsize=SMALL, color=EDGE)
+    axis.set_tick_params(which="both", labelsize=SMALL, color=EDGE, labelcolor=EDGE)
+    axis.get_offset_text().set(fontsize=SMALL, color=EDGE)
 
 
 def no_scale(axis: Axis, *ticks: float) -> None:
@@ -145,41 +195,58 @@ def no_scale(axis: Axis, *ticks: float) -> None:
 def plain(ax: Axes, *, grid: Literal["x", "y", "both"] = "x") -> None:
     """Remove what carries no data; leave a faint grid."""
     ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(visible=True, axis=grid, color=GREY, alpha=0.3, linewidth=0.6)
+    for spine in ax.spines.values():
+        spine.set(color=EDGE, linewidth=0.8)
+    look: dict[str, Any] = {"color": GREY, "alpha": 0.3, "linewidth": 0.6, "linestyle": "-"}
+    ax.grid(visible=False)
+    ax.grid(visible=True, axis=grid, **look)
     ax.set_axisbelow(True)
-    ax.tick_params(labelsize=SMALL)
+    ax.tick_params(which="both", labelsize=SMALL, color=EDGE, labelcolor=EDGE)
 
 
-_FEWEST_ROWS: Final = 4
-
-
-def name_rows(ax: Axes, names: Sequence[str], *, most: int = 30) -> float:
+def name_rows(ax: Axes, names: Sequence[str], values: Sequence[str] = (), *, most: int = 26) -> float:
     """Make one row for each name, the first on top; return the points that the names take on the left.
 
     Args:
         ax: Which.
         names: One for each row.
-        most: Characters that a line of them may have; 0 leaves them out.
+        values: A text at the right end of each; names are the shorter the longer these are.
+        most: Characters that a line of names may have; 0 leaves them out.
     """
+    if values:
+        row_values(ax, values)
+        room = _available(ax, 0.0) - max(width(drawable(text)) for text in values) - _BARS
+        most = min(most, max(_SHORTEST, int(room / width("n"))))
     lines = [row_name(name, len(names), most) if most else "" for name in names]
-    spare = max(0.0, (_FEWEST_ROWS - len(names)) / 2)
+    spare = max(0.0, (2 - len(names)) / 2)
     ax.set_ylim(len(names) - 0.5 + spare, -0.5 - spare)
-    ax.set_yticks(range(len(names)), lines, fontsize=SMALL)
+    ax.set_yticks(range(len(names)), lines, fontsize=SMALL, color=EDGE)
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     plain(ax)
     return max((width(part) for line in lines for part in line.split("\n")), default=0.0) + MARGIN
 
 
-def panels(ax: Axes, names: Sequence[str], *shares: tuple[float, float]) -> tuple[Axes, Axes, float]:
+def panels(ax: Axes, names: Sequence[str], *values: Sequence[str]) -> tuple[Axes, Axes, float]:
     """Put two panels with the same rows, named on the left, in the place of `ax`; return them, and the names' width.
 
-    Each goes from one share of the width to another.
+    Args:
+        ax: The axes, which get no marks of their own.
+        names: One for each row.
+        values: For each panel the texts at the right ends of its rows, which are written there.
     """
     ax.set_axis_off()
-    left, right = (ax.inset_axes((begin, 0.0, end - begin, 1.0)) for begin, end in shares)
+    indent = max(width(line) for name in ("", *names) for line in row_name(name, len(names), 20).split("\n")) + MARGIN
+    whole = _available(ax, indent) - indent
+    first, second = (max(width(drawable(text)) for text in ("", *texts)) + 1.5 * MARGIN for texts in values)
+    each = max((whole - first - second - MARGIN) / 2, 36.0)
+    left = ax.inset_axes((0.0, 0.0, each / whole, 1.0), facecolor="none")
+    right = ax.inset_axes(((each + first + MARGIN) / whole, 0.0, each / whole, 1.0), facecolor="none")
     name_rows(right, names, most=0)
-    return left, right, name_rows(left, names, most=22)
+    name_rows(left, names, most=20)
+    for panel, texts in zip((left, right), values, strict=True):
+        row_values(panel, texts)
+    return left, right, indent
 
 
 # --- marks ---
@@ -193,25 +260,32 @@ def bar(ax: Axes, row: float, left: float, length: float, colour: str, **look: A
 
 def unknown(ax: Axes, row: float, left: float) -> None:
     """Mark in a row that something of unknown length goes on from here: a hatched band to the end of the axis."""
-    bar(ax, row, left, ax.get_xlim()[1] - left, "none", label="unpriced", **_UNKNOWN)
+    bar(ax, row, left, ax.get_xlim()[1] - left, "none", label="unpriced", **UNKNOWN)
 
 
-def costs(ax: Axes, names: Sequence[str], amounts: Sequence[tuple[float, int]]) -> None:
-    """Draw a bar of USD for each name, with its amount at the end of the row.
+def costs(
+    ax: Axes, names: Sequence[str], amounts: Sequence[tuple[float, int]], colours: Mapping[str, str] | None = None
+) -> None:
+    """Draw a bar of USD for each name.
 
     Args:
         ax: Where, with as many rows.
         names: What the bars are labelled with; a row without a name has no bar.
         amounts: For each the known USD, and how many of its parts are unpriced.
+        colours: The colours by name; else all have the first.
     """
     scale(ax, [known for known, _ in amounts])
     for row, (name, (known, unpriced)) in enumerate(zip(names, amounts, strict=True)):
         length = 0.0 if math.isnan(known) else known
         if name:
-            bar(ax, row, 0, length, ORANGE, label=name)
+            bar(ax, row, 0, length, (colours or {}).get(name, BLUE), label=name)
         if unpriced:
             unknown(ax, row, length)
-    row_values(ax, [bounded(*each) if name else "–" for name, each in zip(names, amounts, strict=True)])
+
+
+def amounts_of(names: Sequence[str], amounts: Sequence[tuple[float, int]]) -> list[str]:
+    """Return the texts at the ends of bars of USD; a dash where there is no name, and so no bar."""
+    return [in_usd(*each) if name else "–" for name, each in zip(names, amounts, strict=True)]
 
 
 def line(ax: Axes, xs: Any, ys: Any, colour: str, **look: Any) -> None:  # noqa: ANN401 - arrays, lists, ...
@@ -230,7 +304,8 @@ def row_values(ax: Axes, texts: Sequence[str]) -> None:
     """Write a text at the right end of each row."""
     for row, text in enumerate(texts):
         place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-        ax.annotate(drawable(text), (1.0, row), (4, 0), va="center", fontsize=SMALL, annotation_clip=False, **place)
+        look: dict[str, Any] = {"va": "center", "fontsize": SMALL, "color": EDGE, "annotation_clip": False}
+        ax.annotate(drawable(text), (1.0, row), (4, 0), **look, **place)
 
 
 # --- what stands above a chart ---
@@ -266,22 +341,27 @@ def header(
     Empty notes are left out; hatched bands of unpriced parts get an entry in the legend. The lines begin where the
     labels on the left begin, `indent` points before the axes.
     """
+    from victor_nb.reports.charts.figure import Chart
+
     most = _available(ax, indent)
-    hatched = [swatch("unpriced", "none", **_UNKNOWN)] if unpriced else []
+    hatched = [swatch("unpriced", "none", **UNKNOWN)] if unpriced else []
     rise = MARGIN + _legend(ax, [*legend, *hatched], indent, most)
     lines = [line for note in notes for line in wrapped(drawable(note), most)]
-    rise = _write(ax, lines, rise, indent, {"fontsize": SMALL, "alpha": 0.85})
-    bold: dict[str, Any] = {"fontsize": 10.5, "fontweight": "bold"}
-    _write(ax, wrapped(drawable(title), most, bold["fontsize"], "bold"), rise, indent, bold)
+    rise = _write(ax, lines, rise, indent, {"fontsize": SMALL, "color": EDGE})
+    bold: dict[str, Any] = {"fontsize": TITLE, "fontweight": "bold", "color": EDGE}
+    rise = _write(ax, wrapped(drawable(title), most, TITLE, "bold"), rise, indent, bold)
+    figure = ax.get_figure(root=True)
+    if isinstance(figure, Chart):
+        figure.make_room(rise / POINTS)
 
 
 def _available(ax: Axes, indent: float) -> float:
     """Return how many points wide the lines of a header may be."""
-    from victor_nb.reports.charts.figure import INCHES, Chart
+    from victor_nb.reports.charts.figure import WIDTH, Chart
 
     figure = ax.get_figure(root=True)
     if isinstance(figure, Chart) or figure is None:
-        return INCHES[0] * POINTS - 3 * MARGIN  # one of them for pixels: hinted letters are up to 3 % wider
+        return WIDTH * POINTS - 3 * MARGIN  # one of them for pixels: hinted letters are up to 3 % wider
     return max(ax.get_position().width * figure.get_figwidth() * POINTS + indent, 120.0)
 
 
@@ -300,7 +380,7 @@ def _legend(ax: Axes, handles: Sequence[Artist], indent: float, most: float) -> 
 
     if not handles:
         return 0.0
-    columns = _columns([width(str(handle.get_label())) + 32.0 for handle in handles], most)
+    columns = _columns([width(str(handle.get_label())) + 34.0 for handle in handles], most)
     inches: Any = getattr(ax.get_figure(root=True), "dpi_scale_trans", IdentityTransform())
     ax.legend(
         handles=list(handles),
@@ -310,19 +390,21 @@ def _legend(ax: Axes, handles: Sequence[Artist], indent: float, most: float) -> 
         ncols=columns,
         fontsize=SMALL,
         frameon=False,
+        labelcolor=EDGE,
         borderpad=0,
         borderaxespad=0,
         handlelength=1.6,
         columnspacing=1.2,
         labelspacing=0.4,
     )
-    return math.ceil(len(handles) / columns) * 13.0
+    return math.ceil(len(handles) / columns) * 14.0
 
 
 def _columns(widths: Sequence[float], most: float) -> int:
     """Return the most columns in which a legend fits; it fills one after the other."""
     for columns in range(len(widths), 1, -1):
-        rows = math.ceil(len(widths) / columns)
-        if sum(max(widths[at : at + rows]) for at in range(0, len(widths), rows)) <= most:
+        least, more = divmod(len(widths), columns)  # the first columns have one entry more
+        ends = list(accumulate(least + (at < more) for at in range(columns)))
+        if sum(max(widths[begin:end]) for begin, end in pairwise([0, *ends])) <= most:
             return columns
     return 1

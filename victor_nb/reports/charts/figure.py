@@ -24,10 +24,12 @@ from victor_nb.reports.charts.text import POINTS, width
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-INCHES: Final = (6.0, 4.0)
-"""Width and height at which every chart is meant to be read."""
+WIDTH: Final = 5.4
+"""Inches that every chart is wide: its small print is then still 9 pixels high where a page leaves it 410 of them."""
 
-_DOTS: Final = 120  # pixels of a PNG to an inch
+_DOTS: Final = 160  # pixels of a PNG to an inch, so that a screen with more pixels than a page shows it sharp
+_COLOURS: Final = 256  # of a PNG: as few as a byte can tell apart make it a third as large
+_FOOT: Final = 0.62  # inches under the axes, for ticks and the name of the axis
 _SCREEN: Final = 100  # pixels of a page to an inch
 _MOST_TICKS: Final = 6
 _APART: Final = 5.0  # points between the labels of two ticks, at least
@@ -36,35 +38,69 @@ _APART: Final = 5.0  # points between the labels of two ticks, at least
 class Chart(Figure):
     """A figure that pyplot does not know of, so that a notebook shows it once, where it is looked at.
 
+    It has no background, and is drawn in colours that show on a white page and on a black one.
+
+    Args:
+        body: Inches that the axes are high; what stands above and below them comes on top.
+
     Attributes:
         alt: What it shows, in words.
+        sentence: What is shown in its place, where there is nothing to draw.
     """
 
-    def __init__(self, *, height: float = INCHES[1]) -> None:
-        super().__init__(figsize=(INCHES[0], height), layout="constrained")
+    def __init__(self, *, body: float) -> None:
+        super().__init__(figsize=(WIDTH, body + _FOOT), layout="constrained", facecolor="none")
         FigureCanvasAgg(self)
-        self.alt = ""
+        self.alt = self.sentence = ""
+        self._body = body
 
-    def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
+    def make_room(self, inches: float) -> None:
+        """Make the figure as high as its axes are, with so much above them."""
+        self.set_figheight(self._body + _FOOT + inches)
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         """Return the picture with its alt text, and without for readers that know no HTML."""
-        data = png(self)
-        return {"text/html": html_image(self, data), "image/png": data, "text/plain": repr(self)}
+        return {**bundle(self), "text/plain": repr(self)}
 
     def __repr__(self) -> str:
         return f"<Chart: {self.alt}>"
 
 
+def bundle(figure: Figure) -> dict[str, str]:
+    """Return a figure by MIME type: HTML with its alt text, PNG for LaTeX, PDF and what else reads no HTML, the alt.
+
+    The picture is in it twice: JupyterLab shows the HTML alone, and of a PNG alone it would drop the alt text.
+    """
+    alt = str(getattr(figure, "alt", ""))
+    if getattr(figure, "sentence", ""):
+        return {"text/html": html_image(figure), "text/plain": alt}
+    data = png(figure)
+    return {
+        "text/html": html_image(figure, data),
+        "image/png": base64.b64encode(data).decode("ascii"),
+        "text/plain": alt,
+    }
+
+
 def png(figure: Figure) -> bytes:
     """Return a figure as PNG: the same bytes for the same data, wherever and whenever it is drawn."""
+    from PIL import Image
+
     figure.draw_without_rendering()  # some texts, such as the date beside an axis of hours, come with the first drawing
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DOTS, metadata={"Software": None})
+    drawn, buffer = io.BytesIO(), io.BytesIO()
+    look: dict[str, Any] = {"facecolor": figure.get_facecolor(), "metadata": {"Software": None}}
+    figure.savefig(drawn, format="png", dpi=_DOTS, **look)
+    with Image.open(drawn) as picture:
+        few = picture.convert("RGBA").quantize(_COLOURS, method=Image.Quantize.FASTOCTREE)
+        few.save(buffer, format="png", optimize=True, dpi=(_DOTS, _DOTS))
     return buffer.getvalue()
 
 
 def html_image(figure: Figure, data: bytes | None = None) -> str:
     """Return a figure, or its PNG, as HTML: `<img alt=...>`, since the alt text of a plain PNG is lost."""
     alt = escape(str(getattr(figure, "alt", "")), quote=True)
+    if getattr(figure, "sentence", ""):
+        return f"<p>{alt}</p>"
     source = base64.b64encode(data or png(figure)).decode("ascii")
     pixels = round(figure.get_figwidth() * _SCREEN)
     return f'<img alt="{alt}" width="{pixels}" style="max-width: 100%" src="data:image/png;base64,{source}">'

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from victor_nb.reports.charts import drawing as draw
-from victor_nb.reports.charts.text import GREY, MINUS, amount, bounded, listing, percent, seconds, total
+from victor_nb.reports.charts.text import GREY, MINUS, amount, in_usd, listing, percent, seconds, short, total
 from victor_nb.reports.frames import NOTHING, Money, added, groups, known, money, need, numbers, provenance, words
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from victor_nb.money import Savings
+
+
+_MOST_OWNERS: Final = 6
 
 
 class _Baseline(NamedTuple):
@@ -71,23 +74,27 @@ def cost_by_stage(frame: pd.DataFrame, *, savings: Savings | None = None, ax: Ax
         ConfigError: The frame has no `stage` or no `cost`.
     """
     need(frame, "cost_by_stage", ("stage", "cost"), source="run.to_frame(), or the ledger's frame")
-    stages = {name: money(rows) for name, rows in groups(frame, "stage")}
+    rows_of = dict(groups(frame, "stage"))
+    stages = {name: money(rows) for name, rows in rows_of.items()}
     unpriced = sum(part.unpriced for part in stages.values())
     actual = sum(known(part.known for part in stages.values()))
     baseline = None if unpriced else _baseline(frame, savings)
+    if not (actual or unpriced or baseline):
+        return draw.nothing(ax, f"Cost by stage: {'nothing, all stages were free' if stages else NOTHING}")
+    colours = _stage_colours(rows_of)
     steps = [
-        *_steps(stages, baseline),
-        _Step("actual cost", 0.0, actual, bounded(actual, unpriced), draw.BLUE, unpriced),
+        *_steps(stages, baseline, colours),
+        _Step("actual cost", 0.0, actual, in_usd(actual, unpriced), draw.EDGE, unpriced),
     ]
     ax = draw.paper(ax, rows=len(steps))
-    indent = draw.name_rows(ax, [step.name for step in steps])
+    indent = draw.name_rows(ax, [step.name for step in steps], [step.text for step in steps])
     draw.scale(ax, [step.end for step in steps])
     _waterfall(ax, steps)
     if baseline is not None and baseline.by_stage is None:
         ax.axvline(baseline.cost, color=draw.EDGE, linewidth=0.8, linestyle="--")
-    title, note = _compared(actual, unpriced, baseline), provenance(frame)
-    notes = [_how(baseline, unpriced), note]
-    draw.header(ax, title, notes, legend=_step_legend(steps), unpriced=unpriced, indent=indent)
+    title, note = _compared(frame, actual, baseline) or _most(stages, actual, unpriced), provenance(frame)
+    notes = [_how(actual, baseline, unpriced), note]
+    draw.header(ax, title, notes, legend=_step_legend(steps, baseline, rows_of), unpriced=unpriced, indent=indent)
     rows = listing(f"{step.name} {step.text}" for step in steps)
     return draw.finish(ax, "Cost by stage in USD", title, f"From top to bottom: {rows}", note)
 
@@ -112,22 +119,39 @@ def _others(frame: pd.DataFrame) -> str:
     return " and ".join(sorted(others or set(filter(None, names)))) or "other"
 
 
-def _steps(stages: Mapping[str, Money], baseline: _Baseline | None) -> list[_Step]:
+def _stage_colours(stages: Mapping[str, pd.DataFrame]) -> dict[str, str]:
+    """Return the colour of each stage: its profile's, where it has one alone."""
+    names = {stage: {*words(rows, "profile")} - {""} for stage, rows in stages.items()}
+    colours = draw.colours(name for owners in names.values() for name in sorted(owners))
+    return {stage: colours[next(iter(owners))] if len(owners) == 1 else GREY for stage, owners in names.items()}
+
+
+def _owners(stages: Mapping[str, pd.DataFrame]) -> list[Artist]:
+    """Return a legend of the profiles that have a stage of their own; of many there is none."""
+    names = [{*words(rows, "profile")} - {""} for rows in stages.values()]
+    single = dict.fromkeys(next(iter(owners)) for owners in names if len(owners) == 1)
+    if len(single) > _MOST_OWNERS:
+        return []
+    entries: list[Artist] = [draw.swatch(name, colour) for name, colour in draw.colours(single).items()]
+    return entries + [draw.swatch("several profiles", GREY)] * any(len(owners) > 1 for owners in names)
+
+
+def _steps(stages: Mapping[str, Money], baseline: _Baseline | None, colours: Mapping[str, str]) -> list[_Step]:
     """Take what each stage saved off the baseline, where that is known by stage; else add up what each stage cost."""
     steps: list[_Step] = []
     if baseline is not None:
-        steps.append(_Step(baseline.words, 0.0, baseline.cost, amount(baseline.cost), GREY))
+        steps.append(_Step(baseline.words, 0.0, baseline.cost, in_usd(baseline.cost), "none"))
     down = baseline.by_stage if baseline else None
     level = baseline.cost if baseline and down else 0.0
     for name, (cost, missing) in stages.items():
         if down is None:
             length = 0.0 if math.isnan(cost) else cost
-            steps.append(_Step(name, level, length, bounded(cost, missing), draw.SKY, missing))
+            steps.append(_Step(name, level, length, in_usd(cost, missing), colours[name], missing))
             level += length
             continue
         saved = down[name] - cost
         sign, colour = (MINUS, draw.GREEN) if saved >= 0 else ("+", draw.VERMILION)
-        text = f"{sign if saved else ''}{amount(abs(saved))} (cost {amount(cost)})"
+        text = f"{in_usd(cost)} ({sign if saved else ''}{amount(abs(saved))})"
         steps.append(_Step(name, level - max(saved, 0.0), abs(saved), text, colour))
         level -= saved
     return steps
@@ -136,40 +160,59 @@ def _steps(stages: Mapping[str, Money], baseline: _Baseline | None) -> list[_Ste
 def _waterfall(ax: Axes, steps: Sequence[_Step]) -> None:
     """Draw the steps, and join the end of each to the beginning of the next."""
     for row, step in enumerate(steps):
-        draw.bar(ax, row, step.left, step.length, step.colour, label=step.name)
+        look: dict[str, Any] = {"linestyle": "--", "linewidth": 1} if step.colour == "none" else {}
+        draw.bar(ax, row, step.left, step.length, step.colour, label=step.name, **look)
         if step.unpriced:
             draw.unknown(ax, row, step.end)
     for row, (one, other) in enumerate(pairwise(steps)):
         end = one.left if one.colour == draw.GREEN else one.end
         if other.left <= end <= other.end * (1 + 1e-9) and not other.unpriced:
             draw.line(ax, [end, end], [row, row + 1], draw.EDGE, linewidth=0.6, linestyle=":")
-    draw.row_values(ax, [step.text for step in steps])
 
 
-def _compared(actual: float, unpriced: int, baseline: _Baseline | None) -> str:
+def _compared(frame: pd.DataFrame, actual: float, baseline: _Baseline | None) -> str:
+    """Say how the cost compares with the baseline; nothing where there is none."""
     if baseline is None:
-        return f"Cost by stage: {total(actual, unpriced)}"
+        return ""
     if baseline.cost <= 0:
         how = "more than" if actual > 0 else "as much as"
     else:
         share = percent(actual / baseline.cost - 1)
         how = "as much as" if share == "0 %" else f"{share} {'less' if actual < baseline.cost else 'more'} than"
-    return f"{total(actual, unpriced)}: {how} {baseline.name}"
+    names = {*words(frame, "strategy")} - {""}
+    who = short(names.pop()) if len(names) == 1 else "these calls"
+    return f"{who[0].upper()}{who[1:]} cost {how} {baseline.name}"
 
 
-def _how(baseline: _Baseline | None, unpriced: int) -> str:
+def _most(stages: Mapping[str, Money], actual: float, unpriced: int) -> str:
+    """Name the stage that most of the money went to, where that is known."""
+    name, most = max(stages.items(), key=lambda item: 0.0 if math.isnan(item[1].known) else item[1].known)
+    if unpriced or len(stages) == 1:
+        return f"Cost by stage: {total(actual, unpriced)}"
+    return f"{short(name)} took {percent(most.known / actual)} of {total(actual, 0)}"
+
+
+def _how(actual: float, baseline: _Baseline | None, unpriced: int) -> str:
     if baseline is None:
         return "Not compared with a baseline: prices are missing." if unpriced else ""
+    costs = f"{in_usd(actual)}, not {in_usd(baseline.cost)}."
     if baseline.by_stage is None:
-        return f"What each stage cost, up to the actual sum; the dashed line is {baseline.name}."
-    return f"From {baseline.name} down to the actual cost: what each stage saved."
+        return f"{costs} What each stage cost, up to the actual sum; the dashed line is {baseline.name}."
+    return f"{costs} On the right: what each stage cost, and in brackets how much less or more that is."
 
 
-def _step_legend(steps: Sequence[_Step]) -> list[Artist]:
-    texts = "baseline", "stage", "saved", "dearer than the baseline", "actual"
-    colours = GREY, draw.SKY, draw.GREEN, draw.VERMILION, draw.BLUE
-    used = {step.colour for step in steps}
-    return [draw.swatch(text, colour) for text, colour in zip(texts, colours, strict=True) if colour in used]
+def _step_legend(
+    steps: Sequence[_Step], baseline: _Baseline | None, stages: Mapping[str, pd.DataFrame]
+) -> list[Artist]:
+    dashed: dict[str, Any] = {"linestyle": "--", "linewidth": 1}
+    entries: list[Artist] = [draw.swatch("baseline", "none", **dashed)] if baseline else []
+    if baseline and baseline.by_stage:
+        changes = ("saved", draw.GREEN), ("dearer than the baseline", draw.VERMILION)
+        used = {step.colour for step in steps}
+        entries += [draw.swatch(text, colour) for text, colour in changes if colour in used]
+    else:
+        entries += _owners(stages)
+    return [*entries, draw.swatch("actual", draw.EDGE)]
 
 
 # --- funnel ---
@@ -190,31 +233,32 @@ def funnel(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
     need(frame, "funnel", ("stage", "items", "kept_items", "cost"), source="a strategy run, or run.stages_frame()")
     stages = dict(groups(frame, "stage"))
     items = [(added(rows, "items"), added(rows, "kept_items")) for rows in stages.values()]
+    if not items:
+        return draw.nothing(ax, f"Items and money by stage: {NOTHING}")
     amounts = [money(rows) for rows in stages.values()]
-    ax = draw.paper(ax, rows=len(stages))
-    left, right, indent = draw.panels(ax, list(stages), (0.0, 0.36), (0.62, 0.9))
-    _narrow(left, items)
-    draw.costs(right, list(stages), amounts)
+    ax, colours = draw.paper(ax, rows=len(stages)), _stage_colours(stages)
+    counts = [f"{came:,.0f} → {kept:,.0f}" for came, kept in items]
+    left, right, indent = draw.panels(ax, list(stages), counts, draw.amounts_of(list(stages), amounts))
+    _narrow(left, items, list(colours.values()))
+    draw.costs(right, list(stages), amounts, colours)
     right.axvline(0.0, color=draw.EDGE, linewidth=0.8)
-    unpriced = sum(part.unpriced for part in amounts)
-    title, note = f"Items and money: {NOTHING}", provenance(frame)
-    if items:
-        spent = total(sum(known(part.known for part in amounts)), unpriced)
-        title = f"From {items[0][0]:,.0f} items to {items[-1][1]:,.0f} for {spent}"
-    legend = [draw.swatch("items", draw.SKY), draw.swatch("kept", draw.BLUE)]
+    unpriced, note = sum(part.unpriced for part in amounts), provenance(frame)
+    spent = total(sum(known(part.known for part in amounts)), unpriced)
+    title = f"From {items[0][0]:,.0f} items to {items[-1][1]:,.0f} for {spent}"
+    legend = [*_owners(stages), draw.swatch("items", draw.pale(GREY)), draw.swatch("kept", GREY)]
     draw.header(ax, title, [note], legend=legend, unpriced=unpriced, indent=indent)
     rows = (
-        f"{name} {came:,.0f} to {kept:,.0f}, USD {bounded(*cost)}"
+        f"{name} {came:,.0f} to {kept:,.0f}, {in_usd(*cost)}"
         for name, (came, kept), cost in zip(stages, items, amounts, strict=True)
     )
     return draw.finish(ax, "Funnel by stage: items that came and went on, and USD", title, listing(rows), note)
 
 
-def _narrow(ax: Axes, items: Sequence[tuple[float, float]]) -> None:
+def _narrow(ax: Axes, items: Sequence[tuple[float, float]], colours: Sequence[str]) -> None:
     """Draw items and what was kept of them as centred bars, joined as a funnel is."""
-    for row, (came, kept) in enumerate(items):
-        draw.bar(ax, row, -came / 2, came, draw.SKY, label="items")
-        draw.bar(ax, row, -kept / 2, kept, draw.BLUE, label="kept", height=0.3)
+    for row, ((came, kept), colour) in enumerate(zip(items, colours, strict=True)):
+        draw.bar(ax, row, -came / 2, came, draw.pale(colour), label="items")
+        draw.bar(ax, row, -kept / 2, kept, colour, label="kept", height=0.3)
     for row, ((_, kept), (came, _)) in enumerate(pairwise(items)):
         sides = [kept / 2, min(kept, came) / 2]
         ax.fill_betweenx(
@@ -224,7 +268,6 @@ def _narrow(ax: Axes, items: Sequence[tuple[float, float]]) -> None:
     ax.set_xlim(-widest / 2 * 1.05, widest / 2 * 1.05)
     draw.no_scale(ax.xaxis)  # a centred bar has no place on one: its numbers are beside it
     draw.name_axis(ax.xaxis, "items → kept")
-    draw.row_values(ax, [f"{came:,.0f} → {kept:,.0f}" for came, kept in items])
 
 
 # --- gantt ---
@@ -270,6 +313,8 @@ def gantt(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
     need(frame, "gantt", ("profile", "latency", clock), source="run.to_frame(), or the ledger's frame")
     frame, which = _latest(frame)
     spans = _spans(frame, clock)
+    if not spans:
+        return draw.nothing(ax, f"Calls over time: {NOTHING}")
     calls = list(dict.fromkeys(span.call for span in spans))
     part = f"Drawn are the first {_MOST_CALLS:,} calls." if len(calls) > _MOST_CALLS else ""
     rows = {call: row for row, call in enumerate(calls[:_MOST_CALLS])}
@@ -282,6 +327,8 @@ def gantt(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
     colours = _colours(drawn)
     for span in drawn:
         _draw_span(ax, rows[span.call], span, colours[span.profile])
+    if any(names) and len(rows) <= _MOST_ROWS:
+        draw.row_values(ax, [seconds(sum(span.latency for span in drawn if span.call == call)) for call in rows])
     title, note = _title(spans), provenance(frame, "not a provider's timings")
     draw.header(ax, title, [which, part, note], legend=_span_legend(drawn, colours), indent=indent)
     times = listing(f"{span.name} from {span.start:.2f} to {span.end:.2f} s" for span in drawn)
@@ -340,16 +387,12 @@ def _draw_span(ax: Axes, row: int, span: _Span, colour: str) -> None:
 
 
 def _colours(spans: Sequence[_Span]) -> dict[str, str]:
-    """Return a colour for each profile; for more of them than there are colours, one for all."""
-    profiles = list(dict.fromkeys(span.profile for span in spans))
-    if len(profiles) > len(draw.PALETTE):
-        return dict.fromkeys(profiles, draw.PALETTE[0])
-    return dict(zip(profiles, draw.PALETTE, strict=False))
+    """Return a colour for each profile; where two have the same, one for all."""
+    colours = draw.colours(dict.fromkeys(span.profile for span in spans))
+    return colours if len({*colours.values()}) == len(colours) else dict.fromkeys(colours, draw.BLUE)
 
 
 def _title(spans: Sequence[_Span]) -> str:
-    if not spans:
-        return f"Calls over time: {NOTHING}"
     wall = max(span.end for span in spans) - min(span.start - span.queue for span in spans)
     calls = len({span.call for span in spans})
     if calls == 1:
@@ -361,7 +404,7 @@ def _title(spans: Sequence[_Span]) -> str:
 def _span_legend(spans: Sequence[_Span], colours: Mapping[str, str]) -> list[Artist]:
     distinct = len(set(colours.values())) == len(colours)
     entries: list[Artist] = [draw.swatch(profile, colour) for profile, colour in colours.items() if distinct]
-    entries = entries or [draw.swatch("answering", draw.PALETTE[0])]
+    entries = entries or [draw.swatch("answering", draw.BLUE)]
     if any(span.queue > 0 for span in spans):
         entries.append(draw.swatch("waiting for a place", "none", **_WAITING))
     if any(span.status not in _WELL for span in spans):
