@@ -131,9 +131,8 @@ async def test_when_a_429_says_how_long_to_wait_then_the_retry_waits_and_the_nex
     name: str, way: Way
 ) -> None:
     answers({"status": 429, "retry_after": 0.4, "times": 1}, {"text": "Here."})
-    start = time.monotonic()
     reply = await say(profile=name, way=way, retries=2)
-    assert time.monotonic() - start >= 0.4
+    assert reply.latency >= 0.4
     assert (reply.content, reply.attempts) == ("Here.", 2)
     assert [row["http_status"] for row in rows()] == [429, 200]
 

@@ -25,6 +25,7 @@ from victor_nb.money import to_usd
 from victor_nb.providers.catalog import host_of
 from victor_nb.providers.params import asked_tier
 from victor_nb.values import Usage
+from victor_nb.wire.clock import Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -115,6 +116,7 @@ class Runtime:
         by_hand: What a user set in a cell: here, or in the process that started this one or sent it work.
         learned: What hosts have refused, by (host, model, name of the feature), and what they are sent instead of it
             from then on; None: nothing.
+        timeline: When what is simulated happens.
         budget: The limits that every call must fit.
         calibration: The estimate of a text's tokens.
         lock: Guards settings, pool, owner, and what is made at its first use.
@@ -128,6 +130,7 @@ class Runtime:
         self.pool: Pool | None = None
         self.owner: Owner | None = None
         self.learned: dict[tuple[str, str, str], str | None] = {}
+        self.timeline = Timeline()
         self.closed = False
         self.by_hand = self._inherited = inherited()
         self._begin()
@@ -152,6 +155,7 @@ class Runtime:
         budget, self._inherited = self.budget, self.by_hand
         self._begin()
         self.budget.inherit(budget)
+        self.timeline = Timeline()
         if (given := self.__dict__.get("answers")) is not None:
             cast("Answers", given).renew()
         if self.pool is not None:

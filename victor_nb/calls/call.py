@@ -35,9 +35,11 @@ from victor_nb.providers.catalog import host_of
 from victor_nb.providers.params import AUTO_TIER, STANDARD_TIERS
 from victor_nb.providers.spec import spec_of, takes_temperature
 from victor_nb.values import BOOKS, ORIGIN, Lesson, Origin, Reply, SimulatedQuestion, Usage
+from victor_nb.wire.clock import CLOCK
+from victor_nb.wire.pace import Chance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from tenacity import AsyncRetrying, RetryCallState
 
@@ -46,10 +48,12 @@ if TYPE_CHECKING:
     from victor_nb.calls.request import Request
     from victor_nb.config.profiles import Profile
     from victor_nb.values import Book, ChatRequest, ReplyStatus, SimulatedAnswer
+    from victor_nb.wire.clock import Clock
 
 _LONGEST_WAIT: Final = 60.0  # seconds; a provider that asks for more is not waited for
 _FIRST_WAIT: Final = 0.5  # seconds
 _LONGEST_OWN_WAIT: Final = 8.0  # seconds
+_JITTER: Final = (0.5, 1.0)  # of a wait of our own
 _SHORTEST: Final = 256  # tokens; an answer that a budget would have to cut shorter is not asked for
 _NOT_SENT: Final = "temperature not sent: the model takes none"
 Failure = TypeVar("Failure", bound=ProviderError)
@@ -67,7 +71,7 @@ class ProfileCall:
         self._reading: Reading[Attempt] | None = None
         self._task: asyncio.Task[object] | None = None
         self._closed = False
-        self._began = self._ended = time.perf_counter()
+        self._began = self._ended = 0.0
         self._failure: ProviderError | None = None
         self._lost: ProviderError | None = None
         self._deadline: asyncio.Timeout | None = None
@@ -96,6 +100,10 @@ class ProfileCall:
             self._reading, self._on_text = Reading(schema.name, schema.read), None
         self._task = asyncio.current_task()
         request.running.add(self)
+        if request.mode == "simulate":
+            self._record.clock = clock = CLOCK.get()
+            self._record.now = clock or time.perf_counter
+        self._began = self._ended = self._record.now()
         try:
             await self._ask()
         except asyncio.CancelledError:
@@ -110,7 +118,7 @@ class ProfileCall:
             raise failure from error
         finally:
             request.running.discard(self)
-            self._ended = time.perf_counter()
+            self._ended = self._record.now()
         if self._reading is not None and on_text is not None and self.text:  # what does not fit was no piece of it
             on_text(self.text)
         return self.reply("ok" if self._attempt and self._attempt.finish_reason else "partial")
@@ -183,11 +191,12 @@ class ProfileCall:
 
     async def _ask(self) -> None:
         """Wait for a place, then try until it works or is not worth another try."""
-        self._began = time.perf_counter()
         async with self._request.limiter:
             if self._request.owner.closed:
                 raise ClosedError(f"{self._request.profile.name}: closed before the call was sent.")
             attempts = retrying(self._request.retries)
+            if self._record.clock is not None:
+                attempts = self._simulated(self._record.clock)
             self._deadline = asyncio.timeout(None)  # the call's time begins with the first attempt
             try:
                 async with self._deadline:
@@ -204,6 +213,24 @@ class ProfileCall:
                 if isinstance(error, VictorError):
                     raise
                 raise self._failure or self._late() from None
+
+    def _simulated(self, clock: Clock) -> AsyncRetrying:
+        """Return the loop of attempts with simulated waits, and let the clock end the call at its deadline."""
+        loop, speed = asyncio.get_running_loop(), self._request.runtime.settings.sim_speed
+        chance = Chance(f"{self._chat.model}/{self._chat.messages[-1].content}/{self._request.sample}")
+
+        def expire() -> None:
+            if self._deadline is not None:
+                self._deadline.reschedule(loop.time())
+
+        async def sleep(seconds: float) -> None:
+            start, began = loop.time(), clock.now
+            await clock.until(
+                began + seconds, lambda due: start + speed * (due - began) - loop.time(), speed, asyncio.sleep
+            )
+
+        clock.deadline, clock.expire = clock.now + self._request.timeout, expire
+        return retrying(self._request.retries, partial(chance.between, *_JITTER, "wait"), sleep)
 
     async def _try(self) -> None:
         """Make one attempt, and others at once without what the host refuses, or for an answer that does not fit."""
@@ -322,9 +349,9 @@ class ProfileCall:
             hold = Hold(request.limits, self._book, partial(self._worst, self._chat))
             request.runtime.budget.uncounted.add(hold)
         if not self._record.attempts:  # the call's time begins, after what it has waited for a place and for money
-            asked, self._began = self._began, time.perf_counter()
+            asked, self._began = self._began, self._record.now()
             self._record.queue = self._began - asked
-            if self._deadline is not None:
+            if self._deadline is not None and self._record.clock is None:
                 self._deadline.reschedule(asyncio.get_running_loop().time() + request.timeout)
         ORIGIN.set(Origin(request.sample, answer))
         try:
@@ -376,7 +403,7 @@ class ProfileCall:
         if not text:
             return
         if attempt.first is None and self._request.stream:
-            attempt.first = time.perf_counter()
+            attempt.first = self._record.now()
         if self._on_text is not None:
             self._on_text(text)
 
@@ -414,7 +441,7 @@ class ProfileCall:
         """Complete the row of an attempt that failed, or (None) was stopped."""
         status = "interrupted" if failure is None else "partial" if attempt.pieces else "error"
         self._record.close(attempt, status, failure)
-        self._ended = time.perf_counter()
+        self._ended = self._record.now()
         if isinstance(failure, PartialAnswerError):
             failure.reply = failure.partial = self.reply("partial")
 
@@ -441,7 +468,11 @@ class ProfileCall:
         )
 
 
-def retrying(retries: int) -> AsyncRetrying:
+def retrying(
+    retries: int,
+    jitter: Callable[[int], float] | None = None,
+    sleep: Callable[[float], Awaitable[None]] | None = None,
+) -> AsyncRetrying:
     """Return tenacity's loop with our policy: exponential waits with jitter, unless the provider names one.
 
     Full jitter between half and all of the wait, after Brooker, "Exponential Backoff And Jitter" (AWS, 2015).
@@ -449,14 +480,15 @@ def retrying(retries: int) -> AsyncRetrying:
     import tenacity  # noqa: PLC0415 - 60 ms that an import of victor_nb should not pay
 
     own = tenacity.wait_exponential(multiplier=_FIRST_WAIT, max=_LONGEST_OWN_WAIT)
-    jitter = tenacity.wait_random(0.5, 1.0)
+    random = tenacity.wait_random(*_JITTER)
 
     def wait(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         asked = error.retry_after if isinstance(error, ProviderError) else None
-        return asked if asked is not None else own(state) * jitter(state)
+        return asked if asked is not None else own(state) * (jitter(state.attempt_number) if jitter else random(state))
 
     return tenacity.AsyncRetrying(
+        sleep=sleep or asyncio.sleep,
         stop=tenacity.stop_after_attempt(retries + 1),
         wait=wait,
         retry=tenacity.retry_if_exception(_is_worth_another),

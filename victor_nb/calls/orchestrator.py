@@ -18,6 +18,7 @@ from victor_nb.loop import BackgroundLoop, keep_for_ever
 from victor_nb.providers.catalog import FLEX_SECONDS
 from victor_nb.providers.spec import spec_of
 from victor_nb.values import UNPAID, Mode, PromptLike, Reply
+from victor_nb.wire.clock import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -212,7 +213,7 @@ class AgentOrchestrator:
             stream=stream,
             retries=self.profile.retries if retries is None else retries,
             timeout=total,
-            limiter=self._limiter,
+            limiter=self._limiter if mode != "simulate" or not self._places else Place(self, self._places),
             limits=limits,
             tags=options.get("tags") or {},
             run_id=options.get("run_id"),

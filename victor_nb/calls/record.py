@@ -16,10 +16,13 @@ from victor_nb.providers.spec import spec_of
 from victor_nb.values import BYTES_PER_TOKEN, UNPAID, Price, Usage, estimate_tokens
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from victor_nb.accounting.budget import Hold
     from victor_nb.calls.request import Request
     from victor_nb.errors import VictorError
     from victor_nb.values import ChatRequest, Delta, FinishReason, Status, UsageSource
+    from victor_nb.wire.clock import Clock
 
 _HIGH: Final = ("\ud800", "\udbff")
 _NOTHING: Final = Price(Decimal(0), "computed", "")
@@ -37,7 +40,7 @@ class Attempt:
 
     Attributes:
         hold: What is set aside for it.
-        began: When the request was sent, on the clock of `time.perf_counter`.
+        began: When the request was sent, on the clock of the record.
         first: When the first text arrived, on the same clock; None before, and where the answer came in one piece.
         open: Whether the row has yet to be completed.
         pieces: The text so far.
@@ -111,11 +114,15 @@ class Record:
         attempts: Exchanges that have begun.
         rows: Those that have ended.
         usages: Their tokens.
+        now: Returns seconds: `time.perf_counter`, or the clock.
+        clock: That of a simulated call.
     """
 
     def __init__(self, request: Request) -> None:
         self._request = request
         self.call_id = uuid4().hex
+        self.now: Callable[[], float] = time.perf_counter
+        self.clock: Clock | None = None
         self.queue: float | None = None
         self.attempts = 0
         self.rows: list[Row] = []
@@ -123,7 +130,7 @@ class Record:
 
     def open(self, chat: ChatRequest, hold: Hold) -> Attempt:
         """Write the row of an attempt that starts now."""
-        attempt = Attempt(self._row(chat, held=hold.amount), hold, time.perf_counter())
+        attempt = Attempt(self._row(chat, held=hold.amount), hold, self.now())
         if chat.tier or chat.params:
             attempt.asked_tier = asked_tier(chat.params, chat.tier)
         self._request.runtime.ledger.start(attempt.row)
@@ -154,7 +161,7 @@ class Record:
             billed=Decimal(0) if self._request.mode in UNPAID else price.cost,
             cost_source=price.source,
             price_version=price.version or None,
-            latency=time.perf_counter() - attempt.began,
+            latency=self.now() - attempt.began,
             ttft=attempt.first - attempt.began if attempt.first is not None else None,
             http_status=http_status,
             error_type=type(error).__name__ if error else None,
@@ -187,7 +194,7 @@ class Record:
         if chat.learned:
             tags |= self._sent_otherwise(chat)
         return Row(
-            ts=datetime.now(UTC),
+            ts=datetime.now(UTC) if self.clock is None else self.clock.moment,
             call_id=self.call_id,
             attempt=self.attempts,
             run_id=request.run_id,

@@ -24,6 +24,7 @@ from victor_nb.errors import (
 from victor_nb.loop import GRACE, TICK, Handle, awake
 from victor_nb.money import Total
 from victor_nb.values import Reply
+from victor_nb.wire.clock import simulated
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -52,6 +53,7 @@ class Call:
         self.runtime = request.runtime
         self.on_text: Callable[[str], object] | None = None
         self._fallbacks = fallbacks
+        self._simulated = request.mode == "simulate"
         self._asking = ProfileCall(request)
         self._failed: list[tuple[ProfileCall, ProviderError]] = []
 
@@ -61,12 +63,15 @@ class Call:
         Raises:
             VictorError: What the first profile failed with; notes on it say how the others did.
         """
-        try:
-            return await self._asking.run(self.on_text)
-        except _FALL_BACK as error:
-            if not self._fallbacks:
-                raise
-            first = error
+        with simulated(self.runtime.timeline) if self._simulated else contextlib.nullcontext():
+            try:
+                return await self._asking.run(self.on_text)
+            except _FALL_BACK as error:
+                if not self._fallbacks:
+                    raise
+                return await self._run_fallbacks(error)
+
+    async def _run_fallbacks(self, first: ProviderError) -> Reply:
         self._failed.append((self._asking, first))
         for fallback in self._fallbacks:
             try:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import httpx2
 
 from victor_nb.providers.spec import BUILT_IN, Spec
 from victor_nb.values import ORIGIN, SimulatedAnswer
+from victor_nb.wire.clock import CLOCK, Clock
 from victor_nb.wire.dialects.base import Call, Dialect, Event, RefusedError, answer
 from victor_nb.wire.pace import Pace
 from victor_nb.wire.reading import Json, JsonObject, attached, clean, dumps
@@ -60,13 +62,14 @@ class Simulator(httpx2.AsyncBaseTransport):
         if count := attached(call.body):
             asked = replace(asked, attachments=count)
         if given.status is not None:
-            await _Clock(speed=self._speed, pace=Pace(given.delay, 1), request=request).wait(0)
+            await _Waiting(speed=self._speed, pace=Pace(given.delay, 1), request=request, last=0).wait(0)
             wait = {} if given.retry_after is None else {"retry-after": f"{given.retry_after:g}"}
             message = given.message or f"A simulated failure with status {given.status}."
             return _json(given.status, dialect.error(given.status, message, call), call, dialect, **wait)
         asked = replace(asked, seed=f"{asked.seed}/{call.sample}") if call.sample else asked
         answered = answer(asked, write(asked) if given.text is None else clean(given.text), given)
-        clock = _Clock(speed=self._speed, pace=answered.pace, request=request)
+        last = answered.text_tokens if answered.breaks_at is None else answered.breaks_at
+        clock = _Waiting(speed=self._speed, pace=answered.pace, request=request, last=last)
         streams = dialect.streams(call)
         if not streams and answered.breaks_at is None:
             await clock.wait(answered.text_tokens)
@@ -78,15 +81,26 @@ class Simulator(httpx2.AsyncBaseTransport):
         return httpx2.Response(200, headers=headers, stream=stream, extensions=_EXTENSIONS)
 
 
-class _Clock:
-    """Waits until tokens are due, as long as the request does."""
+class _Waiting:
+    """Waits until tokens are due, as long as the request does, and moves the clock of the call on.
 
-    def __init__(self, *, speed: float, pace: Pace, request: httpx2.Request) -> None:
+    Args:
+        last: The tokens after which the answer ends.
+    """
+
+    def __init__(self, *, speed: float, pace: Pace, request: httpx2.Request, last: int) -> None:
         self._speed, self._pace, self._request = speed, pace, request
-        self._patience: float | None = request.extensions.get("timeout", {}).get("read")
         self._loop = asyncio.get_running_loop()
         self._start = self._loop.time()
         self._sleeper: asyncio.Future[None] | None = None
+        self._patience: float | None = request.extensions.get("timeout", {}).get("read")
+        clock = CLOCK.get()
+        if clock is None and self._patience is not None:  # a client that knows of no simulated time waits for real
+            self._patience = self._patience / speed if speed else None
+        self._clock = clock or Clock(datetime.now(UTC))
+        self._began = self._clock.now
+        longest = pace.due(last) if self._patience is None else min(pace.due(last), self._patience)
+        self._clock.promise(self._began + longest)
 
     async def wait(self, tokens: int) -> None:
         """Return when this many tokens of text are out, counted from the request.
@@ -94,16 +108,21 @@ class _Clock:
         Raises:
             httpx2.ReadTimeout: That is longer than the request waits.
         """
-        delay = self._start + self._speed * self._pace.due(tokens) - self._loop.time()
-        if delay <= 0:
-            await asyncio.sleep(0)  # let others run, and be stopped
-        elif self._patience is not None and delay > self._patience:
-            await self._sleep(self._patience)
+        clock, due = self._clock, self._began + self._pace.due(tokens)
+        late = self._patience is not None and due > clock.now + self._patience
+        if late and self._patience is not None:
+            due = clock.now + self._patience
+        await clock.until(due, self._delay, self._speed, self._sleep)
+        if late:
             raise httpx2.ReadTimeout("the simulated answer took too long", request=self._request)
-        else:
-            await self._sleep(delay)
+
+    def _delay(self, due: float) -> float:
+        return self._start + self._speed * (due - self._began) - self._loop.time()
 
     async def _sleep(self, seconds: float) -> None:
+        if not seconds:
+            await asyncio.sleep(0)  # let others run, and be stopped
+            return
         self._sleeper = self._loop.create_future()
         timer = self._loop.call_later(seconds, self.wake)
         try:
@@ -127,7 +146,7 @@ class _Stream(httpx2.AsyncByteStream):
         breaks_at: The tokens of text after which the connection is lost; None if it is not.
     """
 
-    def __init__(self, events: Iterator[Event], clock: _Clock, *, breaks_at: int | None) -> None:
+    def __init__(self, events: Iterator[Event], clock: _Waiting, *, breaks_at: int | None) -> None:
         self._events, self._clock, self._closed, self._breaks_at = events, clock, False, breaks_at
 
     async def __aiter__(self) -> AsyncIterator[bytes]:

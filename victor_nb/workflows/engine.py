@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, cast
 from uuid import uuid4
@@ -18,6 +18,7 @@ from victor_nb.loop import GRACE, Handle
 from victor_nb.money import Total
 from victor_nb.templates import fill, places
 from victor_nb.values import Reply
+from victor_nb.wire.clock import CLOCK, simulated
 from victor_nb.workflows.fan_out import ALIKE, Lane, cannot_differ
 from victor_nb.workflows.lists import ITEMS, numbered
 from victor_nb.workflows.progress import Progress, StageProgress, Work
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from victor_nb.calls.request import CallOptions
     from victor_nb.config.strategies import Stage
     from victor_nb.values import PromptLike
+    from victor_nb.wire.clock import Clock
     from victor_nb.workflows.orchestrator_pool import OrchestratorPool
 
 
@@ -139,8 +141,12 @@ class Engine:
         self.works = [Work(stage) for stage in stages]
         self.stopped: str | None = None
         self.accepted: Work | None = None
+        self._simulated = self.runtime.mode == "simulate"
+        self._clock: Clock | None = None
+        self._start = 0.0
+        self._turns = asyncio.Lock()
         self._began = time.perf_counter()
-        self._ended: float | None = None
+        self._seconds: float | None = None
         self._orchestrators = {stage.profile: pool.get_orchestrator(_meant(stage.profile, pool)) for stage in stages}
         self._answering = answering(stages)
         self.options = options
@@ -175,12 +181,12 @@ class Engine:
     @property
     def ended(self) -> bool:
         """Whether no further call will be made."""
-        return self._ended is not None
+        return self._seconds is not None
 
     @property
     def wall(self) -> float:
         """Seconds from the start to now, or to the end."""
-        return (time.perf_counter() if self._ended is None else self._ended) - self._began
+        return time.perf_counter() - self._began if self._seconds is None else self._seconds
 
     @property
     def progress(self) -> Progress:
@@ -236,25 +242,29 @@ class Engine:
             VictorError: A stage failed, or a budget refused the very first call.
         """
         self._began = time.perf_counter()
-        task = asyncio.get_running_loop().create_task(self._schedule(), context=self._context)
-        try:
-            # `wait` does not hand a cancellation on: the stages get it once, and time to clean up after it.
-            await asyncio.wait({task})
-        except asyncio.CancelledError:
-            self.stopped = "stopped by the user"
-            task.cancel()
-            await _settled(task)
-            raise
-        finally:
-            self._close()
-        await task
+        with simulated(self.runtime.timeline, alone=True) if self._simulated else nullcontext() as clock:
+            if clock is not None:
+                self._clock, self._start = clock, clock.now
+                self._context.run(CLOCK.set, clock)
+            task = asyncio.get_running_loop().create_task(self._schedule(), context=self._context)
+            try:
+                # `wait` does not hand a cancellation on: the stages get it once, and time to clean up after it.
+                await asyncio.wait({task})
+            except asyncio.CancelledError:
+                self.stopped = "stopped by the user"
+                task.cancel()
+                await _settled(task)
+                raise
+            finally:
+                self._close()
+            await task
 
     async def _schedule(self) -> None:
         running: dict[asyncio.Task[None], Work] = {}
         try:
             while True:
                 for work in self._ready():
-                    work.state, work.began = "running", self.wall
+                    work.state, work.began = "running", self._beginning(work)
                     running[asyncio.create_task(self._work(work))] = work
                 if not running:
                     break
@@ -297,7 +307,8 @@ class Engine:
 
     def _judge(self, work: Work, error: BaseException | None) -> BaseException | None:
         """Note how a stage has ended; return the error that ends the run, if it does."""
-        work.ended = self.wall
+        if work.ended is None:
+            work.ended = self.wall
         if error is None:
             work.state = "done"
             if work.accepted and any(each.state == "waiting" for each in self.works):
@@ -314,10 +325,35 @@ class Engine:
         self.stopped = f"{work.stage.name}: {error}"
         return error
 
+    def _beginning(self, work: Work) -> float:
+        """Return when a stage begins, in seconds from the run's start: simulated, when what it needs has ended."""
+        return self.wall if self._clock is None else max(map(self._over, self._needed_by(work)), default=0.0)
+
+    def _over(self, work: Work) -> float:
+        return max(map(self._over, self._needed_by(work)), default=0.0) if work.ended is None else work.ended
+
+    def _needed_by(self, work: Work) -> list[Work]:
+        names = self._needs(work)
+        return [each for each in self.works if each.stage.name in names]
+
     async def _work(self, work: Work) -> None:
+        """Ask all samples of a stage, and keep when the last answer had come and was read."""
+        if self._clock is None:
+            await self._ask(work)
+            return
+        clock = self._clock.fork(at=self._start + (work.began or 0.0))
+        CLOCK.set(clock)
+        try:
+            await self._ask(work)
+        finally:
+            work.ended = clock.now - self._start
+            self._clock.now = max(self._clock.now, clock.now)
+
+    async def _ask(self, work: Work) -> None:
         """Ask all samples of a stage at once, and read their answers."""
-        # A limit may look into the ledger before a call can be held: not on this loop.
-        work.lanes = await asyncio.to_thread(lambda: [self._lane(work, sample) for sample in range(work.stage.n)])
+        async with self._turns:  # stages that begin together send their calls in order
+            # A limit may look into the ledger before a call can be held: not on this loop.
+            work.lanes = await asyncio.to_thread(lambda: [self._lane(work, sample) for sample in range(work.stage.n)])
         await asyncio.gather(*(lane.run() for lane in work.lanes))
         refused = [lane.outcome for lane in work.lanes if isinstance(lane.outcome, BudgetError)]
         if refused and len(refused) < len(work.lanes):
@@ -339,7 +375,7 @@ class Engine:
 
     def _close(self) -> None:
         """Set the final status of every stage."""
-        self._ended = time.perf_counter()
+        self._seconds = self.wall if self._clock is None else self._clock.now - self._start
         for work in self.works:
             if work.state == "running":
                 work.state, work.ended = "stopped", self.wall

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal, cast, get_args
 from uuid import uuid4
@@ -19,6 +20,7 @@ from victor_nb.providers.spec import takes_temperature
 from victor_nb.reports.charts import plot
 from victor_nb.reports.frames import records_frame
 from victor_nb.values import PromptLike, Reply, Usage
+from victor_nb.wire.clock import simulated
 from victor_nb.workflows.progress_bar import Bar, Tally
 
 if TYPE_CHECKING:
@@ -275,8 +277,10 @@ class FanOut(Handle[Replies]):
         refuse_sample(options)
         self.run_id = options.get("run_id") or uuid4().hex
         self._single = n == 1 and single
-        self._began = self._ended = time.perf_counter()
+        self._now: Callable[[], float] = time.perf_counter
+        self._began = self._ended = self._now()
         self.runtime = runtime
+        self._simulated = runtime.mode == "simulate"
         self.lanes = [
             Lane(profile, number, sample)
             for profile in profiles
@@ -302,12 +306,14 @@ class FanOut(Handle[Replies]):
 
     async def run(self) -> Replies:
         """Ask all profiles at once, on the background loop."""
-        self._began = time.perf_counter()
-        try:
-            await asyncio.gather(*(lane.run() for lane in self.lanes))
-        finally:
-            self._ended = time.perf_counter()
-            self.runtime.last = replies = self.replies
+        with simulated(self.runtime.timeline, alone=True) if self._simulated else nullcontext() as clock:
+            self._now = clock or self._now
+            self._began = self._now()
+            try:
+                await asyncio.gather(*(lane.run() for lane in self.lanes))
+            finally:
+                self._ended = self._now()
+                self.runtime.last = replies = self.replies
         return replies
 
     @property
@@ -345,7 +351,7 @@ class FanOut(Handle[Replies]):
         """Stop everything, keep what came as `session().last`, and return the error to raise."""
         self.cancel()
         self.wait(GRACE)
-        self._ended = time.perf_counter()
+        self._ended = self._now()
         self.runtime.last = replies = self.replies
         kept = sum(bool(reply.content) for reply in replies.ok)
         text = f"stopped; {kept} of {len(self.lanes)} answers, whole or partial, are in session().last."
