@@ -92,6 +92,11 @@ upgrade: $(BARE) ## Write the newest versions that fit together into constraints
 	@mv build/upgrade/constraints.txt constraints.txt
 	@$(MAKE) --no-print-directory test
 
+.PHONY: local
+local: $(DEV) ## Fetch the small model into build/ (93 MB, once), and ask it in a real kernel
+	@mkdir -p build/share
+	@XDG_DATA_HOME='$(CURDIR)/build/share' PYTHONPATH=tests $(PY) tests/benchmarks/local_model.py
+
 .PHONY: lab
 lab: $(LAB) ## Open JupyterLab on the quickstart
 	@$(PY) -m jupyterlab notebooks/01_quickstart.ipynb

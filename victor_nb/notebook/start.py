@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Final
 
 from victor_nb.errors import MagicError
 from victor_nb.notebook.markdown import Bundle, frame
-from victor_nb.providers.weights import CALLED, ENGINE, ENGINE_MEGABYTES, INSTALL, SHIPPED, engine_there, fetch
+from victor_nb.providers.weights import (
+    CALLED,
+    ENGINE,
+    ENGINE_MEGABYTES,
+    INSTALL,
+    SHIPPED,
+    engine_there,
+    fetch,
+    is_whole,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +38,7 @@ def local_model(words: Sequence[str], session: Session) -> Bundle:
         raise MagicError(
             f"%victor local {' '.join(words)[:40]} is not understood. Write %victor local yes to fetch it."
         )
-    if words and not SHIPPED.path.is_file():
+    if words and not is_whole(SHIPPED):
         fetch(SHIPPED, _say if session.settings.watched else lambda _: None)
         if session.settings.watched:
             sys.stdout.write("\r" + " " * 40 + "\r")

