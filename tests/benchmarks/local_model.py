@@ -2,7 +2,7 @@
 
     python tests/benchmarks/local_model.py
 
-Prints the answer and its bill, tokens a second and memory, kills the kernel, and says when the model's process has gone.
+Prints the answer and its bill, tokens a second and memory; kills the kernel, and says when the model's process went.
 """
 
 from __future__ import annotations
