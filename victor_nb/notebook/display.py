@@ -29,7 +29,7 @@ _FASTEST: Final = 0.13  # seconds between two frames: at most 8 a second, by the
 _SLOWEST: Final = 0.22  # seconds between two frames of a text that grows: at least 4 a second
 _RATE: Final = 80_000  # bytes a second, above which frames come less often
 _MOST: Final = 180_000  # bytes a second, never more. Jupyter drops messages of a server that sends 1 MB a second
-_HEAVIEST: Final = 38_000  # bytes of a frame that can be shown four times a second
+HEAVIEST: Final = 38_000  # bytes of a frame that can be shown four times a second
 _ENVELOPE: Final = 800  # bytes of a message beside the frame
 _FIRST: Final = 0.1  # seconds; an answer that comes within them needs no word of waiting
 _LOOK: Final = 0.05  # seconds between two looks at a work that may have grown
@@ -227,7 +227,7 @@ class LiveAnswer(Live["Stream", Reply]):
             else:
                 shown = sanitise(tail(text, size))
                 frame = {"text/markdown": "\n\n".join(filter(None, (shown, line and muted(line))))}
-            if weight(frame) <= _HEAVIEST:
+            if weight(frame) <= HEAVIEST:
                 return frame
             size //= 2
 

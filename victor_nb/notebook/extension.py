@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import ExecutionInfo, InteractiveShell
 
     from victor_nb.notebook.magics import Magics
+    from victor_nb.workflows.fan_out import Replies
+    from victor_nb.workflows.runs import StrategyRun
 
 _OURS: Final = re.compile(r"[ \t]*%%victor(?=\s|$)(?P<line>.*)", re.DOTALL)
 _CELL: Final = re.compile(r"[ \t]*%%(?P<name>[ \t]*\w[\w-]*)(?![\w?])")
@@ -209,6 +211,8 @@ class Extension:
         formatters = shell.display_formatter.formatters
         formatters["text/markdown"].for_type(Reply, _markdown)
         formatters["text/plain"].for_type(Reply, _plain)
+        shell.display_formatter.mimebundle_formatter.for_type_by_name(*_REPLIES, _replies)
+        shell.display_formatter.ipython_display_formatter.for_type_by_name(*_RUN, self._show_run)
 
     def unload(self) -> None:
         """Take everything out again."""
@@ -227,6 +231,12 @@ class Extension:
                 shell.events.unregister(event, callback)
         for mime in ("text/markdown", "text/plain"):
             shell.display_formatter.formatters[mime].pop(Reply, None)
+        for formatter, name in (("mimebundle_formatter", _REPLIES), ("ipython_display_formatter", _RUN)):
+            getattr(shell.display_formatter, formatter).pop(".".join(name), default=None)
+
+    def _show_run(self, run: StrategyRun) -> None:
+        """Show a run that is the value of a cell, as its own cell would have: answer, stages and bill, and a chart."""
+        self.magics.show_run(run)
 
     def _registered(self, kind: str) -> dict[str, object]:
         return cast("Any", self._shell).magics_manager.magics[kind]
@@ -344,6 +354,17 @@ def _bundle(reply: Reply) -> Mapping[str, str]:
     from victor_nb.notebook.display import reply_frame  # noqa: PLC0415 - not before one is shown
 
     return reply_frame(reply)
+
+
+_REPLIES: Final = ("victor_nb.workflows.fan_out", "Replies")
+_RUN: Final = ("victor_nb.workflows.runs", "StrategyRun")
+"""Classes whose values are shown in full; not imported before there is one."""
+
+
+def _replies(replies: Replies, **_: object) -> Mapping[str, str]:
+    from victor_nb.notebook.side_by_side import replies_frame  # noqa: PLC0415 - as above
+
+    return replies_frame(replies)
 
 
 def _markdown(reply: Reply) -> str:

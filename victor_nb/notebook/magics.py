@@ -145,6 +145,21 @@ class Magics:
                 raise
             warnings.warn(text, VictorWarning, stacklevel=2)
 
+    def show_run(self, run: StrategyRun) -> None:
+        """Show a run that is the value of a cell as the cell that asked for it did."""
+        from victor_nb.notebook.side_by_side import run_frame  # noqa: PLC0415 - as above
+
+        with recorded() as session:
+            self._show(run_frame(run))
+            try:
+                if run.stages:
+                    self._show(picture(run.plot("cost_by_stage")))
+            except BaseException as error:
+                if isinstance(error, STOPS):
+                    raise
+                session.errors.append(error)
+                self._show(notice(undrawn_note(error, "this value")))
+
     def _ask_line(self, session: Session, rest: str, names: MutableMapping[str, Any]) -> Reply | None:
         head, prompt = split_prompt(rest)
         if {"-h", "--help"} & {*head.split()}:

@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from html import unescape
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import quote
 
-from victor_nb.tables import Table
+from victor_nb.tables import Html, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
+    from markdown_it import MarkdownIt
+    from markdown_it.rules_core import StateCore
 
 Bundle: TypeAlias = "Mapping[str, str]"
 """What a cell shows, by MIME type."""
@@ -121,6 +125,52 @@ def sanitise(text: str) -> str:
     every code block is closed.
     """
     return "\n".join(_blocks(clean(text).split("\n"))).strip("\n")
+
+
+def as_html(text: str, *, narrow: bool = False) -> Html:
+    """Return a model's Markdown as HTML, made harmless as `sanitise` does it; none of its own HTML is let through.
+
+    Args:
+        text: The Markdown.
+        narrow: Whether it stands in a column: small headings, and words and code that wrap.
+    """
+    html = _reader(narrow=narrow).render(sanitise(text))
+    return Html(html.replace("<pre>", _WRAPPED) if narrow else html)
+
+
+def words_of(text: str) -> str:
+    """Return the words of a model's Markdown on one line, without its marks."""
+    return " ".join(unescape(re.sub("<[^>]*>", " ", as_html(text))).replace(_JOINER, "").split())
+
+
+def line_html(text: str) -> Html:
+    """Return a line of ours as HTML, every mark of it inert."""
+    return Html(_reader(narrow=False).renderInline(escape(text)))
+
+
+@cache
+def _reader(*, narrow: bool) -> MarkdownIt:
+    from markdown_it import MarkdownIt  # noqa: PLC0415 - only side by side and in widgets are answers HTML
+
+    reader = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+    reader.disable(["image", "html_inline", "html_block"])
+    reader.validateLink = lambda url: _ALLOWED.match(url) is not None
+    if narrow:
+        reader.core.ruler.push("narrow", _narrow)
+    return reader
+
+
+# `wrap` does the same as the style, where styles are dropped.
+_WRAPPED: Final = '<pre wrap style="white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere">'
+
+
+def _narrow(state: StateCore) -> None:
+    """Fit what markdown-it has read into a column of a table whose cells a front end may align to the right."""
+    for token in state.tokens:
+        if token.type in {"heading_open", "heading_close"}:
+            token.tag = f"h{min(6, int(token.tag[1]) + 3)}"
+        if token.type in {"th_open", "td_open"} and "style" not in token.attrs:
+            token.attrSet("style", "text-align:left")
 
 
 def fence(code: str, info: str = "") -> str:
@@ -277,7 +327,9 @@ def _bracket(match: re.Match[str]) -> str:
     return _ENTITIES["\\"] * len(slashes) + _JOINER + _ENTITIES.get(bracket, bracket)
 
 
-_LABEL: Final = re.compile(r"(?P<special>[&<>`\[\]])")
+_LABEL: Final = re.compile(
+    r"(?P<bracket>\\+[()\[\]])|(?P<tex>\\+(?=begin|end))|(?P<backslash>\\)|(?P<dollar>\$)|(?P<special>[&<>`\[\]])"
+)
 _HANDLERS: Final[dict[str, Callable[[re.Match[str]], str]]] = {
     "code": _code,
     "link": _link,

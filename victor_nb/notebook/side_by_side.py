@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-import html
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, cast
 
 from victor_nb.money import Total, column
-from victor_nb.notebook.display import Live, bill
-from victor_nb.notebook.markdown import clean, frame, notice, sanitise, stack
-from victor_nb.tables import Html, Table
+from victor_nb.notebook.display import HEAVIEST, Live, amount, bill, tail, weight
+from victor_nb.notebook.markdown import (
+    Bundle,
+    as_html,
+    clean,
+    escape,
+    frame,
+    line_html,
+    notice,
+    sanitise,
+    stack,
+    words_of,
+)
+from victor_nb.tables import Html
 from victor_nb.values import UNPAID, Reply
 from victor_nb.workflows.progress_bar import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from victor_nb.workflows.engine import StrategyJob
     from victor_nb.workflows.fan_out import Entry, FanOut, Lane, Replies
@@ -22,76 +33,181 @@ if TYPE_CHECKING:
 _MOST_COLUMNS: Final = 6  # answers side by side; more stand in rows
 _BEGINNING: Final = 200  # characters of each answer that stands in a row
 _ROWS: Final = 12  # answers that are shown in rows while they grow
-_MOST_ROWS: Final = 200  # answers in the table that is kept
 _ROWS_EVERY: Final = 0.5  # seconds between two frames of these
-_TAIL: Final = 240  # characters of each answer that are shown while it grows
-_MOST_SHOWN: Final = 20_000  # characters of each answer in the table that is kept
-# `pre`: nothing in it is Markdown, or mathematics, to any reader.
-_TEXT: Final = "white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere;background:none"
-_CELL: Final = ' style="text-align:left;vertical-align:top"'
+_MOST_ROWS: Final = 200  # answers in the table that is kept
+_MOST_SHOWN: Final = 20_000  # characters of each answer that is kept
+_MOST_HTML: Final = 300_000  # characters of the answers in rows that open; a notebook holds them three times
+_GROWING: Final = 16_000  # characters of all columns together while they grow
 
 _STAGES_EVERY: Final = 0.25  # seconds between two frames; a table of stages changes slowly
-_STAGE_TAIL: Final = 160  # characters of the stage that is running
+_STAGE_TAIL: Final = 4_000  # characters of the stage that is running
 _STAGES: Final = ("stage", "profile", "state", "calls", "kept", "list price")
+
+# JupyterLab aligns cells to the right and to the middle; GitHub drops styles, and keeps the other attributes.
+_LOOK: Final = 'align="left" valign="top" style="text-align:left;vertical-align:top;overflow-wrap:anywhere{}"'
+_EDGE: Final = ";border-left:1px solid rgba(128,128,128,.35)"  # is seen on white and on black
+# MathJax 3 and 4 read the one class, MathJax 2 the other.
+_FRAME: Final = '<div class="mathjax_ignore tex2jax_ignore">{}</div>'
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One answer of several.
+
+    Attributes:
+        head: Who answered.
+        text: Its Markdown.
+        foot: Its bill, or how far it is.
+        marks: What it is the best in.
+    """
+
+    head: str
+    text: str
+    foot: str
+    marks: str = ""
 
 
 class LiveColumns(Live["FanOut", "Replies"]):
     """The answers of one fan-out in one place of a cell."""
 
-    def grow(self, fan: FanOut) -> None:
-        """Show the ends of the answers so far, if it is time to; of many, how many have come and some beginnings."""
-        if len(fan.lanes) > _MOST_COLUMNS:
-            self._grow_in_rows(fan.lanes)
-            return
-        texts = [lane.text for lane in fan.lanes]
-        if self._pace is None or not self._pace.is_due():
-            return
-        heads = [label(lane) for lane in fan.lanes]
-        cells = [clean(f"… {text[-_TAIL:]}" if len(text) > _TAIL else text) for text in texts]
-        frame = {"text/html": _html_table(heads, [cells])}
-        self._show_for_now(frame)
+    _seen: object = None
 
-    def _grow_in_rows(self, lanes: Sequence[Lane]) -> None:
-        if not self._is_due(_ROWS_EVERY):
+    def grow(self, fan: FanOut) -> None:
+        """Show the answers so far, if it is time to; of many, how many have come and the ends of some."""
+        of_many = len(fan.lanes) > _MOST_COLUMNS
+        if self._pace is None or not (self._is_due(_ROWS_EVERY) if of_many else self._pace.is_due()):
             return
-        growing = [lane for lane in lanes if lane.outcome is None]
-        speaking = [(label(lane), _beginning(lane.text)) for lane in growing if lane.text][:_ROWS]
-        tally = Tally.of(lanes, total=len(lanes))
-        line = f"{tally} · {len(growing)} under way"
-        self._publish(
-            {"text/html": _paragraph(line) + (_html_table(("answer", "so far"), speaking) if speaking else "")}
-        )
+        seconds, most = f"{self._pace.seconds} s", _GROWING
+        seen = [(lane.outcome is None, len(lane.text), _is_thinking(lane)) for lane in fan.lanes]
+        if self._seen == (seconds, seen):
+            return
+        self._seen = seconds, seen
+        if self._call.bg and not any(length for _, length, _ in seen):
+            return  # its card says how to get at the answers, until one comes
+        if of_many:
+            self._show_for_now({"text/html": _rows_html(*_ends(fan.lanes, seconds))})
+            return
+        while weight(found := {"text/html": _columns_html(*_so_far(fan.lanes, seconds, most))}) > HEAVIEST:
+            most //= 2
+        self._show_for_now(found)
 
     def end(self, replies: Replies) -> None:
-        """Show the table that is to be kept: a column for each answer, of many a row with the beginning of it."""
+        """Show the answers as they are to be kept."""
         call = self._call
-        if call.show == "none":
-            return
-        in_rows = len(replies.entries) > _MOST_COLUMNS
-        entries = replies.entries[:_MOST_ROWS] if in_rows else replies.entries
-        parts = {"answer": [label(entry) for entry in entries]}
-        if call.show == "answer":
-            parts["text"] = [_beginning(_outcome(entry)) if in_rows else _outcome(entry) for entry in entries]
-        if call.cost:
-            parts["bill"] = [_bill_of(entry) for entry in entries]
-        heads, *rows = parts.values()
-        columns = list(zip(heads, *rows, strict=True))
-        lines = [replies_summary(replies)] if call.cost else []
-        if in_rows:
-            lines += [_whereabouts(replies, call.out or "session().last")] if call.show == "answer" else []
-            shown = "".join(map(_paragraph, lines)) + _html_table(tuple(parts), columns)
-            plain = [*lines, "\n".join(f"[{head}] {' · '.join(rest)}" for head, *rest in columns)]
-        else:
-            shown = _html_table(heads, rows) + "".join(map(_paragraph, lines))
-            plain = ["\n".join((f"[{head}]", *filter(None, rest))) for head, *rest in columns] + lines
-        self._publish({"text/html": shown, "text/plain": "\n\n".join(plain)})
+        if call.show != "none":
+            name = call.out or "session().last"
+            self._publish(replies_frame(replies, name, texts=call.show == "answer", bills=call.cost))
+
+
+# --- while they grow ---
+
+
+def _so_far(lanes: Sequence[Lane], seconds: str, most: int) -> tuple[list[Column], list[str]]:
+    """Return the columns as they stand, with `most` characters in all, and a line for each answer that has failed."""
+    answering = [lane for lane in lanes if lane.outcome is None or isinstance(lane.outcome, Reply)]
+    texts = [lane.outcome.content if isinstance(lane.outcome, Reply) else lane.text for lane in answering]
+    columns: list[Column] = []
+    for lane, text, size in zip(answering, texts, shares(list(map(len, texts)), most), strict=True):
+        cut = size < len(text)
+        doing = amount(text) if text else "thinking" if _is_thinking(lane) else "asking"
+        state = f"{doing} · {seconds}{' · its end' if cut else ''}"
+        foot = bill(lane.outcome) if isinstance(lane.outcome, Reply) else state
+        columns.append(Column(label(lane), tail(text, size) if cut else text, foot))
+    return columns, [_note(lane.entry()) for lane in lanes if lane not in answering]
+
+
+def _ends(lanes: Sequence[Lane], seconds: str) -> tuple[list[Column], list[str]]:
+    """Return the ends of some of the answers that are growing, and a line about all."""
+    growing = [lane for lane in lanes if lane.outcome is None]
+    speaking = [(lane, text) for lane in growing if (text := lane.text)][:_ROWS]
+    line = f"{Tally.of(lanes, total=len(lanes))} · {len(growing)} under way · {seconds}"
+    return [Column(label(lane), f"… {_flat(text[-_BEGINNING:])}", amount(text)) for lane, text in speaking], [line]
+
+
+def shares(sizes: Sequence[int], most: int) -> list[int]:
+    """Return how much of each text may be shown, `most` in all: the short ones whole, the long ones alike."""
+    left, shown = most, list(sizes)
+    for rank, place in enumerate(sorted(range(len(sizes)), key=sizes.__getitem__)):
+        shown[place] = min(sizes[place], left // (len(sizes) - rank))
+        left -= shown[place]
+    return shown
+
+
+def _is_thinking(lane: Lane) -> bool:
+    """Return whether the model reasons, and writes nothing yet, as far as its stream says so."""
+    return lane.call is not None and lane.call.thinking
+
+
+# --- as they are kept ---
+
+
+def replies_frame(replies: Replies, name: str = "", *, texts: bool = True, bills: bool = True) -> Bundle:
+    """Return replies as they are kept: side by side, each with its bill; more than six in rows.
+
+    Args:
+        replies: What came of a fan-out.
+        name: What holds them, where that is known.
+        texts: Whether the answers are shown.
+        bills: Whether their bills are.
+    """
+    lines = [replies_summary(replies)] if bills else []
+    answers = [entry for entry in replies.entries if _has_come(entry)]
+    if len(answers) > _MOST_COLUMNS:
+        return _rows_frame(replies, lines, name, texts=texts, bills=bills)
+    marks = _marks(answers)
+    columns = [
+        Column(
+            label(entry),
+            _whole(entry, name) if texts else "",
+            _bill_of(entry) if bills else "",
+            " · ".join(marks.get(place, ())),
+        )
+        for place, entry in enumerate(answers)
+    ]
+    lines = [*(_note(entry) for entry in replies.entries if entry not in answers), *lines]
+    blocks = [
+        [f"**{escape(each.head)}**{_after(each.marks)}", sanitise(each.text), escape(each.foot)] for each in columns
+    ]
+    blocks.append(list(map(escape, lines)))
+    plain = [f"[{each.head}]{_after(each.marks)}\n{each.text}\n\n{each.foot}".strip() for each in columns]
+    return {
+        "text/html": _columns_html(columns, lines),
+        # For PDF and LaTeX, where HTML does not count: one below the other.
+        "text/markdown": "\n\n---\n\n".join("\n\n".join(filter(None, block)) for block in blocks if any(block)),
+        "text/plain": clean("\n\n".join([*plain, *lines])),
+    }
+
+
+def _rows_frame(replies: Replies, lines: list[str], name: str, *, texts: bool, bills: bool) -> Bundle:
+    """Return many replies as they are kept: a row for each, in which a long answer opens."""
+    entries = replies.entries[:_MOST_ROWS]
+    words = [[label(entry)] for entry in entries]
+    if texts:
+        lines = [*lines, _whereabouts(replies, name)]
+        for entry, cells in zip(entries, words, strict=True):
+            cells.append(_beginning(entry))
+    if bills:
+        for entry, cells in zip(entries, words, strict=True):
+            cells.append(_bill_of(entry))
+    heads = ["answer", *(["text"] * texts), *(["bill"] * bills)]
+    html = [[line_html(cell) for cell in cells] for cells in words]
+    room = _MOST_HTML if texts else 0
+    for entry, cells in zip(entries, html, strict=True):
+        if room > 0 and _has_come(entry):
+            cells[1] = _opening(entry, cells[1], name)
+            room -= len(cells[1])
+    return {
+        "text/html": _FRAME.format(_paragraph(lines) + _table(heads, html, (15, 65, 20))),
+        "text/markdown": "\n\n".join([*map(escape, lines), frame(heads, words)["text/markdown"]]),
+        "text/plain": clean("\n\n".join([*lines, "\n".join(f"[{head}] {' · '.join(rest)}" for head, *rest in words)])),
+    }
 
 
 def _whereabouts(replies: Replies, name: str) -> str:
     """Return where the texts are of which a table has only the beginnings."""
     left_out = len(replies.entries) - _MOST_ROWS
     more = f"{left_out:,} further answers and the" if left_out > 0 else "The"
-    return f"{more} whole texts are in {name}; {name}.to_frame() has them as a table."
+    return f"{more} whole texts are in {name or 'its .entries'}; {name}.to_frame() has them as a table."
 
 
 def label(lane: Lane | Entry) -> str:
@@ -105,7 +221,7 @@ def replies_summary(replies: Replies) -> str:
     """Return the bill of all: tokens, list price, wall and serial seconds, and the profiles that failed."""
     ok, failed = replies.ok, replies.failed
     modes = [part.mode for entry in replies.entries for part in entry.parts]
-    parts = [f"{len(ok)} answers", *_sums(replies, modes)]
+    parts = [f"{len(ok)} answer{'s' * (len(ok) != 1)}", *_sums(replies, modes)]
     if failed:
         count = sum(not isinstance(entry.outcome, Reply) for entry in replies.entries)
         names = ", ".join(f"{name} ({type(error).__name__})" for name, error in failed.items())
@@ -124,41 +240,136 @@ def _sums(result: Replies | StrategyRun, modes: Iterable[str]) -> list[str]:
     ]
 
 
+def _has_come(entry: Entry) -> bool:
+    """Return whether there is an answer to show; of a call that was stopped, there may be nothing."""
+    return isinstance(entry.outcome, Reply) and bool(entry.outcome.content or entry.outcome.status == "ok")
+
+
+def _marks(answers: Sequence[Entry]) -> Mapping[int, list[str]]:
+    """Return which of several whole answers to one prompt are the cheapest and the fastest, as far as it shows."""
+    whole = {
+        place: entry.outcome
+        for place, entry in enumerate(answers)
+        if isinstance(entry.outcome, Reply) and entry.outcome.status == "ok"
+    }
+    found: dict[int, list[str]] = {}
+    if len(whole) < 2 or any(entry.prompt for entry in answers):  # noqa: PLR2004 - one alone is no best
+        return found
+    costs = {place: reply.cost for place, reply in whole.items() if reply.cost is not None}
+    known = "" if len(costs) == len(whole) else " known"
+    seconds = {place: round(reply.latency, 1) for place, reply in whole.items()}
+    for name, figures in ((f"cheapest{known}", costs), ("fastest", seconds)):
+        best = [place for place, figure in figures.items() if figure == min(figures.values())]
+        if len(best) < len(figures):
+            for place in best:
+                found.setdefault(place, []).append(name)
+    return found
+
+
+def _whole(entry: Entry, name: str) -> str:
+    """Return the text of an answer; of a very long one the beginning, and where the rest is."""
+    text = cast("Reply", entry.outcome).content
+    if len(text) <= _MOST_SHOWN:
+        return text
+    where = f"{name} has all" if name else "the reply has all"
+    return f"{text[:_MOST_SHOWN]}\n\n[The display ends here: {_MOST_SHOWN:,} of {len(text):,} characters; {where}.]"
+
+
 def _outcome(entry: Entry) -> str:
-    if not isinstance(entry.outcome, Reply):
-        return f"{type(entry.outcome).__name__}: {clean(str(entry.outcome))}"
-    text = clean(entry.outcome.content)
-    cut = f"\n… {len(text) - _MOST_SHOWN:,} characters more are in the reply" if len(text) > _MOST_SHOWN else ""
-    return text[:_MOST_SHOWN] + cut
+    if isinstance(entry.outcome, Reply):
+        return entry.outcome.content
+    return f"{type(entry.outcome).__name__}: {entry.outcome}"
 
 
-def _beginning(text: str) -> str:
-    """Return the beginning of a text, on one line."""
-    line = " ".join(clean(text[: 4 * _BEGINNING]).split())
+def _beginning(entry: Entry) -> str:
+    """Return the beginning of an answer or an error, on one line."""
+    line = words_of(_outcome(entry)[: 4 * _BEGINNING])
     return line if len(line) <= _BEGINNING else f"{line[:_BEGINNING]}…"
 
 
-def _paragraph(line: str) -> str:
-    return f"<p>{html.escape(clean(line))}</p>"
+def _flat(text: str) -> str:
+    return " ".join(clean(text).split())
+
+
+def _note(entry: Entry) -> str:
+    """Return a line about an answer that has not come."""
+    if isinstance(entry.outcome, Reply):
+        return f"{label(entry)}: stopped before any text had come"
+    spent = Total.of(entry.parts)
+    paid = f" · {spent}" if spent.cost or spent.unpriced else ""
+    return f"{label(entry)} failed: {_outcome(entry)}{paid}"
 
 
 def _bill_of(entry: Entry) -> str:
     if isinstance(entry.outcome, Reply):
-        return clean(bill(entry.outcome))
+        return bill(entry.outcome)
     spent = Total.of(entry.parts)
     return f"failed · {spent}" if spent.cost or spent.unpriced else "failed"
 
 
-def _html_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    blocks = [[Html(f'<pre style="{_TEXT}">{html.escape(cell)}</pre>') for cell in row] for row in rows]
-    return Table(heads, blocks).html(lambda head: html.escape(clean(head)), look=_CELL)
+# --- as HTML ---
+
+
+def _after(marks: str) -> str:
+    return f" · {marks}" if marks else ""
+
+
+def _columns_html(columns: Sequence[Column], lines: Iterable[str]) -> str:
+    """Return equal columns with small lines below them, which need no style, script or class to be read."""
+    texts = [as_html(each.text, narrow=True) for each in columns]
+    feet = [_small(each.foot) if each.foot else Html("") for each in columns]
+    rows = [row for row in (texts, feet) if any(row)]
+    width = 100 // max(1, len(columns))
+    heads = [line_html(each.head) + (f"<br>{_small(each.marks)}" if each.marks else "") for each in columns]
+    table = _table(heads, rows, [width] * len(columns)) if columns else ""
+    return _FRAME.format(table + _paragraph(lines))
+
+
+def _rows_html(rows: Sequence[Column], lines: Iterable[str]) -> str:
+    cells = [[line_html(cell) for cell in (row.head, row.foot, row.text)] for row in rows]
+    table = _table(("answer", "so far", "its end"), cells, (15, 15, 70)) if rows else ""
+    return _FRAME.format(_paragraph(lines) + table)
+
+
+def _opening(entry: Entry, beginning: Html, name: str) -> Html:
+    """Return an answer rendered; a long one behind its beginning, which a click opens."""
+    text = as_html(_whole(entry, name), narrow=True)
+    short = len(_outcome(entry)) <= _BEGINNING
+    return text if short else Html(f"<details><summary>{beginning}</summary>{text}</details>")
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], widths: Sequence[int]) -> str:
+    """Return cells of HTML as a table as wide as its place, whose columns have these widths in percent."""
+    looks = [_LOOK.format(_EDGE if place else "") for place in range(len(heads))]
+    names = "".join(
+        f'<th scope="col" width="{width}%" {look}>{head}</th>'
+        for head, width, look in zip(heads, widths, looks, strict=False)
+    )
+    body = "".join(
+        f"<tr>{''.join(f'<td {look}>{cell}</td>' for cell, look in zip(row, looks, strict=True))}</tr>\n"
+        for row in rows
+    )
+    start = '<table width="100%" style="width:100%;table-layout:fixed">'
+    return f"{start}<thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _small(line: str) -> Html:
+    return Html(f"<small>{line_html(line)}</small>")
+
+
+def _paragraph(lines: Iterable[str]) -> str:
+    inside = "<br>".join(map(line_html, lines))
+    return f"<p><small>{inside}</small></p>" if inside else ""
+
+
+# --- a strategy ---
 
 
 class LiveStages(Live["StrategyJob", "StrategyRun"]):
     """The stages of one strategy run in one place of a cell."""
 
     def grow(self, job: StrategyJob) -> None:
-        """Show the stages as they stand, if it is time to."""
+        """Show the stages as they stand, and the text that is being written, if it is time to."""
         if not self._is_due(_STAGES_EVERY):
             return
         progress = job.progress
@@ -166,36 +377,46 @@ class LiveStages(Live["StrategyJob", "StrategyRun"]):
             (stage.name, stage.profile, stage.state, f"{stage.done} of {stage.total}", stage.kept, stage.spent)
             for stage in progress.stages
         ]
-        tail = " ".join(progress.text[-_STAGE_TAIL:].split())
-        below = f"… {tail}" if tail else ""
-        self._publish(frame(_STAGES, rows, above=str(progress), below=below, numbers=_STAGES[3:]))
+        text = tail(progress.text, _STAGE_TAIL)
+        below = {"text/markdown": sanitise(text), "text/plain": clean(text)}
+        self._show_for_now(stack(frame(_STAGES, rows, above=str(progress), numbers=_STAGES[3:]), below))
 
     def end(self, run: StrategyRun) -> None:
         """Show the answer, the stages and the bill, as they are to be kept."""
-        if self._call.show == "none":
-            return
-        prices = column([*(stage.spent for stage in run.stages), run.spent])
-        rows = [
-            (
-                stage.name,
-                stage.profile,
-                f"{stage.ended - stage.began:.1f} s",
-                len(stage.replies),
-                f"{len(stage.kept)} of {len(stage.items)}" if len(stage.items) > 1 else "",
-                price,
-            )
-            for stage, price in zip(run.stages, prices, strict=False)
-        ]
-        numbers = ("took", "answers", "kept", "list price")
-        table = frame(("stage", "profile", "took", "answers", "kept", "list price"), rows, numbers=numbers)
-        answer = run.content if self._call.show == "answer" else ""
-        line = notice(run_summary(run) if self._call.cost else "")
-        self._publish(stack({"text/markdown": sanitise(answer), "text/plain": clean(answer)}, table, line))
+        if self._call.show != "none":
+            self._publish(run_frame(run, texts=self._call.show == "answer", bills=self._call.cost))
+
+
+def run_frame(run: StrategyRun, *, texts: bool = True, bills: bool = True) -> Bundle:
+    """Return a run as it is kept: the answer, the stages, and what all of it cost.
+
+    Args:
+        run: A strategy that has ended.
+        texts: Whether its answer is shown.
+        bills: Whether the bill of the whole run is.
+    """
+    prices = column([*(stage.spent for stage in run.stages), run.spent])
+    rows = [
+        (
+            stage.name,
+            stage.profile,
+            f"{stage.ended - stage.began:.1f} s",
+            len(stage.replies),
+            f"{len(stage.kept)} of {len(stage.items)}" if len(stage.items) > 1 else "",
+            price,
+        )
+        for stage, price in zip(run.stages, prices, strict=False)
+    ]
+    numbers = ("took", "answers", "kept", "list price")
+    table = frame(("stage", "profile", "took", "answers", "kept", "list price"), rows, numbers=numbers)
+    answer = run.content if texts else ""
+    line = notice(run_summary(run) if bills else "")
+    return stack({"text/markdown": sanitise(answer), "text/plain": clean(answer)}, table, line)
 
 
 def run_summary(run: StrategyRun) -> str:
     """Return the bill of a run: `funnel · 13 calls · 5,300 -> 2,100 tok · USD 0.0316 · 8.1 s wall, 21.4 s serial`."""
-    parts = [run.strategy, f"{run.calls} calls", *_sums(run, [row.mode for row in run.rows])]
+    parts = [run.strategy, f"{run.calls} call{'s' * (run.calls != 1)}", *_sums(run, [row.mode for row in run.rows])]
     if not run.complete:
         parts.append(f"not complete: {run.stopped}")
     return " · ".join(parts)

@@ -9,9 +9,7 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
-from markdown_it import MarkdownIt
-
-from victor_nb.notebook.markdown import clean, sanitise
+from victor_nb.notebook.markdown import as_html, clean
 from victor_nb.tables import Html, Table
 
 if TYPE_CHECKING:
@@ -120,17 +118,4 @@ def rendered(text: str, name: str = "Answer") -> Html:
         name: The accessible name of the region.
     """
     # Both class names are needed: MathJax 3 reads the one, MathJax 2 the other.
-    return region(_reader().render(sanitise(text)), name, "victor-answer-text", "mathjax_ignore", "tex2jax_ignore")
-
-
-@cache
-def _reader() -> MarkdownIt:
-    reader = (
-        MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).disable(["image", "html_inline"])
-    )
-    reader.validateLink = _allowed
-    return reader
-
-
-def _allowed(url: str) -> bool:
-    return url.lower().startswith(("http://", "https://", "mailto:"))
+    return region(as_html(text), name, "victor-answer-text", "mathjax_ignore", "tex2jax_ignore")
