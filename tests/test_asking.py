@@ -106,6 +106,28 @@ def test_when_names_are_inserted_then_they_come_from_the_notebook_or_from_vars(l
     assert "'row' is not defined" in str(live.fail("%%victor vars=$row\n{{ row }}"))
 
 
+@pytest.mark.parametrize(
+    ("typed", "note"),
+    [
+        ("About {topic}.", "Sent as typed: {topic}. Write {{ topic }} to insert the value."),
+        ("$topic, ${n} and {n!r}", "Sent as typed: $topic, ${n}. Write {{ topic }}, {{ n }} to insert the value."),
+        ("{{ topic }} {topic.upper}", "Sent as typed: {topic.upper}. Write {{ topic }} to insert the value."),
+        ("$5, {nope}, {'n': 1}, \\frac{n}{topic}, $n$, x_{n}, {json}, `{n}`\n```\n{n}\n```", ""),
+    ],
+)
+def test_when_braces_of_other_tools_name_a_variable_then_a_note_says_how_it_is_inserted(
+    live: Shell, server: Server, typed: str, note: str
+) -> None:
+    server.play(Answer(), Answer(), Answer())
+    live.run("import json; topic = 'tea'; n = 3")
+    for line in ("show=quiet", "--dry"):
+        last = live.run(f"%%victor {line}\n{typed}").frames[-1]
+        assert (last["text/plain"] == note) if note else ("typed" not in last["text/plain"])
+    assert prompt(server) == typed.replace("{{ topic }}", "tea")
+    assert live.run(f"x = %victor ask show=none -- {typed.partition(chr(10))[0]}").frames == ([last] if note else [])
+    assert "typed" not in live.run(f"%%victor --raw\n{typed}").plain
+
+
 def test_when_a_key_is_about_to_leave_then_nothing_is_sent(live: Shell, server: Server) -> None:
     live.names["x"] = f"my {CANARY}"
     live.names["d"] = {"user": CANARY}

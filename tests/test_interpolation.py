@@ -20,9 +20,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from victor_nb.config.secret import Secret
-from victor_nb.errors import PromptError, SecretError
+from victor_nb.errors import ConnectError, PromptError, SecretError
+from victor_nb.money import Total
 from victor_nb.templates import render
 from victor_nb.values import Reply, Usage
+from victor_nb.workflows.fan_out import Entry, Replies
+from victor_nb.workflows.runs import StageResult, StrategyRun
 
 
 class Fruit(pydantic.BaseModel):
@@ -395,3 +398,48 @@ def test_when_a_sample_is_drawn_then_it_is_the_same_one_every_time() -> None:
         first, second = (render(f"{{{{ {name} | sample(7) }}}}", names).text for _ in range(2))
         assert first == second
     assert len(json.loads(shown("{{ l | sample(7) }}", **names))) == 7
+
+
+@pytest.fixture(scope="module")
+def results() -> dict[str, object]:
+    """Return what several answers are: a fan-out in which one failed, and a run."""
+    text = "Yes | no.\nMore."
+    facts: dict[str, Any] = {"usage": Usage(), "cost": None, "billed": None, "provider": "p", "model": "m"}
+    facts |= {"model_served": None, "latency": 0.0, "ttft": None, "finish_reason": "stop", "attempts": 1}
+    reply = Reply(content=text, profile="fast", mode="live", request_id=None, **facts)
+    entries = (Entry("fast", 0, 0, reply), Entry("fast", 0, 1, reply), Entry("local", 0, 0, ConnectError("refused")))
+    stage = StageResult("draft", "fast", (reply,), (), (text,), (), (), 0, 0, Total())
+    run = StrategyRun("s", "t", "1", text, text, (stage,), (), complete=True, stopped=None, wall=0, final=None, rows=())
+    return {"run": run, "replies": Replies(entries, wall=0, run_id="1", single=False), "all": [run]}
+
+
+@pytest.mark.parametrize(
+    ("place", "text"),
+    [
+        ("run", "Yes | no.\nMore."),
+        ("run['draft']", "Yes | no.\nMore."),
+        ("run | md", "Yes | no.\nMore."),
+        ("run | json", '"Yes | no.\\nMore."'),
+        ("run | truncate(5)", "Yes |… [cut: 5 of 15 characters]"),
+        ("all", '["Yes | no.\\nMore."]'),
+        (
+            "replies",
+            "[fast]\nYes | no.\nMore.\n\n[fast · sample 2]\nYes | no.\nMore.\n\n[local]\n(no answer: ConnectError)",
+        ),
+        ("replies | head(1)", '[{"profile": "fast", "answer": "Yes | no.\\nMore."}]'),
+        (
+            "replies | md",
+            (
+                "| profile | answer |\n| --- | --- |\n| fast | Yes \\| no. More. |\n"
+                "| fast · sample 2 | Yes \\| no. More. |\n| local | (no answer: ConnectError) |"
+            ),
+        ),
+        ("replies | truncate(6)", "[fast]… [cut: 6 of 92 characters]"),
+    ],
+)
+def test_when_several_answers_are_inserted_then_each_stands_under_its_name(
+    results: dict[str, object], place: str, text: str
+) -> None:
+    rendered = render(f"{{{{ {place} }}}}", results)
+    assert rendered.text == text
+    assert rendered.inserted == ((f"{{{{ {place} }}}}", len(text)),)

@@ -25,7 +25,7 @@ from typing import Any, Final, Protocol, TypeGuard, cast
 from victor_nb.errors import PromptError, SecretError, did_you_mean, suggest
 from victor_nb.media import Image, Media, Pdf, Prompt, compose, media_of, picture
 from victor_nb.tables import Table
-from victor_nb.values import Reply, estimate_tokens, plain
+from victor_nb.values import Quotable, Reply, estimate_tokens, plain
 
 MOST_TOKENS: Final = 20_000
 """What all insertions of a prompt may take together: more is most often a whole table by accident."""
@@ -256,6 +256,8 @@ class _Frame(Protocol):
 
 def _insert(value: object, name: str | None, number: str | None) -> str:
     """Return the text of a value through a filter and its number; what is wrong is an error that begins with a verb."""
+    while isinstance(value, Quotable) and name != "repr":
+        value = value.quoted() if name in {None, "truncate"} else value.records()
     if name is None:
         return _text(value)
     filter_ = FILTERS.get(name)
@@ -400,6 +402,7 @@ def _simpler(value: object) -> object:
 
 _SIMPLER: Final[tuple[tuple[tuple[type, ...], Callable[[Any], object]], ...]] = (
     ((Reply,), str),
+    ((Quotable,), lambda result: result.records()),
     ((dt.date, dt.time), lambda moment: moment.isoformat()),
     ((Enum,), lambda member: member.value),
     ((Decimal, Fraction), float),
@@ -464,7 +467,7 @@ def _attach(kind: type[Image | Pdf], value: object) -> Prompt:
 
 
 FILTERS: Final[Mapping[str, Callable[[object, int | None], str]]] = {
-    "md": lambda value, _: _table(value).markdown(),
+    "md": lambda value, _: str(value) if isinstance(value, (str, Reply)) else _table(value).markdown(),
     "csv": _csv,
     "json": _json,
     "repr": lambda value, _: repr(value),

@@ -218,6 +218,20 @@ ORIGIN: Final[ContextVar[Origin]] = ContextVar("victor_nb_origin", default=Origi
 """What a transport reads, as no request carries it. Set before each attempt, in the task that makes it."""
 
 
+class Quotable:
+    """A result that may stand in a prompt, as `{{ run }}` and `{{ replies | json }}`."""
+
+    __slots__ = ()
+
+    def quoted(self) -> object:
+        """Return what a prompt holds of it without a filter: text, or a value with a text of its own."""
+        return str(self)
+
+    def records(self) -> object:
+        """Return what a filter takes of it: text, or a mapping for each answer."""
+        return str(self)
+
+
 def plain(value: object) -> object:
     """Return the Python value that a scalar of numpy is, as it is written: 0.1 of a `float32`; all else as it is."""
     if type(value).__module__ != "numpy" or getattr(value, "shape", None) != ():

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import threading
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from victor_nb.calls.agent import Chat
@@ -27,8 +29,8 @@ from victor_nb.errors import (
 from victor_nb.loop import Handle
 from victor_nb.notebook.forms import VALUED, valued
 from victor_nb.runtime import current
-from victor_nb.templates import Rendered, render
-from victor_nb.values import Reply
+from victor_nb.templates import Rendered, own, render
+from victor_nb.values import Quotable, Reply
 from victor_nb.workflows.fan_out import FanOut, Replies
 from victor_nb.workflows.orchestrator_pool import kernel_pool
 from victor_nb.workflows.runs import StrategyRun
@@ -92,6 +94,7 @@ class Question:
         prompt: The text, everything inserted.
         inserted: What was inserted, and its length in characters.
         options: What is sent beside the prompt.
+        unfilled: The note that `{name}` or `$name` was sent as it is, where there is a variable of that name.
         limits: What the cell may spend, in USD: the cell's limit of profiles.yaml, and `budget=`, each with its name.
     """
 
@@ -101,6 +104,7 @@ class Question:
     inserted: tuple[tuple[str, int], ...]
     options: CallOptions
     limits: tuple[tuple[str, Decimal], ...]
+    unfilled: str = ""
 
 
 def prepare(session: Session, call: MagicCall, typed: str, names: Mapping[str, object]) -> Question:
@@ -136,7 +140,31 @@ def prepare(session: Session, call: MagicCall, typed: str, names: Mapping[str, o
         if limit is not None:
             limits.append((name, limit))
     for_one = call.strategy is None and not call.profiles and call.n is None
-    return Question(call, for_one, rendered.text, rendered.inserted, _options(session, call), tuple(limits))
+    unfilled = "" if call.raw or not ("{" in typed or "$" in typed) else _unfilled(typed, names)
+    return Question(call, for_one, rendered.text, rendered.inserted, _options(session, call), tuple(limits), unfilled)
+
+
+_NO_PLACE: Final = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|\$\$.*?\$\$|\$(?=\S)[^$\n]*(?<=\S)\$(?!\w)", re.DOTALL)
+"""Code and mathematics, where braces and dollars are meant."""
+_PLACE: Final = re.compile(
+    r"(?<![\w\\^_}{$])\{ ?(?P<name>[^\W\d]\w*)(?:[.\[!:][^\s{}]*)? ?\}(?!\})"
+    r"|(?<![\w\\$])\$\{?(?P<word>[^\W\d]\w*)\}?"
+)
+_NO_VARIABLES: Final = (ModuleType, FunctionType, BuiltinFunctionType, type)
+_NOTED: Final = 3  # variables of which a note speaks
+
+
+def _unfilled(typed: str, names: Mapping[str, object]) -> str:
+    """Return the note about what other tools would replace in a prompt; empty where there is none of it."""
+    found: dict[str, str] = {}
+    for match in _PLACE.finditer(_NO_PLACE.sub(" ", typed)):
+        name = match["name"] or match["word"]
+        if own([name]) and name in names and not isinstance(names[name], _NO_VARIABLES):
+            found.setdefault(name, match[0])
+    if not found:
+        return ""
+    shown, fit = list(found.values())[:_NOTED], [f"{{{{ {name} }}}}" for name in found][:_NOTED]
+    return f"Sent as typed: {', '.join(shown)}. Write {', '.join(fit)} to insert the value."
 
 
 def _options(session: Session, call: MagicCall) -> CallOptions:
@@ -281,7 +309,7 @@ _LONGEST: Final = 160  # characters of an error in a line about something else
 _EVERY: Final = 0.5  # seconds between two looks at it
 
 
-class Background(Handle[Any]):
+class Background(Quotable, Handle[Any]):
     """A question that is asked while other cells run.
 
     Args:
@@ -364,6 +392,18 @@ class Background(Handle[Any]):
         found = finish(self.work, self._question)
         self._show_end()
         return found
+
+    def quoted(self) -> Result:
+        """Return the result, once it is there.
+
+        Raises:
+            PromptError: It is not.
+        """
+        if not self.done():
+            raise PromptError("is still running. Wait for it first: .result() does.")
+        return self.result()
+
+    records = quoted
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         return {"text/plain": repr(self)}

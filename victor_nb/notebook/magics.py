@@ -57,7 +57,7 @@ class Magics:
             if call.help:
                 self._show({"text/plain": CELL_HELP})
             elif call.dry:
-                self._show(rehearse(session, prepare(session, call, prompt, names)))
+                self._rehearse(session, prepare(session, call, prompt, names))
             else:
                 self._ask(session, prepare(session, call, prompt, names))
 
@@ -81,6 +81,11 @@ class Magics:
 
     def _show(self, bundle: commands.Bundle) -> None:
         Place(self._shell)(bundle)
+
+    def _rehearse(self, session: Session, question: Question) -> None:
+        self._show(rehearse(session, question))
+        if question.unfilled:
+            self._show(notice(question.unfilled))
 
     def _show_widget(self, word: str, rest: str) -> None:
         """Show a widget; `%victor panel code` instead makes a cell of what the last panel would ask."""
@@ -114,6 +119,8 @@ class Magics:
                 live.end(result)
             if isinstance(result, StrategyRun) and call.show == "answer":
                 self._show(picture(result.plot("cost_by_stage")))
+            if question.unfilled and call.show != "none":
+                self._show(notice(question.unfilled))
         except MalformedAnswerError:
             raise  # it has not the form that was asked for: nothing is bound
         except BaseException as error:  # noqa: BLE001 - of matplotlib, of a font, of a front end: what is paid is kept
@@ -172,10 +179,12 @@ class Magics:
             raise MagicError("%victor ask asks one profile. Use a %%victor cell for several, a strategy, or bg=true.")
         question = prepare(session, call, prompt, names)
         if call.dry:
-            self._show(rehearse(session, question))
+            self._rehearse(session, question)
             return None
         reply = cast("Reply", ask(session, question, None, watched=False))
         present(reply, call.form)
+        if question.unfilled:
+            self._show(notice(question.unfilled))
         if call.out is not None:
             self._shell.user_ns[call.out] = reply
         return reply

@@ -19,7 +19,7 @@ from victor_nb.money import Total
 from victor_nb.providers.spec import takes_temperature
 from victor_nb.reports.charts import plot
 from victor_nb.reports.frames import records_frame
-from victor_nb.values import PromptLike, Reply, Usage
+from victor_nb.values import PromptLike, Quotable, Reply, Usage
 from victor_nb.wire.clock import simulated
 from victor_nb.workflows.progress_bar import Bar, Tally
 
@@ -60,12 +60,19 @@ class Entry:
     rows: tuple[Row, ...] = field(default=(), repr=False)
 
     @property
+    def label(self) -> str:
+        """The profile, and which prompt or sample where there are several."""
+        more = [f"prompt {self.prompt + 1}"] if self.prompt else []
+        more += [f"sample {self.sample + 1}"] if self.sample else []
+        return " · ".join([self.profile, *more])
+
+    @property
     def parts(self) -> tuple[Row | Reply, ...]:
         """What was paid for, answer or not: its attempts, or the reply where these are not known."""
         return self.rows or ((self.outcome,) if isinstance(self.outcome, Reply) else ())
 
 
-class Replies(Mapping[str, "Outcome | tuple[Outcome, ...]"]):
+class Replies(Quotable, Mapping[str, "Outcome | tuple[Outcome, ...]"]):
     """Replies by profile, in the order in which the profiles were named.
 
     `replies["fast"]` is a `Reply`, or the error in its place; where several prompts or samples were asked for, it is a
@@ -149,6 +156,14 @@ class Replies(Mapping[str, "Outcome | tuple[Outcome, ...]"]):
         """Chart latency and cost by profile."""
         return plot("replies", self, ax=ax)
 
+    def quoted(self) -> str:
+        """Return the answers, each under the name of its profile; of one that failed only that it did."""
+        return "\n\n".join(f"[{entry.label}]\n{_quoted(entry)}" for entry in self.entries)
+
+    def records(self) -> list[dict[str, object]]:
+        """Return a mapping for each answer: who gave it, and its text; of one that failed only that it did."""
+        return [{"profile": entry.label, "answer": _quoted(entry)} for entry in self.entries]
+
     def __repr__(self) -> str:
         parts = [f"{name}: {_short(self[name])}" for name in self]
         return f"Replies({', '.join(parts)})"
@@ -156,6 +171,10 @@ class Replies(Mapping[str, "Outcome | tuple[Outcome, ...]"]):
     def __str__(self) -> str:
         """Show each answer under the name of its profile."""
         return "\n\n".join(f"[{entry.profile}]\n{entry.outcome}" for entry in self.entries)
+
+
+def _quoted(entry: Entry) -> str:
+    return str(entry.outcome) if isinstance(entry.outcome, Reply) else f"(no answer: {type(entry.outcome).__name__})"
 
 
 def _record(entry: Entry) -> dict[str, object]:

@@ -11,7 +11,7 @@ from victor_nb.errors import ConfigError, VictorInterrupted
 from victor_nb.money import Baseline, Savings, Total, exact_sum
 from victor_nb.reports.charts import plot
 from victor_nb.reports.frames import records_frame
-from victor_nb.values import Reply, Usage
+from victor_nb.values import Quotable, Reply, Usage
 from victor_nb.workflows.orchestrator_pool import OrchestratorPool, kernel_pool
 from victor_nb.workflows.progress import StageState, in_place
 from victor_nb.workflows.what_if import find_tariff, reprice, what_if
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class StageResult:
+class StageResult(Quotable):
     """The result of one stage.
 
     Attributes:
@@ -70,7 +70,7 @@ class StageResult:
 
 
 @dataclass(frozen=True, repr=False)
-class StrategyRun:
+class StrategyRun(Quotable):
     """A strategy that has ended, well or not. `str(run)` is the final answer.
 
     Attributes:
