@@ -165,9 +165,19 @@ class Kernel:
         """Press Stop."""
         self._manager.interrupt_kernel()
 
-    def messages(self, cell: str, *, meanwhile: Callable[[list[Message]], None] = lambda _: None) -> list[Message]:
-        """Run a cell, and return what the kernel said until it was idle again."""
-        asked = self.client.execute(cell)
+    def messages(
+        self, cell: str, *, meanwhile: Callable[[list[Message]], None] = lambda _: None, console: bool = False
+    ) -> list[Message]:
+        """Run a cell, as JupyterLab does or as a console, and return what the kernel said until it was idle again."""
+        asked = self.client.execute(cell) if console else self._execute_as_a_notebook(cell)
+        return self._hear(asked, meanwhile)
+
+    def click(self, comm: str) -> list[Message]:
+        """Click a button, and return what the kernel said until it was idle again."""
+        data = {"method": "custom", "content": {"event": "click"}, "buffers": []}
+        return self._hear(self._send("comm_msg", {"comm_id": comm, "data": data}, {}), lambda _: None)
+
+    def _hear(self, asked: str, meanwhile: Callable[[list[Message]], None]) -> list[Message]:
         start = time.monotonic()
         heard: list[Message] = []
         while time.monotonic() < start + 60:
@@ -183,9 +193,19 @@ class Kernel:
                 return heard
         raise AssertionError(f"not idle after 60 s: {heard}")
 
-    def run(self, cell: str) -> Ran:
+    def _execute_as_a_notebook(self, cell: str) -> str:
+        content = {"code": cell, "silent": False, "store_history": True, "user_expressions": {}, "stop_on_error": True}
+        metadata = {"cellId": str(uuid4()), "deletedCells": [], "recordTiming": False}
+        return self._send("execute_request", content | {"allow_stdin": False}, metadata)
+
+    def _send(self, kind: str, content: dict[str, Any], metadata: dict[str, Any]) -> str:
+        message = self.client.session.msg(kind, content, metadata=metadata)
+        self.client.shell_channel.send(message)
+        return str(message["header"]["msg_id"])
+
+    def run(self, cell: str, *, console: bool = False) -> Ran:
         """Run a cell, and return what it showed."""
-        return ran(self.messages(cell))
+        return ran(self.messages(cell, console=console))
 
 
 def ran(messages: list[Message]) -> Ran:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import TYPE_CHECKING, Any, cast
 
@@ -116,6 +117,93 @@ def test_when_a_long_answer_streams_into_a_kernel_then_it_grows_all_the_time(ker
     assert len(frames) > 3 * frames[-1].at
     assert len({frame.content["transient"]["display_id"] for frame in frames}) == 1
     assert frames[-1].content["data"][PLAIN].startswith(answer.text.rstrip())
+
+
+WIDGET = """
+import ipywidgets
+from IPython.display import display
+out = ipywidgets.Output()
+button = ipywidgets.Button()
+def ask(*_):
+    with out:
+        get_ipython().run_cell_magic("victor", "fast", "Count.")
+button.on_click(ask)
+print(button.comm.comm_id)
+"""
+ELSEWHERE = ["console", "capture", "Output", "click", "interact"]
+
+
+@pytest.mark.parametrize("front", ELSEWHERE)
+def test_when_a_front_end_takes_no_updates_then_the_whole_answer_comes_once(
+    kernel: tuple[Kernel, Server], front: str
+) -> None:
+    notebook, server = kernel
+    load(notebook)
+    answer = Answer(pieces=tuple(f"w{number} " for number in range(20)), delay=0.03)
+    server.play(answer)
+    if front == "console":
+        messages = notebook.messages("%%victor fast\nCount.", console=True)
+    elif front == "capture":
+        messages = notebook.messages("%%capture got\n%%victor fast\nCount.")
+        messages += notebook.messages("got.show()")
+    else:
+        button = notebook.run(WIDGET).said.strip()
+        line = {"Output": "ask()", "interact": "ipywidgets.interact(lambda x: ask(), x=1);", "click": "1"}[front]
+        messages = notebook.messages(line) if front != "click" else notebook.click(button)
+    frames = [message for message in messages if message.kind in {"display_data", "update_display_data"}]
+    (answered,) = [message for message in frames if "fast · " in message.content["data"].get(PLAIN, "")]
+    assert answered.kind == "display_data"
+    assert answered.content["data"][PLAIN].startswith(answer.text)
+    theirs = {"clear_output"} if front == "interact" else set[str]()  # interact empties its own widget
+    assert not {message.kind for message in messages} & ({"update_display_data", "clear_output", "error"} - theirs)
+
+
+@pytest.mark.parametrize("word", ["on", "text", "off"])
+def test_when_the_user_says_how_an_answer_grows_then_it_does(kernel: tuple[Kernel, Server], word: str) -> None:
+    notebook, server = kernel
+    load(notebook)
+    answer = Answer(pieces=tuple(f"w{number} " for number in range(20)), delay=0.03)
+    server.play(answer)
+    notebook.run(f"%env VICTOR_PROGRESS={word}")
+    messages = notebook.messages("%%victor fast\nCount.", console=word != "off")
+    notebook.run("%env VICTOR_PROGRESS=")
+    kinds = [message.kind for message in messages if message.kind in {"display_data", "update_display_data", "stream"}]
+    if word == "on":
+        assert set(kinds[1:]) == {"update_display_data"}
+    elif word == "off":
+        assert kinds == ["display_data"]
+    else:
+        assert len(kinds) > 2
+        assert set(kinds) == {"stream"}
+        assert re.fullmatch(re.escape(answer.text) + r"\n\nfast · .* s\n", ran(messages).said)
+
+
+def test_when_nothing_comes_then_no_word_of_waiting_is_left(kernel: tuple[Kernel, Server]) -> None:
+    notebook, server = kernel
+    load(notebook)
+    server.play(faults.silence())
+    failed = notebook.run("%%victor fast timeout=0.5 retries=0\nCount.")
+    assert "RequestTimeoutError" in failed.error[0]
+    assert "asking · 0 s" in failed.frames[0]["text/markdown"]
+    assert failed.frames[-1] == {PLAIN: ""}
+    assert notebook.run("%%victor fast show=none timeout=0.5 retries=0\nCount.").frames == []
+
+
+def test_when_the_first_cell_asks_at_once_then_it_says_that_it_loads(tmp_path: Path) -> None:
+    with Server(Answer(delay=0.3)) as server:
+        write(tmp_path, served(server))
+        with Kernel(tmp_path, CI="", VICTOR_MODE="", NO_PROXY="*", OPENAI_API_KEY=CANARY) as fresh:
+            fresh.run("%load_ext victor_nb")
+            first = fresh.messages("%%victor fast\nCount.")
+            frames = [message for message in first if message.kind in {"display_data", "update_display_data"}]
+            said = [message.content["data"].get("text/markdown", "") for message in frames]
+            assert "loading victor_nb · 0 s" in said[0]
+            assert any("fast · loading openai · " in each for each in said)
+            assert [message.kind for message in frames].count("display_data") == 1
+            assert len({message.content["transient"]["display_id"] for message in frames}) == 1
+            assert said[-1].startswith(Answer().text)
+            fresh.run("%reload_ext victor_nb")
+            assert [*fresh.run("%%victor fast nothing=1\nHi.").frames, {PLAIN: ""}][-1] == {PLAIN: ""}
 
 
 def test_when_a_kernel_has_said_all_this_then_no_key_is_in_it(kernel: tuple[Kernel, Server]) -> None:

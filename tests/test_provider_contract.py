@@ -137,6 +137,18 @@ async def test_when_a_server_has_its_ways_then_text_and_usage_are_the_same(bench
     assert (reply.finish_reason, reply.status) == ("stop", "ok")
 
 
+@pytest.mark.parametrize("way", ["stream"])
+async def test_when_a_model_thinks_before_it_answers_then_its_stream_says_so(bench: Bench) -> None:
+    bench.play(Answer(quirks=frozenset({"thinks"}), delay=60))  # before its text
+    stream = (await bench.agent()).stream("Hi.")
+    for _ in range(1_000):
+        if not stream.thinking:
+            await asyncio.sleep(0.02)
+    assert stream.thinking
+    assert stream.text == ""
+    stream.cancel()
+
+
 @pytest.mark.parametrize("dialect", [ANTHROPIC], ids=repr)
 async def test_when_a_cache_is_written_for_an_hour_then_it_is_counted_apart(bench: Bench) -> None:
     tokens = Tokens(input=900, output=10, cache_write=500, cache_write_1h=400)

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast, get_args
 
+from victor_nb.config import progress
 from victor_nb.config.secret import SHORTEST_SECRET, Address, Redactor, Secret, read_dotenv
 from victor_nb.errors import ConfigError, ProfileNotFoundError, suggest
 from victor_nb.providers.spec import SPECS, all_specs, spec_of, split_words
@@ -282,8 +283,7 @@ class Settings:
     @property
     def watched(self) -> bool:
         """Whether a user can watch a cell while it runs: not with CI=true or VICTOR_PROGRESS=off."""
-        quiet = os.environ.get("VICTOR_PROGRESS", "").strip().lower() in {"off", "0", "false", "no"}
-        return not quiet and os.environ.get("CI", "").strip().lower() not in {"1", "true", "yes"}
+        return progress() != "off"
 
     @property
     def ledger_path(self) -> Path | None:

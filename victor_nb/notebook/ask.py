@@ -7,7 +7,7 @@ import json
 import re
 import signal
 import threading
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, ModuleType
@@ -28,6 +28,7 @@ from victor_nb.errors import (
 )
 from victor_nb.loop import Handle
 from victor_nb.notebook.forms import VALUED, valued
+from victor_nb.providers.spec import Spec, spec_of
 from victor_nb.runtime import current
 from victor_nb.templates import Rendered, own, render
 from victor_nb.values import Quotable, Reply
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from victor_nb.calls.orchestrator import AgentOrchestrator
+    from victor_nb.config.profiles import Profile
     from victor_nb.kernel import Session
     from victor_nb.notebook.display import Live
     from victor_nb.notebook.options import MagicCall
@@ -68,6 +70,32 @@ def _watch(begin: Callable[[], Work], live: Live[Any, Any]) -> Work:
     if stopped:
         raise work.interrupted()
     return work
+
+
+def _load_clients(session: Session, call: MagicCall, live: Live[Any, Any]) -> None:
+    """Import the clients of the profiles that are asked, if that is still to be done, and show that it takes a moment.
+
+    Raises:
+        VictorInterrupted: Stop was pressed meanwhile.
+    """
+    for name in call.profiles or (() if call.profile is None else (call.profile,)):
+        profile = session.runtime.settings.profile(name)
+        spec = spec_of(profile.provider)
+        if spec.is_loaded(profile.model, profile.api):
+            continue
+        loading = threading.Thread(target=_load, args=(spec, profile), daemon=True)
+        loading.start()
+        try:
+            while loading.is_alive():
+                live.load(spec.name)
+                loading.join(live.wait)
+        except KeyboardInterrupt:
+            raise VictorInterrupted("stopped before anything was sent.") from None
+
+
+def _load(spec: Spec, profile: Profile) -> None:
+    with suppress(VictorError, ImportError):  # the call itself says what is wrong
+        spec.load_client(profile.model, profile.api)
 
 
 @contextmanager
@@ -263,6 +291,7 @@ def ask(session: Session, question: Question, live: Live[Any, Any] | None, *, wa
     """
     try:
         if live is not None and (watched or not question.for_one):
+            _load_clients(session, question.call, live)
             result = finish(_watch(partial(start, session, question), live), question)
         else:
             with _limited(session, question) if question.limits else nullcontext():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 from uuid import uuid4
@@ -12,7 +13,7 @@ from IPython.core.getipython import get_ipython
 from victor_nb.errors import MalformedAnswerError
 from victor_nb.money import usd
 from victor_nb.notebook.forms import present
-from victor_nb.notebook.markdown import FENCE, Bundle, Shown, as_markdown, clean, escape, notice, sanitise
+from victor_nb.notebook.markdown import FENCE, MOST_SHOWN, Bundle, Shown, as_markdown, clean, escape, notice, sanitise
 from victor_nb.notebook.options import MagicCall
 from victor_nb.providers.params import STANDARD_TIERS
 from victor_nb.values import UNPAID, Reply
@@ -248,6 +249,40 @@ class LiveAnswer(Live["Stream", Reply]):
             self._publish(frame)
         if failure is not None:
             raise failure
+
+
+class PrintedAnswer(LiveAnswer):
+    """One answer as plain text, printed while it comes."""
+
+    def __init__(self, call: MagicCall) -> None:
+        super().__init__(self._print, call, watched=True)
+        self._printed = ""
+
+    def load(self, what: str) -> None:
+        """Print nothing: it would stay."""
+
+    def grow(self, work: Stream) -> None:
+        """Print what is new, if it is time to; what has a form is printed when it is complete."""
+        formed = self._call.form not in {"md", "text"} or self._call.schema or getattr(work.profile, "schema", None)
+        if not formed and self._pace is not None and self._pace.is_due() and (text := work.text):
+            frame = {"text/plain": clean(text[:MOST_SHOWN])}
+            self._pace.sent(frame)
+            self._print(frame)
+
+    def end(self, reply: Reply) -> None:
+        """Print the rest, and the bill."""
+        try:
+            super().end(reply)
+        finally:
+            self._print({"text/plain": f"{self._printed}\n" if self._printed else ""})
+
+    def _print(self, frame: Bundle) -> None:
+        """Print what of a frame has not been printed; all of it, if it goes on in another way."""
+        text = frame["text/plain"]
+        new = text[len(self._printed) :] if text.startswith(self._printed) else f"\n\n{text}"
+        sys.stdout.write(new)
+        sys.stdout.flush()
+        self._printed = text
 
 
 def muted(line: str) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import shutil
 import threading
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, cast
+from uuid import uuid4
 
 from victor_nb.errors import MagicError, VictorError, VictorInterrupted, did_you_mean
 from victor_nb.notebook.options import CELL_HELP, LINE_HELP
@@ -163,6 +165,8 @@ def _still_open(line: str, mark: str, depth: int) -> tuple[str, int]:
 
 
 _IDLE: Final = 0.5  # seconds after the load cell: a cell that comes right behind it has the processor for itself
+_SIGN_AFTER: Final = 0.1  # seconds; what takes no longer needs no word of waiting
+_SIGN_EVERY: Final = 0.25  # seconds between two such words
 _MARK: Final = "_victor_nb_extension"
 
 
@@ -195,6 +199,42 @@ class Extension:
             self._magics = _load_magics()(self._shell)
             self._magics.typed = self._typed
         return self._magics
+
+    def _load_in_sight(self) -> str:
+        """Import the magics, and show that it takes a moment; return the id of the display that says so, "" for none.
+
+        It is done in another thread, so that this one can say so meanwhile, and hears Stop.
+
+        Raises:
+            VictorInterrupted: Stop was pressed.
+        """
+        from victor_nb.notebook.front_end import growth  # noqa: PLC0415 - only where a cell asks
+
+        if self._magics is not None or not hasattr(self._shell, "kernel") or growth(self._shell) != "updates":
+            return ""
+        before, began, sign = self._warming, time.monotonic(), ""
+        self._warming = loading = threading.Timer(0, _load_after, (before,))
+        loading.daemon = True
+        loading.start()
+        try:
+            loading.join(_SIGN_AFTER)
+            while loading.is_alive():
+                line = f"loading victor_nb · {int(time.monotonic() - began)} s"
+                data = {"text/markdown": f'<small style="opacity:.75">{line}</small>'}
+                shown, sign = sign, sign or uuid4().hex
+                screen = cast("Any", self._shell).display_pub
+                screen.publish(data=data, metadata={}, transient={"display_id": sign}, update=bool(shown))
+                loading.join(_SIGN_EVERY)
+        except KeyboardInterrupt:
+            self._take_away(sign)
+            raise VictorInterrupted("stopped before anything was sent.") from None
+        return sign
+
+    def _take_away(self, sign: str) -> None:
+        """Empty a display of ours, which takes no room then."""
+        if sign:
+            data, transient = {"text/plain": ""}, {"display_id": sign}
+            cast("Any", self._shell).display_pub.publish(data=data, metadata={}, transient=transient, update=True)
 
     def load(self) -> None:
         """Register everything."""
@@ -248,10 +288,15 @@ class Extension:
         from IPython.core.magic import no_var_expand  # noqa: PLC0415 - only where there is IPython
 
         def victor(line: str, cell: str) -> None:
-            ask = self.magics.cell
+            sign = self._load_in_sight()
+            magics = self.magics
             self._asked = True
-            cast("Any", self._shell).register_magic_function(ask, magic_kind="cell", magic_name="victor")
-            ask(line, cell)
+            cast("Any", self._shell).register_magic_function(magics.cell, magic_kind="cell", magic_name="victor")
+            magics.sign = sign
+            try:
+                magics.cell(line, cell)
+            finally:
+                self._take_away(magics.sign)
 
         victor.__doc__ = CELL_HELP
         return no_var_expand(victor)
@@ -314,6 +359,15 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
     if extension is not None:
         extension.unload()
         setattr(shell, _MARK, None)
+
+
+def _load_after(before: threading.Timer | None) -> None:
+    """Import the magics once an import that is under way has ended, or was never begun."""
+    if before is not None:
+        before.cancel()
+        before.join()
+    with suppress(ImportError):  # it is raised where they are used
+        _load_magics()
 
 
 def _load_magics() -> type[Magics]:

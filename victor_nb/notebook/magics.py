@@ -14,7 +14,7 @@ from victor_nb.kernel import Session, recorded
 from victor_nb.notebook import commands
 from victor_nb.notebook.ask import Background, Question, ask, prepare, undrawn_note
 from victor_nb.notebook.commands import picture
-from victor_nb.notebook.display import Live, LiveAnswer, Place
+from victor_nb.notebook.display import Live, LiveAnswer, Place, PrintedAnswer
 from victor_nb.notebook.dry_run import rehearse
 from victor_nb.notebook.forms import present
 from victor_nb.notebook.grammar import defaults_of, parse, split_prompt, without_prompt
@@ -39,12 +39,16 @@ class Magics:
     Attributes:
         defaults: What `%victor set` has set.
         typed: The running cell as it was typed.
+        sign: The display that says in the running cell that we are being loaded; "" where there is none.
     """
 
     def __init__(self, shell: InteractiveShell) -> None:
         self._shell: Any = shell
         self.defaults = defaults_of(shell)
-        self.typed = ""
+        self.typed = self.sign = ""
+        self._place: Place | None = None
+        # A kernel, or a terminal: something that a user may look at while a cell runs.
+        self._may_grow = hasattr(shell, "kernel") or hasattr(shell, "simple_prompt")
 
     @no_var_expand
     def cell(self, line: str, body: str) -> None:
@@ -59,7 +63,12 @@ class Magics:
             elif call.dry:
                 self._rehearse(session, prepare(session, call, prompt, names))
             else:
-                self._ask(session, prepare(session, call, prompt, names))
+                try:
+                    self._ask(session, prepare(session, call, prompt, names))
+                finally:
+                    if self._place is not None and self._place.passing:
+                        self._place.clear()
+                    self._place = None
 
     # Shown by `%%victor?`.
     cell.__doc__ = CELL_HELP
@@ -80,7 +89,8 @@ class Magics:
         return None
 
     def _show(self, bundle: commands.Bundle) -> None:
-        Place(self._shell)(bundle)
+        place, self.sign = Place(self._shell, self.sign), ""
+        place(bundle)
 
     def _rehearse(self, session: Session, question: Question) -> None:
         self._show(rehearse(session, question))
@@ -101,15 +111,13 @@ class Magics:
         cast("Any", Playground() if word == "panel" else ProfilePicker())._ipython_display_()
 
     def _ask(self, session: Session, question: Question) -> None:
-        call, undrawn = question.call, None
-        watched = session.runtime.settings.watched and hasattr(self._shell, "kernel")
-        if question.for_one:
-            kind: type[Live[Any, Any]] = LiveAnswer
-        else:
-            from victor_nb.notebook.side_by_side import LiveColumns, LiveStages  # noqa: PLC0415 - one answer needs none
+        call, how, undrawn = question.call, "off", None
+        if self._may_grow:
+            from victor_nb.notebook.front_end import growth  # noqa: PLC0415 - only where something can grow
 
-            kind = LiveColumns if call.strategy is None else LiveStages
-        live = cast("Live[Any, Any]", kind(Place(self._shell), call, watched=watched or call.bg))
+            how = growth(self._shell)
+        self._place, self.sign = Place(self._shell, self.sign), ""
+        live, watched = self._live(question, self._place, how), how != "off"
         result = Background(session, question, live) if call.bg else ask(session, question, live, watched=watched)
         try:
             if isinstance(result, Background):
@@ -166,6 +174,18 @@ class Magics:
                     raise
                 session.errors.append(error)
                 self._show(notice(undrawn_note(error, "this value")))
+
+    def _live(self, question: Question, place: Place, how: str) -> Live[Any, Any]:
+        """Return what shows the answer in a place of the cell, growing as the front end can take it."""
+        call = question.call
+        grows = how == "updates" or call.bg
+        if not question.for_one:
+            from victor_nb.notebook.side_by_side import LiveColumns, LiveStages  # noqa: PLC0415 - one answer needs none
+
+            return (LiveColumns if call.strategy is None else LiveStages)(place, call, watched=grows)
+        if how == "text" and call.show == "answer" and not call.bg:
+            return PrintedAnswer(call)
+        return LiveAnswer(place, call, watched=grows)
 
     def _ask_line(self, session: Session, rest: str, names: MutableMapping[str, Any]) -> Reply | None:
         head, prompt = split_prompt(rest)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import pkgutil
 import re
+import sys
 import threading
 import warnings
 from dataclasses import dataclass, field, replace
@@ -214,6 +215,12 @@ class Spec:
         if api is not None:
             return api
         return next((name for name, other in self.apis.items() if re.match(other.models, model)), "chat")
+
+    def is_loaded(self, model: str = "", api: str | None = None) -> bool:
+        """Return whether a model's client has been imported."""
+        other = self.apis.get(self.api_of(model, api))
+        client = other.client if other else self.client
+        return not isinstance(client, str) or client.partition(":")[0] in sys.modules
 
     def load_client(self, model: str = "", api: str | None = None) -> type[Any]:
         """Import a model's client, one thread at a time: two that import one SDK may each see half of it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from servers.dialects.base import Asked, Dialect, Event, Told, blocks, dump, only, sse, turns, without
+from servers.dialects.base import THOUGHT, Asked, Dialect, Event, Told, blocks, dump, only, sse, turns, without
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,6 +82,8 @@ class OpenAI(Dialect):
             yield self._chunk(answer, request, {"role": "assistant", "content": ""})
         if "pings" in answer.quirks:
             yield Event(b": keep-alive\n\n")
+        if "thinks" in answer.quirks:
+            yield self._chunk(answer, request, {"content": None, "reasoning_content": THOUGHT})
         for piece in pieces:
             yield self._chunk(answer, request, {"content": piece})._replace(is_text=True)
         yield from self._closing(answer, request)
