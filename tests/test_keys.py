@@ -20,7 +20,7 @@ from victor_nb.media import Image
 from workbench import assert_clean, write_profiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from servers.exchange import Act
@@ -46,10 +46,10 @@ def desk(folder: Path, server: Server, **more: object) -> None:
     write_profiles(folder, fast={**fast, **more})
 
 
-def everyone() -> dict[str, Callable[[], object]]:
+def everyone(other: Session) -> dict[str, Callable[[], object]]:
     """Return every way to ask, by objects that are made now."""
     pool = OrchestratorPool(session().settings)
-    held, agent, other = pool.get_orchestrator("fast"), Agent.create_sync("fast"), Session(Settings())
+    held, agent = pool.get_orchestrator("fast"), Agent.create_sync("fast")
     apart, chat = Agent.create_sync("fast", container=other), agent.chat()
     return {
         "held": lambda: held.run_sync("x"),
@@ -79,14 +79,16 @@ def outcomes(asks: dict[str, Callable[[], object]]) -> dict[bool, list[str]]:
 
 
 @pytest.fixture
-def asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server) -> dict[str, Callable[[], object]]:
+def asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server) -> Iterator[dict[str, Callable[[], object]]]:
     """Return every way to ask a server that takes one key; all of them are made with a wrong one."""
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.setenv("VICTOR_SIM_SPEED", "0")
     monkeypatch.setenv("HOUSE_KEY", WRONG)
     desk(tmp_path, server)
     server.answer = takes(RIGHT)
-    return everyone()
+    own = Session(Settings())
+    yield everyone(own)
+    own.close()
 
 
 def test_when_a_key_is_mended_then_whoever_asks_next_uses_it(

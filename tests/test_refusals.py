@@ -335,7 +335,7 @@ MEANINGS: list[tuple[Dialect, Act, type[ProviderError], str]] = [
         GOOGLE,
         refused(400, message="API key not valid.", status="INVALID_ARGUMENT", details=[{"reason": "API_KEY_INVALID"}]),
         errors.AuthenticationError,
-        "Check the key in GOOGLE_API_KEY or GEMINI_API_KEY.",
+        "Check the key: %env GOOGLE_API_KEY=..., then run the cell again.",
     ),
     (
         OPENAI,
@@ -357,7 +357,7 @@ MEANINGS: list[tuple[Dialect, Act, type[ProviderError], str]] = [
         OPENAI,
         faults.status(400, body=b'{"code": "Client specified an invalid argument", "error": "Incorrect API key."}'),
         errors.AuthenticationError,
-        "Check the key in",
+        "Check the key: ",
     ),
     (
         OPENAI,

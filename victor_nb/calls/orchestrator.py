@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import threading
 import weakref
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from victor_nb.providers.base import Provider
     from victor_nb.runtime import Runtime
 
-_KEY: Final = re.compile(r"[!-~]+")
-"""What an HTTP header takes: printable ASCII, no blanks."""
 _CLOSING: Final = 2.0  # seconds
 
 
@@ -283,7 +280,4 @@ def _open(profile: Profile, settings: Settings, runtime: Runtime, mode: Mode) ->
         variables = " or ".join(settings.key_variables(profile))
         others = "%victor mode simulate; or %victor local: a 135M model on your CPU"
         raise SecretError(f"{failed}: no key. Set {variables}, or try it free: {others}.")
-    if key is not None and not _KEY.fullmatch(key.reveal()):
-        variables = " or ".join(settings.key_variables(profile))
-        raise SecretError(f"{failed}: what {variables} holds has characters that no key has. Copy the key again.")
     return open_provider(profile, settings, runtime.wire, mode=mode, key=key)

@@ -206,6 +206,15 @@ class Settings:
         values = (self._variable(name) for name in variables)
         return next((Secret(value) for value in values if value), None)
 
+    def mending(self, variables: Sequence[str]) -> str:
+        """Return how the key of these variables is set right: where the one stands that is used, else by `%env`."""
+        for name in variables:
+            if os.environ.get(name, "").strip():
+                return f"%env {name}=..."
+            if name in self._dotenv:
+                return f"{name} in {self._dotenv_path.absolute()}"
+        return f"%env {variables[0]}=..." if variables else "api_key_env in the profile"
+
     def needs_key(self, profile: Profile) -> bool:
         """Return whether the profile cannot work without a key: a server on this network may ask for none."""
         return profile.api_key_env is not None or spec_of(profile.provider).needs_key(self.base_url(profile))

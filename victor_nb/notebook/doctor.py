@@ -1,25 +1,29 @@
-"""`%victor doctor`: whether each profile can be asked: key, address, price, age, model. It spends nothing."""
+"""`%victor doctor`: whether each profile can be asked: key, host, model, price, age; and what to do first. Free."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from victor_nb.calls.request import WORDED
 from victor_nb.config.secret import masked
-from victor_nb.errors import ConfigError, VictorError
-from victor_nb.notebook.markdown import Bundle, frame
+from victor_nb.errors import ConfigError, NotFoundError, VictorError
+from victor_nb.notebook.markdown import Bundle, frame, notice, stack
 from victor_nb.providers.spec import all_specs, spec_of
 from victor_nb.values import UNPAID
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from victor_nb.config.profiles import Profile
     from victor_nb.kernel import Session
-    from victor_nb.providers.base import Ping, Provider
+    from victor_nb.providers.base import Provider
+    from victor_nb.providers.listing import Listing
+
+_MOST_STEPS: Final = 5
 
 
 def profile_table(session: Session) -> Bundle:
@@ -137,10 +141,26 @@ def ending(session: Session, profile: Profile) -> str:
     return "model is deprecated" if outdated else ""
 
 
-def examine(session: Session, names: Sequence[str] = ()) -> Bundle:
-    """Return a row for each profile, or for these, `provider:model` among them. It spends nothing.
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """What is known of a profile.
 
-    In simulate mode the network is left alone.
+    Attributes:
+        cells: Its row of the table, without the advice.
+        blocking: What must be done before it can be asked, the first thing first.
+        advice: What could be done beside that.
+    """
+
+    profile: Profile
+    cells: tuple[str, ...]
+    blocking: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
+
+
+def examine(session: Session, names: Sequence[str] = ()) -> Bundle:
+    """Return a row for each profile, or for these, `provider:model` among them, and what to do first.
+
+    Each host is asked for its list of models, with the key, which is free. In simulate mode the network is left alone.
 
     Raises:
         ProfileNotFoundError: There is none of such a name.
@@ -148,11 +168,33 @@ def examine(session: Session, names: Sequence[str] = ()) -> Bundle:
     """
     settings = session.settings
     profiles = [settings.profile(name) for name in names] or list(settings.profiles.values())
-    rows = [_row(session, profile, ping) for profile, ping in zip(profiles, _ping_all(session, profiles), strict=True)]
-    below = f"mode {session.mode}: no network was used." if session.mode in UNPAID else ""
-    if session.mode == "simulate":
-        below = "\n\n".join((below, *_answers(session)))
-    return frame(["profile", "model", "key", "host", "reachable", "USD per M in / out", "advice"], rows, below=below)
+    if session.mode in UNPAID:
+        found = [_unasked(session, profile) for profile in profiles]
+        below = [f"mode {session.mode}: no network was used."]
+        below += _answers(session) if session.mode == "simulate" else []
+    else:
+        listings = _look_up_all(session, profiles)
+        found = [_judge(session, profile, seen) for profile, seen in zip(profiles, listings, strict=True)]
+        below = _verdict(session, found)
+    rows = [(*each.cells, "; ".join((*each.blocking, *each.advice)) or "ok") for each in found]
+    columns = ["profile", "model", "key", "host", "reachable", "model there", "USD per M in / out", "advice"]
+    return stack(frame(columns, rows), *map(notice, below))
+
+
+def _verdict(session: Session, found: Sequence[_Finding]) -> list[str]:
+    """Return how many profiles are ready, which to try, and what to do for the others: what helps most, first."""
+    ready = [each.profile.name for each in found if not each.blocking]
+    usual = session.settings.default
+    best = usual if usual in ready else next(iter(ready), None)
+    said = f"{len(ready)} of {len(found)} ready"
+    lines = [f"{said}; try: %%victor {best}" if best else f"{said}. Free meanwhile: %victor mode simulate"]
+    steps: dict[str, list[str]] = {}
+    for each in found:
+        for step in each.blocking[:1]:
+            steps.setdefault(step.partition(" (it answered ")[0], []).append(each.profile.name)
+    ordered = sorted(steps.items(), key=lambda item: (usual not in item[1], -len(item[1])))
+    lines += [f"{n}. {step} (for {', '.join(those)})" for n, (step, those) in enumerate(ordered[:_MOST_STEPS], 1)]
+    return lines
 
 
 def _answers(session: Session) -> list[str]:
@@ -163,58 +205,92 @@ def _answers(session: Session) -> list[str]:
         return [str(error)]
 
 
-def _row(session: Session, profile: Profile, ping: Ping) -> tuple[str, ...]:
+def _cells(session: Session, profile: Profile, key: str, reachable: str, listed: str) -> tuple[str, ...]:
+    host = urlsplit(session.settings.base_url(profile)).netloc.rpartition("@")[2]
+    price = " / ".join(dict.fromkeys(prices(session, profile)))
+    return profile.name, profile.model, key, host, reachable, listed, price
+
+
+def _unasked(session: Session, profile: Profile) -> _Finding:
+    """Return what is known of a profile without its host."""
+    cells = _cells(session, profile, key_state(session, profile), f"not asked: {session.mode}", "")
+    return _Finding(profile, cells, advice=tuple(_of_model(session, profile)))
+
+
+def _judge(session: Session, profile: Profile, seen: Listing) -> _Finding:
+    """Return what is known of a profile, and what to do: about its key, its host, its model, its price."""
     key = key_state(session, profile)
-    rates = prices(session, profile)
-    advice = [ping.advice] if ping.advice else []
+    if session.settings.api_key(profile) is not None:
+        key = "set, not checked" if seen.key in {"", "set"} else seen.key
+    mending = session.settings.mending(session.settings.key_variables(profile))
+    blocking: list[str] = []
+    if key.startswith("not set"):
+        blocking.append(f"set the key: {mending}")
+        blocking += [seen.advice] if seen.reachable != "yes" else []
+    elif seen.key == "wrong":
+        blocking.append(f"correct the key: {mending} ({seen.advice})")
+    elif seen.advice:
+        blocking.append(seen.advice)
+    there = seen.serves(spec_of(profile.provider), profile.model)
+    if there is False:
+        blocking.append(_missing(profile, seen))
+    advice = [] if there is False else list(_of_model(session, profile))
+    blocking += [step for step in advice if " retired on " in step]
+    advice = [step for step in advice if step not in blocking]
+    listed = {True: "yes", False: "no", None: "not listed" if seen.answered else ""}[there]
+    return _Finding(profile, _cells(session, profile, key, seen.reachable, listed), tuple(blocking), tuple(advice))
+
+
+def _missing(profile: Profile, seen: Listing) -> str:
+    """Return what to do where a host lacks a model."""
+    near, pull = seen.nearest(profile.model), spec_of(profile.provider).hints.get(NotFoundError, "")
+    steps = [pull.partition(": ")[2].format(model=profile.model)] if pull else []
+    steps += [f"ask {near}" if pull else f"did you mean {near}?"] if near else []
+    return f"no model {profile.model} there: {', or '.join(steps) or 'choose another one'}"
+
+
+def _of_model(session: Session, profile: Profile) -> Iterator[str]:
+    """Yield what to do about the age of a profile's model, and about its price."""
     if end := ending(session, profile):
-        advice.append(f"{end}: choose a newer one")
-    if rates[0] == "unpriced":
-        advice.append("price is unknown: give the profile prices, or priced_as another model")
-    if key.startswith("not set") and session.mode not in UNPAID:
-        advice.append(f"set {session.settings.key_variables(profile)[0]}")
-    return (
-        profile.name,
-        profile.model,
-        key,
-        urlsplit(session.settings.base_url(profile)).netloc.rpartition("@")[2],
-        ping.reachable,
-        " / ".join(dict.fromkeys(rates)),
-        "; ".join(advice) or "ok",
-    )
+        yield f"{end}: choose a newer one"
+    if prices(session, profile)[0] == "unpriced":
+        yield "price is unknown: give the profile prices, or priced_as another model"
 
 
-def _ping_all(session: Session, profiles: Sequence[Profile]) -> list[Ping]:
-    """Ask the address of every profile for its models, all at once."""
-    from victor_nb.providers.base import Ping  # noqa: PLC0415 - httpx2 is slow to import
+def _look_up_all(session: Session, profiles: Sequence[Profile]) -> list[Listing]:
+    """Ask the hosts of all profiles for their models, all at once, and each once with a key."""
+    from victor_nb.providers.listing import Listing, look_up  # noqa: PLC0415 - httpx2 is slow to import
 
-    if session.mode in UNPAID:
-        return [Ping(f"not asked: {session.mode}")] * len(profiles)
-    clients = [_client(session, profile) for profile in profiles]  # here: the import of an SDK would stop the loop
+    settings = session.settings
+    asked: dict[tuple[object, ...], Provider | Listing] = {}
+    places = [(each.provider, settings.base_url(each), settings.api_key(each)) for each in profiles]
+    for place, profile in zip(places, profiles, strict=True):
+        if place not in asked:  # here: the import of an SDK would stop the loop
+            asked[place] = _client(session, profile)
 
-    async def ask() -> list[Ping]:
-        return await asyncio.gather(*(_ping(client) for client in clients))
+    async def ask(client: Provider | Listing) -> Listing:
+        if isinstance(client, Listing):
+            return client
+        try:
+            return await look_up(client)
+        finally:
+            await client.aclose()
 
-    return session.runtime.loop.start(ask).result()
+    async def ask_all() -> list[Listing]:
+        return await asyncio.gather(*map(ask, asked.values()))
+
+    found = dict(zip(asked, session.runtime.loop.start(ask_all).result(), strict=True))
+    return [found[place] for place in places]
 
 
-def _client(session: Session, profile: Profile) -> Provider | Ping:
-    """Return a client without a key (a refusal shows that a server is there), or why there is none."""
-    from victor_nb.providers.base import Ping, open_provider  # noqa: PLC0415 - httpx2 is slow to import
+def _client(session: Session, profile: Profile) -> Provider | Listing:
+    """Return a client for a profile, or why there is none."""
+    from victor_nb.providers.base import open_provider  # noqa: PLC0415 - httpx2 is slow to import
+    from victor_nb.providers.listing import Listing  # noqa: PLC0415 - as above
 
+    settings = session.settings
     try:
-        return open_provider(profile, session.settings, session.runtime.wire, mode="live", key=None)
+        return open_provider(profile, settings, session.runtime.wire, mode="live", key=settings.api_key(profile))
     except VictorError as error:
         why = str(error).removeprefix(f"Failed to create provider for profile {profile.name!r}: ")
-        return Ping(f"no: {type(error).__name__}", why.rstrip("."))
-
-
-async def _ping(client: Provider | Ping) -> Ping:
-    from victor_nb.providers.base import Ping  # noqa: PLC0415 - httpx2 is slow to import
-
-    if isinstance(client, Ping):
-        return client
-    try:
-        return await client.ping()
-    finally:
-        await client.aclose()
+        return Listing(reachable="not asked", answered=False, advice=why.rstrip("."))

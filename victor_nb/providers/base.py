@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from abc import ABC, abstractmethod
 from contextvars import ContextVar
@@ -13,8 +12,8 @@ from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 import httpx2
 
-from victor_nb.config.secret import guard_logs, masked
-from victor_nb.errors import ProviderOpenError, VictorError
+from victor_nb.config.secret import guard_logs
+from victor_nb.errors import ProviderOpenError, SecretError, VictorError
 from victor_nb.providers.catalog import FLEX_SECONDS, host_of
 from victor_nb.providers.translate import Endpoint, Translator
 from victor_nb.values import UNPAID, Lesson
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from victor_nb.config.profiles import Profile
     from victor_nb.config.secret import Secret
     from victor_nb.config.settings import Settings
+    from victor_nb.errors import ProviderError
     from victor_nb.values import ChatRequest, Delta, Mode
     from victor_nb.wire.transport import Wire
 
@@ -40,7 +40,10 @@ _FAILURES: Final = (
     ImportError,
     NameError,
 )
-_PING_SECONDS: Final = 4.0  # a server that takes longer to list its models is no help in a notebook
+_KEY: Final = re.compile(r"[!-~]+")
+"""What an HTTP header takes: printable ASCII, no blanks."""
+KEYLESS: Final = "victor_nb_keyless"
+"""The extension of a request that is sent without the key."""
 _OF_HTTP: Final = frozenset(
     "accept accept-encoding connection content-length content-type host transfer-encoding user-agent".split()
 )
@@ -55,19 +58,6 @@ _OF_ITS_RANGE: Final = re.compile(
 """What is said of a temperature that is only too high or too low: another one would be taken."""
 _OF_THE_SDKS: Final = "x-stainless-"
 """What the names of the headers begin with in which the SDKs describe themselves and the machine."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ping:
-    """What an address answered when it was asked for its models.
-
-    Attributes:
-        reachable: `yes`, or why not.
-        advice: What to do about it; "" for nothing.
-    """
-
-    reachable: str = "yes"
-    advice: str = ""
 
 
 @dataclass(slots=True)
@@ -118,7 +108,7 @@ class Provider(ABC):
         An SDK adds headers from the environment (ANTHROPIC_CUSTOM_HEADERS, OPENAI_CUSTOM_HEADERS): it would replace a
         profile's key, or go to whatever server the profile names.
         """
-        ours = dict(self.headers)
+        ours = {} if KEYLESS in request.extensions else dict(self.headers)
         if request.url.userinfo and (taken := {*ours} & {"authorization", "Authorization"}):
             if self.endpoint.key is not None:
                 raise ValueError("base_url holds a user and a password, and the key goes where they would. Remove them")
@@ -192,25 +182,9 @@ class Provider(ABC):
             # Outside the handler, so that a cause which holds a key does not hang on as the context either.
             raise self._translator.translate(failure, answered=exchange.answered) from self._translator.cause(failure)
 
-    async def ping(self) -> Ping:
-        """Ask for the list of models, which is free, and return whether the address answers. Never raises."""
-        base_url, spec = self.endpoint.base_url, self.endpoint.spec
-        shown = masked(base_url)
-        try:
-            async with asyncio.timeout(_PING_SECONDS):
-                answer = await self.http.get(base_url + spec.models_path)
-        except TimeoutError:
-            return Ping(f"no answer in {_PING_SECONDS:g} s", f"check {shown}")
-        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
-            return Ping(
-                f"no: {type(error).__name__}", spec.unreachable.format(base_url=shown, model=self.endpoint.model)
-            )
-        return self.read_models(answer)
-
-    def read_models(self, answer: httpx2.Response) -> Ping:
-        """Read what a ping was answered with; any status shows that a server is there."""
-        del answer
-        return Ping()
+    def translate(self, failure: Exception) -> ProviderError:
+        """Return what a request that was not answered failed with, in our terms."""
+        return self._translator.translate(failure, answered=False)
 
     @property
     def read_timeout(self) -> httpx2.Timeout:
@@ -229,10 +203,14 @@ def open_provider(profile: Profile, settings: Settings, wire: Wire, *, mode: Mod
 
     Raises:
         ConfigError: The mode has no transport.
+        SecretError: The key cannot be sent.
         ProviderOpenError: The client cannot be made.
     """
     try:
         endpoint = Endpoint.of(profile, settings, wire, mode=mode, key=key)
+        if key is not None and not _KEY.fullmatch(key.reveal()):
+            fact = f"what {' or '.join(endpoint.variables)} holds has characters that no key has. Copy the key again."
+            raise SecretError(f"Failed to create provider for profile {profile.name!r}: {fact}")
         if mode not in UNPAID and (part := endpoint.spec.fill_in) and part in endpoint.base_url:
             variable = endpoint.spec.base_url_variable
             fact = f"no address. Put yours for {part} in base_url: {endpoint.base_url}, or set {variable}."

@@ -93,6 +93,8 @@ class Row(TypedDict, total=False):
     fill_in: str
     key_variables: Required[tuple[str, ...]]
     output_names: tuple[str, ...]
+    models_path: str
+    lists_all: bool
     structured: Structured
     states_cost: str
     resells: bool
@@ -129,6 +131,7 @@ PRESETS: Final[Mapping[str, Row]] = {
         "price_id": "openrouter",
         "key_variables": ("OPENROUTER_API_KEY",),
         "states_cost": "openrouter.ai",
+        "models_path": "/models/user",  # those that the key may ask; the other list is for all
         "attachments": Attachments(),  # PDFs too, in OpenAI's form
         "resells": True,
     },
@@ -170,6 +173,7 @@ PRESETS: Final[Mapping[str, Row]] = {
         "base_url": "https://api.fireworks.ai/inference/v1",
         "price_id": "fireworks",
         "key_variables": ("FIREWORKS_API_KEY",),
+        "lists_all": False,  # a deployment of one's own is not in it
         "output_names": _MAX_TOKENS_FIRST,
         "resells": True,
     },
@@ -188,6 +192,7 @@ PRESETS: Final[Mapping[str, Row]] = {
         "base_url": "https://api.perplexity.ai",
         "price_id": "perplexity",
         "key_variables": ("PERPLEXITY_API_KEY",),
+        "models_path": "",
         "output_names": _MAX_TOKENS,
         "states_cost": "perplexity.ai",
     },
@@ -199,6 +204,7 @@ PRESETS: Final[Mapping[str, Row]] = {
         "fill_in": "RESOURCE",
         "price_id": "azure",
         "key_variables": ("AZURE_OPENAI_API_KEY",),
+        "lists_all": False,  # base models, not deployments
         "resells": True,
     },
     "bedrock": {
@@ -208,11 +214,12 @@ PRESETS: Final[Mapping[str, Row]] = {
         "fill_in": "REGION",
         "price_id": "aws",
         "key_variables": ("AWS_BEARER_TOKEN_BEDROCK",),
+        "models_path": "",  # only bedrock-mantle, its other endpoint, has one
         "resells": True,
     },
     "vllm": _local(8000, "vllm serve {model}"),
     "lmstudio": _local(1234, "lms server start"),
-    "llamacpp": _local(8080, "llama-server -m MODEL.gguf"),
+    "llamacpp": {**_local(8080, "llama-server -m MODEL.gguf"), "lists_all": False},  # one model, by any name
     "localai": _local(8080, "local-ai run {model}"),
 }
 """By the word after `provider:` in a profile. Of azure, `model` is the name of a deployment."""

@@ -6,8 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, cast
 
 from victor_nb.media import split
-from victor_nb.providers.base import Ping
-from victor_nb.providers.http import PlainProvider, events, finish, given, items, no_answer, number, parse, read, text
+from victor_nb.providers.http import PlainProvider, events, finish, given, no_answer, number, read, text
 from victor_nb.values import Delta, Usage
 
 if TYPE_CHECKING:
@@ -41,18 +40,6 @@ class Ollama(PlainProvider):
         async with self.open("/api/chat", _body(request, stream=True)) as response:
             async for event in events(response):
                 yield _delta(event, response.headers)
-
-    def read_models(self, answer: httpx2.Response) -> Ping:
-        """Return whether the model has been pulled; `qwen3` stands for `qwen3:latest`."""
-        model = self.endpoint.model
-        try:
-            listing = parse(answer.content)
-        except ValueError:
-            listing = {}
-        if not isinstance(listing.get("models"), list):
-            return Ping("yes, but it is not ollama", "check base_url")
-        names = {text(read(each, "name")) for each in items(listing, "models")}
-        return Ping() if names & {model, f"{model}:latest"} else Ping("yes", f"ollama pull {model}")
 
 
 def _body(request: ChatRequest, *, stream: bool) -> dict[str, object]:

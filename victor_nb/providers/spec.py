@@ -100,7 +100,8 @@ class Spec:
         read_address: Makes a URL of that variable or of a profile's `base_url`.
         key_variables: The environment variables that may hold a key, the first that is set winning; none: no key.
         keyless_locally: Whether a server on this network may be asked without a key.
-        models_path: The path below the base URL that lists the models, free of charge.
+        models_path: The path below the base URL that lists the models, free of charge; empty: there is no list.
+        lists_all: Whether a model that is not in the list cannot be asked.
         concurrency: Calls at once of a profile that sets no limit; None is no limit.
         output_names: How its params name the limit of an answer's tokens, the name that is sent first.
         output_demanded: The limit that is sent where none is given, since the API demands one.
@@ -121,7 +122,8 @@ class Spec:
         refuses: The request options that it does not take, and from which models.
         attachments: What it takes in a prompt beside text; None: nothing.
         retires: The day on which a model is switched off, as the provider announced it.
-        hints: The next step after an error of that class, if not the usual one; may hold `{model}` and `{variables}`.
+        hints: The next step after an error of that class, if not the usual one; may hold `{model}`, `{profile}`,
+            `{variables}` and `{mending}`: how the key is set right.
         starts_itself: Whether its server is a child process of this one, started at the first call.
         unreachable: What to do if the address does not answer; may hold `{base_url}` and `{model}`.
         dialect: The class by which the simulator speaks its protocol, or where it is.
@@ -139,6 +141,7 @@ class Spec:
     key_variables: tuple[str, ...] = ()
     keyless_locally: bool = False
     models_path: str = "/models"
+    lists_all: bool = True
     concurrency: int | None = None
     output_names: tuple[str, ...] = ("max_tokens",)
     output_demanded: int | None = None
@@ -251,7 +254,7 @@ ANTHROPIC: Final = Spec(
     base_url="https://api.anthropic.com",
     base_url_variable="ANTHROPIC_BASE_URL",
     key_variables=("ANTHROPIC_API_KEY",),
-    models_path="/v1/models",
+    models_path="/v1/models?limit=1000",
     output_demanded=8192,
     one_answer=True,
     caches_on_request=True,
@@ -296,7 +299,7 @@ GOOGLE: Final = Spec(
     base_url="https://generativelanguage.googleapis.com",
     base_url_variable="GOOGLE_GEMINI_BASE_URL",
     key_variables=("GOOGLE_API_KEY", "GEMINI_API_KEY"),
-    models_path="/v1beta/models",
+    models_path="/v1beta/models?pageSize=1000",
     output_names=("maxOutputTokens", "max_output_tokens"),
     options_in="generationConfig",
     outputs=OUTPUTS["google"],
@@ -320,8 +323,11 @@ OLLAMA: Final = Spec(
     one_answer=True,
     words=WORDS["ollama"],
     attachments=Attachments(pdf=False),
-    hints={ConnectError: "Is `ollama serve` running?", NotFoundError: "Pull it: ollama pull {model}"},
-    unreachable="start ollama",
+    hints={
+        ConnectError: "Start it with `ollama serve`, or ask another profile.",
+        NotFoundError: "Pull it: ollama pull {model}",
+    },
+    unreachable="start it: ollama serve (and once: ollama pull {model})",
     dialect="victor_nb.wire.dialects.ollama:Ollama",
 )
 _COMPATIBLE: Final = replace(

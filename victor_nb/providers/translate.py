@@ -38,9 +38,9 @@ _STEPS: Final = {
 }
 """The next step after a status, where its class has none."""
 _NEXT: Final[dict[type[errors.ProviderError], str]] = {
-    errors.AuthenticationError: "Check the key in {variables}.",
+    errors.AuthenticationError: "Check the key: {mending}, then run the cell again.",
     errors.ConnectError: "Check base_url and the network.",
-    errors.NotFoundError: "Check the model's name and base_url.",
+    errors.NotFoundError: "Check the model's name and base_url: %victor doctor {profile} says which is nearest.",
     errors.ContextLengthError: "Shorten the prompt or lower max_tokens.",
     errors.RateLimitError: "Wait, or lower the profile's concurrency.",
     errors.QuotaError: "Check the account's plan and billing at {host}: waiting does not help.",
@@ -61,6 +61,7 @@ class Endpoint:
 
     Attributes:
         folders: Where a relative path in the profile may start: beside the settings, and in the working folder.
+        mending: How its key is set right.
     """
 
     profile: str
@@ -69,6 +70,7 @@ class Endpoint:
     base_url: str
     key: Secret | None
     variables: tuple[str, ...]
+    mending: str
     timeouts: Timeouts
     transport: httpx2.AsyncBaseTransport
     redactor: Redactor
@@ -97,7 +99,8 @@ class Endpoint:
             model=profile.model,
             base_url=base_url,
             key=key,
-            variables=settings.key_variables(profile),
+            variables=(variables := settings.key_variables(profile)),
+            mending=settings.mending(variables),
             timeouts=profile.timeout,
             transport=transport,
             redactor=settings.redactor(),
@@ -220,9 +223,12 @@ class Translator:
     ) -> errors.ProviderError:
         """Make one error: fact, then next step, keys taken out."""
         endpoint = self._endpoint
-        variables = " or ".join(endpoint.variables) or "the profile's api_key_env"
         step = (step or endpoint.spec.hints.get(kind) or _NEXT.get(kind, "")).format(
-            variables=variables, model=endpoint.model, host=host_of(endpoint.base_url)
+            variables=" or ".join(endpoint.variables) or "the profile's api_key_env",
+            mending=endpoint.mending,
+            profile=endpoint.profile,
+            model=endpoint.model,
+            host=host_of(endpoint.base_url),
         )
         clean = endpoint.redactor.clean(fact).rstrip(".")
         text = f"{endpoint.profile}: {clean}. {step}".rstrip()
