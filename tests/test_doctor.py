@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cells import Kernel, Shell, write
+from cells import Kernel, Shell, ran, write
 from servers import Exchange, Request, Server, closed_port, model_list
 from victor_nb.providers import listing
 from victor_nb.providers.spec import BUILT_IN, spec_of
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from servers.exchange import Act
 
 pytest_plugins = ["cells_fixtures", "workbench_fixtures"]
-PRESETS = [spec.name for spec in BUILT_IN if spec.models_path]
+PRESETS = [spec.name for spec in BUILT_IN if spec.models_path and not spec.starts_itself]
 
 
 async def silent(exchange: Exchange) -> None:
@@ -257,13 +256,14 @@ def test_when_stop_is_pressed_then_the_doctor_stops_at_once(tmp_path: Path, serv
     with Kernel(tmp_path, NO_PROXY="*", HOUSE_KEY=CANARY, VICTOR_MODE="live", **home) as kernel:
         kernel.run("%load_ext victor_nb\nfrom victor_nb.providers import listing; listing.PATIENCE = 60")
 
-        def stop() -> None:
-            server.wait(lambda: server.requests)
-            kernel.interrupt()
+        pressed: list[bool] = []
 
-        threading.Thread(target=stop).start()
-        stopped = kernel.run("%victor doctor").error
-        assert stopped is not None
+        def stop(_: object) -> None:
+            if server.requests and not pressed:
+                pressed.append(True)
+                kernel.interrupt()
+
+        stopped = ran(kernel.messages("%victor doctor", meanwhile=stop)).error
         assert "stopped" in "".join(stopped)
         server.wait(lambda: server.requests[0].hung_up)
 

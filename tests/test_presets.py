@@ -290,8 +290,14 @@ REFUSALS: list[tuple[str, int, object, type[ProviderError], str]] = [
     ("groq", 498, {"error": {"message": "Flex tier capacity exceeded."}}, OverloadedError, "Flex tier"),
     ("xai", 498, {"error": {"message": "What is that?"}}, BadRequestError, "What is that?"),
     ("azure", 400, {"error": {"code": "content_filter", "message": "Filtered."}}, ContentFilterError, "Filtered"),
-    ("bedrock", 403, {"message": "The bearer token has expired."}, AuthenticationError, "in AWS_BEARER_TOKEN_BEDROCK"),
-    ("perplexity", 401, {"error": {"message": "Invalid key."}}, AuthenticationError, "in PERPLEXITY_API_KEY"),
+    (
+        "bedrock",
+        403,
+        {"message": "The bearer token has expired."},
+        AuthenticationError,
+        ": %env AWS_BEARER_TOKEN_BEDROCK=",
+    ),
+    ("perplexity", 401, {"error": {"message": "Invalid key."}}, AuthenticationError, ": %env PERPLEXITY_API_KEY="),
     (
         "vllm",
         404,
@@ -599,7 +605,7 @@ def test_when_the_doctor_is_given_words_then_it_asks_that_host_alone_and_spends_
     write(tmp_path, {"fast": {"provider": "openai", "model": "gpt-4o-mini"}, "desk": desk})
     server.play(model_list("any"))
     shell = Shell()
-    lines = shell.run("%victor doctor desk azure:prod").plain.splitlines()[1:]
+    lines = shell.run("%victor doctor desk azure:prod").plain.partition("\n\n")[0].splitlines()[1:]
     assert [line.split()[0] for line in lines] == ["desk", "azure:prod"]
     assert f"127.0.0.1:{server.url.rpartition(':')[2]}" in lines[0]
     assert "Put yours for RESOURCE in base_url" in lines[1]

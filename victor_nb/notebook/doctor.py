@@ -263,7 +263,15 @@ def _look_up_all(session: Session, profiles: Sequence[Profile]) -> list[Listing]
 
     settings = session.settings
     asked: dict[tuple[object, ...], Provider | Listing] = {}
-    places = [(each.provider, settings.base_url(each), settings.api_key(each)) for each in profiles]
+    places = [
+        (
+            each.provider,
+            settings.base_url(each),
+            settings.api_key(each),
+            spec_of(each.provider).starts_itself and each.model,
+        )
+        for each in profiles
+    ]
     for place, profile in zip(places, profiles, strict=True):
         if place not in asked:  # here: the import of an SDK would stop the loop
             asked[place] = _client(session, profile)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from openai import AsyncOpenAI
 
 from victor_nb.errors import ConfigError, ConnectError, ProviderOpenError
-from victor_nb.providers.base import Ping
 from victor_nb.providers.llama_server import StartError, dismiss, hire, watch
 from victor_nb.providers.openai import OpenAI
 from victor_nb.providers.weights import INSTALL, engine_there, locate
@@ -77,10 +76,6 @@ class Embedded(OpenAI):
             max_retries=0,
             timeout=self.http.timeout,
         )
-
-    async def ping(self) -> Ping:
-        """Return that the file can be served: what cannot is an error when the client is made. Nothing is started."""
-        return Ping()
 
     async def aclose(self) -> None:
         """Close the connections, and end the server if no other client uses it."""

@@ -74,6 +74,8 @@ async def look_up(provider: Provider) -> Listing:
     endpoint, spec = provider.endpoint, provider.endpoint.spec
     shown, url = masked(endpoint.base_url), endpoint.base_url + (spec.models_path or "/models")
     keyless = {KEYLESS: True}
+    if spec.starts_itself:  # what cannot be served is an error when the client is made; nothing is started
+        return Listing(names=frozenset({endpoint.model}))
     try:
         async with asyncio.timeout(PATIENCE):
             if not spec.models_path:
