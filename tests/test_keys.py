@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cells import Kernel, Shell, served, write
-from servers import OPENAI, Answer, Exchange, Request, Server, faults
+from servers import OPENAI, Answer, Exchange, Request, Server, closed_port, faults
 from victor_nb import Agent, OrchestratorPool, Settings
 from victor_nb.config.settings import read_path
 from victor_nb.errors import ConfigError, SecretError, VictorError
@@ -331,3 +331,51 @@ def test_when_a_key_is_mended_in_a_real_kernel_then_the_next_cell_uses_it(tmp_pa
         kernel.run("import os; del os.environ['VICTOR_MODE']")
         assert "simulated" not in kernel.run("%%victor fast\nx").plain
         assert len(server.requests) == sent + 1
+
+
+def refusing(request: Request) -> Act:
+    """Return what a provider does who knows the key, one model, and an account without credit."""
+    if RIGHT not in request.headers.get("authorization", ""):
+        return faults.status(401, "Incorrect API key provided.")
+    known = {"none": faults.status(404, "There is no such model."), "poor": no_credit}
+    return known.get(request.json["model"], Answer())
+
+
+async def no_credit(exchange: Exchange) -> None:
+    """Refuse as where no credit is left."""
+    body = b'{"error": {"message": "You exceeded your current quota.", "code": "insufficient_quota"}}'
+    await faults.status(429, body=body)(exchange)
+
+
+def test_when_something_is_missing_then_one_cell_says_the_next_step(tmp_path: Path, server: Server) -> None:
+    profiles: dict[str, Any] = served(server)
+    server.answer = refusing
+    fast, gone = profiles["fast"], f"http://127.0.0.1:{closed_port()}"
+    profiles |= {"none": {**fast, "model": "none"}, "poor": {**fast, "model": "poor"}}
+    profiles |= {"keyed": {**fast, "api_key_env": "HOUSE_KEY"}}
+    profiles |= {"local": {"provider": "ollama", "model": "qwen3", "base_url": gone, "retries": 0}}
+    write(tmp_path, profiles)
+    home = {name: str(tmp_path) for name in ("HOME", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "XDG_DATA_HOME")}
+    home |= {"XDG_CONFIG_HOME": str(tmp_path), "OPENAI_API_KEY": WRONG, "NO_PROXY": "*"}
+    steps = {
+        "fast": "openai answered 401: Incorrect API key provided. "
+        "Check the key: %env OPENAI_API_KEY=..., then run the cell again.",
+        "keyed": "no key. Set HOUSE_KEY: %env HOUSE_KEY=..., then run the cell again, ask fast, whose key is set, "
+        "or try it free: %victor mode simulate",
+        "local": f"ollama cannot be reached at {gone}. Start it with `ollama serve`, or ask another profile.",
+        f"%env OPENAI_API_KEY={RIGHT}": "",
+        "none": "openai answered 404: There is no such model. "
+        "Check the model's name and base_url: %victor doctor none says which is nearest.",
+        "poor": "openai answered 429: You exceeded your current quota. "
+        "Check the account's plan and billing at 127.0.0.1",
+    }
+    with Kernel(tmp_path, **home) as kernel:
+        kernel.run("%load_ext victor_nb")
+        for name, step in steps.items():
+            failed = kernel.run(name if name.startswith("%") else f"%%victor {name}\nx").error
+            assert step in (said := "".join(failed or [])), said
+            assert len(failed or []) <= 3
+        assert kernel.run("%%victor fast\nx").error is None
+        kernel.run("import os; os.remove('profiles.yaml'); os.environ['OPENAI_API_KEY'] = ''")
+        failed = "".join(kernel.run("%%victor\nx").error)
+        assert "no key. Set ANTHROPIC_API_KEY: %env ANTHROPIC_API_KEY=..., then run the cell again, or try" in failed

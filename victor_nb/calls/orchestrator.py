@@ -279,5 +279,8 @@ def _open(profile: Profile, settings: Settings, runtime: Runtime, mode: Mode) ->
     if key is None and not free and settings.needs_key(profile):
         variables = " or ".join(settings.key_variables(profile))
         others = "%victor mode simulate; or %victor local: a 135M model on your CPU"
-        raise SecretError(f"{failed}: no key. Set {variables}, or try it free: {others}.")
+        step = f"Set {variables}: {settings.mending(settings.key_variables(profile))}, then run the cell again"
+        ready = next((name for name, other in settings.profiles.items() if settings.api_key(other)), None)
+        step += f", ask {ready}, whose key is set" if ready else ""
+        raise SecretError(f"{failed}: no key. {step}, or try it free: {others}.")
     return open_provider(profile, settings, runtime.wire, mode=mode, key=key)

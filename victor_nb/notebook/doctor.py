@@ -219,10 +219,12 @@ def _unasked(session: Session, profile: Profile) -> _Finding:
 
 def _judge(session: Session, profile: Profile, seen: Listing) -> _Finding:
     """Return what is known of a profile, and what to do: about its key, its host, its model, its price."""
-    key = key_state(session, profile)
-    if session.settings.api_key(profile) is not None:
+    settings, variables = session.settings, session.settings.key_variables(profile)
+    key, mending = key_state(session, profile), settings.mending(variables)
+    if settings.api_key(profile) is not None:
         key = "set, not checked" if seen.key in {"", "set"} else seen.key
-    mending = session.settings.mending(session.settings.key_variables(profile))
+    elif seen.key == "wanted":
+        key = f"not set: {' or '.join(variables) or 'api_key_env'}"
     blocking: list[str] = []
     if key.startswith("not set"):
         blocking.append(f"set the key: {mending}")

@@ -37,14 +37,15 @@ class Listing:
     Attributes:
         reachable: `yes`, or why not.
         answered: Whether it speaks the protocol that it should.
-        key: What it says of the key; "" where none was sent, `set` where it gives the list to all.
+        key: What it says of the key: `wanted` where none was sent and it asks for one, `set` where it gives its list
+            to all, or does not say; "" for none.
         names: The models; None where it lists none.
         advice: What to do about it; "" for nothing.
     """
 
     reachable: str = "yes"
     answered: bool = True
-    key: Literal["right", "wrong", "set", ""] = ""
+    key: Literal["right", "wrong", "wanted", "set", ""] = ""
     names: frozenset[str] | None = None
     advice: str = ""
 
@@ -121,7 +122,7 @@ def _read(answer: httpx2.Response, provider: Provider) -> Listing:
 
 def _refused(status: int, words: str, said: str, *, keyed: bool) -> Listing:
     if not keyed:
-        return Listing(answered=False, advice="it asks for a key: name its variable in api_key_env")
+        return Listing(answered=False, key="wanted")
     if status == HTTPStatus.FORBIDDEN and _MAY_NOT_LIST.search(words):
         return Listing(key="set")
     return Listing(answered=False, key="wrong", advice=said)
