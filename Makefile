@@ -38,8 +38,8 @@ CODE   := victor_nb tests notebooks
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 # What notebooks run with here: nothing of the user's own Jupyter, nothing left in the user's folders, no provider asked.
-SANDBOX := env VICTOR_MODE=simulate VICTOR_LEDGER=memory JUPYTER_PREFER_ENV_PATH=1 IPYTHONDIR='$(CURDIR)/build/ipython' \
-	JUPYTER_RUNTIME_DIR='$(CURDIR)/build/jupyter' MPLCONFIGDIR='$(CURDIR)/build/matplotlib'
+SANDBOX := env VICTOR_MODE=simulate VICTOR_LEDGER=memory VICTOR_PROGRESS=off VICTOR_SIM_START=2026-01-05T09:00+00:00 TZ=UTC \
+	JUPYTER_PREFER_ENV_PATH=1 IPYTHONDIR='$(CURDIR)/build/ipython' JUPYTER_RUNTIME_DIR='$(CURDIR)/build/jupyter' MPLCONFIGDIR='$(CURDIR)/build/matplotlib'
 
 .PHONY: help
 help: ## List the targets
@@ -59,7 +59,15 @@ test: lint types ## Lint, types, import contracts, unit and browser tests, every
 	@$(PY) -m pytest tests/browser
 	@echo '== notebooks'
 	@mkdir -p build/ipython
-	@$(SANDBOX) VICTOR_SIM_SPEED=0.1 $(PY) -m pytest --nbmake --nbmake-timeout=120 -p no:randomly --numprocesses 2 --dist worksteal notebooks
+	@rm -rf build/notebooks && cp -R notebooks build/notebooks
+	@$(SANDBOX) VICTOR_SIM_SPEED=0 $(PY) -m pytest --nbmake --overwrite --nbmake-timeout=120 -p no:randomly --numprocesses 2 \
+	    --dist worksteal build/notebooks
+	@$(PY) notebooks/render.py --check build/notebooks
+
+.PHONY: notebooks
+notebooks: $(DEV) ## Run every notebook, and write it with its outputs; pages go into build/
+	@mkdir -p build/ipython
+	@$(SANDBOX) $(PY) notebooks/render.py --write --out build
 
 .PHONY: lint
 lint: $(DEV) ## Check style, format and who imports whom

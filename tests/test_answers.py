@@ -91,6 +91,19 @@ async def test_when_an_entry_gives_text_then_that_is_the_answer_and_it_is_shown_
     assert (await say("Something else", name, way)).content.startswith("Simulated placeholder")
 
 
+async def test_when_no_entry_answers_then_the_question_is_kept_as_missed() -> None:
+    answers(
+        {"prompt": "stars", "text": "Forty-two."}, {"prompt": "moons", "tokens": 12}, {"prompt": "suns", "status": 400}
+    )
+    for prompt in ("How many stars?", "How many moons?", "How many dogs?"):
+        await say(prompt)
+    await fail(say("How many suns?"))
+    assert list(session().runtime.answers.missed) == [
+        "openai, sample 0: 'How many moons?'",
+        "openai, sample 0: 'How many dogs?'",
+    ]
+
+
 async def test_when_tokens_are_given_then_usage_and_cost_are_those(name: str, way: Way) -> None:
     answers({"text": "A lot.", "tokens": {"input": 1_000, "output": 2_000}}, use=False)
     placeholder = await say(profile=name, way=way)

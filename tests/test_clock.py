@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from victor_nb import Cascade, Funnel, OrchestratorPool, Reply, SimulatedAnswer, Stage, Strategy, session
-from victor_nb.errors import PartialAnswerError, RequestTimeoutError
+from victor_nb.errors import ConfigError, PartialAnswerError, RequestTimeoutError
 from victor_nb.runtime import reset
 from workbench import write_profiles
 
@@ -137,6 +138,17 @@ def test_when_a_call_is_asked_again_then_its_waits_count_and_take_no_real_time()
     first, second = session().ledger.rows()
     assert reply.latency == pytest.approx(30 + (first.latency or 0) + (second.latency or 0))
     assert (second.ts - first.ts).total_seconds() == pytest.approx(30 + (first.latency or 0), abs=1e-5)
+
+
+def test_when_the_start_is_given_then_the_dates_are_the_same_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VICTOR_SIM_START", "2026-01-05T09:00+01:00")
+    replies = session().pool.fan_out_sync("Hello", ["fast", "premium"])
+    session().pool.get_orchestrator("fast").run_sync("Hello again")
+    start = datetime(2026, 1, 5, 8, tzinfo=UTC)
+    assert [row.ts for row in session().ledger.rows()] == [start, start, start + timedelta(seconds=replies.wall)]
+    monkeypatch.setenv("VICTOR_SIM_START", "soon")
+    with pytest.raises(ConfigError, match="VICTOR_SIM_START='soon' is no date"):
+        session().pool.get_orchestrator("fast").run_sync("Hello again")
 
 
 @pytest.mark.parametrize("speed", ["0", "0.1"])

@@ -18,7 +18,16 @@ from weakref import WeakSet
 
 from victor_nb.accounting.budget import Budget
 from victor_nb.accounting.worst_case import Calibration
-from victor_nb.config.settings import ByHand, Settings, bequeath, check_mode, forced_mode, inherited, this_process
+from victor_nb.config.settings import (
+    ByHand,
+    Settings,
+    bequeath,
+    check_mode,
+    forced_mode,
+    inherited,
+    sim_start,
+    this_process,
+)
 from victor_nb.errors import ConfigError, VictorWarning
 from victor_nb.loop import BackgroundLoop, keep_for_ever
 from victor_nb.money import to_usd
@@ -130,7 +139,7 @@ class Runtime:
         self.pool: Pool | None = None
         self.owner: Owner | None = None
         self.learned: dict[tuple[str, str, str], str | None] = {}
-        self.timeline = Timeline()
+        self.timeline = Timeline(sim_start)
         self.closed = False
         self.by_hand = self._inherited = inherited()
         self._begin()
@@ -155,7 +164,7 @@ class Runtime:
         budget, self._inherited = self.budget, self.by_hand
         self._begin()
         self.budget.inherit(budget)
-        self.timeline = Timeline()
+        self.timeline = Timeline(sim_start)
         if (given := self.__dict__.get("answers")) is not None:
             cast("Answers", given).renew()
         if self.pool is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from traceback import extract_tb
@@ -24,13 +25,19 @@ from victor_nb.values import SimulatedAnswer, SimulatedQuestion
 
 Answering: TypeAlias = Callable[[SimulatedQuestion], "str | SimulatedAnswer | None"]
 
+_MISSED: Final = 100
 _ALWAYS: Final = "Give text, or how it fails: status, cut, delay, tokens"
 
 
 class Answers:
-    """The sources of answers, the cache of files that were read, and which of their entries were used."""
+    """The sources of answers, the cache of files that were read, and which of their entries were used.
+
+    Attributes:
+        missed: The last questions that none of them answered, so that the simulator wrote a placeholder.
+    """
 
     def __init__(self) -> None:
+        self.missed: deque[str] = deque(maxlen=_MISSED)
         self._given: Path | Answering | None = None
         self._files: dict[Path, AnswerFile] = {}
         self._lock = threading.Lock()
@@ -67,7 +74,11 @@ class Answers:
         if callable(self._given) and (answer := _ask(self._given, question)) is not None:
             return answer
         found = (self._read(path).find(question) for path in self._paths(files))
-        return next((answer for answer in found if answer is not None), None)
+        answer = next((answer for answer in found if answer is not None), None)
+        if answer is None or (answer.text is None and answer.status is None):
+            where = f", stage {question.stage}" if question.stage else ""
+            self.missed.append(f"{question.profile}{where}, sample {question.sample}: {question.prompt.strip()[:80]!r}")
+        return answer
 
     def unused(self, files: Sequence[Path] = ()) -> list[str]:
         """Return a line for each entry of the files that has not answered yet: file, line and what it matches.

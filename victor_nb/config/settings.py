@@ -7,6 +7,7 @@ import os
 import re
 import time
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast, get_args
@@ -394,6 +395,21 @@ def read_path(given: str, folder: Path, setting: str) -> Path:
     if (left := _NOT_FILLED_IN.search(path)) is not None and left[0] in given:
         raise ConfigError(f"{setting}: there is no {left[0]} here, which {given} begins with. Write the path in full.")
     return folder / path
+
+
+def sim_start() -> datetime | None:
+    """Return the moment at which what is simulated begins; None: when it does.
+
+    Raises:
+        ConfigError: `VICTOR_SIM_START` is no date.
+    """
+    text = os.environ.get("VICTOR_SIM_START", "").strip()
+    if not text:
+        return None
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        raise ConfigError(f"VICTOR_SIM_START={text!r} is no date. Write it as 2026-01-05T09:00.") from None
 
 
 def _number(text: str) -> float:

@@ -21,6 +21,10 @@ _AT_ONCE: Final = 1.0  # real seconds within which calls of a user's own count a
 _FOR_EVER: Final = 3600.0
 
 
+def _nothing() -> None:
+    """Do nothing."""
+
+
 class Clock:
     """The simulated time of one call or run.
 
@@ -170,9 +174,14 @@ class Place:
 
 
 class Timeline:
-    """When the simulated work of a session happens: no piece begins before the last has ended, or before its time."""
+    """When the simulated work of a session happens: no piece begins before the last has ended, or before its time.
 
-    def __init__(self) -> None:
+    Args:
+        start: Returns a moment that stands for the present, so that dates are the same each time; None: the present.
+    """
+
+    def __init__(self, start: Callable[[], datetime | None] = _nothing) -> None:
+        self._start = start
         self._flow: Clock | None = None
         self._began = self._end = 0.0
         self._running = 0
@@ -180,7 +189,7 @@ class Timeline:
     def begin(self) -> Clock:
         """Return the clock of a piece of work; one that is started with others begins with them."""
         if self._flow is None or not self._running:
-            now = datetime.now(UTC)
+            now = self._start() or datetime.now(UTC)
             last = now if self._flow is None else self._flow.origin + timedelta(seconds=self._end)
             self._flow, self._began, self._end = Clock(max(now, last)), time.monotonic(), 0.0
         self._running += 1
@@ -212,7 +221,3 @@ def simulated(timeline: Timeline, *, alone: bool = False) -> Generator[Clock]:
         root.now = max(root.now, clock.now)
         if outer is None:
             timeline.end(root)
-
-
-def _nothing() -> None:
-    """Do nothing."""
