@@ -307,7 +307,8 @@ async def test_when_a_function_fails_then_the_error_names_its_line_and_nothing_w
     error = await fail(say(profile=name, way=way))
     line = broken.__code__.co_firstlineno + 2
     assert type(error) is ConfigError
-    assert f"broken(), line {line} failed: IndexError: list index out of range. Mend it" in str(error)
+    where = f"test_answers.py, line {line}, in broken(): return numbers[question.sample + 1]"
+    assert f"broken() failed: IndexError: list index out of range; {where}. Mend it" in str(error)
     assert isinstance(error.__cause__, IndexError)
     assert rows() == []
 
@@ -328,7 +329,9 @@ async def test_when_a_function_fails_in_any_way_then_it_is_one_failed_entry_and_
     session().simulate_with(broken)
     replies = await session().pool.fan_out("Hi", ["openai"], n=2)
     assert str(replies.entries[0].outcome) == "none"
-    assert f"failed: {type(fault).__name__}: x. Mend it" in str(replies.entries[1].outcome)
+    where = f"line {broken.__code__.co_firstlineno + 2}, in broken(): raise fault"
+    told = str(replies.entries[1].outcome)
+    assert f"failed: {type(fault).__name__}: x; test_answers.py, {where}. Mend it" in told
     assert (await say("Hi")).content == "none"
 
 

@@ -34,14 +34,26 @@ VictorWarning (UserWarning)
 
 from __future__ import annotations
 
+import linecache
+import os
+import re
+import traceback
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from decimal import Decimal
+    from types import FrameType
 
 _REASONS_SHOWN = 2
+_LINES_SHOWN: Final = 3
+_FAULT_SHOWN: Final = 160  # characters of what a function of the user's raises, which may quote a whole answer
+_SOURCE_SHOWN: Final = 100  # characters of a line of code
+_NOT_THE_USERS: Final = (f"{os.path.dirname(__file__)}{os.sep}", f"{os.path.dirname(os.__file__)}{os.sep}", "<frozen")  # noqa: PTH120
+"""Where the code of this package and of Python is."""
+_SECRETIVE: Final = re.compile(r"(?i)key|token|secret|password|sk-")
+"""Words of a line of code that is not shown, since a key may stand in it."""
 STOPS: Final = (KeyboardInterrupt, GeneratorExit)
 """What code of others passes on; all else that an entry point or a function of the user's raises is its failure."""
 
@@ -49,6 +61,45 @@ STOPS: Final = (KeyboardInterrupt, GeneratorExit)
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """Return the known word nearest to `word`, or None when none is near."""
     return next(iter(get_close_matches(word, list(known), n=1, cutoff=0.6)), None)
+
+
+def user_line(error: BaseException) -> str | None:
+    """Return the deepest line of the user's own code that an error went through: `Cell In[2], line 3, in f(): ...`.
+
+    None where there is none, or where it is the line that was just typed: a magic, or a cell of one line.
+    """
+    found: tuple[FrameType, int] | None = None
+    for frame, number in traceback.walk_tb(error.__traceback__):
+        if not frame.f_code.co_filename.startswith(_NOT_THE_USERS) and "-packages" not in frame.f_code.co_filename:
+            found = frame, number
+    if found is None:
+        return None
+    (frame, number), code = found, found[0].f_code
+    source = linecache.getline(code.co_filename, number).strip()
+    at_top = code.co_name.startswith(("<module", "<cell"))
+    whole = linecache.getlines(code.co_filename)
+    if at_top and (len(whole) == 1 or source.startswith(("get_ipython().run_", "raise __import__("))):
+        return None
+    inside = "" if at_top else f", in {code.co_name.strip('<>')}()"
+    shown = "" if not source or _SECRETIVE.search(source) else f": {source[:_SOURCE_SHOWN]}"
+    return f"{_code_name(frame)}, line {number}{inside}{shown}"
+
+
+def failed_at(error: BaseException) -> str:
+    """Return what went wrong in a function of the user's, and in which line of it."""
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    what = what if len(what) <= _FAULT_SHOWN else f"{what[:_FAULT_SHOWN]}…"
+    return "; ".join(filter(None, (what, user_line(error))))
+
+
+def _code_name(frame: FrameType) -> str:
+    """Return how IPython calls the code of a frame, else its file."""
+    shell: Any = frame.f_globals.get("get_ipython")
+    try:
+        label, name = shell().compile.format_code_name(frame.f_code.co_filename)
+    except (AttributeError, TypeError):  # no IPython, or no cell of it
+        return os.path.basename(frame.f_code.co_filename)  # noqa: PTH119 - a cell's is no path
+    return f"{label} {name}"
 
 
 class Result(Protocol):
@@ -134,7 +185,7 @@ class VictorError(_Portable, Exception):
     def _render_traceback_(self) -> list[str]:
         """Return the lines, three at the most, that IPython prints instead of a traceback."""
         notes: list[str] = getattr(self, "__notes__", [])
-        return [f"{type(self).__name__}: {self}", *notes[:2]]
+        return [f"{type(self).__name__}: {self}", *filter(None, [user_line(self)]), *notes][:_LINES_SHOWN]
 
 
 class ConfigError(VictorError, ValueError):

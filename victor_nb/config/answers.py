@@ -12,7 +12,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from traceback import extract_tb
 from typing import Annotated, Any, Final, TypeAlias
 
 from pydantic import AfterValidator, Field, ValidationError
@@ -20,7 +19,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from victor_nb.config.document import Document
 from victor_nb.config.profiles import Strict, explain
 from victor_nb.config.settings import read_path, stamp_of
-from victor_nb.errors import STOPS, ConfigError
+from victor_nb.errors import STOPS, ConfigError, failed_at
 from victor_nb.values import SimulatedAnswer, SimulatedQuestion
 
 Answering: TypeAlias = Callable[[SimulatedQuestion], "str | SimulatedAnswer | None"]
@@ -228,12 +227,7 @@ def _ask(function: Answering, question: SimulatedQuestion) -> SimulatedAnswer | 
     except BaseException as error:
         if isinstance(error, STOPS):
             raise
-        code = getattr(function, "__code__", None)
-        steps = extract_tb(error.__traceback__)
-        lines = [step.lineno for step in steps if code is not None and step.filename == code.co_filename]
-        where = f", line {lines[-1]}" if lines else ""
-        fact = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise ConfigError(f"simulate_with: {name}(){where} failed: {fact}. Mend it; nothing was sent.") from error
+        raise ConfigError(f"simulate_with: {name}() failed: {failed_at(error)}. Mend it; nothing was sent.") from error
     if isinstance(answer, str):
         return SimulatedAnswer(answer)
     if answer is None or isinstance(answer, SimulatedAnswer):

@@ -11,13 +11,13 @@ from concurrent.futures import Future
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from victor_nb.calls.schema import Schema, schema_of
 from victor_nb.calls.structured import find_json, spoken
 from victor_nb.config.request_options import schema_fault
 from victor_nb.config.strategies import pattern_fault
-from victor_nb.errors import STOPS, ConfigError, VictorWarning
+from victor_nb.errors import STOPS, ConfigError, VictorWarning, failed_at
 from victor_nb.workflows.lists import key, refuses
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 FAULTS: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError)
 """What a function of the user's makes of an answer that it did not expect."""
+Judged = TypeVar("Judged")
 _LONGEST: Final = 60.0  # seconds that a function of the user's may look at an answer
 
 
@@ -138,7 +139,7 @@ class Agreement:
 
     def _part(self, answer: str) -> str | None:
         if callable(self.of):
-            part = self.of(answer)
+            part = _ask_user(self.of, answer)
             return None if part is None else key(str(part))
         if self.of is None:
             return key(spoken(answer))
@@ -163,17 +164,22 @@ def accepted(rule: Acceptance, replies: Sequence[Reply], best: int) -> int | Non
     check, reply = as_check(settled), replies[best]
     if isinstance(check, JsonSchema) and reply.finish_reason == "length":
         check = replace(check, repair=False)
-    says_yes = check.passes(reply.content) if check else _ask_user(cast("Callable[[Reply], object]", settled), reply)
+    if isinstance(check, (Exact, Regex, JsonSchema)):
+        says_yes: object = check.passes(reply.content)
+    elif check is not None:
+        says_yes = _ask_user(check.passes, reply.content)
+    else:
+        says_yes = _ask_user(cast("Callable[[Reply], object]", settled), reply)
     return best if says_yes else None
 
 
-def _ask_user(function: Callable[[Reply], object], reply: Reply) -> object:
+def _ask_user(function: Callable[[Judged], object], answer: Judged) -> object:
     """Return what a function of the user's says of an answer; None, with a warning, where it fails or is too slow."""
     given: Future[object] = Future()
 
     def run() -> None:
         try:
-            given.set_result(function(reply))
+            given.set_result(function(answer))
         except BaseException as error:  # noqa: BLE001 - sys.exit() in it is one rejected answer, and ends no session
             given.set_exception(error)
 
@@ -184,7 +190,7 @@ def _ask_user(function: Callable[[Reply], object], reply: Reply) -> object:
         if isinstance(error, STOPS):
             raise
         late = isinstance(error, TimeoutError) and not given.done()
-        what = f"took over {_LONGEST:g} s" if late else f"failed ({type(error).__name__}: {error})"
+        what = f"took over {_LONGEST:g} s" if late else f"failed ({failed_at(error)})"
         warnings.warn(f"accept= {what}: the answer is not accepted.", VictorWarning, stacklevel=2)
         return None
 

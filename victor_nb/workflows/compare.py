@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, Unpack, cast, get_args
 from uuid import uuid4
 
-from victor_nb.errors import ConfigError, VictorError, VictorInterrupted, VictorWarning
+from victor_nb.errors import ConfigError, VictorError, VictorInterrupted, VictorWarning, failed_at
 from victor_nb.money import Total, exact_sum
 from victor_nb.reports.charts.text import short
 from victor_nb.reports.frames import records_frame
@@ -208,7 +208,7 @@ class Comparison:
                 entry.score = Score(float(given))
             except (*FAULTS, VictorError) as error:
                 # The answers are paid for: one that cannot be scored is no reason to lose the others.
-                self.warnings.append(f"{entry.strategy.name}: the judge failed ({type(error).__name__}: {error}).")
+                self.warnings.append(f"{entry.strategy.name}: the judge failed ({failed_at(error)}).")
 
     async def _ask_judge(self, profile: str, entries: list[Entry]) -> list[Judgement]:
         judging = self.pool.get_orchestrator(profile)
