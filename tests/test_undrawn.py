@@ -61,11 +61,12 @@ def test_when_there_is_no_latex_then_a_note_says_so_and_the_run_is_kept(
         ran = shell.run("%%victor strategy=single out=run\nHi.")
         assert ran.error is None
         answer, note = ran.frames
-        assert "1 calls · " in answer["text/plain"]
+        assert "1 call · " in answer["text/plain"]
         assert note["text/plain"].startswith("Not drawn (RuntimeError: Failed to process string with tex")
         assert "in run and session().last; %victor errors has the whole error." in note["text/plain"]
         assert isinstance(shell.names["run"], StrategyRun)
         assert "latex could not be found" in shell.run("%victor errors").plain
+        assert "%victor plot cannot draw here: RuntimeError: " in str(shell.fail("%victor plot cost_by_stage"))
 
 
 def test_when_a_style_is_broken_then_a_note_says_so_and_the_run_is_kept(shell: Shell) -> None:

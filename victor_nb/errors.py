@@ -199,11 +199,13 @@ class ProfileNotFoundError(ConfigError):
         self, name: str, known: Iterable[str], *, where: str = "profiles.yaml", providers: Iterable[str] = ()
     ) -> None:
         names, sellers = list(known), list(providers)
-        provider, colon, model = name.partition(":")
+        provider, colon, model = name.partition("/" if "/" in name and ":" not in name else ":")
         close = did_you_mean(provider, sellers) if colon and model else None
-        others = f"Known: {', '.join(names) or 'none'}; or add it to {where}."
+        is_model = "-" in name and any(map(str.isdigit, name)) and not colon
+        asked = f"write PROVIDER:{name} to ask a model" if is_model else f"add it to {where}"
+        others = f"Known: {', '.join(names) or 'none'}; or {asked}."
         hint = suggest(name, names, otherwise=f"Did you mean '{close}:{model}'?" if close else others)
-        if provider in sellers:
+        if provider in sellers and colon != "/":
             hint = f"To ask a model of {provider} without a profile, write {provider}:MODEL."
         super().__init__(f"Profile {name!r} not found. {hint}")
         self.name = name

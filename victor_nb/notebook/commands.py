@@ -70,6 +70,7 @@ def known() -> tuple[str, ...]:
 
 def _unknown(word: str, rest: str, session: Session) -> MagicError:
     if session.settings.find(word.rstrip(":,")) is not None:
+        word = word.rstrip(":,")
         line = f"%victor ask {word} -- {rest if 0 < len(rest) <= _LONGEST else 'PROMPT'}"
         return MagicError(f"To ask {word}, write %%victor {word} on a cell's first line, or {line}")
     if "=" in word:

@@ -150,6 +150,7 @@ def without_prompt(line: str, profiles: Iterable[str]) -> MagicError:
         profiles: The names of all profiles.
     """
     words = line.split()
+    words[:1] = [word.rstrip(":,") for word in words[:1]]
     keys = [word.partition("=")[0] for word in words]
     if (key := next(filter(_SECRETS.fullmatch, keys), None)) is not None:
         return _unknown(key, (), "")

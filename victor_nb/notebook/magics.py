@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 from IPython.core.magic import no_var_expand
 
-from victor_nb.errors import STOPS, MagicError, MalformedAnswerError, VictorInterrupted, VictorWarning
+from victor_nb.errors import (
+    STOPS,
+    MagicError,
+    MalformedAnswerError,
+    VictorError,
+    VictorInterrupted,
+    VictorWarning,
+    failed_at,
+)
 from victor_nb.kernel import Session, recorded
 from victor_nb.notebook import commands
 from victor_nb.notebook.ask import Background, Question, ask, prepare, undrawn_note
@@ -85,7 +93,13 @@ class Magics:
             elif word in commands.WIDGETS:
                 self._show_widget(word, rest)
             else:
-                self._show(commands.run(word or "status", rest, self.defaults, session, self._shell.user_ns))
+                try:
+                    self._show(commands.run(word or "status", rest, self.defaults, session, self._shell.user_ns))
+                except BaseException as error:
+                    if word != "plot" or isinstance(error, (VictorError, *STOPS)):
+                        raise
+                    fact = f"%victor plot cannot draw here: {failed_at(error)}."
+                    raise MagicError(f"{fact} %victor errors has the whole error.") from error
         return None
 
     def _show(self, bundle: commands.Bundle) -> None:

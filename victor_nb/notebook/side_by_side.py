@@ -21,6 +21,7 @@ from victor_nb.notebook.markdown import (
 )
 from victor_nb.tables import Html
 from victor_nb.values import UNPAID, Reply
+from victor_nb.workflows.fan_out import label
 from victor_nb.workflows.progress_bar import Tally
 
 if TYPE_CHECKING:
@@ -208,13 +209,6 @@ def _whereabouts(replies: Replies, name: str) -> str:
     left_out = len(replies.entries) - _MOST_ROWS
     more = f"{left_out:,} further answers and the" if left_out > 0 else "The"
     return f"{more} whole texts are in {name or 'its .entries'}; {name}.to_frame() has them as a table."
-
-
-def label(lane: Lane | Entry) -> str:
-    """Return what stands over a column: the profile, and which prompt or sample where there are several."""
-    more = [f"prompt {lane.prompt + 1}"] if lane.prompt else []
-    more += [f"sample {lane.sample + 1}"] if lane.sample else []
-    return " · ".join([lane.profile, *more])
 
 
 def replies_summary(replies: Replies) -> str:

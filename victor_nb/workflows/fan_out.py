@@ -60,13 +60,6 @@ class Entry:
     rows: tuple[Row, ...] = field(default=(), repr=False)
 
     @property
-    def label(self) -> str:
-        """The profile, and which prompt or sample where there are several."""
-        more = [f"prompt {self.prompt + 1}"] if self.prompt else []
-        more += [f"sample {self.sample + 1}"] if self.sample else []
-        return " · ".join([self.profile, *more])
-
-    @property
     def parts(self) -> tuple[Row | Reply, ...]:
         """What was paid for, answer or not: its attempts, or the reply where these are not known."""
         return self.rows or ((self.outcome,) if isinstance(self.outcome, Reply) else ())
@@ -158,11 +151,11 @@ class Replies(Quotable, Mapping[str, "Outcome | tuple[Outcome, ...]"]):
 
     def quoted(self) -> str:
         """Return the answers, each under the name of its profile; of one that failed only that it did."""
-        return "\n\n".join(f"[{entry.label}]\n{_quoted(entry)}" for entry in self.entries)
+        return "\n\n".join(f"[{label(entry)}]\n{_quoted(entry)}" for entry in self.entries)
 
     def records(self) -> list[dict[str, object]]:
         """Return a mapping for each answer: who gave it, and its text; of one that failed only that it did."""
-        return [{"profile": entry.label, "answer": _quoted(entry)} for entry in self.entries]
+        return [{"profile": label(entry), "answer": _quoted(entry)} for entry in self.entries]
 
     def __repr__(self) -> str:
         parts = [f"{name}: {_short(self[name])}" for name in self]
@@ -171,6 +164,13 @@ class Replies(Quotable, Mapping[str, "Outcome | tuple[Outcome, ...]"]):
     def __str__(self) -> str:
         """Show each answer under the name of its profile."""
         return "\n\n".join(f"[{entry.profile}]\n{entry.outcome}" for entry in self.entries)
+
+
+def label(lane: Lane | Entry) -> str:
+    """Return whose answer it is: the profile, and which prompt or sample where there are several."""
+    more = [f"prompt {lane.prompt + 1}"] if lane.prompt else []
+    more += [f"sample {lane.sample + 1}"] if lane.sample else []
+    return " · ".join([lane.profile, *more])
 
 
 def _quoted(entry: Entry) -> str:
