@@ -108,7 +108,8 @@ def test_when_a_provider_is_examined_then_its_list_says_whether_key_and_model_ar
     (tmp_path / ".env").write_text("HOUSE_KEY=wrong-0123456789", encoding="utf-8")
     assert f"correct the key: HOUSE_KEY in {tmp_path / '.env'} (it" in examined(shell, "fast")[0]["fast"]
     (tmp_path / ".env").unlink()
-    assert "not set: HOUSE_KEY" in examined(shell, "fast")[0]["fast"]
+    assert " not set 127.0.0.1" in (row := examined(shell, "fast")[0]["fast"])
+    assert "set the key: %env HOUSE_KEY=..." in row
     server.answer = lists(model, key=None)
     monkeypatch.setenv("HOUSE_KEY", CANARY)
     assert f"set, not checked {server.url[7:]} yes yes" in examined(shell, "fast")[0]["fast"]
@@ -201,7 +202,7 @@ def test_when_several_profiles_lack_something_then_what_helps_most_comes_first(
     found, below = examined(Shell())
     assert "none needed" in found["local"]
     assert found["local"].endswith("start it: ollama serve (and once: ollama pull qwen3)")
-    assert "not set: ANTHROPIC_API_KEY" in found["paid"]
+    assert " not set 127.0.0.1" in found["paid"]
     assert "model retired on 2026-06-30: choose a newer one" in found["paid"]
     assert f"; check {gone}" in found["dear"]
     day = datetime.now(UTC).date().isoformat()

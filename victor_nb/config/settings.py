@@ -6,6 +6,7 @@ import json
 import os
 import re
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -264,7 +265,8 @@ class Settings:
         found: list[str] = []
         stamp, written = self._read
         if stamp != stamp_of(self._dotenv_path):
-            written = self._dotenv
+            with suppress(ConfigError):  # what cannot be read holds no key of a client
+                written = self._dotenv
         # Both: a variable that is empty in the environment does not hide the one in the file.
         for name, value in (*os.environ.items(), *((name, value.reveal()) for name, value in written.items())):
             value = value.strip()  # noqa: PLW2901 - as it is used

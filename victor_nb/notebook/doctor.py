@@ -223,10 +223,10 @@ def _judge(session: Session, profile: Profile, seen: Listing) -> _Finding:
     key, mending = key_state(session, profile), settings.mending(variables)
     if settings.api_key(profile) is not None:
         key = "set, not checked" if seen.key in {"", "set"} else seen.key
-    elif seen.key == "wanted":
-        key = f"not set: {' or '.join(variables) or 'api_key_env'}"
+    elif seen.key == "wanted" or key.startswith("not set"):
+        key = "not set"  # the advice names the variable
     blocking: list[str] = []
-    if key.startswith("not set"):
+    if key == "not set":
         blocking.append(f"set the key: {mending}")
         blocking += [seen.advice] if seen.reachable != "yes" else []
     elif seen.key == "wrong":
