@@ -47,12 +47,20 @@ READY: Final = """([path, light]) => {
 }"""
 OPEN: Final = "path => { window.jupyterapp.commands.execute('docmanager:open', {path}); }"
 IDLE: Final = f"() => ![...document.querySelectorAll('{CELL} .jp-InputPrompt')].some(e => e.textContent.includes('*'))"
-# Keeps what a cell shows while its prompt has a star, each state once.
-WATCH: Final = """cell => {
-    const seen = window.victorSeen = [], prompt = cell.querySelector(".jp-InputPrompt");
+# Keeps what parts of a cell's output show while its prompt has a star, each state of one once, and when it was so: in
+# seconds since the last key was pressed, which is how a cell is run.
+WATCH: Final = """(cell, part) => {
+    const seen = window.victorSeen = [], last = [], prompt = cell.querySelector(".jp-InputPrompt");
+    let pressed = performance.now();
+    addEventListener("keydown", () => { pressed = performance.now(); }, {capture: true});
     const look = () => {
-        const text = cell.querySelector(".jp-Cell-outputArea")?.textContent ?? "";
-        if (prompt.textContent.includes("*") && text !== seen.at(-1)) seen.push(text);
+        if (!prompt.textContent.includes("*")) return;
+        cell.querySelectorAll(part).forEach((each, place) => {
+            const text = each.textContent;
+            if (text === (last[place] ?? "")) return;
+            last[place] = text;
+            seen.push([(performance.now() - pressed) / 1000, place, text]);
+        });
     };
     new MutationObserver(look).observe(cell, {childList: true, subtree: true, characterData: true});
 }"""
@@ -196,13 +204,18 @@ class Book:
         """Return what a reader sees under a cell now; `until_shown` waits for what is due."""
         return "\n".join(output.inner_text() for output in self.outputs(number).all() if output.is_visible())
 
-    def watch(self, number: int) -> None:
-        """Keep what a cell shows from now on while it runs."""
-        self.cell(number).evaluate(WATCH)
+    def watch(self, number: int, part: str = ".jp-Cell-outputArea") -> None:
+        """Keep what a cell, or each part of its output, shows from now on while it runs."""
+        self.cell(number).evaluate(WATCH, part)
 
-    def seen(self) -> list[str]:
-        """Return what the watched cell has shown while it ran, each state of it once."""
-        return self.page.evaluate("() => window.victorSeen")
+    def seen(self, place: int = 0) -> list[str]:
+        """Return what the watched cell, or one of its parts, has shown while it ran, each state of it once."""
+        return [text for _, text in self.seen_at(place)]
+
+    def seen_at(self, place: int = 0) -> list[tuple[float, str]]:
+        """Return the same, and when it was so: in seconds since a key was last pressed."""
+        seen: list[tuple[float, int, str]] = self.page.evaluate("() => window.victorSeen")
+        return [(at, text) for at, part, text in seen if part == place]
 
     def seconds(self, click: Callable[[], object], until: str = IDLE) -> float:
         """Return the seconds, by the page's clock, from a click until a JavaScript function returns what is true."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _FASTEST: Final = 0.13  # seconds between two frames: at most 8 a second, by the clock of the receiver too
 _SLOWEST: Final = 0.22  # seconds between two frames of a text that grows: at least 4 a second
-_RATE: Final = 80_000  # bytes a second, above which frames come less often
+_RATE: Final = 40_000  # bytes a second, above which frames come less often: a page takes time to draw them, too
 _MOST: Final = 180_000  # bytes a second, never more. Jupyter drops messages of a server that sends 1 MB a second
 HEAVIEST: Final = 38_000  # bytes of a frame that can be shown four times a second
 _ENVELOPE: Final = 800  # bytes of a message beside the frame
@@ -154,6 +154,7 @@ class Live(Generic[Work, Result]):
         self._call = call
         self._pace = Pace() if watched and call.show == "answer" else None
         self._due = 0.0
+        self._said = ""
 
     @property
     def wait(self) -> float:
@@ -174,9 +175,12 @@ class Live(Generic[Work, Result]):
 
     def load(self, what: str) -> None:
         """Show that something is being imported, and since when, if it is time to."""
-        if self._pace is not None and self._pace.is_due():
-            asked = ", ".join(self._call.profiles) or self._call.strategy or self._call.profile or ""
-            line = " · ".join(filter(None, (asked, f"loading {what}", f"{self._pace.seconds} s")))
+        if self._pace is None or not self._pace.is_due():
+            return
+        asked = ", ".join(self._call.profiles) or self._call.strategy or self._call.profile or ""
+        line = " · ".join(filter(None, (asked, f"loading {what}", f"{self._pace.seconds} s")))
+        if line != self._said:
+            self._said = line
             self._show_for_now({"text/markdown": muted(line)})
 
     def _show_for_now(self, frame: Bundle) -> None:
