@@ -142,6 +142,8 @@ def _names(body: bytes) -> frozenset[str] | None:
 
 def _each(listed: list[object]) -> Iterator[str]:
     for each in listed:
+        if isinstance(each, str):
+            yield each
         entry = cast("dict[str, object]", each) if isinstance(each, dict) else {}
         for key in ("id", "name", "model"):
             if isinstance(name := entry.get(key), str) and name:
