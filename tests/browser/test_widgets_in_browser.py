@@ -208,6 +208,46 @@ def test_when_only_a_keyboard_is_at_hand_then_every_control_is_reached_seen_and_
     page.until_shown(3, "2 answers")
 
 
+def test_when_keys_are_pressed_in_a_widget_then_they_move_in_it_and_not_in_the_notebook(book: OpenBook) -> None:
+    page = book(LOAD, PICK, "%%victor fast\nSay one.", "%%victor local\nSay two.", LEDGER, PANEL)
+    page.run_all()
+    assert page.cell(5).count() == 1
+    keys, focused = page.page.keyboard, "e => e === document.activeElement"
+    listing = page.cell(4).locator(".victor-calls select")
+    page.until("e => e.options.length === 2", listing.element_handle())
+    listing.focus()
+    for key, profile in (("ArrowDown", "local"), ("ArrowDown", "fast"), ("ArrowUp", "local")):
+        keys.press(key)
+        page.until("([e, text]) => e.selectedOptions[0]?.text.includes(text)", [listing.element_handle(), profile])
+    keys.press("d")
+    keys.press("d")  # JupyterLab: delete the cell
+    assert listing.evaluate(focused)
+    page.cell(4).locator("xpath=self::*[contains(@class, 'jp-mod-active')]").wait_for()
+
+    sort = control(page, 4, "Sort")
+    before = sort.input_value()
+    sort.focus()
+    keys.press("ArrowDown")
+    page.until("([e, value]) => e.value !== value", [sort.element_handle(), before])
+    page.until_shown(4, 'LedgerView(sort="')
+    assert sort.evaluate(focused)
+
+    control(page, 1, "default").focus()
+    keys.press("ArrowDown")
+    assert control(page, 1, "fast").evaluate(focused)
+    keys.press("Space")
+    page.until_shown(1, "%victor set profile=fast")
+
+    prompt = control(page, 5, "Prompt")
+    prompt.focus()
+    keys.type("Name three rivers")
+    keys.press("Control+Enter")
+    page.until_shown(5, "tok")
+    assert prompt.evaluate(focused)
+    assert page.cell(6).count() == 0
+    page.cell(5).locator("xpath=self::*[contains(@class, 'jp-mod-active')]").wait_for()
+
+
 def test_when_an_answer_is_hostile_then_the_widgets_are_unharmed_live_saved_and_exported(
     book: OpenBook, desk: Desk
 ) -> None:

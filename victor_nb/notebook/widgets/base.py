@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from uuid import uuid4
+from weakref import WeakSet
 
 import ipywidgets as ipw  # pyright: ignore[reportMissingTypeStubs] - it has none
 from IPython.core.getipython import get_ipython
@@ -15,7 +16,7 @@ from IPython.core.getipython import get_ipython
 from victor_nb import kernel
 from victor_nb.errors import VictorError
 from victor_nb.notebook.display import Place
-from victor_nb.notebook.widgets.html import LIVE, Content, fallback_style, stylesheet, words
+from victor_nb.notebook.widgets.html import LIVE, Content, fallback_style, key_handler, stylesheet, words
 from victor_nb.notebook.widgets.throttle import throttle
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class VictorWidget(ipw.VBox):
     title: str = ""
 
     def __init__(self, session: Session | None = None) -> None:
+        _attach(get_ipython())
         self.session = session or kernel.session()
         self._fallback = Fallback()
         self._starts: list[Callable[[], Callable[[], object]]] = []
@@ -59,7 +61,7 @@ class VictorWidget(ipw.VBox):
     def add_controls(self, *children: ipw.Widget) -> None:
         """Put widgets between the title and the line for messages."""
         css = f"{stylesheet(*LIVE)}{self._fallback.hiding_style}"
-        style = ipw.HTML(f"<style>{css}</style>", layout=ipw.Layout(display="none"))
+        style = ipw.HTML(f"<style>{css}</style>{key_handler()}", layout=ipw.Layout(display="none"))
         title = ipw.HTML(f'<div class="victor-title">{words(self.title)}</div>')
         set_children(self, style, title, *children, self._message)
         receive_on_any_thread(self)
@@ -103,6 +105,7 @@ class VictorWidget(ipw.VBox):
     def refresh_fallback(self) -> None:
         """Bring the fallback up to date, soon, wherever it is shown."""
         if self._fallback.shown:
+            self._fallback.late = True
             throttle().put(self._fallback, lambda: self._fallback.update(self.fallback()))
 
     # --- life ---
@@ -133,37 +136,34 @@ class VictorWidget(ipw.VBox):
     def __del__(self) -> None:
         """Do nothing: ipywidgets would close it, and one whose arguments were refused has nothing to close."""
 
-    def _ipython_display_(self, **_: object) -> None:
-        shell = get_ipython()
-        if shell is None:
-            print(self.fallback().plain)  # noqa: T201 - plain Python, where displaying is printing
-            return
-        publish = Place(shell)
-        if not hasattr(shell, "kernel"):
-            # A terminal: what is written there stays as it is.
-            self.suspend()
-            publish(self._fallback.frame(self.fallback()))
-            return
-        if self.session.settings.watched:
-            _stop_earlier_runs(shell, self)
-            self.resume()
-            # Readers that have no widgets show the empty page of the live view, and then the fallback.
-            model = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
-            view = {VIEW: model, "text/html": "<!-- live -->", "text/plain": repr(self)}
-            Place(shell)(cast("Any", view))
+    def show_fallback(self, publish: Callable[[Bundle], None]) -> None:
+        """Show the fallback in one more place."""
         self._fallback.show(publish, self.fallback())
+
+    def settle(self) -> None:
+        """Bring the fallback up to date now: after the cell's end nothing more of it is saved."""
+        if self._fallback.late:
+            self._fallback.update(self.fallback())
+
+    def _ipython_display_(self, **_: object) -> None:
+        show(self, self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 
 
 class Fallback:
-    """Static HTML and text below a widget, updated with it: what a saved, exported or headless notebook shows."""
+    """Static HTML and text below a widget, updated with it: what a saved, exported or headless notebook shows.
+
+    Attributes:
+        late: Whether an update waits for its turn.
+    """
 
     def __init__(self) -> None:
         self._id = uuid4().hex[:12]
         self._publishers: list[Callable[[Bundle], None]] = []
         self._shown: Content | None = None
+        self.late = False
 
     @property
     def hiding_style(self) -> str:
@@ -183,6 +183,7 @@ class Fallback:
 
     def update(self, content: Content) -> None:
         """Show other content in all its places."""
+        self.late = False
         if content != self._shown:
             for publish in self._publishers:
                 publish(self.frame(content))
@@ -195,6 +196,65 @@ class Fallback:
             "text/html": f'<div class="victor victor-fallback victor-fallback-{self._id}">{html}</div>',
             "text/plain": content.plain,
         }
+
+
+# --- showing ---
+
+
+def show(box: ipw.Box, *ours: VictorWidget) -> None:
+    """Show a box in the cell that runs, and below it the fallbacks of our widgets in it, or of itself."""
+    shell = get_ipython()
+    if shell is None:
+        for each in ours:
+            print(each.fallback().plain)  # noqa: T201 - plain Python, where displaying is printing
+        return
+    is_live = hasattr(shell, "kernel") and ours[0].session.settings.watched
+    if is_live:
+        for each in ours:
+            _stop_earlier_runs(shell, each)
+            each.resume()
+        # Readers that have no widgets show the empty page of the live view, and then the fallback.
+        model = {"version_major": 2, "version_minor": 0, "model_id": box.model_id}
+        Place(shell)(cast("Any", {VIEW: model, "text/html": "<!-- live -->", "text/plain": repr(box)}))
+    for each in ours:
+        if not hasattr(shell, "kernel"):
+            each.suspend()  # a terminal: what is written there stays as it is
+        each.show_fallback(Place(shell))
+        _with_fallback.add(each)
+
+
+def show_layout(box: ipw.Box) -> None:
+    """Show a box of any kind, such as that of `interact`, with the fallbacks of our widgets in it.
+
+    Raises:
+        NotImplementedError: It holds none: IPython shows it as ever.
+    """
+    if isinstance(box, VictorWidget):
+        show(box, box)
+        return
+    ours = [each for each in descendants(box) if isinstance(each, VictorWidget)]
+    if not ours:
+        raise NotImplementedError
+    show(box, *ours)
+
+
+_with_fallback: Final[WeakSet[VictorWidget]] = WeakSet()
+"""The widgets whose fallbacks are in a cell: they are brought up to date when a cell ends."""
+_attached: Final[WeakSet[InteractiveShell]] = WeakSet()
+"""The shells in which that happens, and in which boxes are shown by `show_layout`."""
+
+
+def _attach(shell: InteractiveShell | None) -> None:
+    """Show boxes by `show_layout` from now on, and bring fallbacks up to date after each cell."""
+    if shell is not None and shell not in _attached:
+        _attached.add(shell)
+        cast("Any", shell).display_formatter.ipython_display_formatter.for_type(ipw.Box, show_layout)
+        cast("Any", shell).events.register("post_run_cell", _settle_all)
+
+
+def _settle_all(*_: object) -> None:
+    for widget in [*_with_fallback]:
+        widget.settle()
 
 
 # --- which cell shows which widget ---

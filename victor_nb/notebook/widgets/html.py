@@ -48,6 +48,20 @@ class Content:
         return cls(region(table(shown, caption), caption, "victor-wider"), clean(shown.plain()))
 
 
+_PIXEL: Final = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="
+
+
+@cache
+def key_handler() -> str:
+    """Return HTML that lets a live widget keep the keys which its controls need, by `keys.js`.
+
+    A script inside HTML that ipywidgets inserts does not run, the handler of an image that has loaded does.
+    """
+    script = files("victor_nb").joinpath("notebook/widgets/keys.js").read_text(encoding="utf-8")
+    script = " ".join(re.sub(r"/\*.*?\*/", "", script, flags=re.DOTALL).split())
+    return f'<img hidden alt="" src="{_PIXEL}" onload="{escape(f"({script})(this)")}">'
+
+
 @cache
 def stylesheet(*sections: str) -> str:
     """Return the rules of these sections of `theme.css`, without comments and line breaks."""

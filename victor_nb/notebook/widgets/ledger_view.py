@@ -254,6 +254,18 @@ class LedgerView(VictorWidget):
             found += attempts.table(rows)
         return found + Content.code(f"{self.code}\n{_FRAME}")
 
+    def settle(self) -> None:
+        """Bring the fallback up to date now, with the calls that have ended since the last look."""
+        if not self.session.closed:
+            with self._lock:
+                if not self.paused:
+                    self._due = float("-inf")
+                    self._read()
+                if self._fallback_late:
+                    self._fallback_late, self._fallback_due = False, time.monotonic() + _FALLBACK_EVERY
+                    self.refresh_fallback()
+        super().settle()
+
     def __repr__(self) -> str:
         return self.code
 

@@ -102,7 +102,7 @@ class Playground(VictorWidget):
             find_strategy(strategy, settings)
         super().__init__(session)
         self._form = _Form(session, prompt, chosen, strategy or "")
-        self._ask: Any = ipw.Button(description="Ask", button_style="primary")
+        self._ask: Any = with_classes(ipw.Button(description="Ask", button_style="primary"), "victor-ask")
         self._stop: Any = ipw.Button(description="Stop", disabled=True)
         self._insert: Any = ipw.Button(description="Insert as cell")
         self._page, self._bill, self._code = ipw.HTML(), ipw.HTML(), ipw.HTML()
