@@ -254,3 +254,24 @@ def test_when_the_panel_is_to_be_a_cell_then_the_front_end_gets_its_text(kernel:
         reply = kernel.client.get_shell_msg(timeout=60)
     (payload,) = reply["content"]["payload"]
     assert payload == {"source": "set_next_input", "text": "%%victor profile=default\n", "replace": True}
+
+
+def test_when_a_widget_is_in_a_layout_then_its_fallback_is_saved_too(kernel: Kernel) -> None:
+    seen_in = "from ipywidgets import HTML, HBox, interact\nfrom victor_nb import ProfilePicker\n"
+    frames = ran(kernel.messages(f"{seen_in}interact(lambda name: None, name=ProfilePicker('fast'));")).frames
+    assert [VIEW in frame for frame in frames] == [True, False]
+    assert frames[0]["text/plain"].startswith("interactive(")
+    assert "%victor set profile=fast" in frames[1]["text/plain"]
+    frames = ran(kernel.messages("HBox([HTML('left'), ProfilePicker('local'), ProfilePicker('fast')])")).frames
+    assert [FALLBACK in frame.get("text/html", "") for frame in frames] == [False, True, True]
+    (plain,) = ran(kernel.messages("HBox([HTML('nothing of ours')])")).frames
+    assert VIEW in plain
+
+
+def test_when_a_cell_ends_then_the_saved_ledger_says_what_has_ended_by_then(kernel: Kernel) -> None:
+    kernel.run("from victor_nb import LedgerView\nLedgerView()")
+    asking = "%%victor profiles=fast,local show=none\nName a bridge."
+    updates = [each for each in kernel.messages(asking) if each.kind == "update_display_data"]
+    saved = updates[-1].content["data"]["text/plain"]
+    assert saved.count(" ok ") == 2
+    assert "running" not in saved

@@ -217,10 +217,11 @@ def show(box: ipw.Box, *ours: VictorWidget) -> None:
         model = {"version_major": 2, "version_minor": 0, "model_id": box.model_id}
         Place(shell)(cast("Any", {VIEW: model, "text/html": "<!-- live -->", "text/plain": repr(box)}))
     for each in ours:
-        if not hasattr(shell, "kernel"):
-            each.suspend()  # a terminal: what is written there stays as it is
         each.show_fallback(Place(shell))
-        _with_fallback.add(each)
+        if hasattr(shell, "kernel"):
+            _with_fallback.add(each)
+        else:
+            each.suspend()  # a terminal: what is written there stays as it is
 
 
 def show_layout(box: ipw.Box) -> None:
