@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from decimal import Decimal
 from types import SimpleNamespace
@@ -14,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
-from cells import MARKDOWN, PLAIN
+from cells import MARKDOWN, PLAIN, PROFILES, ROOT, write
 from rendered import PIECES, Page
 from victor_nb.config.profiles import Profile
 from victor_nb.errors import MalformedAnswerError
@@ -35,6 +37,7 @@ from victor_nb.values import Reply, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from victor_nb.calls.stream import Stream
     from victor_nb.notebook.options import Form
@@ -412,3 +415,19 @@ def test_when_only_the_end_is_shown_then_code_is_shown_as_code() -> None:
     assert shown.startswith("…\n\n```\nline = 1\n")
     assert tail(text + "```\n" + "prose " * 50, 60).startswith("… ")
     assert tail("short", 60) == "short"
+
+
+def test_when_ipython_runs_on_a_terminal_then_an_answer_is_printed_while_it_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, PROFILES)
+    monkeypatch.setenv("VICTOR_MODE", "simulate")
+    monkeypatch.setenv("VICTOR_SIM_SPEED", "0.3")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    told = "%load_ext victor_nb\n%%victor fast\nExplain tides in 60 words.\n\n\nprint(len(session().last.content))\n"
+    command = [sys.executable, "-m", "IPython", "--no-banner", "--simple-prompt", "--colors=NoColor"]
+    told = told.replace("session()", "__import__('victor_nb').session()")
+    done = subprocess.run(command, input=told, capture_output=True, text=True, check=True, timeout=120)
+    answer, _, rest = done.stdout.partition("Simulated placeholder")[2].partition("\n\nfast · gpt-4o-mini · ")
+    assert re.match(r"\d+ -> \d+ tok .* simulated\n", rest)
+    assert f": {len('Simulated placeholder' + answer)}\n" in rest
