@@ -12,7 +12,7 @@ from servers import OPENAI, Server, faults
 from servers.answers import Answer
 from victor_nb import Replies, StrategyRun, session
 from victor_nb.errors import BudgetError, ConfigError, FanOutError, VictorInterrupted
-from victor_nb.notebook.commands import plot_kinds
+from victor_nb.notebook.costs import plot_kinds
 from victor_nb.reports import charts
 from victor_nb.reports.charts.drawing import finish, paper
 from workbench import rows, write_profiles

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from victor_nb.accounting.window import Window
 from victor_nb.config.secret import Redactor
+from victor_nb.config.settings import read_path
 from victor_nb.errors import ConfigError, VictorError, VictorInterrupted
 from victor_nb.providers.spec import spec_of
 from victor_nb.runtime import Runtime, current, reset
@@ -14,10 +17,10 @@ if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable, Generator
     from decimal import Decimal
-    from pathlib import Path
 
     from victor_nb.accounting.budget import Budget
     from victor_nb.accounting.ledger import Ledger
+    from victor_nb.accounting.window import Since
     from victor_nb.calls.agent import Chat
     from victor_nb.config.settings import Settings
     from victor_nb.loop import Handle
@@ -160,6 +163,29 @@ class Session:
         for job in self.jobs:
             job.cancel()
         return stopped
+
+    def report(self, path: Path | str, *, since: Since = "30d", scope: str = "all", overwrite: bool = False) -> Path:
+        """Write what was spent as one HTML page, with tables and charts, that needs no network; return where it is.
+
+        It names profiles, models, notebooks and amounts, and holds no prompt, answer or key. What was simulated or
+        replayed stands apart from what was paid, and what is not known is said.
+
+        Args:
+            path: A file ending in .html; a report that is there already is written over, any other file is not.
+            since: `30d`, `12h`, `today`, a date, a moment, or the time that it is ago; None for all that there is.
+            scope: `all` kernels, this `notebook`, or this `kernel`.
+            overwrite: Write over any file.
+
+        Raises:
+            ConfigError: It cannot be written there, or `since` or `scope` are not understood.
+        """
+        from victor_nb.reports.page import page, write_page  # noqa: PLC0415 - imports pandas, which is slow
+
+        window = Window.of(scope, since, notebook=self.settings.notebook)
+        file = read_path(str(path), Path.cwd(), "report")
+        frame = self.ledger.to_frame(window.kernels, since=window.since, notebook=window.notebook)
+        text = page(frame, window, budget=self.settings.budget.day, redacted=self.redacted)
+        return write_page(file, text, overwrite=overwrite)
 
     def close(self) -> None:
         """End everything: clients closed, rows written, thread ended. Twice is fine."""

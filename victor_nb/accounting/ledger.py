@@ -163,28 +163,40 @@ class Ledger:
         """Write what was appended and close the file. Twice is fine; any other use of the ledger is then an error."""
         self._writer.close(timeout=timeout)
 
-    def rows(self, scope: Scope = "kernel", *, run_id: str | None = None, last: int | None = None) -> list[Row]:
+    def rows(
+        self,
+        scope: Scope = "kernel",
+        *,
+        run_id: str | None = None,
+        last: int | None = None,
+        since: datetime | None = None,
+        notebook: str | None = None,
+    ) -> list[Row]:
         """Return the attempts by the time at which they started, oldest first.
 
         Args:
             scope: Those of this kernel, or of the whole file.
             run_id: Only those of one strategy run, bulk job or fan-out.
             last: Only the newest so many. The time this takes depends on their number, not on that of the others.
+            since: Only those that started at that moment or later.
+            notebook: Only those of the notebook of that path.
         """
-        where, values = self._where(scope, run_id=run_id)
+        where, values = self._where(scope, run_id=run_id, since=since, notebook=notebook)
         values["last"] = -1 if last is None else min(max(last, 0), _MOST)
         query = f"SELECT {', '.join(SCHEMA)} FROM attempts WHERE {where} ORDER BY ts DESC, rowid DESC LIMIT :last"  # noqa: S608
         newest_first = self._ask(query, values, lambda found: found.fetchall())
         return [decode(cells) for cells in reversed(newest_first)]
 
-    def to_frame(self, scope: Scope = "kernel") -> pd.DataFrame:
+    def to_frame(
+        self, scope: Scope = "kernel", *, since: datetime | None = None, notebook: str | None = None
+    ) -> pd.DataFrame:
         """Return the attempts as a pandas DataFrame, one row each, by the time at which they started.
 
         The columns are those of the contract: `ts` datetime64[us, UTC]; token counts, `attempt` and `http_status`
         Int64; `cost` and `billed` (USD) and `latency`, `ttft` and `queue` (seconds) float64, NaN where unknown;
         repeated strings category; other text string; `tags` dicts. 100,000 rows take about half a second.
         """
-        where, values = self._where(scope)
+        where, values = self._where(scope, since=since, notebook=notebook)
         query = f"SELECT {SELECTION} FROM attempts WHERE {where} ORDER BY ts, rowid"  # noqa: S608 - our own names
         return _frame(self._ask(query, values, fetch))
 
@@ -257,7 +269,7 @@ class Ledger:
         self._writer.ask(lambda db: db.execute(_CLAIM, values))
 
     def _where(
-        self, scope: Scope, *, run_id: str | None = None, since: datetime | None = None
+        self, scope: Scope, *, run_id: str | None = None, since: datetime | None = None, notebook: str | None = None
     ) -> tuple[str, dict[str, Cell]]:
         """Return the SQL that keeps some of the rows, and what its names stand for."""
         clauses = [_clause(scope)]
@@ -265,6 +277,9 @@ class Ledger:
         if run_id is not None:
             clauses.append("run_id = :run_id")
             values["run_id"] = run_id
+        if notebook is not None:
+            clauses.append("notebook = :notebook")
+            values["notebook"] = notebook
         if since is not None:
             clauses.append("ts >= :since")
             values["since"] = moment(since)

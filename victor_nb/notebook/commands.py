@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import traceback
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from victor_nb.accounting.rows import zone
 from victor_nb.config.settings import forced_mode
 from victor_nb.errors import MagicError, suggest
-from victor_nb.money import Total, add, column, usd
+from victor_nb.money import Total, column, usd
+from victor_nb.notebook.costs import cost, plot, report
 from victor_nb.notebook.display import reply_frame
 from victor_nb.notebook.doctor import examine, keys_missing, one_profile, profile_table
 from victor_nb.notebook.grammar import Defaults, exclusive, read, split
-from victor_nb.notebook.markdown import Bundle, clean, frame, notice, stack
+from victor_nb.notebook.markdown import Bundle, clean, frame, notice
 from victor_nb.notebook.options import LINE_HELP, SETTABLE
 from victor_nb.notebook.start import local_model
-from victor_nb.reports import charts
-from victor_nb.reports.frames import GROUPS
-from victor_nb.values import PAID, UNPAID, Reply, Usage
-from victor_nb.workflows.fan_out import Replies
-from victor_nb.workflows.runs import StrategyRun
+from victor_nb.values import PAID, UNPAID, Reply
 from victor_nb.workflows.strategies import BUILT_IN, find_strategy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
-    from victor_nb.accounting.rows import Row
     from victor_nb.kernel import Session
-    from victor_nb.reports.charts import Figure
 
 WIDGETS: Final = ("pick", "panel")
 """The commands that show a widget."""
@@ -38,12 +33,6 @@ _SPENT: Final = {
 }
 _LONGEST: Final = 40  # characters of what was typed that an error repeats
 _MOST_ROWS: Final = 1_000  # of `%victor ledger`
-_STRATEGY: Final = "a strategy. Run one first: %%victor strategy=funnel."
-_SOURCES: Final = {
-    "replies": "a fan-out. Ask several first: %%victor profiles=fast,local.",
-    "calls": _STRATEGY,
-    "stages": _STRATEGY,
-}
 
 
 def run(word: str, rest: str, defaults: Defaults, session: Session, names: Mapping[str, object]) -> Bundle:
@@ -79,104 +68,7 @@ def _unknown(word: str, rest: str, session: Session) -> MagicError:
     return MagicError(f"%victor has no command {word[:40]!r}. {hint}")
 
 
-# --- charts and tables ---
-
-
-def plot_kinds() -> list[str]:
-    """Return the charts that can be drawn without naming a frame: all but those that compare."""
-    return [name for name, kind in charts.KINDS.items() if set(kind.sources) - {"comparison"}]
-
-
-def _plot(words: list[str], session: Session) -> Bundle:
-    """Show a chart of what was asked last, or of the ledger."""
-    kinds = plot_kinds()
-    if len(words) != 1 or words[0] not in kinds:
-        hint = suggest(words[0] if words else None, kinds, shape="{}")
-        raise MagicError(f"%victor plot takes one kind, such as %victor plot spend_over_time. {hint}")
-    options: dict[str, Any] = {"budget": session.settings.budget.day} if words[0] == "spend" else {}
-    return picture(charts.plot(words[0], _source(session, words[0]), **options))
-
-
-def picture(figure: Figure) -> Bundle:
-    """Return a figure as a frame: HTML with its alt text, and PNG for what takes no HTML, such as LaTeX."""
-    return charts.bundle(figure)
-
-
-def _source(session: Session, kind: str) -> object:
-    """Return what was asked last, if the chart can be drawn from it; else the ledger's frame."""
-    sources = charts.KINDS[kind].sources
-    if "replies" in sources and isinstance(session.last, Replies):
-        return session.last
-    if {"calls", "stages"} & set(sources) and isinstance(session.last, StrategyRun):
-        return session.last
-    if "ledger" not in sources:
-        raise MagicError(f"%victor plot {kind} charts {_SOURCES[sources[0]]}")
-    frame = session.ledger.to_frame()
-    if not len(frame):
-        raise MagicError(f"%victor plot {kind} has nothing to draw: nothing has been asked yet.")
-    return frame
-
-
-def _cost(words: list[str], session: Session) -> Bundle:
-    """Show what this kernel has spent, by a column of the ledger, the highest cost first."""
-    group = words[0].removeprefix("by=") if words else "profile"
-    if len(words) > 1 or group not in GROUPS:
-        hint = suggest(group, GROUPS, shape="by={}")
-        raise MagicError(f"%victor cost {' '.join(words)[:40]} is not understood: it takes by=WORD. {hint}")
-    books: dict[str, list[Row]] = {}
-    for row in session.ledger.rows():
-        books.setdefault(UNPAID.get(row.mode, PAID), []).append(row)
-    if not books:
-        return notice("Nothing has been asked yet.")
-    ordered = sorted(books, key=lambda book: (book != PAID, book))
-    return stack(*(_book(book, books[book], group, session) for book in ordered))
-
-
-def _book(book: str, rows: Sequence[Row], group: str, session: Session) -> Bundle:
-    """Return what was paid, simulated or replayed, by a column of the ledger."""
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        name = f"{row.ts.astimezone():%Y-%m-%d}" if group == "day" else getattr(row, group) or "-"
-        groups.setdefault(str(name), []).append(row)
-    ordered = sorted(groups.items(), key=lambda item: Total.of(item[1]).cost, reverse=True)
-    ordered = sorted(groups.items()) if group == "day" else ordered
-    names, parts = zip(*ordered, ("total", rows), strict=True)
-    figures = _figures(parts, session)
-    lines = [(name, *cells) for name, *cells in zip(names, *figures.values(), strict=True)]
-    title = "" if book == PAID else f"{book.capitalize()}, at list prices; nothing of it was paid:\n"
-    title += f"Days begin at midnight, {zone(rows[-1].ts)}." if group == "day" else ""
-    total = Total.of(row for row in rows if row.status != "running")
-    said = f"Paid: {total}." if book == PAID else ""
-    refused, running = (sum(row.status == status for row in rows) for status in ("refused", "running"))
-    notes = [
-        f"{refused:,} refused before they were sent" if refused else "",
-        f"{running:,} under way" if running else "",
-    ]
-    below = " ".join(filter(None, [said, f"{'; '.join(filter(None, notes))}." if refused or running else ""]))
-    return frame([group, *figures], lines, above=title.rstrip(), below=below, numbers=list(figures))
-
-
-def _figures(parts: Sequence[Sequence[Row]], session: Session) -> dict[str, list[str]]:
-    """Return the columns of a table of costs, whose last line is the sum of the others."""
-    sent = [[row for row in rows if row.status != "refused"] for rows in parts]
-    usages = [sum((row.usage for row in rows), Usage()) for rows in parts]
-    found = {
-        "calls": [f"{len({row.call_id for row in rows}):,}" for rows in sent],
-        "attempts": [f"{len(rows):,}" for rows in sent],
-        "tokens in": [f"{usage.input_tokens:,}" for usage in usages],
-        "tokens out": [f"{usage.output_tokens:,}" for usage in usages],
-    }
-    if usages[-1].reasoning_tokens:
-        shares = (usage.reasoning_tokens / max(1, usage.output_tokens) for usage in usages)
-        found["reasoning share"] = [f"{share:.0%}".replace("%", " %") for share in shares]
-    if usages[-1].cache_read_tokens or usages[-1].cache_write_tokens:
-        saved = [add(map(session.runtime.cache_saved, rows)) for rows in parts[:-1]]
-        amounts, unknown = zip(*saved, strict=True)
-        texts = column([Total(amount) for amount in (*amounts, add(amounts)[0])])
-        counts = (f" ({count:,} unpriced)" if count else "" for count in (*unknown, sum(unknown)))
-        found["cache saved"] = [text + count for text, count in zip(texts, counts, strict=True)]
-    found["list price"] = column([Total.of(row for row in rows if row.status != "running") for rows in parts])
-    return found
+# --- tables ---
 
 
 def _ledger(words: list[str], session: Session) -> Bundle:
@@ -342,12 +234,13 @@ COMPLEX: Final[Mapping[str, Callable[[list[str], Session], Bundle]]] = {
     "profiles": _profiles,
     "doctor": lambda words, session: examine(session, words),
     "mode": _mode,
-    "cost": _cost,
+    "cost": cost,
     "ledger": _ledger,
     "errors": _errors,
     "chats": _chats,
     "budget": _budget,
-    "plot": _plot,
+    "plot": plot,
+    "report": report,
     "strategy": _strategy,
     "local": local_model,
 }

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any, Final, cast, get_args
 from victor_nb.config.request_options import MAPPING, PARAMS
 from victor_nb.errors import VictorError
 from victor_nb.kernel import session
-from victor_nb.notebook.commands import known, plot_kinds
+from victor_nb.notebook.commands import known
+from victor_nb.notebook.costs import KEYS as COST_KEYS
+from victor_nb.notebook.costs import plot_kinds
 from victor_nb.notebook.options import FLAGS, KEYS, SETTABLE
 from victor_nb.providers.spec import all_specs
-from victor_nb.reports.frames import GROUPS
 from victor_nb.templates import FILTERS, own
 from victor_nb.values import Mode
 from victor_nb.workflows.strategies import BUILT_IN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from IPython.core.completer import CompletionContext
 
@@ -117,9 +118,10 @@ def _command(typed: str, names: Mapping[str, object]) -> Offer:
         "mode": lambda: get_args(Mode),
         "profiles": lambda: (*_profiles(), *all_specs()),
         "doctor": lambda: _named(_last(rest)),
-        "cost": lambda: (f"by={group}" for group in GROUPS),
+        "cost": lambda: _of_costs(rest, ("by", "scope", "since")),
+        "report": lambda: _of_costs(rest, ("scope", "since")),
         "chats": lambda: ("clear", *session().chats),
-        "plot": plot_kinds,
+        "plot": lambda: _of_costs(rest, ("by", "scope", "since")) if " " in rest else plot_kinds(),
         "strategy": _strategies,
         "budget": lambda: ("off",),
         "panel": lambda: ("code",),
@@ -130,6 +132,12 @@ def _command(typed: str, names: Mapping[str, object]) -> Offer:
     if word == "set":
         return _keys(f" {rest}", names, SETTABLE)
     return _match(_last(rest), takes[word]() if word in takes else ())
+
+
+def _of_costs(typed: str, keys: Sequence[str]) -> Iterable[str]:
+    """Return the keys of a command on costs, and once one is typed its words."""
+    key, equals, _ = _last(typed).partition("=")
+    return (f"{key}={word}" for word in COST_KEYS.get(key, ())) if equals else (f"{name}=" for name in keys)
 
 
 def _last(typed: str) -> str:

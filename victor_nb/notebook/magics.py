@@ -21,7 +21,7 @@ from victor_nb.errors import (
 from victor_nb.kernel import Session, recorded
 from victor_nb.notebook import commands
 from victor_nb.notebook.ask import Background, Question, ask, prepare, undrawn_note
-from victor_nb.notebook.commands import picture
+from victor_nb.notebook.costs import picture
 from victor_nb.notebook.display import Live, LiveAnswer, Place, PrintedAnswer
 from victor_nb.notebook.dry_run import rehearse
 from victor_nb.notebook.forms import present

@@ -168,9 +168,12 @@ LINE_HELP: Final = """Look after models, money and modes. Only `ask` sends a pro
     %victor profiles                           who can be asked, at what price, and whose key is set
     %victor mode simulate                      answers without keys and without cost (live: real ones)
     %victor local                              a 135M model on your CPU, free: what it takes; `yes` fetches it
-    %victor cost by=model                      what was spent; by=profile, strategy, stage, day, status, ...
+    %victor cost by=model                      what was spent; by=profile, strategy, stage, notebook, day, status, ...
+    %victor cost since=30d scope=all by=day    by all kernels in 30 days; since=12h, today, 2026-11-01; scope=notebook
+    %victor plot spend                         30 days of all kernels, by model, with the budget of a day
+    %victor report costs.html                  one page with charts, of 30 days of all kernels; since=, scope=
     %victor budget 0.50                        what this notebook may spend in all, in USD (off: no limit)
-    %victor plot spend_over_time               a chart; cost_by_stage, funnel, gantt of the last strategy run
+    %victor plot cost_by_stage                 a chart of the last strategy run; funnel, gantt, tokens_vs_cost, ...
     %victor strategy                           the strategies and their stages
     %victor ledger 20                          the last attempts, one row each
     %victor last                               the last reply

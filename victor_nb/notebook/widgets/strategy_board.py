@@ -14,7 +14,7 @@ from IPython.core.getipython import get_ipython
 from victor_nb.errors import ConfigError, VictorError
 from victor_nb.kernel import Session, session_of
 from victor_nb.notebook.ask import Background
-from victor_nb.notebook.commands import picture
+from victor_nb.notebook.costs import picture
 from victor_nb.notebook.markdown import clean
 from victor_nb.notebook.widgets.base import VictorWidget, column, on_change, on_click, row
 from victor_nb.notebook.widgets.html import Content, cut, rendered, words
