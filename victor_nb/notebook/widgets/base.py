@@ -136,6 +136,10 @@ class VictorWidget(ipw.VBox):
     def __del__(self) -> None:
         """Do nothing: ipywidgets would close it, and one whose arguments were refused has nothing to close."""
 
+    def fallback_frame(self) -> Bundle:
+        """Return the fallback as it is now."""
+        return self._fallback.frame(self.fallback())
+
     def show_fallback(self, publish: Callable[[Bundle], None]) -> None:
         """Show the fallback in one more place."""
         self._fallback.show(publish, self.fallback())
@@ -217,11 +221,12 @@ def show(box: ipw.Box, *ours: VictorWidget) -> None:
         model = {"version_major": 2, "version_minor": 0, "model_id": box.model_id}
         Place(shell)(cast("Any", {VIEW: model, "text/html": "<!-- live -->", "text/plain": repr(box)}))
     for each in ours:
-        each.show_fallback(Place(shell))
         if hasattr(shell, "kernel"):
+            each.show_fallback(Place(shell))
             _with_fallback.add(each)
-        else:
-            each.suspend()  # a terminal: what is written there stays as it is
+        else:  # a terminal: what is written there stays as it is
+            each.suspend()
+            Place(shell)(each.fallback_frame())
 
 
 def show_layout(box: ipw.Box) -> None:
