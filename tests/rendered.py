@@ -5,8 +5,35 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
+from nbconvert.filters.markdown_mistune import markdown2html_mistune
+
+from victor_nb.notebook.markdown import sanitise
+
 HARMLESS = set("p a code pre em strong ul ol li h1 h2 h3 h4 h5 h6 blockquote table thead tbody tr th td hr br".split())
 HARMLESS |= {"del", "div", "span", "dl", "dt", "dd", "input", "small", "details", "summary"}
+
+
+_MATHEMATICS = re.compile(
+    r"\$\$.*?\$\$|\$.+?\$|\\\(.*?\\\)|\\\[.*?\\\]|\\begin\s*\{.*?\\end\s*\{[^}]*\}|\$|\\[(\[]|\\begin\s*\{", re.DOTALL
+)
+_HARMFUL = re.compile(
+    r"\\(?:href|url|style|class|cssId|require|unicode|html\w*|data|def|let|gdef|edef|newcommand|renewcommand|input|include"
+    r"|write|csname|mmlToken|bbox|\w*color|rule|[hv]space|[hmv]?skip|kern|raise|lower|label|tag|ref|eqref|verb|catcode"
+    r"|special|enclose|toggle|texttip|mathtip|action|immediate|openin|read)(?![A-Za-z])|\^\^|[#`\n<](?! )"
+)
+
+
+def is_harmless(mathematics: str) -> bool:
+    """Return whether what MathJax and LaTeX are given is one closed formula, and does no more than to be seen."""
+    inside = mathematics.strip("$")
+    braces = re.sub(r"\\\\|\\[{}]", "", inside)
+    return (
+        mathematics.startswith("$")
+        and bool(inside)
+        and "$" not in inside
+        and braces.count("{") == braces.count("}")
+        and _HARMFUL.search(inside) is None
+    )
 
 
 class Page(HTMLParser):
@@ -18,7 +45,7 @@ class Page(HTMLParser):
         self.text = ""
         self.links: list[str] = []
         self._code = 0
-        self.mathematics: list[str] = []
+        self._prose = ""
         self.feed(page)
         self.close()
 
@@ -39,8 +66,13 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
-        if not self._code and re.search(r"\$|\\[(\[]|\\begin\s*\{", data):
-            self.mathematics.append(data)
+        if not self._code:
+            self._prose += data
+
+    @property
+    def mathematics(self) -> list[str]:
+        """What MathJax would typeset, in whatever it finds its marks; a lone mark is in it as well."""
+        return [found[0] for found in _MATHEMATICS.finditer(self._prose)]
 
     def handle_comment(self, data: str) -> None:
         self.harm.append(data)
@@ -55,6 +87,11 @@ class Page(HTMLParser):
         self.harm.append(data)
 
 
+def page(markdown: str) -> Page:
+    """Render Markdown as nbconvert does, which lets HTML through."""
+    return Page(markdown2html_mistune(sanitise(markdown)))
+
+
 PIECES = [
     *("<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "<b>", "</p>", "<!--", "-->", "<?x?>", "<![CDATA["),
     *("<a href='javascript:1'>", "`", "``", "```", "````", "~~~", "~~", "~", "$", "$$", "\\(", "\\)", "\\[", "\\]"),
@@ -65,4 +102,7 @@ PIECES = [
     *("https://x.y/<b>", "<http://x.y>", "```mermaid\n", "```html\n", "\n```\n", "\u2028", "\x1b[31m", "\x0c"),
     *("javascript:alert(1)", "ftp://a.b", "data:text/html,<b>", "\n---\n", "\n===\n", "[^1]", "[^1]: <b>", "\n: def"),
     *("`<i>x</i>`", "`a|b`", "\\`", "\\$", "**`", "`**", "a@b.c"),
+    *("$x$", "$\\frac{a}{b}$", "$a_1 * b_2$", "$|x|$", "\\frac", "{", "}", "^", "$5", "\n$$\n", "$<b>$", "\\left("),
+    *("\\text{a}", "\\require{html}", "\\def\\x{y}", "\\right)", "\\input{/etc/passwd}", "&&"),
+    "$\\href{javascript:alert(1)}{x}$",
 ]

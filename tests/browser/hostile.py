@@ -29,11 +29,11 @@ ATTACKS: Final = (
 )
 UNCLOSED: Final = "```html\n</code></pre><script>window.pwned=14</script>"
 LONG: Final = tuple("0123456789abcdef" * 4096 for _ in range(MEGABYTE // 65536))
-# What could act, and what shows mathematics, in the outputs of a page.
+# What could act in the outputs of a page; a formula may be shown, and holds no link.
 LIVE: Final = """() => [...document.querySelectorAll('.jp-OutputArea-output')].flatMap(output => [
     ...output.querySelectorAll('script, img, svg, iframe, object, embed'),
     ...[...output.querySelectorAll('style')].filter(style => !style.textContent.trim().startsWith('.victor{')),
-    ...output.querySelectorAll('.MathJax, .MathJax_Display, .katex, mjx-container'),
+    ...output.querySelectorAll('mjx-container a, .MathJax a, mjx-container [style*="color"]'),
     ...[...output.querySelectorAll('*')].filter(node => [...node.attributes].some(attribute =>
         attribute.name.startsWith('on') || /^\\s*(javascript|data|vbscript):/i.test(attribute.value))),
 ]).map(node => node.outerHTML.slice(0, 200))"""

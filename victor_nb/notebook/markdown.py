@@ -1,9 +1,10 @@
-r"""A model's Markdown, made safe to render: no HTML, no foreign links, no images, no mathematics by accident.
+r"""A model's Markdown, made safe to render: no HTML, no foreign links, no images, only harmless mathematics.
 
 Escaping is not enough, since Markdown readers disagree about what is code: JupyterLab takes one view, nbconvert
 another, and what the one shows as code the other may run. So code blocks are written anew in the one form that all read
-alike, and every inline code span must be harmless even where a reader takes it for text. Mathematics is shown as its
-source: MathJax turns `\href{javascript:...}` into a link, and "costs $5 or $6" into italics.
+alike, and every inline code span must be harmless even where a reader takes it for text. Mathematics is written anew by
+`tex`, between dollar signs on one line; no other dollar sign, backslash or code span can be taken for it: MathJax turns
+`\href{javascript:...}` into a link, and "costs $5 or $6" into italics.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
+from html import escape as escape_html
 from html import unescape
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import quote
 
+from victor_nb.notebook.tex import formula
 from victor_nb.tables import Html, Table
 
 if TYPE_CHECKING:
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 
     from markdown_it import MarkdownIt
     from markdown_it.rules_core import StateCore
+    from markdown_it.rules_inline import StateInline
+    from markdown_it.token import Token
 
 Bundle: TypeAlias = "Mapping[str, str]"
 """What a cell shows, by MIME type."""
@@ -75,7 +80,7 @@ _INLINE: Final = re.compile(
         \([ \t]*<?(?P<url>[^()\s<>]{0,2000}(?:\([^()\s<>]{0,500}\)[^()\s<>]{0,500}){0,9})>?
         (?:[ \t]+(?:"[^"\n]{0,500}"|'[^'\n]{0,500}'))?[ \t]*\))
   | (?P<math>\\\([^\n]{1,500}?\\\)|\\\[[^\n]{1,500}?\\\]
-        |\$\$[^$\n]{1,500}\$\$|\$(?![\s$])[^$\n]{1,300}(?<![\s\\])\$(?!\d))
+        |\$\$[^$\n]{1,500}\$\$|(?<![\w$\\])\$(?![\s$])[^$\n]{1,300}(?<![\s\\])\$(?![\w${]))
   |"""
     + _TEXT_TOKENS,
     re.VERBOSE,
@@ -121,8 +126,8 @@ def shorten(text: str) -> str:
 def sanitise(text: str) -> str:
     """Return Markdown that JupyterLab, nbconvert and GitHub render as the same harmless page.
 
-    HTML is escaped; links lead to http, https and mailto only; images become links; mathematics is shown as source;
-    every code block is closed.
+    HTML is escaped; links lead to http, https and mailto only; images become links; mathematics that is not plainly
+    harmless is shown as source; every code block is closed.
     """
     return "\n".join(_blocks(clean(text).split("\n"))).strip("\n")
 
@@ -157,7 +162,25 @@ def _reader(*, narrow: bool) -> MarkdownIt:
     reader.validateLink = lambda url: _ALLOWED.match(url) is not None
     if narrow:
         reader.core.ruler.push("narrow", _narrow)
+    reader.inline.ruler.before("escape", "math", _read_math)
+    reader.add_render_rule("math", _render_math)
     return reader
+
+
+def _read_math(state: StateInline, silent: bool) -> bool:  # noqa: FBT001 - markdown-it's own signature
+    """Take a formula that `sanitise` has let through, as it is."""
+    found = _FORMULA.match(state.src, state.pos)
+    if found is None or formula(found[2], sure=True) is None:
+        return False
+    if not silent:
+        state.push("math", "span", 0).content = found[0]
+    state.pos = found.end()
+    return True
+
+
+def _render_math(_: object, tokens: Sequence[Token], place: int, *__: object) -> str:
+    # MathJax 3 and 4 read the one class, MathJax 2 the other: what is around it, both leave alone.
+    return f'<span class="mathjax_process tex2jax_process">{escape_html(tokens[place].content)}</span>'
 
 
 # `wrap` does the same as the style, where styles are dropped.
@@ -207,12 +230,20 @@ def _blocks(lines: list[str]) -> Iterator[str]:
             yield _apart(lines, start, place, fence(code, opening["info"]))
         elif (math := _MATH.match(line)) and (end := _end_of_math(lines, start, math)) is not None:
             place = end
-            yield _apart(lines, start, end, fence("\n".join(lines[start:end]), "tex"))
+            yield _apart(lines, start, end, _displayed("\n".join(lines[start:end])))
         else:
             prefix = _PREFIX.match(line)
             text = prefix.end() if prefix else 0
             yield line[:text] + _inline(line[text:], _INLINE)
             place += 1
+
+
+def _displayed(block: str) -> str:
+    """Return mathematics on lines of its own, or its source where it may not be rendered."""
+    indent, math = block[: len(block) - len(block.lstrip())], block.strip()
+    mark, inside = ("", math) if math.startswith("\\begin") else _delimited(math)
+    found = formula(inside, sure=mark != "\\[")
+    return fence(block, "tex") if found is None else f"{indent}$${found}$$"
 
 
 def _apart(lines: list[str], start: int, end: int, block: str) -> str:
@@ -250,6 +281,8 @@ def _end_of_math(lines: list[str], start: int, opening: re.Match[str]) -> int | 
     closing = _MATH_ENDS[opening[1]]
     if closing.search(lines[start], opening.end()):
         return start + 1
+    if opening[1] in lines[start][opening.end() :]:
+        return None
     for place in range(start + 1, min(start + _LONGEST_MATH, len(lines))):
         if closing.search(lines[place]):
             return place + 1
@@ -280,8 +313,21 @@ def _code(match: re.Match[str]) -> str:
 
 
 def _math(match: re.Match[str]) -> str:
-    content = re.sub(r"^\$\$(.*)\$\$$", r"$\1$", match["math"])
+    mark, inside = _delimited(match["math"])
+    # In Markdown, brackets are also escaped: `\\[1\\]`.
+    found = None if mark == "\\[" and re.fullmatch(r"[\w\s]*", inside) else formula(inside)
+    if found is not None:
+        return f"${found}$"
+    if mark in {"$", "$$"} and not re.search(r"[\\^_]", inside):
+        return _inline(match["math"], _TEXT)
+    content = f"${inside}$" if mark == "$$" else match["math"]
     return _span(content) or _inline(content, _TEXT)
+
+
+def _delimited(math: str) -> tuple[str, str]:
+    """Return the mark at the beginning of mathematics, and what is between it and the one at the end."""
+    mark = math[:2] if math[:2] in {"$$", "\\[", "\\("} else "$"
+    return mark, math[len(mark) : -len(mark)]
 
 
 def _span(content: str) -> str | None:
@@ -327,6 +373,7 @@ def _bracket(match: re.Match[str]) -> str:
     return _ENTITIES["\\"] * len(slashes) + _JOINER + _ENTITIES.get(bracket, bracket)
 
 
+_FORMULA: Final = re.compile(r"(\$\$?)([^$\n]+)\1")
 _LABEL: Final = re.compile(
     r"(?P<bracket>\\+[()\[\]])|(?P<tex>\\+(?=begin|end))|(?P<backslash>\\)|(?P<dollar>\$)|(?P<special>[&<>`\[\]])"
 )
