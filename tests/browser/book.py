@@ -37,6 +37,9 @@ CELL: Final = f"{PANEL} .jp-Notebook .jp-CodeCell"
 # What the front ends themselves complain of; everything else fails the test.
 KNOWN: Final = (
     re.compile(r"reading 'schema'|'filebrowser:open-path' not registered"),  # Notebook 7.6 at its start
+    re.compile(
+        r"403 \(Forbidden\).*/static/notebook/\w+\.woff"
+    ),  # Notebook 7.6 serves no font out of a hidden folder, .venv
     re.compile(r"widget model not found"),  # a widget of a kernel that has ended
 )
 READY: Final = """([path, light]) => {
