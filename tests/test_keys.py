@@ -378,4 +378,4 @@ def test_when_something_is_missing_then_one_cell_says_the_next_step(tmp_path: Pa
         assert kernel.run("%%victor fast\nx").error is None
         kernel.run("import os; os.remove('profiles.yaml'); os.environ['OPENAI_API_KEY'] = ''")
         failed = "".join(kernel.run("%%victor\nx").error)
-        assert "no key. Set ANTHROPIC_API_KEY: %env ANTHROPIC_API_KEY=..., then run the cell again, or try" in failed
+        assert "no key. Set ANTHROPIC_API_KEY: %env ANTHROPIC_API_KEY=..., then run the cell again, set the" in failed

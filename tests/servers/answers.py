@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Literal
 from servers.dialects import dialect_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from servers.exchange import Act, Exchange
 
 Finish = Literal["stop", "length", "content_filter", "tool_calls", "other"]
@@ -91,11 +93,12 @@ class Answer:
             await asyncio.sleep(0)
 
 
-def model_list(*names: str) -> Act:
-    """Return an act: ollama's list of its models."""
+def model_list(*names: str, sizes: Mapping[str, int] | None = None) -> Act:
+    """Return an act: ollama's list of its models, some of them with their sizes."""
+    models = [{"name": name} for name in names] + [{"name": name, "size": size} for name, size in (sizes or {}).items()]
 
     async def act(exchange: Exchange) -> None:
-        body = json.dumps({"models": [{"name": name} for name in names]}).encode()
+        body = json.dumps({"models": models}).encode()
         await exchange.whole(200, {"content-type": "application/json"}, body)
 
     return act

@@ -282,5 +282,6 @@ def _open(profile: Profile, settings: Settings, runtime: Runtime, mode: Mode) ->
         step = f"Set {variables}: {settings.mending(settings.key_variables(profile))}, then run the cell again"
         ready = next((name for name, other in settings.profiles.items() if settings.api_key(other)), None)
         step += f", ask {ready}, whose key is set" if ready else ""
+        step += ", set the key of another provider" if settings.suits else ""
         raise SecretError(f"{failed}: no key. {step}, or try it free: {others}.")
     return open_provider(profile, settings, runtime.wire, mode=mode, key=key)

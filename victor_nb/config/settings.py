@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Final, cast, get_args
 from victor_nb.config import progress
 from victor_nb.config.secret import SHORTEST_SECRET, Address, Redactor, Secret, read_dotenv
 from victor_nb.errors import ConfigError, ProfileNotFoundError, suggest
+from victor_nb.providers.catalog import STARTERS, in_networks
 from victor_nb.providers.spec import SPECS, all_specs, spec_of, split_words
-from victor_nb.values import Mode
+from victor_nb.values import UNPAID, Mode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,6 +70,10 @@ class Settings:
         config_file: A file to read. Without one, `profiles.yaml` is looked for in the working folder and upwards, then
             in the user's config folder; when there is none, the profiles that come with victor_nb serve.
 
+    Attributes:
+        source: The file.
+        suits: Whether its profiles, which come with victor_nb, are of a provider whose key is set; see `starter`.
+
     Raises:
         ConfigError: The file cannot be used; one line has the place and the reason.
     """
@@ -76,6 +81,7 @@ class Settings:
     def __init__(self, config_file: Path | str | None = None) -> None:
         self._searched = config_file is None
         self.source = _find(config_file)
+        self.suits = self._searched and self.built_in
         self._stamp = stamp_of(self.source)
         self._read: tuple[tuple[int, int], Mapping[str, Secret]] = _NO_FILE
         from victor_nb.config.profiles import read_profiles  # noqa: PLC0415 - pydantic is slow to import
@@ -87,7 +93,26 @@ class Settings:
         """Every profile by name, in the order of the file."""
         from victor_nb.config.profiles import Profile  # noqa: PLC0415 - pydantic is slow to import
 
-        return {name: Profile(name=name, **dict(spec)) for name, spec in self._file.profiles.items()}
+        found = {name: Profile(name=name, **dict(spec)) for name, spec in self._file.profiles.items()}
+        if not self.suits:
+            return found
+        from victor_nb.config.starter import suited  # noqa: PLC0415 - only for profiles that come with us
+
+        lacking = [name for name, each in found.items() if self.needs_key(each) and self.api_key(each) is None]
+        return suited(found, lacking, self._chosen_from)
+
+    @cached_property
+    def _chosen_from(self) -> tuple[str, ...]:
+        """The providers that the profiles which come with victor_nb were chosen from."""
+        return self._choice()
+
+    def _choice(self) -> tuple[str, ...]:
+        """Return the providers to choose from: none in a mode without keys, whose profiles are the same for all."""
+        return () if (forced_mode() or set_here() or "live") in UNPAID else self.with_key()
+
+    def with_key(self) -> tuple[str, ...]:
+        """Return the providers whose key is set, of those with models to start with."""
+        return tuple(name for name in STARTERS if self.key_of(spec_of(name).key_variables))
 
     @property
     def default(self) -> str:
@@ -111,8 +136,9 @@ class Settings:
 
     @property
     def stale(self) -> bool:
-        """Whether the file has changed since it was read, or another one is now nearer."""
-        return stamp_of(self.source) != self._stamp or (self._searched and _find(None) != self.source)
+        """Whether the file has changed since it was read, another is nearer, or other keys are set for what is ours."""
+        moved = stamp_of(self.source) != self._stamp or (self._searched and _find(None) != self.source)
+        return moved or (self.suits and self._choice() != self._chosen_from)
 
     def again(self) -> Settings:
         """Read the settings anew, from where they would be found now."""
@@ -132,7 +158,8 @@ class Settings:
             )
         found = self.profiles.get(wanted) or self.find(wanted)
         if found is None:
-            raise ProfileNotFoundError(wanted, self.profiles, where=str(self.source), providers=all_specs())
+            own = "a profiles.yaml: %victor profiles new writes one" if self.built_in else str(self.source)
+            raise ProfileNotFoundError(wanted, self.profiles, where=own, providers=all_specs())
         return found
 
     def find(self, name: str) -> Profile | None:
@@ -238,7 +265,7 @@ class Settings:
         address = urlsplit(base_url)
         proxies, host = getproxies(), address.netloc.rpartition("@")[2]
         found = proxies.get(address.scheme) or proxies.get("all")
-        if not found or proxy_bypass(host) or _in_networks(address.hostname or "", proxies.get("no", "")):
+        if not found or proxy_bypass(host) or in_networks(address.hostname or "", proxies.get("no", "")):
             return None
         return found
 
@@ -326,7 +353,7 @@ class Settings:
 
     def __getstate__(self) -> dict[str, object]:
         """Leave the keys of the .env file out of a pickle, and what is read from the environment of this machine."""
-        kept = {"_searched", "source", "_stamp", "_file"}
+        kept = {"_searched", "source", "suits", "_stamp", "_file"}
         return {"_read": _NO_FILE, **{name: value for name, value in vars(self).items() if name in kept}}
 
     def __eq__(self, other: object) -> bool:
@@ -354,6 +381,12 @@ def inherited() -> ByHand:
     text = os.environ.get(_FROM_PARENT)
     found = ByHand(**json.loads(text)) if text else ByHand()
     return ByHand() if found.process == this_process() else found
+
+
+def set_here() -> Mode | None:
+    """Return the mode that was set by hand in this kernel, or in the process that started it."""
+    text = os.environ.get(_FROM_PARENT)
+    return json.loads(text).get("mode") if text else None
 
 
 def bequeath(given: ByHand) -> None:
@@ -426,23 +459,6 @@ def _number(text: str) -> float:
     return speed
 
 
-def _in_networks(host: str, exempt: str) -> bool:
-    """Return whether a host is one of the IP addresses or networks (10.0.0.0/8, ::1) in a NO_PROXY."""
-    import ipaddress  # noqa: PLC0415 - only behind a proxy
-
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    for word in exempt.replace(",", " ").split():
-        try:
-            if address in ipaddress.ip_network(word.strip("[]"), strict=False):
-                return True
-        except ValueError:  # a name
-            continue
-    return False
-
-
 def _find(config_file: Path | str | None) -> Path:
     """Return the settings' file: the one given, the nearest above, the user's, or ours."""
     if config_file is not None:
@@ -464,6 +480,13 @@ def _shipped() -> Path:
     """Return the path of the built-in profiles: inside the installed package, or beside it in a checkout."""
     inside = Path(__file__).with_name(FILE_NAME)
     return inside if inside.is_file() else Path(__file__).parents[2] / FILE_NAME
+
+
+def shipped_profiles() -> dict[str, tuple[str, str]]:
+    """Return provider and model of the profiles that come with victor_nb, by name."""
+    from victor_nb.config.profiles import read_profiles  # noqa: PLC0415 - pydantic is slow to import
+
+    return {name: (spec.provider, spec.model) for name, spec in read_profiles(_shipped()).profiles.items()}
 
 
 def stamp_of(path: Path) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from victor_nb.notebook.doctor import examine, keys_missing, one_profile, profil
 from victor_nb.notebook.grammar import Defaults, exclusive, read, split
 from victor_nb.notebook.markdown import Bundle, clean, frame, notice
 from victor_nb.notebook.options import LINE_HELP, SETTABLE
-from victor_nb.notebook.start import local_model
+from victor_nb.notebook.start import local_model, new_profiles
 from victor_nb.values import PAID, UNPAID, Reply
 from victor_nb.workflows.strategies import BUILT_IN, find_strategy
 
@@ -32,6 +32,7 @@ _SPENT: Final = {
     "replayed": "replayed, at list prices, not paid",
 }
 _LONGEST: Final = 40  # characters of what was typed that an error repeats
+_BUILT_IN: Final = "built in; %victor profiles new writes a file of your own, for the keys that are set"
 _MOST_ROWS: Final = 1_000  # of `%victor ledger`
 
 
@@ -113,7 +114,7 @@ def _status(defaults: Defaults, session: Session) -> Bundle:
     rows: list[tuple[str, object]] = [
         ("mode", session.mode + (" (VICTOR_MODE fixes it)" if forced_mode() else "")),
         ("profiles", f"{', '.join(settings.profiles)} (default: {settings.default})"),
-        ("settings", "built in" if settings.built_in else settings.source),
+        ("settings", _BUILT_IN if settings.built_in else settings.source),
         ("keys", f"not set: {', '.join(missing)}" if missing else "all that this mode needs are set"),
         *((_SPENT[book], f"{total.ended}, {total.counts}") for book, total in session.ledger.books().items()),
     ]
@@ -151,10 +152,12 @@ def _profiles(words: list[str], session: Session) -> Bundle:
     match words:
         case []:
             return profile_table(session)
+        case ["new"]:
+            return new_profiles(session)
         case [name]:
             return one_profile(session, name)
         case _:
-            raise MagicError("%victor profiles takes one name at the most, such as %victor profiles fast.")
+            raise MagicError("%victor profiles takes one name at the most, such as %victor profiles fast, or new.")
 
 
 def _mode(words: list[str], session: Session) -> Bundle:

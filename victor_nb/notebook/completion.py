@@ -116,7 +116,7 @@ def _command(typed: str, names: Mapping[str, object]) -> Offer:
         return _match(word, known())
     takes: Mapping[str, Callable[[], Iterable[str]]] = {
         "mode": lambda: get_args(Mode),
-        "profiles": lambda: (*_profiles(), *all_specs()),
+        "profiles": lambda: (*_profiles(), *all_specs(), "new"),
         "doctor": lambda: _named(_last(rest)),
         "cost": lambda: _of_costs(rest, ("by", "scope", "since")),
         "report": lambda: _of_costs(rest, ("scope", "since")),

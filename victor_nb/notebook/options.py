@@ -166,6 +166,7 @@ LINE_HELP: Final = """Look after models, money and modes. Only `ask` sends a pro
     %victor pick                               choose a profile from a list: it becomes the default
     %victor panel                              ask from a form; `%victor panel code` turns it into a cell
     %victor profiles                           who can be asked, at what price, and whose key is set
+    %victor profiles new                       write a profiles.yaml here, for the keys that are set
     %victor mode simulate                      answers without keys and without cost (live: real ones)
     %victor local                              a 135M model on your CPU, free: what it takes; `yes` fetches it
     %victor cost by=model                      what was spent; by=profile, strategy, stage, notebook, day, status, ...

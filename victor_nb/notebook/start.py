@@ -1,13 +1,17 @@
-"""What is done once: `%victor local` brings a small model onto this machine."""
+"""What is done once: `%victor profiles new` writes profiles, `%victor local` brings a small model onto this machine."""
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from victor_nb.errors import MagicError
+from victor_nb.config.settings import FILE_NAME, shipped_profiles
+from victor_nb.config.starter import Machine, starter
+from victor_nb.errors import MagicError, VictorError
 from victor_nb.notebook.markdown import Bundle, frame
+from victor_nb.providers.spec import spec_of
 from victor_nb.providers.weights import (
     CALLED,
     ENGINE,
@@ -18,13 +22,79 @@ from victor_nb.providers.weights import (
     fetch,
     is_whole,
 )
+from victor_nb.values import UNPAID
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from victor_nb.kernel import Session
+    from victor_nb.providers.base import Provider
 
+_WAIT: Final = 2.0  # seconds that ollama has to say that it is there
+_EMBEDS: Final = "embed"
+"""In the names of models that make vectors and answer nothing."""
+_TO_TRY: Final = "Edit it as you like: it counts from the next cell on. %victor doctor tries each, free."
 _ASK: Final = f"embedded:{SHIPPED.name}"
+
+
+def new_profiles(session: Session) -> Bundle:
+    """Write a profiles.yaml into the notebook's folder, for the keys that are set and what answers on this machine.
+
+    Raises:
+        MagicError: There is one, or it cannot be written.
+    """
+    path = Path.cwd() / FILE_NAME
+    if path.exists():
+        raise MagicError(f"{path} is there already, and stays as it is. Edit it, or move it away first.")
+    settings = session.settings
+    providers, above = settings.with_key(), "" if settings.built_in else f" It is nearer than {settings.source}."
+    keyed = [next(name for name in spec_of(each).key_variables if settings.key_of([name])) for each in providers]
+    text = starter(shipped_profiles(), dict(zip(providers, keyed, strict=True)), _machine(session))
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise MagicError(f"{path} cannot be written ({error.strerror or error}). Change to another folder.") from None
+    session.runtime.refresh()
+    rows = [(profile.name, profile.provider, profile.model) for profile in session.settings.profiles.values()]
+    keys = f"for the keys in {', '.join(keyed)}" if keyed else "though no key is set"
+    written = f"Written: {path}, {keys}.{above}"
+    return frame(["profile", "provider", "model"], rows, above=written, below=_TO_TRY)
+
+
+def _machine(session: Session) -> Machine:
+    """Return what answers on this machine; without the network, where nothing is asked."""
+    embedded = engine_there() and SHIPPED.path.is_file()
+    if session.mode in UNPAID:
+        return Machine(embedded=embedded)
+    from victor_nb.config.profiles import Profile  # noqa: PLC0415 - pydantic is slow to import
+    from victor_nb.providers.base import open_provider  # noqa: PLC0415 - httpx2 is slow to import
+
+    profile = Profile(name="ollama", provider="ollama", model="any")
+    try:
+        client = open_provider(profile, session.settings, session.runtime.wire, mode="live", key=None)
+    except VictorError:
+        return Machine(embedded=embedded)
+    pulled = session.runtime.loop.start(lambda: _pulled(client)).result()
+    return Machine(ollama=pulled, embedded=embedded)
+
+
+async def _pulled(client: Provider) -> tuple[str, ...] | None:
+    """Return the models that ollama has, the smallest first; None where it does not answer."""
+    import httpx2  # noqa: PLC0415 - slow to import
+
+    from victor_nb.providers.http import items, number, parse, read, text  # noqa: PLC0415 - as above
+
+    try:
+        async with asyncio.timeout(_WAIT):
+            answer = await client.http.get(client.endpoint.base_url + client.endpoint.spec.models_path)
+        listed = sorted(items(parse(answer.content), "models"), key=lambda each: number(each, "size"))
+    except (TimeoutError, httpx2.HTTPError, httpx2.InvalidURL, ValueError):
+        return None
+    finally:
+        await client.aclose()
+    names = (text(read(each, "name")) for each in listed)
+    return tuple(name for name in names if name and _EMBEDS not in name)
 
 
 def local_model(words: Sequence[str], session: Session) -> Bundle:

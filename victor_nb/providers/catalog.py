@@ -47,6 +47,23 @@ def is_local(base_url: str) -> bool:
     return _LOCAL_HOST.match(base_url) is not None
 
 
+def in_networks(host: str, exempt: str) -> bool:
+    """Return whether a host is one of the IP addresses or networks (10.0.0.0/8, ::1) in a NO_PROXY."""
+    import ipaddress  # noqa: PLC0415 - only behind a proxy
+
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    for word in exempt.replace(",", " ").split():
+        try:
+            if address in ipaddress.ip_network(word.strip("[]"), strict=False):
+                return True
+        except ValueError:  # a name
+            continue
+    return False
+
+
 def ollama_address(given: str) -> str:
     """Read OLLAMA_HOST as ollama's own client does, and leave out the path of one of its two APIs.
 
@@ -247,6 +264,24 @@ OUTPUTS: Final[Mapping[str, Mapping[str, int]]] = {
     "google": {r"(models/)?gemini-(2\.5|[3-9])": 65_536, r"(models/)?gemini-(1\.5|2\.0)": 8_192},
 }
 """The most tokens that an answer may have."""
+
+_FIREWORKS: Final = "accounts/fireworks/models/"
+STARTERS: Final[Mapping[str, tuple[str, str, str]]] = {
+    "anthropic": ("claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5"),
+    "openai": ("gpt-6-luna", "gpt-6.1-terra", "gpt-6.1-sol"),
+    "google": ("gemini-3.5-flash-lite", "gemini-3.8-flash", "gemini-3.1-pro-preview"),
+    "openrouter": ("openai/gpt-6-luna", "anthropic/claude-sonnet-5.5", "anthropic/claude-opus-5.5"),
+    "xai": ("grok-4-1-fast-non-reasoning", "grok-4.3", "grok-4.7"),
+    "mistral": ("ministral-8b-latest", "mistral-small-latest", "mistral-large-latest"),
+    "groq": ("llama-3.1-8b-instant", "openai/gpt-oss-20b", "openai/gpt-oss-120b"),
+    "deepseek": ("deepseek-v4-flash", "deepseek-v4-flash", "deepseek-v4-pro"),
+    "together": ("Qwen/Qwen3.5-9B", "openai/gpt-oss-120b", "Qwen/Qwen3.7-Max"),
+    "fireworks": (f"{_FIREWORKS}gpt-oss-20b", f"{_FIREWORKS}gpt-oss-120b", f"{_FIREWORKS}kimi-k3"),
+    "cerebras": ("gpt-oss-120b", "gpt-oss-120b", "qwen-3.8-27b"),
+    "moonshot": ("kimi-k2.6", "kimi-k3.1-pro", "kimi-k3"),
+    "perplexity": ("sonar", "sonar-reasoning-pro", "sonar-pro"),
+}
+"""A cheap model, a usual one and a dear one, by provider, in the order in which providers are chosen from."""
 
 RETIRES: Final[Mapping[str, Mapping[str, date]]] = {
     # The list of prices knows that a model is deprecated, never the day.
