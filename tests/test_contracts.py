@@ -252,7 +252,7 @@ def layout() -> list[str]:
     named: list[str] = []
     top = folder = Path()
     for line in block.splitlines():
-        for word in re.findall(r"[\w.]+\.(?:py|css|json|typed)\b|\b[a-z]+/", line):
+        for word in re.findall(r"[\w.]+\.(?:py|css|js|json|typed)\b|\b[a-z]+/", line):
             if not word.endswith("/"):
                 named.append(str(folder / word))
             elif line.startswith(word):

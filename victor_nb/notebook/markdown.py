@@ -184,7 +184,7 @@ def _render_math(_: object, tokens: Sequence[Token], place: int, *__: object) ->
 
 
 # `wrap` does the same as the style, where styles are dropped.
-_WRAPPED: Final = '<pre wrap style="white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere">'
+_WRAPPED: Final = '<pre wrap style="margin:0 0 8px;white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere">'
 
 
 def _narrow(state: StateCore) -> None:

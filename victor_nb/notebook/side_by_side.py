@@ -389,20 +389,19 @@ def run_frame(run: StrategyRun, *, texts: bool = True, bills: bool = True) -> Bu
         texts: Whether its answer is shown.
         bills: Whether the bill of the whole run is.
     """
-    prices = column([*(stage.spent for stage in run.stages), run.spent])
-    rows = [
-        (
-            stage.name,
-            stage.profile,
-            f"{stage.ended - stage.began:.1f} s",
-            len(stage.replies),
-            f"{len(stage.kept)} of {len(stage.items)}" if len(stage.items) > 1 else "",
-            price,
-        )
-        for stage, price in zip(run.stages, prices, strict=False)
-    ]
-    numbers = ("took", "answers", "kept", "list price")
-    table = frame(("stage", "profile", "took", "answers", "kept", "list price"), rows, numbers=numbers)
+    stages = run.stages
+    columns: dict[str, list[object]] = {
+        "stage": [stage.name for stage in stages],
+        "profile": [stage.profile for stage in stages],
+        "took": [f"{stage.ended - stage.began:.1f} s" for stage in stages],
+        "answers": [len(stage.replies) for stage in stages],
+        "kept": [f"{len(stage.kept)} of {len(stage.items)}" if len(stage.items) > 1 else "" for stage in stages],
+        "list price": [*column([*(stage.spent for stage in stages), run.spent])[: len(stages)]],
+    }
+    if not any(columns["kept"]):
+        del columns["kept"]
+    rows = list(zip(*columns.values(), strict=True))
+    table = frame(tuple(columns), rows, numbers=("took", "answers", "kept", "list price"))
     answer = run.content if texts else ""
     line = notice(run_summary(run) if bills else "")
     return stack({"text/markdown": sanitise(answer), "text/plain": clean(answer)}, table, line)
