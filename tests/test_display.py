@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from decimal import Decimal
 from types import SimpleNamespace
@@ -125,10 +126,33 @@ def test_when_a_line_is_a_megabyte_long_then_its_display_is_cut_and_says_so() ->
 
 
 @pytest.mark.parametrize(
-    "text", ["$" * 50_000, "\\(" * 5_000, "`" * 50_000, "[x](" * 9_000, "<b>" * 20_000, "$$\n" * 9_000]
+    "text",
+    [
+        "$" * 50_000,
+        "\\(" * 5_000,
+        "`" * 50_000,
+        "x " + "`" * 50_000 + " y `",
+        "\\" * 50_000,
+        "x " + "\\" * 50_000 + "y",
+        "[x](" * 9_000,
+        "[x](" + " " * 50_000 + "y z",
+        "[x](y" + " " * 50_000 + "z",
+        "<b>" * 20_000,
+        "$$\n" * 9_000,
+        "```" + "\t " * 25_000 + "`",
+        "\\begin{" + "\\end{" * 10_000,
+    ],
 )
 def test_when_a_text_is_made_to_be_slow_then_it_is_not(text: str) -> None:
+    began = time.process_time()
     assert sanitise(text)
+    assert time.process_time() - began < 5
+
+
+def test_when_a_line_of_ours_is_made_to_be_slow_then_it_is_not() -> None:
+    began = time.process_time()
+    assert escape("x " + "\\" * 50_000 + "y")
+    assert time.process_time() - began < 5
 
 
 def test_when_a_line_of_ours_is_shown_then_no_mark_of_it_works() -> None:

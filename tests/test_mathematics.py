@@ -54,6 +54,7 @@ def test_when_mathematics_is_plainly_tex_then_it_is_rendered(text: str, seen: li
     [
         "$5",
         "$5 and $6",
+        "$$ and $$",
         "costs $3-$4",
         "from $5 to $10, or $1.50/$2.00",
         "($5) and ($6)",

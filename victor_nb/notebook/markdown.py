@@ -48,12 +48,14 @@ _UNSEEN: Final = re.compile(
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _BREAKS: Final = re.compile("\r\n?|\x85|[\u2028\u2029]")
 
-FENCE: Final = re.compile(r"(?P<indent>[ \t]*)(?P<mark>`{3,}|~{3,})[ \t]*(?P<info>[^`]*)$")
+# Of what may come in long runs, `+` behind a quantifier keeps what it has taken: to give it back, one by one, from each
+# place of the run takes seconds where an answer is 20 kB of it.
+FENCE: Final = re.compile(r"(?P<indent>[ \t]*)(?P<mark>`{3,}+|~{3,}+)[ \t]*+(?P<info>[^`]*)$")
 _MATH: Final = re.compile(r"[ \t]*(\$\$|\\\[|\\begin\{)")
 _MATH_ENDS: Final = {
     "$$": re.compile(r"\$\$[ \t]*$"),
     "\\[": re.compile(r"\\\][ \t]*$"),
-    "\\begin{": re.compile(r"\\end\{[^}]*\}[ \t]*$"),
+    "\\begin{": re.compile(r"\\end\{[^}]{0,40}\}[ \t]*$"),
 }
 _LONGEST_MATH: Final = 60  # lines
 _RENDERED_INFO: Final = ("mermaid", "math", "geojson", "topojson", "stl", "html5")
@@ -62,8 +64,8 @@ _RENDERED_INFO: Final = ("mermaid", "math", "geojson", "topojson", "stl", "html5
 _PREFIX: Final = re.compile(r"(?:[ ]{0,3}>[ ]?)*[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+(?:\[[ xX]\][ ])?)?")
 
 _TEXT_TOKENS: Final = r"""
-    (?P<bracket>\\+[()\[\]])
-  | (?P<tex>\\+(?=(?:begin|end|ref|eqref|href|url|style|class|cssId|require|unicode|html\w*)\b))
+    (?P<bracket>(?<!\\)\\++[()\[\]])
+  | (?P<tex>(?<!\\)\\++(?=(?:begin|end|ref|eqref|href|url|style|class|cssId|require|unicode|html\w*)\b))
   | \\(?P<escaped>[!-/:-@\[-`{-~])
   | (?P<backslash>\\(?!$))
   | (?P<address>(?i:https?://|www\.)[^\s<>"'`|\\^{}\[\]$*]{0,2000}[^\s<>"'`|\\^{}\[\]$*.,;:!?()&_~])
@@ -75,10 +77,10 @@ _TEXT_TOKENS: Final = r"""
 _TEXT: Final = re.compile(_TEXT_TOKENS, re.VERBOSE)
 _INLINE: Final = re.compile(
     r"""
-    (?P<code>(?<!\\)(?P<ticks>`+)(?!`)[^\n]{1,1000}?(?<!`)(?P=ticks)(?!`))
+    (?P<code>(?<![\\`])(?P<ticks>`++)[^\n]{1,1000}?(?<!`)(?P=ticks)(?!`))
   | (?P<link>(?P<image>!)?\[(?P<label>[^\[\]\n]{0,500})\]
-        \([ \t]*<?(?P<url>[^()\s<>]{0,2000}(?:\([^()\s<>]{0,500}\)[^()\s<>]{0,500}){0,9})>?
-        (?:[ \t]+(?:"[^"\n]{0,500}"|'[^'\n]{0,500}'))?[ \t]*\))
+        \([ \t]*+<?(?P<url>[^()\s<>]{0,2000}(?:\([^()\s<>]{0,500}\)[^()\s<>]{0,500}){0,9})>?
+        (?:[ \t]++(?:"[^"\n]{0,500}"|'[^'\n]{0,500}'))?[ \t]*+\))
   | (?P<math>\\\([^\n]{1,500}?\\\)|\\\[[^\n]{1,500}?\\\]
         |\$\$[^$\n]{1,500}\$\$|(?<![\w$\\])\$(?![\s$])[^$\n]{1,300}(?<![\s\\])\$(?![\w${]))
   |"""
@@ -242,7 +244,8 @@ def _displayed(block: str) -> str:
     """Return mathematics on lines of its own, or its source where it may not be rendered."""
     indent, math = block[: len(block) - len(block.lstrip())], block.strip()
     mark, inside = ("", math) if math.startswith("\\begin") else _delimited(math)
-    found = formula(inside, sure=mark != "\\[")
+    # `$$ and $$` speaks of prices.
+    found = formula(inside, sure=mark != "\\[" and not re.fullmatch(r"[ ][a-z ,]+[ ]", inside))
     return fence(block, "tex") if found is None else f"{indent}$${found}$$"
 
 
@@ -375,7 +378,7 @@ def _bracket(match: re.Match[str]) -> str:
 
 _FORMULA: Final = re.compile(r"(\$\$?)([^$\n]+)\1")
 _LABEL: Final = re.compile(
-    r"(?P<bracket>\\+[()\[\]])|(?P<tex>\\+(?=begin|end))|(?P<backslash>\\)|(?P<dollar>\$)|(?P<special>[&<>`\[\]])"
+    r"(?P<bracket>(?<!\\)\\++[()\[\]])|(?P<tex>(?<!\\)\\++(?=begin|end))|(?P<backslash>\\)|(?P<dollar>\$)|(?P<special>[&<>`\[\]])"
 )
 _HANDLERS: Final[dict[str, Callable[[re.Match[str]], str]]] = {
     "code": _code,
