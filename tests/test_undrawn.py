@@ -98,6 +98,25 @@ def test_when_an_answer_cannot_be_shown_while_it_grows_then_it_is_waited_for(she
     assert shell.names["r"].status == "ok"
 
 
+def test_when_the_note_beside_a_reply_cannot_be_shown_then_the_reply_is_kept(shell: Shell) -> None:
+    shell.ip.display_pub = Screen(breaks)
+    assert shell.run("topic = 'x'\nr = %victor ask fast out=kept -- about {topic}").error is None
+    assert shell.names["r"] is shell.names["kept"]
+    assert isinstance(session().errors[-1], OSError)
+
+
+def test_when_what_cannot_be_shown_speaks_of_a_key_then_the_warning_does_not(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tells() -> None:
+        raise OSError("no screen for canary-5b1d9a")
+
+    monkeypatch.setenv("OPENAI_API_KEY", "canary-5b1d9a")
+    shell.ip.display_pub = Screen(tells)
+    with pytest.warns(VictorWarning, match=r"no screen for \[redacted\]"):
+        assert shell.run("%%victor fast\nHi.").error is None
+
+
 def test_when_it_goes_on_behind_and_cannot_be_shown_then_the_handle_has_it(shell: Shell) -> None:
     shell.ip.display_pub = Screen(breaks)
     with pytest.warns(VictorWarning, match=r"in job and session\(\).jobs"):

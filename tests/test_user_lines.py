@@ -34,7 +34,12 @@ FAILING = {
     "with ThreadPoolExecutor() as pool:\n    list(pool.map(inner, ['']))": INNER,
     "async def go():\n    return await agent.run('')\nawait go()": "line 2, in go(): return await agent.run('')",
     "x = ''\nagent.run_sync(x)": "line 2: agent.run_sync(x)",
-    "def ask(q):\n    r = %victor ask fsat -- {{ q }}\nask('hi')": "line 2, in ask(): r = get_ipython().run_line",
+    "def ask(q):\n    r = %victor ask fsat -- {{ q }}\nask('hi')": "line 2, in ask(): r = %victor ask fsat -- {{ q }}",
+    "x = 1\nf = lambda q: agent.run_sync(q)\nf('')": "line 2, in a lambda: f = lambda q: agent.run_sync(q)",
+    "texts = ['']\n[agent.run_sync(text) for text in texts]": "line 2: [agent.run_sync(text) for text in texts]",
+    "[agent.run_sync(text) for text in ['']]": None,
+    "%%time\nagent.run_sync('')": None,
+    "def ask():\n    r = %victor ask fast -- my canary-5b1d9a\nask()": "line 2, in ask()",
     "agent.run_sync('')": None,
     "%%victor fsat\nHi.": None,
     "%victor ask fsat -- Hi.": None,
@@ -45,13 +50,15 @@ RULES = ("number", "Check()", "Agreement(1, of=number)", "lambda reply: number(r
 
 @pytest.mark.parametrize(("cell", "where"), FAILING.items())
 def test_when_an_error_comes_through_functions_of_the_users_then_their_deepest_line_is_shown(
-    shell: Shell, cell: str, where: str | None
+    shell: Shell, cell: str, where: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "canary-5b1d9a")
     shell.run(SETUP)
     error = cast("Any", shell.run(cell).error)
     lines = error._render_traceback_()
     assert len(lines) == (1 if where is None else 2)
     assert "abc" not in str(lines)
+    assert "canary" not in str(lines)
     if where is not None:
         assert lines[1].startswith(f"Cell In[1], {where}")
 
@@ -66,6 +73,15 @@ def test_when_a_rule_of_the_users_fails_then_the_run_is_kept_and_the_warning_nam
     assert NUMBER in str(caught[0].message)
     assert len(str(caught[0].message)) < 400
     assert shell.names["run"].path == ("local", "fast")
+
+
+def test_when_a_rule_of_the_users_speaks_of_a_key_then_the_warning_does_not(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "canary-5b1d9a")
+    shell.run(f"{SETUP}import os\ndef rule(reply):\n    raise ValueError(os.environ['OPENAI_API_KEY'])")
+    with pytest.warns(VictorWarning, match=r"accept= failed \(ValueError: \[redacted\]; "):
+        shell.run("Cascade(['local', 'fast'], accept=rule).run_sync('hi')")
 
 
 def test_when_a_judge_of_the_users_fails_then_the_warning_names_the_line(shell: Shell) -> None:

@@ -52,6 +52,8 @@ _FAULT_SHOWN: Final = 160  # characters of what a function of the user's raises,
 _SOURCE_SHOWN: Final = 100  # characters of a line of code
 _NOT_THE_USERS: Final = (f"{os.path.dirname(__file__)}{os.sep}", f"{os.path.dirname(os.__file__)}{os.sep}", "<frozen")  # noqa: PTH120
 """Where the code of this package and of Python is."""
+_CALLED: Final = re.compile(r"get_ipython\(\)\.run_line_magic\('(?P<name>\w+)', (?P<mark>['\"])(?P<line>.*)(?P=mark)\)")
+"""What IPython makes of a magic in a line of code."""
 _SECRETIVE: Final = re.compile(r"(?i)key|token|secret|password|sk-")
 """Words of a line of code that is not shown, since a key may stand in it."""
 STOPS: Final = (KeyboardInterrupt, GeneratorExit)
@@ -76,12 +78,15 @@ def user_line(error: BaseException) -> str | None:
         return None
     (frame, number), code = found, found[0].f_code
     source = linecache.getline(code.co_filename, number).strip()
-    at_top = code.co_name.startswith(("<module", "<cell"))
-    whole = linecache.getlines(code.co_filename)
-    if at_top and (len(whole) == 1 or source.startswith(("get_ipython().run_", "raise __import__("))):
+    name = "a lambda" if code.co_name == "<lambda>" else f"{code.co_name}()"
+    at_top = name.startswith("<")  # of a cell or a file, or in a comprehension
+    alone = number == 1 and len(linecache.getlines(code.co_filename)) <= 1
+    if at_top and (alone or source.startswith(("get_ipython().run_", "raise __import__("))):
         return None
-    inside = "" if at_top else f", in {code.co_name.strip('<>')}()"
-    shown = "" if not source or _SECRETIVE.search(source) else f": {source[:_SOURCE_SHOWN]}"
+    inside = "" if at_top else f", in {name}"
+    source = _CALLED.sub(lambda call: f"%{call['name']} {call['line']}", source)
+    hidden = not source or isinstance(error, SecretError) or _SECRETIVE.search(source)
+    shown = "" if hidden else f": {source[:_SOURCE_SHOWN]}"
     return f"{_code_name(frame)}, line {number}{inside}{shown}"
 
 

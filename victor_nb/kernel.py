@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from victor_nb.accounting.window import Window
-from victor_nb.config.secret import Redactor
 from victor_nb.config.settings import read_path
-from victor_nb.errors import ConfigError, VictorError, VictorInterrupted
+from victor_nb.errors import VictorError, VictorInterrupted
 from victor_nb.providers.spec import spec_of
 from victor_nb.runtime import Runtime, current, reset
 
@@ -151,10 +150,7 @@ class Session:
 
     def redacted(self, text: str) -> str:
         """Return a text without any key, even while the settings cannot be read."""
-        try:
-            return self.settings.redactor().clean(text)
-        except ConfigError:
-            return Redactor(()).clean(text)
+        return self.runtime.redacted(text)
 
     def cancel(self) -> int:
         """Stop every call of every pool and agent here, and return how many there were; what had come is kept."""

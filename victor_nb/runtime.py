@@ -18,6 +18,7 @@ from weakref import WeakSet
 
 from victor_nb.accounting.budget import Budget
 from victor_nb.accounting.worst_case import Calibration
+from victor_nb.config.secret import Redactor
 from victor_nb.config.settings import (
     ByHand,
     Settings,
@@ -317,6 +318,13 @@ class Runtime:
         """Replace profiles and limits by those of other settings; what was spent stays spent, and calls go on."""
         with self.lock:
             self.pool, self._settings, self.budget.amounts = None, settings, settings.budget
+
+    def redacted(self, text: str) -> str:
+        """Return a text without any key, even while the settings cannot be read."""
+        try:
+            return self.settings.redactor().clean(text)
+        except ConfigError:
+            return Redactor(()).clean(text)
 
     def refresh(self) -> None:
         """Read `profiles.yaml` again if it has changed."""

@@ -200,9 +200,9 @@ class Settings:
         """Return the names of the variables that a client of a profile is made of, for `state`."""
         return (*self.key_variables(profile), spec_of(profile.provider).base_url_variable, *_OF_CLIENTS)
 
-    def state(self, variables: Sequence[str]) -> tuple[object, ...]:
-        """Return a value that differs once one of these variables or the .env file has changed; no file is read."""
-        return (stamp_of(self._dotenv_path), *map(os.environ.get, variables))
+    def state(self, variables: Sequence[str]) -> int:
+        """Return a number that differs once one of these variables or the .env file has changed; no file is read."""
+        return hash((stamp_of(self._dotenv_path), *map(os.environ.get, variables)))  # it is kept, and holds no key
 
     @property
     def built_in(self) -> bool:

@@ -300,7 +300,7 @@ def ask(session: Session, question: Question, live: Live[Any, Any] | None, *, wa
                 result = _in_form(result, question)
     except (VictorError, VictorInterrupted) as error:
         if live is not None and _is_worth_showing(error) and (failure := _failure(live.end, error.partial)) is not None:
-            error.add_note(undrawn_note(failure, "session().last"))
+            error.add_note(undrawn_note(session, failure, "session().last"))
         raise
     return result
 
@@ -316,9 +316,9 @@ def _failure(show: Callable[[Any], object], what: object) -> BaseException | Non
     return None
 
 
-def undrawn_note(error: BaseException, where: str) -> str:
-    """Return the line that says that something could not be drawn, why, and where it is."""
-    why = " ".join(f"{type(error).__name__}: {error}".split())
+def undrawn_note(session: Session, error: BaseException, where: str) -> str:
+    """Return the line that says that something could not be drawn, why (without any key), and where it is."""
+    why = session.redacted(" ".join(f"{type(error).__name__}: {error}".split()))
     why = why if len(why) <= _LONGEST else f"{why[:_LONGEST]}…"
     return f"Not drawn ({why}). The result is in {where}; %victor errors has the whole error."
 
@@ -355,6 +355,7 @@ class Background(Quotable, Handle[Any]):
         call = question.call
         self.name = call.strategy or ", ".join(call.profiles) or str(call.profile)
         self.work = start(session, question)
+        self._session = session
         self._question = question
         self._live = live
         self._shown = False
@@ -397,7 +398,7 @@ class Background(Quotable, Handle[Any]):
         if isinstance(failure, MalformedAnswerError):
             raise failure
         if failure is not None:
-            _failure(self._live.say, undrawn_note(failure, "what .result() returns"))
+            _failure(self._live.say, undrawn_note(self._session, failure, "what .result() returns"))
 
     def done(self) -> bool:
         """Return whether it has ended, well or not."""

@@ -166,7 +166,7 @@ class Magics:
                 f"stopped while it was drawn; the result is in {where}.", cast("Any", result)
             ) from None
         session.errors.append(error)
-        text = undrawn_note(error, where)
+        text = undrawn_note(session, error, where)
         try:
             self._show(notice(text))
         except BaseException as again:
@@ -187,7 +187,7 @@ class Magics:
                 if isinstance(error, STOPS):
                     raise
                 session.errors.append(error)
-                self._show(notice(undrawn_note(error, "this value")))
+                self._show(notice(undrawn_note(session, error, "this value")))
 
     def _live(self, question: Question, place: Place, how: str) -> Live[Any, Any]:
         """Return what shows the answer in a place of the cell, growing as the front end can take it."""
@@ -217,8 +217,13 @@ class Magics:
             return None
         reply = cast("Reply", ask(session, question, None, watched=False))
         present(reply, call.form)
-        if question.unfilled:
-            self._show(notice(question.unfilled))
         if call.out is not None:
             self._shell.user_ns[call.out] = reply
+        if question.unfilled:
+            try:
+                self._show(notice(question.unfilled))
+            except BaseException as error:
+                if isinstance(error, STOPS):
+                    raise
+                session.errors.append(error)  # a note beside a reply that is paid
         return reply

@@ -18,6 +18,7 @@ from victor_nb.calls.structured import find_json, spoken
 from victor_nb.config.request_options import schema_fault
 from victor_nb.config.strategies import pattern_fault
 from victor_nb.errors import STOPS, ConfigError, VictorWarning, failed_at
+from victor_nb.runtime import current
 from victor_nb.workflows.lists import key, refuses
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ def _ask_user(function: Callable[[Judged], object], answer: Judged) -> object:
         if isinstance(error, STOPS):
             raise
         late = isinstance(error, TimeoutError) and not given.done()
-        what = f"took over {_LONGEST:g} s" if late else f"failed ({failed_at(error)})"
+        what = f"took over {_LONGEST:g} s" if late else f"failed ({current().redacted(failed_at(error))})"
         warnings.warn(f"accept= {what}: the answer is not accepted.", VictorWarning, stacklevel=2)
         return None
 

@@ -208,7 +208,8 @@ class Comparison:
                 entry.score = Score(float(given))
             except (*FAULTS, VictorError) as error:
                 # The answers are paid for: one that cannot be scored is no reason to lose the others.
-                self.warnings.append(f"{entry.strategy.name}: the judge failed ({failed_at(error)}).")
+                fault = self.pool.runtime.redacted(failed_at(error))
+                self.warnings.append(f"{entry.strategy.name}: the judge failed ({fault}).")
 
     async def _ask_judge(self, profile: str, entries: list[Entry]) -> list[Judgement]:
         judging = self.pool.get_orchestrator(profile)
