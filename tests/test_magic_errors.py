@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 LOAD = "%load_ext victor_nb"
 SETUP = (
     "import os, pandas\ngap = pandas.NA\nreview = 'good'\nnums = [1, 2]\nhalf = '\\ud800'\nbig = 'x' * 100_000\n"
-    "leak = os.environ['OPENAI_API_KEY']\n{'kept': True}"
+    "leak = os.environ['OPENAI_API_KEY']\nclass Broken:\n    text = property(lambda self: 1 / 0)\n"
+    "    deep = property(lambda self: (1).nope)\nbroken = Broken()\n{'kept': True}"
 )
 CANARY = "canary-7d1f0c5e93b24a68"
 
@@ -107,7 +108,13 @@ MISTAKES = {
     "%%vicotr fast\nHi.": "Did you mean %%victor?",
     "x = 1\n%%victor\nHi.": "must be the first line of its cell",
     "%victor stauts": "Did you mean %victor status?",
-    "%victor tell me": "Known: ask, budget, cancel",
+    "%victor tell me": "write it below %%victor, or %victor ask -- tell me",
+    "%victor telll": "Known: ask, budget, cancel",
+    "x: object = %victor ask zzz -- why?": "Profile 'zzz' not found",
+    "d = {}\nd[str(1)] = %victor ask zzz -- why?": "Profile 'zzz' not found",
+    "%%victor system=$broken.text\nHi.": "system=$broken.text fails: ZeroDivisionError: division by zero; Cell In[",
+    "%%victor\nSay {{ broken.text }}": "fails: ZeroDivisionError: division by zero; Cell In[",
+    "%%victor\nSay {{ broken.deep }}": "fails: AttributeError: 'int' object has no attribute 'nope'; Cell In[",
     "%victor profile=fast": "write %%victor profile=fast on a cell's first line",
     "%victor ask fast": "needs the prompt after --",
     "%victor ask fast -- ": "The prompt is empty",

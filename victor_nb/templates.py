@@ -22,7 +22,7 @@ from numbers import Number
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, Final, Protocol, TypeGuard, cast
 
-from victor_nb.errors import PromptError, SecretError, did_you_mean, suggest
+from victor_nb.errors import STOPS, PromptError, SecretError, did_you_mean, failed_at, suggest, user_line
 from victor_nb.media import Image, Media, Pdf, Prompt, compose, media_of, picture
 from victor_nb.tables import Table
 from victor_nb.values import Quotable, Reply, estimate_tokens, plain
@@ -192,7 +192,11 @@ class _Place:
             raise self.error("reaches for what starts with an underscore, which is private. Use a public name.")
         try:
             return getattr(value, name)
-        except AttributeError:
+        except BaseException as error:
+            if isinstance(error, STOPS):
+                raise
+            if not isinstance(error, AttributeError) or user_line(error):  # of the user's own property
+                raise self.error(f"fails: {failed_at(error)}") from error
             hint = f" Write ['{name}'] for an entry." if _is_mapping(value) else _suggest(name, dir(value))
             raise self.error(f"fails: a {type(value).__name__} has no {name!r}.{hint}") from None
 

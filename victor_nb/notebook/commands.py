@@ -65,7 +65,8 @@ def _unknown(word: str, rest: str, session: Session) -> MagicError:
         return MagicError(f"To ask {word}, write %%victor {word} on a cell's first line, or {line}")
     if "=" in word:
         return MagicError(f"%victor takes a command first. To ask, write %%victor {word} on a cell's first line.")
-    hint = suggest(word, known(), shape="%victor {}")
+    prose = f"To ask, write it below %%victor, or %victor ask -- {f'{word} {rest}'[:_LONGEST]}" if rest else ""
+    hint = suggest(word, known(), shape="%victor {}", otherwise=prose)
     return MagicError(f"%victor has no command {word[:40]!r}. {hint}")
 
 

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 _OURS: Final = re.compile(r"[ \t]*%%victor(?=\s|$)(?P<line>.*)", re.DOTALL)
 _CELL: Final = re.compile(r"[ \t]*%%(?P<name>[ \t]*\w[\w-]*)(?![\w?])")
 _BEFORE: Final = r"(?P<before>[ \t]*(?:[\w.\[\]'\", ]+=[ \t]*)?)"
-_ASK: Final = re.compile(_BEFORE + r"%victor[ \t]+(?P<rest>ask\b[^\n]*\?)[ \t]*(?P<end>\n?)$")
+_ASK: Final = re.compile(
+    r"(?P<before>[ \t]*(?:(?:(?!\"{3}|'{3})[^#%!=\n])+=[ \t]*)?)"  # a name, an entry, an annotation
+    r"%victor[ \t]+(?P<rest>ask\b[^\n]*\?)[ \t]*(?P<end>\n?)$"
+)
 _SIGNED: Final = re.compile(_BEFORE + r"(?P<signs>%%?|!)(?P<name>[ \t]*\w+)(?![\w?-])")
 _LEXEMES: Final = re.compile(
     r"""#.*|(?P<mark>\"{3}|'{3})|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|(?P<opens>[(\[{])|(?P<closes>[)\]}])"""
@@ -84,7 +87,7 @@ class Transform:
             signed = _SIGNED.match(line) if begins else None
             if signed is not None and (wrong := self._wrong(signed, line)) is not None:
                 return [_RAISE.format(wrong)]
-            asked = _ASK.match(line) if signed else None
+            asked = _ASK.match(line) if begins else None
             if asked is not None:
                 line = f"{asked['before']}get_ipython().run_line_magic('victor', {asked['rest']!r}){asked['end']}"  # noqa: PLW2901
             elif not begins or not line.lstrip().startswith(("%", "!")):

@@ -19,7 +19,7 @@ from typing import Any, Final, cast
 from weakref import WeakKeyDictionary
 
 from victor_nb.config.request_options import SO_LARGE, shown
-from victor_nb.errors import MagicError, did_you_mean, suggest
+from victor_nb.errors import STOPS, MagicError, did_you_mean, failed_at, suggest, user_line
 from victor_nb.notebook.options import FIELDS, FLAGS, KEYS, MagicCall
 from victor_nb.templates import own
 from victor_nb.values import plain
@@ -256,7 +256,7 @@ def _unknown(key: str, known: Sequence[str], text: str) -> MagicError:
     if _SECRETS.fullmatch(key):
         return MagicError(
             "A key does not belong in a notebook. Put it in the environment or in a .env file beside profiles.yaml, "
-            "such as OPENAI_API_KEY=..., and restart the kernel."
+            "such as OPENAI_API_KEY=...; it holds from the next cell on."
         )
     listed = f"Known: {', '.join(sorted(known))}."
     if key in KEYS:
@@ -312,7 +312,11 @@ def _part(value: object, part: str, shown: str) -> object:
         return found[part]
     try:
         return getattr(found, part)
-    except AttributeError:
+    except BaseException as error:
+        if isinstance(error, STOPS):
+            raise
+        if not isinstance(error, AttributeError) or user_line(error):  # of the user's own property
+            raise MagicError(f"{shown} fails: {failed_at(error)}") from error
         raise MagicError(f"{shown}: a {type(found).__name__} has no {part!r}. Check the name.") from None
 
 

@@ -209,7 +209,8 @@ def open_provider(profile: Profile, settings: Settings, wire: Wire, *, mode: Mod
     try:
         endpoint = Endpoint.of(profile, settings, wire, mode=mode, key=key)
         if key is not None and not _KEY.fullmatch(key.reveal()):
-            fact = f"what {' or '.join(endpoint.variables)} holds has characters that no key has. Copy the key again."
+            fact = f"what {' or '.join(endpoint.variables)} holds has characters that no key has. "
+            fact += f"Copy the key again: {endpoint.mending}."
             raise SecretError(f"Failed to create provider for profile {profile.name!r}: {fact}")
         if mode not in UNPAID and (part := endpoint.spec.fill_in) and part in endpoint.base_url:
             variable = endpoint.spec.base_url_variable
