@@ -38,7 +38,9 @@ CODE   := victor_nb tests notebooks
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 # What notebooks run with here: nothing of the user's own Jupyter, nothing left in the user's folders, no provider asked.
-SANDBOX := env VICTOR_MODE=simulate VICTOR_LEDGER=memory VICTOR_PROGRESS=off VICTOR_SIM_START=2026-01-05T09:00+00:00 TZ=UTC \
+# Nor are keys and addresses of the user's own in what notebooks show.
+OWN := $(shell env | sed -n 's/^\([A-Z0-9_]*\(KEY\|TOKEN[A-Z_]*\|BASE_URL\|ENDPOINT\|_HOST\)\)=.*/-u \1/p')
+SANDBOX := env $(OWN) VICTOR_MODE=simulate VICTOR_LEDGER=memory VICTOR_PROGRESS=off VICTOR_SIM_START=2026-01-05T09:00+00:00 TZ=UTC \
 	JUPYTER_PREFER_ENV_PATH=1 IPYTHONDIR='$(CURDIR)/build/ipython' JUPYTER_RUNTIME_DIR='$(CURDIR)/build/jupyter' MPLCONFIGDIR='$(CURDIR)/build/matplotlib'
 
 .PHONY: help
