@@ -256,13 +256,25 @@ def test_when_the_panel_is_to_be_a_cell_then_the_front_end_gets_its_text(kernel:
     assert payload == {"source": "set_next_input", "text": "%%victor profile=default\n", "replace": True}
 
 
+def test_when_a_key_is_set_after_a_picker_was_shown_then_what_is_saved_of_it_says_so(kernel: Kernel) -> None:
+    kernel.run("from victor_nb import ProfilePicker\nimport os")
+    (_, before) = ran(kernel.messages("ProfilePicker('premium', sets_default=False)")).frames
+    assert "not set: ANTHROPIC_API_KEY" in before["text/plain"]
+    after = ran(kernel.messages("os.environ['ANTHROPIC_API_KEY'] = 'sk-canary-77'")).frames[-1]
+    assert "not set" not in after["text/plain"]
+    assert "canary" not in after["text/html"]
+    back = ran(kernel.messages("del os.environ['ANTHROPIC_API_KEY']")).frames[-1]
+    assert back["text/plain"] == before["text/plain"]
+
+
 def test_when_a_widget_is_in_a_layout_then_its_fallback_is_saved_too(kernel: Kernel) -> None:
     seen_in = "from ipywidgets import HTML, HBox, interact\nfrom victor_nb import ProfilePicker\n"
     frames = ran(kernel.messages(f"{seen_in}interact(lambda name: None, name=ProfilePicker('fast'));")).frames
     assert [VIEW in frame for frame in frames] == [True, False]
     assert frames[0]["text/plain"].startswith("interactive(")
     assert "%victor set profile=fast" in frames[1]["text/plain"]
-    frames = ran(kernel.messages("HBox([HTML('left'), ProfilePicker('local'), ProfilePicker('fast')])")).frames
+    alone = "HBox([HTML('left'), *(ProfilePicker(name, sets_default=False) for name in ('local', 'fast'))])"
+    frames = ran(kernel.messages(alone)).frames
     assert [FALLBACK in frame.get("text/html", "") for frame in frames] == [False, True, True]
     (plain,) = ran(kernel.messages("HBox([HTML('nothing of ours')])")).frames
     assert VIEW in plain

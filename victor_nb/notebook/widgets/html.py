@@ -59,7 +59,7 @@ def key_handler() -> str:
     """
     script = files("victor_nb").joinpath("notebook/widgets/keys.js").read_text(encoding="utf-8")
     script = " ".join(re.sub(r"/\*.*?\*/", "", script, flags=re.DOTALL).split())
-    return f'<img hidden alt="" src="{_PIXEL}" onload="{escape(f"({script})(this)")}">'
+    return f'<img hidden alt="" src="{_PIXEL}" onload="{escape(f"({script})()")}">'
 
 
 @cache

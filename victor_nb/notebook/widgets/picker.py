@@ -293,6 +293,14 @@ class ProfilePicker(VictorWidget, ipw.ValueWidget):
         chosen = Content.table(Table(columns, rows, _NUMBERS), "The chosen profiles")
         return Content.line(f"{self.title}: chosen", "victor-title") + chosen + Content.code(self.line)
 
+    def settle(self) -> None:
+        """Bring the tables up to date now, with the keys and profiles that the cell which has ended may have changed."""
+        if not self.session.closed:
+            with suppress(VictorError):  # a cell that asks says what is wrong with profiles.yaml
+                if self._stops:
+                    self._show_table(self._names())
+                self._fallback.update(self.fallback())
+
     def get_interact_value(self) -> str | tuple[str, ...]:
         """Return the argument that `interact` calls a function with."""
         return self.value
