@@ -76,6 +76,8 @@ def test_when_a_question_goes_through_the_widgets_then_it_is_asked_billed_kept_a
     page.run_all()
     page.until_shown(5, re.compile(r"^\s*default\s*$"))
 
+    fits = "cell => [...cell.querySelectorAll('.victor-wider')].every(e => e.scrollWidth <= e.clientWidth)"
+    assert page.cell(1).evaluate(fits)
     control(page, 1, "fast").check()
     page.until_shown(1, "%victor set profile=fast")
     page.run(4)
@@ -242,7 +244,10 @@ def test_when_keys_are_pressed_in_a_widget_then_they_move_in_it_and_not_in_the_n
     prompt.focus()
     keys.type("Name three rivers")
     keys.press("Control+Enter")
+    page.until("() => document.querySelector('.victor-ask').disabled")
+    keys.press("Control+Enter")  # JupyterLab: run the cell, which would show an empty panel
     page.until_shown(5, "tok")
+    assert prompt.input_value() == "Name three rivers"
     assert prompt.evaluate(focused)
     assert page.cell(6).count() == 0
     page.cell(5).locator("xpath=self::*[contains(@class, 'jp-mod-active')]").wait_for()

@@ -294,7 +294,7 @@ class ProfilePicker(VictorWidget, ipw.ValueWidget):
         return Content.line(f"{self.title}: chosen", "victor-title") + chosen + Content.code(self.line)
 
     def settle(self) -> None:
-        """Bring the tables up to date now, with the keys and profiles that the cell which has ended may have changed."""
+        """Bring the tables up to date now: the cell that has ended may have set keys, or written profiles."""
         if not self.session.closed:
             with suppress(VictorError):  # a cell that asks says what is wrong with profiles.yaml
                 if self._stops:
