@@ -63,6 +63,9 @@ UNTOUCHED = [
     's = """\n%%victor fast\nx\n"""\n',
     "s = '''\n%victor ask -- a?\n'''\n",
     "%victor ask -- a\n",
+    "'x = %viktor'\n",
+    "'x = %victor ask -- a?'\n",
+    "%time f()?\n",
     "%%victory\nx\n",
     "x %% y\n",
     "x = (a\n    % victor)\n",
@@ -84,6 +87,11 @@ def test_when_a_cell_is_none_of_ours_then_it_is_left_alone(cell: str) -> None:
         assert known(lines) == lines
     else:
         assert TRANSFORM(lines) == lines
+
+
+def test_when_a_question_stands_behind_another_magic_then_its_mark_asks_for_no_help() -> None:
+    said = TRANSFORM(["%time r = %victor ask -- a?\n", "x = 1\n"])
+    assert said == ["get_ipython().run_line_magic('time', 'r = %victor ask -- a?')\n", "x = 1\n"]
 
 
 @pytest.mark.parametrize(

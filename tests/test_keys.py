@@ -207,6 +207,24 @@ def test_when_a_dotenv_is_no_text_then_one_line_names_it_and_the_next_step(
     assert isinstance(shell.fail("%%victor fast\nx"), SecretError)
 
 
+def test_when_the_environment_has_a_worse_key_than_dotenv_then_the_error_says_which_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    desk(tmp_path, server)
+    server.answer = takes(RIGHT)
+    dotenv = tmp_path / ".env"
+    dotenv.write_text(f"HOUSE_KEY={RIGHT}", encoding="utf-8")
+    shell = Shell()
+    monkeypatch.setenv("HOUSE_KEY", WRONG)
+    assert f"Check the key: %env HOUSE_KEY=... (it beats {dotenv}), then" in str(shell.fail("%%victor fast\nx"))
+    monkeypatch.setenv("HOUSE_KEY", f'"{RIGHT}"')  # as `%env HOUSE_KEY="..."` sets it
+    assert "HOUSE_KEY holds is no key: it has blanks, quotes or other signs." in str(shell.fail("%%victor fast\nx"))
+    assert len(server.requests) == 1
+    monkeypatch.delenv("HOUSE_KEY")
+    assert shell.run("%%victor fast\nx").error is None
+
+
 def test_when_no_file_has_moved_then_none_is_read_for_a_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server
 ) -> None:

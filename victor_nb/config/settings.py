@@ -238,7 +238,11 @@ class Settings:
     def mending(self, variables: Sequence[str]) -> str:
         """Return how the key of these variables is set right: where the one stands that is used, else by `%env`."""
         for name in variables:
-            if os.environ.get(name, "").strip():
+            if given := os.environ.get(name, "").strip():
+                with suppress(ConfigError):
+                    written = self._dotenv.get(name)
+                    if written is not None and written.reveal() != given:
+                        return f"%env {name}=... (it beats {self._dotenv_path.absolute()})"
                 return f"%env {name}=..."
             if name in self._dotenv:
                 return f"{name} in {self._dotenv_path.absolute()}"

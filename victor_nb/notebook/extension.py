@@ -25,13 +25,15 @@ if TYPE_CHECKING:
     from victor_nb.workflows.runs import StrategyRun
 
 _OURS: Final = re.compile(r"[ \t]*%%victor(?=\s|$)(?P<line>.*)", re.DOTALL)
-_CELL: Final = re.compile(r"[ \t]*%%(?P<name>[ \t]*\w[\w-]*)(?![\w?])")
-_BEFORE: Final = r"(?P<before>[ \t]*(?:[\w.\[\]'\", ]+=[ \t]*)?)"
+_CELL: Final = re.compile(r"[ \t]*%%(?P<name>[ \t]*%?\w[^\s?]*)(?!\S)")
 _ASK: Final = re.compile(
-    r"(?P<before>[ \t]*(?:(?:(?!\"{3}|'{3})[^#%!=\n])+=[ \t]*)?)"  # a name, an entry, an annotation
-    r"%victor[ \t]+(?P<rest>ask\b[^\n]*\?)[ \t]*(?P<end>\n?)$"
+    r"(?P<before>[ \t]*(?:(?:(?!\"{3}|'{3})[^#%!=\n])+=)*[ \t]*)"  # names, an entry, an annotation
+    r"%(?P<name>victor(?=[ \t]+ask\b)|\w+(?=[ \t][^\n]*%victor[ \t]+ask\b))"  # or in %time
+    r"[ \t]+(?P<rest>[^\n]*\?)[ \t]*(?P<end>\n?)$"
 )
-_SIGNED: Final = re.compile(_BEFORE + r"(?P<signs>%%?|!)(?P<name>[ \t]*\w+)(?![\w?-])")
+_SIGNED: Final = re.compile(
+    r"(?P<before>[ \t]*(?:\w[\w.\[\]'\", ]*=[ \t]*)?)(?P<signs>%%?|!)(?P<name>[ \t]*\w[^\s?]*)(?!\S)"
+)
 _LEXEMES: Final = re.compile(
     r"""#.*|(?P<mark>\"{3}|'{3})|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|(?P<opens>[(\[{])|(?P<closes>[)\]}])"""
 )
@@ -89,7 +91,8 @@ class Transform:
                 return [_RAISE.format(wrong)]
             asked = _ASK.match(line) if begins else None
             if asked is not None:
-                line = f"{asked['before']}get_ipython().run_line_magic('victor', {asked['rest']!r}){asked['end']}"  # noqa: PLW2901
+                call = f"get_ipython().run_line_magic({asked['name']!r}, {asked['rest']!r})"
+                line = f"{asked['before']}{call}{asked['end']}"  # noqa: PLW2901
             elif not begins or not line.lstrip().startswith(("%", "!")):
                 mark, depth = _still_open(line, mark, depth)
             goes_on = line.rstrip("\n").endswith("\\")

@@ -108,6 +108,8 @@ def read(line: str, names: Mapping[str, object], *, known: Sequence[str] = tuple
             if place or "," in text.strip(",") or not text or text.rstrip(":") in known:
                 raise _misplaced(text, place, words, known)
             key = "profile"  # noqa: PLW2901 - the first word
+        elif key == "profile" and "," in text.strip(","):
+            raise _misplaced(text, 0, [text], known)
         if key not in known and key != "help":
             raise _unknown(key, known, text)
         if key in given:

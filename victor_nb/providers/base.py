@@ -40,8 +40,8 @@ _FAILURES: Final = (
     ImportError,
     NameError,
 )
-_KEY: Final = re.compile(r"[!-~]+")
-"""What an HTTP header takes: printable ASCII, no blanks."""
+_KEY: Final = re.compile(r"(?!['\"])[!-~]+")
+"""What an HTTP header takes: printable ASCII, no blanks; and no quotes, which `%env` takes for a part of the key."""
 KEYLESS: Final = "victor_nb_keyless"
 """The extension of a request that is sent without the key."""
 _OF_HTTP: Final = frozenset(
@@ -209,8 +209,8 @@ def open_provider(profile: Profile, settings: Settings, wire: Wire, *, mode: Mod
     try:
         endpoint = Endpoint.of(profile, settings, wire, mode=mode, key=key)
         if key is not None and not _KEY.fullmatch(key.reveal()):
-            fact = f"what {' or '.join(endpoint.variables)} holds has characters that no key has. "
-            fact += f"Copy the key again: {endpoint.mending}."
+            fact = f"what {' or '.join(endpoint.variables)} holds is no key: it has blanks, quotes or other signs. "
+            fact += f"Copy the key again: {endpoint.mending}, then run the cell again."
             raise SecretError(f"Failed to create provider for profile {profile.name!r}: {fact}")
         if mode not in UNPAID and (part := endpoint.spec.fill_in) and part in endpoint.base_url:
             variable = endpoint.spec.base_url_variable
