@@ -134,3 +134,10 @@ def test_when_mathematics_is_not_closed_then_nothing_is_rendered() -> None:
     assert page("$$ never closed\ntext").mathematics == []
     assert sanitise("$$\\class{a}{x}$$") == "```tex\n$$\\class{a}{x}$$\n```"
     assert sanitise("$$x$$ is nice\n\nso is $$y$$") == "$x$ is nice\n\nso is $y$"
+
+
+def test_when_a_formula_or_a_table_is_wider_than_its_column_then_it_scrolls_there() -> None:
+    scrolls = 'style="overflow:auto hidden"'
+    assert f"<p {scrolls}>so <span" in as_html("so $x^2$", narrow=True)
+    assert f"<div {scrolls}><table>\n<thead>" in as_html("|a|b|\n|-|-|\n|1|2|", narrow=True)
+    assert scrolls not in as_html("so $x^2$\n\n|a|b|\n|-|-|\n|1|2|") + as_html("plain `<table>`", narrow=True)

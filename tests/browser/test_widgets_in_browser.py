@@ -211,7 +211,8 @@ def test_when_only_a_keyboard_is_at_hand_then_every_control_is_reached_seen_and_
 
 
 def test_when_keys_are_pressed_in_a_widget_then_they_move_in_it_and_not_in_the_notebook(book: OpenBook) -> None:
-    page = book(LOAD, PICK, "%%victor fast\nSay one.", "%%victor local\nSay two.", LEDGER, PANEL)
+    panel = f"{SLOW}\n{PANEL}"
+    page = book(LOAD, PICK, "%%victor fast\nSay one.", "%%victor local\nSay two.", LEDGER, panel)
     page.run_all()
     assert page.cell(5).count() == 1
     keys, focused = page.page.keyboard, "e => e === document.activeElement"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from html import escape as escape_html
 from html import unescape
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import quote
 
@@ -139,10 +140,12 @@ def as_html(text: str, *, narrow: bool = False) -> Html:
 
     Args:
         text: The Markdown.
-        narrow: Whether it stands in a column: small headings, and words and code that wrap.
+        narrow: Whether it stands in a column: small headings, words and code that wrap, the rest scrolls.
     """
     html = _reader(narrow=narrow).render(sanitise(text))
-    return Html(html.replace("<pre>", _WRAPPED) if narrow else html)
+    for plain, fit in _NARROW.items() if narrow else ():
+        html = html.replace(plain, fit)
+    return Html(html)
 
 
 def words_of(text: str) -> str:
@@ -185,17 +188,26 @@ def _render_math(_: object, tokens: Sequence[Token], place: int, *__: object) ->
     return f'<span class="mathjax_process tex2jax_process">{escape_html(tokens[place].content)}</span>'
 
 
+_SCROLLS: Final = "overflow:auto hidden"
 # `wrap` does the same as the style, where styles are dropped.
-_WRAPPED: Final = '<pre wrap style="margin:0 0 8px;white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere">'
+_NARROW: Final = {
+    "<pre>": '<pre wrap style="margin:0 0 8px;white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere">',
+    "<table>": f'<div style="{_SCROLLS}"><table>',
+    "</table>": "</table></div>",
+}
 
 
 def _narrow(state: StateCore) -> None:
     """Fit what markdown-it has read into a column of a table whose cells a front end may align to the right."""
+    for before, token in pairwise(state.tokens):
+        # A formula does not wrap, and would lie over the column beside it.
+        if before.type == "paragraph_open" and any(part.type == "math" for part in token.children or ()):
+            before.attrSet("style", _SCROLLS)
     for token in state.tokens:
         if token.type in {"heading_open", "heading_close"}:
             token.tag = f"h{min(6, int(token.tag[1]) + 3)}"
-        if token.type in {"th_open", "td_open"} and "style" not in token.attrs:
-            token.attrSet("style", "text-align:left")
+        if token.type in {"th_open", "td_open"}:
+            token.attrSet("style", f"{token.attrs.get('style', 'text-align:left')};overflow-wrap:break-word")
 
 
 def fence(code: str, info: str = "") -> str:
