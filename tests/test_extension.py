@@ -89,6 +89,11 @@ def test_when_a_cell_is_none_of_ours_then_it_is_left_alone(cell: str) -> None:
         assert TRANSFORM(lines) == lines
 
 
+def test_when_a_line_is_long_then_it_is_read_at_once() -> None:
+    for line in ("'" * 9_000 + " % x\n", " " * 20_000 + "%x\n", "a = " * 9_000 + "%x\n"):
+        assert TRANSFORM([line]) == [line]
+
+
 def test_when_a_question_stands_behind_another_magic_then_its_mark_asks_for_no_help() -> None:
     said = TRANSFORM(["%time r = %victor ask -- a?\n", "x = 1\n"])
     assert said == ["get_ipython().run_line_magic('time', 'r = %victor ask -- a?')\n", "x = 1\n"]

@@ -26,7 +26,8 @@ LOAD = "%load_ext victor_nb"
 SETUP = (
     "import os, pandas\ngap = pandas.NA\nreview = 'good'\nnums = [1, 2]\nhalf = '\\ud800'\nbig = 'x' * 100_000\n"
     "leak = os.environ['OPENAI_API_KEY']\nclass Broken:\n    text = property(lambda self: 1 / 0)\n"
-    "    deep = property(lambda self: (1).nope)\nbroken = Broken()\n{'kept': True}"
+    "    deep = property(lambda self: (1).nope)\n    __getitem__ = lambda self, key: 1 / 0\n"
+    "broken = Broken()\n{'kept': True}"
 )
 CANARY = "canary-7d1f0c5e93b24a68"
 
@@ -118,6 +119,7 @@ MISTAKES = {
     "d = {}\nd[str(1)] = %victor ask zzz -- why?": "Profile 'zzz' not found",
     "%%victor system=$broken.text\nHi.": "system=$broken.text fails: ZeroDivisionError: division by zero; Cell In[",
     "%%victor\nSay {{ broken.text }}": "fails: ZeroDivisionError: division by zero; Cell In[",
+    "%%victor\nSay {{ broken['x'] }}": "fails: ZeroDivisionError: division by zero; Cell In[",
     "%%victor\nSay {{ broken.deep }}": "fails: AttributeError: 'int' object has no attribute 'nope'; Cell In[",
     "%victor profile=fast": "write %%victor profile=fast on a cell's first line",
     "%victor ask fast": "needs the prompt after --",

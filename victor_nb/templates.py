@@ -209,6 +209,10 @@ class _Place:
             raise self.error(
                 f"fails: this {type(value).__name__} has no [{key!r}].{_suggest(str(key), known)}"
             ) from None
+        except BaseException as error:  # of a class of the user's own
+            if isinstance(error, STOPS):
+                raise
+            raise self.error(f"fails: {failed_at(error)}") from error
 
     def _undefined(self, name: str) -> PromptError:
         hint = _suggest(name, self._names)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _OURS: Final = re.compile(r"[ \t]*%%victor(?=\s|$)(?P<line>.*)", re.DOTALL)
 _CELL: Final = re.compile(r"[ \t]*%%(?P<name>[ \t]*%?\w[^\s?]*)(?!\S)")
 _ASK: Final = re.compile(
-    r"(?P<before>[ \t]*(?:(?:(?!\"{3}|'{3})[^#%!=\n])+=)*[ \t]*)"  # names, an entry, an annotation
+    r"(?P<before>[ \t]*+(?:(?:(?!\"{3}|'{3})[^#%!=\n])+=)*[ \t]*)"  # names, an entry, an annotation
     r"%(?P<name>victor(?=[ \t]+ask\b)|\w+(?=[ \t][^\n]*%victor[ \t]+ask\b))"  # or in %time
     r"[ \t]+(?P<rest>[^\n]*\?)[ \t]*(?P<end>\n?)$"
 )
@@ -159,15 +159,19 @@ def _still_open(line: str, mark: str, depth: int) -> tuple[str, int]:
         depth: How many brackets are.
     """
     place = 0
-    if mark:
-        place = line.find(mark) + len(mark)
-        if place < len(mark):
-            return mark, depth
-    for found in _LEXEMES.finditer(line, place):
-        if found["mark"]:
-            return _still_open(line[found.end() :], found["mark"], depth)
-        depth = max(0, depth + bool(found["opens"]) - bool(found["closes"]))
-    return "", depth
+    while True:
+        if mark:
+            end = line.find(mark, place)
+            if end < 0:
+                return mark, depth
+            place, mark = end + len(mark), ""
+        for found in _LEXEMES.finditer(line, place):
+            if found["mark"]:
+                mark, place = found["mark"], found.end()
+                break
+            depth = max(0, depth + bool(found["opens"]) - bool(found["closes"]))
+        else:
+            return "", depth
 
 
 _IDLE: Final = 0.5  # seconds after the load cell: a cell that comes right behind it has the processor for itself

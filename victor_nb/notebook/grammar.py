@@ -310,10 +310,8 @@ def _part(value: object, part: str, shown: str) -> object:
     if part.startswith("_") or isinstance(value, ModuleType):
         raise MagicError(f"{shown}: what starts with _ or belongs to a module cannot be reached. Give it a name first.")
     found: Any = value
-    if isinstance(value, Mapping) and part in found:
-        return found[part]
     try:
-        return getattr(found, part)
+        return found[part] if isinstance(value, Mapping) and part in found else getattr(found, part)
     except BaseException as error:
         if isinstance(error, STOPS):
             raise
