@@ -96,7 +96,7 @@ def test_when_answers_are_shown_then_they_are_rendered_in_equal_columns() -> Non
         "Sorting</h4>",
         "<code>sorted</code></strong>",
         "<li>Sort</li>",
-        '<td style="text-align:right">3</td>',
+        '<td style="text-align:right;overflow-wrap:break-word">3</td>',
     ):
         assert part in html
     assert '<a href="https://docs.python.org/3/">docs</a>' in html
@@ -111,6 +111,12 @@ def test_when_styles_scripts_and_classes_are_dropped_then_the_columns_stay_colum
     assert "<script" not in html
     assert bare.count('align="left" valign="top"') == 6
     assert bare.count('width="50%"') == 2
+
+
+def test_when_a_notebook_becomes_markdown_then_code_with_empty_lines_stays_in_its_column() -> None:
+    html = replies_frame(replies(entry("fast", "```py\na = 1\n\n  \n\nb = 2\n```\n\nmore"), entry("local")))[HTML]
+    assert not re.search(r"\n[ \t]*\n", html)
+    assert "a = 1\n\n  \n\nb = 2" in Page(html).text
 
 
 def test_when_a_page_or_a_terminal_shows_no_html_then_every_answer_and_bill_is_there() -> None:

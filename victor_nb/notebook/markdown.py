@@ -143,8 +143,10 @@ def as_html(text: str, *, narrow: bool = False) -> Html:
         narrow: Whether it stands in a column: small headings, words and code that wrap, the rest scrolls.
     """
     html = _reader(narrow=narrow).render(sanitise(text))
-    for plain, fit in _NARROW.items() if narrow else ():
-        html = html.replace(plain, fit)
+    if narrow:
+        for plain, fit in _NARROW.items():
+            html = html.replace(plain, fit)
+        html = _EMPTY_LINE.sub(r"\1&#10;", html)
     return Html(html)
 
 
@@ -188,6 +190,8 @@ def _render_math(_: object, tokens: Sequence[Token], place: int, *__: object) ->
     return f'<span class="mathjax_process tex2jax_process">{escape_html(tokens[place].content)}</span>'
 
 
+# To a reader of Markdown, such as of what nbconvert makes, HTML ends at an empty line.
+_EMPTY_LINE: Final = re.compile(r"(?<=\n)([ \t]*)\n")
 _SCROLLS: Final = "overflow:auto hidden"
 # `wrap` does the same as the style, where styles are dropped.
 _NARROW: Final = {
