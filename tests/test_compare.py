@@ -161,7 +161,7 @@ def test_when_a_strategy_fails_on_4_of_5_tasks_then_nothing_crowns_it(
     assert table["verdict"]["single fast"] == "not ranked"
     assert table["verdict"]["single default"] == "the reference"
     front, drawn = _drawn(plot("pareto", frame))
-    assert drawn == {"single fast": "white", "single default": draw.BLUE, "single premium": draw.GREY}
+    assert drawn == {"single fast": "none", "single default": draw.BLUE, "single premium": draw.GREY}
     assert front == [table["score"]["single default"]]
     for kind in ("pareto", "strategy_comparison"):
         alt = getattr(plot(kind, frame), "alt")  # noqa: B009 - a plain figure has none
