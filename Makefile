@@ -111,6 +111,17 @@ local: $(DEV) ## Fetch the small model into build/ (93 MB, once), and ask it in 
 lab: $(LAB) ## Open JupyterLab on the quickstart
 	@$(PY) -m jupyterlab notebooks/01_quickstart.ipynb
 
+.PHONY: build
+build: $(DEV) ## Build wheel and sdist into dist/, and try each in an empty environment (needs the registry)
+	@rm -rf dist build/trial
+	@PIP_CONSTRAINT=constraints.txt $(PY) -m build --outdir dist . >build/build.log 2>&1 || { cat build/build.log; exit 1; }
+	@for file in dist/*.whl dist/*.tar.gz; do \
+	    $(PY) -m venv --clear build/trial && \
+	    PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt build/trial/bin/python -m pip \
+	        --disable-pip-version-check --no-input install --no-compile -qq "$$file" && \
+	    (cd build/trial && $(SANDBOX) bin/python ../../tests/benchmarks/smoke.py) && echo "$$file works" || exit 1; \
+	done
+
 .PHONY: clean
 clean: ## Remove what make has made
 	@rm -rf build dist .venv .venv-newest .venv-3.* .venv-newest-3.*
