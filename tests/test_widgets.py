@@ -243,7 +243,10 @@ def test_when_nobody_watches_then_no_widget_is_sent(tmp_path: Path) -> None:
     with Kernel(tmp_path, VICTOR_MODE="simulate", CI="true") as kernel:
         kernel.run("%load_ext victor_nb")
         frames = ran(kernel.messages("%victor pick")).frames
-    assert [VIEW in frame for frame in frames] == [False]
+        board = "from victor_nb import Funnel, StrategyBoard\nStrategyBoard(Funnel(ideas=2, keep=1).start('a name'))"
+        boards = ran(kernel.messages(board)).frames
+    assert [VIEW in frame for frame in [*frames, *boards]] == [False, False]
+    assert "done · 5 of 5 calls" in boards[0]["text/plain"]
 
 
 def test_when_the_panel_is_to_be_a_cell_then_the_front_end_gets_its_text(kernel: Kernel) -> None:

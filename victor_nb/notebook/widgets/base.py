@@ -61,7 +61,7 @@ class VictorWidget(ipw.VBox):
     def add_controls(self, *children: ipw.Widget) -> None:
         """Put widgets between the title and the line for messages."""
         css = f"{stylesheet(*LIVE)}{self._fallback.hiding_style}"
-        style = ipw.HTML(f"<style>{css}</style>{key_handler()}", layout=ipw.Layout(display="none"))
+        style = ipw.HTML(f"{key_handler()}<style>{css}</style>", layout=ipw.Layout(display="none"))
         title = ipw.HTML(f'<div class="victor-title">{words(self.title)}</div>')
         set_children(self, style, title, *children, self._message)
         receive_on_any_thread(self)
@@ -236,7 +236,7 @@ def show_layout(box: ipw.Box) -> None:
         NotImplementedError: It holds none: IPython shows it as ever.
     """
     if isinstance(box, VictorWidget):
-        show(box, box)
+        cast("Any", box)._ipython_display_()  # the board's waits for its run where it is not watched
         return
     ours = [each for each in descendants(box) if isinstance(each, VictorWidget)]
     if not ours:

@@ -209,6 +209,12 @@ class StrategyBoard(VictorWidget):
         parts = (task, self._live, _answer(snapshot), details, self._charts or Content(), self._code_content())
         return sum(parts, start=Content.line(self.title, "victor-title"))
 
+    def settle(self) -> None:
+        """Bring the fallback up to date now, with the stages that have ended since the last look."""
+        if not self._finished:
+            self.attempt(self._follow)
+        super().settle()
+
     # --- where it is shown ---
 
     def _ipython_display_(self, **more: object) -> None:
