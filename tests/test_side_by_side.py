@@ -241,7 +241,7 @@ def test_when_answers_grow_then_each_is_whole_up_to_its_share_and_none_ever_free
     assert page.look(0.1).count("asking · 0 s") == 4
     for step in range(120):
         for lane in page.lanes:
-            lane.text += f"{lane.profile}{step:03} {word} just another of all those words. "
+            lane.text += f"{lane.profile}{step:03} {word} just another of all those words. " + "More of them. " * 6
         last = page.look(0.06)
     seconds = page.now - 100
     for lane in page.lanes:

@@ -59,6 +59,24 @@ def test_when_a_long_answer_is_written_then_it_grows_three_times_a_second(book: 
     assert page.traffic.busiest_second("update_display_data") <= 8 + 1  # the last one is the answer as it is kept
 
 
+def test_when_four_answers_are_written_then_each_of_them_goes_on_three_times_a_second(
+    book: OpenBook, server: Server
+) -> None:
+    page = opened(book, server, LOAD, "%%victor profiles=fast,deep,cheap,local\nExplain tides.")
+    page.run(0)
+    page.run(1)
+    page.watch(2, ".jp-Cell-outputArea tbody tr:first-child td")  # the answers, without what is below and above them
+    page.run(2)
+    for column in range(4):
+        seen = [(at, text) for at, text in page.seen_at(column) if "Sun" in text]
+        begin, end = seen[0][0], seen[-1][0]
+        assert end - begin > SECONDS * 0.7
+        for second in range(int(end - begin)):
+            assert sum(begin + second <= at < begin + second + 1 for at, _ in seen) >= 3, (column, second)
+        assert max(len(text) for _, text in seen) > 6_000
+    assert page.traffic.busiest_second("update_display_data") <= 8 + 1
+
+
 def test_when_the_first_cell_asks_then_something_is_seen_within_three_tenths_of_a_second(
     book: OpenBook, server: Server
 ) -> None:
