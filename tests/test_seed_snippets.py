@@ -257,10 +257,12 @@ def test_when_an_orchestrator_is_cached_then_it_comes_at_once() -> None:
     start = time.perf_counter()
     pool.get_orchestrator("premium")
     cold = time.perf_counter() - start
-    start = time.perf_counter()
-    pool.get_orchestrator("premium")
-    cached = time.perf_counter() - start
-    assert cached < min(cold, 0.001)
+    cached: list[float] = []
+    for _ in range(20):  # the machine may do something else in one of them
+        start = time.perf_counter()
+        pool.get_orchestrator("premium")
+        cached.append(time.perf_counter() - start)
+    assert min(cached) < min(cold, 0.001)
     pool.shutdown()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,6 +36,7 @@ class Books:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
+        self.lock = threading.Lock()
         self.said: dict[str, tuple[Answer, str]] = {}
         self.kinds: dict[str, str] = {}
 
@@ -65,9 +67,10 @@ class Books:
     def answer(self, kind: str) -> Answer:
         """Invent an answer, and write it down."""
         tokens = Tokens(input=self.random.randint(1, 90_000), output=self.random.randint(1, 9_000))
-        number = f"req_{len(self.said):05d}"
-        answer = Answer(tokens=tokens, id=number, model="model-of-nobody" if kind == "unknown model" else None)
-        self.said[number] = answer, kind
+        with self.lock:  # each server has a thread
+            number = f"req_{len(self.said):05d}"
+            answer = Answer(tokens=tokens, id=number, model="model-of-nobody" if kind == "unknown model" else None)
+            self.said[number] = answer, kind
         return answer
 
 

@@ -165,20 +165,17 @@ LINE_HELP: Final = """Look after models, money and modes. Only `ask` sends a pro
     x = %victor ask fast -- What is a kernel?  the Reply, without showing it
     %victor pick                               choose a profile from a list: it becomes the default
     %victor panel                              ask from a form; `%victor panel code` turns it into a cell
-    %victor profiles                           who can be asked, at what price, and whose key is set
-    %victor profiles new                       write a profiles.yaml here, for the keys that are set
+    %victor profiles                           who can be asked, and at what price; `new` writes a profiles.yaml
     %victor mode simulate                      answers without keys and without cost (live: real ones)
     %victor local                              a 135M model on your CPU, free: what it takes; `yes` fetches it
     %victor cost by=model                      what was spent; by=profile, strategy, stage, notebook, day, status, ...
     %victor cost since=30d scope=all by=day    by all kernels in 30 days; since=12h, today, 2026-11-01; scope=notebook
-    %victor plot spend                         30 days of all kernels, by model, with the budget of a day
-    %victor report costs.html                  one page with charts, of 30 days of all kernels; since=, scope=
+    %victor report costs.html                  that as a page with charts; `%victor plot spend` draws its days
     %victor budget 0.50                        what this notebook may spend in all, in USD (off: no limit)
     %victor plot cost_by_stage                 a chart of the last strategy run; funnel, gantt, tokens_vs_cost, ...
     %victor strategy                           the strategies and their stages
     %victor ledger 20                          the last attempts, one row each
-    %victor last                               the last reply
-    %victor errors                             the last error in full
+    %victor last                               the last reply; `%victor errors` has the last error in full
     %victor set profile=fast timeout=60        defaults of this notebook; `%victor set reset` forgets them
     %victor chats clear demo                   forget a conversation; `%victor chats` lists them
     %victor doctor                             is every profile reachable, priced and current? Spends nothing
