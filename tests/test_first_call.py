@@ -82,7 +82,7 @@ assert reached.wait(60)
 threading.Timer(0.5, opened.set).start()
 found.append(schema_fault({"type": "object"}))
 other.join()
-print(*found, sep="\n")
+print(*found)
 """
 
 
