@@ -55,11 +55,12 @@ _PIXEL: Final = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="
 def key_handler() -> str:
     """Return HTML that lets a live widget keep the keys which its controls need, by `keys.js`.
 
-    A script inside HTML that ipywidgets inserts does not run, the handler of an image that has loaded does.
+    A script inside HTML that ipywidgets inserts does not run, the handler of an image that has loaded does; the image
+    then goes.
     """
     script = files("victor_nb").joinpath("notebook/widgets/keys.js").read_text(encoding="utf-8")
     script = " ".join(re.sub(r"/\*.*?\*/", "", script, flags=re.DOTALL).split())
-    return f'<img hidden alt="" src="{_PIXEL}" onload="{escape(f"({script})()")}">'
+    return f'<img hidden alt="" src="{_PIXEL}" onload="{escape(f"({script})();this.remove()")}">'
 
 
 @cache
