@@ -173,7 +173,7 @@ def normalise(notebook: NotebookNode) -> NotebookNode:
         return FALLBACK.sub(number, ADDRESS.sub("", text))
 
     notebook.metadata = {key: value for key, value in notebook.metadata.items() if key == "kernelspec"}
-    notebook.metadata["language_info"] = {"name": "python"}
+    notebook.metadata["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}  # knows `%%victor`
     for cell in notebook.cells:
         cell.metadata = {key: value for key, value in cell.metadata.items() if key in {"tags", "jupyter"}}
         if cell.cell_type != "code":
