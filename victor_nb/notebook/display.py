@@ -295,7 +295,7 @@ def muted(line: str) -> str:
 
 
 def amount(text: str) -> str:
-    """Return how much a text is: `212 words`, or characters where words are not told apart by blanks."""
+    """Return how much a text is: `212 words`, or characters where blanks do not separate words."""
     words = len(text.split())
     if len(text) > 15 * words:
         return f"{len(text):,} characters"

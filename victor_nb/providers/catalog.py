@@ -281,7 +281,7 @@ STARTERS: Final[Mapping[str, tuple[str, str, str]]] = {
     "moonshot": ("kimi-k2.6", "kimi-k3.1-pro", "kimi-k3"),
     "perplexity": ("sonar", "sonar-reasoning-pro", "sonar-pro"),
 }
-"""A cheap model, a usual one and a dear one, by provider, in the order in which providers are chosen from."""
+"""A cheap model, a usual one and an expensive one, by provider, in the order in which providers are chosen from."""
 
 RETIRES: Final[Mapping[str, Mapping[str, date]]] = {
     # The list of prices knows that a model is deprecated, never the day.
