@@ -53,6 +53,7 @@ ENVIRONMENT: Final = {
 """What a kernel runs with, here and in the Makefile: no provider is asked, no ledger left, and dates stand still."""
 ADDRESS: Final = re.compile(r" at 0x[0-9a-f]{6,}")
 FALLBACK: Final = re.compile(r"victor-fallback-[0-9a-f]{12}")
+INLINE: Final = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=\s]+)")
 SHOWN: Final = {"display_data", "execute_result"}
 WIDGET: Final = "application/vnd.jupyter.widget-view+json"
 TAG: Final = "cost-table"
@@ -206,6 +207,8 @@ def _lines(cell: NotebookNode) -> list[str]:
         data = output.get("data", {})
         if "image/png" in data:
             data["image/png"] = _pixels(data["image/png"])
+        if isinstance(html := data.get("text/html"), str):
+            data["text/html"] = INLINE.sub(lambda found: _pixels(found[1]), html)
     shown = {"source": cell.source, "count": cell.get("execution_count"), "outputs": outputs}
     return json.dumps(shown, indent=1, sort_keys=True, ensure_ascii=False).replace("\\n", "\n").splitlines()
 
