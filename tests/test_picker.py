@@ -52,9 +52,18 @@ def test_when_several_are_clicked_then_the_next_cell_asks_them_all(notebook: She
 
 
 def test_when_its_line_is_run_in_another_notebook_then_the_same_are_asked(notebook: Shell) -> None:
-    line = ProfilePicker(("fast", "premium"), sets_default=False).line
+    line = ProfilePicker(("fast", "premium")).line
+    notebook.run("%victor set reset")
     notebook.run(line)
     assert list(asked(notebook)) == ["fast", "premium"]
+
+
+def test_when_it_does_not_set_the_default_then_its_line_asks_and_sets_nothing_either(notebook: Shell) -> None:
+    line = ProfilePicker(("fast", "premium"), sets_default=False).line
+    assert line == "%%victor profiles=fast,premium"
+    notebook.run(f"{line} out=answers\nSay hello.")
+    assert list(notebook.names["answers"]) == ["fast", "premium"]
+    assert asked(notebook).profile == "default"
 
 
 def test_when_the_line_sets_another_then_the_picker_follows(notebook: Shell) -> None:

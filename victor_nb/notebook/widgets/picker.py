@@ -182,9 +182,10 @@ class ProfilePicker(VictorWidget, ipw.ValueWidget):
 
     @property
     def line(self) -> str:
-        """The line that chooses the same again."""
-        names = self.profiles
-        return f"%victor set profile={names[0]}" if len(names) == 1 else f"%victor set profiles={','.join(names)}"
+        """The line that chooses the same again, or asks the same where the default is not set."""
+        key = "profile" if len(self.profiles) == 1 else "profiles"
+        start = "%%victor" if self._defaults is None else "%victor set"
+        return f"{start} {key}={','.join(self.profiles)}"
 
     # --- the choice ---
 
