@@ -46,7 +46,7 @@ def test_when_a_reply_is_the_value_of_a_cell_then_it_is_shown_as_an_answer(shell
 def test_when_the_state_is_asked_for_then_it_is_told(shell: Shell) -> None:
     assert shell.run("%victor").plain == shell.run("%victor status").plain
     status = shell.run("%victor").plain
-    assert "simulate (VICTOR_MODE fixes it)" in status
+    assert "simulate (set by VICTOR_MODE)" in status
     assert "fast, local (default: fast)" in status
     assert "USD 0.0000, 0 calls" in status
 

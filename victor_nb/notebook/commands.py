@@ -113,7 +113,7 @@ def _status(defaults: Defaults, session: Session) -> Bundle:
     settings = session.settings
     missing = keys_missing(session) if session.mode not in UNPAID else []
     rows: list[tuple[str, object]] = [
-        ("mode", session.mode + (" (VICTOR_MODE fixes it)" if forced_mode() else "")),
+        ("mode", session.mode + (" (set by VICTOR_MODE)" if forced_mode() else "")),
         ("profiles", f"{', '.join(settings.profiles)} (default: {settings.default})"),
         ("settings", _BUILT_IN if settings.built_in else settings.source),
         ("keys", f"not set: {', '.join(missing)}" if missing else "all that this mode needs are set"),
@@ -173,8 +173,8 @@ def _mode(words: list[str], session: Session) -> Bundle:
             return notice(f"mode: simulate. Answers come from {answers}; what it has none for is made up.")
         case _:
             raise MagicError("%victor mode takes a mode, such as simulate, and for that perhaps a file of answers.")
-    forced = " VICTOR_MODE fixes it." if forced_mode() else ""
-    return notice(f"mode: {session.mode}.{forced}")
+    forced = ", set by VICTOR_MODE" if forced_mode() else ""
+    return notice(f"mode: {session.mode}{forced}.")
 
 
 def _budget(words: list[str], session: Session) -> Bundle:
