@@ -157,8 +157,8 @@ def write(notebook: NotebookNode, stem: str, folder: Path) -> tuple[Path, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     executed, page = folder / f"{stem}.ipynb", folder / f"{stem}.html"
     nbformat.write(notebook, executed)
-    resources: dict[str, Any] = {"metadata": {"name": stem}}
-    exporter = HTMLExporter(raw_template=TEMPLATE)
+    resources: dict[str, Any] = {"metadata": {"name": stem, "path": str(HERE)}}
+    exporter = HTMLExporter(raw_template=TEMPLATE, embed_images=True)
     exporter.register_preprocessor(TagRemovePreprocessor(remove_cell_tags={"hidden"}), enabled=True)
     html, _ = exporter.from_notebook_node(notebook, resources)
     page.write_text(html, encoding="utf-8")
