@@ -38,7 +38,7 @@ _ROWS_EVERY: Final = 0.5  # seconds between two frames of these
 _MOST_ROWS: Final = 200  # answers in the table that is kept
 _MOST_SHOWN: Final = 20_000  # characters of each answer that is kept
 _MOST_HTML: Final = 300_000  # characters of the answers in rows that open; a notebook holds them three times
-_GROWING: Final = 40_000  # characters of all columns together while they grow
+_GROWING: Final = 20_000  # characters of all columns together while they grow
 
 _STAGES_EVERY: Final = 0.25  # seconds between two frames; a table of stages changes slowly
 _STAGE_TAIL: Final = 4_000  # characters of the stage that is running
