@@ -92,7 +92,7 @@ def run(tmp_path: Path, server: Server, keys: str) -> Callable[..., Any]:
         )
         environment = {**os.environ, "VICTOR_SIM_SPEED": "0", "PYTHONPATH": str(tmp_path), **environment}
         ran = subprocess.run(
-            [sys.executable, script], capture_output=True, text=True, timeout=120, check=False, env=environment
+            [sys.executable, script], capture_output=True, text=True, timeout=300, check=False, env=environment
         )
         assert not ran.stderr, ran.stderr
         return json.loads(ran.stdout)
