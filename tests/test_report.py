@@ -116,7 +116,7 @@ def test_when_a_day_has_a_budget_then_the_report_says_how_much_of_it_was_used(
     session().runtime.refresh()
     page = Page(session().report(tmp_path / "costs.html").read_text(encoding="utf-8"))
     assert re.search(
-        r"A day may cost USD 5\.0000 today\. The dearest was [\d-]+ with USD 2\.5000, 50 % of it", page.text
+        r"A day may cost USD 5\.0000 today\. The most expensive was [\d-]+ with USD 2\.5000, 50 % of it", page.text
     )
     assert "Not in these figures: 1 without a known price." in page.text
 

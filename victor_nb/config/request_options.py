@@ -315,7 +315,7 @@ class RequestOptions:
     ] = None
     tier: Annotated[
         str | None,
-        Option(TIER, "dearer and sooner, or cheaper and later; flex,standard tries both", "flex", settable=True),
+        Option(TIER, "sooner for more, or later for less; flex,standard tries both", "flex", settable=True),
     ] = None
     prompt_cache: Annotated[
         str | None, Option(CACHE, "how long the provider keeps the prompt for the next call", "1h", settable=True)

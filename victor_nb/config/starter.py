@@ -17,7 +17,7 @@ _PURPOSES: Final = {
     "default": "a %%victor that names no profile asks this one",
     "fast": "cheap and quick",
     "local": "on this machine: free",
-    "premium": "the best, and the dearest",
+    "premium": "the best, and the most expensive",
 }
 _HEAD: Final = """\
 # Profiles of victor_nb: `%%victor fast` asks the one called fast. What you save here counts from the next cell on.

@@ -222,7 +222,7 @@ def _budget(frame: pd.DataFrame, budget: Decimal | None, write: Callable[[str], 
     unpriced = sum(numbers(days, "unpriced"))
     lower = f" Not in these figures: {unpriced:,.0f} without a known price." if unpriced else ""
     text = (
-        f"A day may cost {in_usd(limit)} today. The dearest was {day:%Y-%m-%d} with {in_usd(highest)}{used}; "
+        f"A day may cost {in_usd(limit)} today. The most expensive was {day:%Y-%m-%d} with {in_usd(highest)}{used}; "
         f"{near:,} of {len(costs):,} days reached {percent(_NEAR)} of it.{lower}"
     )
     return f"<p>{write(text)}</p>"
@@ -255,8 +255,8 @@ def _kinds(failed: pd.DataFrame) -> list[str]:
 def _expensive(frame: pd.DataFrame, write: Callable[[str], str]) -> str:
     """Return the calls that cost most, without a word of what was asked."""
     sums = frame.groupby("call_id", sort=False)["cost"].sum()
-    dearest = sums[sums > 0].nlargest(_TOP).index
-    found = frame[frame["call_id"].isin(dearest)]
+    most = sums[sums > 0].nlargest(_TOP).index
+    found = frame[frame["call_id"].isin(most)]
     found = found.assign(time=[f"{moment:%Y-%m-%d %H:%M}" for moment in local_times(found)])
     stages = zip(words(found, "strategy"), words(found, "stage"), strict=True)
     found = found.assign(strategy=[" · ".join(filter(None, pair)) for pair in stages])
@@ -288,7 +288,7 @@ def _unknown(frame: pd.DataFrame, write: Callable[[str], str]) -> str:
     counts = ", ".join(f"{name} ({len(rows):,})" for name, rows in groups(missing, "model"))
     return (
         f"<h2>What is not known</h2>\n<p>{write(f'Attempts without a known price: {counts}.')} Answers that were lost "
-        "half-way have none; for a model that no list has, <code>price:</code> or <code>priced_as:</code> in "
+        "half-way have none; for a model that no list has, <code>prices:</code> or <code>priced_as:</code> in "
         "profiles.yaml gives one.</p>"
     )
 
