@@ -369,10 +369,14 @@ class FrameTable(Table):
 
     caption: str = ""
 
-    def _repr_html_(self) -> str:
+    def as_html(self) -> str:
+        """Return it as HTML, with its style."""
         start = '<table class="dataframe victor-frame tex2jax_ignore mathjax_ignore">'
         html = self.html(_safe, start=f"{start}<caption>{_safe(self.caption)}</caption>")
         return f"<style>{_CSS}</style>\n{html}"
+
+    def _repr_html_(self) -> str:
+        return self.as_html()
 
     def __repr__(self) -> str:
         return self.plain()

@@ -1,4 +1,4 @@
-"""Statistics of comparisons: a judge's points without its bias for places, and paired differences with 95 % intervals.
+"""Statistics of comparisons, with 95 % intervals: paired differences, shares, agreement; a judge's points without bias.
 
 Scores that vary continuously get the intervals of Student's t, scores of 0 and 1 those of Bonett and Price;
 `tests/test_statistics.py` measures how often they hold the truth.
@@ -6,7 +6,7 @@ Scores that vary continuously get the intervals of Student's t, scores of 0 and 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
 from math import cos, nan, pi, sin, sqrt, tan
@@ -14,13 +14,14 @@ from statistics import NormalDist, fmean, stdev
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 LEVEL: Final = 0.95
 """The share of intervals that hold the truth."""
 FEWEST: Final = 5  # tasks with 0/1 scores, from which on an interval can leave out 0 and covers as often as it says
 _ALIKE: Final = 6  # equal differences that a sign test calls no chance (2 * 0.5^6 = 0.03), though they show no spread
 _TENTHS: Final = 10.0  # points of a judge that are a score of 1
+_FEW: Final = 20  # rows, below which an interval for large samples covers less than it says
 
 
 # --- intervals ---
@@ -87,6 +88,52 @@ def by_t(value: float, spread: float, count: int, freedom: int) -> Interval:
         return Interval(value, why="so few equal differences show no spread")
     half = t_quantile(LEVEL, freedom) * spread / sqrt(count)
     return Interval(value, value - half, value + half, freedom, spread)
+
+
+# --- shares and agreement ---
+
+
+def proportion(hits: int, count: int) -> Interval:
+    """Return a share and its interval, that of Wilson (1927), which holds near 0 and 1 too."""
+    if not count:
+        return Interval(nan, why="no rows")
+    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+    share, whole = hits / count, 1 + z**2 / count
+    middle = (share + z**2 / (2 * count)) / whole
+    half = z * sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / whole
+    return Interval(share, max(middle - half, 0.0), min(middle + half, 1.0))
+
+
+def kappa(rows: Sequence[Sequence[Hashable]]) -> Interval:
+    """Return how far raters agree beyond chance: Cohen's kappa of two, Fleiss' of more.
+
+    The interval is that of large samples by the delta method, which for two raters is that of Fleiss, Cohen and Everitt
+    (1969). There is none where raters never differ, or with fewer than 20 rows, and no kappa where all give one answer.
+
+    Args:
+        rows: The answer of each rater, row by row.
+    """
+    if not rows:
+        return Interval(nan, why="no rows")
+    raters, count = len(rows[0]), len(rows)
+    if len({answer for row in rows for answer in row}) == 1:
+        return Interval(nan, why="all answers are one and the same")
+    if raters == 2:  # noqa: PLR2004
+        ones, others = (Counter(row[rater] for row in rows) for rater in (0, 1))
+        alike = [float(row[0] == row[1]) for row in rows]
+        by_chance = [(others[row[0]] + ones[row[1]]) / count for row in rows]
+    else:
+        every = Counter(answer for row in rows for answer in row)
+        pairs = raters * (raters - 1)
+        alike = [sum(n * (n - 1) for n in Counter(row).values()) / pairs for row in rows]
+        by_chance = [2 * sum(every[answer] for answer in row) / (count * raters**2) for row in rows]
+    seen, chance = fmean(alike), fmean(by_chance) / 2
+    value = (seen - chance) / (1 - chance)
+    if seen == 1 or count < _FEW:
+        return Interval(value, why="they never differ" if seen == 1 else f"it needs {_FEW} rows")
+    pulls = [(a - (1 - seen) / (1 - chance) * e) / (1 - chance) for a, e in zip(alike, by_chance, strict=True)]
+    half = NormalDist().inv_cdf((1 + LEVEL) / 2) * stdev(pulls) / sqrt(count)
+    return Interval(value, max(value - half, -1.0), min(value + half, 1.0))
 
 
 # --- a judge's points ---
