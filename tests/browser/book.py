@@ -37,9 +37,6 @@ CELL: Final = f"{PANEL} .jp-Notebook .jp-CodeCell"
 # What the front ends themselves complain of; everything else fails the test.
 KNOWN: Final = (
     re.compile(r"reading 'schema'|'filebrowser:open-path' not registered"),  # Notebook 7.6 at its start
-    re.compile(
-        r"403 \(Forbidden\).*/static/notebook/\w+\.woff"
-    ),  # Notebook 7.6 serves no font out of a hidden folder, .venv
     re.compile(r"widget model not found"),  # a widget of a kernel that has ended
 )
 READY: Final = """([path, light]) => {
@@ -96,7 +93,8 @@ class Book:
         self._app: App = app
         self._desk = desk
         self._theme: Theme = theme
-        self._name = path.relative_to(desk.site.work).as_posix()
+        self._site = desk.site(app)
+        self._name = path.relative_to(self._site.work).as_posix()
         self._open()
 
     def _open(self) -> None:
@@ -105,11 +103,11 @@ class Book:
         self.page.on("pageerror", self._on_error)
         self.page.on("console", self._on_console)
         self.traffic = Traffic(self.page)
-        self._desk.site.start_kernel(self._name)  # while the page loads
-        if self.page.url.startswith(self._desk.site.url):
+        self._site.start_kernel(self._name)  # while the page loads
+        if self.page.url.startswith(self._site.url):
             self.page.evaluate(OPEN, self._name)
         else:
-            self.page.goto(self._desk.site.address(self._app, self._name))
+            self.page.goto(self._site.address(self._app, self._name))
         self.ready()
 
     def close(self) -> Future[None]:
@@ -118,7 +116,7 @@ class Book:
         self.page.remove_listener("pageerror", self._on_error)
         self.page.remove_listener("console", self._on_console)
         self._desk.give_back(self.page)
-        return self._desk.site.end_kernel(self._name)
+        return self._site.end_kernel(self._name)
 
     # --- waiting: for a condition, with a limit ---
 
@@ -250,7 +248,7 @@ class Book:
 
     def reload(self) -> None:
         """Load the page anew; the kernel lives on."""
-        self.page.goto(self._desk.site.address(self._app, self._name))
+        self.page.goto(self._site.address(self._app, self._name))
         self.ready()
 
     def reopen(self) -> None:

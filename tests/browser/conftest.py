@@ -47,15 +47,14 @@ def thread(pytestconfig: pytest.Config) -> Iterator[Executor]:
 
 @pytest.fixture(scope="session")
 def desk(thread: Executor, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    """Start a server and a browser, which serve all tests."""
+    """Start a browser, and a server for each app that is tested, which serve all tests."""
     need_modules()
     need_chromium()
     browsers = ExitStack()
     with ExitStack() as mine:
         mine.callback(lambda: thread.submit(browsers.close).result())
         opening = thread.submit(lambda: browsers.enter_context(chromium(tmp_path_factory.mktemp("browser"))))
-        site = mine.enter_context(Site(tmp_path_factory.mktemp("site")))
-        yield Desk(site, opening.result())
+        yield Desk(lambda app: mine.enter_context(Site(tmp_path_factory.mktemp(app))), opening.result())
 
 
 @pytest.fixture(params=["lab", "notebook"])
@@ -70,7 +69,7 @@ def book(desk: Desk, app: App, thread: Executor) -> Iterator[OpenBook]:
     opened: list[Book] = []
 
     def make(*cells: str, theme: Theme = "light", files: Mapping[str, str] | None = None) -> Book:
-        folder = Path(mkdtemp(prefix="book-", dir=desk.site.work))
+        folder = Path(mkdtemp(prefix="book-", dir=desk.site(app).work))
         for name, text in (files or {}).items():
             folder.joinpath(name).write_text(text, encoding="utf-8")
         opened.append(Book(desk, app, write_notebook(folder / "book.ipynb", *cells), theme))

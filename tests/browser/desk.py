@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from browser.needs import need_chromium
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from playwright.sync_api import BrowserContext, Page, ViewportSize
@@ -28,12 +28,23 @@ CLOSE: Final = """() => {
 
 
 class Desk:
-    """A browser at a server. JupyterLab is loaded once, and opens each notebook in a tab; Notebook 7 needs pages."""
+    """A browser, and a server for each app. JupyterLab is loaded once, and shows books in tabs; Notebook 7 needs pages.
 
-    def __init__(self, site: Site, context: BrowserContext) -> None:
-        self.site = site
+    One server for both apps would do, but Jupyter Server 2.21 remembers by its name alone where a static file is: one
+    that both apps have, such as a font of MathJax, is then 403 for the app that comes second.
+    """
+
+    def __init__(self, start: Callable[[App], Site], context: BrowserContext) -> None:
         self.context = context
         self._lab: Page | None = None
+        self._start = start
+        self._sites: dict[App, Site] = {}
+
+    def site(self, app: App) -> Site:
+        """Return the server of an app, which starts when it is first wanted."""
+        if app not in self._sites:
+            self._sites[app] = self._start(app)
+        return self._sites[app]
 
     def page(self, app: App) -> Page:
         """Return a page for a notebook: a new one, or the one in which JupyterLab shows none."""

@@ -1,4 +1,4 @@
-"""A Jupyter server of the tests' own, which serves JupyterLab and Notebook 7 alike."""
+"""A Jupyter server of the tests' own, for JupyterLab or Notebook 7."""
 
 from __future__ import annotations
 
