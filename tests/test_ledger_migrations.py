@@ -186,7 +186,7 @@ def test_when_another_kernel_holds_the_file_while_columns_are_added_then_they_ar
         other.execute("BEGIN IMMEDIATE")
         end = threading.Timer(0.3, other.execute, ("COMMIT",))
         end.start()
-        found = store._patiently(lambda it: it.execute("SELECT host FROM attempts").fetchall(), db)
+        found = store.patiently(lambda it: it.execute("SELECT host FROM attempts").fetchall(), db, store._migrate)
         end.join()
     assert found == [(None,)] * 3
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from decimal import Decimal
 
+    from victor_nb.accounting.cache import AnswerCache
     from victor_nb.accounting.ledger import Ledger
     from victor_nb.accounting.pricing import PriceBook, Tariff
     from victor_nb.accounting.rows import Row
@@ -156,12 +157,14 @@ class Runtime:
         self.lock = threading.RLock()
         self.budget = Budget(self, ledger=lambda: self.ledger)
         self.calibration = Calibration(lambda: self.ledger)
+        self._caches: dict[Mode, AnswerCache] = {}
 
     def renew(self) -> None:
         """Begin anew in a forked child, where threads, sockets and files are the parent's: what was set stays set."""
         self.loop.forget()
         for name in ("wire", "ledger"):
             keep_for_ever(self.__dict__.pop(name, None))
+        keep_for_ever(self._caches)
         budget, self._inherited = self.budget, self.by_hand
         self._begin()
         self.budget.inherit(budget)
@@ -209,6 +212,18 @@ class Runtime:
             processes.Finalize(None, _at_exit, exitpriority=0)
         _share_at_fork()
         return Ledger(self.settings.ledger_path, kernel=self.kernel)
+
+    def cache_for(self, mode: Mode) -> AnswerCache | None:
+        """Return the store of a mode's answers; None: with VICTOR_CACHE=off, and of what is recorded or replayed."""
+        if mode not in {"live", "simulate"} or not self.settings.keeps_answers:
+            return None
+        with self.lock:
+            if mode not in self._caches:
+                from victor_nb.accounting.cache import AnswerCache  # noqa: PLC0415 - most calls need none
+
+                # What is simulated is never in a file: no other kernel could tell it from answers.
+                self._caches[mode] = AnswerCache(self.settings.cache_path if mode == "live" else None)
+            return self._caches[mode]
 
     @_Once
     def prices(self) -> PriceBook:
@@ -352,6 +367,8 @@ class Runtime:
         ledger = cast("Ledger | None", self.__dict__.get("ledger"))
         if ledger is not None:
             ledger.close()
+        for answers in self._caches.values():
+            answers.close()
 
 
 _runtimes: Final[WeakSet[Runtime]] = WeakSet()

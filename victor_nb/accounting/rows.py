@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from victor_nb.values import ChatRequest, CostSource, Mode, Status, UsageSource
 
 
-Cell: TypeAlias = str | int | float | None
+Cell: TypeAlias = str | int | float | bytes | None
 """What SQLite takes and gives."""
 
 
@@ -145,7 +145,8 @@ def moment(value: datetime) -> int:
     return (value.astimezone(UTC) - _EPOCH) // _MICROSECOND
 
 
-def _when(microseconds: int) -> datetime:
+def when(microseconds: int) -> datetime:
+    """Return the time that microseconds since 1970 stand for."""
     return _EPOCH + microseconds * _MICROSECOND
 
 
@@ -158,7 +159,7 @@ _WORD: Final = Kind("word", "TEXT", _text, None)
 _COUNT: Final = Kind("count", "INTEGER", _count, None)
 _SECONDS: Final = Kind("seconds", "REAL", None, None)
 _MONEY: Final = Kind("money", "INTEGER", to_nanos, from_nanos)
-_MOMENT: Final = Kind("moment", "INTEGER NOT NULL", moment, _when)
+_MOMENT: Final = Kind("moment", "INTEGER NOT NULL", moment, when)
 _TAGS: Final = Kind("tags", "TEXT NOT NULL", _json, json.loads)
 
 _KINDS: Final = {

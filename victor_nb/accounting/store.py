@@ -1,4 +1,4 @@
-"""The ledger's store: an SQLite file that several kernels write at once, or memory where no file can be used."""
+"""SQLite files that several kernels write at once, or memory where no file can be used: the ledger's store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, TypeVar
 from weakref import WeakSet
 
 from victor_nb.accounting.rows import SCHEMA
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 Record: TypeAlias = "tuple[Cell, ...]"
-"""A row as it is written: the kernel's id, then a cell for each column."""
+"""A row as it is written: in the ledger the kernel's id, then a cell for each column."""
 
 _APPLICATION: Final = 0x56696374
 """`Vict`, by which we know our own files (PRAGMA application_id)."""
 _CHANGES: Final[Mapping[int, Sequence[str]]] = {}
 """SQL that leads from a version, the first being 1, to the next. A new column needs none: see `_migrate`."""
 _VERSION: Final = 1 + len(_CHANGES)
-_PATIENCE: Final = 30.0
+PATIENCE: Final = 30.0
 """Seconds that other kernels may keep us waiting for the file."""
 _GROUP: Final = 5_000
 """Items that are served together at most, so that a flood of records keeps no reader waiting."""
@@ -69,11 +69,17 @@ class Writer:
     """Takes records from any thread without waiting, and writes all that have come in one transaction.
 
     The thread starts, and the file is opened, with the first record or question.
+
+    Args:
+        path: The file; None: in memory.
+        kernel: The kernel's id.
+        kind: What the file is opened as.
     """
 
-    def __init__(self, path: Path | None, *, kernel: str) -> None:
+    def __init__(self, path: Path | None, *, kernel: str, kind: type[Store] | None = None) -> None:
         self._path = path
         self._kernel = kernel
+        self._kind = kind or Store
         self._store: Store | None = None
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -90,6 +96,11 @@ class Writer:
         return self._path if self._store is None else self._store.path
 
     @property
+    def store(self) -> Store | None:
+        """What its thread has opened."""
+        return self._store
+
+    @property
     def started(self) -> bool:
         """Whether there was anything to do yet."""
         return self._thread is not None
@@ -103,11 +114,11 @@ class Writer:
         """Queue a record for writing."""
         with self._lock:
             if self._closed:
-                raise ClosedError("The ledger is closed. Use session().ledger of an open session.")
+                raise ClosedError(self._kind.closed)
             self._inbox.put(item)
             self._appended += isinstance(item, tuple)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="victor-ledger", daemon=True)
+                self._thread = threading.Thread(target=self._run, name=self._kind.thread, daemon=True)
                 self._thread.start()
 
     def ask(self, work: Callable[[sqlite3.Connection], Result]) -> Future[Result]:
@@ -127,7 +138,7 @@ class Writer:
 
     def _run(self) -> None:
         with self._serving:
-            self._store = Store(self._path, kernel=self._kernel)
+            self._store = self._kind(self._path, kernel=self._kernel)
         with closing(self._store):
             more = True
             while more:
@@ -137,7 +148,7 @@ class Writer:
 
     def rest(self) -> None:
         """Keep the file closed until `resume`: a child must be forked with no connection, and no lock of SQLite's."""
-        self._resting = self._serving.acquire(timeout=_PATIENCE)
+        self._resting = self._serving.acquire(timeout=PATIENCE)
         if self._resting and self._store is not None:
             self._store.rest()
 
@@ -166,9 +177,9 @@ class Writer:
                 questions.append(item)
         if records:
             try:
-                store.run(partial(_insert, records))
+                store.write(records)
             except sqlite3.Error as error:  # not even memory takes them
-                store.warn(f"{len(records)} ledger rows are lost: {error}.")
+                store.warn(f"{len(records)} {store.rows} are lost: {error}.")
         for question in questions:
             question.ask(store)
         return None not in items
@@ -221,6 +232,10 @@ class Store:
         unraised: The warning, where the user's filter made an error of it: the next reader raises it.
     """
 
+    thread: ClassVar = "victor-ledger"
+    rows: ClassVar = "ledger rows"
+    closed: ClassVar = "The ledger is closed. Use session().ledger of an open session."
+
     def __init__(self, path: Path | None, *, kernel: str) -> None:
         self.path = path
         self.unraised: VictorWarning | None = None
@@ -242,12 +257,16 @@ class Store:
     def run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         """Do `work` on the table; if the file fails, once more on the table in memory."""
         try:
-            return _patiently(work, self._opened or self._db)
+            return patiently(work, self._opened or self._db, mend=_migrate)
         except (sqlite3.Error, OSError) as cause:
             if self.path is None:
                 raise
             self._opened = self._fall_back(self.path, cause, self._opened)
             return work(self._opened)
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Add the records, or complete those that are there."""
+        self.run(partial(_insert, records))
 
     def close(self) -> None:
         """Close the connection."""
@@ -295,9 +314,9 @@ def _in_file(path: Path) -> sqlite3.Connection:
     """Open or create the ledger. Only its owner may read it: `log_text` puts prompts there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch(mode=0o600)
-    db = sqlite3.connect(path, timeout=_PATIENCE / 6, isolation_level=None, check_same_thread=False)
+    db = sqlite3.connect(path, timeout=PATIENCE / 6, isolation_level=None, check_same_thread=False)
     try:
-        _patiently(_prepare, db)
+        patiently(_prepare, db, mend=_migrate)
     except BaseException:
         db.close()
         raise
@@ -306,9 +325,9 @@ def _in_file(path: Path) -> sqlite3.Connection:
 
 def _prepare(db: sqlite3.Connection) -> None:
     """Create or migrate the table, then switch to WAL, in which readers and a writer do not wait for each other."""
-    if _mark(db) == (0, 0):
+    if mark(db) == (0, 0):
         with transaction(db):
-            if _mark(db) == (0, 0) and not db.execute("SELECT 1 FROM sqlite_master").fetchone():
+            if mark(db) == (0, 0) and not db.execute("SELECT 1 FROM sqlite_master").fetchone():
                 _create(db)
     _migrate(db)
     db.execute("PRAGMA journal_mode = WAL")
@@ -348,7 +367,7 @@ def _version(db: sqlite3.Connection) -> int:
     Raises:
         sqlite3.DatabaseError: The file is not a ledger, or of a newer version.
     """
-    application, version = _mark(db)
+    application, version = mark(db)
     if application != _APPLICATION or version < 1:
         raise sqlite3.DatabaseError("it is not a ledger of victor_nb")
     if version > _VERSION:
@@ -364,7 +383,7 @@ def _missing(db: sqlite3.Connection) -> list[str]:
     return [name for name in SCHEMA if name not in there]
 
 
-def _mark(db: sqlite3.Connection) -> tuple[int, int]:
+def mark(db: sqlite3.Connection) -> tuple[int, int]:
     """Return whose file it is and of which version; zeros for an empty one."""
     return db.execute("PRAGMA application_id").fetchone()[0], db.execute("PRAGMA user_version").fetchone()[0]
 
@@ -388,26 +407,31 @@ def transaction(db: sqlite3.Connection) -> Generator[None]:
         raise
 
 
-def _patiently(work: Callable[[sqlite3.Connection], Result], db: sqlite3.Connection) -> Result:
+def patiently(
+    work: Callable[[sqlite3.Connection], Result],
+    db: sqlite3.Connection,
+    mend: Callable[[sqlite3.Connection], bool] | None = None,
+) -> Result:
     """Do `work` again while other kernels hold the file: SQLite's own timeout does not cover the switch to WAL.
 
-    Once more also if an older victor_nb has created the table anew meanwhile, with fewer columns.
+    Once more also where `mend` finds something to do, as if an older victor_nb has created the table anew meanwhile.
     """
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
             return work(db)
         except sqlite3.OperationalError as error:
             failure = error
         try:
-            if failure.sqlite_errorcode == sqlite3.SQLITE_ERROR and _migrate(db):
+            if mend is not None and failure.sqlite_errorcode == sqlite3.SQLITE_ERROR and mend(db):
                 continue
         except sqlite3.OperationalError as error:
             failure = error
-        if not _is_busy(failure) or time.monotonic() > deadline:
+        if not is_busy(failure) or time.monotonic() > deadline:
             raise failure
         time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - two kernels must not wait in step
 
 
-def _is_busy(error: sqlite3.OperationalError) -> bool:
+def is_busy(error: sqlite3.OperationalError) -> bool:
+    """Return whether another kernel has the file."""
     return error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}

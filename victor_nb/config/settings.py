@@ -331,16 +331,31 @@ class Settings:
     @property
     def ledger_path(self) -> Path | None:
         """The ledger's file; None keeps it in memory. `VICTOR_LEDGER`, else `ledger:`, else the user's data folder."""
-        named = os.environ.get("VICTOR_LEDGER", "").strip()
-        given = named or self._file.ledger
+        return self._data_file("ledger", self._file.ledger)
+
+    @property
+    def cache_path(self) -> Path | None:
+        """The file of answers; None keeps them in memory. `VICTOR_CACHE`, else the user's data folder."""
+        return self._data_file("cache", None, "answers.sqlite")
+
+    @property
+    def keeps_answers(self) -> bool:
+        """Whether answers may be kept at all: not with `VICTOR_CACHE=off`."""
+        return os.environ.get("VICTOR_CACHE", "").strip() != "off"
+
+    def _data_file(self, word: str, written: str | None, name: str = "ledger.sqlite") -> Path | None:
+        """Return the file that a variable names, else the settings, else the user's data folder; None for `memory`."""
+        variable = f"VICTOR_{word.upper()}"
+        named = os.environ.get(variable, "").strip()
+        given = named or written
         if given == "memory":
             return None
         if given:
             folder = Path.cwd() if self.built_in else self.source.parent
-            return read_path(given, folder, "VICTOR_LEDGER" if named else "ledger")
-        from platformdirs import user_data_path  # noqa: PLC0415 - only when the ledger is opened
+            return read_path(given, folder, variable if named else word)
+        from platformdirs import user_data_path  # noqa: PLC0415 - only when such a file is opened
 
-        return user_data_path("victor_nb", appauthor=False) / "ledger.sqlite"
+        return user_data_path("victor_nb", appauthor=False) / name
 
     @property
     def certificates(self) -> tuple[str, Path] | None:

@@ -1,0 +1,285 @@
+"""The store of answers: found by what decides them, in spite of kills, full disks and damaged files."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+
+from victor_nb.accounting.cache import AnswerCache, StoredAnswer, answer_key
+from victor_nb.errors import VictorWarning
+from victor_nb.values import AnswerSchema, ChatRequest, Message, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CHAT = ChatRequest(model="gpt-4o-mini", messages=(Message("user", "Which river?"),))
+WHEN = datetime(2026, 11, 1, 9, 30, 15, 123456, tzinfo=UTC)
+ANSWER = StoredAnswer(
+    content="The Rhine. Ω 😀",
+    usage=Usage(9, 3, cache_read_tokens=2),
+    cost=Decimal("0.000003150"),
+    created=WHEN,
+    provider="openai",
+    model="gpt-4o-mini",
+    model_served="gpt-4o-mini-2024-07-18",
+    max_tokens=100,
+    cost_source="computed",
+    price_version="1",
+    latency=0.25,
+    ttft=0.125,
+    request_id="req_1",
+    notes=("a note",),
+)
+
+
+def key_of(chat: ChatRequest = CHAT, **other: Any) -> bytes:
+    return answer_key(chat, **{"provider": "openai", "base_url": "https://api.openai.com/v1", **other})
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "answers.sqlite"
+
+
+@pytest.fixture
+def cache(path: Path) -> Iterator[AnswerCache]:
+    cache = AnswerCache(path)
+    yield cache
+    cache.close()
+
+
+def found_after(cache: AnswerCache, answers: dict[bytes, StoredAnswer], *more: bytes) -> dict[bytes, StoredAnswer]:
+    for key, answer in answers.items():
+        cache.put(key, answer)
+    return cache.find([*answers, *more]).result()
+
+
+def schema(*names: str) -> AnswerSchema:
+    return AnswerSchema(
+        "Label", {"type": "object", "properties": {name: {"type": "string"} for name in names}}, "schema"
+    )
+
+
+def test_when_what_is_asked_differs_then_so_does_the_key() -> None:
+    others = [
+        {"provider": "azure"},
+        {"base_url": "https://eu.api.openai.com/v1"},
+        {"base_url": "https://api.openai.com/v2"},
+        {"api": "responses"},
+        {"sample": 1},
+    ]
+    changes: list[dict[str, Any]] = [
+        {"model": "gpt-4o"},
+        {"messages": (Message("user", "Which sea?"),)},
+        {"messages": (Message("assistant", "Which river?"),)},
+        {"messages": (*CHAT.messages, Message("assistant", "Rhine"), Message("user", "And?"))},
+        {"system": "Be brief."},
+        {"schema": schema("a", "b")},
+        {"schema": schema("b", "a")},
+        {"effort": "low"},
+        {"temperature": 0.0},
+        {"temperature": 0.1},
+        {"seed": 1},
+        {"params": {"top_p": 0.5}},
+    ]
+    keys = [key_of(), *(key_of(**other) for other in others), *(key_of(replace(CHAT, **change)) for change in changes)]
+    assert len(set(keys)) == len(keys)
+    assert {len(key) for key in keys} == {32}
+
+
+def test_when_only_other_things_differ_then_the_key_is_the_same() -> None:
+    others: list[dict[str, Any]] = [
+        {"max_tokens": 5},
+        {"tier": "flex"},
+        {"prompt_cache": "1h"},
+        {"learned": {"x": None}},
+    ]
+    assert {key_of(replace(CHAT, **other)) for other in others} == {key_of()}
+    assert key_of(base_url="https://me:pw@API.openai.com/v1/") == key_of()
+    assert key_of(replace(CHAT, temperature=1)) == key_of(replace(CHAT, temperature=1.0))
+    one, two = (
+        replace(CHAT, params={"a": 1, "b": {"c": 2, "d": 3}}),
+        replace(CHAT, params={"b": {"d": 3, "c": 2}, "a": 1}),
+    )
+    assert key_of(one) == key_of(two)
+
+
+def test_when_a_key_is_made_then_it_is_the_one_of_past_versions() -> None:
+    assert key_of().hex() == "b6bef081c7afe7b5f8dee03edc2f96bade1ff4859be35b0a3acf99e4c85ca09d"
+
+
+@pytest.mark.parametrize(
+    ("finish", "asked", "now", "serves"),
+    [
+        ("stop", 100, 100, True),
+        ("stop", 100, 5, True),
+        ("stop", 100, None, True),
+        ("length", 100, 100, True),
+        ("length", 100, 50, True),
+        ("length", 100, 101, False),
+        ("length", 100, None, False),
+        ("length", None, None, True),
+        ("length", None, 5, True),
+    ],
+)
+def test_when_max_tokens_changes_then_only_what_was_cut_lower_is_asked_again(
+    *, finish: Literal["stop", "length"], asked: int | None, now: int | None, serves: bool
+) -> None:
+    assert replace(ANSWER, finish_reason=finish, max_tokens=asked).serves(now) is serves
+
+
+def test_when_answers_are_put_then_another_kernel_finds_them_whole(path: Path) -> None:
+    keys = [key_of(sample=number) for number in range(1_200)]
+    with_nothing = replace(ANSWER, cost=None, ttft=None, request_id=None, model_served=None, notes=(), max_tokens=None)
+    one, two = AnswerCache(path), AnswerCache(path)
+    for number, key in enumerate(keys):
+        one.put(key, replace(ANSWER if number % 2 else with_nothing, content=str(number)))
+    one.put(keys[0], replace(ANSWER, content="newer"))
+    assert len(one.find(keys).result()) == 1_200
+    found = two.find([*keys, *keys, key_of(sample=5_000)]).result()
+    assert found[keys[0]] == replace(ANSWER, content="newer")
+    assert found[keys[2]] == replace(with_nothing, content="2")
+    assert found[keys[3]] == replace(ANSWER, content="3")
+    assert len(found) == 1_200
+    assert two.find([]).result() == {}
+    one.close()
+    two.close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600 or sys.platform == "win32"
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700 or sys.platform == "win32"
+
+
+def test_when_the_file_is_made_then_that_is_said_once(path: Path) -> None:
+    first = AnswerCache(path)
+    assert first.news() == []
+    first.put(key_of(), ANSWER)
+    first.flush()
+    (note,) = first.news()
+    assert str(path) in note
+    assert "VICTOR_CACHE=off" in note
+    assert first.news() == []
+    first.close()
+    second = AnswerCache(path)
+    assert second.find([key_of()]).result()
+    assert second.news() == []
+    second.close()
+
+
+def test_when_the_process_is_killed_then_what_was_written_is_there(path: Path) -> None:
+    program = f"""
+import os, signal, sys
+sys.path[:0] = {sys.path!r}
+from datetime import UTC, datetime
+from pathlib import Path
+from victor_nb.accounting.cache import AnswerCache, StoredAnswer
+from victor_nb.values import Usage
+cache = AnswerCache(Path({str(path)!r}))
+for number in range(50):
+    cache.put(b"%032d" % number, StoredAnswer(content=str(number), usage=Usage(1, 1), cost=None,
+        created=datetime.now(UTC), provider="openai", model="m"))
+cache.written().result()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], check=False)
+    assert ended.returncode != 0
+    cache = AnswerCache(path)
+    assert len(cache.find([b"%032d" % number for number in range(50)]).result()) == 50
+    cache.close()
+
+
+@pytest.mark.parametrize("damage", ["header", "pages"])
+def test_when_the_file_is_damaged_then_it_is_moved_aside_and_that_is_said(path: Path, damage: str) -> None:
+    before = AnswerCache(path)
+    for number in range(500):
+        before.put(key_of(sample=number), ANSWER)
+    before.close()
+    data = path.read_bytes()
+    if damage == "header":
+        path.write_bytes(b"garbage" * 100)
+    else:  # the first page, which says what the file is, is whole
+        path.write_bytes(data[:4096] + os.urandom(len(data) - 4096))
+    cache = AnswerCache(path)
+    with pytest.warns(VictorWarning, match="is damaged"):
+        assert cache.find([key_of(sample=number) for number in range(500)]).result() == {}
+    cache.put(key_of(), ANSWER)
+    assert cache.find([key_of()]).result() == {key_of(): ANSWER}
+    assert cache.path == path
+    cache.close()
+    (aside,) = path.parent.glob("*.damaged-*")
+    assert aside.stat().st_size > 500
+
+
+def test_when_the_file_is_damaged_under_two_kernels_then_the_second_takes_the_new_one_of_the_first(path: Path) -> None:
+    one, two = AnswerCache(path), AnswerCache(path)
+    for number in range(500):
+        one.put(key_of(sample=number), ANSWER)
+    one.flush()
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    db.close()
+    assert two.find([]).result() == {}
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(path.stat().st_size - 4096))
+    keys = [key_of(sample=number) for number in range(500)]
+    with pytest.warns(VictorWarning, match="is damaged"):
+        assert one.find(keys).result() == {}
+    one.put(keys[0], ANSWER)
+    one.flush()
+    assert two.find(keys).result() == {keys[0]: ANSWER}
+    one.close()
+    two.close()
+    assert len(list(path.parent.glob("*.damaged-????????-??????-??????"))) == 1
+
+
+def test_when_the_file_is_of_a_newer_version_or_another_kind_then_memory_serves_and_that_is_said(path: Path) -> None:
+    AnswerCache(path).close()
+    path.parent.mkdir()
+    for preparation, words in (
+        ("PRAGMA application_id = 0x56696341; PRAGMA user_version = 99; CREATE TABLE answers (x)", "newer victor_nb"),
+        ("CREATE TABLE mine (x)", "something else"),
+    ):
+        with sqlite3.connect(path) as db:
+            db.executescript(preparation)
+        db.close()
+        before = path.read_bytes()
+        cache = AnswerCache(path)
+        with pytest.warns(VictorWarning, match=words):
+            assert found_after(cache, {key_of(): ANSWER}) == {key_of(): ANSWER}
+        assert cache.path is None
+        cache.close()
+        assert path.read_bytes() == before
+        path.unlink()
+
+
+def test_when_the_disk_is_full_then_answers_are_found_and_that_is_said_once(path: Path, cache: AnswerCache) -> None:
+    cache.put(key_of(), ANSWER)
+    assert cache.find([key_of()]).result()
+    store = cache._writer.store
+    assert store is not None
+    store.run(lambda db: db.execute("PRAGMA max_page_count = 1").fetchall())
+    long = replace(ANSWER, content="x" * 100_000)
+    with pytest.warns(VictorWarning, match="cannot be written"):
+        found = found_after(cache, {key_of(sample=1): long}, key_of())
+    assert found == {key_of(): ANSWER, key_of(sample=1): long}
+    cache.put(key_of(sample=2), long)
+    assert len(cache.find([key_of(sample=number) for number in range(3)]).result()) == 3
+    assert cache.status().answers == 3
+    assert cache.path == path
+
+
+def test_when_the_folder_cannot_be_written_then_memory_serves_and_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    cache = AnswerCache(tmp_path / "file" / "answers.sqlite")
+    with pytest.warns(VictorWarning, match=r"cannot be used.*Set VICTOR_CACHE"):
+        assert found_after(cache, {key_of(): ANSWER}) == {key_of(): ANSWER}
+    cache.close()
