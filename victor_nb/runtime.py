@@ -127,6 +127,7 @@ class Runtime:
         by_hand: What a user set in a cell: here, or in the process that started this one or sent it work.
         learned: What hosts have refused, by (host, model, name of the feature), and what they are sent instead of it
             from then on; None: nothing.
+        quotas: When each host may be asked, by (host, digest of the key); see `calls.quota`.
         timeline: When what is simulated happens.
         budget: The limits that every call must fit.
         calibration: The estimate of a text's tokens.
@@ -155,6 +156,7 @@ class Runtime:
         self.kernel = uuid4().hex
         self.loop = BackgroundLoop()
         self.lock = threading.RLock()
+        self.quotas: dict[tuple[str, str], object] = {}
         self.budget = Budget(self, ledger=lambda: self.ledger)
         self.calibration = Calibration(lambda: self.ledger)
         self._caches: dict[Mode, AnswerCache] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import warnings
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from victor_nb.accounting.budget import Hold
 from victor_nb.accounting.worst_case import worst_case
+from victor_nb.calls.quota import Quota, Turns
 from victor_nb.calls.record import Record
 from victor_nb.calls.schema import Reading, stepped_down
 from victor_nb.errors import (
@@ -78,6 +79,7 @@ class ProfileCall:
         self._chat = request.chat
         self._tiers = list(request.tiers)
         self._book: Book = BOOKS[request.mode]
+        self._turns: Turns | None = None
         self._lessons: list[Lesson] = []
         profile, learned, given = request.profile, request.runtime.learned, request.chat.temperature
         if learned:
@@ -103,6 +105,9 @@ class ProfileCall:
         if request.mode == "simulate":
             self._record.clock = clock = CLOCK.get()
             self._record.now = clock or time.perf_counter
+        elif request.quota is not None:
+            quota = Quota.of(request.runtime, request.provider.endpoint)
+            self._turns = Turns(quota, request.quota, request.profile, request.limiter)
         self._began = self._ended = self._record.now()
         try:
             await self._ask()
@@ -191,7 +196,7 @@ class ProfileCall:
 
     async def _ask(self) -> None:
         """Wait for a place, then try until it works or is not worth another try."""
-        async with self._request.limiter:
+        async with self._request.limiter if self._turns is None else nullcontext():
             if self._request.owner.closed:
                 raise ClosedError(f"{self._request.profile.name}: closed before the call was sent.")
             attempts = retrying(self._request.retries)
@@ -236,7 +241,10 @@ class ProfileCall:
         """Make one attempt, and others at once without what the host refuses, or for an answer that does not fit."""
         while True:
             try:
-                await self._exchange()
+                if self._turns is None:
+                    await self._exchange()
+                else:
+                    await self._turns.run(self._exchange, self._deadline, final=not self._tiers)
             except InvalidAnswerError as error:
                 if self._reading is None or not self._reading.may_ask_again:
                     raise

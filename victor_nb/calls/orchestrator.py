@@ -22,6 +22,7 @@ from victor_nb.wire.clock import Place
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from victor_nb.calls.quota import Share
     from victor_nb.config.profiles import Profile
     from victor_nb.config.settings import Settings
     from victor_nb.providers.base import Provider
@@ -160,25 +161,34 @@ class AgentOrchestrator:
         """
         return Stream(self.call(prompt, options, stream=True), on_reply=on_reply)
 
-    def call(self, prompt: PromptLike, options: CallOptions, *, stream: bool) -> Call:
+    def call(self, prompt: PromptLike, options: CallOptions, *, stream: bool, quota: Share | None = None) -> Call:
         """Return a call that is ready to run on the background loop, as a part of a fan-out, strategy or comparison.
 
         Only what a user called becomes `session().last`: the reply of its `run` does not.
 
+        Args:
+            prompt: What to ask.
+            options: See `CallOptions`.
+            stream: Whether the answer is to come piece by piece.
+            quota: The bulk work that it is a part of: each attempt waits for a turn, and refusals are waited out.
+
         Raises:
             VictorError: The prompt cannot be sent, or the orchestrator is closed.
         """
-        request = self._request(prompt, options, stream=stream)
+        request = self._request(prompt, options, stream=stream, quota=quota)
         find, names = self._find, self.profile.fallback
         if find is None or not names:
             return Call(request)
 
         def fallback(name: str) -> Request:
-            return replace(find(name)._request(prompt, options, stream=stream), limits=request.limits)  # noqa: SLF001 - our own kind
+            asked = find(name)._request(prompt, options, stream=stream, quota=quota)  # noqa: SLF001 - our own kind
+            return replace(asked, limits=request.limits)
 
         return Call(request, [partial(fallback, name) for name in names])
 
-    def _request(self, prompt: PromptLike, options: CallOptions, *, stream: bool) -> Request:
+    def _request(
+        self, prompt: PromptLike, options: CallOptions, *, stream: bool, quota: Share | None = None
+    ) -> Request:
         if self.closed:
             raise ClosedError(f"{self.profile.name}: this orchestrator is closed. Get a new one from the pool.")
         mode = self.runtime.mode
@@ -210,7 +220,7 @@ class AgentOrchestrator:
             stream=stream,
             retries=self.profile.retries if retries is None else retries,
             timeout=total,
-            limiter=self._limiter if mode != "simulate" or not self._places else Place(self, self._places),
+            limiter=self._limiter if mode != "simulate" else self._simulated_places(quota),
             limits=limits,
             tags=options.get("tags") or {},
             run_id=options.get("run_id"),
@@ -221,7 +231,14 @@ class AgentOrchestrator:
             running=self._running,
             owner=self,
             tiers=tiers,
+            quota=quota,
         )
+
+    def _simulated_places(self, quota: Share | None) -> AbstractAsyncContextManager[object]:
+        """Return where a simulated call waits for a place: among those of its profile, or of fewer bulk work."""
+        if quota is not None and (not self._places or quota.most < self._places):
+            return Place(quota, quota.most)
+        return Place(self, self._places) if self._places else self._limiter
 
     async def aclose(self) -> None:
         """Close the connections; a call under way ends with a `ClosedError`. Twice is fine."""

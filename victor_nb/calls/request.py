@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from victor_nb.accounting.budget import Limit
     from victor_nb.accounting.pricing import Tariff
+    from victor_nb.calls.quota import Share
     from victor_nb.config.profiles import Profile
     from victor_nb.providers.base import Provider
     from victor_nb.providers.spec import Spec
@@ -112,6 +113,7 @@ class Request:
         limits: The budgets that count it; it must fit those with an amount.
         answer_files: Where answers of one's own are looked for in simulate mode, in this order.
         running: Where the call stands while it goes on.
+        quota: The bulk work that it belongs to, whose attempts wait for turns; None: it waits for nothing but a place.
     """
 
     runtime: Runtime
@@ -135,6 +137,7 @@ class Request:
     running: set[Running]
     owner: Owner
     tiers: tuple[str, ...] = ()
+    quota: Share | None = None
 
 
 def make_chat(profile: Profile, prompt: PromptLike, options: CallOptions) -> ChatRequest:

@@ -1,0 +1,230 @@
+"""Bulk calls against servers that allow so many requests a second and refuse the others, each by another limiter.
+
+    python tests/benchmarks/rate_limits.py [--seconds 10] [--workers 64] [RATE ...]        (5, 20 and 100 unless told)
+
+Prints how much of what a server allows was used (the time that its rate gives the calls, over the time they took), how
+many requests it refused, and how many calls were lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DELAY = 0.05  # seconds that an answer takes
+BODY = json.dumps(
+    {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "gpt-4o-mini",
+        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Forty-two."}}],
+        "usage": {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12},
+    }
+)
+REFUSAL = json.dumps({"error": {"message": "Rate limit reached.", "type": "requests", "code": "rate_limit_exceeded"}})
+
+
+def bucket(rate: float, most: float) -> Callable[[], float]:
+    """Return a token bucket: it gives 0 where a request is admitted, else the seconds until the next would be."""
+    level, last = most, time.monotonic()
+
+    def admit() -> float:
+        nonlocal level, last
+        now = time.monotonic()
+        level, last = min(most, level + (now - last) * rate), now
+        if level < 1:
+            return (1 - level) / rate
+        level -= 1
+        return 0.0
+
+    return admit
+
+
+def fixed(rate: float, _: float) -> Callable[[], float]:
+    """Return a counter that begins anew with each second of the clock."""
+    count, window = 0, 0
+
+    def admit() -> float:
+        nonlocal count, window
+        now = time.monotonic()
+        if int(now) != window:
+            count, window = 0, int(now)
+        count += 1
+        return 0.0 if count <= rate else 1 - now % 1
+
+    return admit
+
+
+def sliding(rate: float, _: float) -> Callable[[], float]:
+    """Return a log of the requests that were admitted in the last second."""
+    admitted: deque[float] = deque()
+
+    def admit() -> float:
+        now = time.monotonic()
+        while admitted and admitted[0] <= now - 1:
+            admitted.popleft()
+        if len(admitted) < rate:
+            admitted.append(now)
+            return 0.0
+        return admitted[0] + 1 - now
+
+    return admit
+
+
+LIMITERS = {
+    "bucket": (bucket, 1.0),
+    "small bucket": (bucket, 0.25),
+    "no burst": (bucket, 0.0),
+    "fixed window": (fixed, 1.0),
+    "sliding window": (sliding, 1.0),
+}
+"""The limiters, and what each gives at once beside its rate, as a part of what it gives in a second."""
+
+
+class Limited:
+    """A server that answers each call after a delay, and refuses what its limiter does not admit."""
+
+    def __init__(self) -> None:
+        self.begin("bucket", 1.0, "no")
+
+    def begin(self, kind: str, rate: float, hint: str) -> None:
+        """Use a new limiter."""
+        make, burst = LIMITERS[kind]
+        self.hint = hint
+        self.admit = make(rate, max(1.0, burst * rate))
+        self.admitted = self.refused = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer every request of one connection."""
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                lines = head.lower().split(b"\r\n")
+                length = next((line for line in lines if line.startswith(b"content-length:")), b":0")
+                await reader.readexactly(int(length.split(b":")[1]))
+                writer.write(await self.answer(head.split(b" ", 2)[1].decode()))
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    async def answer(self, path: str) -> bytes:
+        """Answer a request: a new limiter, what was counted, or a call."""
+        if path.startswith("/begin/"):
+            kind, rate, hint = path.removeprefix("/begin/").replace("%20", " ").split("/")
+            self.begin(kind, float(rate), hint)
+            return message(200, "{}")
+        if path == "/counted":
+            return message(200, json.dumps({"admitted": self.admitted, "refused": self.refused}))
+        wait = self.admit()
+        if wait:
+            self.refused += 1
+            hints = {"no": "", "whole": f"retry-after: {math.ceil(wait)}\r\n", "exact": f"retry-after: {wait:.3f}\r\n"}
+            return message(429, REFUSAL, hints[self.hint])
+        self.admitted += 1
+        await asyncio.sleep(DELAY)
+        return message(200, BODY)
+
+
+def message(status: int, body: str, headers: str = "") -> bytes:
+    """Return an answer's bytes."""
+    reason = {200: "OK", 429: "Too Many Requests"}[status]
+    head = f"HTTP/1.1 {status} {reason}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n{headers}"
+    return f"{head}\r\n{body}".encode()
+
+
+async def serve() -> None:
+    """Print the port, and answer until standard input closes."""
+    server = await asyncio.start_server(Limited().serve, "127.0.0.1", 0, backlog=4096)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+
+
+async def ask(port: int, kind: str, rate: float, hint: str, rows: int, workers: int) -> dict[str, float]:
+    """Make so many calls by so many workers, in a session of its own, and return what the server has counted."""
+    import httpx2
+
+    from victor_nb import OrchestratorPool, Settings
+    from victor_nb.calls.quota import Share
+    from victor_nb.errors import VictorError
+    from victor_nb.kernel import Session
+
+    folder = Path(tempfile.mkdtemp())
+    config = folder / "profiles.yaml"
+    config.write_text(
+        f"ledger: {folder / 'ledger.sqlite'}\n"
+        "profiles:\n  fast:\n    provider: openai\n    model: gpt-4o-mini\n"
+        f"    base_url: http://127.0.0.1:{port}/v1\n",
+        encoding="utf-8",
+    )
+    settings = Settings(config)
+    home = Session(settings)
+    lost, left = 0, iter(range(rows))
+    share = Share(concurrency=workers)
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        await client.get(f"/begin/{kind}/{rate}/{hint}")
+
+        async def work() -> None:
+            nonlocal lost
+            for row in left:
+                try:
+                    await orchestrator.call(f"Row {row}", {}, stream=False, quota=share).run()
+                except VictorError as error:
+                    print(type(error).__name__, error)
+                    lost += 1
+
+        async def crowd() -> None:
+            await asyncio.gather(*(work() for _ in range(workers)))
+
+        async with OrchestratorPool(settings, container=home) as pool:
+            orchestrator = pool.get_orchestrator("fast")
+            began = time.perf_counter()
+            await home.runtime.loop.call(crowd)
+            wall = time.perf_counter() - began
+        counted = (await client.get("/counted")).json()
+    await asyncio.to_thread(home.close)
+    return {**counted, "lost": lost, "wall": wall}
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("rates", nargs="*", type=float, default=[5.0, 20.0, 100.0])
+    parser.add_argument("--seconds", type=float, default=10.0, help="what the calls take at best")
+    parser.add_argument("--workers", type=int, default=64)
+    parser.add_argument("--kinds", default=",".join(LIMITERS))
+    parser.add_argument("--hints", default="no,whole,exact")
+    given = parser.parse_args()
+    os.environ["OPENAI_API_KEY"] = "none-is-needed-here"
+    with subprocess.Popen(
+        [sys.executable, __file__, "serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout
+        port = int(server.stdout.readline())
+        print("limiter          a second  Retry-After  rows  seconds   used  refused  lost")
+        for kind in given.kinds.split(","):
+            for rate in given.rates:
+                for hint in given.hints.split(","):
+                    rows = int(rate * given.seconds)
+                    seen = asyncio.run(ask(port, kind, rate, hint, rows, given.workers))
+                    used = given.seconds / seen["wall"]
+                    refused = seen["refused"] / (seen["admitted"] + seen["refused"])
+                    figures = f"{rows:>6}{seen['wall']:>9.2f}{used:>7.1%}{refused:>9.1%}{seen['lost']:>6.0f}"
+                    print(f"{kind:<15}{rate:>10g}{hint:>13}{figures}", flush=True)
+        server.communicate("")
+
+
+if __name__ == "__main__":
+    asyncio.run(serve()) if sys.argv[1:] == ["serve"] else main()
