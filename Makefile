@@ -9,14 +9,16 @@ SHELL := /bin/sh
 
 PYTHON ?=
 NEWEST ?=
-BASE   := .venv$(if $(NEWEST),-newest)
+ONLY   ?=
+BASE   ?=
+VENVS  := .venv$(if $(NEWEST),-newest)
 VERSION := import sys; print("%d.%d" % sys.version_info[:2])
 ifneq ($(PYTHON),)
 ASKED  := $(or $(shell '$(PYTHON)' -c '$(VERSION)' 2>/dev/null),$(error PYTHON=$(PYTHON) does not run))
-FOUND  := $(shell $(BASE)/bin/python -c '$(VERSION)' 2>/dev/null)
+FOUND  := $(shell $(VENVS)/bin/python -c '$(VERSION)' 2>/dev/null)
 OTHER  := $(if $(filter $(ASKED),$(or $(FOUND),$(ASKED))),,-$(ASKED))
 endif
-VENV   := $(BASE)$(OTHER)
+VENV   := $(VENVS)$(OTHER)
 PY     := $(VENV)/bin/python
 # A checkout that was moved or copied needs its own install, so the stamps know the folder.
 HERE   := $(shell printf '%s' '$(CURDIR)' | cksum | cut -d' ' -f1)
@@ -106,6 +108,10 @@ upgrade: $(BARE) ## Write the newest versions that fit together into constraints
 local: $(DEV) ## Fetch the small model into build/ (93 MB, once), and ask it in a real kernel
 	@mkdir -p build/share
 	@XDG_DATA_HOME='$(CURDIR)/build/share' PYTHONPATH=tests $(PY) tests/benchmarks/local_model.py
+
+.PHONY: bench
+bench: $(DEV) ## Measure speed and size against the same work without us (under ten minutes); ONLY=call,ledger BASE=earlier.jsonl
+	@$(PY) tests/benchmarks/bench.py --only '$(ONLY)' $(if $(BASE),--base '$(BASE)')
 
 .PHONY: lab
 lab: $(LAB) ## Open JupyterLab on the quickstart

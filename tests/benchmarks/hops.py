@@ -1,9 +1,10 @@
 """Count the own files and functions that one `%%victor` cell runs through, live against a loopback server.
 
-    python tests/benchmarks/hops.py [--list] [LINE]        (profile=fast unless given)
+    python tests/benchmarks/hops.py [--list] [--sdk] [LINE]        (profile=fast unless given)
 
 The second cell of a warm shell is counted, in all threads. A function counts once, however often it is called; lambdas,
-comprehensions and generator expressions count where Python runs them in a frame of their own.
+comprehensions and generator expressions count where Python runs them in a frame of their own. With --sdk, those of the
+openai package in the same cell are counted too.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parents[2]
 PACKAGE = str(HERE / "victor_nb") + os.sep
+SDK = f"site-packages{os.sep}openai{os.sep}"
 CHUNK = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o-mini"}
 USAGE = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
 SETTINGS = """
@@ -75,16 +77,21 @@ class Counter:
     def __init__(self) -> None:
         self.on = False
         self.seen: set[tuple[str, str]] = set()
+        self.beside: set[tuple[str, str]] = set()
 
     def __call__(self, frame: FrameType, event: str, _: object) -> None:
         """Note a call."""
         code = frame.f_code
-        if self.on and event == "call" and code.co_filename.startswith(PACKAGE):
+        if not self.on or event != "call":
+            return
+        if code.co_filename.startswith(PACKAGE):
             self.seen.add((code.co_filename.removeprefix(PACKAGE), code.co_qualname))
+        elif SDK in code.co_filename:
+            self.beside.add((code.co_filename, code.co_qualname))
 
 
-def count(line: str) -> set[tuple[str, str]]:
-    """Return the (file, function) pairs of the second `%%victor` cell in a fresh shell."""
+def count(line: str) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+    """Return the (file, function) pairs of the second `%%victor` cell in a fresh shell: ours, and the SDK's."""
     counter = Counter()
     threading.setprofile(counter)  # before any thread of ours starts: threads take it at their start
     sys.setprofile(counter)
@@ -104,12 +111,12 @@ def count(line: str) -> set[tuple[str, str]]:
         time.sleep(0.3)
     counter.on = False
     reset()
-    return counter.seen
+    return counter.seen, counter.beside
 
 
 def main() -> None:
     """Print the two counts, and with --list each function."""
-    words = [word for word in sys.argv[1:] if word != "--list"]
+    words = [word for word in sys.argv[1:] if word not in {"--list", "--sdk"}]
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with tempfile.TemporaryDirectory() as folder:
@@ -122,7 +129,7 @@ def main() -> None:
             "VICTOR_LEDGER": str(Path(folder, "ledger")),
         }
         sys.stdout, out = open(os.devnull, "w"), sys.stdout  # noqa: PTH123, SIM115 - the cell's own output
-        seen = count(" ".join(words) or "profile=fast")
+        seen, beside = count(" ".join(words) or "profile=fast")
         sys.stdout = out
         os.chdir(HERE)
     server.shutdown()
@@ -131,6 +138,8 @@ def main() -> None:
         for file in files:
             print(file, *sorted(name for where, name in seen if where == file), sep="\n    ")
     print(f"{len(files)} files, {len(seen)} functions")
+    if "--sdk" in sys.argv:
+        print(f"openai: {len({file for file, _ in beside})} files, {len(beside)} functions")
 
 
 if __name__ == "__main__":
