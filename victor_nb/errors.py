@@ -10,6 +10,7 @@ VictorError
 ├── BudgetError (RuntimeError)           money that is not there
 ├── ClosedError (RuntimeError)           a pool, agent or session used after its end
 ├── FanOutError (RuntimeError)           too many of several calls failed
+├── MapError (RuntimeError)              all rows of a map failed alike; `.partial` is the frame
 ├── TapeMissError (LookupError)          a replay that holds no such exchange
 └── ProviderError (RuntimeError)         the other side, or the way to it
     ├── BadRequestError                  400, 409, 422 and other refusals of the request
@@ -182,10 +183,10 @@ class VictorError(_Portable, Exception):
     """The root: `except VictorError` catches every failure of ours.
 
     Attributes:
-        partial: What had come of the call, fan-out or strategy that failed; None where nothing had.
+        partial: What had come of the call, fan-out, strategy or map that failed; None where nothing had.
     """
 
-    partial: Result | None = None
+    partial: Any = None
 
     def _render_traceback_(self) -> list[str]:
         """Return the lines, three at the most, that IPython prints instead of a traceback."""
@@ -253,6 +254,10 @@ class FanOutError(VictorError, RuntimeError):
         more = f"; and {len(failed) - len(shown)} more" if len(failed) > len(shown) else ""
         super().__init__(f"{len(failed)} of {asked} calls failed: {reasons}{more}")
         self.replies = self.partial = replies
+
+
+class MapError(VictorError, RuntimeError):
+    """All rows of a map failed for one reason; the others were not asked. `partial` is the frame so far."""
 
 
 class TapeMissError(VictorError, LookupError):
@@ -382,7 +387,7 @@ class VictorInterrupted(_Portable, KeyboardInterrupt):
         partial: What had come of the call, fan-out, strategy or comparison; None where nothing had begun.
     """
 
-    def __init__(self, message: str, partial: Result | None = None) -> None:
+    def __init__(self, message: str, partial: Any = None) -> None:  # noqa: ANN401 - the result, or the frame of a map
         super().__init__(message)
         self.partial = partial
 

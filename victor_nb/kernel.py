@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from victor_nb.accounting.window import Window
 from victor_nb.config.settings import read_path
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from victor_nb.calls.agent import Chat
     from victor_nb.config.settings import Settings
     from victor_nb.loop import Handle
+    from victor_nb.reports.frames import DataFrame
     from victor_nb.values import Mode, Reply, SimulatedAnswer, SimulatedQuestion
     from victor_nb.workflows.compare import Comparison
     from victor_nb.workflows.fan_out import Replies
@@ -63,9 +64,9 @@ class Session:
         return kernel_pool(self.runtime)
 
     @property
-    def last(self) -> Reply | Replies | StrategyRun | Comparison | None:
-        """The result of the last call, fan-out or strategy, or what had come of one that was stopped or failed."""
-        return cast("Reply | Replies | StrategyRun | Comparison | None", self.runtime.last)
+    def last(self) -> Reply | Replies | StrategyRun | Comparison | DataFrame | None:
+        """The result of the last call, fan-out, strategy or map, or what had come of one that was stopped or failed."""
+        return self.runtime.last
 
     @property
     def errors(self) -> deque[BaseException]:

@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from victor_nb.accounting.rows import Row
     from victor_nb.config.answers import Answers
     from victor_nb.config.profiles import Profile
-    from victor_nb.errors import Result
     from victor_nb.values import Mode
     from victor_nb.wire.transport import Wire
 
@@ -136,7 +135,7 @@ class Runtime:
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
-        self.last: Result | None = None
+        self.last: Any = None
         self.errors: deque[BaseException] = deque(maxlen=_ERRORS_KEPT)
         self.clients: WeakSet[Client] = WeakSet()
         self.pool: Pool | None = None

@@ -13,7 +13,7 @@ import itertools
 import json
 import random
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from decimal import Decimal
 from enum import Enum
@@ -94,31 +94,68 @@ def render(
         PromptError: A name is not defined, or its value cannot be inserted; the message says in which line.
         SecretError: A value holds a configured key.
     """
-    inserted: list[tuple[str, int]] = []
-    pieces: list[str] = []
-    media: list[Media] = []
-    end = tokens = 0
-    for match in _CANDIDATE.finditer(prompt):
-        place = _Place(match, names, raw=raw)
-        if not place.meant:
-            continue
-        pieces.append(prompt[end : match.start()])
-        end = match.end()
-        if match["escape"]:
-            pieces.append(match[0][1:])
-            continue
-        text = place.text(leaks)
-        tokens += estimate_tokens(text.encode("utf-8", "replace").decode())
-        if most is not None and tokens > most:
-            raise place.error(
-                f"inserts too much: about {tokens:,} tokens so far, and {most:,} are the most. "
-                "Use | head(20), | sample(20) or | truncate(4000)."
-            )
-        inserted.append((place.shown, len(text)))
-        pieces.append(text)
-        media += media_of(text)
-    text = "".join((*pieces, prompt[end:]))
-    return Rendered(Prompt(text, media) if media else text, tuple(inserted))
+    return Template(prompt, names, raw=raw).render(names, leaks=leaks, most=most)
+
+
+class Template:
+    """A prompt that is parsed once, and filled with other values for each row of a table.
+
+    Args:
+        prompt: The text as typed.
+        names: The names that may be in it; of their values nothing is kept.
+        raw: Whether `--raw` would send the prompt as it is, which an error then mentions.
+    """
+
+    def __init__(self, prompt: str, names: Mapping[str, object], *, raw: bool = False) -> None:
+        self._pieces: list[str | _Place] = []
+        end = 0
+        for match in _CANDIDATE.finditer(prompt):
+            place = _Place(match, names, raw=raw)
+            if place.meant:
+                self._pieces += [prompt[end : match.start()], match[0][1:] if match["escape"] else place]
+                end = match.end()
+        self._pieces.append(prompt[end:])
+
+    @property
+    def start(self) -> str:
+        """The text before its first place."""
+        first = next((at for at, piece in enumerate(self._pieces) if isinstance(piece, _Place)), len(self._pieces))
+        return "".join(map(str, self._pieces[:first]))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that it has places for, in order, each once."""
+        return tuple(dict.fromkeys(piece.name for piece in self._pieces if isinstance(piece, _Place) and piece.name))
+
+    def values(self, names: Mapping[str, object]) -> Iterator[object]:
+        """Yield what its places take of some names, before any filter."""
+        return (piece.value(names) for piece in self._pieces if isinstance(piece, _Place))
+
+    def render(
+        self, names: Mapping[str, object], *, leaks: Callable[[str], bool] = lambda _: False, most: int | None = None
+    ) -> Rendered:
+        """Return the prompt with values in its places; see `render`."""
+        inserted: list[tuple[str, int]] = []
+        pieces: list[str] = []
+        media: list[Media] = []
+        tokens = 0
+        for piece in self._pieces:
+            if isinstance(piece, str):
+                pieces.append(piece)
+                continue
+            text = piece.text(names, leaks)
+            if most is not None:
+                tokens += estimate_tokens(text.encode("utf-8", "replace").decode())
+                if tokens > most:
+                    raise piece.error(
+                        f"inserts too much: about {tokens:,} tokens so far, and {most:,} are the most. "
+                        "Use | head(20), | sample(20) or | truncate(4000)."
+                    )
+            inserted.append((piece.shown, len(text)))
+            pieces.append(text)
+            media += media_of(text)
+        text = "".join(pieces)
+        return Rendered(Prompt(text, media) if media else text, tuple(inserted))
 
 
 class _Place:
@@ -148,16 +185,12 @@ class _Place:
         near = _NEAR_MISS.fullmatch(self._match["inner"])
         return near is not None and near["name"] in self._names and bool(near["rest"] or self._match["open"] != "{{")
 
-    def text(self, leaks: Callable[[str], bool]) -> str:
-        """Return what is inserted."""
-        if self._parts is None:
-            raise self.error(
-                "cannot be inserted: only {{ name }}, .attr, ['key'], [0] and one | filter are; calls and arithmetic "
-                f"are not run. Make a variable first, or write \\{self.shown} to send it as text."
-            )
-        value = self._value(self._parts["name"], self._parts["path"])
+    def text(self, names: Mapping[str, object], leaks: Callable[[str], bool]) -> str:
+        """Return what is inserted of some names."""
+        value = self.value(names)
+        parts = cast("re.Match[str]", self._parts)
         try:
-            text = _insert(value, self._parts["filter"], self._parts["number"])
+            text = _insert(value, parts["filter"], parts["number"])
         except PromptError as error:
             raise self.error(str(error)) from None
         if leaks(text):
@@ -166,15 +199,21 @@ class _Place:
             )
         return text
 
-    def _value(self, name: str, path: str) -> object:
-        if name not in self._names:
-            raise self._undefined(name)
-        value = self._names[name]
-        for step in _STEP.finditer(path):
+    def value(self, names: Mapping[str, object]) -> object:
+        """Return the value that it takes of some names, before its filter."""
+        if self._parts is None:
+            raise self.error(
+                "cannot be inserted: only {{ name }}, .attr, ['key'], [0] and one | filter are; calls and arithmetic "
+                f"are not run. Make a variable first, or write \\{self.shown} to send it as text."
+            )
+        if self._parts["name"] not in names:
+            raise self._undefined(self._parts["name"], names)
+        value = names[self._parts["name"]]
+        for step in _STEP.finditer(self._parts["path"]):
             self._check(value)
             value = self._attribute(value, step["attr"]) if step["attr"] else self._entry(value, step)
         self._check(value)
-        if isinstance(value, type) and self._parts is not None and self._parts["filter"] == "schema":
+        if isinstance(value, type) and self._parts["filter"] == "schema":
             return value
         if isinstance(value, (*_ROUTINES, type)):
             raise self.error(f"is a {type(value).__name__}, which is not run. Put what it returns into a variable.")
@@ -214,8 +253,8 @@ class _Place:
                 raise
             raise self.error(f"fails: {failed_at(error)}") from error
 
-    def _undefined(self, name: str) -> PromptError:
-        hint = _suggest(name, self._names)
+    def _undefined(self, name: str, names: Mapping[str, object]) -> PromptError:
+        hint = _suggest(name, names)
         return PromptError(
             f"{name!r} is not defined (line {self._line} of the prompt).{hint} "
             f"Write \\{self._shown_briefly}{' or --raw' if self._raw else ''} to send it as text."

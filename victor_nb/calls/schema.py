@@ -90,6 +90,11 @@ class Schema:
             }
         self.strict = strict(self.whole)
 
+    @property
+    def is_wrapped(self) -> bool:
+        """Whether its values are no objects, so that they stand under the only key of the object that is sent."""
+        return self._key is not None
+
     def as_sent(self, structured: Structured) -> AnswerSchema:
         """Return what is sent to a provider that takes so much of a schema."""
         if structured == "schema" and self.strict is not None:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     from victor_nb.calls.request import CallOptions
     from victor_nb.config.settings import Settings
+    from victor_nb.reports.frames import DataFrame
     from victor_nb.values import PromptLike
+    from victor_nb.workflows.map import Map, MapOptions
 
 
 class OrchestratorPool:
@@ -131,6 +133,71 @@ class OrchestratorPool:
     ) -> FanOut:
         """Ask several profiles at once, streaming, without waiting: the handle shows what has come so far."""
         return FanOut(self.runtime, self.get_orchestrator, prompt, profiles, n=n, stream=True, options=options).start()
+
+    async def map(
+        self,
+        data: object,
+        template: str,
+        *,
+        profile: object = None,
+        out: str = "answer",
+        progress: bool | None = None,
+        **options: Unpack[MapOptions],
+    ) -> DataFrame:
+        """Ask about each row of a table, and return the table with the answers beside it.
+
+        Args:
+            data: A DataFrame, a Series, a list (also of mappings), an iterator or an async iterator.
+            template: What to ask: `{{ column }}` stands for a row's value, `{{ row['a name'] }}` for one of any name,
+                `{{ value }}` for that of a Series or a list.
+            profile: Who is asked; None is the default one.
+            out: What the new columns are called: `label`, `label_status`, `label_error`, `label_cost` (USD), ...
+            progress: Whether to show a bar; see `fan_out`.
+            **options: See `MapOptions`.
+
+        Returns:
+            A new frame with the index, the order and the columns of the table. `_status` says what came of each row:
+            ok, reused, skipped, invalid, failed, refused, partial, interrupted, pending. Of an iterator, it has the
+            answers alone.
+
+        Raises:
+            MapError: All rows failed for one reason, which is known after ten; `partial` is the frame.
+            ConfigError: The template, the table or an option cannot be used; nothing was sent.
+        """
+        # The first client of a provider imports its SDK: a second that must not stop the caller's loop.
+        with self.runtime.budget.pinned():
+            made = await asyncio.to_thread(self._map, data, template, profile=profile, out=out, options=options)
+        async with made.bar(progress):
+            return await made.run()
+
+    def map_sync(
+        self,
+        data: object,
+        template: str,
+        *,
+        profile: object = None,
+        out: str = "answer",
+        progress: bool | None = None,
+        **options: Unpack[MapOptions],
+    ) -> DataFrame:
+        """Ask about each row of a table, and block until all have been; see `map`.
+
+        Raises:
+            VictorInterrupted: Stop was pressed; `partial` is the frame so far, and so is `session().last`.
+        """
+        made = self._map(data, template, profile=profile, out=out, options=options)
+        return made.start().result(progress=progress)
+
+    def start_map(
+        self, data: object, template: str, *, profile: object = None, out: str = "answer", **options: Unpack[MapOptions]
+    ) -> Map:
+        """Ask about each row of a table without waiting: the handle has the frame so far; see `map`."""
+        return self._map(data, template, profile=profile, out=out, options=options).start()
+
+    def _map(self, data: object, template: str, *, profile: object, out: str, options: MapOptions) -> Map:
+        from victor_nb.workflows.map import Map  # noqa: PLC0415 - few calls are of tables
+
+        return Map(self.runtime, self.get_orchestrator, data, template, profile=profile, out=out, options=options)
 
     def get_cached_profiles(self) -> list[str]:
         """Return the profiles that have an orchestrator, in the order in which they got it."""

@@ -1,0 +1,318 @@
+"""A map: a table in, the same table plus answers out. Its options, its handle, and who is asked about each row."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
+from uuid import uuid4
+
+from victor_nb.calls.request import CallOptions, refuse_sample, settle
+from victor_nb.calls.schema import schema_of
+from victor_nb.config.request_options import SAMPLES, Kind, whole
+from victor_nb.errors import ConfigError, PromptError, VictorError, VictorInterrupted, suggest
+from victor_nb.loop import GRACE, Handle
+from victor_nb.money import Total
+from victor_nb.reports.answers import answers_frame
+from victor_nb.templates import Template
+from victor_nb.workflows.bulk import Asker, Bulk, Cell, Counts, Empty
+from victor_nb.workflows.intake import Feed, table_of
+from victor_nb.workflows.progress_bar import Bar, Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from decimal import Decimal
+
+    from pandas import DataFrame
+
+    from victor_nb.calls.orchestrator import AgentOrchestrator
+    from victor_nb.runtime import Runtime
+
+Reuse = Literal["complete", "off"]
+
+_WORKERS: Final = 256
+"""Rows that are asked at once where `concurrency` does not say; quota and limits of the host let fewer through."""
+
+
+class MapOptions(CallOptions, total=False):
+    """The options of a map.
+
+    Attributes:
+        profiles: Several profiles, each with columns of its own: `label.fast`, `label.local`.
+        rows: How many of the first rows are asked about; the frame has no others. None: all.
+        budget: What the map may spend, in USD.
+        n: Samples of each row, in columns of their own: `label.1`, `label.2`.
+        reuse: `complete` takes stored answers that had ended by themselves; `off` asks everything anew.
+        empty: What becomes of a row that lacks a value of the template: `skip` sends nothing, `send` sends the rest of
+            the text, `error` ends the map.
+        concurrency: How many rows are asked at once, at most.
+        rpm: Requests per minute, at most.
+        tpm: Tokens per minute, at most.
+        executor: Where rows are asked, if not here.
+        names: What else the template may hold, by name; columns come before these.
+    """
+
+    profiles: Sequence[Any] | None
+    rows: int | None
+    budget: Decimal | str | float | None
+    n: int
+    reuse: Reuse
+    empty: Empty
+    concurrency: int | None
+    rpm: int | None
+    tpm: int | None
+    executor: Any
+    names: Mapping[str, object] | None
+
+
+_OWN: Final = frozenset(MapOptions.__annotations__) - frozenset(CallOptions.__annotations__)
+_KINDS: Final[Mapping[str, Kind]] = {"n": SAMPLES, **dict.fromkeys(("rows", "concurrency", "rpm", "tpm"), whole(1))}
+_WORDS: Final = {"empty": get_args(Empty), "reuse": get_args(Reuse)}
+
+
+# --- who is asked ---
+
+
+class ProfileAsker:
+    """Asks a profile about each row."""
+
+    def __init__(self, orchestrator: AgentOrchestrator, options: CallOptions) -> None:
+        self.name, self._orchestrator, self._options = orchestrator.profile.name, orchestrator, options
+        settle(orchestrator.profile, options)
+
+    async def ask(self, prompt: str, cell: Cell, sample: int) -> None:
+        """Ask, and put what comes into the cell, also when it is stopped."""
+        call = self._orchestrator.call(prompt, {**self._options, "sample": sample}, stream=False)
+        try:
+            cell.take(await call.run())
+            cell.status = "ok"
+        except VictorError as error:
+            cell.fail(error)
+            raise
+        except asyncio.CancelledError:
+            cell.take(call.reply("interrupted"))
+            cell.status = "interrupted"
+            raise
+        finally:
+            cell.cost = Total.of(call.rows).exact_cost
+
+
+# --- the map ---
+
+
+class Map(Handle["DataFrame"]):
+    """A map; it is a handle once it has started. Made by `pool.start_map`; `pool.map` waits for it.
+
+    Attributes:
+        run_id: The `run_id` of its rows in the ledger.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        find: Callable[[str | None], AgentOrchestrator],
+        data: object,
+        template: str,
+        *,
+        profile: object,
+        out: str,
+        options: MapOptions,
+    ) -> None:
+        own: dict[str, Any] = {name: value for name, value in options.items() if name in _OWN and value is not None}
+        sent = cast("CallOptions", {name: value for name, value in options.items() if name not in _OWN})
+        _check(own, profile, out)
+        refuse_sample(sent)
+        self.runtime = runtime
+        self.run_id = sent.get("run_id") or uuid4().hex
+        self._out, self._budget = out, own.get("budget")
+        self._rows = table_of(data, own.get("rows"))
+        names = dict(own.get("names") or {})
+        self._template = self._parsed(template, names)
+        given = list(own.get("profiles") or [profile])
+        self._askers = [self._asker(find, each, {**sent, "run_id": self.run_id}) for each in given]
+        self._n = own.get("n", 1)
+        schema = sent.get("schema")
+        self._schema = None if schema is None else schema_of(schema)
+        self._columns = self._column_names(several=own.get("profiles") is not None)
+        self._check_columns()
+        self._bulk = Bulk(
+            runtime,
+            self._askers,
+            self._rows,
+            self._template,
+            others={name: names[name] for name in self._template.names if name in names},
+            n=self._n,
+            workers=own.get("concurrency") or _WORKERS,
+            empty=own.get("empty", "skip"),
+        )
+
+    def _parsed(self, template: str, names: Mapping[str, object]) -> Template:
+        """Return the template, and keep of the rows what it holds."""
+        if isinstance(self._rows, Feed):
+            return Template(template, {**names, "value": None, "row": None})
+        known = dict.fromkeys(self._rows.known)
+        found = Template(template, {**names, **known})
+        unknown = next((name for name in found.names if name not in known and name not in names), None)
+        if unknown is not None:
+            hint = suggest(unknown, [*known, *names], otherwise=f"Columns: {', '.join(self._rows.columns)}.")
+            raise PromptError(f"{unknown!r} is no column. {hint} Write {{{{ row['{unknown}'] }}}} for any name.")
+        if not set(found.names) & set(known):
+            raise PromptError(
+                f"The template holds no column, so that all rows are alike. Columns: {', '.join(self._rows.columns)}."
+            )
+        self._rows.keep(found.names)
+        return found
+
+    def _asker(self, find: Callable[[str | None], AgentOrchestrator], profile: object, options: CallOptions) -> Asker:
+        return ProfileAsker(find(cast("str | None", profile)), options)
+
+    def _column_names(self, *, several: bool) -> list[str]:
+        """Return what the columns of each asker and sample begin with."""
+        return [
+            ".".join([self._out, *([asker.name] if several else []), *([f"{sample + 1}"] if self._n > 1 else [])])
+            for asker in self._askers
+            for sample in range(self._n)
+        ]
+
+    def _check_columns(self) -> None:
+        """Raise if the table has a column of such a name."""
+        if isinstance(self._rows, Feed):
+            return
+        before = {str(name[0] if isinstance(name, tuple) else name) for name in self._rows.base().columns}
+        made = answers_frame([[] for _ in self._columns], self._columns, self._schema).columns
+        taken = next((name for name in made if name in before), None)
+        if taken is not None:
+            raise ConfigError(f"The table has a column {taken!r} already. Give the answers another name: out=...")
+
+    # --- for those who wait ---
+
+    def start(self) -> Map:
+        """Start asking, without waiting."""
+        if self._budget is None:
+            self._job = self.runtime.loop.start(self._run)
+        else:
+            with self.runtime.budget.limit(self._budget, name="this map"):
+                self._job = self.runtime.loop.start(self._run)
+        return self
+
+    async def run(self) -> DataFrame:
+        """Ask about all rows from the caller's event loop, and return the frame."""
+        if isinstance(self._rows, Feed):
+            self._rows.settle()
+        if self._budget is None:
+            return await self.runtime.loop.call(self._run)
+        with self.runtime.budget.limit(self._budget, name="this map"):
+            return await self.runtime.loop.call(self._run)
+
+    async def _run(self) -> DataFrame:
+        try:
+            await self._bulk.run()
+        except VictorError as error:
+            error.partial = await asyncio.to_thread(self._kept)
+            raise
+        except asyncio.CancelledError:
+            self._kept()
+            raise
+        return await asyncio.to_thread(self._kept)
+
+    def _kept(self) -> DataFrame:
+        self.runtime.last = frame = self.frame
+        return frame
+
+    @property
+    def tally(self) -> Counts:
+        """How far it is; readable from any thread."""
+        return self._bulk.counts
+
+    @property
+    def price(self) -> str | None:
+        """The line about the price of the whole; None until the first rows have been asked."""
+        return self._bulk.price
+
+    @property
+    def frame(self) -> DataFrame:
+        """The table with the answers so far; readable from any thread."""
+        import pandas as pd
+
+        count = self._bulk.count
+        cells = [self._bulk.cells(lane)[:count] for lane in range(len(self._columns))]
+        answers = answers_frame(cells, self._columns, self._schema)
+        base = self._rows.base(count) if isinstance(self._rows, Feed) else self._rows.base()
+        answers.index = base.index
+        levels = base.columns.nlevels
+        if levels > 1:
+            answers.columns = pd.MultiIndex.from_tuples([(name, *[""] * (levels - 1)) for name in answers.columns])
+        frame = pd.concat([base, answers], axis="columns")
+        frame.columns.names = base.columns.names
+        frame.attrs = copy.deepcopy(base.attrs)
+        return frame
+
+    def bar(self, progress: bool | None) -> Bar:  # noqa: FBT001 - as callers give it
+        """Return the bar to wait with."""
+
+        def look() -> Tally:
+            counts = self.tally
+            return Tally(counts.done, counts.total or counts.done, counts.failed, counts.spent, counts.now)
+
+        size = self._rows.size
+        calls = 1_000_000 if size is None else size * len(self._columns)
+        return Bar("map", look, calls=calls, progress=progress, runtime=self.runtime)
+
+    def result(self, *, progress: bool | None = False) -> DataFrame:
+        """Wait for the frame, with a bar as `progress` has it (see `Bar`). Stop ends it.
+
+        Raises:
+            MapError: All rows failed for one reason; `partial` is the frame.
+            VictorInterrupted: Stop was pressed; `partial` is the frame so far, and so is `session().last`.
+        """
+        try:
+            with self.bar(progress) as bar:
+                return bar.result(self._job)
+        except KeyboardInterrupt:
+            raise self.interrupted() from None
+        except asyncio.CancelledError:
+            return self._kept()
+
+    def interrupted(self) -> VictorInterrupted:
+        """Stop everything, keep the frame so far as `session().last`, and return the error to raise."""
+        self.cancel()
+        self.wait(GRACE)
+        frame, counts = self._kept(), self.tally
+        total = "" if counts.total is None else f" of {counts.total:,}"
+        text = f"stopped; {counts.done - counts.failed:,}{total} rows have an answer ({counts.spent}): session().last."
+        return VictorInterrupted(text, frame)
+
+
+def _check(own: Mapping[str, Any], profile: object, out: object) -> None:
+    """Refuse options of a map whose values are not of their kind.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    if not isinstance(out, str) or not out.strip():
+        raise ConfigError("out= is the name of the new columns, such as out='label'.")
+    _check_profiles(own.get("profiles"), profile)
+    for name, kind in _KINDS.items():
+        fault = None if name not in own else kind.fault(own[name])
+        if fault is not None:
+            raise ConfigError(f"{name}= {fault}.")
+    for name, words in _WORDS.items():
+        if name in own and own[name] not in words:
+            raise ConfigError(f"{name}={own[name]!r} is unknown. {suggest(own[name], words)}")
+
+
+def _check_profiles(profiles: Sequence[object] | None, profile: object) -> None:
+    """Refuse profiles that are no list of different ones.
+
+    Raises:
+        ConfigError: They are none.
+    """
+    if profiles is None:
+        return
+    if isinstance(profiles, str) or not profiles:
+        raise ConfigError("profiles= is a list of names, such as ['fast', 'local'].")
+    if profile is not None:
+        raise ConfigError("Give profile= or profiles=, not both.")
+    twice = next((each for place, each in enumerate(profiles) if each in profiles[:place]), None)
+    if twice is not None:
+        raise ConfigError(f"{twice!r} is named twice. For several samples of it, use n=2.")
