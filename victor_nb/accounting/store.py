@@ -8,9 +8,11 @@ import sqlite3
 import threading
 import time
 import warnings
+from collections import deque
 from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from enum import IntEnum
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, TypeVar
@@ -36,6 +38,8 @@ _CHANGES: Final[Mapping[int, Sequence[str]]] = {}
 _VERSION: Final = 1 + len(_CHANGES)
 PATIENCE: Final = 30.0
 """Seconds that other kernels may keep us waiting for the file."""
+_MOMENT: Final = 0.01
+"""Seconds that records wait for others: a transaction takes longer than many a row in it."""
 _GROUP: Final = 5_000
 """Items that are served together at most, so that a flood of records keeps no reader waiting."""
 
@@ -66,9 +70,11 @@ _OWN: Final = f"SELECT kernel, {_NAMES} FROM attempts WHERE kernel = ? ORDER BY 
 
 
 class Writer:
-    """Takes records from any thread without waiting, and writes all that have come in one transaction.
+    """Takes records from any thread without waiting, and writes those of a moment in one transaction.
 
-    The thread starts, and the file is opened, with the first record or question.
+    A record is in the file 10 ms after it was appended, or at once if something reads, forks or closes: a process that
+    is killed loses at most what it appended in that moment. The thread starts, and the file is opened, with the first
+    record or question.
 
     Args:
         path: The file; None: in memory.
@@ -85,7 +91,9 @@ class Writer:
         self._closed = False
         self._appended = 0
         self._lock = threading.RLock()  # a finaliser may append a row while its thread is appending one
-        self._inbox: SimpleQueue[Record | _Question | None] = SimpleQueue()
+        self._waiting: deque[Record | _Question] = deque()
+        self._bell: SimpleQueue[_Due] = SimpleQueue()
+        self._due = _Due.NEVER
         self._serving = threading.Lock()
         self._resting = False
         _writers.add(self)
@@ -110,29 +118,35 @@ class Writer:
         """How many records were appended so far; all of them are seen by what is asked from now on."""
         return self._appended
 
-    def append(self, item: Record | _Question) -> None:
-        """Queue a record for writing."""
+    def append(self, *records: Record) -> None:
+        """Queue records for writing."""
+        self._put(records, _Due.SOON)
+
+    def ask(self, work: Callable[[sqlite3.Connection], Result], *, soon: bool = False) -> Future[Result]:
+        """Queue work on the table, to be done after all that was appended until now: at once, or with what follows."""
+        question = _Question(work)
+        self._put((question,), _Due.SOON if soon else _Due.NOW)
+        return question.answer
+
+    def _put(self, items: Sequence[Record | _Question], due: _Due) -> None:
         with self._lock:
             if self._closed:
                 raise ClosedError(self._kind.closed)
-            self._inbox.put(item)
-            self._appended += isinstance(item, tuple)
+            self._waiting.extend(items)
+            if due > self._due:  # else the thread knows
+                self._due = due
+                self._bell.put(due)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name=self._kind.thread, daemon=True)
                 self._thread.start()
-
-    def ask(self, work: Callable[[sqlite3.Connection], Result]) -> Future[Result]:
-        """Queue work on the table, to be done after all that was appended until now."""
-        question = _Question(work)
-        self.append(question)
-        return question.answer
+            self._appended += sum(isinstance(item, tuple) for item in items)
 
     def close(self, *, timeout: float) -> None:
         """Write what was appended, then end the thread; wait at most `timeout` seconds. Twice is fine."""
         with self._lock:
             if not self._closed:
                 self._closed = True
-                self._inbox.put(None)
+                self._bell.put(_Due.NOW)
         if self._thread is not None:
             self._thread.join(timeout)
 
@@ -140,11 +154,12 @@ class Writer:
         with self._serving:
             self._store = self._kind(self._path, kernel=self._kernel)
         with closing(self._store):
-            more = True
-            while more:
-                waiting = self._waiting()
+            while not self._closed or self._waiting:
+                if self._bell.get() < _Due.NOW:
+                    with suppress(Empty):
+                        self._bell.get(timeout=_MOMENT)
                 with self._serving:
-                    more = self._serve(self._store, waiting)
+                    self._serve(self._store, self._take())
 
     def rest(self) -> None:
         """Keep the file closed until `resume`: a child must be forked with no connection, and no lock of SQLite's."""
@@ -158,22 +173,23 @@ class Writer:
             self._resting = False
             self._serving.release()
 
-    def _waiting(self) -> list[Record | _Question | None]:
-        """Return all that waits, in the order in which it came; wait for the first."""
-        waiting = [self._inbox.get()]
-        with suppress(Empty):
-            while len(waiting) < _GROUP:
-                waiting.append(self._inbox.get_nowait())
-        return waiting
+    def _take(self) -> list[Record | _Question]:
+        """Return what waits, in the order in which it came."""
+        with self._lock:
+            taken = [self._waiting.popleft() for _ in range(min(_GROUP, len(self._waiting)))]
+            self._due = _Due.NOW if self._waiting else _Due.NEVER
+            if self._waiting:
+                self._bell.put(_Due.NOW)
+        return taken
 
-    def _serve(self, store: Store, items: Sequence[Record | _Question | None]) -> bool:
-        """Write, then answer; return whether there is more to come."""
+    def _serve(self, store: Store, items: Sequence[Record | _Question]) -> None:
+        """Write, then answer."""
         records: list[Record] = []
         questions: list[_Question] = []
         for item in items:
             if isinstance(item, tuple):
                 records.append(item)
-            elif item is not None:
+            else:
                 questions.append(item)
         if records:
             try:
@@ -182,7 +198,14 @@ class Writer:
                 store.warn(f"{len(records)} {store.rows} are lost: {error}.")
         for question in questions:
             question.ask(store)
-        return None not in items
+
+
+class _Due(IntEnum):
+    """When what waits is to be served."""
+
+    NEVER = 0
+    SOON = 1
+    NOW = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,8 +413,11 @@ def mark(db: sqlite3.Connection) -> tuple[int, int]:
 
 def _insert(records: Sequence[Record], db: sqlite3.Connection) -> None:
     """Add the records, or complete those of the same kernel, call and attempt, in one transaction."""
+    last = {
+        record[2:4]: record for record in records
+    }  # by call and attempt: one that has ended needs no `running` first
     with transaction(db):
-        db.executemany(_UPSERT, records)
+        db.executemany(_UPSERT, last.values())
 
 
 @contextmanager
