@@ -177,6 +177,36 @@ def test_when_a_kernel_is_killed_then_its_rows_are_there_and_one_is_running(path
         assert ledger.total(scope="all").unpriced == 1
 
 
+def test_when_attempts_end_within_a_moment_then_their_rows_are_written_once_and_in_order(path: Path) -> None:
+    with Ledger(path, kernel="here") as ledger:
+        ledger.start(running("before"))
+        assert [found.status for found in ledger.rows()] == ["running"]
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("CREATE TABLE completed (call_id TEXT)")
+            insert = "INSERT INTO completed VALUES (old.call_id)"
+            other.execute(f"CREATE TRIGGER completes AFTER UPDATE ON attempts BEGIN {insert}; END")
+            other.commit()
+            ledger.finish(row("before"))
+            for number in range(50):
+                ledger.start(running(str(number)))
+                ledger.finish(row(str(number)))
+            ledger.flush()
+            completed = [call_id for (call_id,) in other.execute("SELECT call_id FROM completed")]
+        assert completed[0] == "before"
+        assert len(completed) < 50  # one of them may lie across the end of a moment, not all
+        assert [found.call_id for found in ledger.rows()] == ["before", *map(str, range(50))]
+        assert {found.status for found in ledger.rows()} == {"ok"}
+
+
+def test_when_many_rows_are_appended_at_once_then_each_is_there_and_counts(path: Path) -> None:
+    with Ledger(path, kernel="driver") as ledger:
+        ledger.extend(row(str(number)) for number in range(12_000))  # more than are written together
+        ledger.extend([])
+        assert ledger.version == 12_000
+        total = ledger.total()
+        assert (total.attempts, total.cost) == (12_000, 12_000 * Decimal("0.000027"))
+
+
 def test_when_another_process_holds_the_file_then_appending_does_not_wait_and_nothing_is_lost(path: Path) -> None:
     with Ledger(path, kernel="here") as ledger:
         ledger.finish(row("before"))

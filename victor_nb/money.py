@@ -24,6 +24,7 @@ _SMALL: Final = Decimal("0.0001")
 """Below it, four decimals would show less than one digit."""
 _ZERO: Final = Decimal(0)
 _NANO: Final = Decimal("1e-9")
+_NANOS: Final = Decimal(NANOS_PER_USD)
 _NANO_PLACES: Final = 9
 """Decimals with which every sum is exact."""
 _LARGEST: Final = Decimal((1 << 63) - 1).scaleb(-9)
@@ -53,8 +54,9 @@ def quantise(amount: Decimal) -> Decimal | None:
 
 def to_nanos(amount: Decimal | None) -> int | None:
     """Return the integer nano-dollars that stand for `amount` on disk; None stays None."""
-    exact = None if amount is None else quantise(amount)
-    return None if exact is None else int(exact.scaleb(9, context=EXACT))
+    if amount is None or not amount.is_finite() or amount.copy_abs() > _LARGEST:
+        return None
+    return int(EXACT.to_integral_value(EXACT.multiply(amount, _NANOS)))
 
 
 def from_nanos(nanos: int) -> Decimal:
@@ -270,4 +272,5 @@ class Savings:
 def _plain(amount: Decimal) -> Decimal:
     """Drop trailing zeros, so that no one reads `0E-9` or `0.000750000`."""
     short = EXACT.plus(amount).normalize(EXACT)  # plus: there is no debt of -0
-    return short if short.as_tuple().exponent in range(-9, 1) else short.quantize(Decimal(1), context=EXACT)
+    few = short.adjusted() < 1 or short.as_tuple().exponent in range(-9, 1)  # below 10 it cannot be a `1E+1`
+    return short if few else short.quantize(Decimal(1), context=EXACT)

@@ -14,7 +14,7 @@ from victor_nb.values import PAID, UNPAID
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
     from datetime import datetime
     from decimal import Decimal
@@ -115,9 +115,10 @@ class LedgerTotal(Total):
 class Ledger:
     """Every attempt as a row, in one SQLite file for all kernels, or in memory.
 
-    `start` and `finish` return at once, on any thread and on an event loop; what reads waits until all that was
-    appended before is written. The file is opened with the first row or reading. A file that cannot be used gives one
-    `VictorWarning`, and this kernel's rows stay in memory.
+    `start` and `finish` return at once, on any thread and on an event loop; a row is in the file 10 ms later, so that
+    those of a moment are one transaction, and a kernel that is killed loses no others. What reads waits until all that
+    was appended before is written. The file is opened with the first row or reading. A file that cannot be used gives
+    one `VictorWarning`, and this kernel's rows stay in memory.
 
     Args:
         path: The file; None keeps the rows in memory.
@@ -148,6 +149,10 @@ class Ledger:
     def finish(self, row: Row) -> None:
         """Write how the attempt ended, over the row that `start` wrote for its `call_id` and `attempt`."""
         self._writer.append(encode(row, kernel=self.kernel, status=row.status))
+
+    def extend(self, rows: Iterable[Row]) -> None:
+        """Write many attempts that have ended, such as those that another process has made."""
+        self._writer.append(*(encode(row, kernel=self.kernel, status=row.status) for row in rows))
 
     def flush(self, *, timeout: float = 30.0) -> bool:
         """Wait until all that was appended is written; return False if that takes more than `timeout` seconds."""

@@ -8,6 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from victor_nb.money import from_nanos, to_nanos
@@ -113,7 +114,6 @@ class Kind(NamedTuple):
 
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 _LONGEST_ZONE: Final = 5  # letters of a name such as ACWST; Windows writes whole sentences
 _COUNTABLE: Final = 1 << 53
 """Counts from here on are no counts: a float, and so a plot, would not hold them."""
@@ -142,12 +142,13 @@ def zone(value: datetime) -> str:
 
 def moment(value: datetime) -> int:
     """Return the microseconds since 1970 that stand for a time on disk."""
-    return (value.astimezone(UTC) - _EPOCH) // _MICROSECOND
+    since = (value if value.tzinfo is UTC else value.astimezone(UTC)) - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def when(microseconds: int) -> datetime:
     """Return the time that microseconds since 1970 stand for."""
-    return _EPOCH + microseconds * _MICROSECOND
+    return _EPOCH + timedelta(microseconds=microseconds)
 
 
 def _json(value: Mapping[str, str]) -> str:
@@ -180,12 +181,29 @@ COLUMNS: Final = tuple(name for name in SCHEMA if name not in {"input_bytes", "p
 """The columns of the contract, in order: what a frame has."""
 
 
+_ALL: Final = attrgetter(*SCHEMA)
+_PLACES: Final = {
+    kind: tuple(1 + place for place, (name, each) in enumerate(SCHEMA.items()) if each.name in kind and name != "ts")
+    for kind in ("text word", "count", "money")
+}
+_STATUS, _WHEN, _TAGGED = (1 + list(SCHEMA).index(name) for name in ("status", "ts", "tags"))
+_TEXTS, _COUNTS, _AMOUNTS = _PLACES.values()
+
+
 def encode(row: Row, *, kernel: str, status: Status) -> tuple[Cell, ...]:
     """Return the row as a record: the kernel's id, then a cell for each column. It takes nothing of `row` along."""
-    cells: list[Cell] = [kernel]
-    for name, kind in SCHEMA.items():
-        value = status if name == "status" else getattr(row, name)
-        cells.append(value if value is None or kind.encode is None else kind.encode(value))
+    cells: list[Any] = [kernel, *_ALL(row)]
+    cells[_STATUS], cells[_WHEN], cells[_TAGGED] = status, moment(cells[_WHEN]), _json(cells[_TAGGED])
+    texts = "".join([cells[place] for place in _TEXTS if cells[place] is not None])
+    if not texts.isascii() or "\0" in texts:  # looked at together: hardly any is odd
+        for place in _TEXTS:
+            cells[place] = cells[place] and _text(cells[place])
+    for place in _COUNTS:
+        if cells[place] is not None and not -_COUNTABLE < cells[place] < _COUNTABLE:
+            cells[place] = None
+    for place in _AMOUNTS:
+        if cells[place] is not None:
+            cells[place] = to_nanos(cells[place])
     return tuple(cells)
 
 
