@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from victor_nb.accounting.price_list import Listed
 from victor_nb.accounting.pricing import PriceBook, Rates, Tariff
 from victor_nb.money import EXACT, Total, add, at_least, column, exact_sum, from_nanos, quantise, to_nanos, usd
 from victor_nb.providers.spec import ANTHROPIC
@@ -62,6 +63,27 @@ def test_when_another_model_served_then_it_is_the_one_that_is_paid() -> None:
 def test_when_the_served_model_is_unknown_then_the_one_asked_for_is_priced() -> None:
     price = BOOK.price(Usage(MILLION), provider="openai", model="gpt-4o-mini", model_served="nobody-7b")
     assert price.cost == Decimal("0.15")
+
+
+def test_when_a_price_is_computed_from_prices_of_tokens_then_it_is_the_list_s_to_the_digit() -> None:
+    from genai_prices.data import providers
+
+    usages = [
+        Usage(300_017, 1_003, 100_001, 77_777, 501, 33_333),  # in the tier of long prompts, where there is one
+        Usage(128_000, 7, cache_read_tokens=127_999),
+        Usage(1, 1, reasoning_tokens=1),
+    ]
+    seen = 0
+    for seller in providers:
+        for model in seller.models[::40]:
+            listed = Listed(seller.id, (model.id,))
+            for tier in (None, "flex", "priority"):
+                with localcontext(EXACT):
+                    exact = [listed.cost(usage, tier) for usage in usages]
+                priced = [BOOK.price(usage, provider=seller.id, model=model.id, tier=tier).cost for usage in usages]
+                assert priced == [cost if cost is None else quantise(cost) for cost in exact], (seller.id, model.id)
+                seen += 1
+    assert seen > 150
 
 
 @pytest.mark.parametrize("provider", ["openai", "anthropic", "google", "nobody"])
