@@ -6,6 +6,7 @@ The public names are loaded when they are first used; importing this package imp
 from __future__ import annotations
 
 import pkgutil
+import sys
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -108,10 +109,17 @@ _HOMES: Final = {
 """The module that each name is imported from."""
 
 
+def _register_accessor() -> None:
+    """Give a pandas that is loaded `frame.victor` and `series.victor`; it is never imported for that."""
+    if "pandas" in sys.modules:
+        pkgutil.resolve_name("victor_nb.workflows.accessor:register")()
+
+
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         msg = f"module 'victor_nb' has no attribute {name!r}"
         raise AttributeError(msg)
+    _register_accessor()  # pandas may have come after us
     value = pkgutil.resolve_name(f"{_HOMES[name]}:{name}")
     globals()[name] = value
     return value
@@ -129,3 +137,6 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """Remove them again: `%unload_ext victor_nb`."""
     pkgutil.resolve_name("victor_nb.notebook.extension:unload_ipython_extension")(shell)
+
+
+_register_accessor()

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar, cast
 
 from victor_nb.calls.agent import Chat
 from victor_nb.calls.request import SETTINGS, CallOptions, check_options
@@ -53,7 +53,22 @@ Work: TypeAlias = "Stream | FanOut | StrategyJob"
 Result: TypeAlias = "Reply | Replies | StrategyRun"
 
 
-def _watch(begin: Callable[[], Work], live: Live[Any, Any]) -> Work:
+class Going(Protocol):
+    """What a cell waits for."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait at most `timeout` seconds for the end; return whether it came."""
+        ...
+
+    def interrupted(self) -> VictorInterrupted:
+        """Stop it, and return the error to raise."""
+        ...
+
+
+G = TypeVar("G", bound=Going)
+
+
+def watch(begin: Callable[[], G], live: Live[Any, Any]) -> G:
     """Begin the work, show how it grows until it has ended, and return it.
 
     Raises:
@@ -64,7 +79,7 @@ def _watch(begin: Callable[[], Work], live: Live[Any, Any]) -> Work:
     try:
         seen = True
         while not stopped and not work.wait(live.wait):
-            seen = seen and _failure(live.grow, work) is None  # what cannot be shown is waited for all the same
+            seen = seen and failure_of(live.grow, work) is None  # what cannot be shown is waited for all the same
     except KeyboardInterrupt:
         raise work.interrupted() from None
     if stopped:
@@ -72,7 +87,7 @@ def _watch(begin: Callable[[], Work], live: Live[Any, Any]) -> Work:
     return work
 
 
-def _load_clients(session: Session, call: MagicCall, live: Live[Any, Any]) -> None:
+def load_clients(session: Session, call: MagicCall, live: Live[Any, Any]) -> None:
     """Import the clients of the profiles that are asked, if that is still to be done, and show that it takes a moment.
 
     Raises:
@@ -155,7 +170,7 @@ def prepare(session: Session, call: MagicCall, typed: str, names: Mapping[str, o
         raise PromptError("The prompt is empty. Write it in the lines below %%victor, or after -- in %victor ask.")
     leaks = settings.leaks
     names = names if call.vars is None else call.vars
-    plain = call.raw or "{{" not in typed
+    plain = call.raw or call.over is not None or "{{" not in typed  # the rows of a frame fill their prompts themselves
     rendered = Rendered(typed) if plain else render(typed, names, leaks=leaks)
     beside = json.dumps(dict(call.params), default=str)
     if call.schema is not None:
@@ -208,7 +223,7 @@ def _options(session: Session, call: MagicCall) -> CallOptions:
 
 
 @contextmanager
-def _limited(session: Session, question: Question) -> Generator[None]:
+def limited(session: Session, question: Question) -> Generator[None]:
     """Limit what the calls that are made in the block may spend in all."""
     with ExitStack() as limits:
         for name, amount in question.limits:
@@ -219,7 +234,7 @@ def _limited(session: Session, question: Question) -> Generator[None]:
 def start(session: Session, question: Question) -> Work:
     """Start asking, without waiting: a strategy, several profiles, or one."""
     call = question.call
-    with _limited(session, question):
+    with limited(session, question):
         if call.strategy is not None:
             strategy = find_strategy(call.strategy, session.settings)
             return strategy.start(question.prompt, pool=session.pool, **question.options)
@@ -291,21 +306,25 @@ def ask(session: Session, question: Question, live: Live[Any, Any] | None, *, wa
     """
     try:
         if live is not None and (watched or not question.for_one):
-            _load_clients(session, question.call, live)
-            result = finish(_watch(partial(start, session, question), live), question)
+            load_clients(session, question.call, live)
+            result = finish(watch(partial(start, session, question), live), question)
         else:
-            with _limited(session, question) if question.limits else nullcontext():
+            with limited(session, question) if question.limits else nullcontext():
                 result = _asker(session, question).run_sync(question.prompt, **question.options)
             if question.call.form in VALUED:
                 result = _in_form(result, question)
     except (VictorError, VictorInterrupted) as error:
-        if live is not None and _is_worth_showing(error) and (failure := _failure(live.end, error.partial)) is not None:
+        if (
+            live is not None
+            and _is_worth_showing(error)
+            and (failure := failure_of(live.end, error.partial)) is not None
+        ):
             error.add_note(undrawn_note(session, failure, "session().last"))
         raise
     return result
 
 
-def _failure(show: Callable[[Any], object], what: object) -> BaseException | None:
+def failure_of(show: Callable[[Any], object], what: object) -> BaseException | None:
     """Show something; return what went wrong with it, as it is no reason to lose what is shown."""
     try:
         show(what)
@@ -348,13 +367,13 @@ class Background(Quotable, Handle[Any]):
 
     Attributes:
         name: What it is called on its card.
-        work: What goes on: a stream, a fan-out or a strategy, which shows how far it is.
+        work: What goes on: a stream, a fan-out, a strategy or a map, which shows how far it is.
     """
 
     def __init__(self, session: Session, question: Question, live: Live[Any, Any]) -> None:
         call = question.call
         self.name = call.strategy or ", ".join(call.profiles) or str(call.profile)
-        self.work = start(session, question)
+        self.work: Any = start(session, question)
         self._session = session
         self._question = question
         self._live = live
@@ -394,11 +413,11 @@ class Background(Quotable, Handle[Any]):
                 self._live.say(f"{type(error).__name__}: {error}")
                 return
             result = so_far(self.work)
-        failure = _failure(self._live.end, result)
+        failure = failure_of(self._live.end, result)
         if isinstance(failure, MalformedAnswerError):
             raise failure
         if failure is not None:
-            _failure(self._live.say, undrawn_note(self._session, failure, "what .result() returns"))
+            failure_of(self._live.say, undrawn_note(self._session, failure, "what .result() returns"))
 
     def done(self) -> bool:
         """Return whether it has ended, well or not."""
@@ -412,7 +431,7 @@ class Background(Quotable, Handle[Any]):
         """Stop it; what had come is kept."""
         self.work.cancel()
 
-    def result(self) -> Result:
+    def result(self) -> Any:  # noqa: ANN401 - a Reply, Replies or a run
         """Wait for the result.
 
         Raises:

@@ -14,7 +14,7 @@ from victor_nb.kernel import session
 from victor_nb.notebook.commands import known
 from victor_nb.notebook.costs import KEYS as COST_KEYS
 from victor_nb.notebook.costs import plot_kinds
-from victor_nb.notebook.options import FLAGS, KEYS, SETTABLE
+from victor_nb.notebook.options import FLAGS, KEYS, SETTABLE, TABLE
 from victor_nb.providers.spec import all_specs
 from victor_nb.templates import FILTERS, own
 from victor_nb.values import Mode
@@ -31,6 +31,8 @@ _WORD: Final = re.compile(r"(?:^|[ \t])(?P<word>[^\s]*)$")
 _INSERT: Final = re.compile(
     r"(?<!\\)\{\{[ \t]*(?:(?P<owner>[^\W\d][\w.]*)\.)?(?P<name>\w*)(?P<bar>[ \t]*\|[ \t]*)?(?P<filter>\w*)$"
 )
+
+_OVER: Final = re.compile(r"(?:^|[ \t])(?:over=|--over[ =])\$(?P<name>[^\W\d]\w*)(?=[ \t]|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +56,8 @@ def complete(context: CompletionContext, names: Mapping[str, object]) -> Offer |
     typed = context.text_until_cursor
     head = _CELL.match("\n".join((*before, typed)))
     if head is not None:
-        on_first_line = "\n" not in head.string[head.end() :]
-        return (
-            _keys(typed[typed.index("%%victor") + len("%%victor") :], names) if on_first_line else _body(typed, names)
-        )
+        line, below, _ = head.string[head.end() :].partition("\n")
+        return _body(typed, {**names, **_columns(line, names)}) if below else _keys(line, names)
     line = _LINE.match(typed)
     return None if line is None else _command(line["typed"], names)
 
@@ -88,6 +88,8 @@ def _values(key: str, typed: str, names: Mapping[str, object]) -> Offer:
     }
     if key == "schema":
         return _match(typed, (f"${name}" for name in _types(names)), "class")
+    if key == "over":
+        return _match(typed, (f"${name}" for name in _public(names) if TABLE.fits(names[name])), "instance")
     if typed.startswith("$") or (key in KEYS and KEYS[key].kind in (MAPPING, PARAMS)):
         return _match(typed, (f"${name}" for name in _public(names)), "instance")
     if key in named:
@@ -107,6 +109,20 @@ def _body(typed: str, names: Mapping[str, object]) -> Offer:
     if place["owner"] is None:
         return _match(place["name"], _public(names), "instance")
     return _match(place["name"], _attributes(place["owner"], names), "instance")
+
+
+def _columns(line: str, names: Mapping[str, object]) -> dict[str, object]:
+    """Return the columns of the frame that `over=` asks about, as far as a prompt can name them."""
+    over = _OVER.search(line)
+    value: Any = names.get(over["name"]) if over else None
+    if value is None:
+        return {}
+    if type(value) is list:
+        first: object = cast("list[object]", value)[0] if value else None
+        columns = cast("Iterable[object]", first) if isinstance(first, Mapping) else ("value",)
+    else:
+        columns = getattr(value, "columns", (getattr(value, "name", None), "value"))
+    return {name: "" for name in columns if isinstance(name, str) and name.isidentifier()}
 
 
 def _command(typed: str, names: Mapping[str, object]) -> Offer:

@@ -52,8 +52,8 @@ class Estimate:
     cold: bool
 
     @classmethod
-    def of(cls, session: Session, name: str | None, question: Question) -> Estimate:
-        """Estimate what a question would cost of one profile.
+    def of(cls, session: Session, name: str | None, question: Question, calls: int | None = None) -> Estimate:
+        """Estimate what a question would cost of one profile, asked `calls` times (None: as often as it says).
 
         Raises:
             VictorError: The prompt could not be sent.
@@ -61,7 +61,8 @@ class Estimate:
         profile = session.settings.profile(name)
         request = make_chat(profile, question.prompt, question.options)
         warm = request.temperature
-        tariff, calls = session.runtime.tariff(profile, session.settings.base_url(profile)), question.call.n or 1
+        tariff = session.runtime.tariff(profile, session.settings.base_url(profile))
+        calls = question.call.n or 1 if calls is None else calls
         calibration, size = session.runtime.calibration, len(input_text(request))
         calibration.load(profile.model, session.mode)
         most_tokens = calibration.at_worst(request, session.mode)
@@ -165,10 +166,15 @@ def _tokens(number: int) -> str:
 _LONGEST: Final = 40  # characters of a setting in a table of several
 
 
-def rehearse(session: Session, question: Question) -> Bundle:
+def rehearse(session: Session, question: Question, *, calls: int | None = None) -> Bundle:
     """Return a frame with the rendered prompt, an estimate of its tokens, and the range of its cost.
 
     The least is the price of the input alone; the most is what a budget would set aside. Nothing is sent.
+
+    Args:
+        session: The kernel's session.
+        question: What would be sent.
+        calls: How often each profile would be asked; None: as often as the question says.
 
     Raises:
         VictorError: The question could not be asked.
@@ -176,7 +182,7 @@ def rehearse(session: Session, question: Question) -> Bundle:
     call = question.call
     if call.profiles:
         check_fan_out([question.prompt], call.profiles, call.n or 1)
-    estimates = [Estimate.of(session, name, question) for name in call.profiles or (call.profile,)]
+    estimates = [Estimate.of(session, name, question, calls) for name in call.profiles or (call.profile,)]
     shown = _one(session, estimates[0], question) if len(estimates) == 1 else _several(session, estimates, question)
     prompt = clean(shorten(question.prompt))
     return stack(shown, {"text/markdown": fence(prompt, "text"), "text/plain": prompt})

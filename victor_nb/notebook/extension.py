@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -191,6 +192,7 @@ class Extension:
         self._depth = 0
         self._warming: threading.Timer | None = None
         self._before: dict[str, object] = {}
+        self._accessors = False
         self._transform = Transform(self._registered)
         self._matcher = _matcher(shell)
 
@@ -328,14 +330,24 @@ class Extension:
 
     def _look(self, info: ExecutionInfo) -> None:
         """Remember the cell as it was typed; `%%capture` runs what is in it as a cell of its own, mended already."""
+        if not self._accessors and "pandas" in sys.modules:
+            self._register_accessors()
         if not self._depth:
             self._typed = str(cast("Any", info).raw_cell or "")
             if self._magics is not None:
                 self._magics.typed = self._typed
         self._depth += 1
 
+    def _register_accessors(self) -> None:
+        """Give frames `.victor`. A cell that imports pandas itself has it from the next one on."""
+        from victor_nb.workflows.accessor import register  # noqa: PLC0415 - not before there are frames
+
+        self._accessors = register()
+
     def _look_away(self, *_: object) -> None:
         # The cell that loads us has only an end.
+        if not self._accessors and "pandas" in sys.modules:
+            self._register_accessors()
         self._depth = max(0, self._depth - 1)
 
     def _warm_up_soon(self, *_: object) -> None:

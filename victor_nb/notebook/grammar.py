@@ -47,9 +47,12 @@ _EXCLUSIVE: Final = (
     ("strategy", "profiles"),
     ("strategy", "n"),
     ("strategy", "dry"),
-    *((several, alone) for several in ("strategy", "profiles", "n") for alone in _FOR_ONE),
+    *((several, alone) for several in ("strategy", "profiles", "n", "over") for alone in _FOR_ONE),
+    *(("over", other) for other in ("vars", "raw", "on_error")),
 )
 """Keys that mean nothing together: a strategy names its own profiles, and a memory or a form is for one answer."""
+_OF_ROWS: Final = ("rows", "concurrency", "rpm", "tpm")
+"""Keys that go with `over=` only."""
 _ONE_OR_MANY: Final = ("profile", "profiles")
 _LONGEST: Final = 40  # characters of a word that is quoted, or of a default that is listed
 _NO_VALUE: Final = "true"  # what a flag without a value means
@@ -74,6 +77,11 @@ def parse(line: str, names: Mapping[str, object], *, defaults: MagicCall | None 
     for one, other in _EXCLUSIVE:
         if one in wanted and other in wanted:
             raise exclusive(one, other)
+    if "over" in wanted:
+        if "out" not in wanted:
+            raise MagicError("over= needs out=NAME: the column of the answers, and the variable of the new frame.")
+    elif (lone := next(filter(wanted.__contains__, _OF_ROWS), None)) is not None:
+        raise MagicError(f"{lone}= goes with over=, which asks for every row of a frame: over=$df out=label.")
     call = apply(given, defaults or MagicCall())
     for key in _FOR_ONE:
         if call.profiles and key in wanted:
@@ -260,7 +268,7 @@ def _unknown(key: str, known: Sequence[str], text: str) -> MagicError:
             "A key does not belong in a notebook. Put it in the environment or in a .env file beside profiles.yaml, "
             "such as OPENAI_API_KEY=...; it holds from the next cell on."
         )
-    listed = f"Known: {', '.join(sorted(known))}."
+    listed = f"Known: {', '.join(sorted({*known} - {*_OF_ROWS}))}."
     if key in KEYS:
         return MagicError(f"{key}= is for one question, not for all of them. {listed}")
     word = key.lower().replace("-", "_")
@@ -282,7 +290,10 @@ def _value(key: str, text: str, names: Mapping[str, object]) -> object:
     value = given if kind.read is None else kind.read(given)
     if kind.fits(value):
         return value if kind.convert is None else kind.convert(value)
-    hint = suggest(text, kind.choices, shape=f"{key}={{}}", otherwise=f"Write {key}={row.example}.")
+    example = (
+        f"${text}" if text in names and kind.fits(names[text]) else row.example
+    )  # a variable's name without its sign
+    hint = suggest(text, kind.choices, shape=f"{key}={{}}", otherwise=f"Write {key}={example}.")
     wrong = shown(given)
     if isinstance(value, (int, float, Decimal)):  # as it was typed, without quotes
         wrong = SO_LARGE if shown(value) == SO_LARGE else str(given)

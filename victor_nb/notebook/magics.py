@@ -107,7 +107,12 @@ class Magics:
         place(bundle)
 
     def _rehearse(self, session: Session, question: Question) -> None:
-        self._show(rehearse(session, question))
+        if question.call.over is None:
+            self._show(rehearse(session, question))
+        else:
+            from victor_nb.notebook.over import rehearse_rows  # noqa: PLC0415 - one answer needs none of it
+
+            self._show(rehearse_rows(session, question, self._shell.user_ns))
         if question.unfilled:
             self._show(notice(question.unfilled))
 
@@ -131,6 +136,11 @@ class Magics:
 
             how = growth(self._shell)
         self._place, self.sign = Place(self._shell, self.sign), ""
+        if call.over is not None:
+            from victor_nb.notebook.over import LiveRows, ask_rows  # noqa: PLC0415 - one answer needs none of it
+
+            ask_rows(session, question, self._shell.user_ns, LiveRows(self._place, question, how))
+            return
         live, watched = self._live(question, self._place, how), how != "off"
         result = Background(session, question, live) if call.bg else ask(session, question, live, watched=watched)
         try:

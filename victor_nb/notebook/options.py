@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import builtins
 import keyword
-from collections.abc import Iterable, Mapping  # noqa: TC003 - `rows` evaluates the annotations
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from textwrap import indent
 from typing import Annotated, Any, Final, Literal, TypeAlias, cast, get_args
 
-from victor_nb.config.request_options import MAPPING, NAME, SAMPLES, CallSettings, Kind, Option, rows, word
+from victor_nb.config.request_options import MAPPING, NAME, SAMPLES, CallSettings, Kind, Option, rows, whole, word
 
 Form: TypeAlias = Literal["text", "md", "json", "code", "table"]
 Show: TypeAlias = Literal["answer", "quiet", "none"]
@@ -76,6 +76,18 @@ SWITCH: Final = replace(FLAG, words="on or off", choices=("on", "off"))
 AMOUNT: Final = Kind(
     "an amount in USD", lambda value: isinstance(value, Decimal) and value.is_finite() and value >= 0, read=_read_amount
 )
+
+
+def _is_table(value: object) -> bool:
+    """Return whether a value has rows: a DataFrame, a Series, a list, an iterator, an async iterator."""
+    given = cast("Any", value)
+    if isinstance(given, (str, bytes, Mapping, type)) or isinstance(getattr(given, "content", None), str):
+        return False  # text, one row, a class, a reply
+    return hasattr(given, "__iter__") or hasattr(given, "__aiter__")
+
+
+TABLE: Final = Kind("a DataFrame, a Series, a list or an iterator", _is_table)
+COUNT: Final = whole(1)
 FORM: Final = word(*get_args(Form))
 SHOW: Final = replace(word(*get_args(Show)), read=_read_show)
 ON_ERROR: Final = word(*get_args(OnError))
@@ -92,6 +104,11 @@ class MagicCall(CallSettings):
         tuple[str, ...], Option(NAMES, "several profiles, side by side", "fast,local", settable=True)
     ] = ()
     n: Annotated[int | None, Option(SAMPLES, "samples of each profile", "3")] = None
+    over: Annotated[object | None, Option(TABLE, "ask for every row: {{ column }} is its cell", "$df")] = None
+    rows: Annotated[int | None, Option(COUNT, "with over=: the first rows only", "100")] = None
+    concurrency: Annotated[int | None, Option(COUNT, "with over=: calls at once, at most", "8")] = None
+    rpm: Annotated[int | None, Option(COUNT, "with over=: requests a minute, at most", "500")] = None
+    tpm: Annotated[int | None, Option(COUNT, "with over=: tokens a minute, at most", "200000")] = None
     on_error: Annotated[OnError, Option(ON_ERROR, "what a failure among several does", "raise")] = "keep"
     strategy: Annotated[
         str | None, Option(NAME, "funnel, tiered, specialized, cascade, single, or one of profiles.yaml", "funnel")
@@ -135,6 +152,9 @@ _EXAMPLES: Final = """Ask a model. The cell's lines are the prompt; the answer s
     %%victor profiles=fast,local n=2           several at once, side by side
     %%victor strategy=funnel budget=0.10       explore, select, implement, review; at most USD 0.10
     %%victor fast bg=true out=job              returns at once; job.result() waits
+
+    %%victor fast over=$df out=label           every row of a frame; the new frame is the variable `label`
+    Classify: {{ review }}                     a column of it, before your own names
 
     %%victor fast --dry                        what would be sent and what it would cost; sends nothing
 

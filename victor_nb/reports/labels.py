@@ -33,8 +33,8 @@ _NONE: Final = "(none)"
 # --- what both read ---
 
 
-def _answers(frame: DataFrame, on: str) -> list[str]:
-    """Return the columns that hold the answers of a name: itself, or the fields that a schema made of it.
+def answer_columns(frame: DataFrame, on: str) -> list[str]:
+    """Return the columns that hold the answers of a name: itself, or those that profiles and schemas made of it.
 
     Raises:
         ConfigError: There is none.
@@ -42,11 +42,12 @@ def _answers(frame: DataFrame, on: str) -> list[str]:
     names = [str(name) for name in frame.columns]
     if on in names:
         return [on]
-    fields = [name for name in names if name.startswith(f"{on}.")]
-    fields = [name for name in fields if not any(name.startswith(f"{other}_") for other in fields if other != name)]
-    if not fields:
+    made = [name for name in names if name.startswith(f"{on}.")]
+    stems = {f"{stem}_" for name in made for stem in (name, name.rpartition(".")[0])}  # of what stands beside them
+    made = [name for name in made if not any(name.startswith(stem) for stem in stems)]
+    if not made:
         raise ConfigError(f"The frame has no column {on!r}. {suggest(on, names)}")
-    return fields
+    return made
 
 
 def _cells(frame: DataFrame, names: Sequence[str]) -> list[tuple[object, ...] | None]:
@@ -202,7 +203,7 @@ def diff(before: DataFrame, after: DataFrame, on: str) -> Diff:
     Raises:
         ConfigError: A frame lacks the column.
     """
-    names = [name for name in _answers(before, on) if name in set(_answers(after, on))]
+    names = [name for name in answer_columns(before, on) if name in set(answer_columns(after, on))]
     if not names:
         raise ConfigError(f"The frames have no column of {on!r} in common. Give both the same out= and schema=.")
     olds, news = (dict(zip(_keys(frame), _cells(frame, names), strict=True)) for frame in (before, after))
@@ -368,7 +369,7 @@ def agree(frame: DataFrame, on: Sequence[str]) -> Concordance:
         raise ConfigError(
             f'on= takes two columns or more, each once, such as ["label.fast", "label.local"], not {on!r}.'
         )
-    columns = [_cells(frame, _answers(frame, name)) for name in on]
+    columns = [_cells(frame, answer_columns(frame, name)) for name in on]
     rated = [None not in answers for answers in zip(*columns, strict=True)]
     answers = [row for row, whole in zip(zip(*columns, strict=True), rated, strict=True) if whole]
     ratings = [tuple(map(_written, row)) for row in answers]

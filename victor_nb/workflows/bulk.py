@@ -231,6 +231,7 @@ class Bulk:
         self.price: str | None = None
         self.pilot: list[tuple[int, Decimal | None, float]] = []
         self.ended: float | None = None
+        self.wall = 0.0
         self.spent = Total()
         self._template, self._others, self._empty = template, others, empty
         self._leaks = runtime.settings.leaks
@@ -282,7 +283,9 @@ class Bulk:
             VictorError: The template does not fit the rows.
         """
         self._began = self._since = time.perf_counter()
-        with simulated(self.runtime.timeline, alone=True) if self._simulated else nullcontext():
+        with simulated(self.runtime.timeline, alone=True) if self._simulated else nullcontext() as clock:
+            now = clock or time.perf_counter
+            began = now()
             size = self.rows.size
             self._gated = size is None or size > 2 * PILOT
             self._open.set()
@@ -296,6 +299,7 @@ class Bulk:
                 for task in workers:
                     task.cancel()
                 await asyncio.gather(*workers, return_exceptions=True)
+                self.wall = now() - began
                 self._close()
         self._judge()
 

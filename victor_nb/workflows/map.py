@@ -225,6 +225,11 @@ class Map(Handle["DataFrame"]):
         return self._bulk.counts
 
     @property
+    def wall(self) -> float:
+        """Seconds that it has taken, once it has ended; 0 before."""
+        return self._bulk.wall
+
+    @property
     def price(self) -> str | None:
         """The line about the price of the whole; None until the first rows have been asked."""
         return self._bulk.price
