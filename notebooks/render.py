@@ -62,7 +62,12 @@ ANSI: Final = re.compile(r"\x1b\[[0-9;]*m")
 TEMPLATE: Final = """{% extends "lab/index.html.j2" %}
 {% block html_head_js %}{% endblock %}
 {% block html_head_css %}{{ super() }}
-<style>.jp-RenderedMarkdown pre { font-family: monospace; line-height: 1.3; }</style>
+<style>
+.jp-RenderedMarkdown pre { font-family: monospace; line-height: 1.3; }
+.jp-RenderedHTMLCommon .highlight { margin-bottom: 1em; }
+.jp-OutputArea-output pre { word-break: normal; overflow-wrap: anywhere; }
+.jp-RenderedHTMLCommon table { margin-left: 0; }
+</style>
 {% endblock %}
 {% block html_head_js_mathjax %}{% endblock %}
 {% block html_head_js_mermaidjs %}{% endblock %}

@@ -68,7 +68,7 @@ def test_when_the_same_calls_are_repriced_then_the_seeds_funnel_is_74_percent_ch
     )
 
 
-def test_when_one_direct_answer_is_estimated_then_the_seeds_funnel_is_dearer(seed_run: StrategyRun) -> None:
+def test_when_one_direct_answer_is_estimated_then_the_seeds_funnel_is_more_expensive(seed_run: StrategyRun) -> None:
     saved = seed_run.savings("premium", "one_call")
 
     assert saved.baseline_cost == (200 * Decimal(3) + 1500 * Decimal(15)) / MILLION  # a task in, an implementation out
@@ -76,7 +76,8 @@ def test_when_one_direct_answer_is_estimated_then_the_seeds_funnel_is_dearer(see
     assert saved.ratio is not None
     assert saved.ratio < 0
     assert str(saved) == (
-        "USD 0.0316, against USD 0.0231 for one call to premium (estimated from this run's tokens): 37 % dearer."
+        "USD 0.0316, against USD 0.0231 for one call to premium (estimated from this run's tokens): "
+        "37 % more expensive."
     )
 
 
@@ -87,7 +88,7 @@ def test_when_one_direct_answer_is_measured_then_it_is_really_asked(seed_run: St
 
     assert saved.baseline_cost == (300 * Decimal(3) + 1500 * Decimal(15)) / MILLION
     assert not saved.estimated
-    assert str(saved).endswith("USD 0.0234 for one call to premium (measured): 35 % dearer.")
+    assert str(saved).endswith("USD 0.0234 for one call to premium (measured): 35 % more expensive.")
     assert ensemble.prompts[-1] == "x"
     last = session().ledger.rows()[-1]
     assert (last.strategy, last.stage, last.run_id == seed_run.run_id) == ("baseline", "one_call", False)

@@ -267,12 +267,12 @@ def test_when_each_stage_is_priced_twice_then_the_waterfall_leads_from_the_basel
     assert legend(figure) == ["baseline", "saved", "actual"]
 
 
-def test_when_a_stage_is_dearer_than_the_baseline_then_its_step_goes_up() -> None:
+def test_when_a_stage_is_more_expensive_than_the_baseline_then_its_step_goes_up() -> None:
     frame = pd.DataFrame({"stage": ["a", "b"], "cost": [3.0, 1.0], "what_if": "x", "what_if_cost": [1.0, 4.0]})
     figure = plot("cost_by_stage", frame)
     assert spans(axes(figure)[0]) == [(0, 5), (5, 2), (4, 3), (0, 4)]
     assert "USD 3.0000 (+2.0000)" in texts(figure)
-    assert "dearer than the baseline" in legend(figure)
+    assert "more than the baseline" in legend(figure)
 
 
 def test_when_the_baseline_is_one_call_then_the_stages_add_up_and_a_line_marks_it() -> None:
@@ -351,14 +351,16 @@ def test_when_quality_is_known_then_the_front_holds_what_nothing_beats() -> None
         pytest.approx((0.01, 0.65)),
         pytest.approx((0.04, 0.9)),
     ]
-    # Differences of 0.2 and 0.3 in score: 0.25, and Student's t of one degree of freedom times 0.05; scores end at 1.
+    # Differences of 0.2 and 0.3 in score: 0.25, and Student's t of one degree of freedom times 0.05.
     assert intervals(ax) == [
-        pytest.approx((0.01, 0.9 - 0.25 - 12.7062 * 0.05, 1.0), abs=1e-5),
-        pytest.approx((0.04, 0.407, 1.0), abs=1e-3),
+        pytest.approx((0.01, 0.9 - 0.25 - 12.7062 * 0.05, 0.9 - 0.25 + 12.7062 * 0.05), abs=1e-5),
+        pytest.approx((0.04, 0.407, 1.043), abs=1e-3),
     ]
     assert [line.get_ydata()[0] for line in ax.lines if line.get_label() == "reference"] == [0.9]  # type: ignore[index]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("USD for each task", "score (higher is better)")
-    assert "Cost and quality: no difference is visible with 2 tasks; about 10 would show 0.05" in written(figure)
+    assert "Cost and quality: no difference in score is visible with 2 tasks; about 10 would show 0.05" in written(
+        figure
+    )
     assert "95 % intervals of the difference from Funnel, paired by task, df = 1." in written(figure)
     assert legend(figure) == ["on the front of the means", "behind another"]
 
@@ -397,15 +399,28 @@ def scored(**scores: list[float | None]) -> pd.DataFrame:
         (scored(a=[0.9, 0.8, 0.9], b=[0.3, 0.2, 0.35], c=[0.1, 0.1, 0.2]), "a scores higher than every other", 2),
         (
             scored(a=[0.9, 0.8, 0.9], b=[0.3, 0.2, 0.35], c=[0.8, 0.9, 0.85]),
-            "no difference is visible between a and c with 3 tasks; about 30 would show 0.05",
+            "no difference in score is visible between a and c with 3 tasks; about 30 would show 0.05",
             2,
         ),
         (scored(c=[0.1, 0.1, 0.2], b=[0.3, 0.2, 0.35], a=[0.9, 0.8, 0.9]), "a scores higher than every other", 2),
-        (scored(a=[0.9, 0.7], b=[0.7, 0.85]), "no difference is visible with 2 tasks; about 200 would show 0.05", 1),
+        (
+            scored(a=[0.9, 0.8, 0.9], b=[0.3, 0.2, 0.35], c=[0.8, 0.9, 0.85], d=[0.9, 0.8, 0.85]),
+            "no difference in score is visible between a, c and d with 3 tasks",
+            3,
+        ),
+        (
+            scored(a=[0.9, 0.7], b=[0.7, 0.85]),
+            "no difference in score is visible with 2 tasks; about 200 would show 0.05",
+            1,
+        ),
         (scored(a=[0.9], b=[0.7]), "no interval shows which is better: one task is too few", 0),
         (scored(a=[1, 1, 1, 1], b=[0, 0, 0, 0]), "no interval shows which is better: 0/1 scores need 5 tasks", 0),
         (scored(a=[1] * 8, b=[0] * 8), "a scores higher than b, by 0.59 to 1", 1),
-        (scored(a=[1, 0, 1, 1, 1], b=[1, 0, 0, 0, 1]), "no difference is visible with 5 tasks; about 1,200 would", 1),
+        (
+            scored(a=[1, 0, 1, 1, 1], b=[1, 0, 0, 0, 1]),
+            "no difference in score is visible with 5 tasks; about 1,200 would",
+            1,
+        ),
         (scored(a=[0.9, 0.8, 0.9]), "nothing to compare", 0),
         (scored(a=[0.9, None], b=[None, 0.3]), "nothing to compare", 0),
         (scored(a=[0.9, None, None], b=[0.5, 0.4, 0.45]), "nothing to compare", 0),

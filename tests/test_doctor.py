@@ -109,7 +109,7 @@ def test_when_a_provider_is_examined_then_its_list_says_whether_key_and_model_ar
     assert f"correct the key: HOUSE_KEY in {tmp_path / '.env'} (it" in examined(shell, "fast")[0]["fast"]
     (tmp_path / ".env").unlink()
     assert " not set 127.0.0.1" in (row := examined(shell, "fast")[0]["fast"])
-    assert "set the key: %env HOUSE_KEY=..." in row
+    assert "set the key: HOUSE_KEY=... in .env (or %env HOUSE_KEY=...)" in row
     server.answer = lists(model, key=None)
     monkeypatch.setenv("HOUSE_KEY", CANARY)
     assert f"set, not checked {server.url[7:]} yes yes" in examined(shell, "fast")[0]["fast"]
@@ -213,7 +213,7 @@ def test_when_several_profiles_lack_something_then_what_helps_most_comes_first(
     assert len([request for request in server.requests if CANARY in request.text]) == 1
     assert below[:2] == [
         "2 of 8 ready; try: %%victor fast",
-        "1. set the key: %env ANTHROPIC_API_KEY=... (for paid, dear)",
+        "1. set the key: ANTHROPIC_API_KEY=... in .env (or %env ANTHROPIC_API_KEY=...) (for paid, dear)",
     ]
     assert "2. start it: ollama serve (and once: ollama pull qwen3) (for local)" in below
 

@@ -378,8 +378,8 @@ def test_when_something_is_missing_then_one_cell_says_the_next_step(tmp_path: Pa
     steps = {
         "fast": "openai answered 401: Incorrect API key provided. "
         "Check the key: %env OPENAI_API_KEY=..., then run the cell again.",
-        "keyed": "no key. Set HOUSE_KEY: %env HOUSE_KEY=..., then run the cell again, ask fast, whose key is set, "
-        "or try it free: %victor mode simulate",
+        "keyed": "no key. Set HOUSE_KEY: HOUSE_KEY=... in .env (or %env HOUSE_KEY=...), then run the cell again, "
+        "ask fast, whose key is set, or try it free: %victor mode simulate",
         "local": f"ollama cannot be reached at {gone}. Start it with `ollama serve`, or ask another profile.",
         f"%env OPENAI_API_KEY={RIGHT}": "",
         "none": "openai answered 404: There is no such model. "
@@ -396,4 +396,5 @@ def test_when_something_is_missing_then_one_cell_says_the_next_step(tmp_path: Pa
         assert kernel.run("%%victor fast\nx").error is None
         kernel.run("import os; os.remove('profiles.yaml'); os.environ['OPENAI_API_KEY'] = ''")
         failed = "".join(kernel.run("%%victor\nx").error)
-        assert "no key. Set ANTHROPIC_API_KEY: %env ANTHROPIC_API_KEY=..., then run the cell again, set the" in failed
+        step = "Set ANTHROPIC_API_KEY: ANTHROPIC_API_KEY=... in .env (or %env ANTHROPIC_API_KEY=...), then run"
+        assert f"no key. {step} the cell again, set the" in failed

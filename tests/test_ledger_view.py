@@ -97,7 +97,7 @@ def test_when_nothing_is_known_of_an_attempt_then_it_is_a_row_all_the_same(view:
     page = view()
     (line,) = lines(page)
     assert line.endswith("fast unpriced gpt-4o-mini")
-    for sort in ("dearest", "slowest", "tokens", "failed", "newest"):
+    for sort in ("cost", "slowest", "tokens", "failed", "newest"):
         page.sort = sort
         assert len(lines(page)) == 1
     click(page, 0)
@@ -142,7 +142,7 @@ def test_when_a_filter_is_typed_then_only_rows_with_all_its_words_are_shown(
     ("sort", "expected"),
     [
         ("newest", "abcd"),
-        ("dearest", "bdca"),
+        ("cost", "bdca"),
         ("slowest", "cbda"),
         ("tokens", "dbca"),
         ("failed", "cabd"),
@@ -167,10 +167,10 @@ def test_when_rows_are_chosen_by_code_then_the_page_shows_that_and_the_line_repe
     write(row("a", profile="local"), row("b"))
     page = view()
     assert page.code == "LedgerView()"
-    page.filter, page.sort = "fast", "dearest"
-    assert (page._filter.value, page._sort.value) == ("fast", "dearest")
+    page.filter, page.sort = "fast", "cost"
+    assert (page._filter.value, page._sort.value) == ("fast", "cost")
     assert profiles(page) == ["fast"]
-    assert page.code == 'LedgerView(sort="dearest", filter="fast")'
+    assert page.code == 'LedgerView(sort="cost", filter="fast")'
     assert f"{page.code} session().ledger.to_frame()" in seen(page)
     again = eval(page.code, {"LedgerView": view})
     assert lines(again) == lines(page)
@@ -180,8 +180,8 @@ def test_when_rows_are_chosen_by_code_then_the_page_shows_that_and_the_line_repe
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"sort": "deerest"}, "Did you mean sort='dearest'?"),
-        ({"sort": "qqq"}, "Known: newest, dearest, slowest, tokens, failed."),
+        ({"sort": "costs"}, "Did you mean sort='cost'?"),
+        ({"sort": "qqq"}, "Known: newest, cost, slowest, tokens, failed."),
         ({"sort": None}, "cannot be sorted by 'None'"),
         ({"sort": ["newest"]}, "cannot be sorted by"),
         ({"n": 0}, "from 1 to 2,000, not 0"),
@@ -197,10 +197,10 @@ def test_when_an_argument_cannot_be_used_then_the_error_says_what_can(options: d
 
 
 def test_when_it_is_set_to_what_it_cannot_show_then_it_stays_as_it_was(view: Callable[..., LedgerView]) -> None:
-    page = view(sort="dearest")
+    page = view(sort="cost")
     with pytest.raises(ConfigError, match="Did you mean sort='newest'"):
         page.sort = "newist"
-    assert (page.sort, page._sort.value) == ("dearest", "dearest")
+    assert (page.sort, page._sort.value) == ("cost", "cost")
 
 
 # --- the chosen row ---

@@ -404,13 +404,20 @@ def _text(body: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("provider", ["anthropic", "openai", "google", "ollama"])
-def test_when_a_request_carries_a_schema_then_the_answer_satisfies_it(provider: str) -> None:
+def test_when_a_request_carries_a_schema_then_the_answer_satisfies_it_and_it_is_counted(provider: str) -> None:
     async def work() -> dict[str, Any]:
         path, body = _requests(PLAN)[provider]
         async with httpx2.AsyncClient(transport=Simulator(speed=0), base_url="http://sim.test") as client:
             return (await client.post(path, json=body)).json()
 
-    jsonschema.validate(json.loads(_text(asyncio.run(work()))), PLAN)
+    body = asyncio.run(work())
+    jsonschema.validate(json.loads(_text(body)), PLAN)
+    usage = body.get("usage") or body.get("usageMetadata") or body
+    names = ("input_tokens", "prompt_tokens", "promptTokenCount", "prompt_eval_count")
+    (counted,) = [usage[name] for name in names if name in usage]
+    # Ollama makes it a grammar, which is no input.
+    size = 0 if provider == "ollama" else len(json.dumps(PLAN))
+    assert counted == -(-len("Plan a picnic.") // 4) + -(-size // 4)
 
 
 def test_when_a_schema_requires_itself_then_the_answer_comes_to_an_end() -> None:

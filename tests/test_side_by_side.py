@@ -135,7 +135,7 @@ def test_when_a_page_or_a_terminal_shows_no_html_then_every_answer_and_bill_is_t
         ([entry("a", cost="0.1"), entry("b", cost="0.2", seconds=3)], ["a · cheapest · fastest", "b"]),
         ([entry("a", seconds=2), entry("b", cost="0.0001", seconds=3)], ["a · fastest", "b · cheapest"]),
         ([entry("a"), entry("b")], ["a", "b"]),
-        ([entry("a", seconds=1.01), entry("b", seconds=1.04)], ["a", "b"]),
+        ([entry("a", seconds=1.012), entry("b", seconds=1.04)], ["a · fastest by 28 ms", "b"]),
         ([entry("a"), entry("b"), entry("c", seconds=2)], ["a · fastest", "b · fastest", "c"]),
         ([entry("a", cost=None), entry("b", cost="1"), entry("c", cost="2")], ["a", "b · cheapest known", "c"]),
         ([entry("a", cost="0.1", status="interrupted", seconds=0.1), entry("b")], ["a", "b"]),
@@ -145,6 +145,22 @@ def test_when_a_page_or_a_terminal_shows_no_html_then_every_answer_and_bill_is_t
 )
 def test_when_one_answer_is_the_best_then_it_is_marked_and_only_then(entries: list[Entry], seen: list[str]) -> None:
     assert heads(replies_frame(replies(*entries))[HTML]) == seen
+
+
+@pytest.mark.parametrize(
+    ("code", "asked", "abreast"),
+    [("x = 1", 4, 4), ("x = " + "1" * 40, 4, 2), ("x = " + "1" * 40, 3, 2), ("x = " + "1" * 90, 2, 2), ("", 6, 6)],
+)
+def test_when_code_is_too_wide_for_many_columns_then_two_stand_side_by_side(
+    code: str, asked: int, abreast: int
+) -> None:
+    texts = ["Hi.", f"So:\n\n```python\n{code}\n```\n" if code else "x" * 300, *["Hi."] * (asked - 2)]
+    html = replies_frame(replies(*(entry(f"p{place}", text) for place, text in enumerate(texts))))[HTML]
+    tables = html.split("</table>")[:-1]
+    assert [table.count("<th ") for table in tables] == [abreast] * (asked // abreast) + [asked % abreast][
+        : asked % abreast
+    ]
+    assert [name for table in tables for name in heads(table)] == [f"p{place}" for place in range(asked)]
 
 
 def test_when_some_fail_then_they_are_notes_under_the_answers_and_no_columns() -> None:

@@ -76,7 +76,7 @@ def test_when_money_was_spent_in_all_ways_then_each_view_says_the_same(live: She
     assert re.search(r"simulated, at list prices, not paid +USD 0\.5000, 1 call$", status, re.MULTILINE)
     cost = live.run("%victor cost").plain
     paid = cost.partition("\n\nReplayed, at list prices; nothing of it was paid:")[0]
-    assert paid.endswith("Paid: >= USD 0.0037 (2 unpriced). 1 refused before they were sent; 1 under way.")
+    assert paid.endswith("Paid: >= USD 0.0037 (2 unpriced). 1 refused before it was sent; 1 under way.")
     frame = session().ledger.to_frame()
     ended = frame[frame["mode"].eq("live") & frame["status"].ne("running")]
     assert SPENT in frames.styled(frames.summary(ended, by=[])).plain()

@@ -192,7 +192,7 @@ def test_when_a_toys_key_is_missing_then_the_doctor_names_its_variable(
     lived: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("TOY_API_KEY")
-    assert "set the key: %env TOY_API_KEY=..." in lived.run("%victor doctor").plain
+    assert "set the key: TOY_API_KEY=... in .env (or %env TOY_API_KEY=...)" in lived.run("%victor doctor").plain
     assert "Set TOY_API_KEY" in str(lived.fail("%%victor\nHow many?"))
 
 

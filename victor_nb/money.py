@@ -215,8 +215,8 @@ class Savings:
     Attributes:
         baseline: What is compared with, in words.
         profile: The profile, or the model, that the baseline asks.
-        saved: `baseline_cost - cost`; negative where the run was dearer.
-        ratio: `1 - cost / baseline_cost`: 0.74 is 74 % cheaper, -0.35 is 35 % dearer.
+        saved: `baseline_cost - cost`; negative where the run was more expensive.
+        ratio: `1 - cost / baseline_cost`: 0.74 is 74 % cheaper, -0.35 is 35 % more expensive.
         estimated: Whether the baseline's tokens are a guess.
         unpriced: Attempts whose cost, here or there, is not known.
         attempts: Attempts of the run.
@@ -249,12 +249,12 @@ class Savings:
 
     @property
     def change(self) -> str:
-        """The run's cost relative to the baseline's, in words: `74 % cheaper`, `35 % dearer`, `equal in cost`."""
+        """The cost relative to the baseline's, in words: `74 % cheaper`, `35 % more expensive`, or `equal in cost`."""
         if self.ratio is None:
             return "the baseline is free"
         if round(self.ratio, 2) == 0:
             return "equal in cost"
-        return f"{abs(self.ratio):.0%} {'cheaper' if self.ratio > 0 else 'dearer'}".replace("%", " %")
+        return f"{abs(self.ratio):.0%} {'cheaper' if self.ratio > 0 else 'more expensive'}".replace("%", " %")
 
     def __str__(self) -> str:
         """Return the comparison in one sentence."""

@@ -476,7 +476,7 @@ def estimate_cost(profile_or_model: str, usage: Usage) -> Decimal | None:
 
     Args:
         profile_or_model: A profile of `profiles.yaml`, else a model of anthropic, openai or google.
-        usage: The tokens of one call; a sum of several may fall into a dearer tier than any of them did.
+        usage: The tokens of one call; a sum of several may fall into a more expensive tier than any of them did.
 
     Returns:
         USD, or None where it is not known: the name is neither (with a `VictorWarning`), or the model has no price.

@@ -254,7 +254,7 @@ class Usage:
     """Tokens of one or more calls, as the provider counted them.
 
     `input_tokens` is the total: cache reads and writes are inside it. `reasoning_tokens` are inside
-    `output_tokens`, and `cache_write_1h_tokens` (written to live an hour, dearer) inside `cache_write_tokens`.
+    `output_tokens`, and `cache_write_1h_tokens` (which live an hour, and cost more) inside `cache_write_tokens`.
     `web_searches`, which the provider made itself, are charged beside the tokens.
     """
 

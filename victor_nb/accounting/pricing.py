@@ -107,7 +107,7 @@ class Tariff:
     def cache_saved(self, usage: Usage, *, model_served: str | None = None, tier: str | None = None) -> Decimal | None:
         """Return what the provider's cache saved an attempt, in USD; None when the price is unknown.
 
-        Reads are cheaper than plain input, writes may be dearer: it is negative where little of them was read.
+        Reads are cheaper than plain input, writes may be more expensive: it is negative where little of them was read.
         """
         reads, writes = cached(usage)
         if not reads and not writes:
@@ -138,7 +138,7 @@ class Tariff:
             tier: The service tier that is asked for; another than the standard one may be served as the standard one,
                 and `auto` as any that the list knows.
             cache_writes: Whether the request may write to a cache. Where that needs no asking, it may in any case.
-            hourly_writes: Whether what it writes there may live an hour, which is dearer.
+            hourly_writes: Whether what it writes there may live an hour, which costs more.
         """
         tiers = (None,) if tier != AUTO_TIER and is_standard(tier) else (None, tier)
         steps = _by_length(self.provider, _names(self.model), self.base_url, self.override, tiers, looks=_LOOKS)

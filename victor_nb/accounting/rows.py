@@ -43,7 +43,7 @@ class Row:
         ttft: Seconds to the first text, where streamed.
         queue: Seconds waited for a free place before the request.
         tags: The user's own words about the call.
-        cache_write_1h_tokens: What of `cache_write_tokens` was written to live an hour, which is dearer.
+        cache_write_1h_tokens: What of `cache_write_tokens` was written to live an hour, which costs more.
         host: Where the profile's requests go, or would if not simulated: host, and port where the URL has one. None in
             rows of versions before it.
         service_tier: The tier that served, as the provider named it: `default`, `flex`, `priority`, `fast`.

@@ -1,4 +1,4 @@
-"""What a request costs at most: how many tokens its input may be, and what the dearest of them would cost."""
+"""What a request costs at most: how many tokens its input may be, and what the most expensive of them would cost."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _LETTERS: Final = bytes.maketrans((ascii_lowercase + ascii_uppercase).encode(), 
 
 
 def worst_case(request: ChatRequest, tariff: Tariff, *, mode: Mode, calibration: Calibration) -> Decimal | None:
-    """Return what a request costs at most, in USD: the dearest kind of input and tier, as much output as is allowed.
+    """Return what a request costs at most, in USD: at the highest prices, with all output that is allowed.
 
     None is a model whose price is unknown, unless its profile has `allow_unpriced`.
     """

@@ -236,7 +236,7 @@ class Settings:
         return next((Secret(value) for value in values if value), None)
 
     def mending(self, variables: Sequence[str]) -> str:
-        """Return how the key of these variables is set right: where the one stands that is used, else by `%env`."""
+        """Return how a key is set right: where the one stands that is used, else in `.env`, as cells are kept."""
         for name in variables:
             if given := os.environ.get(name, "").strip():
                 with suppress(ConfigError):
@@ -246,7 +246,10 @@ class Settings:
                 return f"%env {name}=..."
             if name in self._dotenv:
                 return f"{name} in {self._dotenv_path.absolute()}"
-        return f"%env {variables[0]}=..." if variables else "api_key_env in the profile"
+        if not variables:
+            return "api_key_env in the profile"
+        where = ".env" if (path := self._dotenv_path.absolute()).parent == Path.cwd() else path
+        return f"{variables[0]}=... in {where} (or %env {variables[0]}=...)"
 
     def needs_key(self, profile: Profile) -> bool:
         """Return whether the profile cannot work without a key: a server on this network may ask for none."""

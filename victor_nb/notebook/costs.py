@@ -166,7 +166,7 @@ def _book(book: str, rows: Sequence[Row], group: str, session: Session) -> Bundl
     said = f"Paid: {total}." if book == PAID else ""
     refused, running = (sum(row.status == status for row in rows) for status in ("refused", "running"))
     notes = [
-        f"{refused:,} refused before they were sent" if refused else "",
+        f"{refused:,} refused before {'it was' if refused == 1 else 'they were'} sent" if refused else "",
         f"{running:,} under way" if running else "",
     ]
     below = " ".join(filter(None, [said, f"{'; '.join(filter(None, notes))}." if refused or running else ""]))

@@ -44,14 +44,15 @@ def profile_table(session: Session) -> Bundle:
 
 
 def _others(session: Session) -> str:
-    """Return which providers can be asked without a profile, those first whose key is set or not needed."""
+    """Return which providers can be asked without a profile: whose key is set, who needs none, and the rest."""
     keyed, keyless, rest = list[str](), list[str](), list[str]()
     for spec in all_specs().values():
         kept = keyed if session.settings.key_of(spec.key_variables) else rest
         (kept if spec.needs_key(spec.base_url) else keyless).append(spec.name)
-    ready = [*keyed, *keyless]
-    words = f"Without a profile: provider:model, such as {ready[0]}:MODEL. Ready: {', '.join(ready)}."
-    return f"{words} No key is set for {', '.join(rest)}." if rest else words
+    first = [*keyed, *keyless][0]
+    kinds = ("A key is set for", keyed), ("No key is needed for", keyless), ("No key is set for", rest)
+    words = " ".join(f"{kind} {', '.join(names)}." for kind, names in kinds if names)
+    return f"Without a profile: provider:model, such as {first}:MODEL. {words}"
 
 
 def usual_profile(session: Session) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
@@ -39,6 +40,8 @@ _MOST_ROWS: Final = 200  # answers in the table that is kept
 _MOST_SHOWN: Final = 20_000  # characters of each answer that is kept
 _MOST_HTML: Final = 300_000  # characters of the answers in rows that open; a notebook holds them three times
 _GROWING: Final = 20_000  # characters of all columns together while they grow
+_CODE_WIDTH: Final = 100  # characters of code that a page of 1,000 pixels has room for, in all columns together
+_CODE: Final = re.compile(r"^ {0,3}(`{3,}|~{3,})[^\n]*\n(.*?)(?:^ {0,3}\1|\Z)", re.MULTILINE | re.DOTALL)
 
 _STAGES_EVERY: Final = 0.25  # seconds between two frames; a table of stages changes slowly
 _STAGE_TAIL: Final = 4_000  # characters of the stage that is running
@@ -251,8 +254,12 @@ def _marks(answers: Sequence[Entry]) -> Mapping[int, list[str]]:
         return found
     costs = {place: reply.cost for place, reply in whole.items() if reply.cost is not None}
     known = "" if len(costs) == len(whole) else " known"
-    seconds = {place: round(reply.latency, 1) for place, reply in whole.items()}
-    for name, figures in ((f"cheapest{known}", costs), ("fastest", seconds)):
+    seconds = {place: reply.latency for place, reply in whole.items()}
+    first, second = sorted(seconds.values())[:2]
+    ahead = round(1000 * second) - round(1000 * first)
+    # Bills show tenths of a second: where these are equal, the mark says what they do not.
+    by = f" by {ahead} ms" if ahead and f"{first:.1f}" == f"{second:.1f}" else ""
+    for name, figures in ((f"cheapest{known}", costs), (f"fastest{by}", seconds)):
         best = [place for place, figure in figures.items() if figure == min(figures.values())]
         if len(best) < len(figures):
             for place in best:
@@ -310,13 +317,25 @@ def _after(marks: str) -> str:
 
 def _columns_html(columns: Sequence[Column], lines: Iterable[str]) -> str:
     """Return equal columns with small lines below them, which need no style, script or class to be read."""
+    abreast = _abreast(columns)
+    tables = [_beside(columns[place : place + abreast]) for place in range(0, len(columns), abreast)]
+    return _FRAME.format("".join(tables) + _paragraph(lines))
+
+
+def _abreast(columns: Sequence[Column]) -> int:
+    """Return how many columns stand side by side: two, where lines of code are too long for so many as there are."""
+    code = (line for each in columns for _, block in _CODE.findall(each.text) for line in block.splitlines())
+    widest = max(map(len, code), default=0)
+    return max(1, len(columns)) if widest * len(columns) <= _CODE_WIDTH else 2
+
+
+def _beside(columns: Sequence[Column]) -> str:
+    """Return equal columns."""
     texts = [as_html(each.text, narrow=True) for each in columns]
     feet = [_small(each.foot) if each.foot else Html("") for each in columns]
     rows = [row for row in (texts, feet) if any(row)]
-    width = 100 // max(1, len(columns))
     heads = [line_html(each.head) + (f"<br>{_small(each.marks)}" if each.marks else "") for each in columns]
-    table = _table(heads, rows, [width] * len(columns)) if columns else ""
-    return _FRAME.format(table + _paragraph(lines))
+    return _table(heads, rows, [100 // len(columns)] * len(columns))
 
 
 def _rows_html(rows: Sequence[Column], lines: Iterable[str]) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from pandas import DataFrame
 
+_NAMED: Final = 3  # names of strategies in a verdict, beside the best's
 _SHOWN: Final = 0.05  # of a score, which goes from 0 to 1: the difference that a verdict names
 
 
@@ -81,13 +82,14 @@ class Compared(NamedTuple):
             return f"{best.name} scores higher than {'every other' if others[1:] else ahead}"
         if why := next((gap.why for gap in near.values() if gap.why), ""):
             return f"no interval shows which is better: {why}"
-        names = next(iter(near)) if len(near) == 1 else f"{len(near)} others"
-        between = f" between {best.name} and {names}" if len(near) < len(others) else ""
+        names = ", ".join([best.name, *near][:-1]) + f" and {[*near][-1]}"
+        between = f" between {names if len(near) <= _NAMED else f'{best.name} and {len(near)} others'}"
+        between = between if len(near) < len(others) else ""
         # Lehr's rule for pairs: 8 times the squared ratio of spread and difference finds it four times in five.
         needed = 8 * (mean(gap.spread for gap in near.values()) / _SHOWN) ** 2
         step = 10 ** max(len(str(int(needed))) - 2, 1)
         more = f"; about {max(round(needed / step), 1) * step:,} would show {_SHOWN}" if needed > self.tasks > 1 else ""
-        return f"no difference is visible{between} with {self.counted}{more}"
+        return f"no difference in score is visible{between} with {self.counted}{more}"
 
 
 def compared(frame: DataFrame, *, by_score: bool = True) -> Compared:

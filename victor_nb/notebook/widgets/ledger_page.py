@@ -33,7 +33,7 @@ _FAILED: Final = ("error", "refused", "invalid", "partial", "interrupted")
 
 ORDERS: Final[Mapping[str, tuple[str, Callable[[Row, datetime], float]]]] = {
     "newest": ("newest first", lambda _, __: 0.0),  # as they come
-    "dearest": ("dearest first", lambda row, _: 1.0 if row.cost is None else -float(row.cost)),
+    "cost": ("most expensive first", lambda row, _: 1.0 if row.cost is None else -float(row.cost)),
     "slowest": ("slowest first", lambda row, now: 1.0 if (taken := _seconds(row, now)) is None else -taken),
     "tokens": ("most tokens first", lambda row, _: -((row.input_tokens or 0) + (row.output_tokens or 0))),
     "failed": ("failed first", lambda row, _: (*_FAILED, row.status).index(row.status)),

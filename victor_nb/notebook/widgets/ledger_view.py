@@ -43,7 +43,7 @@ class LedgerView(VictorWidget):
 
     Args:
         n: How many of the last attempts are at hand, at most 2,000.
-        sort: `newest`, `dearest`, `slowest`, `tokens` or `failed`: what comes first.
+        sort: `newest`, `cost`, `slowest`, `tokens` or `failed`: what comes first.
         filter: Words that must all be found in a row: in its profile, provider, model, mode, status, strategy, stage
             or the type of its error.
         session: The session; None for the kernel's.

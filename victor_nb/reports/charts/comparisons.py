@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _WIDE: Final = 50.0
 """Highest cost over lowest, from which on the axis is logarithmic."""
+_BEYOND: Final = 0.5
+"""How far beyond scores the axis may go for a bar; a longer one leaves the frame."""
 
 
 @draw.chart("comparison")
@@ -50,7 +52,7 @@ def pareto(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
     notes = [found.basis, _missing(found), _bars(found), _judged(frame), provenance(frame)]
     if not drawn:
         return draw.nothing(ax, " ".join(filter(None, [f"Cost and quality: {NOTHING}.", notes[1]])))
-    bars = [((each.cost, low), (each.cost, high)) for each in drawn for low, high in _ends(each, found)]
+    bars = [((each.cost, low), (each.cost, high)) for each in drawn for low, high in _ends(each)]
     ax = draw.paper(ax, body=max(2.8, 0.16 * len(drawn)))
     draw.plain(ax, grid="both")
     steps: dict[str, str] = {"drawstyle": "steps-post", "label": "front"}
@@ -64,7 +66,7 @@ def pareto(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
         look: dict[str, str] = {} if each.ranked else {"markerfacecolor": "none"}
         colour = draw.BLUE if each.name in fronted else GREY
         draw.points(ax, [each.cost], [each.score], colour, "o", markersize=7, label=each.name, clip_on=True, **look)
-    _scale(ax, [each.cost for each in drawn])
+    _scale(ax, [each.cost for each in drawn], [each.score for each in drawn])
     title = f"Cost and quality: {found.verdict}"
     legend = [draw.symbol("on the front of the means", draw.BLUE, "o", linestyle="-")] if front else []
     legend += [draw.symbol("behind another", GREY, "o")] if len(front) < len(ranked) else []
@@ -83,12 +85,11 @@ def _spot(each: Standing) -> tuple[float, float]:
     return each.cost, each.score
 
 
-def _ends(each: Standing, found: Compared) -> Iterator[tuple[float, float]]:
-    """Yield the ends of a bar, if there is one; they leave the scale of scores only where scores themselves do."""
-    scores = [other.score for other in found.strategies]
-    first, low, high = each.score - each.gap.value, min(0.0, *known(scores)), max(1.0, *known(scores))
+def _ends(each: Standing) -> Iterator[tuple[float, float]]:
+    """Yield the ends of a bar, if there is one; a difference may reach further than scores do."""
+    first = each.score - each.gap.value
     if not math.isnan(each.gap.low):
-        yield max(first + each.gap.low, low), min(first + each.gap.high, high)
+        yield first + each.gap.low, first + each.gap.high
 
 
 def _bars(found: Compared) -> str:
@@ -119,9 +120,11 @@ def _beats(one: Standing, other: Standing) -> bool:
     return at_least and (one.cost < other.cost or one.score > other.score)
 
 
-def _scale(ax: Axes, costs: Sequence[float]) -> None:
+def _scale(ax: Axes, costs: Sequence[float], scores: Sequence[float]) -> None:
     draw.name_axis(ax.yaxis, "score (higher is better)")
     ax.margins(y=0.15)
+    bottom, top = ax.get_ylim()  # of few tasks a bar may reach so far that points could not be told apart
+    ax.set_ylim(max(bottom, min(0.0, *scores) - _BEYOND), min(top, max(1.0, *scores) + _BEYOND))
     low, high = min(costs, default=0.0), max(costs, default=0.0)
     logarithmic = low > 0 and high / low >= _WIDE
     if logarithmic:

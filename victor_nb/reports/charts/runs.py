@@ -207,7 +207,7 @@ def _step_legend(
     dashed: dict[str, Any] = {"linestyle": "--", "linewidth": 1}
     entries: list[Artist] = [draw.swatch("baseline", "none", **dashed)] if baseline else []
     if baseline and baseline.by_stage:
-        changes = ("saved", draw.GREEN), ("dearer than the baseline", draw.VERMILION)
+        changes = ("saved", draw.GREEN), ("more than the baseline", draw.VERMILION)
         used = {step.colour for step in steps}
         entries += [draw.swatch(text, colour) for text, colour in changes if colour in used]
     else:

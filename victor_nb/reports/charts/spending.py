@@ -309,7 +309,7 @@ class _Share(NamedTuple):
 
 @draw.chart("ledger")
 def tokens_vs_cost(frame: pd.DataFrame, *, by: str = "profile", ax: Axes | None = None) -> Figure:
-    """Show side by side the tokens and the USD that went to each profile, the dearest on top.
+    """Show side by side the tokens and the USD that went to each profile, the most expensive on top.
 
     Args:
         frame: One row for each attempt or call (`session().ledger.to_frame()`, `run.to_frame()`): `input_tokens`,

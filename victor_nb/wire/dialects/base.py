@@ -69,6 +69,7 @@ class Asked:
         wants_json: Whether the answer must be JSON.
         thinks: Whether this model counts thinking tokens beside its text.
         attachments: How many images and files are in the question.
+        counts_schema: Whether the schema counts as input, as it does where the provider puts it before the model.
         seed: A hash of all that may shape the answer. Streaming and the limit on tokens may not.
     """
 
@@ -81,12 +82,14 @@ class Asked:
     wants_json: bool = False
     thinks: bool = False
     attachments: int = 0
+    counts_schema: bool = True
     seed: str = ""
 
     @cached_property
     def input_tokens(self) -> int:
         """What the question counts."""
-        texts = (self.system, *(turn.content for turn in self.messages))
+        schema = json.dumps(self.schema) if self.schema is not None and self.counts_schema else ""
+        texts = (self.system, *(turn.content for turn in self.messages), schema)
         return max(1, sum(map(estimate_tokens, texts)) + _PER_ATTACHMENT * self.attachments)
 
 

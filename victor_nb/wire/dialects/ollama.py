@@ -40,6 +40,7 @@ class Ollama(Dialect):
             stops=strings(inside(options, "stop")),
             schema=form if isinstance(form, dict) else None,
             wants_json=form == "json",
+            counts_schema=False,  # it is made a grammar, which the model does not read
             seed=fingerprint(["ollama", shaping(body, "stream", "keep_alive", "options"), _shaping(options)]),
         )
 
