@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from victor_nb.accounting.price_list import SLOT, Listed, Step, cached, counts, is_standard, steps, token_prices
 from victor_nb.money import EXACT, quantise
-from victor_nb.providers.params import AUTO_TIER
+from victor_nb.providers.params import AUTO_TIER, STANDARD_TIERS
 from victor_nb.providers.spec import SPECS, find_spec
 from victor_nb.values import Price, Usage
 
@@ -283,7 +283,7 @@ def _by_list(usage: Usage, listed: Listed, tier: str | None) -> Decimal | None:
     """Return the list price; None for an unknown model or tier, and where it has no price for a part of the usage."""
     tokens_in, tokens_out = usage.input_tokens, usage.output_tokens
     if tokens_in > 0 <= tokens_out and not usage.web_searches:
-        tier = None if is_standard(tier) else tier
+        tier = None if tier in STANDARD_TIERS else tier
         several = token_prices(listed, tier, int(time.time()) // SLOT)
         if several is not None:
             for each in several:

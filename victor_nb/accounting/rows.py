@@ -8,8 +8,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
+from operator import attrgetter, itemgetter
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, cast
 
 from victor_nb.money import from_nanos, to_nanos
 from victor_nb.values import Usage
@@ -152,7 +152,7 @@ def when(microseconds: int) -> datetime:
 
 
 def _json(value: Mapping[str, str]) -> str:
-    return json.dumps({_text(str(key)): _text(str(word)) for key, word in value.items()}) if value else "{}"
+    return json.dumps({_text(str(key)): _text(str(word)) for key, word in value.items()})
 
 
 _TEXT: Final = Kind("text", "TEXT", _text, None)
@@ -188,13 +188,15 @@ _PLACES: Final = {
 }
 _STATUS, _WHEN, _TAGGED = (1 + list(SCHEMA).index(name) for name in ("status", "ts", "tags"))
 _TEXTS, _COUNTS, _AMOUNTS = _PLACES.values()
+_texts: Final = cast("Callable[[Sequence[Any]], Iterable[str | None]]", itemgetter(*_TEXTS))
 
 
 def encode(row: Row, *, kernel: str, status: Status) -> tuple[Cell, ...]:
     """Return the row as a record: the kernel's id, then a cell for each column. It takes nothing of `row` along."""
     cells: list[Any] = [kernel, *_ALL(row)]
-    cells[_STATUS], cells[_WHEN], cells[_TAGGED] = status, moment(cells[_WHEN]), _json(cells[_TAGGED])
-    texts = "".join([cells[place] for place in _TEXTS if cells[place] is not None])
+    cells[_STATUS], cells[_WHEN] = status, moment(row.ts)
+    cells[_TAGGED] = _json(row.tags) if row.tags else "{}"
+    texts = "".join(filter(None, _texts(cells)))
     if not texts.isascii() or "\0" in texts:  # looked at together: hardly any is odd
         for place in _TEXTS:
             cells[place] = cells[place] and _text(cells[place])

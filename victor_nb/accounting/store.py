@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import partial
+from operator import itemgetter
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, TypeVar
 from weakref import WeakSet
@@ -69,6 +70,10 @@ _UPSERT: Final = f"""
 _OWN: Final = f"SELECT kernel, {_NAMES} FROM attempts WHERE kernel = ? ORDER BY rowid"  # noqa: S608 - our own names
 
 
+_identity: Final = itemgetter(slice(2, 4))
+"""Of a record: its call and its attempt."""
+
+
 class Writer:
     """Takes records from any thread without waiting, and writes those of a moment in one transaction.
 
@@ -120,7 +125,7 @@ class Writer:
 
     def append(self, *records: Record) -> None:
         """Queue records for writing."""
-        self._put(records, _Due.SOON)
+        self._put(records, _Due.SOON, records=len(records))
 
     def ask(self, work: Callable[[sqlite3.Connection], Result], *, soon: bool = False) -> Future[Result]:
         """Queue work on the table, to be done after all that was appended until now: at once, or with what follows."""
@@ -128,7 +133,7 @@ class Writer:
         self._put((question,), _Due.SOON if soon else _Due.NOW)
         return question.answer
 
-    def _put(self, items: Sequence[Record | _Question], due: _Due) -> None:
+    def _put(self, items: Sequence[Record | _Question], due: _Due, *, records: int = 0) -> None:
         with self._lock:
             if self._closed:
                 raise ClosedError(self._kind.closed)
@@ -139,7 +144,7 @@ class Writer:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name=self._kind.thread, daemon=True)
                 self._thread.start()
-            self._appended += sum(isinstance(item, tuple) for item in items)
+            self._appended += records
 
     def close(self, *, timeout: float) -> None:
         """Write what was appended, then end the thread; wait at most `timeout` seconds. Twice is fine."""
@@ -176,7 +181,9 @@ class Writer:
     def _take(self) -> list[Record | _Question]:
         """Return what waits, in the order in which it came."""
         with self._lock:
-            taken = [self._waiting.popleft() for _ in range(min(_GROUP, len(self._waiting)))]
+            taken: list[Record | _Question] = []
+            while self._waiting and len(taken) < _GROUP:
+                taken.append(self._waiting.popleft())
             self._due = _Due.NOW if self._waiting else _Due.NEVER
             if self._waiting:
                 self._bell.put(_Due.NOW)

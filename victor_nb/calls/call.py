@@ -199,15 +199,20 @@ class ProfileCall:
         async with self._request.limiter if self._turns is None else nullcontext():
             if self._request.owner.closed:
                 raise ClosedError(f"{self._request.profile.name}: closed before the call was sent.")
-            attempts = retrying(self._request.retries)
+            again, failure = partial(retrying, self._request.retries), None
             if self._record.clock is not None:
-                attempts = self._simulated(self._record.clock)
+                again = self._simulated(self._record.clock)
             self._deadline = asyncio.timeout(None)  # the call's time begins with the first attempt
             try:
                 async with self._deadline:
-                    async for attempt in attempts:
-                        with attempt:
-                            await (self._try_tiers() if self._tiers else self._try())
+                    try:
+                        await (self._try_tiers() if self._tiers else self._try())
+                    except ProviderError as error:
+                        if not self._request.retries or not _is_worth_another(error):
+                            raise
+                        failure = error
+                    if failure is not None:
+                        await self._retry(again(), failure)
             except BudgetError as error:
                 if self._lost is None:
                     self._record.refuse(self._chat, error)
@@ -219,8 +224,17 @@ class ProfileCall:
                     raise
                 raise self._failure or self._late() from None
 
-    def _simulated(self, clock: Clock) -> AsyncRetrying:
-        """Return the loop of attempts with simulated waits, and let the clock end the call at its deadline."""
+    async def _retry(self, attempts: AsyncRetrying, first: ProviderError | None) -> None:
+        """Go on after the failure of the first attempt; most calls have none, and need no loop of attempts."""
+        async for attempt in attempts:
+            with attempt:
+                if first is not None:
+                    failure, first = first, None
+                    raise failure
+                await (self._try_tiers() if self._tiers else self._try())
+
+    def _simulated(self, clock: Clock) -> Callable[[], AsyncRetrying]:
+        """Return what makes the loop of attempts with simulated waits; the clock ends the call at its deadline."""
         loop, speed = asyncio.get_running_loop(), self._request.runtime.settings.sim_speed
         chance = Chance(f"{self._chat.model}/{self._chat.messages[-1].content}/{self._request.sample}")
 
@@ -235,7 +249,7 @@ class ProfileCall:
             )
 
         clock.deadline, clock.expire = clock.now + self._request.timeout, expire
-        return retrying(self._request.retries, partial(chance.between, *_JITTER, "wait"), sleep)
+        return partial(retrying, self._request.retries, partial(chance.between, *_JITTER, "wait"), sleep)
 
     async def _try(self) -> None:
         """Make one attempt, and others at once without what the host refuses, or for an answer that does not fit."""
