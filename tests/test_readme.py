@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
@@ -26,7 +27,7 @@ def blocks(language: str) -> list[str]:
 
 
 def test_when_the_readme_is_read_then_every_block_has_a_test() -> None:
-    assert [name for name, _ in BLOCKS] == ["", "", "yaml", "text", "", "python", "yaml", "python"]
+    assert [name for name, _ in BLOCKS] == ["", "", "yaml", "text", "", "python", "python", "yaml", "python"]
 
 
 def test_when_the_example_of_a_profile_is_copied_then_it_is_read(tmp_path: Path) -> None:
@@ -48,6 +49,17 @@ def test_when_the_python_is_run_then_it_works(capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.usefixtures("simulated")
+def test_when_a_table_is_asked_about_as_the_readme_does_then_it_works(capsys: pytest.CaptureFixture[str]) -> None:
+    space: dict[str, Any] = {"__name__": "readme"}
+    exec(compile(blocks("python")[1], "README.md", "exec"), space)
+    assert [*space["labels"]["label.fast_status"]] == ["ok", "ok", "skipped"]
+    said = capsys.readouterr().out
+    assert "label.fast and label.local agree in " in said
+    assert re.search(r"label: \d of 2 answers changed", said)
+    assert session().last is space["longer"]
+
+
+@pytest.mark.usefixtures("simulated")
 async def test_when_the_answers_of_ones_own_are_copied_then_they_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     await asyncio.to_thread(Path("answers.yaml").write_text, blocks("yaml")[1], encoding="utf-8")
     monkeypatch.setenv("VICTOR_ANSWERS", "answers.yaml")
@@ -55,7 +67,7 @@ async def test_when_the_answers_of_ones_own_are_copied_then_they_answer(monkeypa
     summary = await fast.run("Summarise the year")
     assert (summary.content[:5], summary.usage.total_tokens) == ("Sales", 1500)
     assert (await fast.run("x", stage="review")).content == "APPROVED"
-    exec(compile(blocks("python")[1], "README.md", "exec"), {"__name__": "readme"})
+    exec(compile(blocks("python")[2], "README.md", "exec"), {"__name__": "readme"})
     reply = await fast.run("the quota, please", sample=2)
     assert (reply.content, reply.attempts) == ("Answer 2 of fast.", 2)
     assert (await fast.run("x", stage="review")).content == "APPROVED"
