@@ -12,6 +12,7 @@ from victor_nb.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
     from decimal import Decimal
 
     from victor_nb.media import Media
@@ -240,6 +241,14 @@ def plain(value: object) -> object:
     return float(str(scalar)) if scalar.dtype.kind == "f" else scalar.item()
 
 
+_AGES: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
+
+
+def aged(seconds: float) -> str:
+    """Return an age in its largest whole unit: `3 d`, `5 h`, `12 min`, `40 s`."""
+    return next((f"{seconds // size:,.0f} {unit}" for size, unit in _AGES if seconds >= size), f"{seconds:.0f} s")
+
+
 BYTES_PER_TOKEN: Final = 4
 """What a token of English prose and of code takes on average, in bytes of UTF-8."""
 
@@ -334,6 +343,9 @@ class Reply:
         notes: What a reader of the answer should know, such as a temperature that was not sent.
         service_tier: The tier that served, as the provider names it; None where it names none.
         data: The answer as a value: an instance of the type that `schema=` gives; None where none was asked for.
+        made: When it was asked, of an answer out of the store (`cache=on`): nothing was sent, `attempts` and `billed`
+            are 0, and usage and cost are those of that time. None: it was asked now.
+        age: Seconds that such an answer was old.
     """
 
     content: str
@@ -355,6 +367,13 @@ class Reply:
     notes: tuple[str, ...] = ()
     service_tier: str | None = None
     data: Any = field(default=None, compare=False)
+    made: datetime | None = None
+    age: float | None = None
+
+    @property
+    def reused(self) -> str:
+        """`reused, 3 d old` of an answer that comes out of the store; else empty."""
+        return "" if self.age is None else f"reused, {aged(self.age)} old"
 
     @property
     def free(self) -> bool:
@@ -366,8 +385,9 @@ class Reply:
 
     def __repr__(self) -> str:
         """Show the whole answer, and nothing that the clock decides: a list of replies may go into a next prompt."""
+        mark = "" if self.made is None else ", reused"
         tokens = f"{self.usage.input_tokens}->{self.usage.output_tokens}, cost={self.cost}"
-        return f"Reply({self.content!r}, profile={self.profile!r}, model={self.model!r}, tokens={tokens})"
+        return f"Reply({self.content!r}, profile={self.profile!r}, model={self.model!r}, tokens={tokens}{mark})"
 
     def __format__(self, spec: str) -> str:
         return format(self.content, spec)

@@ -212,14 +212,23 @@ class AnswerCache:
         use = "%victor cache status; VICTOR_CACHE=off keeps none"
         return [f"answers are kept in {self.path}, for you alone, and serve the same question again ({use})"]
 
+    @property
+    def _unused(self) -> bool:
+        """Whether there is no file yet, which a look should not make."""
+        return not self._writer.started and self.path is not None and not self.path.exists()
+
     def status(self) -> CacheStatus:
         """Return what is in the store."""
+        if self._unused:
+            return CacheStatus(self.path, "none", 0, None, ())
         journal, size, oldest, models = self._writer.ask(_status).result()
         rows = tuple(ModelAnswers(*names, count, from_nanos(cost), none) for names, count, cost, none in models)
         return CacheStatus(self.path, journal, size, None if oldest is None else when(oldest), rows)
 
     def prune(self, *, before: datetime | None = None, model: str | None = None) -> int:
         """Delete the answers that were asked before a moment, or of a model; return how many. Without either, all."""
+        if self._unused:
+            return 0
         return self._writer.ask(partial(_prune, None if before is None else moment(before), model)).result()
 
 
@@ -240,6 +249,7 @@ class _AnswerStore(Store):
         self._failed = False
         self._opened = None
         super().__init__(path, kernel=kernel)
+        self.insert = self._insert
 
     def run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         """Do `work`; once more on a new file if the old one is damaged, or in memory if there is none."""
@@ -251,23 +261,19 @@ class _AnswerStore(Store):
             self._opened = self._replace(cause)
             return patiently(work, self._opened)
 
-    def write(self, records: Sequence[Record]) -> None:
+    def _insert(self, records: Sequence[Record], db: sqlite3.Connection) -> None:
         """Add the answers; those for which the disk has no room stay in memory, where they are found too."""
         try:
-            patiently(partial(_insert, "main", records), self._db)
+            _insert("main.answers", records, db)
         except sqlite3.Error as cause:
-            if self.path is None:
-                raise
-            if _is_damaged(cause):
-                self._opened = self._replace(cause)
-                _insert("main", records, self._opened)
-                return
+            if self.path is None or _is_damaged(cause) or is_busy(cause):
+                raise  # to be tried again, here or on a new file
             if not self._failed:
                 self._failed = True
                 kept = "Answers are kept in memory until it can, and end with this kernel"
                 self.warn(f"The store of answers {str(self.path)!r} cannot be written ({cause}). {kept}.")
-            self._db.execute(f"CREATE TEMP TABLE IF NOT EXISTS spare {_TABLE}")
-            _insert("temp", records, self._db)
+            db.execute(f"CREATE TEMP TABLE IF NOT EXISTS spare {_TABLE}")
+            _insert("temp.spare", records, db)
 
     def _open(self) -> sqlite3.Connection:
         if self.path is None:
@@ -427,10 +433,9 @@ def _decode(created: int, provider: str, model: str, cost: int | None, content: 
     )
 
 
-def _insert(place: str, records: Sequence[Record], db: sqlite3.Connection) -> None:
-    table = "answers" if place == "main" else "spare"
+def _insert(table: str, records: Sequence[Record], db: sqlite3.Connection) -> None:
     with transaction(db):
-        db.executemany(f"INSERT OR REPLACE INTO {place}.{table} ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", records)  # noqa: S608 - our own names
+        db.executemany(f"INSERT OR REPLACE INTO {table} ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", records)  # noqa: S608 - our own names
 
 
 def _tables(db: sqlite3.Connection) -> Iterator[str]:

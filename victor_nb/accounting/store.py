@@ -200,7 +200,7 @@ class Writer:
                 questions.append(item)
         if records:
             try:
-                store.write(records)
+                store.run(partial(store.insert, records))
             except sqlite3.Error as error:  # not even memory takes them
                 store.warn(f"{len(records)} {store.rows} are lost: {error}.")
         for question in questions:
@@ -259,6 +259,7 @@ class Store:
 
     Attributes:
         path: The file, or None when the rows are in memory.
+        insert: Adds records to the table, or completes those that are there.
         unraised: The warning, where the user's filter made an error of it: the next reader raises it.
     """
 
@@ -268,6 +269,7 @@ class Store:
 
     def __init__(self, path: Path | None, *, kernel: str) -> None:
         self.path = path
+        self.insert: Callable[[Sequence[Record], sqlite3.Connection], None] = _insert
         self.unraised: VictorWarning | None = None
         self._kernel = kernel
         self._opened: sqlite3.Connection | None = self._open()
@@ -293,10 +295,6 @@ class Store:
                 raise
             self._opened = self._fall_back(self.path, cause, self._opened)
             return work(self._opened)
-
-    def write(self, records: Sequence[Record]) -> None:
-        """Add the records, or complete those that are there."""
-        self.run(partial(_insert, records))
 
     def close(self) -> None:
         """Close the connection."""
@@ -465,6 +463,6 @@ def patiently(
         time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - two kernels must not wait in step
 
 
-def is_busy(error: sqlite3.OperationalError) -> bool:
+def is_busy(error: sqlite3.Error) -> bool:
     """Return whether another kernel has the file."""
-    return error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}

@@ -32,6 +32,7 @@ class AgentOptions(RequestKeywords, total=False):
     concurrency: int
     prices: Mapping[str, object]
     priced_as: Mapping[str, str]
+    cache: str
 
 
 class Agent:

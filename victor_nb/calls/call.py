@@ -110,6 +110,8 @@ class ProfileCall:
             self._turns = Turns(quota, request.quota, request.profile, request.limiter)
         self._began = self._ended = self._record.now()
         try:
+            if request.cache is not None and (found := await request.cache.find(request, on_text)):
+                return found
             await self._ask()
         except asyncio.CancelledError:
             if not self._closed:
@@ -126,7 +128,9 @@ class ProfileCall:
             self._ended = self._record.now()
         if self._reading is not None and on_text is not None and self.text:  # what does not fit was no piece of it
             on_text(self.text)
-        return self.reply("ok" if self._attempt and self._attempt.finish_reason else "partial")
+        reply = self.reply("ok" if self._attempt and self._attempt.finish_reason else "partial")
+        rows, limit = self._record.rows, self._chat.max_tokens
+        return reply if request.cache is None else request.cache.keep(request, reply, rows[-1], limit)
 
     def close(self) -> None:
         """End the call because its client goes. On the background loop only."""
@@ -142,6 +146,11 @@ class ProfileCall:
     def text(self) -> str:
         """The text so far of the attempt that is under way, or of the last one."""
         return self._attempt.text if self._attempt else ""
+
+    @property
+    def request(self) -> Request:
+        """What it asks."""
+        return self._request
 
     @property
     def profile(self) -> Profile:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from victor_nb.calls.quota import Share
+    from victor_nb.calls.reuse import Reuse
     from victor_nb.config.profiles import Profile
     from victor_nb.config.settings import Settings
     from victor_nb.providers.base import Provider
@@ -209,6 +210,7 @@ class AgentOrchestrator:
             tiers = tuple((asked or "").split(",")[1:])
             if chat.tier == "flex" and timeout is None and "total" not in self.profile.timeout.model_fields_set:
                 total = FLEX_SECONDS
+        cache: str | bool | None = options.get("cache", self.profile.cache)
         return Request(
             runtime=self.runtime,
             profile=self.profile,
@@ -232,6 +234,7 @@ class AgentOrchestrator:
             owner=self,
             tiers=tiers,
             quota=quota,
+            cache=None if cache in {None, "off", False} else _reuse(cache),
         )
 
     def _simulated_places(self, quota: Share | None) -> AbstractAsyncContextManager[object]:
@@ -274,6 +277,12 @@ class AgentOrchestrator:
     def __repr__(self) -> str:
         state = "closed" if self.closed else self.mode
         return f"AgentOrchestrator({self.profile.name!r}, {self.profile.provider}:{self.profile.model}, {state})"
+
+
+def _reuse(word: object) -> Reuse:
+    from victor_nb.calls.reuse import Reuse  # noqa: PLC0415 - most calls use no store
+
+    return Reuse(fresh=word == "refresh")
 
 
 async def _stop(calls: list[Running]) -> None:

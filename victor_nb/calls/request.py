@@ -25,11 +25,13 @@ from victor_nb.providers.spec import SPECS, spec_of
 from victor_nb.values import ChatRequest, Message, Mode, PromptLike, Reply, plain
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from victor_nb.accounting.budget import Limit
     from victor_nb.accounting.pricing import Tariff
+    from victor_nb.accounting.rows import Row
     from victor_nb.calls.quota import Share
     from victor_nb.config.profiles import Profile
     from victor_nb.providers.base import Provider
@@ -57,6 +59,7 @@ class CallOptions(RequestKeywords, total=False):
     timeout: float | None
     retries: int | None
     tags: Mapping[str, str] | None
+    cache: str | None
     history: Annotated[Sequence[Message] | None, Option(_HISTORY, "earlier turns, oldest first")]
     run_id: Annotated[str | None, Option(TEXT, "the fan-out, strategy run or bulk job it belongs to, for the ledger")]
     strategy: Annotated[str | None, Option(TEXT, "the strategy's name, for the ledger")]
@@ -87,6 +90,18 @@ class Owner(Protocol):
     closed: bool
 
 
+class Reuse(Protocol):
+    """What a call does with the store of answers; see `calls.reuse`."""
+
+    async def find(self, request: Request, on_text: Callable[[str], object] | None) -> Reply | None:
+        """Return the reply that the store has for a request, if it has; its text is one piece."""
+        ...
+
+    def keep(self, request: Request, reply: Reply, row: Row, max_tokens: int | None) -> Reply:
+        """Store the answer of a call, if it is whole; return its reply, with what is to be said once."""
+        ...
+
+
 class Running(Protocol):
     """A call under way, as its owner stops it. On the background loop only."""
 
@@ -109,6 +124,7 @@ class Request:
         retries: Further attempts after a failure that may pass.
         timeout: Seconds for the whole call, retries and the waits between them included.
         tiers: The tiers to fall back on, in turn, where that of `chat` has no capacity.
+        cache: Looks an answer up and keeps it; None: the store of answers is not used.
         limiter: Where the call waits for a place.
         limits: The budgets that count it; it must fit those with an amount.
         answer_files: Where answers of one's own are looked for in simulate mode, in this order.
@@ -138,6 +154,7 @@ class Request:
     owner: Owner
     tiers: tuple[str, ...] = ()
     quota: Share | None = None
+    cache: Reuse | None = None
 
 
 def make_chat(profile: Profile, prompt: PromptLike, options: CallOptions) -> ChatRequest:

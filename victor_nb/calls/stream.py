@@ -108,6 +108,11 @@ class Call:
         return self._with_failed(self._asking.reply(status))
 
     @property
+    def request(self) -> Request:
+        """What the profile is asked, or the fallback, once those before it have failed."""
+        return self._asking.request
+
+    @property
     def text(self) -> str:
         """The text so far of the attempt that is under way."""
         return self._asking.text

@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from victor_nb.config.document import Document
-from victor_nb.config.request_options import RETRIES, SECONDS, TEXT, Params, RequestOptions, shown, whole, word
+from victor_nb.config.request_options import RETRIES, REUSE, SECONDS, TEXT, Params, RequestOptions, shown, whole, word
 from victor_nb.config.secret import Address
 from victor_nb.config.strategies import Stage, fault
 from victor_nb.errors import ConfigError, suggest
@@ -140,6 +140,7 @@ class ProfileSpec(Strict, RequestOptions):  # pyright: ignore[reportGeneralTypeI
     priced_as: PricedAs | None = None
     fallback: Annotated[tuple[str, ...], Field(strict=False)] = ()  # YAML has lists only
     allow_unpriced: bool = False
+    cache: Annotated[str | None, REUSE] = None
 
 
 class Profile(ProfileSpec):

@@ -211,7 +211,20 @@ def _is_cache(value: object) -> bool:
     return value is False or (isinstance(value, str) and value in _CACHES)
 
 
+def _is_reuse(value: object) -> bool:
+    """Return whether a value is a word for the store of answers; bare `on` and `off` are truths to YAML."""
+    return isinstance(value, bool) or (isinstance(value, str) and value in _REUSES)
+
+
 _CACHES: Final = ("auto", "5m", "1h", "off")
+_REUSES: Final = ("on", "refresh", "off")
+REUSE: Final = replace(
+    word(*_REUSES),
+    fits=_is_reuse,
+    schema={"anyOf": [{"enum": list(_REUSES), "type": "string"}, {"type": "boolean"}]},
+    convert=lambda given: {True: "on", False: "off"}.get(given, given),  # pyright: ignore[reportUnknownLambdaType, reportUnknownVariableType, reportUnknownArgumentType]
+)
+"""Whether an answer may come out of the store of answers."""
 EFFORT: Final = word("none", "minimal", "low", "medium", "high", "xhigh", "max")
 TIER: Final = Kind(
     f"{', '.join(_TIERS)}, or several in turn, such as flex,standard",
@@ -349,3 +362,7 @@ class CallSettings(RequestOptions):
     tags: Annotated[Mapping[str, str], Option(TAGS, "words of your own for the ledger", "team:search")] = field(
         default_factory=dict[str, str]
     )
+    cache: Annotated[
+        str | None,
+        Option(REUSE, "an answer out of the store, if it has one; refresh asks anew", "on", settable=True),
+    ] = None

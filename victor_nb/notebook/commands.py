@@ -9,7 +9,7 @@ from victor_nb.accounting.rows import zone
 from victor_nb.config.settings import forced_mode
 from victor_nb.errors import MagicError, suggest
 from victor_nb.money import Total, column, usd
-from victor_nb.notebook.costs import cost, plot, report
+from victor_nb.notebook.costs import cache, cost, plot, report
 from victor_nb.notebook.display import reply_frame
 from victor_nb.notebook.doctor import examine, keys_missing, one_profile, profile_table
 from victor_nb.notebook.grammar import Defaults, exclusive, read, split
@@ -245,6 +245,7 @@ COMPLEX: Final[Mapping[str, Callable[[list[str], Session], Bundle]]] = {
     "budget": _budget,
     "plot": plot,
     "report": report,
+    "cache": cache,
     "strategy": _strategy,
     "local": local_model,
 }

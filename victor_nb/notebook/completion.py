@@ -12,8 +12,8 @@ from victor_nb.config.request_options import MAPPING, PARAMS
 from victor_nb.errors import VictorError
 from victor_nb.kernel import session
 from victor_nb.notebook.commands import known
+from victor_nb.notebook.costs import CACHE_WORDS, plot_kinds
 from victor_nb.notebook.costs import KEYS as COST_KEYS
-from victor_nb.notebook.costs import plot_kinds
 from victor_nb.notebook.options import FLAGS, KEYS, SETTABLE, TABLE
 from victor_nb.providers.spec import all_specs
 from victor_nb.templates import FILTERS, own
@@ -142,6 +142,7 @@ def _command(typed: str, names: Mapping[str, object]) -> Offer:
         "budget": lambda: ("off",),
         "panel": lambda: ("code",),
         "local": lambda: ("yes",),
+        "cache": lambda: _of_cache(rest),
     }
     if word == "ask":
         return _body(typed, names) if re.search(r"(?:^|\s)--\s", rest) else _keys(rest, names)
@@ -154,6 +155,12 @@ def _of_costs(typed: str, keys: Sequence[str]) -> Iterable[str]:
     """Return the keys of a command on costs, and once one is typed its words."""
     key, equals, _ = _last(typed).partition("=")
     return (f"{key}={word}" for word in COST_KEYS.get(key, ())) if equals else (f"{name}=" for name in keys)
+
+
+def _of_cache(typed: str) -> Iterable[str]:
+    """Return the words of `%victor cache`, and what follows them."""
+    word, blank, _ = typed.partition(" ")
+    return {"prune": ("older=", "model="), "clear": ("yes",)}.get(word, ()) if blank else CACHE_WORDS
 
 
 def _last(typed: str) -> str:

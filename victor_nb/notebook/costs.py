@@ -1,14 +1,15 @@
-"""What `%victor cost`, `%victor plot` and `%victor report` show: tables and charts of the ledger, and its page."""
+"""What `%victor cost`, `plot` and `report` show: tables and charts of the ledger, and its page; and `%victor cache`."""
 
 from __future__ import annotations
 
+from decimal import Decimal
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from victor_nb.accounting.rows import zone
 from victor_nb.accounting.window import EXAMPLES, SCOPES, Window, begin
 from victor_nb.errors import ConfigError, MagicError, suggest
-from victor_nb.money import Total, add, column
+from victor_nb.money import Total, add, at_least, column
 from victor_nb.notebook.markdown import Bundle, frame, notice, stack
 from victor_nb.reports import charts
 from victor_nb.reports.frames import GROUPS
@@ -18,7 +19,9 @@ from victor_nb.workflows.runs import StrategyRun
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
+    from victor_nb.accounting.cache import AnswerCache, ModelAnswers
     from victor_nb.accounting.rows import Row
     from victor_nb.kernel import Session
     from victor_nb.reports.charts import Figure
@@ -205,3 +208,77 @@ def report(words: list[str], session: Session) -> Bundle:
     path = session.report(given["path"], scope=given["scope"], since=given["since"])
     window = _window(session, given)
     return notice(f"Wrote {path}: {window}. Open it in a browser; it needs no network and prints well.")
+
+
+# --- the store of answers ---
+
+CACHE_WORDS: Final = ("status", "prune", "clear")
+
+
+def cache(words: list[str], session: Session) -> Bundle:
+    """Show what is in the store of answers, or delete from it: nothing is ever deleted unasked."""
+    runtime, mode = session.runtime, "simulate" if session.mode == "simulate" else "live"
+    answers = runtime.cache_for(mode)
+    if answers is None:
+        return notice("No answers are kept: VICTOR_CACHE=off. Unset it, or set it to a file or to memory.")
+    match words:
+        case [] | ["status"]:
+            return _kept(answers)
+        case ["prune", *given] if given:
+            found = _pruning(given)
+            before = _begin_of(found["older"]) if "older" in found else None
+            return notice(f"Deleted {_answers(answers.prune(before=before, model=found.get('model')))}.")
+        case ["clear"]:
+            status = answers.status()
+            what = f"{_answers(status.answers)}, which cost {_worth(status.models)} at list prices"
+            return notice(f"This deletes {what}. %victor cache clear yes does it." if status.answers else _EMPTY)
+        case ["clear", "yes"]:
+            return notice(f"Deleted {_answers(answers.prune())}.")
+        case _:
+            text = "status, prune older=30d, prune model=NAME, clear yes"
+            raise MagicError(f"%victor cache takes {text}. {suggest(words[0], CACHE_WORDS)}")
+
+
+_EMPTY: Final = "No answers are kept yet: cache=on, of a cell or a profile, keeps them."
+
+
+def _answers(count: int) -> str:
+    return f"{count:,} answer{'s'[: count != 1]}"
+
+
+def _worth(models: Sequence[ModelAnswers]) -> str:
+    known = sum((each.cost for each in models), Decimal(0))
+    return at_least(known, sum(each.unpriced for each in models))
+
+
+def _kept(answers: AnswerCache) -> Bundle:
+    status = answers.status()
+    where = str(status.path or "memory: they end with this kernel")
+    if status.journal == "delete":
+        where += " (a network file system: one kernel at a time writes)"
+    if not status.models:
+        return notice(f"{_EMPTY} They go to {where}.")
+    rows = [
+        (each.model, each.provider, f"{each.answers:,}", at_least(each.cost, each.unpriced)) for each in status.models
+    ]
+    oldest = f", the oldest of {status.oldest.astimezone():%Y-%m-%d %H:%M}" if status.oldest else ""
+    below = f"{_answers(status.answers)}, {_worth(status.models)}, {status.size / 1e6:,.1f} MB{oldest}. In {where}."
+    return frame(["model", "provider", "answers", "list price"], rows, below=below, numbers=("answers", "list price"))
+
+
+def _pruning(words: Sequence[str]) -> dict[str, str]:
+    """Read `older=30d` and `model=NAME`."""
+    found: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.lstrip("-").partition("=")
+        if key not in {"older", "model"} or not equals or not value or key in found:
+            raise MagicError(f"%victor cache prune takes older=30d and model=NAME, each once, not {word[:40]!r}.")
+        found[key] = value
+    return found
+
+
+def _begin_of(older: str) -> datetime | None:
+    try:
+        return begin(older)
+    except ConfigError as error:
+        raise MagicError(str(error).replace("since=", "older=")) from None

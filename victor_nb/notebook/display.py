@@ -95,6 +95,7 @@ def bill(reply: Reply) -> str:
         usd(reply.cost) if reply.cost or not reply.free else "free",
         f"{reply.latency:.1f} s",
         UNPAID.get(reply.mode, ""),
+        "" if reply.made is None else reply.reused,
         f"{reply.attempts} attempts" if reply.attempts > 1 else "",
         reply.status if reply.status != "ok" else _REASONS.get(reply.finish_reason or "", ""),
         *reply.notes,

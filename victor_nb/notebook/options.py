@@ -156,6 +156,8 @@ _EXAMPLES: Final = """Ask a model. The cell's lines are the prompt; the answer s
     %%victor fast over=$df out=label           every row of a frame; the new frame is the variable `label`
     Classify: {{ review }}                     a column of it, before your own names
 
+    %%victor fast cache=on                     the same question again costs nothing; refresh asks anew
+
     %%victor fast --dry                        what would be sent and what it would cost; sends nothing
 
 Keys, as key=value or --key value; $name is a Python object:
@@ -197,6 +199,7 @@ LINE_HELP: Final = """Look after models, money and modes. Only `ask` sends a pro
     %victor ledger 20                          the last attempts, one row each
     %victor last                               the last reply; `%victor errors` has the last error in full
     %victor set profile=fast timeout=60        defaults of this notebook; `%victor set reset` forgets them
+    %victor cache                              the answers that cache=on keeps; prune older=30d, model=NAME; clear yes
     %victor chats clear demo                   forget a conversation; `%victor chats` lists them
     %victor doctor                             is every profile reachable, priced and current? Spends nothing
     %victor cancel                             stop what still runs in the background

@@ -218,7 +218,7 @@ def replies_summary(replies: Replies) -> str:
     """Return the bill of all: tokens, list price, wall and serial seconds, and the profiles that failed."""
     ok, failed = replies.ok, replies.failed
     modes = [part.mode for entry in replies.entries for part in entry.parts]
-    parts = [f"{len(ok)} answer{'s' * (len(ok) != 1)}", *_sums(replies, modes)]
+    parts = [f"{len(ok)} answer{'s' * (len(ok) != 1)}", *_sums(replies, modes, replies.ok)]
     if failed:
         count = sum(not isinstance(entry.outcome, Reply) for entry in replies.entries)
         names = ", ".join(f"{name} ({type(error).__name__})" for name, error in failed.items())
@@ -226,14 +226,15 @@ def replies_summary(replies: Replies) -> str:
     return " · ".join(parts)
 
 
-def _sums(result: Replies | StrategyRun, modes: Iterable[str]) -> list[str]:
-    """Return the tokens, list price and seconds of several calls, and the modes in which nothing was paid."""
+def _sums(result: Replies | StrategyRun, modes: Iterable[str], replies: Iterable[Reply]) -> list[str]:
+    """Return the tokens, list price and seconds of several calls, and how many of what was not paid there are."""
     usage = result.usage
     return [
         f"{usage.input_tokens:,} -> {usage.output_tokens:,} tok",
         str(result.spent),
         f"{result.wall:.1f} s wall, {result.serial:.1f} s serial",
         *dict.fromkeys(UNPAID[mode] for mode in modes if mode in UNPAID),
+        *([f"{reused} reused"] if (reused := sum(reply.made is not None for reply in replies)) else []),
     ]
 
 
@@ -247,7 +248,7 @@ def _marks(answers: Sequence[Entry]) -> Mapping[int, list[str]]:
     whole = {
         place: entry.outcome
         for place, entry in enumerate(answers)
-        if isinstance(entry.outcome, Reply) and entry.outcome.status == "ok"
+        if isinstance(entry.outcome, Reply) and entry.outcome.status == "ok" and entry.outcome.made is None
     }
     found: dict[int, list[str]] = {}
     if len(whole) < 2 or any(entry.prompt for entry in answers):  # noqa: PLR2004 - one alone is no best
@@ -428,7 +429,9 @@ def run_frame(run: StrategyRun, *, texts: bool = True, bills: bool = True) -> Bu
 
 def run_summary(run: StrategyRun) -> str:
     """Return the bill of a run: `funnel · 13 calls · 5,300 -> 2,100 tok · USD 0.0316 · 8.1 s wall, 21.4 s serial`."""
-    parts = [run.strategy, f"{run.calls} call{'s' * (run.calls != 1)}", *_sums(run, [row.mode for row in run.rows])]
+    answers = [reply for stage in run.stages for reply in stage.replies]
+    sums = _sums(run, [row.mode for row in run.rows], answers)
+    parts = [run.strategy, f"{run.calls} call{'s' * (run.calls != 1)}", *sums]
     if not run.complete:
         parts.append(f"not complete: {run.stopped}")
     return " · ".join(parts)

@@ -41,7 +41,7 @@ _COLUMNS: Final[Mapping[Dtype, str]] = {
     "seconds": "latency ttft queue start wall serial began ended latency_p50 latency_p95 ttft_p50 ttft_p95",
     "number": "score score_se difference low high length_r tokens_per_second error_rate cache_share reasoning_share "
     "ratio",
-    "flag": "kept complete estimated",
+    "flag": "kept complete estimated reused",
 }
 DTYPES: Final[Mapping[str, Dtype]] = {name: kind for kind, names in _COLUMNS.items() for name in names.split()}
 """What columns of these names hold; any other is text."""

@@ -37,7 +37,7 @@ Outcome = Reply | VictorError
 
 REPLIES: Final = (
     "profile prompt sample status served model input_tokens cache_read_tokens output_tokens reasoning_tokens cost "
-    "billed latency ttft attempts mode finish_reason content error"
+    "billed latency ttft attempts mode finish_reason content error reused"
 ).split()
 """One row for each entry of a fan-out. `served` is the profile that answered: a fallback may have."""
 
@@ -61,8 +61,8 @@ class Entry:
 
     @property
     def parts(self) -> tuple[Row | Reply, ...]:
-        """What was paid for, answer or not: its attempts, or the reply where these are not known."""
-        return self.rows or ((self.outcome,) if isinstance(self.outcome, Reply) else ())
+        """What was paid for: its attempts, or the reply where these are not known; nothing of what is reused."""
+        return self.rows or ((self.outcome,) if isinstance(self.outcome, Reply) and self.outcome.made is None else ())
 
 
 class Replies(Quotable, Mapping[str, "Outcome | tuple[Outcome, ...]"]):
@@ -112,8 +112,8 @@ class Replies(Quotable, Mapping[str, "Outcome | tuple[Outcome, ...]"]):
 
     @property
     def fastest(self) -> Reply | None:
-        """The answer with the shortest latency; None when none came."""
-        return min(self.ok, key=lambda reply: reply.latency, default=None)
+        """The answer with the shortest latency, of those that were asked now; None when none came."""
+        return min((reply for reply in self.ok if reply.made is None), key=lambda reply: reply.latency, default=None)
 
     @property
     def cheapest(self) -> Reply | None:
@@ -196,7 +196,8 @@ def _answer(reply: Reply) -> dict[str, object]:
     alike = "status model cost billed latency ttft attempts mode finish_reason content".split()
     counts = "input_tokens cache_read_tokens output_tokens reasoning_tokens".split()
     own = {name: getattr(reply, name) for name in alike}
-    return {**own, **{name: getattr(reply.usage, name) for name in counts}, "served": reply.profile}
+    counted = {name: getattr(reply.usage, name) for name in counts}
+    return {**own, **counted, "served": reply.profile, "reused": reply.made is not None}
 
 
 def _short(value: Outcome | tuple[Outcome, ...]) -> str:
