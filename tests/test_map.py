@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from pydantic import BaseModel
 
-from victor_nb import SimulatedAnswer, session
+from victor_nb import SimulatedAnswer, Stage, Strategy, session
 from victor_nb.errors import ConfigError, MapError, PromptError
 
 if TYPE_CHECKING:
@@ -204,3 +204,51 @@ def test_when_a_budget_is_used_up_then_the_others_are_refused(pool: Orchestrator
     assert set(counts) == {"ok", "refused"}
     assert answers["answer_cost"].sum() <= 0.002
     assert handle.tally.done == 200
+
+
+def test_when_twenty_rows_have_been_asked_then_the_price_of_all_is_known(pool: OrchestratorPool) -> None:
+    frame = pd.concat([reviews(100), reviews(20)])
+    handle = pool.start_map(frame, "Say: {{ review }}", profile="fast", budget="2.00")
+    handle.result()
+
+    assert handle.priced is not None
+    assert handle.priced.cost is not None
+    assert handle.priced.cost.low <= float(handle.tally.spent.cost) <= handle.priced.cost.high
+    assert handle.price is not None
+    assert handle.price.startswith("120 rows (100 different): USD 0.0")
+    assert handle.price.endswith("; 20 done. budget=2.00 holds.")
+    assert pool.plan_map(frame, "Say: {{ review }}").different == 100
+    assert 0 < handle.wall < 60
+
+
+def test_when_a_strategy_is_the_profile_then_it_runs_once_for_each_row(pool: OrchestratorPool) -> None:
+    mine = Strategy("mine", [Stage("draft", "fast", "{{ task }}"), Stage("polish", "premium", "Improve: {{ draft }}")])
+    frame = reviews(3)
+    frame.loc[1, "review"] = None
+
+    answers = pool.map_sync(frame, "Say: {{ review }}", profiles=[mine, "fast"], out="said")
+    named = pool.map_sync(frame, "Is it good? {{ review }}", profile="cascade")
+
+    ledger = session().ledger.to_frame()
+    assert answers["said.mine_status"].tolist() == ["ok", "skipped", "ok"]
+    assert answers["said.fast_status"].tolist() == ["ok", "skipped", "ok"]
+    of_runs = ledger[ledger["strategy"] == "mine"]
+    assert len(of_runs) == 4
+    assert answers["said.mine_cost"].sum() == pytest.approx(of_runs["cost"].sum(), rel=1e-12)
+    assert set(named["answer_status"]) == {"ok", "skipped"}
+
+
+def test_when_stop_is_pressed_then_the_frame_so_far_is_kept(
+    pool: OrchestratorPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VICTOR_SIM_SPEED", "1")
+    handle = pool.start_map(reviews(500), "Say: {{ review }}", profile="fast", concurrency=8)
+    while handle.tally.done < 10:
+        handle.wait(0.05)
+    error = handle.interrupted()
+
+    counts = error.partial["answer_status"].value_counts().to_dict()
+    assert set(counts) == {"ok", "interrupted", "pending"}
+    assert 1 <= counts["interrupted"] <= 8
+    assert session().last is error.partial
+    assert handle.result()["answer_status"].value_counts().to_dict() == counts

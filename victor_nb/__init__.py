@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from victor_nb.workflows.orchestrator_pool import OrchestratorPool
     from victor_nb.workflows.runs import StrategyRun
     from victor_nb.workflows.strategies import Cascade, Funnel, Single, Specialized, Strategy, Tiered
+    from victor_nb.workflows.strategies import strategy_named as strategy_named  # not for users: maps find it here
     from victor_nb.workflows.what_if import what_if
 
 __version__ = "0.1.0"
@@ -101,7 +102,7 @@ _HOMES: Final = {
         "victor_nb.workflows.fan_out": "Replies",
         "victor_nb.workflows.orchestrator_pool": "OrchestratorPool",
         "victor_nb.workflows.runs": "StrategyRun",
-        "victor_nb.workflows.strategies": "Cascade Funnel Single Specialized Strategy Tiered",
+        "victor_nb.workflows.strategies": "Cascade Funnel Single Specialized Strategy Tiered strategy_named",
         "victor_nb.workflows.what_if": "what_if",
     }.items()
     for name in names.split()

@@ -21,7 +21,7 @@ from victor_nb.providers.spec import SPECS, all_specs, spec_of, split_words
 from victor_nb.values import UNPAID, Mode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from victor_nb.config.profiles import Budgets, Profile, ProfilesFile
     from victor_nb.config.strategies import Stage
@@ -291,6 +291,11 @@ class Settings:
             if secret in text:
                 return True
         return False
+
+    def leak_check(self) -> Callable[[str], bool]:
+        """Return the same as a function for many texts, of the keys of now."""
+        secrets = self._secrets()
+        return lambda text: any(secret in text for secret in secrets)
 
     def _secrets(self) -> list[str]:
         named = set(self._key_names)

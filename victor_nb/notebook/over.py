@@ -15,8 +15,7 @@ from victor_nb.reports.frames import styled
 from victor_nb.reports.labels import answer_columns
 from victor_nb.templates import Template, own, places
 from victor_nb.values import UNPAID
-from victor_nb.workflows.bulk import is_missing
-from victor_nb.workflows.intake import Table, table_of
+from victor_nb.workflows.intake import Table, is_missing, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping

@@ -3,119 +3,63 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import random
 import time
 from collections import Counter, deque
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from hashlib import blake2b
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Final, Protocol
 
 from victor_nb.errors import (
     AuthenticationError,
     BudgetError,
-    InvalidAnswerError,
     MapError,
-    PartialAnswerError,
     PromptError,
     ProviderError,
     QuotaError,
     SecretError,
     VictorError,
 )
-from victor_nb.media import media_of
 from victor_nb.money import Total
-from victor_nb.values import Reply
 from victor_nb.wire.clock import CLOCK, simulated
+from victor_nb.workflows.forecast import Asked, Priced, price
+from victor_nb.workflows.intake import digest
+from victor_nb.workflows.outcomes import Cell, Counts, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from victor_nb.accounting.cache import AnswerCache, StoredAnswer
     from victor_nb.runtime import Runtime
-    from victor_nb.templates import Template
+    from victor_nb.wire.clock import Clock
+    from victor_nb.workflows.intake import Plan, Prompts
 
-Status = Literal["ok", "reused", "skipped", "invalid", "failed", "refused", "partial", "interrupted", "pending"]
-Empty = Literal["skip", "send", "error"]
 PILOT: Final = 20
 """Rows that are asked before the price of the others is known."""
+_WINDOW: Final = 64  # rows that are rendered, and looked up in the store, at once
 _ALIKE: Final = 10
 """Rows that fail alike, with none that does not, after which no further one is asked."""
 _FOR_ALL: Final = (AuthenticationError, QuotaError, SecretError)
 """Failures that say nothing of the row: after some in a row, the others would fail too."""
-_LONGEST: Final = 300  # characters of an error in a frame
-_GOOD: Final = ("ok", "reused", "skipped")
+_ANSWERED: Final = ("ok", "reused", "partial")
 
 
-@dataclass(slots=True)
-class Cell:
-    """What came of one row at one profile.
+class Question(Protocol):
+    """One row at one profile, ready to be asked."""
 
-    Attributes:
-        data: The answer as a value, where there is a schema.
-        error: Why there is no answer, or not a whole one, on one line.
-        cost: List price in USD of what this map asked for it; 0 where nothing was sent, None where it is unknown.
-        latency: Seconds.
-        model: The model that served.
-    """
+    @property
+    def key(self) -> bytes | None:
+        """Its place in the store of answers; None where it has none."""
+        ...
 
-    status: Status = "pending"
-    text: str | None = None
-    data: object = None
-    error: str | None = None
-    cost: Decimal | None = Decimal(0)
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    latency: float | None = None
-    model: str | None = None
-    finish_reason: str | None = None
+    async def reuse(self, stored: StoredAnswer, cell: Cell) -> bool:
+        """Put a stored answer into the cell; return whether it serves."""
+        ...
 
-    def take(self, reply: Reply) -> None:
-        """Take the content of a reply, whole or not."""
-        self.text, self.data, self.finish_reason = reply.content, reply.data, reply.finish_reason
-        self.model, self.latency = reply.model_served or reply.model, reply.latency
-        if reply.usage.total_tokens:
-            self.input_tokens, self.output_tokens = reply.usage.input_tokens, reply.usage.output_tokens
-
-    def fail(self, error: VictorError) -> None:
-        """Take an error, and what had come by then."""
-        reply = error.partial if isinstance(error.partial, Reply) else getattr(error, "reply", None)
-        if isinstance(reply, Reply):
-            self.take(reply)
-        found: list[Status] = [status for kind, status in _STATUS if isinstance(error, kind)]
-        self.status = found[0] if found else "failed"
-        self.error = shortened(f"{type(error).__name__}: {error}")
-
-    def repeat(self, first: Cell) -> None:
-        """Take what came of an equal row, which this one costs nothing beside."""
-        self.text, self.data, self.error, self.finish_reason = first.text, first.data, first.error, first.finish_reason
-        self.input_tokens, self.output_tokens = first.input_tokens, first.output_tokens
-        self.latency, self.model = first.latency, first.model
-        self.status = "reused" if first.status == "ok" else first.status
-
-
-_STATUS: Final[tuple[tuple[type[VictorError], Status], ...]] = (
-    (BudgetError, "refused"),
-    (InvalidAnswerError, "invalid"),
-    (PartialAnswerError, "partial"),
-)
-
-
-def shortened(text: str) -> str:
-    """Return a text on one line, cut where it is long."""
-    line = " ".join(text.split())
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
-
-
-class Asker(Protocol):
-    """Answers the rows of a column: a profile, or a strategy.
-
-    Attributes:
-        name: What the column is called after, where there are several.
-    """
-
-    name: str
-
-    async def ask(self, prompt: str, cell: Cell, sample: int) -> None:
+    async def ask(self, cell: Cell) -> None:
         """Ask, and put what comes into the cell, also when it is stopped.
 
         Raises:
@@ -124,74 +68,50 @@ class Asker(Protocol):
         ...
 
 
-class Rows(Protocol):
-    """The rows of a map.
+class Asker(Protocol):
+    """Answers the rows of a column: a profile, or a strategy.
 
     Attributes:
-        random: Whether any row can be had at any time.
+        name: What the column is called after, where there are several.
+        warms: Whether one row alone goes first, so that the others find the start of their prompts in a cache.
     """
 
-    random: bool
+    name: str
+    warms: bool
 
-    @property
-    def size(self) -> int | None:
-        """How many there are; None while that is not known."""
-        ...
+    def prepare(self, prompt: str, sample: int) -> Question:
+        """Return a row that is ready to be asked.
 
-    def names(self, number: int) -> Mapping[str, object]:
-        """Return what a row offers to the template."""
-        ...
-
-    async def pull(self) -> Sequence[Mapping[str, object]]:
-        """Return the next rows; none at the end."""
+        Raises:
+            VictorError: It cannot be sent.
+        """
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How far a map is: rows by what came of them, one for each profile and sample.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How rows are asked.
 
     Attributes:
-        total: All of them; None while that is not known.
-        spent: What the map has spent.
-        eta: Seconds to the end, as far as can be seen.
+        n: Samples of each.
+        workers: How many are asked at once.
+        reuse: Whether stored answers are taken.
+        budget: What all of them may cost, in USD.
     """
 
-    done: int = 0
-    total: int | None = None
-    by: Mapping[str, int] = field(default_factory=dict[str, int])
-    spent: Total = field(default_factory=Total)
-    eta: float | None = None
-
-    @property
-    def failed(self) -> int:
-        """How many have no whole answer."""
-        return sum(count for status, count in self.by.items() if status not in _GOOD)
-
-    @property
-    def reused(self) -> int:
-        """How many took an answer that there was."""
-        return self.by.get("reused", 0)
-
-    @property
-    def now(self) -> str:
-        """What bars show beside the numbers."""
-        return f"{self.reused:,} reused" if self.reused else ""
-
-    def __str__(self) -> str:
-        """Return it as text: `1,200/2,000 · 300 reused · 2 failed · USD 0.0123 · 40 s left`."""
-        total = "" if self.total is None else f"/{self.total:,}"
-        failed = f"{self.failed:,} failed" if self.failed else ""
-        left = f"{spoken(self.eta)} left" if self.eta else ""
-        return " · ".join(filter(None, (f"{self.done:,}{total}", self.now, failed, str(self.spent), left)))
+    n: int = 1
+    workers: int = 256
+    reuse: bool = True
+    budget: Decimal | None = None
 
 
-def spoken(seconds: float) -> str:
-    """Write a time: `40 s`, `3 min`, `2.5 h`."""
-    if seconds < 90:  # noqa: PLR2004 - a minute and a half
-        return f"{max(1, round(seconds))} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"  # noqa: PLR2004 - as above
+@dataclass(slots=True)
+class _Item:
+    lane: int
+    key: bytes
+    size: int
+    cell: Cell
+    question: Question
 
 
 class Bulk:
@@ -200,78 +120,72 @@ class Bulk:
     Args:
         runtime: What calls share.
         askers: Who answers, one for each column.
-        rows: What is asked about.
-        template: What is asked.
-        others: What the template may hold beside the row: names and their values.
-        n: Samples of each row.
-        workers: How many rows are asked at once.
-        empty: What becomes of a row that lacks a value of the template.
+        prompts: What is asked about each row.
+        terms: How.
 
     Attributes:
         columns: By asker and sample, what came of each row.
-        price: The line about the price of the whole, once it is known.
-        pilot: For each row that was asked first: characters of its prompt, cost (USD), seconds.
+        rest: What came of the rows that no column has yet.
+        priced: The price of the whole, once it is known.
+        spent: What it has cost.
     """
 
-    def __init__(
-        self,
-        runtime: Runtime,
-        askers: Sequence[Asker],
-        rows: Rows,
-        template: Template,
-        *,
-        others: Mapping[str, object],
-        n: int,
-        workers: int,
-        empty: Empty,
-    ) -> None:
-        self.runtime, self.rows, self.workers = runtime, rows, workers
-        self.lanes = [(asker, sample) for asker in askers for sample in range(n)]
+    def __init__(self, runtime: Runtime, askers: Sequence[Asker], prompts: Prompts, terms: Terms) -> None:
+        self.runtime, self.rows, self.terms, self._prompts = runtime, prompts.rows, terms, prompts
+        self.lanes = [(asker, sample) for asker in askers for sample in range(terms.n)]
         self.columns: list[list[Cell]] = [[] for _ in self.lanes]
-        self.price: str | None = None
-        self.pilot: list[tuple[int, Decimal | None, float]] = []
-        self.ended: float | None = None
-        self.wall = 0.0
+        self.rest = Cell()
+        self.priced: Priced | None = None
         self.spent = Total()
-        self._template, self._others, self._empty = template, others, empty
-        self._leaks = runtime.settings.leaks
         self._simulated = runtime.mode == "simulate"
         self._first: dict[tuple[int, bytes], Cell] = {}
         self._followers: dict[tuple[int, bytes], list[Cell]] = {}
-        self._ready: deque[tuple[int, str, Cell]] = deque()
-        self._running: set[int] = set()
-        self._order = self._in_order()
-        self._pulling = asyncio.Lock()
-        self._open = asyncio.Event()
-        self._asked = self._row = 0
+        self._ready: deque[_Item] = deque()
+        self._pulling, self._open = asyncio.Lock(), asyncio.Event()
+        self._asked = self._pulled = 0
         self._end = False
         self._by: Counter[str] = Counter()
+        self._began = self._since = self._ended = 0.0
+        self._done_before = 0
+        self._clocks: list[Clock] = []
+        self._free: list[tuple[float, int]] = []
+        self._gates: list[int] = []
+        self._pilot: list[Asked] = []
+        self._stored = 0
+        self._plan: Plan | None = None
         self._reasons: Counter[tuple[str, int | None]] = Counter()
         self._in_a_row = 0
-        self._refusal: VictorError | None = None
-        self._failure: VictorError | None = None
         self._last: VictorError | None = None
-        self.rest = Cell()
-        self._began = self._since = time.perf_counter()
-        self._done_before = 0
-        self._now = 0.0
+        self._failure: VictorError | None = None
+        self._refusal: VictorError | None = None
 
     # --- how far it is ---
 
     @property
     def count(self) -> int:
         """Rows that are known by now."""
-        return self.rows.size if self.rows.size is not None else self._row
+        return self._pulled if self.rows.size is None else self.rows.size
 
     @property
     def counts(self) -> Counts:
         """How far it is."""
-        by = dict(self._by)
-        done, size = sum(by.values()), self.rows.size
-        total = None if size is None else size * len(self.lanes)
+        by, size = dict(self._by), self.rows.size
+        done, total = sum(by.values()), None if size is None else size * len(self.lanes)
         made, passed = done - self._done_before, time.perf_counter() - self._since
-        eta = None if total is None or not made or total == done else (total - done) * passed / made
+        eta = None if total is None or self._ended or made <= 0 else (total - done) * passed / made
         return Counts(done, total, by, self.spent, eta)
+
+    @property
+    def wall(self) -> float:
+        """Seconds since it began, or that it took: simulated ones in simulate mode."""
+        if self._simulated:
+            return max((clock.now for clock in list(self._clocks)), default=self._began) - self._began
+        return (self._ended or time.perf_counter()) - self._began if self._began else 0.0
+
+    def cells(self, lane: int) -> list[Cell]:
+        """Return what came of each row at an asker and sample so far."""
+        column, count = list(self.columns[lane]), self.count
+        return [*column[:count], *itertools.repeat(self.rest, count - len(column))]
 
     # --- on the background loop ---
 
@@ -280,17 +194,22 @@ class Bulk:
 
         Raises:
             MapError: All that were asked failed alike, or none of the others can be asked.
-            VictorError: The template does not fit the rows.
+            VictorError: A row lacks a value, where that is an error.
         """
-        self._began = self._since = time.perf_counter()
         with simulated(self.runtime.timeline, alone=True) if self._simulated else nullcontext() as clock:
-            now = clock or time.perf_counter
-            began = now()
-            size = self.rows.size
-            self._gated = size is None or size > 2 * PILOT
+            self._began = clock.now if clock is not None else time.perf_counter()
+            self._since = time.perf_counter()
+            size, warm = self.rows.size, any(asker.warms for asker, _ in self.lanes)
+            self._gates = [len(self.lanes)] if warm else []
+            if size is None or size > 2 * PILOT:
+                self._gates.append(PILOT * len(self.lanes))
+                self._plan = await asyncio.to_thread(self._prompts.plan) if self.rows.random and size else None
+            self._order = self._numbers()
             self._open.set()
-            count = self.workers if size is None else min(self.workers, size * len(self.lanes))
-            workers = [asyncio.create_task(self._work()) for _ in range(max(1, count))]
+            most = self.terms.workers if size is None else min(self.terms.workers, size * len(self.lanes))
+            self._clocks = [clock.fork() for _ in range(most)] if clock is not None else []
+            self._free = [(each.now, place) for place, each in enumerate(self._clocks)]
+            workers = [asyncio.create_task(self._work()) for _ in range(max(1, most))]
             try:
                 ended, _ = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
                 for task in ended:
@@ -299,143 +218,186 @@ class Bulk:
                 for task in workers:
                     task.cancel()
                 await asyncio.gather(*workers, return_exceptions=True)
-                self.wall = now() - began
                 self._close()
+                if clock is not None:
+                    clock.now = max(clock.now, *(each.now for each in self._clocks), self._began)
         self._judge()
 
     async def _work(self) -> None:
-        if self._simulated and (clock := CLOCK.get()) is not None:
-            root, own = clock, clock.fork()
-            CLOCK.set(own)
-        else:
-            root = own = None
-        try:
-            while (job := await self._next()) is not None:
-                if own is not None:
-                    own.now = max(own.now, self._now)
-                await self._do(*job)
-        finally:
-            if root is not None and own is not None:
-                root.now = max(root.now, own.now)
+        while (item := await self._next()) is not None:
+            if not self._clocks:
+                await self._ask(item)
+                continue
+            # Of the simulated workers, the one that is free first: which task is waked first says nothing.
+            _, place = heappop(self._free)
+            CLOCK.set(self._clocks[place])
+            try:
+                await self._ask(item)
+            finally:
+                heappush(self._free, (self._clocks[place].now, place))
 
-    async def _next(self) -> tuple[int, str, Cell] | None:
-        """Return the next row that has to be asked: its column, prompt and cell; None when there is none."""
+    async def _next(self) -> _Item | None:
+        """Return the next row that has to be asked; None when there is none."""
         while True:
             await self._open.wait()
             if self._failure is not None or self._refusal is not None:
                 return None
-            if not self._ready:
-                if self._end:
-                    return None
-                await self._fill()
-                continue
-            if self._gated and self._asked >= PILOT * len(self.lanes):
+            if self._gates and self._asked >= self._gates[0]:
                 self._open.clear()
-                self._look()
-                continue
-            lane, prompt, cell = self._ready.popleft()
-            key = lane, digest(prompt)
-            first = self._first.setdefault(key, cell)
-            if first is cell:
+                self._pass()
+            elif self._ready:
                 self._asked += 1
-                return lane, prompt, cell
-            self._repeat(key, first, cell)
+                return self._ready.popleft()
+            elif self._end:
+                return None
+            else:
+                await self._fill()
 
-    def _repeat(self, key: tuple[int, bytes], first: Cell, cell: Cell) -> None:
+    async def _ask(self, item: _Item) -> None:
+        began = time.perf_counter()
+        try:
+            await item.question.ask(item.cell)
+            self._in_a_row = 0
+        except VictorError as error:
+            self._note(error)
+        finally:
+            if item.cell.status != "pending":
+                self._finish(item)
+        if self._gates:
+            latency = item.cell.latency
+            passed = time.perf_counter() - began if latency is None else latency
+            self._pilot.append(Asked(item.lane, item.size, item.cell.cost, passed))
+            self._pass()
+
+    def _finish(self, item: _Item) -> None:
+        cell, place = item.cell, (item.lane, item.key)
+        self._by[cell.status] += 1
+        if cell.cost is None or cell.cost:
+            self.spent += Total(cell.cost or Decimal(0), unpriced=int(cell.cost is None))
+        for other in self._followers.pop(place, ()):
+            other.repeat(cell)
+            self._by[other.status] += 1
+
+    def _pass(self) -> None:
+        """Let the others begin once the rows before a gate have ended; say the price at the last one."""
+        if self._open.is_set() or len(self._pilot) < self._asked:
+            return
+        self._gates.pop(0)
+        if not self._gates:
+            waiting = [item.size for item in self._ready]
+            lanes, workers = len(self.lanes), self.terms.workers
+            priced = price(self._pilot, self._plan, lanes=lanes, workers=workers, stored=self._stored, waiting=waiting)
+            self.priced = replace(priced, budget=self.terms.budget)
+            self._since, self._done_before = time.perf_counter(), sum(self._by.values())
+        latest = max((clock.now for clock in self._clocks), default=0.0)
+        for clock in self._clocks:
+            clock.now = latest
+        self._free = [(latest, place) for _, place in self._free]
+        self._open.set()
+
+    # --- rows ---
+
+    def _numbers(self) -> Iterator[int]:
+        """Yield the numbers of all rows: at first by chance, as a price is taken from these, then in order."""
+        size = self.rows.size or 0
+        if not self._gates or self._plan is None:
+            yield from range(size)
+            return
+        drawn: set[int] = set()
+        first = self._plan.numbers
+        for number in random.Random(0).sample(first, len(first)):  # noqa: S311 - chance, not secrecy
+            if not self._gates:
+                break
+            drawn.add(number)
+            yield number
+        yield from (number for number in range(size) if number not in drawn)
+
+    async def _fill(self) -> None:
+        """Render some more rows, and put those among the ready that have to be asked."""
+        async with self._pulling:
+            if self._ready or self._end:
+                return
+            if self.rows.random:
+                numbers = itertools.islice(self._order, PILOT if self._gates else _WINDOW)
+                window = [(number, self.rows.names(number)) for number in numbers]
+            else:
+                window = list(enumerate(await self.rows.pull(), self._pulled))
+                self._pulled += len(window)
+            self._end = not window
+            opened = [item for number, names in window for item in self._opened(number, names)]
+            self._ready.extend(await self._not_stored(opened))
+
+    def _opened(self, number: int, names: Mapping[str, object]) -> Iterator[_Item]:
+        """Yield what has to be asked of a row: of equal prompts the first."""
+        cells = [Cell() for _ in self.lanes]
+        for column, cell in zip(self.columns, cells, strict=True):
+            column.extend(Cell() for _ in range(number + 1 - len(column)))
+            column[number] = cell
+        try:
+            prompt = self._prompts.of(names)
+        except VictorError as error:
+            self._settle(cells, error)
+            return
+        if prompt is None:
+            for cell in cells:
+                cell.status = "skipped"
+                self._by["skipped"] += 1
+            if self._prompts.empty == "error":
+                fault = (
+                    f"Row {number:,} lacks a value of the template, and empty='error'. Fill it, or leave empty= out."
+                )
+                self._fail(PromptError(fault))
+            return
+        key = digest(prompt)
+        for lane, ((asker, sample), cell) in enumerate(zip(self.lanes, cells, strict=True)):
+            first = self._first.setdefault((lane, key), cell)
+            if first is not cell:
+                self._follow((lane, key), first, cell)
+                continue
+            try:
+                yield _Item(lane, key, len(prompt), cell, asker.prepare(prompt, sample))
+            except VictorError as error:
+                self._settle([cell], error)
+
+    def _settle(self, cells: Sequence[Cell], error: VictorError) -> None:
+        """Keep why a row cannot be sent."""
+        for cell in cells:
+            cell.fail(error)
+            self._by[cell.status] += 1
+        self._note(error)
+
+    def _follow(self, place: tuple[int, bytes], first: Cell, cell: Cell) -> None:
         """Give a row what came of an equal one, now or when it has come."""
         if first.status == "pending":
-            self._followers.setdefault(key, []).append(cell)
+            self._followers.setdefault(place, []).append(cell)
         else:
             cell.repeat(first)
             self._by[cell.status] += 1
 
-    async def _fill(self) -> None:
-        """Render some more rows."""
-        if self.rows.random:
-            number = next(self._order, None)
-            if number is None:
-                self._end = True
+    async def _not_stored(self, items: list[_Item]) -> list[_Item]:
+        """Return the rows whose answers the store does not have; the others are given them."""
+        cache: AnswerCache | None = self.runtime.cache_for(self.runtime.mode) if self.terms.reuse else None
+        keys = [item.question.key for item in items]
+        wanted = [key for key in keys if key is not None]
+        if cache is None or not wanted:
+            return items
+        search = cache.find(wanted)
+        found = search.result() if self._simulated else await asyncio.wrap_future(search)
+        left: list[_Item] = []
+        for item, key in zip(items, keys, strict=True):
+            stored = None if key is None else found.get(key)
+            if stored is None or not await item.question.reuse(stored, item.cell):
+                left.append(item)
             else:
-                self._render(number, self.rows.names(number))
-            return
-        async with self._pulling:
-            if self._ready or self._end:
-                return
-            pulled = await self.rows.pull()
-            for names in pulled:
-                self._row += 1
-                self._render(self._row - 1, names)
-            self._end = not pulled
-
-    def _in_order(self) -> Iterator[int]:
-        yield from range(self.rows.size or 0)
-
-    def _render(self, number: int, names: Mapping[str, object]) -> None:
-        """Put a row's prompts among those to ask, one for each column."""
-        cells = [Cell() for _ in self.lanes]
-        for column, cell in zip(self.columns, cells, strict=True):
-            if number >= len(column):
-                column.extend(Cell() for _ in range(number + 1 - len(column)))
-            column[number] = cell
-        known = {**self._others, **names}
-        try:
-            if self._empty != "send" and any(is_missing(value) for value in self._template.values(known)):
-                self._skip(number, cells)
-                return
-            if self._empty == "send":
-                known = {name: "" if is_missing(value) else value for name, value in known.items()}
-            prompt = self._template.render(known, leaks=self._leaks).text
-        except VictorError as error:
-            self._settle(cells, "failed", f"{type(error).__name__}: {error}")
-            return
-        self._ready.extend((lane, prompt, cell) for lane, cell in enumerate(cells))
-
-    def _skip(self, number: int, cells: Sequence[Cell]) -> None:
-        """Leave a row out that lacks a value, or end the map for it."""
-        self._settle(cells, "skipped", "the row lacks a value of the template")
-        if self._empty == "error":
-            fault = f"Row {number:,} lacks a value of the template, and empty='error'. Fill it, or leave empty= out."
-            self._failure = PromptError(fault)
-
-    def _settle(self, cells: Sequence[Cell], status: Status, error: str) -> None:
-        for cell in cells:
-            cell.status, cell.error = status, shortened(error)
-            self._by[status] += 1
-
-    async def _do(self, lane: int, prompt: str, cell: Cell) -> None:
-        """Ask one row."""
-        asker, sample = self.lanes[lane]
-        began = time.perf_counter()
-        try:
-            await asker.ask(prompt, cell, sample)
-        except VictorError as error:
-            self._note(error)
-        else:
-            self._in_a_row = 0
-        finally:
-            if cell.status != "pending":
-                self._finish(lane, prompt, cell)
-        if self._gated:
-            self.pilot.append((len(prompt), cell.cost, cell.latency or time.perf_counter() - began))
-            self._look()
-
-    def _finish(self, lane: int, prompt: str, cell: Cell) -> None:
-        self._by[cell.status] += 1
-        self.spent += Total(cell.cost or Decimal(0), unpriced=int(cell.cost is None))
-        for other in self._followers.pop((lane, digest(prompt)), ()):
-            other.repeat(cell)
-            self._by[other.status] += 1
-
-    def _look(self) -> None:
-        """Say the price once the first rows have ended, and let the others begin."""
-        if self._gated and len(self.pilot) >= self._asked and not self._open.is_set():
-            self._gated = False
-            if (clock := CLOCK.get()) is not None:
-                self._now = max(self._now, clock.now)
-            self._since, self._done_before = time.perf_counter(), sum(self._by.values())
-            self._open.set()
+                self._stored += 1
+                self._finish(item)
+        return left
 
     # --- failures ---
+
+    def _fail(self, error: VictorError) -> None:
+        self._failure = self._failure or error
+        self._open.set()
 
     def _note(self, error: VictorError) -> None:
         """Keep why a row failed; end the map where all fail alike, or a budget is used up."""
@@ -448,13 +410,12 @@ class Bulk:
         self._last = error
         self._in_a_row = self._in_a_row + 1 if isinstance(error, _FOR_ALL) else 0
         if (self._alike and sum(self._reasons.values()) >= _ALIKE) or self._in_a_row >= _ALIKE:
-            self._failure = self._failure or error
-            self._open.set()
+            self._fail(error)
 
     @property
     def _alike(self) -> bool:
         """Whether all that were asked have failed for one reason."""
-        return len(self._reasons) == 1 and not any(self._by[status] for status in ("ok", "reused", "partial"))
+        return len(self._reasons) == 1 and not any(self._by[status] for status in _ANSWERED)
 
     def _judge(self) -> None:
         """Raise if what was asked failed alike.
@@ -463,11 +424,11 @@ class Bulk:
             MapError: It did.
         """
         error = self._failure or (self._last if self._alike else None)
-        if error is None and self._refusal is not None and not any(self._by[status] for status in ("ok", "reused")):
+        if error is None and not any(self._by[status] for status in _ANSWERED):
             error = self._refusal
         if error is None:
             return
-        if isinstance(error, PromptError):
+        if isinstance(error, PromptError) and self._prompts.empty == "error":
             raise error
         failed = self._by["refused"] if isinstance(error, BudgetError) else sum(self._reasons.values())
         rest = self.count * len(self.lanes) - sum(self._by.values())
@@ -476,7 +437,7 @@ class Bulk:
 
     def _close(self) -> None:
         """Set the final status of what was not asked: refused, where a budget has ended the map."""
-        self.ended = time.perf_counter()
+        self._ended = time.perf_counter()
         if self._refusal is None:
             return
         self.rest = Cell("refused", error=shortened(f"not asked, as the budget is used up. {self._refusal}"))
@@ -485,25 +446,3 @@ class Bulk:
             for cell in pending:
                 cell.status, cell.error = self.rest.status, self.rest.error
             self._by["refused"] += len(pending) + self.count - len(column)
-
-    def cells(self, lane: int) -> list[Cell]:
-        """Return what came of each row at an asker and sample so far."""
-        column = list(self.columns[lane])
-        return [*column, *(self.rest for _ in range(self.count - len(column)))]
-
-
-def digest(prompt: str) -> bytes:
-    """Return what two equal prompts have in common, and no two others."""
-    hashed = blake2b(prompt.encode("utf-8", "surrogatepass"), digest_size=16)
-    for each in media_of(prompt):
-        hashed.update(each.data)
-    return hashed.digest()
-
-
-def is_missing(value: object) -> bool:
-    """Return whether a cell is empty: None, NaN, NA, NaT, or nothing but blanks."""
-    if value is None:
-        return True
-    if isinstance(value, str):
-        return not value.strip() and not media_of(value)
-    return type(value).__name__ in {"NAType", "NaTType"} or (isinstance(value, float) and value != value)  # noqa: PLR0124 - NaN

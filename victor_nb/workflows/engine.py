@@ -212,6 +212,10 @@ class Engine:
         calls = sum(work.stage.n for work in self.works)
         return Bar(self.name, look, calls=calls, progress=progress, runtime=self.runtime)
 
+    def so_far(self) -> StrategyRun:
+        """Return what has come so far. It reads the ledger: not on the background loop."""
+        return collect(self)
+
     def kept(self) -> StrategyRun:
         """Return what has come so far, kept as `session().last`. It reads the ledger: not on the background loop."""
         self.runtime.last = run = collect(self)

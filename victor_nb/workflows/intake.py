@@ -1,4 +1,4 @@
-"""What a map is asked about: the rows of a DataFrame, a Series, a list, an iterator or an async iterator."""
+"""What a map is asked about: the rows of a DataFrame, a Series, a list or an iterator, and their prompts."""
 
 from __future__ import annotations
 
@@ -6,17 +6,130 @@ import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterable, Callable, Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, cast
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, cast
 
-from victor_nb.errors import ConfigError
-from victor_nb.workflows.bulk import is_missing
+from victor_nb.errors import ConfigError, VictorError
+from victor_nb.media import media_of
 
 if TYPE_CHECKING:
     import pandas as pd
     from pandas import DataFrame
 
+    from victor_nb.templates import Template
+
+Empty = Literal["skip", "send", "error"]
+
 _ONE_PULL: Final = 64  # rows that are taken from an iterator at once
 _PATIENCE: Final = 0.05  # seconds after which those that an iterator has given by then are asked
+_SURVEYED: Final = 100_000  # rows that are rendered beforehand to see which differ; it takes a second
+
+
+class Rows(Protocol):
+    """The rows of a map.
+
+    Attributes:
+        random: Whether any row can be had at any time.
+    """
+
+    random: bool
+
+    @property
+    def size(self) -> int | None:
+        """How many there are; None while that is not known."""
+        ...
+
+    def names(self, number: int) -> Mapping[str, object]:
+        """Return what a row offers to the template."""
+        ...
+
+    async def pull(self) -> Sequence[Mapping[str, object]]:
+        """Return the next rows; none at the end."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a map would ask, by its rows alone.
+
+    Attributes:
+        rows: How many there are.
+        different: Prompts that differ.
+        skipped: Rows that lack a value of the template.
+        characters: Those of all different prompts.
+        first: The first prompt; None where no row has one.
+        numbers: The first row of each.
+    """
+
+    rows: int
+    different: int = 0
+    skipped: int = 0
+    characters: int = 0
+    first: str | None = None
+    numbers: Sequence[int] = field(default=(), repr=False)
+
+
+class Prompts:
+    """The prompts of rows.
+
+    Args:
+        rows: What is asked about.
+        template: What is asked.
+        others: What the template may hold beside the row, by name.
+        empty: What becomes of a row that lacks a value of the template.
+        leaks: Tells whether a text holds a configured key.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        template: Template,
+        *,
+        others: Mapping[str, object],
+        empty: Empty,
+        leaks: Callable[[str], bool],
+    ) -> None:
+        self.rows, self.template, self.empty = rows, template, empty
+        self._others, self._leaks = others, leaks
+
+    def of(self, names: Mapping[str, object]) -> str | None:
+        """Return the prompt of a row; None where it lacks a value.
+
+        Raises:
+            VictorError: It cannot be rendered.
+        """
+        known = {**self._others, **names}
+        if self.empty == "send":
+            known = {name: "" if is_missing(value) else value for name, value in known.items()}
+        elif any(is_missing(value) for value in self.template.values(known)):
+            return None
+        return self.template.render(known, leaks=self._leaks).text
+
+    def plan(self) -> Plan:
+        """Return what would be asked, by rendering the rows; it may take seconds: not on an event loop."""
+        size = self.rows.size or 0
+        seen: set[bytes] = set()
+        numbers: list[int] = []
+        skipped = characters = 0
+        first: str | None = None
+        for number in range(size):
+            try:
+                prompt = self.of(self.rows.names(number))
+            except VictorError:
+                continue
+            if prompt is None:
+                skipped += 1
+                continue
+            first = prompt if first is None else first
+            if size > _SURVEYED or media_of(prompt):  # too many, or dear to read: they count as different
+                return Plan(size, size, 0, 0, first, range(size))
+            key = digest(prompt)
+            if key not in seen:
+                seen.add(key)
+                numbers.append(number)
+                characters += len(prompt)
+        return Plan(size, len(seen), skipped, characters, first, numbers)
 
 
 class Table:
@@ -218,3 +331,20 @@ class _Cells(Sequence[object]):
 
     def __len__(self) -> int:
         return len(self._cells) if self._column is None else len(self._column)
+
+
+def digest(prompt: str) -> bytes:
+    """Return what two equal prompts have in common, and no two others."""
+    hashed = blake2b(prompt.encode("utf-8", "surrogatepass"), digest_size=16)
+    for each in media_of(prompt):
+        hashed.update(each.data)
+    return hashed.digest()
+
+
+def is_missing(value: object) -> bool:
+    """Return whether a cell is empty: None, NaN, NA, NaT, or nothing but blanks."""
+    if value is None:
+        return True
+    if isinstance(value, str):
+        return not value.strip() and not media_of(value)
+    return type(value).__name__ in {"NAType", "NaTType"} or (isinstance(value, float) and value != value)  # noqa: PLR0124 - NaN

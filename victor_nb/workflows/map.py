@@ -7,31 +7,35 @@ import copy
 from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
 from uuid import uuid4
 
-from victor_nb.calls.request import CallOptions, refuse_sample, settle
+import victor_nb
+from victor_nb.calls.quota import Share
+from victor_nb.calls.request import CallOptions, refuse_sample
 from victor_nb.calls.schema import schema_of
 from victor_nb.config.request_options import SAMPLES, Kind, whole
 from victor_nb.errors import ConfigError, PromptError, VictorError, VictorInterrupted, suggest
 from victor_nb.loop import GRACE, Handle
-from victor_nb.money import Total
+from victor_nb.money import to_usd
 from victor_nb.reports.answers import answers_frame
 from victor_nb.templates import Template
-from victor_nb.workflows.bulk import Asker, Bulk, Cell, Counts, Empty
-from victor_nb.workflows.intake import Feed, table_of
+from victor_nb.workflows.askers import ProfileAsker, Runnable, StrategyAsker
+from victor_nb.workflows.bulk import Asker, Bulk, Terms
+from victor_nb.workflows.intake import Empty, Feed, Plan, Prompts, table_of
 from victor_nb.workflows.progress_bar import Bar, Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from decimal import Decimal
 
     from pandas import DataFrame
 
-    from victor_nb.calls.orchestrator import AgentOrchestrator
-    from victor_nb.runtime import Runtime
+    from victor_nb.workflows.askers import Pool
+    from victor_nb.workflows.forecast import Priced
+    from victor_nb.workflows.outcomes import Counts
 
 Reuse = Literal["complete", "off"]
 
-_WORKERS: Final = 256
-"""Rows that are asked at once where `concurrency` does not say; quota and limits of the host let fewer through."""
+_RUNS: Final = 8
+"""Strategies that run at once where `concurrency` does not say: each asks several things at a time."""
 
 
 class MapOptions(CallOptions, total=False):
@@ -70,36 +74,6 @@ _KINDS: Final[Mapping[str, Kind]] = {"n": SAMPLES, **dict.fromkeys(("rows", "con
 _WORDS: Final = {"empty": get_args(Empty), "reuse": get_args(Reuse)}
 
 
-# --- who is asked ---
-
-
-class ProfileAsker:
-    """Asks a profile about each row."""
-
-    def __init__(self, orchestrator: AgentOrchestrator, options: CallOptions) -> None:
-        self.name, self._orchestrator, self._options = orchestrator.profile.name, orchestrator, options
-        settle(orchestrator.profile, options)
-
-    async def ask(self, prompt: str, cell: Cell, sample: int) -> None:
-        """Ask, and put what comes into the cell, also when it is stopped."""
-        call = self._orchestrator.call(prompt, {**self._options, "sample": sample}, stream=False)
-        try:
-            cell.take(await call.run())
-            cell.status = "ok"
-        except VictorError as error:
-            cell.fail(error)
-            raise
-        except asyncio.CancelledError:
-            cell.take(call.reply("interrupted"))
-            cell.status = "interrupted"
-            raise
-        finally:
-            cell.cost = Total.of(call.rows).exact_cost
-
-
-# --- the map ---
-
-
 class Map(Handle["DataFrame"]):
     """A map; it is a handle once it has started. Made by `pool.start_map`; `pool.map` waits for it.
 
@@ -108,43 +82,48 @@ class Map(Handle["DataFrame"]):
     """
 
     def __init__(
-        self,
-        runtime: Runtime,
-        find: Callable[[str | None], AgentOrchestrator],
-        data: object,
-        template: str,
-        *,
-        profile: object,
-        out: str,
-        options: MapOptions,
+        self, pool: Pool, data: object, template: str, *, profile: object, out: str, options: MapOptions
     ) -> None:
         own: dict[str, Any] = {name: value for name, value in options.items() if name in _OWN and value is not None}
         sent = cast("CallOptions", {name: value for name, value in options.items() if name not in _OWN})
         _check(own, profile, out)
         refuse_sample(sent)
-        self.runtime = runtime
+        self.runtime, self._pool, self._out = pool.runtime, pool, out
         self.run_id = sent.get("run_id") or uuid4().hex
-        self._out, self._budget = out, own.get("budget")
+        self._budget = None if "budget" not in own else to_usd(own["budget"])
         self._rows = table_of(data, own.get("rows"))
         names = dict(own.get("names") or {})
-        self._template = self._parsed(template, names)
+        parsed = self._parsed(template, names)
+        self._share = Share(**{name: own.get(name) for name in ("concurrency", "rpm", "tpm")})
+        cache = sent.get("cache") or ("off" if own.get("reuse") == "off" else "on")
+        sent = cast("CallOptions", {**sent, "run_id": self.run_id})
         given = list(own.get("profiles") or [profile])
-        self._askers = [self._asker(find, each, {**sent, "run_id": self.run_id}) for each in given]
-        self._n = own.get("n", 1)
+        self._askers = [self._asker(each, sent, cache, parsed.start) for each in given]
         schema = sent.get("schema")
         self._schema = None if schema is None else schema_of(schema)
-        self._columns = self._column_names(several=own.get("profiles") is not None)
+        self._n = own.get("n", 1)
+        self._columns = self._column_names(several="profiles" in own)
         self._check_columns()
-        self._bulk = Bulk(
-            runtime,
-            self._askers,
-            self._rows,
-            self._template,
-            others={name: names[name] for name in self._template.names if name in names},
-            n=self._n,
-            workers=own.get("concurrency") or _WORKERS,
-            empty=own.get("empty", "skip"),
-        )
+        workers = self._share.most
+        if "concurrency" not in own and any(isinstance(asker, StrategyAsker) for asker in self._askers):
+            workers = _RUNS
+        others = {name: names[name] for name in parsed.names if name in names}
+        leaks, empty = self.runtime.settings.leak_check(), own.get("empty", "skip")
+        self._prompts = Prompts(self._rows, parsed, others=others, empty=empty, leaks=leaks)
+        terms = Terms(n=self._n, workers=workers, reuse=cache == "on", budget=self._budget)
+        self._bulk = Bulk(self.runtime, self._askers, self._prompts, terms)
+
+    def _asker(self, profile: object, options: CallOptions, cache: str, start: str) -> Asker:
+        del cache
+        settings = self._pool.settings
+        if isinstance(profile, str) and settings.find(profile) is None:
+            profile = victor_nb.strategy_named(profile, settings) or profile
+        if profile is None or isinstance(profile, str):
+            return ProfileAsker(self._pool.get_orchestrator(profile), options, self._share, start)
+        if not hasattr(profile, "prepare"):
+            raise ConfigError(f"profile= takes the name of a profile, or a strategy, not a {type(profile).__name__}.")
+        # Calls of a strategy look into the store by themselves.
+        return StrategyAsker(cast("Runnable", profile), self._pool, options)
 
     def _parsed(self, template: str, names: Mapping[str, object]) -> Template:
         """Return the template, and keep of the rows what it holds."""
@@ -162,9 +141,6 @@ class Map(Handle["DataFrame"]):
             )
         self._rows.keep(found.names)
         return found
-
-    def _asker(self, find: Callable[[str | None], AgentOrchestrator], profile: object, options: CallOptions) -> Asker:
-        return ProfileAsker(find(cast("str | None", profile)), options)
 
     def _column_names(self, *, several: bool) -> list[str]:
         """Return what the columns of each asker and sample begin with."""
@@ -225,14 +201,29 @@ class Map(Handle["DataFrame"]):
         return self._bulk.counts
 
     @property
-    def wall(self) -> float:
-        """Seconds that it has taken, once it has ended; 0 before."""
-        return self._bulk.wall
-
-    @property
     def price(self) -> str | None:
         """The line about the price of the whole; None until the first rows have been asked."""
-        return self._bulk.price
+        return None if self._bulk.priced is None else str(self._bulk.priced)
+
+    @property
+    def priced(self) -> Priced | None:
+        """The price of the whole as numbers; None until the first rows have been asked."""
+        return self._bulk.priced
+
+    @property
+    def wall(self) -> float:
+        """Seconds that it has taken, simulated ones in simulate mode; 0 before it began."""
+        return self._bulk.wall
+
+    def plan(self) -> Plan:
+        """Return what would be asked, of the rows alone: it sends nothing, and may take seconds.
+
+        Raises:
+            ConfigError: The rows are those of an iterator, which cannot be read twice.
+        """
+        if isinstance(self._rows, Feed):
+            raise ConfigError("What an iterator gives is not known before. Give a DataFrame, a Series or a list.")
+        return self._prompts.plan()
 
     @property
     def frame(self) -> DataFrame:

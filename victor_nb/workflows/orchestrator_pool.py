@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from victor_nb.config.settings import Settings
     from victor_nb.reports.frames import DataFrame
     from victor_nb.values import PromptLike
+    from victor_nb.workflows.intake import Plan
     from victor_nb.workflows.map import Map, MapOptions
 
 
@@ -194,10 +195,16 @@ class OrchestratorPool:
         """Ask about each row of a table without waiting: the handle has the frame so far; see `map`."""
         return self._map(data, template, profile=profile, out=out, options=options).start()
 
+    def plan_map(
+        self, data: object, template: str, *, profile: object = None, out: str = "answer", **options: Unpack[MapOptions]
+    ) -> Plan:
+        """Return what a map would ask, of its rows alone: how many prompts differ, and how many rows are skipped."""
+        return self._map(data, template, profile=profile, out=out, options=options).plan()
+
     def _map(self, data: object, template: str, *, profile: object, out: str, options: MapOptions) -> Map:
         from victor_nb.workflows.map import Map  # noqa: PLC0415 - few calls are of tables
 
-        return Map(self.runtime, self.get_orchestrator, data, template, profile=profile, out=out, options=options)
+        return Map(self, data, template, profile=profile, out=out, options=options)
 
     def get_cached_profiles(self) -> list[str]:
         """Return the profiles that have an orchestrator, in the order in which they got it."""

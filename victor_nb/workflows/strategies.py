@@ -364,5 +364,10 @@ def find_strategy(name: str, settings: Settings | None = None) -> Strategy:
     raise ConfigError(f"Strategy {name!r} not found. {suggest(name, known, otherwise=others)}")
 
 
+def strategy_named(name: str, settings: Settings) -> Strategy | None:
+    """Return the strategy of a name; None where there is none."""
+    return find_strategy(name, settings) if name in settings.strategies or name in BUILT_IN else None
+
+
 def _times(stage: Stage) -> str:
     return f"{stage.n} x " if stage.n > 1 else ""
