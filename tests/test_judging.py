@@ -172,7 +172,7 @@ def test_when_a_model_judges_then_its_cost_is_a_line_of_its_own(ensemble: Ensemb
     assert frame["judge_cost"].sum() == pytest.approx(6 * (1000 * 3 + 100 * 15) / 1e6)
     assert table["cost"]["single fast"] == pytest.approx((1000 * 0.15 + 100 * 0.6) / 1e6)
     for kind in ("pareto", "strategy_comparison"):
-        assert "Judge premium: USD 0.0135 more for each task." in plot(kind, frame).alt  # type: ignore[attr-defined]
+        assert "Judged by premium, for USD 0.0135 more for each task." in plot(kind, frame).alt  # type: ignore[attr-defined]
 
 
 def test_when_a_judge_of_unknown_price_reads_then_its_cost_is_unknown(ensemble: Ensemble) -> None:
@@ -182,7 +182,7 @@ def test_when_a_judge_of_unknown_price_reads_then_its_cost_is_unknown(ensemble: 
     frame = compare_sync(THREE, "task", judge="premium")
 
     assert frame["judge_cost"].isna().all()
-    assert "Judge premium: unpriced." in plot("pareto", frame).alt  # type: ignore[attr-defined]
+    assert "Judged by premium, unpriced." in plot("pareto", frame).alt  # type: ignore[attr-defined]
 
 
 def test_when_two_answers_are_read_once_in_each_place_then_there_is_no_error_and_with_more_readings_there_is(

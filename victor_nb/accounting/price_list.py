@@ -171,7 +171,7 @@ def cached(usage: Usage) -> tuple[int, int]:
     return reads, max(0, min(usage.cache_write_tokens, usage.input_tokens - reads))
 
 
-# --- the dearest prices, by the length of a request ---
+# --- the highest prices, by the length of a request ---
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +191,7 @@ class Step:
     fee: Decimal = _ZERO
 
     def cost(self, usage_in: int, usage_out: int, kind: int) -> Decimal:
-        """Return what the dearest request of this length costs, in millionths of USD.
+        """Return what the most expensive request of this length costs, in millionths of USD.
 
         `kind` is 0 where nothing is written to a cache, 1 where something may be, 2 where it may live an hour.
         """

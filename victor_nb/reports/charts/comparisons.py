@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _WIDE: Final = 50.0
 """Highest cost over lowest, from which on the axis is logarithmic."""
+_SEEN: Final = 0.1
+"""The least correlation that a chart names: what is less is nothing to look after."""
 _BEYOND: Final = 0.5
 """How far beyond scores the axis may go for a bar; a longer one leaves the frame."""
 
@@ -109,9 +111,9 @@ def _judged(frame: pd.DataFrame) -> str:
     if (judge := judging(frame)) is None:
         return ""
     name, cost, r = judge
-    paid = "unpriced" if math.isnan(cost) else f"{in_usd(cost)} more for each task"
-    length = "" if math.isnan(r) else f" Correlation of score and length: {r:.2f}."
-    return f"Judge {name}: {paid}.{length}"
+    paid = ", unpriced" if math.isnan(cost) else f", for {in_usd(cost)} more for each task" if cost else ""
+    length = "" if math.isnan(r) or abs(r) < _SEEN else f" Correlation of score and length: {r:.2f}."
+    return f"Judged by {name}{paid}.{length}"
 
 
 def _beats(one: Standing, other: Standing) -> bool:
