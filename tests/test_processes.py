@@ -284,7 +284,9 @@ def busy():
 threads = [threading.Thread(target=busy) for _ in range(2)]
 for thread in threads:
     thread.start()
-children = [fork(look) for _ in range(25)]
+from concurrent.futures import ThreadPoolExecutor
+with ThreadPoolExecutor(2) as forking:
+    children = list(forking.map(lambda _: fork(look), range(25)))
 ending.set()
 for thread in (warming, *threads):
     thread.join()
@@ -297,15 +299,22 @@ return [first, children, len(own) == len(made), len(all_rows) - len(own), sorted
     assert found == [["simulate", 1], [["simulate", 1]] * 25, True, 26, ["ok"]]
 
 
-def test_when_another_thread_imports_at_a_fork_then_the_child_can_import_the_same(run: Callable[..., Any]) -> None:
-    found = run("""
-with open("slow.py", "w") as file:
-    file.write("import time; time.sleep(0.5); VALUE = 7")
+@pytest.mark.parametrize("patience", [10, 0.1], ids=["quick", "slow"])
+def test_when_another_thread_imports_at_a_fork_then_the_child_can_import_the_same(
+    run: Callable[..., Any], patience: float
+) -> None:
+    found = run(f"""
+os.mkdir("slow")
+for name, text in ("__init__", "from slow.part import VALUE"), ("part", "import time; time.sleep(0.5); VALUE = 7"):
+    with open(f"slow/{{name}}.py", "w") as file:
+        file.write(text)
+import victor_nb.runtime
+victor_nb.runtime._PATIENCE = {patience}
 importing = threading.Thread(target=lambda: __import__("slow"))
 importing.start()
-while "slow" not in sys.modules:
+while "slow.part" not in sys.modules:
     pass
-return fork(lambda: __import__("slow").VALUE)
+return fork(lambda: __import__("slow").part.VALUE)
 """)
     assert found == 7
 

@@ -38,7 +38,7 @@ from victor_nb.values import Usage
 from victor_nb.wire.clock import Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from decimal import Decimal
 
     from victor_nb.accounting.cache import AnswerCache
@@ -375,6 +375,7 @@ class Runtime:
 _runtimes: Final[WeakSet[Runtime]] = WeakSet()
 _current: list[Runtime] = []
 _guard = threading.Lock()
+_forking = threading.RLock()  # two threads that fork at a time would let go of what the other one has stopped
 _PATIENCE: Final = 10.0  # seconds that a fork waits for the end of an import, and for the ledger's file
 
 
@@ -413,11 +414,22 @@ def _at_exit() -> None:
         runtime.close()
 
 
-def _others_import() -> bool:
-    """Return whether another thread imports something: a child forked meanwhile would wait for that for ever."""
-    locks: Mapping[str, Callable[[], Any]] = getattr(sys.modules["_frozen_importlib"], "_module_locks", {})
-    found = [lock() for lock in list(locks.values())]
-    return any(lock is not None and lock.owner not in {None, threading.get_ident()} for lock in found)
+def _others_import(*, forget: bool = False) -> bool:
+    """Return whether another thread imports something: a child forked meanwhile would wait for that for ever.
+
+    Args:
+        forget: In a child, let it be imported anew. A fork does not wait without end, and an import may just begin.
+    """
+    locks: dict[str, Callable[[], Any]] = getattr(sys.modules["_frozen_importlib"], "_module_locks", {})
+    found = {name: lock() for name, lock in list(locks.items())}
+    held = [name for name, lock in found.items() if lock and lock.owner not in {None, threading.get_ident()}]
+    for name in (name for name, lock in found.items() if forget and lock and lock.owner != threading.get_ident()):
+        locks.pop(name, None)
+    for name in held if forget else ():
+        if getattr(getattr(sys.modules.get(name), "__spec__", None), "_initializing", False):
+            for part in [part for part in sys.modules if f"{part}.".startswith(f"{name}.")]:
+                del sys.modules[part]
+    return bool(held)
 
 
 @cache
@@ -440,6 +452,7 @@ def _before_fork() -> None:
     `concurrent.futures.thread` is imported above, lest one of them imports it now: what it registers for the time after
     a fork would let go of a lock that it has not taken before.
     """
+    _forking.acquire()
     for runtime in list(_runtimes):
         if not runtime.closed:
             runtime.budget.share()
@@ -452,12 +465,14 @@ def _before_fork() -> None:
 def _after_fork_here() -> None:
     for runtime in list(_runtimes):
         runtime.loop.go_on()
+    _forking.release()
 
 
 def _after_fork_there() -> None:
     """Let every runtime begin anew in a forked child, which has none of the parent's threads."""
-    global _guard  # noqa: PLW0603 - a lock that was held in the parent would never be let go here
-    _guard = threading.Lock()
+    global _guard, _forking  # a lock that was held in the parent would never be let go here
+    _guard, _forking = threading.Lock(), threading.RLock()
+    _others_import(forget=True)
     for each in vars(Settings).values():
         if isinstance(each, cached_property):
             vars(each)["lock"] = threading.RLock()  # Python 3.11 has one there

@@ -10,6 +10,7 @@ too. A package of its own offers its specs, or functions that return them, as en
 
 from __future__ import annotations
 
+import os
 import pkgutil
 import re
 import sys
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 GROUP: Final = "victor_nb.providers"
 _SNAPSHOT: Final = re.compile(r"-(?:latest|\d{8})$")
 """What follows the name of a model where one version of it is meant: claude-sonnet-4-5-20250929."""
-_importing: Final = threading.Lock()
+_importing = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,7 +371,18 @@ SPECS: Final = {spec.name: spec for spec in BUILT_IN}
 """The specs that are read already, by name: the built-in ones first. Those of installed packages come when needed."""
 _plugins_read: Final = threading.Event()
 _under_way: Final = threading.Event()
-_reading: Final = threading.RLock()  # a plug-in may ask for a spec while it is imported
+_reading = threading.RLock()  # a plug-in may ask for a spec while it is imported
+
+
+def _renew() -> None:
+    """Begin anew in a forked child: another thread of its parent was perhaps importing one."""
+    global _importing, _reading
+    _importing, _reading = threading.Lock(), threading.RLock()
+    _under_way.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew)
 
 
 def find_spec(name: str) -> Spec | None:
