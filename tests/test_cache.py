@@ -7,14 +7,23 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from victor_nb.accounting.cache import AnswerCache, StoredAnswer, answer_key
+from victor_nb.accounting.cache import (
+    AnswerCache,
+    StoredAnswer,
+    _connected,
+    _prepare,
+    answer_key,
+    is_shared,
+)
 from victor_nb.errors import VictorWarning
 from victor_nb.values import AnswerSchema, ChatRequest, Message, Usage
 
@@ -178,7 +187,7 @@ def test_when_the_process_is_killed_then_what_was_written_is_there(path: Path) -
     program = f"""
 import os, signal, sys
 sys.path[:0] = {sys.path!r}
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from victor_nb.accounting.cache import AnswerCache, StoredAnswer
 from victor_nb.values import Usage
@@ -282,4 +291,80 @@ def test_when_the_folder_cannot_be_written_then_memory_serves_and_that_is_said(t
     cache = AnswerCache(tmp_path / "file" / "answers.sqlite")
     with pytest.warns(VictorWarning, match=r"cannot be used.*Set VICTOR_CACHE"):
         assert found_after(cache, {key_of(): ANSWER}) == {key_of(): ANSWER}
+    cache.close()
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_when_a_file_system_is_of_several_hosts_then_the_file_is_kept_whole_by_rollback(
+    path: Path, *, shared: bool
+) -> None:
+    before = AnswerCache(path)
+    before.put(key_of(), ANSWER)
+    assert before.status().journal == "wal"
+    before.close()
+    with closing(_connected(path, shared=shared)) as one, closing(sqlite3.connect(path)) as two:
+        assert one.execute("PRAGMA journal_mode").fetchone()[0] == ("delete" if shared else "wal")
+        assert two.execute("SELECT COUNT(*) FROM answers").fetchone() == (1,)  # no lock is left
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such file system there")
+def test_when_there_is_no_memory_for_wal_then_the_file_is_kept_whole_by_rollback(path: Path) -> None:
+    path.parent.mkdir()
+    where = f"file:{path}?vfs=unix-dotfile"
+    with closing(sqlite3.connect(where, uri=True, isolation_level=None)) as db:
+        _prepare(False, db)  # noqa: FBT003 - as the cache calls it
+        assert db.execute("PRAGMA journal_mode").fetchone()[0] == "delete"
+    AnswerCache(path).find([]).result()
+    with closing(sqlite3.connect(where, uri=True, isolation_level=None)) as db:
+        with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+            _prepare(False, db)  # noqa: FBT003 - as above
+        _prepare(True, db)  # noqa: FBT003 - as above
+        assert db.execute("PRAGMA journal_mode").fetchone()[0] == "delete"
+
+
+def test_when_a_path_is_looked_up_then_its_own_file_system_counts(tmp_path: Path) -> None:
+    assert not is_shared(tmp_path / "answers.sqlite")
+
+
+def test_when_answers_are_deleted_then_their_room_is_given_back_and_none_is_left_in_the_file(
+    path: Path, cache: AnswerCache
+) -> None:
+    for number in range(2_000):
+        made = replace(ANSWER, content="much to say " * 50, created=WHEN + timedelta(days=number % 2), cost=None)
+        cache.put(key_of(sample=number), replace(made, model="other") if number % 4 else made)
+    status = cache.status()
+    assert (status.answers, status.oldest, status.path) == (2_000, WHEN, path)
+    assert [(each.model, each.answers, each.unpriced) for each in status.models] == [
+        ("other", 1_500, 1_500),
+        ("gpt-4o-mini", 500, 500),
+    ]
+    assert cache.prune(before=WHEN + timedelta(hours=1), model="other") == 500
+    assert cache.prune(before=WHEN + timedelta(hours=1)) == 500
+    assert cache.prune(model="other") == 1_000
+    assert cache.status().models == ()
+    assert cache.prune() == 0
+    assert path.stat().st_size < 100_000
+    cache.close()
+    assert b"much to say" not in path.read_bytes()
+
+
+def test_when_there_is_no_file_then_a_look_makes_none(path: Path, cache: AnswerCache) -> None:
+    assert (cache.status().answers, cache.prune()) == (0, 0)
+    assert not path.exists()
+
+
+def test_when_kernels_open_and_write_a_new_file_at_once_then_no_answer_is_lost(path: Path) -> None:
+    def work(kernel: int) -> None:
+        cache = AnswerCache(path)
+        for number in range(300):
+            key = key_of(sample=number if number % 3 else 1_000 * kernel + number)
+            cache.put(key, ANSWER)
+            if number % 50 == 0:
+                assert cache.find([key]).result()
+        cache.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(1, 5)))
+    cache = AnswerCache(path)
+    assert cache.status().answers == 200 + 4 * 100
     cache.close()

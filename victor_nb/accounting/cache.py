@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import sys
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from functools import partial
@@ -290,13 +290,7 @@ class _AnswerStore(Store):
         path.touch(mode=0o600)
         status = path.stat()
         self._file = (status.st_dev, status.st_ino)
-        db = sqlite3.connect(path, timeout=PATIENCE / 6, isolation_level=None, check_same_thread=False)
-        try:
-            patiently(_prepare, db)
-            patiently(partial(_set_journal, is_shared(path)), db)
-        except BaseException:
-            db.close()
-            raise
+        db = _connected(path, shared=is_shared(path))
         self.made = self.made or is_new
         return db
 
@@ -349,13 +343,41 @@ def _in_memory() -> sqlite3.Connection:
     return db
 
 
-def _prepare(db: sqlite3.Connection) -> None:
-    """Create the table in an empty file.
+def _connected(path: Path, *, shared: bool) -> sqlite3.Connection:
+    """Open the file; if that fails where one host is thought to have it, once more as if several had."""
+    db = sqlite3.connect(path, timeout=PATIENCE / 6, isolation_level=None, check_same_thread=False)
+    try:
+        patiently(partial(_prepare, shared), db)
+    except BaseException as error:
+        db.close()
+        if shared or not isinstance(error, sqlite3.OperationalError) or is_busy(error):
+            raise
+        return _connected(path, shared=True)
+    return db
+
+
+def _prepare(shared: bool, db: sqlite3.Connection) -> None:  # noqa: FBT001 - for `partial`
+    """Create the table in an empty file, and let readers and a writer go on beside each other; not if it is shared.
 
     Raises:
         sqlite3.DatabaseError: The file is of another kind, or of a newer version.
     """
     db.execute("PRAGMA temp_store = MEMORY")
+    if shared:
+        db.execute(
+            "PRAGMA locking_mode = EXCLUSIVE"
+        )  # without it, a file with WAL needs memory that hosts cannot share
+    try:
+        _check(db)
+        if db.execute(f"PRAGMA journal_mode = {'DELETE' if shared else 'WAL'}").fetchone()[0] == "wal":
+            db.execute("PRAGMA synchronous = NORMAL")  # what is committed survives the process, and is never torn
+    finally:
+        if shared:
+            db.execute("PRAGMA locking_mode = NORMAL")
+            db.execute("SELECT 1 FROM sqlite_master").fetchone()  # lets go of the lock
+
+
+def _check(db: sqlite3.Connection) -> None:
     if mark(db) == (0, 0):
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before there is any table
         with transaction(db):
@@ -374,23 +396,6 @@ def _create(db: sqlite3.Connection) -> None:
     db.execute(f"CREATE TABLE answers {_TABLE}")
     db.execute(f"PRAGMA application_id = {_APPLICATION}")
     db.execute(f"PRAGMA user_version = {_VERSION}")
-
-
-def _set_journal(shared: bool, db: sqlite3.Connection) -> None:  # noqa: FBT001 - for `partial`
-    """Let readers and a writer go on beside each other, where one host has the file; else keep it whole by rollback."""
-    try:
-        if not shared and db.execute("PRAGMA journal_mode = WAL").fetchone()[0] == "wal":
-            db.execute("PRAGMA synchronous = NORMAL")  # what is committed survives the process, and is never torn
-            return
-    except sqlite3.OperationalError as error:
-        if is_busy(error):
-            raise
-    db.execute("PRAGMA locking_mode = EXCLUSIVE")  # without it, a file with WAL needs memory that hosts cannot share
-    try:
-        db.execute("PRAGMA journal_mode = DELETE")
-    finally:
-        db.execute("PRAGMA locking_mode = NORMAL")
-        db.execute("SELECT 1 FROM answers LIMIT 1").fetchone()  # lets go of the lock
 
 
 def is_shared(path: Path) -> bool:
@@ -451,7 +456,10 @@ def _find(keys: Sequence[bytes], db: sqlite3.Connection) -> dict[bytes, StoredAn
         for start in range(0, len(keys), _CHUNK):
             chunk = keys[start : start + _CHUNK]
             query = f"SELECT {_COLUMNS} FROM {table} WHERE key IN (?{', ?' * (len(chunk) - 1)})"  # noqa: S608 - our own names
-            found.update((key, _decode(*cells)) for key, *cells in db.execute(query, chunk))
+            for key, *cells in db.execute(query, chunk):
+                answer = _decode(*cells)
+                if key not in found or found[key].created <= answer.created:
+                    found[key] = answer
     return found
 
 
@@ -477,8 +485,7 @@ def _prune(before: int | None, model: str | None, db: sqlite3.Connection) -> int
         for table in _tables(db):
             query = f"DELETE FROM {table} WHERE created < COALESCE(?1, {_EVER}) AND model = COALESCE(?2, model)"  # noqa: S608 - our own names
             count += db.execute(query, (before, model)).rowcount
-    with closing(db.execute("PRAGMA incremental_vacuum")) as vacuum:
-        vacuum.fetchall()
+    db.executescript("PRAGMA incremental_vacuum")  # `execute` would take one page only
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     return count
 
