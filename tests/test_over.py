@@ -63,6 +63,7 @@ def test_when_a_frame_is_asked_over_then_a_new_one_is_bound_and_its_head_and_bil
     assert "100    it is 0  bad    ok" in ran.plain
     assert len(ran.frames) == 1
     assert "| index | review | label | label_status |" in ran.shown
+    assert ran.plain.startswith("60 rows (30 different): USD ")  # the price, said after the first twenty
 
 
 def test_when_columns_and_names_are_alike_then_the_column_comes_first(reviews: Shell) -> None:
@@ -101,6 +102,16 @@ def test_when_a_column_is_missing_then_the_nearest_is_named_and_nothing_is_sent(
     assert "Did you mean 'review'?" in str(error)
     assert isinstance(reviews.fail("%%victor fast over=$df\nAbout: {{ review }}"), MagicError)
     assert (rows(), "label" in reviews.names) == ([], False)
+
+
+def test_when_a_budget_is_used_up_then_the_rest_is_refused_and_what_came_is_bound(reviews: Shell) -> None:
+    ran = reviews.run(ASK.replace("out=label", "out=label max_tokens=10 budget=0.00004 concurrency=1"))
+    statuses = reviews.names["label"]["label_status"].value_counts()
+    assert ran.error is None
+    assert {"ok", "refused"} <= {*statuses.index}
+    assert sum(row["cost"] for row in rows() if row["cost"]) <= 0.00004
+    assert "refused" in ran.plain.splitlines()[-1]
+    assert "× not asked, as the budget is used up" in ran.plain
 
 
 def test_when_all_rows_fail_alike_then_the_cell_is_red_and_the_frame_is_bound_all_the_same(reviews: Shell) -> None:

@@ -166,7 +166,7 @@ def _tokens(number: int) -> str:
 _LONGEST: Final = 40  # characters of a setting in a table of several
 
 
-def rehearse(session: Session, question: Question, *, calls: int | None = None) -> Bundle:
+def rehearse(session: Session, question: Question, *, calls: int | None = None, shown: str | None = None) -> Bundle:
     """Return a frame with the rendered prompt, an estimate of its tokens, and the range of its cost.
 
     The least is the price of the input alone; the most is what a budget would set aside. Nothing is sent.
@@ -175,6 +175,7 @@ def rehearse(session: Session, question: Question, *, calls: int | None = None) 
         session: The kernel's session.
         question: What would be sent.
         calls: How often each profile would be asked; None: as often as the question says.
+        shown: The prompt that is shown, where that is another than the one whose price is estimated.
 
     Raises:
         VictorError: The question could not be asked.
@@ -183,9 +184,9 @@ def rehearse(session: Session, question: Question, *, calls: int | None = None) 
     if call.profiles:
         check_fan_out([question.prompt], call.profiles, call.n or 1)
     estimates = [Estimate.of(session, name, question, calls) for name in call.profiles or (call.profile,)]
-    shown = _one(session, estimates[0], question) if len(estimates) == 1 else _several(session, estimates, question)
-    prompt = clean(shorten(question.prompt))
-    return stack(shown, {"text/markdown": fence(prompt, "text"), "text/plain": prompt})
+    table = _one(session, estimates[0], question) if len(estimates) == 1 else _several(session, estimates, question)
+    prompt = clean(shorten(question.prompt if shown is None else shown))
+    return stack(table, {"text/markdown": fence(prompt, "text"), "text/plain": prompt})
 
 
 def _one(session: Session, estimate: Estimate, question: Question) -> Bundle:

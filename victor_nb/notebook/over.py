@@ -6,16 +6,15 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from victor_nb.errors import MagicError, PromptError, VictorError, VictorInterrupted
+from victor_nb.errors import PromptError, VictorError, VictorInterrupted
 from victor_nb.notebook.ask import Background, failure_of, limited, load_clients, undrawn_note, watch
 from victor_nb.notebook.display import Live, muted
 from victor_nb.notebook.dry_run import rehearse
 from victor_nb.notebook.markdown import Bundle, escape, frame, notice, stack
 from victor_nb.reports.frames import styled
 from victor_nb.reports.labels import answer_columns
-from victor_nb.templates import Template, own, places
+from victor_nb.templates import own, places
 from victor_nb.values import UNPAID
-from victor_nb.workflows.intake import Table, is_missing, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
@@ -31,7 +30,7 @@ _INPUT: Final = 3  # columns of the input that are shown beside the answers
 _BLOCKS: Final = 20  # characters of the bar
 _REASONS: Final = 2  # reasons of failures that are shown
 _EVERY: Final = 0.5  # seconds between two frames
-_OF_MAPS: Final = ("rows", "n", "concurrency", "rpm", "tpm")
+_OF_MAPS: Final = ("rows", "n", "budget", "concurrency", "rpm", "tpm")
 
 
 def start(session: Session, question: Question, names: MutableMapping[str, Any]) -> Map:
@@ -40,14 +39,17 @@ def start(session: Session, question: Question, names: MutableMapping[str, Any])
     Raises:
         VictorError: The prompt does not fit the rows, or a profile cannot be asked.
     """
+    others = tuple(limit for limit in question.limits if limit[1] is not question.call.budget)  # the map has its own
+    with limited(session, replace(question, limits=others)):
+        return session.pool.start_map(question.call.over, question.prompt, **_options(question, names))
+
+
+def _options(question: Question, names: MutableMapping[str, Any]) -> dict[str, Any]:
+    """Return what a map is to be told beside its rows and its prompt."""
     call, given = question.call, dict[str, Any](question.options)
-    given["names"] = {name: names[name] for name in own(names)}
     given |= {name: value for name in _OF_MAPS if (value := getattr(call, name)) is not None}
-    if call.profiles:
-        given["profiles"] = call.profiles
-    profile = None if call.profiles else call.strategy or call.profile
-    with limited(session, question):
-        return session.pool.start_map(call.over, question.prompt, profile=profile, out=str(call.out), **given)
+    who = {"profiles": call.profiles} if call.profiles else {"profile": call.strategy or call.profile}
+    return {**given, **who, "out": str(call.out), "names": {name: names[name] for name in own(names)}}
 
 
 def ask_rows(session: Session, question: Question, names: MutableMapping[str, Any], live: LiveRows) -> None:
@@ -87,30 +89,22 @@ def ask_rows(session: Session, question: Question, names: MutableMapping[str, An
 def rehearse_rows(session: Session, question: Question, names: MutableMapping[str, Any]) -> Bundle:
     """Return a frame that says how many calls the rows would be, and what these would cost. Nothing is sent.
 
-    The price is that of as many prompts of the mean length.
+    The price is that of as many prompts of the mean length; the first one is shown.
 
     Raises:
         VictorError: The rows could not be asked for.
     """
-    call = question.call
-    rows = table_of(call.over, call.rows)
-    if not isinstance(rows, Table):
-        raise MagicError("dry=true has to see all rows, which an iterator gives once. Make a list of it first.")
-    template = Template(question.prompt, {**names, **dict.fromkeys(rows.known)})
-    prompts: Counter[str] = Counter()
-    for number in range(rows.size):
-        known = {**names, **rows.names(number)}
-        if not any(map(is_missing, template.values(known))):
-            prompts[template.render(known, leaks=session.settings.leaks).text] += 1
-    if not prompts:
-        raise PromptError(f"None of the {rows.size:,} rows has a value for each place of the prompt. Nothing to ask.")
-    mean = sum(map(len, prompts)) / len(prompts)
-    middle = min(prompts, key=lambda prompt: abs(len(prompt) - mean))
-    empty = rows.size - prompts.total()
-    skipped = f"; {empty:,} without a value would be skipped" if empty else ""
-    line = f"{rows.size:,} rows, of which {len(prompts):,} differ{skipped}. A prompt of the mean length:"
-    shown = rehearse(session, replace(question, prompt=middle), calls=len(prompts) * (call.n or 1))
-    return stack(notice(line), shown)
+    plan = session.pool.plan_map(question.call.over, question.prompt, **_options(question, names))
+    if plan.first is None:
+        raise PromptError(f"None of the {plan.rows:,} rows has a value for each place of the prompt. Nothing to ask.")
+    size = round(plan.characters / plan.different) if plan.characters else len(plan.first)
+    text = (plan.first * (size // len(plan.first) + 1))[:size]
+    skipped = f"; {plan.skipped:,} without a value would be skipped" if plan.skipped else ""
+    line = notice(
+        f"{plan.rows:,} rows, of which {plan.different:,} differ{skipped}. The first, and what all would cost:"
+    )
+    calls = plan.different * (question.call.n or 1)
+    return stack(line, rehearse(session, replace(question, prompt=text), calls=calls, shown=plan.first))
 
 
 class LiveRows(Live["Map", "Map"]):
