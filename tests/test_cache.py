@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import stat
@@ -346,6 +347,14 @@ def test_when_answers_are_deleted_then_their_room_is_given_back_and_none_is_left
     assert path.stat().st_size < 100_000
     cache.close()
     assert b"much to say" not in path.read_bytes()
+
+
+async def test_when_a_search_is_stopped_then_others_are_served(cache: AnswerCache) -> None:
+    cache.put(key_of(), ANSWER)
+    for _ in range(20):
+        waiting = asyncio.wrap_future(cache.find([key_of()]))
+        waiting.cancel()
+    assert await asyncio.wrap_future(cache.find([key_of()])) == {key_of(): ANSWER}
 
 
 def test_when_there_is_no_file_then_a_look_makes_none(path: Path, cache: AnswerCache) -> None:

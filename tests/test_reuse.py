@@ -215,6 +215,16 @@ def test_when_the_file_is_made_then_the_first_reply_says_so_and_no_other(
     assert (tmp_path / "mine.sqlite").exists()
 
 
+def test_when_the_file_cannot_be_used_then_answers_come_and_the_first_reply_says_so(
+    agent: Agent, server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "no folder").touch()
+    monkeypatch.setenv("VICTOR_CACHE", str(tmp_path / "no folder" / "answers.sqlite"))
+    first, again = agent.run_sync("How many?", cache="on"), agent.run_sync("How many?", cache="on")
+    assert "cannot be used" in " ".join(first.notes)  # a warning, which the filter of these tests makes an error
+    assert (again.attempts, len(server.requests), len(rows())) == (0, 1, 1)
+
+
 def test_when_a_mode_is_simulated_then_its_answers_are_of_this_kernel_alone(agent: Agent, server: Server) -> None:
     agent.run_sync("How many?", cache="on")
     session().set_mode("simulate")

@@ -170,7 +170,6 @@ class AnswerCache:
 
     def __init__(self, path: Path | None) -> None:
         self._writer = Writer(path, kernel="", kind=_AnswerStore)
-        self._news: list[str] = []
 
     @property
     def path(self) -> Path | None:
@@ -206,11 +205,10 @@ class AnswerCache:
     def news(self) -> list[str]:
         """Return what a user should be told and was not yet: that there is a file now, and what is in it."""
         store = self._writer.store
-        if not isinstance(store, _AnswerStore) or not store.made:
+        if not isinstance(store, _AnswerStore):
             return []
-        store.made = False
-        use = "%victor cache status; VICTOR_CACHE=off keeps none"
-        return [f"answers are kept in {self.path}, for you alone, and serve the same question again ({use})"]
+        news, store.news = store.news, []
+        return news
 
     @property
     def _unused(self) -> bool:
@@ -236,7 +234,7 @@ class _AnswerStore(Store):
     """The file of answers. What is damaged is moved aside; what cannot be written goes to memory beside it.
 
     Attributes:
-        made: Whether the file was made here, which no user was told yet.
+        news: What no user was told yet.
     """
 
     thread: ClassVar = "victor-answers"
@@ -244,12 +242,19 @@ class _AnswerStore(Store):
     closed: ClassVar = "The store of answers is closed. Use that of an open session."
 
     def __init__(self, path: Path | None, *, kernel: str) -> None:
-        self.made = False
+        self.news: list[str] = []
         self._file: tuple[int, int] | None = None
         self._failed = False
         self._opened = None
         super().__init__(path, kernel=kernel)
         self.insert = self._insert
+
+    def warn(self, text: str) -> None:
+        """Warn; what the user's filter makes an error of is news, since no call fails for the sake of the store."""
+        super().warn(text)
+        if self.unraised is not None:
+            self.unraised = None
+            self.news.append(text)
 
     def run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         """Do `work`; once more on a new file if the old one is damaged, or in memory if there is none."""
@@ -291,7 +296,9 @@ class _AnswerStore(Store):
         status = path.stat()
         self._file = (status.st_dev, status.st_ino)
         db = _connected(path, shared=is_shared(path))
-        self.made = self.made or is_new
+        if is_new:
+            use = "%victor cache status; VICTOR_CACHE=off keeps none"
+            self.news.append(f"answers are kept in {path}, for you alone, and serve the same question again ({use})")
         return db
 
     def _replace(self, cause: Exception) -> sqlite3.Connection:

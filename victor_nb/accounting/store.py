@@ -224,6 +224,8 @@ class _Question:
 
     def ask(self, store: Store) -> None:
         """Set the answer, or raise in the reader: a failure, or a warning that the user's filter made an error."""
+        if not self.answer.set_running_or_notify_cancel():  # its reader was stopped
+            return
         try:
             found = store.run(self.work)
             failure, store.unraised = store.unraised, None

@@ -9,7 +9,6 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from victor_nb.accounting.cache import StoredAnswer, answer_key
-from victor_nb.errors import VictorWarning
 from victor_nb.providers.spec import spec_of
 from victor_nb.values import Reply
 from victor_nb.wire.clock import CLOCK
@@ -17,7 +16,6 @@ from victor_nb.wire.clock import CLOCK
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from victor_nb.accounting.cache import AnswerCache
     from victor_nb.accounting.rows import Row
     from victor_nb.calls.request import Request
 
@@ -48,18 +46,16 @@ class Reuse:
         cache = request.runtime.cache_for(request.mode)
         if cache is None or self.fresh:
             return None
-        key, notes = key_of(request), list[str]()
-        try:
-            found = await _found(cache, key, request)
-        except VictorWarning as warning:  # the user's filter made an error of it; the store goes on, as does the call
-            notes.append(str(warning))
-            found = await _found(cache, key, request)
+        key = key_of(request)
+        search = cache.find([key])
+        # What is simulated must come in the same order each time, whatever this machine does meanwhile.
+        found = (search.result() if request.mode == "simulate" else await asyncio.wrap_future(search)).get(key)
         if found is None or not found.serves(request.chat.max_tokens):
             return None
         reply = await reused(request, found)
         if reply is not None and on_text is not None:
             on_text(reply.content)
-        return reply and replace(reply, notes=(*reply.notes, *notes, *cache.news()))
+        return reply and replace(reply, notes=(*reply.notes, *cache.news()))
 
     def keep(self, request: Request, reply: Reply, row: Row, max_tokens: int | None) -> Reply:
         """Store the answer of a call, if it is whole and holds no key; return its reply, with what is to be said once.
@@ -98,13 +94,6 @@ class Reuse:
         cache.put(key_of(request), answer)
         news = cache.news()
         return replace(reply, notes=(*reply.notes, *news)) if news else reply
-
-
-async def _found(cache: AnswerCache, key: bytes, request: Request) -> StoredAnswer | None:
-    search = cache.find([key])
-    # What is simulated must come in the same order each time, whatever this machine does meanwhile.
-    found = search.result() if request.mode == "simulate" else await asyncio.wrap_future(search)
-    return found.get(key)
 
 
 async def reused(request: Request, stored: StoredAnswer) -> Reply | None:
