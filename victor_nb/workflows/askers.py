@@ -37,8 +37,8 @@ class ProfileAsker:
     """
 
     def __init__(self, orchestrator: AgentOrchestrator, options: CallOptions, share: Share, start: str) -> None:
-        self.name, self._orchestrator, self._options = orchestrator.profile.name, orchestrator, options
-        self._share = share
+        self.profile, self.options = orchestrator.profile, options
+        self.name, self._orchestrator, self._share = orchestrator.profile.name, orchestrator, share
         sent, profile = settle(orchestrator.profile, options), orchestrator.profile
         spec = spec_of(profile.provider)
         words = spec.words_for("prompt_cache", profile.model)
@@ -48,7 +48,7 @@ class ProfileAsker:
 
     def prepare(self, prompt: str, sample: int) -> ProfileQuestion:
         """Return a row that is ready to be asked."""
-        options: CallOptions = {**self._options, "sample": sample}
+        options: CallOptions = {**self.options, "sample": sample}
         return ProfileQuestion(self._orchestrator.call(prompt, options, stream=False, quota=self._share))
 
 

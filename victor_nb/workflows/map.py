@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from victor_nb.workflows.askers import Pool
+    from victor_nb.workflows.executors import Cluster
     from victor_nb.workflows.forecast import Priced
     from victor_nb.workflows.outcomes import Counts
 
@@ -52,7 +53,7 @@ class MapOptions(CallOptions, total=False):
         concurrency: How many rows are asked at once, at most.
         rpm: Requests per minute, at most.
         tpm: Tokens per minute, at most.
-        executor: Where rows are asked, if not here.
+        executor: A `dask.distributed.Client`, whose workers ask the rows; see `executors`.
         names: What else the template may hold, by name; columns come before these.
     """
 
@@ -97,6 +98,7 @@ class Map(Handle["DataFrame"]):
         self._share = Share(**{name: own.get(name) for name in ("concurrency", "rpm", "tpm")})
         cache = sent.get("cache") or ("off" if own.get("reuse") == "off" else "on")
         sent = cast("CallOptions", {**sent, "run_id": self.run_id})
+        self._cluster = self._on_cluster(own) if "executor" in own else None
         given = list(own.get("profiles") or [profile])
         self._askers = [self._asker(each, sent, cache, parsed.start) for each in given]
         schema = sent.get("schema")
@@ -104,7 +106,7 @@ class Map(Handle["DataFrame"]):
         self._n = own.get("n", 1)
         self._columns = self._column_names(several="profiles" in own)
         self._check_columns()
-        workers = self._share.most
+        workers = self._share.most if self._cluster is None else self._cluster.most
         if "concurrency" not in own and any(isinstance(asker, StrategyAsker) for asker in self._askers):
             workers = _RUNS
         others = {name: names[name] for name in parsed.names if name in names}
@@ -119,11 +121,20 @@ class Map(Handle["DataFrame"]):
         if isinstance(profile, str) and settings.find(profile) is None:
             profile = victor_nb.strategy_named(profile, settings) or profile
         if profile is None or isinstance(profile, str):
-            return ProfileAsker(self._pool.get_orchestrator(profile), options, self._share, start)
+            asker = ProfileAsker(self._pool.get_orchestrator(profile), options, self._share, start)
+            return asker if self._cluster is None else self._cluster.asker(asker)
         if not hasattr(profile, "prepare"):
             raise ConfigError(f"profile= takes the name of a profile, or a strategy, not a {type(profile).__name__}.")
+        if self._cluster is not None:
+            raise ConfigError("executor= asks profiles; a strategy runs on this machine. Leave executor= out.")
         # Calls of a strategy look into the store by themselves.
         return StrategyAsker(cast("Runnable", profile), self._pool, options)
+
+    def _on_cluster(self, own: Mapping[str, Any]) -> Cluster:
+        from victor_nb.workflows.executors import Cluster  # few maps leave the machine
+
+        limits = {name: own.get(name) for name in ("concurrency", "rpm", "tpm")}
+        return Cluster(own["executor"], self._pool, self.run_id, **limits)
 
     def _parsed(self, template: str, names: Mapping[str, object]) -> Template:
         """Return the template, and keep of the rows what it holds."""
@@ -189,6 +200,9 @@ class Map(Handle["DataFrame"]):
         except asyncio.CancelledError:
             self._kept()
             raise
+        finally:
+            if self._cluster is not None:
+                await self._cluster.close()
         return await asyncio.to_thread(self._kept)
 
     def _kept(self) -> DataFrame:

@@ -1,0 +1,189 @@
+"""Maps on a dask cluster: workers ask, this process keeps answers, rows and budget; a worker may die at any time."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import threading
+from collections import Counter
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+
+from servers import Answer, Server, Tokens, faults
+from trials import PRICES, price
+from victor_nb import session
+from victor_nb.errors import ConfigError, MapError, VictorInterrupted
+from workbench import CANARY, write_profiles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from distributed import Client
+
+    from servers.exchange import Act, Exchange, Request
+
+distributed: Any = pytest.importorskip("distributed")
+pytest_plugins = ["workbench_fixtures"]
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    """Two worker processes, each with a thread, for all tests of the file."""
+    environment = {"OPENAI_API_KEY": CANARY, "ANTHROPIC_API_KEY": "", "NO_PROXY": "*", "CI": "true"}
+    with (
+        distributed.LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address=None,
+            silence_logs=50,
+            env=environment,
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+class Book:
+    """What a server was asked, by prompt: it answers each with its own words, after a moment."""
+
+    def __init__(self, delay: float = 0.0) -> None:
+        self.by_prompt: Counter[str] = Counter()
+        self.delay = delay
+
+    @property
+    def asked(self) -> int:
+        """How many requests came."""
+        return self.by_prompt.total()
+
+    @property
+    def usd(self) -> Decimal:
+        """What its answers cost."""
+        return sum((count * price(Tokens(len(prompt), 10)) for prompt, count in self.by_prompt.items()), Decimal(0))
+
+    def __call__(self, request: Request) -> Act:
+        """Choose what the server does."""
+
+        async def act(exchange: Exchange) -> None:
+            prompt = exchange.request.json["messages"][-1]["content"]
+            self.by_prompt[prompt] += 1
+            await Answer((f"about {prompt}",), tokens=Tokens(len(prompt), 10), delay=self.delay)(exchange)
+
+        return act
+
+
+@pytest.fixture
+def book(server: Server, keys: str, tmp_path: Path) -> Book:
+    """Write profiles for a server that keeps a book."""
+    assert keys
+    base_url = f"{server.url}/v1"
+    spec = {"provider": "openai", "model": "gpt-4o-mini", "base_url": base_url, "prices": PRICES, "max_tokens": 10}
+    keyless = {"provider": "anthropic", "model": "claude-haiku-4-5", "base_url": server.url, "max_tokens": 10}
+    write_profiles(tmp_path, fast=spec, keyless=keyless)
+    server.answer = found = Book()
+    return found
+
+
+def rows(count: int) -> pd.DataFrame:
+    """Return a frame whose index is in no order and not unique."""
+    return pd.DataFrame(
+        {"text": [f"row {number}" for number in range(count)]}, index=[7 * n % 50 for n in range(count)]
+    )
+
+
+def test_when_a_map_runs_on_two_workers_then_each_row_has_its_answer_and_all_that_is_written_is_here(
+    client: Client, book: Book
+) -> None:
+    frame = rows(130)
+    frame.iloc[5, 0] = "row 4"
+    frame.iloc[6, 0] = None
+    done = session().pool.map_sync(frame, "{{ text }}", profile="fast", out="said", executor=client)
+
+    assert done.index.tolist() == frame.index.tolist()
+    assert Counter(done["said_status"]) == {"ok": 128, "reused": 1, "skipped": 1}
+    known = done["text"].notna()
+    assert done.loc[known, "said"].tolist() == [f"about {text}" for text in frame.loc[known, "text"]]
+    assert max(book.by_prompt.values()) == 1
+    assert CANARY.encode() not in pickle.dumps(session().settings), "each worker takes the key of its own environment"
+    ledger = session().ledger
+    assert ledger.total().attempts == book.asked == 128
+    assert {row.run_id for row in ledger.rows()} == {ledger.rows()[0].run_id}
+    assert ledger.total().cost == book.usd == Decimal(str(round(done["said_cost"].sum(), 9)))
+
+
+def test_when_a_worker_is_killed_then_all_rows_are_answered_and_the_ledger_is_the_server_s_book(
+    client: Client, server: Server, book: Book
+) -> None:
+    book.delay = 0.2
+    frame = rows(500)
+    pool, ledger = session().pool, session().ledger
+    made = pool.start_map(frame, "{{ text }}", profile="fast", out="said", executor=client)
+    server.wait(lambda: book.asked > 150)
+    pids: Any = client.run(os.getpid)
+    os.kill(next(iter(pids.values())), signal.SIGKILL)
+    done = made.result()
+
+    assert set(done["said_status"]) == {"ok"}
+    assert done["said"].tolist() == [f"about {text}" for text in frame["text"]]
+    assert max(book.by_prompt.values()) <= 2
+    assert 0 < book.asked - 500 <= 100
+    assert ledger.total().attempts == book.asked
+    lost = [row for row in ledger.rows() if row.status != "ok"]
+    assert {row.error for row in lost} <= {"the worker was lost"}
+    assert not ledger.total().running
+    assert ledger.total().unpriced == done["said_cost"].isna().sum() == len(lost)
+
+
+def test_when_a_map_on_workers_has_a_budget_then_they_cannot_spend_more_together(
+    client: Client, server: Server, book: Book
+) -> None:
+    lost = Counter[str]()
+
+    def answer(request: Request) -> Act:
+        prompt = request.json["messages"][-1]["content"]
+        lost[prompt] += 1
+        if prompt.endswith("3") and lost[prompt] == 1:
+            return faults.status(503, "busy")
+        return book(request)
+
+    server.answer = answer
+    budget = Decimal("0.02")
+    done = session().pool.map_sync(rows(300), "{{ text }}", profile="fast", out="said", executor=client, budget=budget)
+    ok = (done["said_status"] == "ok").sum()
+    assert book.usd <= budget
+    assert ok == book.asked > 120
+    assert set(done["said_status"]) == {"ok", "refused"}
+
+
+def test_when_a_map_on_workers_is_stopped_then_they_stop_and_their_rows_have_ended(
+    client: Client, server: Server, book: Book
+) -> None:
+    book.delay = 30
+    made = session().pool.start_map(rows(400), "{{ text }}", profile="fast", out="said", executor=client)
+    server.wait(lambda: book.asked == 20)  # the first rows, whose price is waited for
+    threading.Timer(0.1, made.cancel).start()
+    with pytest.raises(VictorInterrupted) as stopped:
+        raise made.interrupted()
+    frame: Any = stopped.value.partial
+    assert Counter(frame["said_status"]) == {"interrupted": 20, "pending": 380}
+    server.wait(lambda: server.open == 0)
+    assert made.wait(30)
+    assert book.asked == 20 == session().ledger.total().attempts
+    assert not session().ledger.total().running
+
+
+def test_when_workers_have_no_key_then_the_map_ends_with_the_variable_to_set(client: Client, book: Book) -> None:
+    with pytest.raises(MapError, match="ANTHROPIC_API_KEY"):
+        session().pool.map_sync(rows(400), "{{ text }}", profile="keyless", out="said", executor=client)
+    assert book.asked == 0
+
+
+@pytest.mark.parametrize("executor", ["tcp://127.0.0.1:1", 8])
+def test_when_the_executor_is_no_client_then_one_line_says_what_it_takes(executor: object, book: Book) -> None:
+    with pytest.raises(ConfigError, match=r"Give a dask.distributed.Client"):
+        session().pool.map_sync(rows(3), "{{ text }}", profile="fast", executor=executor)
