@@ -213,7 +213,7 @@ def test_when_twenty_rows_have_been_asked_then_the_price_of_all_is_known(pool: O
 
     assert handle.priced is not None
     assert handle.priced.cost is not None
-    assert handle.priced.cost.low <= float(handle.tally.spent.cost) <= handle.priced.cost.high
+    assert handle.priced.cost.value == pytest.approx(float(handle.tally.spent.cost), rel=0.2)
     assert handle.price is not None
     assert handle.price.startswith("120 rows (100 different): USD 0.0")
     assert handle.price.endswith("; 20 done. budget=2.00 holds.")
@@ -226,12 +226,12 @@ def test_when_a_strategy_is_the_profile_then_it_runs_once_for_each_row(pool: Orc
     frame = reviews(3)
     frame.loc[1, "review"] = None
 
-    answers = pool.map_sync(frame, "Say: {{ review }}", profiles=[mine, "fast"], out="said")
+    answers = pool.map_sync(frame, "Say: {{ review }}", profiles=[mine, "local"], out="said")
     named = pool.map_sync(frame, "Is it good? {{ review }}", profile="cascade")
 
     ledger = session().ledger.to_frame()
     assert answers["said.mine_status"].tolist() == ["ok", "skipped", "ok"]
-    assert answers["said.fast_status"].tolist() == ["ok", "skipped", "ok"]
+    assert answers["said.local_status"].tolist() == ["ok", "skipped", "ok"]
     of_runs = ledger[ledger["strategy"] == "mine"]
     assert len(of_runs) == 4
     assert answers["said.mine_cost"].sum() == pytest.approx(of_runs["cost"].sum(), rel=1e-12)

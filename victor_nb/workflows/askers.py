@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from victor_nb.calls.request import CallOptions, settle
+from victor_nb.calls.reuse import key_of, reused
 from victor_nb.errors import VictorError
 from victor_nb.money import Total
 from victor_nb.providers.spec import spec_of
@@ -55,18 +56,22 @@ class ProfileAsker:
 class ProfileQuestion:
     """One row at one profile."""
 
-    key: bytes | None = None
-
     def __init__(self, call: Call) -> None:
         self.call = call
+        self.key: bytes | None = key_of(call.request)
 
     async def reuse(self, stored: StoredAnswer, cell: Cell) -> bool:
         """Put a stored answer into the cell; return whether it serves."""
-        del stored, cell
-        return False
+        request = self.call.request
+        reply = await reused(request, stored) if stored.serves(request.chat.max_tokens) else None
+        if reply is None:
+            return False
+        cell.take(reply)
+        cell.status = "reused"
+        return True
 
     async def ask(self, cell: Cell) -> None:
-        """Ask, and put what comes into the cell, also when it is stopped."""
+        """Ask, and put what comes into the cell, also when it is stopped; then wait until the store has it."""
         call = self.call
         try:
             cell.take(await call.run())
@@ -80,6 +85,11 @@ class ProfileQuestion:
             raise
         finally:
             cell.cost = Total.of(call.rows).exact_cost
+        request = call.request
+        if request.mode == "live" and request.cache is not None:
+            cache = request.runtime.cache_for(request.mode)
+            if cache is not None and cache.path is not None:
+                await asyncio.wrap_future(cache.written())
 
 
 class Pool(Protocol):

@@ -128,6 +128,7 @@ class Bulk:
         rest: What came of the rows that no column has yet.
         priced: The price of the whole, once it is known.
         spent: What it has cost.
+        news: What the store of answers says, once.
     """
 
     def __init__(self, runtime: Runtime, askers: Sequence[Asker], prompts: Prompts, terms: Terms) -> None:
@@ -137,6 +138,7 @@ class Bulk:
         self.rest = Cell()
         self.priced: Priced | None = None
         self.spent = Total()
+        self.news: list[str] = []
         self._simulated = runtime.mode == "simulate"
         self._first: dict[tuple[int, bytes], Cell] = {}
         self._followers: dict[tuple[int, bytes], list[Cell]] = {}
@@ -383,6 +385,7 @@ class Bulk:
             return items
         search = cache.find(wanted)
         found = search.result() if self._simulated else await asyncio.wrap_future(search)
+        self.news += cache.news()
         left: list[_Item] = []
         for item, key in zip(items, keys, strict=True):
             stored = None if key is None else found.get(key)

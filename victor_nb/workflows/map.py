@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import victor_nb
 from victor_nb.calls.quota import Share
-from victor_nb.calls.request import CallOptions, refuse_sample
+from victor_nb.calls.request import CallOptions, check_options, refuse_sample
 from victor_nb.calls.schema import schema_of
 from victor_nb.config.request_options import SAMPLES, Kind, whole
 from victor_nb.errors import ConfigError, PromptError, VictorError, VictorInterrupted, suggest
@@ -96,8 +96,9 @@ class Map(Handle["DataFrame"]):
         names = dict(own.get("names") or {})
         parsed = self._parsed(template, names)
         self._share = Share(**{name: own.get(name) for name in ("concurrency", "rpm", "tpm")})
-        cache = sent.get("cache") or ("off" if own.get("reuse") == "off" else "on")
-        sent = cast("CallOptions", {**sent, "run_id": self.run_id})
+        check_options(sent)
+        cache = str(sent.get("cache", "off" if own.get("reuse") == "off" else "on") or "off")
+        sent = cast("CallOptions", {**sent, "run_id": self.run_id, "cache": "off" if cache == "off" else "refresh"})
         self._cluster = self._on_cluster(own) if "executor" in own else None
         given = list(own.get("profiles") or [profile])
         self._askers = [self._asker(each, sent, cache, parsed.start) for each in given]
@@ -116,7 +117,6 @@ class Map(Handle["DataFrame"]):
         self._bulk = Bulk(self.runtime, self._askers, self._prompts, terms)
 
     def _asker(self, profile: object, options: CallOptions, cache: str, start: str) -> Asker:
-        del cache
         settings = self._pool.settings
         if isinstance(profile, str) and settings.find(profile) is None:
             profile = victor_nb.strategy_named(profile, settings) or profile
@@ -128,7 +128,7 @@ class Map(Handle["DataFrame"]):
         if self._cluster is not None:
             raise ConfigError("executor= asks profiles; a strategy runs on this machine. Leave executor= out.")
         # Calls of a strategy look into the store by themselves.
-        return StrategyAsker(cast("Runnable", profile), self._pool, options)
+        return StrategyAsker(cast("Runnable", profile), self._pool, {**options, "cache": cache})
 
     def _on_cluster(self, own: Mapping[str, Any]) -> Cluster:
         from victor_nb.workflows.executors import Cluster  # few maps leave the machine
@@ -216,8 +216,9 @@ class Map(Handle["DataFrame"]):
 
     @property
     def price(self) -> str | None:
-        """The line about the price of the whole; None until the first rows have been asked."""
-        return None if self._bulk.priced is None else str(self._bulk.priced)
+        """What is to be said once: the price of the whole, when the first rows have been asked; what the store says."""
+        priced = [] if self._bulk.priced is None else [str(self._bulk.priced)]
+        return " ".join([*priced, *self._bulk.news]) or None
 
     @property
     def priced(self) -> Priced | None:
