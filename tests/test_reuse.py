@@ -294,6 +294,17 @@ def test_when_a_cell_uses_the_store_then_its_bill_says_so_and_the_whole_text_is_
     assert live.complete("%%victor fast cache=") >= {"on", "refresh", "off"}
 
 
+def test_when_a_cell_is_rehearsed_then_it_says_what_the_store_has(live: Shell, server: Server) -> None:
+    server.play(Answer())
+    assert "0 of 1 in the store" in live.run("%%victor fast cache=on dry=true\nHow many?").plain
+    assert not list(Path.home().rglob("answers.sqlite*"))
+    live.run("%%victor fast cache=on\nHow many?")
+    assert "1 of 1 in the store" in live.run("%%victor fast cache=on dry=true\nHow many?").plain
+    assert "1 of 3 in the store" in live.run("%%victor profiles=fast n=3 cache=on dry=true\nHow many?").plain
+    assert "in the store" not in live.run("%%victor fast dry=true\nHow many?").plain
+    assert len(server.requests) == 1
+
+
 def test_when_a_strategy_uses_the_store_then_a_second_run_pays_nothing(shell: Shell) -> None:
     first, again = (
         "".join(frame[PLAIN] for frame in shell.run("%%victor strategy=single cache=on out=run\nHow many?").frames)

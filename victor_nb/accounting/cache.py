@@ -211,13 +211,13 @@ class AnswerCache:
         return news
 
     @property
-    def _unused(self) -> bool:
+    def unused(self) -> bool:
         """Whether there is no file yet, which a look should not make."""
         return not self._writer.started and self.path is not None and not self.path.exists()
 
     def status(self) -> CacheStatus:
         """Return what is in the store."""
-        if self._unused:
+        if self.unused:
             return CacheStatus(self.path, "none", 0, None, ())
         journal, size, oldest, models = self._writer.ask(_status).result()
         rows = tuple(ModelAnswers(*names, count, from_nanos(cost), none) for names, count, cost, none in models)
@@ -225,7 +225,7 @@ class AnswerCache:
 
     def prune(self, *, before: datetime | None = None, model: str | None = None) -> int:
         """Delete the answers that were asked before a moment, or of a model; return how many. Without either, all."""
-        if self._unused:
+        if self.unused:
             return 0
         return self._writer.ask(partial(_prune, None if before is None else moment(before), model)).result()
 

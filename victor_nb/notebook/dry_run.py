@@ -198,6 +198,7 @@ def _one(session: Session, estimate: Estimate, question: Question) -> Bundle:
         *([("calls", calls)] if estimate.calls > 1 else []),
         *zip(("input", "output", "cost"), rest, strict=True),
         *estimate.settings,
+        *_stored(session, [estimate], question),
         *_beside(session, [estimate], question),
     ]
     return frame(["dry run", "nothing was sent"], rows)
@@ -211,7 +212,8 @@ def _several(session: Session, estimates: Sequence[Estimate], question: Question
         columns, rows = columns[:-1], [row[:-1] for row in rows]
     calls = sum(each.calls for each in estimates)
     above = f"Dry run, nothing was sent: {calls} calls, {_sum(estimates)} ({session.mode})."
-    below = " · ".join(f"{name}: {text}" for name, text in _beside(session, estimates, question))
+    beside = [*_stored(session, estimates, question), *_beside(session, estimates, question)]
+    below = " · ".join(f"{name}: {text}" for name, text in beside)
     return frame(columns, rows, above=above, below=below)
 
 
@@ -231,6 +233,26 @@ def _sum(estimates: Sequence[Estimate]) -> str:
     text += [f"no limit for {', '.join(endless)} as max_tokens is not set"] if endless else []
     text += [f"what {', '.join(unknown)} costs is unknown"] if unknown else []
     return ", ".join(text)
+
+
+def _stored(session: Session, estimates: Sequence[Estimate], question: Question) -> list[tuple[str, str]]:
+    """Return how many of the answers the store has, which are asked for where `cache=on` and cost nothing."""
+    from victor_nb.accounting.cache import answer_key  # noqa: PLC0415 - few cells need the store
+
+    cache, settings = session.runtime.cache_for(session.mode), session.settings
+    found = count = 0
+    for each in estimates:
+        profile, limit = each.profile, each.request.max_tokens
+        if question.options.get("cache", profile.cache) not in {"on", True} or question.call.over is not None:
+            continue
+        url = settings.base_url(profile)
+        keys = [
+            answer_key(each.request, provider=profile.provider, base_url=url, api=profile.api, sample=sample)
+            for sample in range(each.calls)
+        ]
+        answers = {} if cache is None or cache.unused else cache.find(keys).result()
+        count, found = count + len(keys), found + sum(answer.serves(limit) for answer in answers.values())
+    return [("cache", f"{found} of {count} in the store, at no cost: the cost is that of asking all")] if count else []
 
 
 def _beside(session: Session, estimates: Sequence[Estimate], question: Question) -> list[tuple[str, str]]:
