@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -37,15 +39,25 @@ def caches(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("caches")
 
 
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the tests' own folders."""
+    return tmp_path_factory.mktemp("t")
+
+
+@pytest.fixture
+def tmp_path(folders: Path, request: pytest.FixtureRequest) -> Path:
+    """Return an empty folder. Pytest's own fixture looks at those of all tests before for a number: milliseconds."""
+    return Path(mkdtemp(prefix=f"{re.sub(r'[^0-9a-z]+', '_', request.node.name.lower())[:16]}_", dir=folders))
+
+
 @pytest.fixture(autouse=True)
-def _alone(
-    caches: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _alone(caches: Path, folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the test an environment that says nothing, a home that holds nothing, and `tmp_path` to work in."""
     for name in list(os.environ):
         if is_foreign(name):
             monkeypatch.delenv(name)
-    home = tmp_path_factory.mktemp("home")
+    home = Path(mkdtemp(prefix="h_", dir=folders))
     monkeypatch.setenv("HOME", str(home))
     for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"):
         monkeypatch.setenv(name, str(home / name.lower()))

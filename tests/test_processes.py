@@ -190,23 +190,27 @@ with multiprocessing.get_context("{method}").Pool(1) as workers:
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("sent", ["session()", "session().pool", "fast", "agent", "agent.chat()"])
 def test_when_a_worker_was_there_before_then_what_is_sent_to_it_brings_the_mode_along(
-    run: Callable[..., Any], server: Server, sent: str
+    run: Callable[..., Any], server: Server
 ) -> None:
-    found = run(f"""
-with multiprocessing.get_context("spawn").Pool(1) as workers:
-    first = workers.apply(ask)
+    found = run("""
+from contextlib import ExitStack
+with ExitStack() as stack:
+    pools = [stack.enter_context(multiprocessing.get_context("spawn").Pool(1)) for _ in range(5)]
+    first = [workers.apply(ask) for workers in pools]
     session().set_mode("simulate")
     session().simulate_with(lambda question: "mine")
     fast, agent = session().pool.get_orchestrator("fast"), Agent.create_sync("fast")
-    there, then = workers.apply(ask_by, [{sent}])[0], workers.apply(ask)[0]
-    changed = workers.apply(change, ["live"])
-    return [first, there, then, changed, workers.apply(ask_by, [{sent}]), ask()]
+    found = []
+    for workers, sent in zip(pools, [session(), session().pool, fast, agent, agent.chat()]):
+        there, then = workers.apply(ask_by, [sent])[0], workers.apply(ask)[0]
+        changed = workers.apply(change, ["live"])
+        found.append([there, then, changed, workers.apply(ask_by, [sent]), ask()])
+    return [first, found]
 """)
     answer = ["live", Answer().text]
-    assert found == [answer, "simulate", "simulate", "live", answer, ["simulate", "mine"]]
-    assert len(server.requests) == 2
+    assert found == [[answer] * 5, [["simulate", "simulate", "live", answer, ["simulate", "mine"]]] * 5]
+    assert len(server.requests) == 10
 
 
 def test_when_a_worker_was_there_before_then_what_is_sent_to_it_spends_under_the_budget_of_the_kernel(
