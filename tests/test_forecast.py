@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from victor_nb.workflows.forecast import Asked, Forecast, Priced, forecast, price, spoken
+from victor_nb.workflows.forecast import Asked, Drawn, Forecast, Priced, forecast, price, spoken
 from victor_nb.workflows.intake import Plan
 
 LENGTHS = {
@@ -27,7 +27,7 @@ def held(lengths: str, spread: float, *, maps: int, rows: int, seed: int) -> tup
         drawn = chance.sample(range(rows), 20)
         pilot = [Asked(0, sizes[row], Decimal(repr(costs[row])), 0.5) for row in drawn]
         plan = Plan(rows, rows, 0, sum(sizes))
-        cost = price(pilot, plan, lanes=1, workers=64, stored=0, waiting=[]).cost
+        cost = price(pilot, plan, Drawn(20, 20, 20, []), lanes=1, workers=64).cost
         assert cost is not None
         inside += cost.low <= sum(costs) <= cost.high
         width += (cost.high - cost.low) / sum(costs)

@@ -252,3 +252,15 @@ def test_when_stop_is_pressed_then_the_frame_so_far_is_kept(
     assert 1 <= counts["interrupted"] <= 8
     assert session().last is error.partial
     assert handle.result()["answer_status"].value_counts().to_dict() == counts
+
+
+def test_when_a_map_was_stopped_then_the_price_of_the_next_is_that_of_the_rest(pool: OrchestratorPool) -> None:
+    texts = [f"row {number}" for number in range(200)]
+    pool.map_sync(texts, "Say something on {{ value }}", profile="fast", rows=120)
+    handle = pool.start_map(texts, "Say something on {{ value }}", profile="fast")
+    handle.result()
+
+    assert handle.tally.by == {"reused": 120, "ok": 80}
+    assert handle.priced is not None
+    assert handle.priced.cost is not None
+    assert handle.priced.cost.low <= float(handle.tally.spent.cost) <= handle.priced.cost.high

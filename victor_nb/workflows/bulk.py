@@ -25,7 +25,7 @@ from victor_nb.errors import (
 )
 from victor_nb.money import Total
 from victor_nb.wire.clock import CLOCK, simulated
-from victor_nb.workflows.forecast import Asked, Priced, price
+from victor_nb.workflows.forecast import Asked, Drawn, Priced, price
 from victor_nb.workflows.intake import digest
 from victor_nb.workflows.outcomes import Cell, Counts, shortened
 
@@ -153,7 +153,8 @@ class Bulk:
         self._free: list[tuple[float, int]] = []
         self._gates: list[int] = []
         self._pilot: list[Asked] = []
-        self._stored = 0
+        self._drawn = self._asking = 0  # rows that were drawn by chance, and those of them that are not stored
+        self._redraw = False
         self._plan: Plan | None = None
         self._reasons: Counter[tuple[str, int | None]] = Counter()
         self._in_a_row = 0
@@ -286,9 +287,9 @@ class Bulk:
             return
         self._gates.pop(0)
         if not self._gates:
-            waiting = [item.size for item in self._ready]
-            lanes, workers = len(self.lanes), self.terms.workers
-            priced = price(self._pilot, self._plan, lanes=lanes, workers=workers, stored=self._stored, waiting=waiting)
+            seen = sum(not lane for lane, _ in self._first)
+            drawn = Drawn(self._drawn, self._asking, seen, [item.size for item in self._ready])
+            priced = price(self._pilot, self._plan, drawn, lanes=len(self.lanes), workers=self.terms.workers)
             self.priced = replace(priced, budget=self.terms.budget)
             self._since, self._done_before = time.perf_counter(), sum(self._by.values())
         latest = max((clock.now for clock in self._clocks), default=0.0)
@@ -302,16 +303,18 @@ class Bulk:
     def _numbers(self) -> Iterator[int]:
         """Yield the numbers of all rows: at first by chance, as a price is taken from these, then in order."""
         size = self.rows.size or 0
-        if not self._gates or self._plan is None:
-            yield from range(size)
-            return
         drawn: set[int] = set()
-        first = self._plan.numbers
-        for number in random.Random(0).sample(first, len(first)):  # noqa: S311 - chance, not secrecy
-            if not self._gates:
-                break
-            drawn.add(number)
-            yield number
+        left = list(self._plan.numbers) if self._plan is not None else []
+        while self._gates and len(drawn) < len(left):
+            # What the last map of these rows has asked first is in the store: then others are drawn.
+            again = len(drawn)
+            for number in random.Random(again).sample(left, len(left)):  # noqa: S311 - chance, not secrecy
+                if not self._gates or self._redraw:
+                    break
+                if number not in drawn:
+                    drawn.add(number)
+                    yield number
+            self._redraw = False
         yield from (number for number in range(size) if number not in drawn)
 
     async def _fill(self) -> None:
@@ -327,7 +330,12 @@ class Bulk:
                 self._pulled += len(window)
             self._end = not window
             opened = [item for number, names in window for item in self._opened(number, names)]
-            self._ready.extend(await self._not_stored(opened))
+            asked = await self._not_stored(opened)
+            self._ready.extend(asked)
+            if self._gates:
+                self._redraw = bool(opened) and not asked
+                self._drawn += 0 if self._redraw else len(opened)
+                self._asking += len(asked)
 
     def _opened(self, number: int, names: Mapping[str, object]) -> Iterator[_Item]:
         """Yield what has to be asked of a row: of equal prompts the first."""
@@ -392,7 +400,6 @@ class Bulk:
             if stored is None or not await item.question.reuse(stored, item.cell):
                 left.append(item)
             else:
-                self._stored += 1
                 self._finish(item)
         return left
 

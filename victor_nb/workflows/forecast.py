@@ -129,44 +129,65 @@ class Priced:
         return f" {name} ends it after some {int(self.rows * limit / self.cost.value):,} rows."
 
 
-def price(
-    pilot: Sequence[Asked], plan: Plan | None, *, lanes: int, workers: int, stored: int, waiting: Sequence[int]
-) -> Priced:
+class Drawn(NamedTuple):
+    """The rows that were drawn for the price.
+
+    Attributes:
+        all: Prompts that were looked up, by chance.
+        asking: Those of them that the store does not have.
+        seen: Different rows of the map that have been looked up, those that were not drawn by chance too.
+        waiting: Characters of those that are not asked yet.
+    """
+
+    all: int
+    asking: int
+    seen: int
+    waiting: Sequence[int]
+
+
+def price(pilot: Sequence[Asked], plan: Plan | None, drawn: Drawn, *, lanes: int, workers: int) -> Priced:
     """Return the price of a map, of what its first rows cost.
 
     Args:
         pilot: The rows that were asked.
         plan: What the map would ask in all; None where that is not known.
+        drawn: Where they come from.
         lanes: How many columns each row is asked for.
         workers: How many are asked at once.
-        stored: Rows that the store had among those that were drawn.
-        waiting: Characters of those that were drawn, and are not asked yet.
     """
     firsts = [each.size for each in pilot if not each.lane]
-    rest, size = 1000.0, None
+    rest, size, spread = 1000.0, None, 0.0
     if plan is not None:
-        drawn = len(pilot) + len(waiting) + stored
-        unseen = max(0.0, plan.different - drawn / lanes)
-        rest = unseen * (drawn - stored) / drawn + len(waiting) / lanes
-        known = len(firsts) + len(waiting) / lanes
-        if plan.characters and plan.different > known:
-            size = (plan.characters - sum(firsts) - sum(waiting) / lanes) / (plan.different - known)
+        unseen, share = max(0, plan.different - drawn.seen), drawn.asking / max(1, drawn.all)
+        rest = unseen * share + len(drawn.waiting) / lanes
+        spread = unseen * _share_error(share, drawn.all / lanes, plan.different)
+        known = len(firsts) + len(drawn.waiting) / lanes
+        if plan.characters and plan.different > known and drawn.asking == drawn.all:
+            size = (plan.characters - sum(firsts) - sum(drawn.waiting) / lanes) / (plan.different - known)
     unpriced = any(each.cost is None for each in pilot)
     spent = 0.0 if plan is None else sum(float(each.cost or 0) for each in pilot)
     total = Forecast(spent, spent, spent)
     for lane in range(lanes):
-        total = total.plus(
-            forecast([(each.size, float(each.cost or 0)) for each in pilot if each.lane == lane], rest, size)
-        )
+        asked = [(each.size, float(each.cost or 0)) for each in pilot if each.lane == lane]
+        total = total.plus(forecast(asked, rest, size))
+    half = 2 * spread * sum(float(each.cost or 0) for each in pilot) / max(1, len(firsts))
+    total = total.plus(Forecast(0.0, -half, half))
     at_once = min(workers, max(1.0, rest * lanes))
     seconds = rest * lanes * sum(each.latency for each in pilot) / len(pilot) / at_once
     return Priced(
         rows=None if plan is None else plan.rows,
         different=0 if plan is None else plan.different + plan.skipped,
         done=len(pilot),
-        cost=None if unpriced else total,
+        cost=None if unpriced else total._replace(low=max(spent, total.low)),
         seconds=seconds,
     )
+
+
+def _share_error(share: float, drawn: float, rows: int) -> float:
+    """Return the standard error of a share of rows, of so many that were drawn without replacement."""
+    if not drawn or share in {0.0, 1.0}:
+        return 0.0
+    return sqrt(share * (1 - share) / drawn * max(0.0, 1 - drawn / max(1, rows)))
 
 
 def _money(amount: float, largest: float) -> str:
