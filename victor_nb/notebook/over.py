@@ -204,7 +204,8 @@ class BackgroundRows(Background):
 def bill(work: Map, out: str) -> str:
     """Return the line: `label · 2,000 rows: 1,950 ok, 40 reused, 10 failed · USD 0.4012 · 12.3 s`."""
     counts = work.tally
-    came = [f"{count:,} {status}" for status, count in counts.by.items() if count]
+    by = {"ok": 0, "reused": 0, **counts.by}  # in this order
+    came = [f"{count:,} {status}" for status, count in by.items() if count]
     came += [f"{counts.total - counts.done:,} pending"] if counts.total and counts.total > counts.done else []
     size = counts.total or counts.done
     rows = f"{size:,} {'answer' if size == 1 else 'answers'}: {', '.join(came)}" if size else "no rows"

@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
+from html import escape
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -28,6 +29,11 @@ _UNSENT: Final = frozenset({"skipped", "pending", "reused"})
 _SHOWN: Final = 5  # rows of each table that is shown
 _LONGEST: Final = 60  # characters of an answer in a table of the commonest
 _NONE: Final = "(none)"
+_CSS: Final = """\
+.victor-labels table.victor-frame td, .victor-labels table.victor-frame th {text-align: left}
+.victor-labels table.victor-frame .victor-number {text-align: right}
+.victor-labels table.victor-frame caption {white-space: nowrap}"""
+"""Front ends align the cells of frames to the right, by rules that are stronger than those of a single class."""
 
 
 # --- what both read ---
@@ -82,16 +88,18 @@ def _percent(found: Interval) -> str:
 
 
 class _Tables:
-    """What is shown as several tables below each other."""
+    """What is shown as a sentence and several tables below it."""
 
     def _tables(self) -> Iterable[FrameTable]:
         raise NotImplementedError
 
     def _repr_html_(self) -> str:
-        return "\n".join(table.as_html() for table in self._tables())
+        tables = "\n".join(table.as_html() for table in self._tables())
+        return f'<style>{_CSS}</style><div class="victor-labels"><p>{escape(str(self))}</p>{tables}</div>'
 
     def __repr__(self) -> str:
-        return "\n\n".join(f"{table.caption}\n{table.plain()}" for table in self._tables())
+        tables = ("\n".join(filter(None, (table.caption, table.plain()))) for table in self._tables())
+        return "\n\n".join((str(self), *tables))
 
 
 # --- before and after ---
@@ -176,19 +184,20 @@ class Diff(_Tables):
             "spent after": "unknown" if self.after is None else str(self.after),
             "difference": "unknown" if delta is None else usd(delta),
         }
-        yield FrameTable(columns=list(facts), rows=[list(facts.values())], numbers=list(facts), caption=str(self))
+        yield FrameTable(columns=list(facts), rows=[list(facts.values())], numbers=list(facts))
         if self.moves:
             records = [{"before": old, "after": new, "rows": count} for old, new, count in self.moves[:_SHOWN]]
-            yield styled(records_frame(records, _MOVES), _of("changes, the commonest first", len(self.moves)))
+            yield styled(records_frame(records, _MOVES), _of("commonest changes", len(self.moves)))
         if len(self._frame):
-            yield styled(self.examples(), _of("rows", len(self._frame)))
+            yield styled(self.examples(), _of("rows that differ", len(self._frame)))
 
 
 _MOVES: Final[Mapping[str, Dtype]] = {"before": "text", "after": "text", "rows": "count"}
 
 
 def _of(what: str, count: int) -> str:
-    return f"{what}: {_SHOWN} of {count:,}" if count > _SHOWN else what
+    """Return a caption that says how many there are, where not all are shown."""
+    return f"{what} ({_SHOWN} of {count:,})" if count > _SHOWN else what
 
 
 def diff(before: DataFrame, after: DataFrame, on: str) -> Diff:
@@ -338,14 +347,13 @@ class Concordance(_Tables):
     def _tables(self) -> Iterator[FrameTable]:
         counted = [{**dict(zip(self.on, found, strict=True)), "rows": count} for found, count in self.disagreements]
         columns: dict[str, Dtype] = {**dict.fromkeys(self.on, "text"), "rows": "count"}
-        title = _of("disagreements, the commonest first", len(counted)) if counted else "no disagreement"
         if len(self.on) > 2 and self.rows:  # noqa: PLR2004
-            yield styled(self.pairs()[["one", "other", "share", "kappa"]], str(self))
-        else:
-            title = f"{self} {title[0].upper()}{title[1:]}:" if counted else str(self)
-        yield styled(records_frame(counted[:_SHOWN], columns), title)
+            yield styled(self.pairs()[["one", "other", "share", "kappa"]], "each two")
+        if counted:
+            title = _of("commonest disagreements", len(counted))
+            yield styled(records_frame(counted[:_SHOWN], columns), title)
         if len(self._frame):
-            yield styled(self.examples(), _of("rows", len(self._frame)))
+            yield styled(self.examples(), _of("rows that differ", len(self._frame)))
 
 
 _PAIRS: Final[Mapping[str, Dtype]] = {
