@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
+import random
 import threading
 import time
+from collections import deque
+from datetime import UTC, datetime, timedelta
+from math import ceil, inf
 from typing import TYPE_CHECKING, Any
 
+import httpx2
 import pytest
 
-from servers import OPENAI, Answer, Server, faults
+from servers import OPENAI, Answer, Server, Tokens, faults
 from victor_nb import OrchestratorPool, Settings
 from victor_nb.calls.quota import Share
+from victor_nb.calls.rates import Bucket, Pace, Window
 from victor_nb.errors import QuotaError, RateLimitError, RequestTimeoutError, VictorError
 from victor_nb.kernel import session
+from victor_nb.providers.refusals import StatedLimit, stated_limits
+from victor_nb.wire.clock import simulated
 from workbench import rows, write_profiles
 
 if TYPE_CHECKING:
@@ -127,15 +136,15 @@ async def test_when_limits_are_set_then_no_more_are_under_way(pool: Orchestrator
     async def slow(exchange: Exchange) -> None:
         under_way.append(1)
         most["all"] = max(most["all"], len(under_way))
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.2)
         under_way.pop()
         await Answer()(exchange)
 
     server.answer = lambda _: slow
-    await ask(pool, ["Row"] * 12, Share(concurrency=3))
+    await ask(pool, ["Row"] * 9, Share(concurrency=3))
     assert most["all"] == 3
     most["all"] = 0
-    await ask(pool, ["Row"] * 12, Share(), "narrow")
+    await ask(pool, ["Row"] * 6, Share(), "narrow")
     assert most["all"] == 2
 
 
@@ -176,3 +185,201 @@ async def test_when_calls_are_cancelled_while_they_wait_then_the_others_go_on(
     assert [str(each) for each in found[1::2]] == [Answer().text] * 4
     assert [type(each) for each in found[::2]] == [asyncio.CancelledError] * 4
     assert share.under_way == 0
+
+
+# --- the arithmetic, by a clock of its own ---
+
+
+class Host:
+    """A host that admits so many requests a second, by one of the usual limiters, and names its waits or not."""
+
+    def __init__(self, kind: str, rate: float) -> None:
+        self._kind, self._rate = kind, rate
+        self._level, self._at = rate, 0.0
+        self._admitted: deque[float] = deque()
+
+    def wait(self, now: float) -> float:
+        """Return 0 where a request is admitted, else the seconds until one may be."""
+        if self._kind == "bucket":
+            self._level, self._at = min(self._rate, self._level + (now - self._at) * self._rate), now
+            if self._level < 1:
+                return (1 - self._level) / self._rate
+            self._level -= 1
+            return 0.0
+        begin = now - 1 if self._kind == "sliding window" else float(int(now))
+        while self._admitted and self._admitted[0] <= begin:
+            self._admitted.popleft()
+        if len(self._admitted) >= self._rate:
+            return self._admitted[0] - begin if self._kind == "sliding window" else begin + 1 - now
+        self._admitted.append(now)
+        return 0.0
+
+
+def simulate(host: Host, rows: int, *, hint: bool) -> tuple[float, int]:
+    """Send so many requests by a pace and a window, and return the seconds that it took and the refusals."""
+    pace, window, events = Pace(), Window(), [(0.0, 0, "send", 0.0)]
+    jitter = random.Random(7)
+    waiting, under_way, done, refused, again, until, order = rows, 0, 0, 0, 0, 0.0, 0
+    paused, timer = -1.0, 0.0
+    while done < rows:
+        now, _, what, sent = heapq.heappop(events)
+        if what == "arrive":
+            wait = host.wait(now)
+            order += 1
+            late = 0.004 if wait else 0.05 * jitter.uniform(0.6, 1.4)
+            heapq.heappush(events, (now + late, order, f"wait {ceil(wait)}" if wait else "answer", sent))
+            continue
+        if what == "answer":
+            done, under_way = done + 1, under_way - 1
+            pace.answer()
+            window.grow(under_way + 1)
+            again = 0 if sent > paused else again
+        elif what.startswith("wait"):
+            refused, waiting, under_way = refused + 1, waiting + 1, under_way - 1
+            window.cut(now, sent, under_way + 1)
+            own = pace.refuse(now, sent)
+            if own is not None:
+                until, again, paused = now + own * 2**again, again + 1, now
+            until = max(until, now + float(what[5:])) if hint else until
+        while waiting:
+            delay = max(until - now, pace.delay(now), window.delay(now, under_way))
+            order += 1
+            if delay > 0:
+                if delay < inf and not now < timer <= now + delay:
+                    timer = now + delay + jitter.expovariate(1000)
+                    heapq.heappush(events, (timer, order, "send", 0.0))
+                break
+            pace.take(now)
+            waiting, under_way = waiting - 1, under_way + 1
+            heapq.heappush(events, (now + jitter.expovariate(500), order, "arrive", now))
+    return now, refused
+
+
+@pytest.mark.parametrize("hint", ["Retry-After", "no hint"])
+@pytest.mark.parametrize("rate", [5, 20, 100])
+@pytest.mark.parametrize("kind", ["bucket", "fixed window", "sliding window"])
+def test_when_a_host_admits_a_rate_then_it_is_found_and_used(kind: str, rate: int, hint: str) -> None:
+    seconds, refused = simulate(Host(kind, rate), rate * 10, hint=hint == "Retry-After")
+    assert seconds <= 10 / 0.88
+    assert refused / (rate * 10 + refused) < (0.06 if rate < 20 else 0.03)
+
+
+def test_when_a_host_states_limits_then_they_are_read() -> None:
+    openai = {
+        "x-ratelimit-limit-requests": "500",
+        "x-ratelimit-remaining-requests": "499",
+        "x-ratelimit-reset-requests": "120ms",
+        "x-ratelimit-limit-tokens": "30000",
+        "x-ratelimit-remaining-tokens": "15000",
+        "x-ratelimit-reset-tokens": "1m0.5s",
+        "retry-after": "2",
+    }
+    requests, tokens = stated_limits(httpx2.Headers(openai))
+    assert requests == StatedLimit("requests", 500, 499, 0.12)
+    assert tokens == StatedLimit("tokens", 30_000, 15_000, 60.5)
+    soon = (datetime.now(UTC) + timedelta(seconds=30)).isoformat().replace("+00:00", "Z")
+    anthropic = {
+        "anthropic-ratelimit-input-tokens-limit": "1000",
+        "anthropic-ratelimit-input-tokens-remaining": "0",
+        "anthropic-ratelimit-input-tokens-reset": soon,
+    }
+    (limit,) = stated_limits(httpx2.Headers(anthropic))
+    assert (limit.name, limit.limit, limit.remaining) == ("input-tokens", 1000, 0)
+    assert limit.reset == pytest.approx(30, abs=2)
+    draft = {"ratelimit-limit": "10", "ratelimit-remaining": "3", "ratelimit-reset": "7"}
+    assert stated_limits(httpx2.Headers(draft)) == [StatedLimit("requests", 10, 3, 7)]
+    odd = {"x-ratelimit-limit": "unlimited", "x-ratelimit-remaining": "none", "x-ratelimit-reset-tokens": "soon"}
+    assert not stated_limits(httpx2.Headers(odd))
+
+
+def test_when_a_limit_is_used_up_then_it_says_how_long_to_wait() -> None:
+    minute = Bucket.a_minute(600)
+    sent, now = 0, 0.0
+    while now < 60:
+        wait = minute.delay(now, 1)
+        if wait:
+            now += wait
+        else:
+            minute.take(now, 1)
+            sent += 1
+    assert 560 <= sent <= 600
+    bucket = Bucket(1, 1)
+    bucket.state(1000, 400, 60, since=0, taken=0)
+    assert bucket.delay(0, 300) == 0
+    bucket.take(0, 300)
+    assert bucket.delay(0, 300) == pytest.approx(20)
+    bucket.take(0, -250)  # it used less
+    assert bucket.delay(0, 300) == 0
+    assert bucket.delay(0, 5000) == pytest.approx(65)  # more than it holds: once it is full
+    mark = bucket.taken
+    bucket.take(1, 100)
+    bucket.state(1000, 500, 50, since=1, taken=mark)
+    assert bucket.delay(1, 400) == 0
+    assert bucket.delay(1, 500) == pytest.approx(10)
+
+
+async def test_when_a_host_states_its_limits_then_nothing_is_refused(pool: OrchestratorPool, server: Server) -> None:
+    left, at = 8.0, time.monotonic()
+
+    def answer(_: Request) -> Act:
+        nonlocal left, at
+        now = time.monotonic()
+        left, at = min(8.0, left + (now - at) * 20), now
+        if left < 1:
+            return faults.status(429)
+        left -= 1
+        stated = {"limit": "8", "remaining": str(int(left)), "reset": f"{(8 - left) / 20:.3f}s"}
+        headers = {f"x-ratelimit-{name}-requests": value for name, value in stated.items()}
+
+        async def act(exchange: Exchange) -> None:
+            body = OPENAI.plain(Answer(), exchange.request)
+            await exchange.whole(200, {"content-type": "application/json", **headers}, body)
+
+        return act
+
+    server.answer = answer
+    await ask(pool, ["Row"], Share())
+    replies = await ask(pool, [f"Row {i}" for i in range(30)], Share())
+    assert [str(reply) for reply in replies] == [Answer().text] * 30
+    assert sum(row["http_status"] == 429 for row in rows()) <= 3
+
+
+async def test_when_tokens_are_limited_then_what_was_set_aside_and_not_used_is_free_again(
+    pool: OrchestratorPool, server: Server
+) -> None:
+    server.play(Answer(tokens=Tokens(input=10, output=10)))
+    share = Share(tpm=6_000)
+    orchestrator = pool.get_orchestrator("desk")
+
+    async def crowd() -> list[Reply]:
+        calls = [orchestrator.call("Row", {"max_tokens": 500}, stream=False, quota=share) for _ in range(30)]
+        return await asyncio.gather(*(call.run() for call in calls))
+
+    began = time.monotonic()
+    replies = await session().runtime.loop.call(crowd)
+    assert len(replies) == 30
+    assert time.monotonic() - began < 20  # of 500 tokens each it would be two and a half minutes
+
+
+def test_when_many_calls_are_simulated_then_their_seconds_are_the_same_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VICTOR_MODE", "simulate")
+    monkeypatch.setenv("VICTOR_SIM_SPEED", "0")
+    write_profiles(tmp_path, desk={"provider": "openai", "model": OPENAI.model})
+    walls: set[float] = set()
+    with OrchestratorPool(Settings()) as pool:
+        orchestrator = pool.get_orchestrator("desk")
+        for _ in range(2):
+            share = Share(concurrency=2)
+
+            async def crowd(share: Share = share) -> float:
+                with simulated(session().runtime.timeline) as clock:
+                    began = clock.now
+                    calls = [orchestrator.call(f"Row {i}", {}, stream=False, quota=share) for i in range(6)]
+                    await asyncio.gather(*(call.run() for call in calls))
+                    return round(clock.now - began, 6)
+
+            walls.add(session().runtime.loop.start(crowd).result())
+    assert len(walls) == 1
+    assert walls.pop() > 0

@@ -267,7 +267,7 @@ class ProfileCall:
                 if self._turns is None:
                     await self._exchange()
                 else:
-                    await self._turns.run(self._exchange, self._deadline, final=not self._tiers)
+                    await self._turns.run(self._exchange, self._chat, self._deadline, final=not self._tiers)
             except InvalidAnswerError as error:
                 if self._reading is None or not self._reading.may_ask_again:
                     raise
@@ -367,8 +367,8 @@ class ProfileCall:
         request = self._request
         return worst_case(chat, request.tariff, mode=request.mode, calibration=request.runtime.calibration)
 
-    async def _exchange(self) -> None:
-        """Make one HTTP exchange, one row."""
+    async def _exchange(self) -> Usage | None:
+        """Make one HTTP exchange, one row; return the tokens that it used, if they are known."""
         request = self._request
         answer = self._own_answer() if request.mode == "simulate" else None
         limited = False
@@ -391,7 +391,8 @@ class ProfileCall:
             request.runtime.budget.settle(hold, Decimal(0))
             raise
         try:
-            async with aclosing(request.provider.send(self._chat, stream=request.stream)) as deltas:
+            hear = self._turns.hear if self._turns else None
+            async with aclosing(request.provider.send(self._chat, stream=request.stream, hear=hear)) as deltas:
                 async for delta in deltas:
                     self._hear(attempt, attempt.add(delta))
             self._hear(attempt, attempt.keep("", final=True))
@@ -411,6 +412,7 @@ class ProfileCall:
         finally:
             # Of what has failed, the row is closed already.
             self._record.close(attempt, "ok" if attempt.finish_reason else "partial" if attempt.pieces else "error")
+        return attempt.usage
 
     def _own_answer(self) -> SimulatedAnswer | None:
         """Return the answer that the user has for a simulated attempt; None where the simulator writes it.

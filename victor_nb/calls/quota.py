@@ -8,31 +8,39 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from math import inf
 from typing import TYPE_CHECKING, Final, cast
 
-from victor_nb.errors import OverloadedError, RateLimitError
+from victor_nb.accounting.rows import input_text
+from victor_nb.calls.rates import Bucket, Pace, Window
+from victor_nb.errors import OverloadedError, ProviderError, RateLimitError
 from victor_nb.providers.catalog import host_of
+from victor_nb.providers.refusals import stated_limits
 from victor_nb.providers.spec import spec_of
+from victor_nb.values import BYTES_PER_TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
+    import httpx2
+
     from victor_nb.config.profiles import Profile
-    from victor_nb.errors import ProviderError
     from victor_nb.providers.translate import Endpoint
     from victor_nb.runtime import Runtime
+    from victor_nb.values import ChatRequest, Usage
 
 _MOST: Final = 256  # attempts at once of bulk work that sets no limit
 _LONGEST_WAIT: Final = 300.0  # seconds; a host that asks for more is not waited for
-_FIRST_WAIT: Final = 0.1  # seconds, after a refusal that names none; doubled each time
 _LONGEST_OWN_WAIT: Final = 30.0  # seconds
 _PATIENCE: Final = {RateLimitError: 120.0, OverloadedError: 30.0}
 """Seconds that refused attempts wait while a host answers none at all."""
 _LONGEST_PATIENCE: Final = 1800.0  # seconds that one call waits in all
+_OUTPUT: Final = 500.0  # tokens of an answer, where none is known and no limit is set
+_LATEST: Final = 0.1
+"""What the last answer counts in the mean of all before it."""
 
 
 class Share:
@@ -40,18 +48,21 @@ class Share:
 
     Args:
         concurrency: Attempts at once; None: 256.
-        rpm: Requests a minute.
-        tpm: Tokens a minute.
+        rpm: Requests a minute, which no minute exceeds.
+        tpm: Tokens a minute, which no minute exceeds by more than one request.
 
     Attributes:
         most: Attempts at once; more calls under way than that are of no use.
+        requests: What is left of `rpm`.
+        tokens: What is left of `tpm`.
         under_way: Attempts under way.
         served: When it was given its last turn, as the number of that turn.
     """
 
     def __init__(self, *, concurrency: int | None = None, rpm: int | None = None, tpm: int | None = None) -> None:
         self.most = concurrency or _MOST
-        self.rpm, self.tpm = rpm, tpm
+        self.requests = None if rpm is None else Bucket.a_minute(rpm)
+        self.tokens = None if tpm is None else Bucket.a_minute(tpm)
         self.under_way = self.served = 0
         self.quotas: set[Quota] = set()
 
@@ -68,15 +79,26 @@ class Turn:
     Attributes:
         profile: Who asks.
         places: How many attempts of the profile may be under way; None: any number.
+        model: What is asked: hosts state their limits for each model.
+        tokens: What it will use, estimated: (input, output); zeros where nothing limits tokens.
         sent: When its turn came; 0 while it waits.
+        taken: What had been taken of each limit that the host states, this attempt included.
     """
 
     share: Share
     profile: str
     places: int | None
+    model: str
+    tokens: tuple[float, float] = (0.0, 0.0)
     sent: float = 0.0
-    number: int = 0
+    taken: dict[str, float] = field(default_factory=dict[str, float])
     ready: asyncio.Future[None] | None = None
+
+    def amount(self, name: str) -> float:
+        """Return what it uses of a limit of that name."""
+        if "token" not in name:
+            return 1.0
+        return self.tokens[0] if "input" in name else self.tokens[1] if "output" in name else sum(self.tokens)
 
 
 class Quota:
@@ -90,10 +112,13 @@ class Quota:
         self._now = now or asyncio.get_running_loop().time
         self._lanes: dict[tuple[Share, str], deque[Turn]] = {}
         self._under_way: dict[str, int] = {}
-        self._turns = 0
+        self._turns = self._all = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._until = self._answered = 0.0
+        self._until = self._paused = self._answered = 0.0
         self._refusals = 0
+        self._pace, self._window = Pace(), Window()
+        self._stated: dict[str, dict[str, Bucket]] = {}
+        self._means: dict[str, tuple[float, float]] = {}
 
     @classmethod
     def of(cls, runtime: Runtime, endpoint: Endpoint) -> Quota:
@@ -139,7 +164,7 @@ class Quota:
         """End an attempt, and give its place to the next one."""
         turn.share.under_way -= 1
         self._under_way[turn.profile] -= 1
-        turn.sent = 0.0
+        self._all -= 1
         for quota in turn.share.quotas:
             quota.wake()
 
@@ -170,40 +195,110 @@ class Quota:
             del self._lanes[turn.share, turn.profile]
 
     def _begin(self, turn: Turn) -> None:
-        self._turns = turn.number = turn.share.served = self._turns + 1
-        turn.sent = self._now()
-        turn.share.under_way += 1
+        now, share = self._now(), turn.share
+        self._turns = share.served = self._turns + 1
+        turn.sent = now
+        share.under_way += 1
         self._under_way[turn.profile] = self._under_way.get(turn.profile, 0) + 1
+        self._all += 1
+        self._pace.take(now)
+        for bucket, name in ((share.requests, "requests"), (share.tokens, "tokens")):
+            if bucket is not None:
+                bucket.take(now, turn.amount(name))
+        for name, bucket in self._stated.get(turn.model, {}).items():
+            bucket.take(now, turn.amount(name))
+            turn.taken[name] = bucket.taken
 
     def _delay(self, turn: Turn) -> float:
         """Return the seconds until an attempt may be sent; infinity where another one must end before."""
-        if turn.share.under_way >= turn.share.most:
+        share, now = turn.share, self._now()
+        if share.under_way >= share.most:
             return inf
         if turn.places is not None and self._under_way.get(turn.profile, 0) >= turn.places:
             return inf
-        return self._until - self._now()
+        delay, stated = max(self._until - now, self._window.delay(now, self._all)), self._stated.get(turn.model)
+        if self._pace.learned or not stated:
+            delay = max(delay, self._pace.delay(now))
+        for bucket, name in ((share.requests, "requests"), (share.tokens, "tokens")):
+            if bucket is not None:
+                delay = max(delay, bucket.delay(now, turn.amount(name)))
+        if stated:
+            waits = [bucket.delay(now, turn.amount(name)) for name, bucket in stated.items()]
+            delay = max(delay, *(wait for wait in waits if wait <= _LONGEST_WAIT), 0.0)  # else it is asked, and fails
+        return delay
+
+    # --- what is used ---
+
+    def estimate(self, turn: Turn, chat: ChatRequest) -> None:
+        """Set what a request will use, where something limits tokens: its input, and the mean output, or its limit."""
+        if turn.share.tokens is None and turn.model not in self._stated:
+            return
+        density, output = self._means.get(turn.model, (1.0, chat.max_tokens or _OUTPUT))
+        turn.tokens = density * len(input_text(chat)) / BYTES_PER_TOKEN, min(output, chat.max_tokens or inf)
+
+    def spend(self, turn: Turn, chat: ChatRequest, usage: Usage) -> None:
+        """Give back what was set aside for an attempt and not used, or take what was used beyond that."""
+        if turn.share.tokens is None and turn.model not in self._stated:
+            return
+        used = float(usage.input_tokens), float(usage.output_tokens)
+        seen = used[0] / max(1.0, len(input_text(chat)) / BYTES_PER_TOKEN), used[1]
+        mean = self._means.get(turn.model, seen)
+        self._means[turn.model] = (
+            mean[0] + _LATEST * (seen[0] - mean[0]),
+            mean[1] + _LATEST * (seen[1] - mean[1]),
+        )
+        now, set_aside = self._now(), turn.tokens
+        turn.tokens = used[0] - set_aside[0], used[1] - set_aside[1]
+        if turn.share.tokens is not None:
+            turn.share.tokens.take(now, sum(turn.tokens))
+        for name in turn.taken:
+            if "token" in name:
+                self._stated[turn.model][name].take(now, turn.amount(name))
 
     # --- what the host answers ---
 
-    def answered(self) -> None:
-        """Note that the host has answered an attempt, well or not, but with no refusal of more."""
-        self._answered, self._refusals = self._now(), 0
+    def hear(self, turn: Turn, headers: httpx2.Headers) -> None:
+        """Take over the limits that an answer states."""
+        for limit in stated_limits(headers):
+            known = self._stated.setdefault(turn.model, {})
+            bucket = known.get(limit.name)
+            if bucket is None:
+                known[limit.name] = bucket = Bucket(limit.limit, limit.limit / 60)
+            bucket.state(
+                limit.limit,
+                limit.remaining,
+                limit.reset,
+                since=turn.sent,
+                taken=turn.taken.get(limit.name, bucket.taken),
+            )
 
-    def refuse(self, error: ProviderError, since: float) -> bool:
+    def answered(self, turn: Turn) -> None:
+        """Note that the host has answered an attempt, well or not, but not refused it for being one too many."""
+        self._answered = self._now()
+        self._pace.answer()
+        self._window.grow(self._all)
+        if turn.sent > self._paused:
+            self._refusals = 0
+
+    def refuse(self, turn: Turn, error: ProviderError, since: float) -> bool:
         """Let all attempts wait after a refusal; return whether this one is to wait for another turn.
 
         Args:
+            turn: What was refused.
             error: The refusal.
             since: When the call was first refused.
         """
         now, asked = self._now(), error.retry_after
         if asked is not None and asked > _LONGEST_WAIT:
             return False
-        own = min(_LONGEST_OWN_WAIT, _FIRST_WAIT * 2**self._refusals) * random.uniform(1.0, 1.2)  # noqa: S311 - jitter
-        if now >= self._until:
+        self._window.cut(now, turn.sent, self._all)
+        own = self._pace.refuse(now, turn.sent)
+        if own is not None:
+            own = min(_LONGEST_OWN_WAIT, own * 2**self._refusals) * random.uniform(1.0, 1.2)  # noqa: S311 - jitter
             self._refusals += 1
-            self._until = now + own
-        self._until = max(self._until, now + (asked or 0.0))
+            self._paused, self._until = now, max(self._until, now + own)
+        if asked:
+            self._until = max(self._until, now + asked)
         patience = next(seconds for kind, seconds in _PATIENCE.items() if isinstance(error, kind))
         return now - max(since, self._answered) <= patience and now - since <= _LONGEST_PATIENCE
 
@@ -226,14 +321,21 @@ class Turns:
         self._quota, self._share, self._limiter = quota, share, limiter
         self._profile, self._places = profile.name, profile.concurrency or spec_of(profile.provider).concurrency
         self._refused = 0.0
+        self._turn: Turn | None = None
 
     async def run(
-        self, exchange: Callable[[], Awaitable[None]], deadline: asyncio.Timeout | None, *, final: bool
+        self,
+        exchange: Callable[[], Awaitable[Usage | None]],
+        chat: ChatRequest,
+        deadline: asyncio.Timeout | None,
+        *,
+        final: bool,
     ) -> None:
         """Make an exchange at its turn, and others after refusals that all of a host wait out.
 
         Args:
-            exchange: Makes one.
+            exchange: Makes one, and returns what it used.
+            chat: What is sent.
             deadline: When the time of the call is over.
             final: Whether the call has nothing else to try at once, such as another tier.
 
@@ -242,20 +344,32 @@ class Turns:
         """
         quota = self._quota
         while True:
-            turn = Turn(self._share, self._profile, self._places)
+            self._turn = turn = Turn(self._share, self._profile, self._places, chat.model)
+            quota.estimate(turn, chat)
             await self._wait(turn, deadline)
             try:
                 async with self._limiter:
-                    await exchange()
+                    usage = await exchange()
             except (RateLimitError, OverloadedError) as error:
                 self._refused = self._refused or turn.sent
-                if not final or not quota.refuse(error, self._refused):
+                if not final or not quota.refuse(turn, error, self._refused):
                     raise
+            except ProviderError as error:
+                if error.http_status is not None:
+                    quota.answered(turn)
+                raise
             else:
-                quota.answered()
+                quota.answered(turn)
+                if usage is not None:
+                    quota.spend(turn, chat, usage)
                 return
             finally:
                 quota.leave(turn)
+
+    def hear(self, headers: httpx2.Headers) -> None:
+        """Take over the limits that the answer to the attempt under way states."""
+        if self._turn is not None:
+            self._quota.hear(self._turn, headers)
 
     async def _wait(self, turn: Turn, deadline: asyncio.Timeout | None) -> None:
         """Wait for a turn, while the call's time stands still."""

@@ -19,7 +19,7 @@ from victor_nb.providers.translate import Endpoint, Translator
 from victor_nb.values import UNPAID, Lesson
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 
     from victor_nb.config.profiles import Profile
     from victor_nb.config.secret import Secret
@@ -62,10 +62,11 @@ _OF_THE_SDKS: Final = "x-stainless-"
 
 @dataclass(slots=True)
 class _Exchange:
-    """Whether one request was answered, and whether it may take as long as those of the flex tier do."""
+    """Whether a request was answered, whether it may take as long as at the flex tier, and who hears its headers."""
 
     answered: bool = False
     flex: bool = False
+    hear: Callable[[httpx2.Headers], object] | None = None
 
 
 _exchange: Final[ContextVar[_Exchange | None]] = ContextVar("victor_nb_exchange", default=None)
@@ -120,9 +121,10 @@ class Provider(ABC):
         request.headers = httpx2.Headers(headers | ours)
 
     async def _note_answer(self, response: httpx2.Response) -> None:
-        del response
         if exchange := _exchange.get():
             exchange.answered = True
+            if exchange.hear is not None:
+                exchange.hear(response.headers)
 
     def lesson(self, refusal: str, request: ChatRequest) -> Lesson | None:
         """Return what can be sent otherwise after a refused request; None where the user must know better.
@@ -159,14 +161,21 @@ class Provider(ABC):
     def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
         """Yield the deltas of a streamed answer."""
 
-    async def send(self, request: ChatRequest, *, stream: bool) -> AsyncGenerator[Delta]:
+    async def send(
+        self, request: ChatRequest, *, stream: bool, hear: Callable[[httpx2.Headers], object] | None = None
+    ) -> AsyncGenerator[Delta]:
         """Send one request and yield its deltas; every failure is translated.
+
+        Args:
+            request: What is sent.
+            stream: Whether the answer is to come piece by piece.
+            hear: Called with the headers of the answer, well or not.
 
         Raises:
             ProviderError: Whatever failed.
         """
         failure: Exception | None = None
-        exchange = _Exchange(flex=request.tier == "flex")
+        exchange = _Exchange(flex=request.tier == "flex", hear=hear)
         _exchange.set(exchange)
         try:
             if stream:

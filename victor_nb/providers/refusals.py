@@ -1,4 +1,4 @@
-"""What an answer that is an error says: which error it is, in whose words, and how long to wait."""
+"""What an answer that is an error says: which error it is, in whose words, how long to wait, what limits there are."""
 
 from __future__ import annotations
 
@@ -319,3 +319,64 @@ def _delay(body: object) -> float | None:
         if detail.get("@type") == _RETRY_INFO and isinstance(delay, str) and (found := _DURATION.fullmatch(delay)):
             return float(found[1]) or None
     return None
+
+
+# --- which limits an answer states ---
+
+
+@dataclass(frozen=True, slots=True)
+class StatedLimit:
+    """A limit of a host, as the headers of an answer state it.
+
+    Attributes:
+        name: What it is called, such as `requests` or `input-tokens`.
+        limit: What may be used in all.
+        remaining: What is left of it.
+        reset: Seconds until all of it is there again; None where that is not stated.
+    """
+
+    name: str
+    limit: float
+    remaining: float
+    reset: float | None
+
+
+_LIMIT: Final = re.compile(
+    r"(?:x-)?ratelimit-(?P<what>limit|remaining|reset)(?:-(?P<of>[a-z-]+))?"
+    r"|anthropic-ratelimit-(?P<named>[a-z-]+)-(?P<which>limit|remaining|reset)"
+)
+"""OpenAI, Azure, Groq and others; Anthropic. Where nothing says of what, it is requests."""
+_PARTS: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|d|h|m|s)", re.ASCII)
+_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_EPOCH: Final = 1e9  # seconds since 1970; a larger number is a date, and one a thousand times larger is in milliseconds
+
+
+def stated_limits(headers: httpx2.Headers) -> list[StatedLimit]:
+    """Return the limits that the headers of an answer state with what is left of them."""
+    found: dict[str, dict[str, str]] = {}
+    for name, value in headers.items():
+        if "ratelimit" in name and (part := _LIMIT.fullmatch(name)):
+            of = part["named"] or part["of"] or "requests"
+            found.setdefault(of, {})[part["which"] or part["what"]] = value.strip()
+    limits: list[StatedLimit] = []
+    for name, parts in found.items():
+        limit, remaining = _number(parts.get("limit", "")), _number(parts.get("remaining", ""))
+        if limit and remaining is not None:
+            limits.append(StatedLimit(name, limit, remaining, _until_reset(parts.get("reset", ""))))
+    return limits
+
+
+def _until_reset(given: str) -> float | None:
+    """Read seconds, a duration such as `6m0.5s`, or a date."""
+    number = _number(given)
+    if number is not None:
+        if number > _EPOCH:
+            number = (number / 1000 if number > 1000 * _EPOCH else number) - datetime.now(UTC).timestamp()
+        return max(0.0, number)
+    if given and not _PARTS.sub("", given):
+        return sum(float(amount) * _SECONDS[unit] for amount, unit in _PARTS.findall(given))
+    try:
+        when = datetime.fromisoformat(given)
+    except ValueError:
+        return None
+    return max(0.0, (when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds())

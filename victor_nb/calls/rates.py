@@ -1,0 +1,231 @@
+"""How fast a host may be asked: a pace learned from refusals, a window of attempts under way, limits that are stated.
+
+All are plain arithmetic over seconds that the caller gives, so that their behaviour can be computed for any host.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from math import inf
+from typing import Final
+
+_FIRST_PACE: Final = 20.0  # attempts a second
+_FASTER: Final = 4.0  # attempts a second that each answer adds until the first refusal
+_TRIPS: Final = 2.0  # times the time that a refusal took are waited for others
+_UNLIMITED: Final = 5_000.0  # attempts a second; more than one process can send
+_BELOW: Final = 0.96
+"""What is sent of what a host was seen to admit: even attempts then stay below its limit in spite of their jitter."""
+_SPAN: Final = 1.0  # seconds: the window of most limiters, over which is counted what a host admitted
+_LATE: Final = 0.05  # seconds that an attempt may be late without a loss for those after it
+_SURE: Final = 15.0  # seconds that a pace is kept before more is tried
+_UNSURE: Final = 0.5  # seconds, where little was seen
+_FEW: Final = 2  # attempts, from which nothing is learned
+_SEVERAL: Final = 5  # attempts, of which each refused one counts, so that it is better to wait
+_UNHEARD: Final = 6.0  # attempts at once before the first answer, and as many more in each second
+_FIRST_WINDOW: Final = 32.0  # attempts
+_ALIKE: Final = 0.15  # of each other, by which two figures may differ
+_SMALLEST_WINDOW: Final = 4.0
+_GROWTH: Final = 0.5  # attempts more after each answer, before the first refusal
+_CUT: Final = 0.7
+_SLOWEST: Final = 0.02  # attempts a second
+_LONG: Final = 3.0  # seconds
+_DAY: Final = 86_400.0  # seconds
+_NEARLY: Final = 1e-9
+_SHORT: Final = 0.25  # seconds; a limiter that admits again after so short a pause counts no windows
+
+
+class Pace:
+    """The rate of attempts that a host admits, learned from what it refuses.
+
+    Attributes:
+        rate: Attempts a second.
+    """
+
+    def __init__(self) -> None:
+        self.rate = 0.0
+        self._base = 0.0  # what was learned; 0 before the first refusal
+        self._since = -inf  # when it was
+        self._answers = 0
+        self._hold = _SURE
+        self._next = -inf
+        self._sent: deque[float] = deque()  # of the last seconds, but for those refused
+        self._began = -inf  # since the last pause
+        self._count = 0  # admitted since then
+        self._anchor = -inf  # an earlier refusal
+        self._admitted = 0  # since then
+        self._short = False  # whether the last pause was short
+        self._counts_windows = False  # whether it has refused again after a pause
+        self._refused: float | None = None  # when the first one was sent that was refused since the last pause
+
+    @property
+    def learned(self) -> bool:
+        """Whether the host has refused anything."""
+        return self._base > 0
+
+    def delay(self, now: float) -> float:
+        """Return the seconds until another attempt may be sent."""
+        return self._next - now
+
+    def take(self, now: float) -> None:
+        """Note that an attempt is sent."""
+        if self._began == -inf:
+            self._began = now
+        if self._refused is not None:
+            self._learn(now, self._refused)
+            self._refused = None
+        self.rate = self._rate(now - self._since)
+        self._next = max(self._next, now - _LATE) + 1 / self.rate
+        self._count += 1
+        self._admitted += 1
+        self._sent.append(now)
+        while self._sent[0] <= now - _LONG:  # a refusal may come late
+            self._sent.popleft()
+
+    def _rate(self, since: float) -> float:
+        if not self._base:
+            return min(_UNLIMITED, _FIRST_PACE + _FASTER * self._answers)
+        over = max(0.0, since - self._hold)
+        more = 0.01 * over * over if self._hold == _SURE else 2 ** min(20.0, over) - 1
+        return min(_UNLIMITED, self._base * (1 + more))
+
+    def answer(self) -> None:
+        """Note an answer."""
+        self._answers += 1
+
+    def refuse(self, now: float, sent: float) -> float | None:
+        """Note a refusal; return the seconds to wait where the host names none, or None where all wait already."""
+        if sent in self._sent:
+            self._sent.remove(sent)
+        if sent < self._began:
+            return None
+        self._count -= 1
+        self._admitted -= 1
+        if self._refused is not None:
+            return None
+        self._refused = sent
+        seen = self._lately(sent) * _SPAN
+        wait = 0.1 if seen <= _FEW else 0.5 if seen <= _SEVERAL else max(0.1, min(2.5 / seen, 0.24))
+        return max(wait, min(_TRIPS * (now - sent), _SPAN))  # until those that were sent meanwhile are answered
+
+    def _learn(self, now: float, refused: float) -> None:
+        """Set the rate by what was admitted until the refusal, now that the pause after it is over."""
+        pause, whole = now - refused, refused - self._anchor
+        if self._count > 0 or not self._base:
+            found = self._find(refused, pause, whole)
+            # To try more is cheap where a refusal costs a short pause only.
+            cheap = self._count <= _FEW or (pause <= _SHORT and not self._counts_windows)
+            self._hold = _UNSURE if cheap and abs(found * _BELOW - self._base) > _ALIKE * found else _SURE
+            self._base = max(_SLOWEST, found * _BELOW)
+            self._since = now
+            if whole >= _SPAN:
+                self._anchor, self._admitted = refused, 0
+        else:  # refused again after a pause
+            self._counts_windows = True
+            if self._hold == _UNSURE:
+                self._hold, self._since = _SURE, now
+        self._short = pause <= _SHORT
+        self._began, self._count, self._next = now, 0, now
+
+    def _lately(self, until: float) -> float:
+        """Return what was admitted in a second, of what was sent in the last one until a moment."""
+        return sum(1 for sent in self._sent if until - _SPAN < sent <= until) / _SPAN
+
+    def _find(self, refused: float, pause: float, whole: float) -> float:
+        """Return what a host admits in a second: what it did in the last one, or since an earlier refusal."""
+        lately = self._lately(refused)
+        if self._count <= _FEW:
+            return self.rate * (0.5 if self._anchor == -inf else 0.9)
+        if self._anchor == -inf:
+            return lately
+        if whole < _SPAN and not self._counts_windows:
+            return min(self._base / _BELOW, self.rate) * 0.9 if self._short else lately
+        mean = self._admitted / whole
+        if pause > _LONG or (self._short and not self._counts_windows):
+            return mean
+        return lately if self._counts_windows else (mean + 2 * lately) / 3
+
+
+class Window:
+    """How many attempts may be under way: half as many more each round trip, then one; less after a refusal."""
+
+    def __init__(self) -> None:
+        self.size = _UNHEARD
+        self._unheard = True
+        self._enough = inf
+        self._cut = self._began = -inf
+
+    def delay(self, now: float, under_way: int) -> float:
+        """Return the seconds until another attempt may be sent; infinity where another one must end before.
+
+        While a host has not answered at all, a few are sent at once, and then some more.
+        """
+        if self._began == -inf:
+            self._began = now
+        if under_way < int(self.size):
+            return 0.0
+        if not self._unheard or under_way >= _FIRST_WINDOW:
+            return inf
+        return self._began + (under_way + 1 - _UNHEARD) / _UNHEARD - now
+
+    def grow(self, under_way: int) -> None:
+        """Note an answer that came while so many attempts were under way; one that is not filled does not grow."""
+        if self._unheard:
+            self._unheard, self.size = False, max(self.size, under_way)
+        elif under_way >= int(self.size):
+            self.size += _GROWTH if self.size < self._enough else 1.0 / self.size
+
+    def cut(self, now: float, sent: float, under_way: int) -> None:
+        """Note a refusal; what was sent before the last cut says nothing new."""
+        if sent > self._cut:
+            self._unheard = False
+            self.size = self._enough = max(_SMALLEST_WINDOW, under_way * _CUT)
+            self._cut = now
+
+
+class Bucket:
+    """A limit of requests or tokens: what may be used now, and how fast that grows.
+
+    Args:
+        most: What it holds.
+        rate: What is added each second.
+    """
+
+    def __init__(self, most: float, rate: float) -> None:
+        self.most, self.rate = most, rate
+        self.taken = 0.0
+        self._level, self._at = most, -inf
+
+    @classmethod
+    def a_minute(cls, limit: float) -> Bucket:
+        """Return that of a limit which no minute exceeds, with what comes in a second at once."""
+        most = max(1.0, limit / 60)
+        return cls(most, max(limit - most, limit / 2) / 60)
+
+    def state(self, limit: float, remaining: float, reset: float | None, *, since: float, taken: float) -> None:
+        """Take over what a host states.
+
+        Args:
+            limit: What it holds.
+            remaining: What was left of it for those after an attempt.
+            reset: Seconds from then until it is full; None: a minute for all of it.
+            since: When that attempt was sent.
+            taken: `taken` at that time, this attempt included.
+        """
+        used = limit - remaining
+        self.most = max(1.0, limit)
+        self.rate = used / reset if reset and used > 0 else limit / 60
+        self.rate = max(self.rate, limit / _DAY)
+        self._level, self._at = min(self.most, remaining) - (self.taken - taken), since
+
+    def _now(self, now: float) -> float:
+        return self.most if self._at == -inf else min(self.most, self._level + (now - self._at) * self.rate)
+
+    def delay(self, now: float, amount: float) -> float:
+        """Return the seconds until so much may be taken; of what is more than it holds, until it is full."""
+        lack = min(amount, self.most) - self._now(now)
+        return lack / self.rate if lack > _NEARLY else 0.0
+
+    def take(self, now: float, amount: float) -> None:
+        """Take so much, or give back what was too much (below 0)."""
+        self._level, self._at = min(self.most, self._now(now) - amount), now
+        self.taken += amount
