@@ -108,6 +108,18 @@ def test_when_rows_finish_in_another_order_then_they_are_read_by_their_start(led
     assert [found.call_id for found in ledger.rows()] == ["0", "1", "2"]
 
 
+def test_when_rows_were_written_in_another_order_then_the_frame_of_the_file_has_them_by_their_start(
+    ledger: Ledger,
+) -> None:
+    for number in (2, 0, 1, 3):
+        ledger.finish(row(str(number), ts=NOON + timedelta(seconds=min(number, 2)), http_status=200 + number))
+    for scope in ("kernel", "all"):
+        frame = ledger.to_frame(scope)
+        assert list(frame["call_id"]) == ["0", "1", "2", "3"]  # 2 and 3 began together, and 2 was written first
+        assert list(frame["http_status"]) == [200, 201, 202, 203]
+        assert list(frame.index) == [0, 1, 2, 3]
+
+
 def test_when_a_time_is_of_another_zone_then_the_moment_is_kept_in_utc(ledger: Ledger) -> None:
     ledger.finish(row(ts=NOON.astimezone(timezone(timedelta(hours=5, minutes=30)))))
     (found,) = ledger.rows()

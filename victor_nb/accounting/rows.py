@@ -218,9 +218,13 @@ def decode(cells: Sequence[Cell]) -> Row:
     return Row(**row)
 
 
-REPEATED: Final = tuple(name for name in COLUMNS if SCHEMA[name].name == "word")
+WORDS: Final = tuple(name for name in COLUMNS if SCHEMA[name].name == "word")
+"""The columns of few different words."""
+FEW: Final = ("attempt", "http_status", "cache_write_1h_tokens", "web_searches")
+"""The columns of counts that are mostly the same."""
+REPEATED: Final = WORDS + FEW
 """The columns that are read as one."""
-PLAIN: Final = tuple(name for name in COLUMNS if SCHEMA[name].name not in {"word", "tags"})
+PLAIN: Final = tuple(name for name in COLUMNS if SCHEMA[name].name != "tags" and name not in REPEATED)
 """The columns that are read each for itself."""
 SELECTION: Final = f"json_array({', '.join(REPEATED)}), tags, {', '.join(PLAIN)}"
 """What `fetch` wants selected."""
@@ -251,7 +255,7 @@ class Columns(NamedTuple):
     """The cells of the ledger, as they are on disk.
 
     Attributes:
-        repeated: JSON arrays, each with the strings of one row in the order of `REPEATED`.
+        repeated: JSON arrays, each with the words and counts of one row in the order of `REPEATED`.
         tags: JSON objects.
         plain: Cells by column, for each of `PLAIN`.
     """
