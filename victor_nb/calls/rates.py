@@ -16,7 +16,7 @@ _UNLIMITED: Final = 5_000.0  # attempts a second; more than one process can send
 _BELOW: Final = 0.96
 """What is sent of what a host was seen to admit: even attempts then stay below its limit in spite of their jitter."""
 _SPAN: Final = 1.0  # seconds: the window of most limiters, over which is counted what a host admitted
-_LATE: Final = 0.05  # seconds that an attempt may be late without a loss for those after it
+_LATE: Final = 0.02  # seconds that an attempt may be late without a loss for those after it; `_BELOW` leaves 0.04
 _SURE: Final = 15.0  # seconds that a pace is kept before more is tried
 _UNSURE: Final = 0.5  # seconds, where little was seen
 _FEW: Final = 2  # attempts, from which nothing is learned
