@@ -168,7 +168,7 @@ def test_when_answers_are_put_then_another_kernel_finds_them_whole(path: Path) -
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700 or sys.platform == "win32"
 
 
-def test_when_the_file_is_made_then_that_is_said_once(path: Path) -> None:
+def test_when_the_file_is_made_then_that_is_shown_once(path: Path) -> None:
     first = AnswerCache(path)
     assert first.news() == []
     first.put(key_of(), ANSWER)
@@ -207,7 +207,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.parametrize("damage", ["header", "pages"])
-def test_when_the_file_is_damaged_then_it_is_moved_aside_and_that_is_said(path: Path, damage: str) -> None:
+def test_when_the_file_is_damaged_then_it_is_moved_aside_with_a_warning(path: Path, damage: str) -> None:
     before = AnswerCache(path)
     for number in range(500):
         before.put(key_of(sample=number), ANSWER)
@@ -251,7 +251,7 @@ def test_when_the_file_is_damaged_under_two_kernels_then_the_second_takes_the_ne
     assert len(list(path.parent.glob("*.damaged-????????-??????-??????"))) == 1
 
 
-def test_when_the_file_is_of_a_newer_version_or_another_kind_then_memory_serves_and_that_is_said(path: Path) -> None:
+def test_when_the_file_is_of_a_newer_version_or_another_kind_then_memory_serves_with_a_warning(path: Path) -> None:
     AnswerCache(path).close()
     path.parent.mkdir()
     for preparation, words in (
@@ -271,7 +271,7 @@ def test_when_the_file_is_of_a_newer_version_or_another_kind_then_memory_serves_
         path.unlink()
 
 
-def test_when_the_disk_is_full_then_answers_are_found_and_that_is_said_once(path: Path, cache: AnswerCache) -> None:
+def test_when_the_disk_is_full_then_answers_are_found_with_one_warning(path: Path, cache: AnswerCache) -> None:
     cache.put(key_of(), ANSWER)
     assert cache.find([key_of()]).result()
     store = cache._writer.store
@@ -287,7 +287,7 @@ def test_when_the_disk_is_full_then_answers_are_found_and_that_is_said_once(path
     assert cache.path == path
 
 
-def test_when_the_folder_cannot_be_written_then_memory_serves_and_that_is_said(tmp_path: Path) -> None:
+def test_when_the_folder_cannot_be_written_then_memory_serves_with_a_warning(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     cache = AnswerCache(tmp_path / "file" / "answers.sqlite")
     with pytest.warns(VictorWarning, match=r"cannot be used.*Set VICTOR_CACHE"):

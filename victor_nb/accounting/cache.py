@@ -203,7 +203,7 @@ class AnswerCache:
         self._writer.close(timeout=timeout)
 
     def news(self) -> list[str]:
-        """Return what a user should be told and was not yet: that there is a file now, and what is in it."""
+        """Return what a user is to know and was not shown yet: that there is a file now, and what is in it."""
         store = self._writer.store
         if not isinstance(store, _AnswerStore):
             return []
@@ -234,7 +234,7 @@ class _AnswerStore(Store):
     """The file of answers. What is damaged is moved aside; what cannot be written goes to memory beside it.
 
     Attributes:
-        news: What no user was told yet.
+        news: What no user was shown yet.
     """
 
     thread: ClassVar = "victor-answers"

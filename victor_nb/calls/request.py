@@ -98,7 +98,7 @@ class Reuse(Protocol):
         ...
 
     def keep(self, request: Request, reply: Reply, row: Row, max_tokens: int | None) -> Reply:
-        """Store the answer of a call, if it is whole; return its reply, with what is to be said once."""
+        """Store the answer of a call, if it is whole; return its reply, with what a user is shown once."""
         ...
 
 

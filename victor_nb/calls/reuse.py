@@ -58,7 +58,7 @@ class Reuse:
         return reply and replace(reply, notes=(*reply.notes, *cache.news()))
 
     def keep(self, request: Request, reply: Reply, row: Row, max_tokens: int | None) -> Reply:
-        """Store the answer of a call, if it is whole and holds no key; return its reply, with what is to be said once.
+        """Store the answer of a call, if it is whole and holds no key; return its reply, with what is shown once.
 
         Args:
             request: What was asked.
