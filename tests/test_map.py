@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import pandas as pd
 import pytest
 from pydantic import BaseModel
 
-from victor_nb import SimulatedAnswer, Stage, Strategy, session
+from victor_nb import Image, SimulatedAnswer, Stage, Strategy, session
 from victor_nb.errors import ConfigError, MapError, PromptError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from victor_nb.workflows.orchestrator_pool import OrchestratorPool
 
@@ -166,11 +167,12 @@ async def test_when_it_is_an_iterator_then_rows_are_taken_as_they_are_needed(poo
 
 
 def test_when_a_map_cannot_be_then_the_error_says_so_before_anything_is_sent(pool: OrchestratorPool) -> None:
-    frame = reviews(2)
+    frame, two = reviews(2), pd.DataFrame({"two": ["a"]})
     faults = {
         "'revew' is no column. Did you mean 'review'": lambda: pool.map_sync(frame, "{{ revew }}"),
         "holds no column": lambda: pool.map_sync(frame, "Classify"),
         "has a column 'review' already": lambda: pool.map_sync(frame, "{{ review }}", out="review"),
+        "several columns 'two'": lambda: pool.map_sync(pd.concat([two, two], axis=1), "{{ two }}"),
         "A str is no table": lambda: pool.map_sync("text", "{{ value }}"),
         "rows= ": lambda: pool.map_sync(frame, "{{ review }}", rows=0),
         "reuse='never' is unknown": lambda: pool.map_sync(frame, "{{ review }}", reuse="never"),  # pyright: ignore[reportArgumentType]
@@ -264,3 +266,25 @@ def test_when_a_map_was_stopped_then_the_price_of_the_next_is_that_of_the_rest(p
     assert handle.priced is not None
     assert handle.priced.cost is not None
     assert handle.priced.cost.low <= float(handle.tally.spent.cost) <= handle.priced.cost.high
+
+
+def test_when_the_iterator_fails_then_its_error_comes_and_what_was_asked_is_kept(pool: OrchestratorPool) -> None:
+    def lines() -> Iterator[str]:
+        for number in range(100):
+            yield f"line {number}"
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        pool.map_sync(lines(), "Spell: {{ value }}", profile="fast")
+
+    last = session().last
+    assert isinstance(last, pd.DataFrame)
+    assert len(last) >= 64
+
+
+def test_when_cells_are_images_then_they_are_sent_as_such(pool: OrchestratorPool) -> None:
+    drawn = [Image(np.full((4, 4), shade, dtype="uint8")) for shade in (0, 9)]
+    answers = pool.map_sync(pd.DataFrame({"plot": [*drawn, None]}), "What is it? {{ plot }}", profile="fast")
+
+    assert answers["answer_status"].tolist() == ["ok", "ok", "skipped"]
+    assert answers["answer_input_tokens"][0] > 100

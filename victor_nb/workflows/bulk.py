@@ -274,6 +274,8 @@ class Bulk:
 
     def _finish(self, item: _Item) -> None:
         cell, place = item.cell, (item.lane, item.key)
+        if cell.error is not None:
+            cell.error = self.runtime.redacted(cell.error)
         self._by[cell.status] += 1
         if cell.cost is None or cell.cost:
             self.spent += Total(cell.cost or Decimal(0), unpriced=int(cell.cost is None))
@@ -373,6 +375,7 @@ class Bulk:
         """Keep why a row cannot be sent."""
         for cell in cells:
             cell.fail(error)
+            cell.error = self.runtime.redacted(cell.error or "")
             self._by[cell.status] += 1
         self._note(error)
 

@@ -108,9 +108,11 @@ class Priced:
         if self.rows is not None and self.different < self.rows:
             rows += f" ({self.different:,} different)"
         time = "" if self.rows is None else f", {spoken(self.seconds)}"
-        return f"{rows}: {self._price()}{time}; {self.done:,} done.{self._holds()}"
+        return f"{rows}: {self.price}{time}; {self.done:,} done.{self._holds()}"
 
-    def _price(self) -> str:
+    @property
+    def price(self) -> str:
+        """The price as text: `USD 0.41 (0.36 to 0.47)`."""
         if self.cost is None:
             return "no price is known"
         if not self.cost.high:

@@ -138,12 +138,19 @@ class Table:
     Attributes:
         size: How many there are.
         base: Gives the frame that the answers are put beside.
+        doubled: Names that several columns have.
     """
 
     random = True
 
-    def __init__(self, columns: Mapping[str, Sequence[object]], size: int, base: Callable[[], DataFrame]) -> None:
-        self.columns, self.size, self.base = columns, size, base
+    def __init__(
+        self,
+        columns: Mapping[str, Sequence[object]],
+        size: int,
+        base: Callable[[], DataFrame],
+        doubled: Collection[str] = (),
+    ) -> None:
+        self.columns, self.size, self.base, self.doubled = columns, size, base, doubled
 
     @property
     def known(self) -> list[str]:
@@ -267,7 +274,10 @@ def table_of(data: object, most: int | None) -> Table | Feed:
         data = cast("Any", data).to_pandas()
     if isinstance(data, pd.DataFrame):
         frame = data if most is None else data.iloc[:most]
-        return Table(_columns(frame), len(frame), lambda: frame)
+        names = [_as_text(name) for name in frame.columns]
+        columns = {name: _Cells(frame.iloc[:, place]) for place, name in enumerate(names)}
+        doubled = {name for name in columns if names.count(name) > 1}
+        return Table(columns, len(frame), lambda: frame, doubled)
     if isinstance(data, pd.Series):
         series = cast("pd.Series[Any]", cast("Any", data).iloc[:most])
         name = "value" if series.name is None else series.name
@@ -308,13 +318,10 @@ def _objects(cells: Sequence[object]) -> Any:  # noqa: ANN401 - an array, or the
         return pd.Series(list(cells), dtype="object").array
 
 
-def _columns(frame: DataFrame) -> dict[str, Sequence[object]]:
-    """Return a frame's columns by their names as texts; a name of several levels is these, with blanks between."""
-    found: dict[str, Sequence[object]] = {}
-    for place, name in enumerate(frame.columns):
-        parts = cast("tuple[object, ...]", name if isinstance(name, tuple) else (name,))
-        found.setdefault(" ".join(str(part) for part in parts if str(part)), _Cells(frame.iloc[:, place]))
-    return found
+def _as_text(name: object) -> str:
+    """Return a column's name as a text; one of several levels is these, with blanks between."""
+    parts = cast("tuple[object, ...]", name if isinstance(name, tuple) else (name,))
+    return " ".join(str(part) for part in parts if str(part))
 
 
 class _Cells(Sequence[object]):

@@ -150,6 +150,11 @@ class Map(Handle["DataFrame"]):
             raise PromptError(
                 f"The template holds no column, so that all rows are alike. Columns: {', '.join(self._rows.columns)}."
             )
+        twice = next((name for name in found.names if name in self._rows.doubled), None)
+        if twice is not None:
+            raise PromptError(
+                f"The table has several columns {twice!r}. Rename them, so that it is clear which is meant."
+            )
         self._rows.keep(found.names)
         return found
 
@@ -194,11 +199,10 @@ class Map(Handle["DataFrame"]):
     async def _run(self) -> DataFrame:
         try:
             await self._bulk.run()
-        except VictorError as error:
-            error.partial = await asyncio.to_thread(self._kept)
-            raise
-        except asyncio.CancelledError:
-            self._kept()
+        except BaseException as error:  # of the user's iterator too: what was paid for is kept
+            frame = self._kept()
+            if isinstance(error, VictorError):
+                error.partial = frame
             raise
         finally:
             if self._cluster is not None:
@@ -262,8 +266,9 @@ class Map(Handle["DataFrame"]):
         """Return the bar to wait with."""
 
         def look() -> Tally:
-            counts = self.tally
-            return Tally(counts.done, counts.total or counts.done, counts.failed, counts.spent, counts.now)
+            counts, priced = self.tally, self._bulk.priced
+            now = " · ".join(filter(None, (counts.now, priced and f"of {priced.price}")))
+            return Tally(counts.done, counts.total or counts.done, counts.failed, counts.spent, now)
 
         size = self._rows.size
         calls = 1_000_000 if size is None else size * len(self._columns)
