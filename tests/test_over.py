@@ -233,3 +233,5 @@ def test_when_a_cell_is_watched_then_its_line_moves_stop_keeps_the_frame_and_the
         kernel.run("seen = type(job.frame).__name__, len(job.frame); found = job.result()")
         kept = kernel.run("print(*seen, job.done(), found['job'].notna().all(), job)").said
         assert kept.startswith("DataFrame 60 True True BackgroundRows(job, 60/60")
+        answered = kernel.run("print(len(session().ledger.to_frame().query(\"status == 'ok'\")))").said
+        assert int(answered) == 30  # by both runs together, each different row once

@@ -1,0 +1,80 @@
+"""Messages to a help desk, and simulated models of planted quality that say which desk should answer: for 09.
+
+The messages are those of the package `chatterbot-corpus` (BSD): what people say to a chatbot, by subject. The simulated
+models name the subject that a message is filed under, or another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import time
+from _thread import interrupt_main
+from hashlib import blake2b
+from importlib.resources import files
+from itertools import count
+from typing import TYPE_CHECKING, Final
+
+import pandas as pd
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from victor_nb.values import SimulatedQuestion
+
+DESKS: Final = {"tech_support": "tech support", "coding": "coding", "ai": "AI", "trivia": "trivia"}
+"""The files of the package, and the desks that their messages are for."""
+FAULTS: Final = {("fast", False): 0.16, ("fast", True): 0.04, ("local", False): 0.3, ("local", True): 0.14}
+"""The share of messages that a profile names a wrong desk for, without and with a description of the desks."""
+INSTEAD: Final = {"coding": "AI", "AI": "coding", "trivia": "AI"}
+"""The wrong desk; what is broken on a desk is taken for nothing else."""
+
+
+def inbox() -> pd.DataFrame:
+    """Return the messages, each with the desk that it is for, shuffled, as they come in."""
+    rows: list[tuple[str, str]] = []
+    for file, desk in DESKS.items():
+        text = files("chatterbot_corpus").joinpath(f"data/english/{file}.yml").read_text(encoding="utf-8")
+        rows += [(str(talk[0]), desk) for talk in yaml.safe_load(text)["conversations"]]
+    messages = pd.DataFrame(rows, columns=["message", "for"]).sample(frac=1, random_state=9)
+    return messages.reset_index(drop=True).rename_axis("ticket")
+
+
+def press_stop() -> None:
+    """Interrupt the running cell, as the button does, and end the call that asks once the cell has heard that."""
+    interrupt_main()
+    for _ in range(1000):
+        frame = sys._current_frames().get(threading.main_thread().ident or 0)  # noqa: SLF001 - documented
+        while frame is not None and frame.f_code.co_name != "interrupted":
+            frame = frame.f_back
+        if frame is not None:
+            break
+        time.sleep(0.01)
+    if (call := asyncio.current_task()) is not None:
+        call.cancel()
+
+
+def simulated(*, stop_at: int | None = None) -> Callable[[SimulatedQuestion], str]:
+    """Return a function that answers as the profiles of `FAULTS` would.
+
+    Args:
+        stop_at: The question at which Stop is pressed, counted from 1.
+    """
+    messages = inbox()
+    right: dict[str, str] = dict(zip(messages["message"], messages["for"], strict=True))
+    asked = count(1)
+
+    def answer(question: SimulatedQuestion) -> str:
+        if next(asked) == stop_at:
+            press_stop()
+        message = question.prompt.rpartition("\n\n")[2].strip()
+        desk = right[message]
+        described = "is broken" in question.prompt
+        seen = blake2b(f"{question.profile} {message}".encode(), digest_size=4)
+        chance = int.from_bytes(seen.digest()) / 2**32
+        new = described and chance > 0.985  # a description misleads, too
+        return INSTEAD.get(desk, desk) if new or chance < FAULTS[question.profile, described] else desk
+
+    return answer
