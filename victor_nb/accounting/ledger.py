@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, TypeVar
 
 from victor_nb.accounting.rows import COLUMNS, FEW, REPEATED, SCHEMA, SELECTION, Row, decode, encode, fetch, moment
 from victor_nb.accounting.store import Writer, transaction
@@ -14,7 +14,7 @@ from victor_nb.values import PAID, UNPAID
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from concurrent.futures import Future
     from datetime import datetime
     from decimal import Decimal
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     import pandas as pd
+    from numpy.typing import NDArray
 
     from victor_nb.accounting.rows import Cell, Coded, Columns
     from victor_nb.values import Book, Mode
@@ -350,21 +351,20 @@ def _frame(columns: Columns) -> pd.DataFrame:
     return pd.DataFrame({name: series[name] for name in COLUMNS}, copy=False)
 
 
-def _series(kind: str, cells: Sequence[Any]) -> Any:  # noqa: ANN401 - pandas has no one word for what a column is made of
+def _series(kind: str, cells: NDArray[Any]) -> Any:  # noqa: ANN401 - pandas has no one word for what a column is made of
     """Return a column of moments, texts, USD, counts or seconds."""
     import numpy as np  # noqa: PLC0415
     import pandas as pd  # noqa: PLC0415
 
     if kind == "moment":
-        return pd.DatetimeIndex(np.array(cells, dtype=np.int64).view("datetime64[us]")).tz_localize("UTC")
+        return pd.DatetimeIndex(cells.view("datetime64[us]")).tz_localize("UTC")
     if kind == "text":
-        return pd.array(np.array(cells, dtype=object), dtype="string")
-    numbers = np.array(cells, dtype=np.float64)  # None becomes NaN
+        return pd.array(cells, dtype="string")
     if kind == "count":
-        unknown = np.isnan(numbers)
-        numbers[unknown] = 0
-        return pd.arrays.IntegerArray(numbers.astype(np.int64), unknown)
-    return numbers / NANOS_PER_USD if kind == "money" else numbers
+        unknown = np.isnan(cells)
+        cells[unknown] = 0
+        return pd.arrays.IntegerArray(cells.astype(np.int64), unknown)
+    return cells / NANOS_PER_USD if kind == "money" else cells
 
 
 def _repeated(repeated: Coded) -> Iterator[tuple[str, Any]]:
@@ -377,7 +377,7 @@ def _repeated(repeated: Coded) -> Iterator[tuple[str, Any]]:
     for position, name in enumerate(REPEATED):
         column = [row[position] for row in rows]
         if name in FEW:
-            yield name, _series("count", cast("Sequence[Any]", np.array(column, dtype=np.float64)[codes]))
+            yield name, _series("count", np.array(column, dtype=np.float64)[codes])
             continue
         words = sorted({word for word in column if word is not None})
         number = {word: place for place, word in enumerate(words)}

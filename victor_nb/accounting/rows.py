@@ -7,7 +7,7 @@ from array import array
 from collections import defaultdict
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from itertools import islice
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, cast
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from decimal import Decimal
+
+    from numpy.typing import NDArray
 
     from victor_nb.values import ChatRequest, CostSource, Mode, Status, UsageSource
 
@@ -228,8 +230,10 @@ PLAIN: Final = tuple(name for name in COLUMNS if SCHEMA[name].name != "tags" and
 """The columns that are read each for itself."""
 SELECTION: Final = f"json_array({', '.join(REPEATED)}), tags, {', '.join(PLAIN)}"
 """What `fetch` wants selected."""
+_DTYPES: Final = {"moment": "int64", "text": "object"}
+"""What cells become in memory, by kind; all others are numbers."""
 
-_CHUNK: Final = 256
+_CHUNK: Final = 128
 """Rows at a time: so few that they are still in the processor's cache when they are turned into columns."""
 
 
@@ -257,22 +261,30 @@ class Columns(NamedTuple):
     Attributes:
         repeated: JSON arrays, each with the words and counts of one row in the order of `REPEATED`.
         tags: JSON objects.
-        plain: Cells by column, for each of `PLAIN`.
+        plain: Cells by column, for each of `PLAIN`: moments as int64, numbers as float64 (NaN where there is none),
+            texts as objects.
     """
 
     repeated: Coded
     tags: Coded
-    plain: Mapping[str, Sequence[Any]]
+    plain: Mapping[str, NDArray[Any]]
 
 
 def fetch(cursor: sqlite3.Cursor) -> Columns:
     """Read what is left of a cursor over `SELECTION`."""
-    repeated, tags, plain = Coded(), Coded(), tuple[list[Any], ...]([] for _ in PLAIN)
-    columns = (repeated, tags, *plain)
-    for rows in iter(partial(cursor.fetchmany, _CHUNK), []):
-        for column, cells in zip(columns, zip(*rows, strict=True), strict=True):
-            column.extend(cells)
-    return Columns(repeated, tags, dict(zip(PLAIN, plain, strict=True)))
+    import numpy as np  # noqa: PLC0415 - only a frame needs it
+
+    repeated, tags = Coded(), Coded()
+    kinds = [_DTYPES.get(SCHEMA[name].name, "float64") for name in PLAIN]
+    parts: list[list[NDArray[Any]]] = [[np.empty(0, kind)] for kind in kinds]
+    for rows in iter(lambda: list(islice(cursor, _CHUNK)), []):
+        words, labels, *plain = zip(*rows, strict=True)
+        repeated.extend(words)
+        tags.extend(labels)
+        for column, kind, cells in zip(parts, kinds, plain, strict=True):
+            column.append(np.array(cells, kind))
+    joined = {name: np.concatenate(parts.pop(0)) for name in PLAIN}  # one after the other: each needs its room twice
+    return Columns(repeated, tags, joined)
 
 
 def input_text(request: ChatRequest) -> bytes:
