@@ -11,6 +11,7 @@ from typing import Final
 
 _FIRST_PACE: Final = 20.0  # attempts a second
 _FASTER: Final = 4.0  # attempts a second that each answer adds until the first refusal
+_MANY: Final = 100  # answers without a refusal, after which more is tried faster
 _TRIPS: Final = 2.0  # times the time that a refusal took are waited for others
 _UNLIMITED: Final = 5_000.0  # attempts a second; more than one process can send
 _BELOW: Final = 0.96
@@ -83,7 +84,8 @@ class Pace:
 
     def _rate(self, since: float) -> float:
         if not self._base:
-            return min(_UNLIMITED, _FIRST_PACE + _FASTER * self._answers)
+            more = self._answers + 4 * max(0, self._answers - _MANY)
+            return min(_UNLIMITED, _FIRST_PACE + _FASTER * more)
         over = max(0.0, since - self._hold)
         more = 0.01 * over * over if self._hold == _SURE else 2 ** min(20.0, over) - 1
         return min(_UNLIMITED, self._base * (1 + more))
@@ -151,6 +153,7 @@ class Window:
     def __init__(self) -> None:
         self.size = _UNHEARD
         self._unheard = True
+        self._answers = 0
         self._enough = inf
         self._cut = self._began = -inf
 
@@ -169,10 +172,12 @@ class Window:
 
     def grow(self, under_way: int) -> None:
         """Note an answer that came while so many attempts were under way; one that is not filled does not grow."""
+        self._answers += 1
         if self._unheard:
             self._unheard, self.size = False, max(self.size, under_way)
         elif under_way >= int(self.size):
-            self.size += _GROWTH if self.size < self._enough else 1.0 / self.size
+            fast = 1.0 if self._answers > _MANY else _GROWTH
+            self.size += fast if self.size < self._enough else 1.0 / self.size
 
     def cut(self, now: float, sent: float, under_way: int) -> None:
         """Note a refusal; what was sent before the last cut says nothing new."""
