@@ -105,3 +105,14 @@ def test_when_a_map_is_killed_then_the_next_one_asks_for_the_rest_alone(tmp_path
     assert found.last["texts"] == 150
     assert found.last["by"]["reused"] >= found.killed[0] - CONCURRENCY
     assert found.last["running"] == 0
+
+
+def test_when_all_prompts_begin_alike_then_one_row_alone_warms_the_cache(
+    pool: OrchestratorPool, server: Server
+) -> None:
+    server.play(Answer(delay=0.3))
+    pool.map_sync(FRAME, PROMPT, profile="desk", system="Be brief. " * 500)
+
+    arrived = sorted(request.arrived for request in server.requests)
+    assert arrived[1] - arrived[0] >= 0.3
+    assert len(arrived) == 12
