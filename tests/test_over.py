@@ -229,7 +229,8 @@ def test_when_a_cell_is_watched_then_its_line_moves_stop_keeps_the_frame_and_the
         assert {"ok", "pending"} <= {*kept.split()}
 
         # in the background: the frame can be read meanwhile
-        kernel.run(ASK.replace("out=label", "out=job bg=true concurrency=4"))
+        card = kernel.run(ASK.replace("out=label", "out=job bg=true concurrency=4")).frames[-1]
+        assert card[PLAIN].startswith("job: running in the background; job.result() waits")
         kernel.run("seen = type(job.frame).__name__, len(job.frame); found = job.result()")
         kept = kernel.run("print(*seen, job.done(), found['job'].notna().all(), job)").said
         assert kept.startswith("DataFrame 60 True True BackgroundRows(job, 60/60")

@@ -10,7 +10,7 @@ from victor_nb.errors import PromptError, VictorError, VictorInterrupted
 from victor_nb.notebook.ask import Background, failure_of, limited, load_clients, undrawn_note, watch
 from victor_nb.notebook.display import Live, muted
 from victor_nb.notebook.dry_run import rehearse
-from victor_nb.notebook.markdown import Bundle, escape, frame, notice, stack
+from victor_nb.notebook.markdown import Bundle, clean, escape, frame, notice, stack
 from victor_nb.reports.frames import styled
 from victor_nb.reports.labels import answer_columns
 from victor_nb.templates import own, places
@@ -118,10 +118,11 @@ class LiveRows(Live["Map", "Map"]):
 
     def __init__(self, publish: Callable[[Bundle], None], question: Question, how: str) -> None:
         call = question.call
-        super().__init__(publish, call, watched=how == "updates" or call.bg)
+        super().__init__(publish, call, watched=how == "updates" or (call.bg and how != "text"))
         self._prompt, self._out = question.prompt, str(call.out)
         self._terminal = how == "text" and not call.bg
         self._bar: Bar | None = None
+        self._card = ""
 
     def grow(self, work: Map) -> None:
         """Show the price, once it is known, and how far it is, if it is time to."""
@@ -132,7 +133,18 @@ class LiveRows(Live["Map", "Map"]):
             counts = work.tally
             full = _BLOCKS * counts.done // counts.total if counts.total else 0
             line = muted(f"{self._out} {'█' * full}{'░' * (_BLOCKS - full)} {counts}")
-            self._show_for_now({"text/markdown": "\n\n".join(filter(None, (escape(work.price or ""), line)))})
+            above = escape(" ".join(filter(None, (self._card, work.price))))
+            plain = clean(" ".join(filter(None, (self._card, str(counts)))))
+            shown = {"text/markdown": "\n\n".join(filter(None, (above, line))), "text/plain": plain}
+            if self._card:  # it stays when its cell has ended
+                self._publish(shown)
+            else:
+                self._show_for_now(shown)
+
+    def say(self, text: str) -> None:
+        """Show a line of ours, and keep it above what shows how far it is."""
+        self._card = text
+        super().say(text)
 
     def end(self, work: Map) -> None:
         """Show what the notebook keeps: the price as it was expected, the first rows, and the bill."""
