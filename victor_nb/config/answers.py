@@ -60,6 +60,11 @@ class Answers:
         else:
             raise ConfigError(f"simulate_with takes a path, a function or None, not a {type(given).__name__}.")
 
+    @property
+    def given(self) -> Path | Answering | None:
+        """The source that was given by hand."""
+        return self._given
+
     def find(self, question: SimulatedQuestion, files: Sequence[Path] = ()) -> SimulatedAnswer | None:
         """Return the first answer to a question; None where no source has one.
 

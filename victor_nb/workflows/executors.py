@@ -275,6 +275,7 @@ class Cluster:
             mode=mode,
             askers=tuple((each.profile.name, each.options) for each in self._askers),
             limits=self._limits,
+            answers=self.runtime.answers.given if mode == "simulate" else None,
             history={model: self.runtime.ledger.input_history(model, mode) for model in models},
         )
 

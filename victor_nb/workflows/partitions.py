@@ -45,6 +45,7 @@ class Setup:
         askers: A profile's name and the options of its calls, for each that is asked.
         limits: Of one partition: attempts at once, requests and tokens per minute.
         history: By model, what the ledger knows of the sizes of its inputs.
+        answers: The source of simulated answers that was given by hand.
     """
 
     map: str
@@ -53,6 +54,7 @@ class Setup:
     askers: tuple[tuple[str, CallOptions], ...]
     limits: tuple[int, int | None, int | None]
     history: dict[str, tuple[int, int, int, float]]
+    answers: Any = None
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,8 @@ class GuestRuntime(Runtime):
                 f"A worker has VICTOR_MODE={forced}, and the map is of mode {setup.mode}. Unset it there."
             )
         self.by_hand = ByHand(mode=setup.mode)
+        if setup.answers is not None:
+            self.answers.use(setup.answers)
         self.budget.amounts = None  # the driver holds what may be spent
         self.__dict__["ledger"] = Reporter(self.kernel, setup, report)
         self._taken: dict[str, list[tuple[bytes, StoredAnswer]]] = {}
