@@ -115,6 +115,10 @@ def test_when_a_map_runs_on_two_workers_then_each_row_has_its_answer_and_all_tha
     assert {row.run_id for row in ledger.rows()} == {ledger.rows()[0].run_id}
     assert ledger.total().cost == book.usd == Decimal(str(round(done["said_cost"].sum(), 9)))
 
+    again = session().pool.map_sync(frame, "{{ text }}", profile="fast", out="said", executor=client)
+    assert Counter(again["said_status"]) == {"reused": 129, "skipped": 1}
+    assert book.asked == 128
+
 
 def test_when_a_worker_is_killed_then_all_rows_are_answered_and_the_ledger_is_the_server_s_book(
     client: Client, server: Server, book: Book

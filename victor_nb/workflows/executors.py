@@ -332,6 +332,8 @@ class Cluster:
             if store is not None:
                 for key, answer in found.stored:
                     store.put(key, answer)
+                if store.path is not None:
+                    await asyncio.wrap_future(store.written())
             for each, outcome in zip(part.rows, found.outcomes, strict=True):
                 each.end(outcome)
         if self._waiting:

@@ -221,6 +221,8 @@ class Reporter(Ledger):
 class Taker:
     """A store of answers on a worker: it finds none, and keeps those of each partition for the driver."""
 
+    path: Final = None
+
     def __init__(self, taken: dict[str, list[tuple[bytes, StoredAnswer]]]) -> None:
         self._taken = taken
 
