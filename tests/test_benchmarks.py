@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 PROGRAM = Path(__file__).parent / "benchmarks" / "bench.py"
-NAMES = ("imports", "orchestrators", "call", "chunk", "display", "memory", "hops")
+NAMES = ("imports", "orchestrators", "call", "chunk", "fan_out", "map", "ledger", "display", "memory", "hops")
 
 
 def test_when_all_benchmarks_run_for_a_moment_then_each_has_a_baseline_and_is_compared(tmp_path: Path) -> None:

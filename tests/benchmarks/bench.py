@@ -86,7 +86,7 @@ BENCHMARKS: dict[str, Benchmark] = {}
 
 def benchmark(work: Benchmark) -> Benchmark:
     """Enter a benchmark; its docstring says what its figures mean."""
-    BENCHMARKS[work.__name__] = work
+    BENCHMARKS[work.__name__.rstrip("_")] = work
     return work
 
 
@@ -134,6 +134,39 @@ def chunk(run: Run) -> Iterator[Figure]:
         )
     for name, (ours, theirs) in whole.items():
         yield Figure(f"call, {name}", ours, "us", theirs, "httpx2")
+
+
+@benchmark
+def fan_out(run: Run) -> Iterator[Figure]:
+    """Wall of so many calls at once whose answers take 200 ms each, every one of them in the ledger."""
+    from benchmarks.bench_map import measure_fan_out
+
+    sizes = [2] if run.tiny else [4, 100, 1_000]
+    for calls, (ours, theirs) in measure_fan_out(run.url, sizes, rounds=run.size(3, 1)).items():
+        goal = 0.5 if calls == 1_000 else None
+        yield Figure(f"fan-out of {calls:,}", ours, "s", theirs, "openai SDK", goal)
+
+
+@benchmark
+def map_(run: Run) -> Iterator[Figure]:
+    """Wall of a map of a frame, 256 in flight, answers of 200 ms: rendering, calls, ledger and the new frame."""
+    from benchmarks.bench_map import measure_map
+
+    rows = run.size(10_000, 3)
+    ours, theirs = measure_map(run.url, rows, rounds=run.size(2, 1))
+    yield Figure(f"map of {rows:,} rows", ours, "s", theirs, "openai SDK on aiohttp", 1.2)
+
+
+@benchmark
+def ledger(run: Run) -> Iterator[Figure]:
+    """A million rows: rows per second in bulk (the higher the ratio the better), time and memory of the frame."""
+    from benchmarks.bench_ledger import measure
+
+    rows = run.size(1_000_000, 50)
+    append, frame, memory = measure(rows)
+    yield Figure(f"append of {rows:,} rows", append[0], "rows/s", append[1], "executemany")
+    yield Figure("to_frame, time", frame[0], "s", frame[1], "read_sql_query", 0.6)
+    yield Figure("to_frame, memory", memory[0], "MB", memory[1], "read_sql_query", 0.6)
 
 
 @benchmark

@@ -1,26 +1,26 @@
-"""How fast the ledger is: `python tests/benchmarks/bench_ledger.py [rows]`. Run by hand; a test is never timed.
+"""How fast the ledger is, of a million rows: `python tests/benchmarks/bench_ledger.py [rows]`.
 
-It prints seconds, and ratios to what the machine itself needs for work of the same size, which can be compared between
-machines: appending against a plain `queue.put`, the frame against a bare `fetchall` of the same table, a price
-against 1,000 additions of decimals.
+Appending in bulk is compared with sqlite3's `executemany` of ready records into an equal table, the frame with
+`pandas.read_sql_query` of the same file (time and memory, each in a process of its own), a price with 1,000 additions
+of decimals.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import time
 from contextlib import closing
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from victor_nb.accounting.ledger import Ledger, Row
 from victor_nb.accounting.pricing import PriceBook
+from victor_nb.accounting.rows import SCHEMA, encode
 from victor_nb.values import Usage
 
 if TYPE_CHECKING:
@@ -76,27 +76,64 @@ def row(number: int) -> Row:
     )
 
 
-def say(what: str, took: float, base: float, against: str) -> None:
-    """Print one figure and what it is a multiple of."""
-    print(f"{what:<44} {took:8.3f} s   {took / base:7.1f} x {against}")
+def appended(count: int, path: Path) -> tuple[float, float]:
+    """Return the seconds that so many rows take in bulk, and those of `executemany` into an equal table beside it."""
+    batch, ours, theirs = 50_000, 0.0, 0.0
+    with Ledger(path, kernel="bench") as ledger, closing(sqlite3.connect(path.with_suffix(".plain"))) as db:
+        ledger.start(row(0))
+        ledger.flush()
+        with closing(sqlite3.connect(path)) as made:
+            script = [sql for (sql,) in made.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")]
+        db.executescript(";".join(["PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL", *script]))
+        marks = ", ".join("?" * (1 + len(SCHEMA)))
+        insert = f"INSERT INTO attempts (kernel, {', '.join(SCHEMA)}) VALUES ({marks})"
+        for start in range(1, count + 1, batch):
+            rows = [row(number) for number in range(start, min(start + batch, count + 1))]
+            ours += seconds(lambda: ([ledger.finish(each) for each in rows], ledger.flush()))  # noqa: B023
+            records = [encode(each, kernel="bench", status=each.status) for each in rows]
+            with db:
+                theirs += seconds(lambda: db.executemany(insert, records))  # noqa: B023
+    return ours, theirs
 
 
-def bench_rows(count: int, path: Path) -> None:
-    """Time appending, flushing and reading `count` attempts, two records each."""
-    rows = [row(number) for number in range(count)]
-    inbox: SimpleQueue[Row] = SimpleQueue()
-    put = seconds(lambda: [inbox.put(item) for item in rows for _ in range(2)])
-    with Ledger(path, kernel="bench") as ledger:
-        append = seconds(lambda: [(ledger.start(replace(item)), ledger.finish(item)) for item in rows])
-        say(f"append {count:,} attempts (start and finish)", append, put, "a bare queue.put")
-        say("then write what was left of them", seconds(ledger.flush), put, "a bare queue.put")
-        with closing(sqlite3.connect(path)) as db:
-            fetch = seconds(lambda: db.execute("SELECT * FROM attempts").fetchall(), times=3)
-        say("first frame, with the import of pandas", seconds(ledger.to_frame), fetch, "a bare fetchall")
-        say(f"to_frame() of {count:,} rows, best of 5", seconds(ledger.to_frame, times=5), fetch, "a bare fetchall")
-        say(f"rows() of {count:,} rows", seconds(ledger.rows), fetch, "a bare fetchall")
-        say("total()", seconds(ledger.total, times=5), fetch, "a bare fetchall")
-    say("the bare fetchall", fetch, fetch, "itself")
+FRAME = """
+import resource, sys, time
+import pandas as pd, sqlite3
+from pathlib import Path
+from victor_nb.accounting.ledger import Ledger
+path, ours = Path(sys.argv[1]), sys.argv[2] == "ours"
+ledger = Ledger(path, kernel="bench")
+ledger.to_frame(since=__import__("datetime").datetime.max.replace(tzinfo=__import__("datetime").UTC))  # imports
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+began = time.perf_counter()
+frame = ledger.to_frame("all") if ours else pd.read_sql_query("SELECT * FROM attempts", sqlite3.connect(path))
+took = time.perf_counter() - began
+print(len(frame), took, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e3)
+"""
+
+
+def framed(path: Path, *, ours: bool) -> tuple[float, float]:
+    """Return the seconds and the megabytes that the frame of a ledger's file takes, in a process of its own."""
+    program = [sys.executable, "-c", FRAME, str(path), "ours" if ours else "theirs"]
+    out = subprocess.run(program, check=True, capture_output=True, text=True).stdout.split()
+    return float(out[1]), float(out[2])
+
+
+class Measured(NamedTuple):
+    """Ours, and what it is compared with: rows per second, seconds, megabytes."""
+
+    append: tuple[float, float]
+    frame: tuple[float, float]
+    memory: tuple[float, float]
+
+
+def measure(count: int) -> Measured:
+    """Write so many rows into a file, and read them as a frame; both sides in turn."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ledger.sqlite"
+        ours, theirs = appended(count, path)
+        own, other = framed(path, ours=True), framed(path, ours=False)
+    return Measured((count / ours, count / theirs), (own[0], other[0]), (own[1], other[1]))
 
 
 def bench_prices() -> None:
@@ -106,10 +143,16 @@ def bench_prices() -> None:
     for provider, model in (("openai", "gpt-4o-mini"), ("anthropic", "claude-sonnet-4-5-20250929"), ("openai", "nope")):
         book.price(usage, provider=provider, model=model)
         loop = seconds(lambda: [book.price(usage, provider=provider, model=model) for _ in range(1_000)], times=3)  # noqa: B023
-        say(f"1,000 prices of {model}", loop, adding * 1_000, "1,000 additions")
+        print(f"1,000 prices of {model}: {loop:.4f} s, {loop / adding / 1_000:.1f} x 1,000 additions")
+
+
+def main() -> None:
+    """Print all of them."""
+    found = measure(int(sys.argv[1]) if sys.argv[1:] else 1_000_000)
+    for name, (ours, theirs) in found._asdict().items():
+        print(f"{name}: {ours:,.1f}, {theirs:,.1f} without us")
+    bench_prices()
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as folder:
-        bench_rows(int(sys.argv[1]) if sys.argv[1:] else 100_000, Path(folder) / "ledger.sqlite3")
-    bench_prices()
+    main()

@@ -21,7 +21,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(HERE))
 
-from benchmarks.server import KEYS, profile, server  # noqa: E402 - found beside this folder
+from benchmarks.server import KEYS, allow_sockets, profile, server  # noqa: E402 - found beside this folder
 
 AT_ONCE = 256
 DELAY = "delay=0.2"
@@ -29,6 +29,7 @@ DELAY = "delay=0.2"
 
 def prepare(url: str, folder: str) -> str:
     """Write profiles for a server that takes its time, and return the address of its openai."""
+    allow_sockets()
     wanted = profile("openai", url, DELAY, retries=0)
     Path(folder, "profiles.yaml").write_text(json.dumps({"profiles": {"fast": wanted}}), encoding="utf-8")
     os.chdir(folder)
@@ -46,7 +47,7 @@ async def bare(base_url: str, calls: int, at_once: int | None = None) -> float:
         from httpx_aiohttp.httpx2 import AiohttpTransport
 
         session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
-        more["http_client"] = AsyncClient(transport=AiohttpTransport(session), timeout=60)
+        more["http_client"] = AsyncClient(transport=AiohttpTransport(client=session), timeout=60)
     limit = asyncio.Semaphore(at_once or calls)
     async with AsyncOpenAI(api_key="none", base_url=base_url, max_retries=0, **more) as client:
 
@@ -64,12 +65,12 @@ def fan_out(calls: int) -> float:
     """Return the seconds of a fan-out of so many prompts."""
     from victor_nb import session
 
-    runtime, pool = session().ledger, session().pool
-    before = runtime.total().calls
+    ledger, pool = session().ledger, session().pool
+    before = ledger.total().calls
     began = time.perf_counter()
     replies = pool.fan_out_sync([f"Call {number}" for number in range(calls)], ["fast"], progress=False)
     took = time.perf_counter() - began
-    assert len(replies.ok) == calls == runtime.total().calls - before
+    assert len(replies.ok) == calls == ledger.total().calls - before, (len(replies.ok), replies.failed)
     return took
 
 
