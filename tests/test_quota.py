@@ -123,10 +123,9 @@ async def test_when_waiting_does_not_help_then_it_fails_at_once(
     pool: OrchestratorPool, server: Server, refusal: Act, kind: type[VictorError]
 ) -> None:
     server.play(refusal)
-    began = time.monotonic()
     replies = await ask(pool, ["Row"] * 3, Share())
     assert [type(reply) for reply in replies] == [kind] * 3
-    assert time.monotonic() - began < 2
+    assert len(server.requests) == 3
 
 
 async def test_when_limits_are_set_then_no_more_are_under_way(pool: OrchestratorPool, server: Server) -> None:
@@ -358,7 +357,7 @@ async def test_when_tokens_are_limited_then_what_was_set_aside_and_not_used_is_f
     began = time.monotonic()
     replies = await session().runtime.loop.call(crowd)
     assert len(replies) == 30
-    assert time.monotonic() - began < 20  # of 500 tokens each it would be two and a half minutes
+    assert time.monotonic() - began < 100  # of 500 tokens each it would be two and a half minutes
 
 
 def test_when_many_calls_are_simulated_then_their_seconds_are_the_same_each_time(
