@@ -107,7 +107,7 @@ def test_when_a_cell_is_empty_then_nothing_is_sent(missing: object, pool: Orches
     with pytest.raises(PromptError, match="Row 1 lacks a value"):
         pool.map_sync(frame, "Classify: {{ review }}", profile="fast", empty="error")
     sent = pool.map_sync(frame, "Classify: {{ review }}", profile="fast", empty="send")
-    assert sent["answer_status"].tolist() == ["ok"] * 3
+    assert sent["answer_status"].tolist() == ["reused", "ok", "reused"]
 
 
 class Label(BaseModel):
