@@ -30,7 +30,7 @@ DELAY = "delay=0.2"
 def prepare(url: str, folder: str) -> str:
     """Write profiles for a server that takes its time, and return the address of its openai."""
     allow_sockets()
-    wanted = profile("openai", url, DELAY, retries=0)
+    wanted = profile("openai", url, DELAY, retries=0, timeout={"connect": 120})
     Path(folder, "profiles.yaml").write_text(json.dumps({"profiles": {"fast": wanted}}), encoding="utf-8")
     os.chdir(folder)
     return str(wanted["base_url"])
