@@ -279,7 +279,18 @@ def test_when_the_iterator_fails_then_its_error_comes_and_what_was_asked_is_kept
 
     last = session().last
     assert isinstance(last, pd.DataFrame)
-    assert len(last) >= 64
+    assert last["answer_status"].tolist() == ["ok"] * 100
+
+
+def test_when_the_table_is_changed_meanwhile_then_the_answers_stand_beside_the_rows_that_were_asked(
+    pool: OrchestratorPool,
+) -> None:
+    frame = reviews(3)
+    handle = pool.start_map(frame, "Classify: {{ review }}", profile="fast")
+    frame.loc[3] = ["It came later.", 3]
+    frame["review"] = "gone"
+
+    assert handle.result()["review"].tolist() == ["It is number 0.", "It is number 1.", "It is number 2."]
 
 
 def test_when_cells_are_images_then_they_are_sent_as_such(pool: OrchestratorPool) -> None:

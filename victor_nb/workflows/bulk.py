@@ -161,6 +161,7 @@ class Bulk:
         self._last: VictorError | None = None
         self._failure: VictorError | None = None
         self._refusal: VictorError | None = None
+        self._broken: Exception | None = None  # what the user's iterator has raised
 
     # --- how far it is ---
 
@@ -198,6 +199,7 @@ class Bulk:
         Raises:
             MapError: All that were asked failed alike, or none of the others can be asked.
             VictorError: A row lacks a value, where that is an error.
+            Exception: What the user's iterator raises, once the rows before it have been asked.
         """
         with simulated(self.runtime.timeline, alone=True) if self._simulated else nullcontext() as clock:
             self._began = clock.now if clock is not None else time.perf_counter()
@@ -224,6 +226,8 @@ class Bulk:
                 self._close()
                 if clock is not None:
                     clock.now = max(clock.now, *(each.now for each in self._clocks), self._began)
+        if self._broken is not None:
+            raise self._broken
         self._judge()
 
     async def _work(self) -> None:
@@ -306,17 +310,18 @@ class Bulk:
         """Yield the numbers of all rows: at first by chance, as a price is taken from these, then in order."""
         size = self.rows.size or 0
         drawn: set[int] = set()
-        left = list(self._plan.numbers) if self._plan is not None else []
-        while self._gates and len(drawn) < len(left):
-            # What the last map of these rows has asked first is in the store: then others are drawn.
-            again = len(drawn)
-            for number in random.Random(again).sample(left, len(left)):  # noqa: S311 - chance, not secrecy
+        left, rounds = list(self._plan.numbers) if self._plan is not None else [], 0
+        # What the last map of these rows has asked first is in the store: then others are drawn.
+        while self._gates and (rounds == 0 or 2 * len(drawn) < len(left)):
+            few = len(left) if rounds == 0 else min(len(left), 2 * PILOT)  # not all anew for each few that are stored
+            for number in random.Random(rounds).sample(left, few):  # noqa: S311 - chance, not secrecy
                 if not self._gates or self._redraw:
                     break
                 if number not in drawn:
                     drawn.add(number)
                     yield number
             self._redraw = False
+            rounds += 1
         yield from (number for number in range(size) if number not in drawn)
 
     async def _fill(self) -> None:
@@ -328,7 +333,10 @@ class Bulk:
                 numbers = itertools.islice(self._order, PILOT if self._gates else _WINDOW)
                 window = [(number, self.rows.names(number)) for number in numbers]
             else:
-                window = list(enumerate(await self.rows.pull(), self._pulled))
+                try:
+                    window = list(enumerate(await self.rows.pull(), self._pulled))
+                except Exception as error:  # noqa: BLE001 - of the user's iterator; what is under way goes on
+                    self._broken, window = error, []
                 self._pulled += len(window)
             self._end = not window
             opened = [item for number, names in window for item in self._opened(number, names)]
@@ -446,7 +454,8 @@ class Bulk:
         failed = self._by["refused"] if isinstance(error, BudgetError) else sum(self._reasons.values())
         rest = self.count * len(self.lanes) - sum(self._by.values())
         more = f", and {rest:,} more were not asked" if rest else ""
-        raise MapError(f"{failed:,} {'row' if failed == 1 else 'rows'} failed alike{more}. {error}") from error
+        alike = "row failed" if failed == 1 else "rows failed alike"
+        raise MapError(f"{failed:,} {alike}{more}. {error}") from error
 
     def _close(self) -> None:
         """Set the final status of what was not asked: refused, where a budget has ended the map."""

@@ -186,6 +186,7 @@ class Feed:
         self._source = source
         self._left = most
         self._iterator: Any = None
+        self._fault: Exception | None = None
         self._home: asyncio.AbstractEventLoop | None = None
 
     def settle(self) -> None:
@@ -204,7 +205,9 @@ class Feed:
         raise NotImplementedError
 
     async def pull(self) -> Sequence[Mapping[str, object]]:
-        """Return the next rows; none at the end."""
+        """Return the next rows; none at the end. What the iterator raises comes after the rows before it."""
+        if self._fault is not None:
+            raise self._fault
         if isinstance(self._source, AsyncIterable):
             if self._home is None or self._home is asyncio.get_running_loop():
                 values = await self._await_some()
@@ -221,12 +224,14 @@ class Feed:
     def _take_some(self) -> list[object]:
         self._iterator = self._iterator or iter(cast("Iterable[object]", self._source))
         deadline, found = time.monotonic() + _PATIENCE, list[object]()
-        for value in itertools.islice(self._iterator, self._count()):
-            found.append(value)
-            if time.monotonic() > deadline:
-                break
-        self._take_off(found)
-        return found
+        try:
+            for value in itertools.islice(self._iterator, self._count()):
+                found.append(value)
+                if time.monotonic() > deadline:
+                    break
+        except Exception as error:  # noqa: BLE001 - whatever an iterator of the user's raises
+            self._fault = error
+        return self._taken(found)
 
     async def _await_some(self) -> list[object]:
         self._iterator = self._iterator or aiter(cast("AsyncIterable[object]", self._source))
@@ -236,14 +241,19 @@ class Feed:
                 found.append(await anext(self._iterator))
             except StopAsyncIteration:
                 break
+            except Exception as error:  # noqa: BLE001 - as above
+                self._fault = error
+                break
             if time.monotonic() > deadline:
                 break
-        self._take_off(found)
-        return found
+        return self._taken(found)
 
-    def _take_off(self, found: Sequence[object]) -> None:
+    def _taken(self, found: list[object]) -> list[object]:
+        if self._fault is not None and not found:
+            raise self._fault
         if self._left is not None:
             self._left -= len(found)
+        return found
 
 
 def _as_names(value: object) -> Mapping[str, object]:
@@ -273,7 +283,7 @@ def table_of(data: object, most: int | None) -> Table | Feed:
     if hasattr(data, "to_pandas") and not isinstance(data, (pd.DataFrame, pd.Series)):  # polars, Arrow
         data = cast("Any", data).to_pandas()
     if isinstance(data, pd.DataFrame):
-        frame = data if most is None else data.iloc[:most]
+        frame = data.copy(deep=False) if most is None else data.iloc[:most]  # rows that are dropped later stay here
         names = [_as_text(name) for name in frame.columns]
         columns = {name: _Cells(frame.iloc[:, place]) for place, name in enumerate(names)}
         doubled = {name for name in columns if names.count(name) > 1}
