@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from array import array
+from collections import defaultdict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, TypeVar
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
-from victor_nb.accounting.rows import COLUMNS, FEW, REPEATED, SCHEMA, SELECTION, Row, decode, encode, fetch, moment
+from victor_nb.accounting.rows import COLUMNS, SCHEMA, Row, decode, encode, moment
 from victor_nb.accounting.store import Writer, transaction
 from victor_nb.errors import ConfigError
 from victor_nb.money import NANOS_PER_USD, Total, from_nanos, to_nanos
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from victor_nb.accounting.rows import Cell, Coded, Columns
+    from victor_nb.accounting.rows import Cell
     from victor_nb.values import Book, Mode
 
 __all__ = ["Ledger", "LedgerTotal", "Row", "Scope"]
@@ -205,8 +208,8 @@ class Ledger:
         where, values = self._where(scope, since=since, notebook=notebook)
         # The whole file is read as it lies, and put in order afterwards if it was not written in order.
         order = "rowid" if where == _CLAUSES["all"] else "ts, rowid"
-        query = f"SELECT {SELECTION} FROM attempts WHERE {where} ORDER BY {order}"  # noqa: S608 - our own names
-        frame = _frame(self._ask(query, values, fetch))
+        query = f"SELECT {_SELECTION} FROM attempts WHERE {where} ORDER BY {order}"  # noqa: S608 - our own names
+        frame = _frame(self._ask(query, values, _fetch))
         if not frame["ts"].is_monotonic_increasing:
             frame = frame.sort_values("ts", kind="stable", ignore_index=True)
         return frame
@@ -339,7 +342,74 @@ def _nothing(_db: sqlite3.Connection) -> None:
 # --- the ledger as a frame: pandas is imported when one is asked for ---
 
 
-def _frame(columns: Columns) -> pd.DataFrame:
+_WORDS: Final = tuple(name for name in COLUMNS if SCHEMA[name].name == "word")
+"""The columns of few different words."""
+_FEW: Final = ("attempt", "http_status", "cache_write_1h_tokens", "web_searches")
+"""The columns of counts that are mostly the same."""
+_REPEATED: Final = _WORDS + _FEW
+"""The columns that are read as one."""
+_PLAIN: Final = tuple(name for name in COLUMNS if SCHEMA[name].name != "tags" and name not in _REPEATED)
+"""The columns that are read each for itself."""
+_SELECTION: Final = f"json_array({', '.join(_REPEATED)}), tags, {', '.join(_PLAIN)}"
+"""What `_fetch` wants selected."""
+_DTYPES: Final = {"moment": "int64", "text": "object"}
+"""What cells become in memory, by kind; all others are numbers."""
+
+_CHUNK: Final = 128
+"""Rows at a time: so few that they are still in the processor's cache when they are turned into columns."""
+
+
+class _Coded:
+    """A column of texts as numbers: `texts[codes[i]]` is the text of row i."""
+
+    def __init__(self) -> None:
+        self.codes = array("i")
+        self._index = defaultdict[str, int]()
+        self._index.default_factory = self._index.__len__  # a new text gets the next number
+
+    @property
+    def texts(self) -> list[str]:
+        """The different texts."""
+        return list(self._index)
+
+    def extend(self, texts: Iterable[str]) -> None:
+        """Add the texts of further rows."""
+        self.codes.extend(map(self._index.__getitem__, texts))
+
+
+class _Columns(NamedTuple):
+    """The cells of the ledger, as they are on disk.
+
+    Attributes:
+        repeated: JSON arrays, each with the words and counts of one row in the order of `_REPEATED`.
+        tags: JSON objects.
+        plain: Cells by column, for each of `_PLAIN`: moments as int64, numbers as float64 (NaN where there is none),
+            texts as objects.
+    """
+
+    repeated: _Coded
+    tags: _Coded
+    plain: Mapping[str, NDArray[Any]]
+
+
+def _fetch(cursor: sqlite3.Cursor) -> _Columns:
+    """Read what is left of a cursor over `_SELECTION`."""
+    import numpy as np  # noqa: PLC0415 - only a frame needs it
+
+    repeated, tags = _Coded(), _Coded()
+    kinds = [_DTYPES.get(SCHEMA[name].name, "float64") for name in _PLAIN]
+    parts: list[list[NDArray[Any]]] = [[np.empty(0, kind)] for kind in kinds]
+    for rows in iter(lambda: list(islice(cursor, _CHUNK)), []):
+        words, labels, *plain = zip(*rows, strict=True)
+        repeated.extend(words)
+        tags.extend(labels)
+        for column, kind, cells in zip(parts, kinds, plain, strict=True):
+            column.append(np.array(cells, kind))
+    joined = {name: np.concatenate(parts.pop(0)) for name in _PLAIN}  # one after the other: each needs its room twice
+    return _Columns(repeated, tags, joined)
+
+
+def _frame(columns: _Columns) -> pd.DataFrame:
     """Return the cells as they are on disk as a frame with the dtypes of the contract, also where there are no rows."""
     import pandas as pd  # noqa: PLC0415
 
@@ -367,16 +437,16 @@ def _series(kind: str, cells: NDArray[Any]) -> Any:  # noqa: ANN401 - pandas has
     return cells / NANOS_PER_USD if kind == "money" else cells
 
 
-def _repeated(repeated: Coded) -> Iterator[tuple[str, Any]]:
+def _repeated(repeated: _Coded) -> Iterator[tuple[str, Any]]:
     """Return each of the columns that were read as one: words as categoricals, in alphabetical order, and counts."""
     import numpy as np  # noqa: PLC0415
     import pandas as pd  # noqa: PLC0415
 
     codes = np.array(repeated.codes, dtype=np.int64)
     rows: list[list[Any]] = [json.loads(text) for text in repeated.texts]
-    for position, name in enumerate(REPEATED):
+    for position, name in enumerate(_REPEATED):
         column = [row[position] for row in rows]
-        if name in FEW:
+        if name in _FEW:
             yield name, _series("count", np.array(column, dtype=np.float64)[codes])
             continue
         words = sorted({word for word in column if word is not None})

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-from array import array
-from collections import defaultdict
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, cast
 
@@ -15,11 +12,8 @@ from victor_nb.money import from_nanos, to_nanos
 from victor_nb.values import Usage
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from decimal import Decimal
-
-    from numpy.typing import NDArray
 
     from victor_nb.values import ChatRequest, CostSource, Mode, Status, UsageSource
 
@@ -218,73 +212,6 @@ def decode(cells: Sequence[Cell]) -> Row:
         if kind.decode is not None and row[name] is not None:
             row[name] = kind.decode(row[name])
     return Row(**row)
-
-
-WORDS: Final = tuple(name for name in COLUMNS if SCHEMA[name].name == "word")
-"""The columns of few different words."""
-FEW: Final = ("attempt", "http_status", "cache_write_1h_tokens", "web_searches")
-"""The columns of counts that are mostly the same."""
-REPEATED: Final = WORDS + FEW
-"""The columns that are read as one."""
-PLAIN: Final = tuple(name for name in COLUMNS if SCHEMA[name].name != "tags" and name not in REPEATED)
-"""The columns that are read each for itself."""
-SELECTION: Final = f"json_array({', '.join(REPEATED)}), tags, {', '.join(PLAIN)}"
-"""What `fetch` wants selected."""
-_DTYPES: Final = {"moment": "int64", "text": "object"}
-"""What cells become in memory, by kind; all others are numbers."""
-
-_CHUNK: Final = 128
-"""Rows at a time: so few that they are still in the processor's cache when they are turned into columns."""
-
-
-class Coded:
-    """A column of texts as numbers: `texts[codes[i]]` is the text of row i."""
-
-    def __init__(self) -> None:
-        self.codes = array("i")
-        self._index = defaultdict[str, int]()
-        self._index.default_factory = self._index.__len__  # a new text gets the next number
-
-    @property
-    def texts(self) -> list[str]:
-        """The different texts."""
-        return list(self._index)
-
-    def extend(self, texts: Iterable[str]) -> None:
-        """Add the texts of further rows."""
-        self.codes.extend(map(self._index.__getitem__, texts))
-
-
-class Columns(NamedTuple):
-    """The cells of the ledger, as they are on disk.
-
-    Attributes:
-        repeated: JSON arrays, each with the words and counts of one row in the order of `REPEATED`.
-        tags: JSON objects.
-        plain: Cells by column, for each of `PLAIN`: moments as int64, numbers as float64 (NaN where there is none),
-            texts as objects.
-    """
-
-    repeated: Coded
-    tags: Coded
-    plain: Mapping[str, NDArray[Any]]
-
-
-def fetch(cursor: sqlite3.Cursor) -> Columns:
-    """Read what is left of a cursor over `SELECTION`."""
-    import numpy as np  # noqa: PLC0415 - only a frame needs it
-
-    repeated, tags = Coded(), Coded()
-    kinds = [_DTYPES.get(SCHEMA[name].name, "float64") for name in PLAIN]
-    parts: list[list[NDArray[Any]]] = [[np.empty(0, kind)] for kind in kinds]
-    for rows in iter(lambda: list(islice(cursor, _CHUNK)), []):
-        words, labels, *plain = zip(*rows, strict=True)
-        repeated.extend(words)
-        tags.extend(labels)
-        for column, kind, cells in zip(parts, kinds, plain, strict=True):
-            column.append(np.array(cells, kind))
-    joined = {name: np.concatenate(parts.pop(0)) for name in PLAIN}  # one after the other: each needs its room twice
-    return Columns(repeated, tags, joined)
 
 
 def input_text(request: ChatRequest) -> bytes:
