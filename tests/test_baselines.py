@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -79,6 +80,23 @@ def test_when_one_direct_answer_is_estimated_then_the_seeds_funnel_is_more_expen
         "USD 0.0316, against USD 0.0231 for one call to premium (estimated from this run's tokens): "
         "37 % more expensive."
     )
+
+
+@pytest.mark.parametrize(
+    ("cost", "other", "shown"),
+    [
+        ("0.001765", "0.000828", ("USD 0.001765", "USD 0.000828", "113 % more expensive")),  # 0.0018 by 0.0008 is 125 %
+        ("0.0000831", "0.0024", ("USD 0.000083", "USD 0.002400", "97 % cheaper")),
+        ("0.0000000004", "0.0024", ("USD 0.00000000040", "USD 0.00240000000", "100 % cheaper")),
+        ("0", "0.0024", ("USD 0.0000", "USD 0.0024", "100 % cheaper")),
+    ],
+)
+def test_when_a_reader_divides_what_is_shown_then_the_percentage_is_the_one_that_is_shown(
+    seed_run: StrategyRun, cost: str, other: str, shown: tuple[str, ...]
+) -> None:
+    text = str(replace(seed_run.savings(), cost=Decimal(cost), baseline_cost=Decimal(other)))
+
+    assert all(part in text for part in shown), text
 
 
 def test_when_one_direct_answer_is_measured_then_it_is_really_asked(seed_run: StrategyRun, ensemble: Ensemble) -> None:

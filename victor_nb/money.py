@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self
@@ -256,6 +256,19 @@ class Savings:
             return "equal in cost"
         return f"{abs(self.ratio):.0%} {'cheaper' if self.ratio > 0 else 'more expensive'}".replace("%", " %")
 
+    @property
+    def places(self) -> int | None:
+        """The decimals that both amounts need as they are written, so that a reader's division gives `change`."""
+        if self.cost is None or not self.baseline_cost:
+            return None
+        least = max(_places(self.cost), _places(self.baseline_cost))
+        for places in range(least, _NANO_PLACES):
+            unit = Decimal(1).scaleb(-places)
+            mine, theirs = (each.quantize(unit, context=EXACT) for each in (self.cost, self.baseline_cost))
+            if replace(self, cost=mine, baseline_cost=theirs).change == self.change:
+                return places
+        return max(least, _NANO_PLACES)
+
     def __str__(self) -> str:
         """Return the comparison in one sentence."""
         if self.cost is None or self.baseline_cost is None:
@@ -265,7 +278,8 @@ class Savings:
         how = "estimated from this run's tokens" if self.estimated else "measured"
         how = "with this run's own tokens" if self.kind == "same_calls" else how
         stopped = "" if self.complete else "; the run was stopped before its end"
-        compared = f"{usd(self.cost)}, against {usd(self.baseline_cost)} for {self.baseline} ({how})"
+        mine, theirs = (usd(amount, places=self.places) for amount in (self.cost, self.baseline_cost))
+        compared = f"{mine}, against {theirs} for {self.baseline} ({how})"
         return f"{compared}: {self.change}{stopped}."
 
 

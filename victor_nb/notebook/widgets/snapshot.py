@@ -264,9 +264,10 @@ def cost_table(snapshot: Snapshot, both: Sequence[Savings]) -> Content:
     if not both or not snapshot.run.rows:
         return Content()
     so_far = "" if snapshot.ended else " so far"
+    places = max((each.places for each in both if each.places is not None), default=None)
     rows = [
-        (f"this run{so_far}", both[0].cost, snapshot.spent, ""),
-        *((each.baseline, each.baseline_cost, *_beside(each)) for each in both),
+        (f"this run{so_far}", both[0].cost, snapshot.run.spent.text(places=places), ""),
+        *((each.baseline, each.baseline_cost, *_beside(each, places)) for each in both),
     ]
     most = max((cost for _, cost, _, _ in rows if cost is not None), default=Decimal(0))
     html = [
@@ -282,12 +283,12 @@ def cost_table(snapshot: Snapshot, both: Sequence[Savings]) -> Content:
     return Content(html_note, clean(f"{plain}\n{note}"))
 
 
-def _beside(savings: Savings) -> tuple[str, str]:
+def _beside(savings: Savings, places: int | None) -> tuple[str, str]:
     """Return the cost of a baseline, and how the run compares with it."""
     if savings.baseline_cost is None:
         return "not known", "estimate"
     compared = "" if savings.saved is None else f": this run is {savings.change}"
-    return usd(savings.baseline_cost), f"estimate{compared}"
+    return usd(savings.baseline_cost, places=places), f"estimate{compared}"
 
 
 def _amount(cost: Decimal | None, most: Decimal, *, own: bool) -> Html:
