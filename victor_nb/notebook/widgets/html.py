@@ -48,6 +48,8 @@ class Content:
         return cls(region(table(shown, caption), caption, "victor-wider"), clean(shown.plain()))
 
 
+_HEADING: Final = re.compile("<(/?)h([1-6])>")
+"""A heading of an answer: it stays below those of the notebook that the answer stands in."""
 _PIXEL: Final = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="
 
 
@@ -133,4 +135,5 @@ def rendered(text: str, name: str = "Answer") -> Html:
         name: The accessible name of the region.
     """
     # Both class names are needed: MathJax 3 reads the one, MathJax 2 the other.
-    return region(as_html(text), name, "victor-answer-text", "mathjax_ignore", "tex2jax_ignore")
+    html = Html(_HEADING.sub(lambda found: f"<{found[1]}h{min(6, int(found[2]) + 3)}>", as_html(text)))
+    return region(html, name, "victor-answer-text", "mathjax_ignore", "tex2jax_ignore")

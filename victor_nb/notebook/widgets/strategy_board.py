@@ -17,7 +17,7 @@ from victor_nb.notebook.ask import Background
 from victor_nb.notebook.costs import picture
 from victor_nb.notebook.markdown import clean
 from victor_nb.notebook.widgets.base import VictorWidget, column, on_change, on_click, row
-from victor_nb.notebook.widgets.html import Content, cut, rendered, words
+from victor_nb.notebook.widgets.html import Content, cut, details, rendered, words
 from victor_nb.notebook.widgets.snapshot import (
     Snapshot,
     cost_table,
@@ -205,8 +205,8 @@ class StrategyBoard(VictorWidget):
         """Return the stages, the money, the answer as text, and the charts."""
         snapshot = self._snapshot
         task = Content.line(snapshot.run.task[:_LONGEST_TASK], "victor-quiet")
-        details = Content("".join(map(stage_details, snapshot.results)))
-        parts = (task, self._live, _answer(snapshot), details, self._charts or Content(), self._code_content())
+        gave = Content("".join(map(stage_details, snapshot.results)))
+        parts = (task, self._live, _answer(snapshot), gave, _folded(self._charts), self._code_content())
         return sum(parts, start=Content.line(self.title, "victor-title"))
 
     def settle(self) -> None:
@@ -290,6 +290,13 @@ def _draw(run: StrategyRun) -> tuple[Content, VictorError | None]:
             html += f"<figure>{frame['text/html']}</figure>"
             plain.append(frame["text/plain"])
     return Content(f'<div class="victor-charts">{html}</div>' if html else "", "\n".join(plain)), failure
+
+
+def _folded(charts: Content | None) -> Content:
+    """Return the charts as a page keeps them: below a line that opens them, as what each stage gave is."""
+    if charts is None or not charts.html:
+        return Content()
+    return Content(details(words("charts"), charts.html, "victor-details"), charts.plain)
 
 
 def _kinds(run: StrategyRun) -> tuple[str, ...]:
