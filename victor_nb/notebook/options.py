@@ -200,9 +200,8 @@ LINE_HELP: Final = """Look after models, money and modes. Only `ask` sends a pro
     %victor last                               the last reply; `%victor errors` has the last error in full
     %victor set profile=fast timeout=60        defaults of this notebook; `%victor set reset` forgets them
     %victor cache                              the answers that cache=on keeps; prune older=30d, model=NAME; clear yes
-    %victor chats clear demo                   forget a conversation; `%victor chats` lists them
     %victor doctor                             is every profile reachable, priced and current? Spends nothing
-    %victor cancel                             stop what still runs in the background
+    %victor cancel                             stop what still runs; `%victor chats clear demo` forgets a conversation
 
 `%%victor?` says how to ask.
 """
