@@ -90,6 +90,13 @@ def test_when_answers_change_then_diff_counts_prices_and_shows_them() -> None:
     assert "label" in before  # the input is not changed
 
 
+def test_when_columns_have_levels_and_labels_are_nan_then_rows_are_found_all_the_same() -> None:
+    frame = mapped(["bug", "praise"], index=[float("nan"), 1.0])
+    frame.columns = pd.MultiIndex.from_tuples([("ticket", "text"), *((name, "") for name in frame.columns[1:])])
+    found = victor_nb.diff(frame, frame.copy(), on="label")
+    assert (found.rows, found.compared, found.added) == (2, 2, 0)
+
+
 def test_when_rows_move_then_diff_follows_the_index_also_through_duplicates() -> None:
     before = mapped(["a", "b", "c", "d"], index=["x", "y", "y", "z"])
     after = mapped(["c", "b", "a", "e"], index=["y", "y", "x", "new"])

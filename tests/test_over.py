@@ -157,6 +157,13 @@ def test_when_a_series_or_a_list_is_asked_over_then_value_is_the_name(reviews: S
     assert [*reviews.names["other"].columns[:2]] == ["review", "other"]
 
 
+def test_when_columns_have_numbers_as_names_then_the_head_is_shown(reviews: Shell) -> None:
+    reviews.run("import pandas as pd\nplain = pd.DataFrame([[7, 'one'], [8, 'two']])")
+    ran = reviews.run("%%victor fast over=$plain out=label\nSay {{ row['1'] }}")
+    assert ran.error is None
+    assert "label_status" in ran.shown
+
+
 def test_when_a_run_is_dry_then_rows_and_price_are_said_and_nothing_is_sent(reviews: Shell) -> None:
     plain = reviews.run(ASK.replace("out=label", "out=label dry=true")).plain
     assert "nothing was sent" in plain

@@ -12,7 +12,7 @@ from victor_nb.notebook.display import Live, muted
 from victor_nb.notebook.dry_run import rehearse
 from victor_nb.notebook.markdown import Bundle, clean, escape, frame, notice, stack
 from victor_nb.reports.frames import styled
-from victor_nb.reports.labels import answer_columns
+from victor_nb.reports.labels import answer_columns, named
 from victor_nb.templates import own, places
 from victor_nb.values import UNPAID
 
@@ -227,9 +227,9 @@ def bill(work: Map, out: str) -> str:
 
 def head(found: DataFrame, out: str, prompt: str) -> Bundle:
     """Return the first rows of a new frame: the columns that the prompt holds, the answers and their statuses."""
-    answers = answer_columns(found, out)
-    statuses = [name for name in map(str, found.columns) if name.startswith(out) and name.endswith("_status")]
-    given = [str(name) for name in found.columns if not str(name).startswith((f"{out}.", f"{out}_")) and name != out]
+    found = named(found)
+    answers, statuses = answer_columns(found, out), _beside(found, out, "_status")
+    given = [name for name in found.columns if not name.startswith((f"{out}.", f"{out}_")) and name != out]
     asked = {*places(prompt, dict.fromkeys(given))}
     shown = ([name for name in given if name in asked] or given)[:_INPUT]
     top = found.head(_HEAD)
@@ -242,9 +242,17 @@ def head(found: DataFrame, out: str, prompt: str) -> Bundle:
     return frame(columns, table.rows, numbers=numbers)
 
 
+def _beside(found: DataFrame, out: str, part: str) -> list[str]:
+    """Return the columns of a new frame that hold a part of what came of its rows."""
+    return [
+        name for name in found.columns if name == f"{out}{part}" or (name.startswith(f"{out}.") and name.endswith(part))
+    ]
+
+
 def reasons(found: DataFrame, out: str) -> str:
     """Return the commonest reasons why rows have no answer, on one line; empty where all have one."""
-    errors = [name for name in found.columns if str(name).startswith(out) and str(name).endswith("_error")]
+    found = named(found)
+    errors = _beside(found, out, "_error")
     texts = Counter(str(text) for name in errors for text in found[name].dropna())
     shown = [f"{count:,} × {text}" for text, count in texts.most_common(_REASONS)]
     more = len(texts) - len(shown)

@@ -75,6 +75,8 @@ def _answers(cells: Sequence[Answered], name: str, schema: Schema | None) -> dic
         return {name: _array([cell.text for cell in cells], "string")}
     parts = cast("Mapping[str, object]", schema.whole.get("properties") or {})
     alone = schema.is_wrapped
+    if not parts:  # an object of any fields
+        return {name: _array([cell.data for cell in cells], "object")}
     values = [cell.data if alone else _fields(cell.data) for cell in cells]
     return {
         name if alone else f"{name}.{field}": _typed(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from html import escape
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from victor_nb.errors import ConfigError, suggest
 from victor_nb.money import EXACT, Total, usd
@@ -54,6 +54,15 @@ def answer_columns(frame: DataFrame, on: str) -> list[str]:
     if not made:
         raise ConfigError(f"The frame has no column {on!r}. {suggest(on, names)}")
     return made
+
+
+def named(frame: DataFrame) -> DataFrame:
+    """Return a frame whose columns have texts as names; those of several levels are one, with blanks between."""
+    names = cast("list[object]", list(frame.columns))
+    if all(isinstance(name, str) for name in names):
+        return frame
+    parts = [cast("tuple[object, ...]", name if isinstance(name, tuple) else (name,)) for name in names]
+    return frame.set_axis([" ".join(filter(None, map(str, name))) for name in parts], axis="columns")
 
 
 def _cells(frame: DataFrame, names: Sequence[str]) -> list[tuple[object, ...] | None]:
@@ -212,6 +221,7 @@ def diff(before: DataFrame, after: DataFrame, on: str) -> Diff:
     Raises:
         ConfigError: A frame lacks the column.
     """
+    before, after = named(before), named(after)
     names = [name for name in answer_columns(before, on) if name in set(answer_columns(after, on))]
     if not names:
         raise ConfigError(f"The frames have no column of {on!r} in common. Give both the same out= and schema=.")
@@ -245,7 +255,8 @@ def diff(before: DataFrame, after: DataFrame, on: str) -> Diff:
 def _keys(frame: DataFrame) -> Iterator[tuple[Hashable, int]]:
     """Yield a key for each row: its label in the index, and which of the rows with that label it is."""
     seen: Counter[Hashable] = Counter()
-    for label in frame.index:
+    for each in frame.index:
+        label = _value(each) if isinstance(each, float) else each  # one NaN is not another
         yield label, seen[label]
         seen[label] += 1
 
@@ -377,6 +388,7 @@ def agree(frame: DataFrame, on: Sequence[str]) -> Concordance:
         raise ConfigError(
             f'on= takes two columns or more, each once, such as ["label.fast", "label.local"], not {on!r}.'
         )
+    frame = named(frame)
     columns = [_cells(frame, answer_columns(frame, name)) for name in on]
     rated = [None not in answers for answers in zip(*columns, strict=True)]
     answers = [row for row, whole in zip(zip(*columns, strict=True), rated, strict=True) if whole]

@@ -7,11 +7,13 @@ import itertools
 import time
 from collections.abc import AsyncIterable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, cast
 
 from victor_nb.errors import ConfigError, VictorError
 from victor_nb.media import media_of
+from victor_nb.values import plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -360,8 +362,11 @@ def digest(prompt: str) -> bytes:
 
 def is_missing(value: object) -> bool:
     """Return whether a cell is empty: None, NaN, NA, NaT, or nothing but blanks."""
+    value = plain(value)
     if value is None:
         return True
     if isinstance(value, str):
         return not value.strip() and not media_of(value)
-    return type(value).__name__ in {"NAType", "NaTType"} or (isinstance(value, float) and value != value)  # noqa: PLR0124 - NaN
+    if type(value).__name__ in {"NAType", "NaTType"}:
+        return True
+    return isinstance(value, (float, Decimal)) and value != value  # noqa: PLR0124 - NaN

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import re
 from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
 from uuid import uuid4
 
@@ -23,7 +24,7 @@ from victor_nb.workflows.intake import Empty, Feed, Plan, Prompts, table_of
 from victor_nb.workflows.progress_bar import Bar, Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from decimal import Decimal
 
     from pandas import DataFrame
@@ -141,6 +142,7 @@ class Map(Handle["DataFrame"]):
         if isinstance(self._rows, Feed):
             return Template(template, {**names, "value": None, "row": None})
         known = dict.fromkeys(self._rows.known)
+        _check_places(template, self._rows.columns, {*known, *names})
         found = Template(template, {**names, **known})
         unknown = next((name for name in found.names if name not in known and name not in names), None)
         if unknown is not None:
@@ -295,7 +297,8 @@ class Map(Handle["DataFrame"]):
         self.wait(GRACE)
         frame, counts = self._kept(), self.tally
         total = "" if counts.total is None else f" of {counts.total:,}"
-        text = f"stopped; {counts.done - counts.failed:,}{total} rows have an answer ({counts.spent}): session().last."
+        answered = counts.done - counts.failed - counts.by.get("skipped", 0)
+        text = f"stopped; {answered:,}{total} rows have an answer ({counts.spent}): session().last."
         return VictorInterrupted(text, frame)
 
 
@@ -315,6 +318,19 @@ def _check(own: Mapping[str, Any], profile: object, out: object) -> None:
     for name, words in _WORDS.items():
         if name in own and own[name] not in words:
             raise ConfigError(f"{name}={own[name]!r} is unknown. {suggest(own[name], words)}")
+
+
+def _check_places(template: str, columns: Iterable[str], known: Collection[str]) -> None:
+    """Refuse a place that is the name of a column, and no name in Python: it would be sent as it stands.
+
+    Raises:
+        PromptError: There is one.
+    """
+    for name in columns:
+        if name.isidentifier() or name.partition(".")[0] in {*known} - {name}:
+            continue
+        if re.search(rf"{{{{\s*{re.escape(name)}\s*(\||}}}})", template):
+            raise PromptError(f"{{{{ {name} }}}} is no name in Python. Write {{{{ row[{name!r}] }}}}.")
 
 
 def _check_profiles(profiles: Sequence[object] | None, profile: object) -> None:
