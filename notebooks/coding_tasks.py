@@ -30,21 +30,8 @@ def tried(function):
     return runner.tries and not runner.failures
 
 """
-OPENINGS: Final = {
-    "local": "",
-    "fast": "Here is the completed function:\n\n",
-    "default": "Here is the function, completed:\n\n",
-    "premium": "I completed the function and went through the examples in its description by hand.\n\n",
-}
-ENDINGS: Final = {
-    "local": "",
-    "fast": "",
-    "default": "\n\nIt follows the description step by step, and gives the results of the examples.",
-    "premium": (
-        "\n\nIt reads its arguments only and changes none of them, and it needs no import beyond those that are there. "
-        "The examples in the description give the results that they should."
-    ),
-}
+ANSWER: Final = "Here is the completed function:\n\n```python\n{code}```"
+"""What all simulated models write: none is more expensive because it says more."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +118,7 @@ def simulated(rates: Mapping[str, float]) -> Callable[[SimulatedQuestion], str]:
     def answer(question: SimulatedQuestion) -> str:
         task = task_in(question.prompt)
         code = solution(task) if solves(task, question.profile, rates) else faulty(task)
-        return f"{OPENINGS[question.profile]}```python\n{code}```{ENDINGS[question.profile]}"
+        return ANSWER.format(code=code)
 
     return answer
 

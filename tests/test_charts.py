@@ -353,16 +353,18 @@ def test_when_quality_is_known_then_the_front_holds_what_nothing_beats() -> None
     ]
     # Differences of 0.2 and 0.3 in score: 0.25, and Student's t of one degree of freedom times 0.05.
     assert intervals(ax) == [
-        pytest.approx((0.01, 0.9 - 0.25 - 12.7062 * 0.05, 0.9 - 0.25 + 12.7062 * 0.05), abs=1e-5),
-        pytest.approx((0.04, 0.407, 1.043), abs=1e-3),
+        pytest.approx((0.01, 0.9 - 0.25 - 12.7062 * 0.05, 1), abs=1e-5),  # 1.29, and scores end at 1
+        pytest.approx((0.04, 0.407, 1), abs=1e-3),
     ]
+    assert [line.get_marker() for line in ax.lines if line.get_label() == "end"] == ["_", "^"] * 2
     assert [line.get_ydata()[0] for line in ax.lines if line.get_label() == "reference"] == [0.9]  # type: ignore[index]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("USD for each task", "score (higher is better)")
-    assert "Cost and quality: no difference in score is visible with 2 tasks; about 10 would show 0.05" in written(
+    assert texts(figure).count("Cost and quality: 2 tasks show no clear best") == 1
+    assert "No difference in score is visible with 2 tasks; about 10 would show 0.05 four times in five." in written(
         figure
     )
-    assert "95 % intervals of the difference from Funnel, paired by task, df = 1." in written(figure)
-    assert legend(figure) == ["on the front of the means", "behind another"]
+    assert "Bars: 95 % intervals of the difference from Funnel, the dotted line." in written(figure)
+    assert legend(figure) == ["none is cheaper and as good", "another is"]
 
 
 def intervals(ax: Axes) -> list[tuple[float, float, float]]:
@@ -393,7 +395,7 @@ def scored(**scores: list[float | None]) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("frame", "title", "bars"),
+    ("frame", "verdict", "bars"),
     [
         (scored(a=[0.9, 0.8, 0.9], b=[0.3, 0.2, 0.35]), "a scores higher than b, by 0.51 to 0.66", 1),
         (scored(a=[0.9, 0.8, 0.9], b=[0.3, 0.2, 0.35], c=[0.1, 0.1, 0.2]), "a scores higher than every other", 2),
@@ -427,11 +429,15 @@ def scored(**scores: list[float | None]) -> pd.DataFrame:
     ],
     ids=lambda value: "" if isinstance(value, pd.DataFrame) else None,
 )
-def test_when_scores_are_charted_then_the_title_says_no_more_than_the_intervals(
-    frame: pd.DataFrame, title: str, bars: int
+def test_when_scores_are_charted_then_the_verdict_says_no_more_than_the_intervals(
+    frame: pd.DataFrame, verdict: str, bars: int
 ) -> None:
     figure = plot("pareto", frame)
-    assert f"Cost and quality: {title}" in written(figure)
+    assert verdict.lower() in written(figure).lower()
+    best = "a scores highest", " show no clear best", "Cost and quality on ", "nothing to compare"
+    begins = "a scores", "no difference", "no interval", "nothing"
+    for title, begin in zip(best, begins, strict=True):
+        assert (title in written(figure)) == verdict.startswith(begin)
     assert len(intervals(axes(figure)[0])) == bars
 
 
@@ -463,7 +469,11 @@ def test_when_costs_lie_far_apart_then_the_axis_is_logarithmic_and_says_so() -> 
     (ax,) = axes(plot("pareto", frame))
     assert ax.get_xscale() == "log"
     assert ax.get_xlabel() == "USD for each task (logarithmic)"
-    assert axes(plot("pareto", frame.assign(cost=[0, 1e-4, 1e-2] * 2)))[0].get_xscale() == "linear"
+    (ax,) = axes(plot("pareto", frame.assign(cost=[0, 1e-4, 1e-2] * 2)))
+    assert ax.get_xscale() == "symlog"
+    assert ax.get_xlabel() == "USD for each task (logarithmic, with a 0)"
+    assert list(ax.get_xticks()) == pytest.approx([0, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2])
+    assert axes(plot("pareto", frame.assign(cost=[0, 1e-3, 1e-2] * 2)))[0].get_xscale() == "linear"
 
 
 @pytest.mark.parametrize("count", [1, 3, 8, 16, 25])
@@ -661,6 +671,21 @@ def test_when_profiles_answer_then_latency_first_text_and_cost_are_shown_and_fai
     assert {"1.5 s (1 failed)", "500 ms", "RateLimitError", "unpriced", "USD 0.0020", "–"} <= {*texts(figure)}
     assert (time.get_xlabel(), money.get_xlabel()) == ("seconds", "USD")
     assert "gateway came first, fast cost least of those with a price" in texts(figure)
+
+
+@pytest.mark.parametrize(
+    ("latencies", "title"),
+    [
+        ([0.70, 0.74, 4.5], "a and b were about equally fast, a cost least"),
+        ([4.5, 0.70, 0.74], "b and c were about equally fast, a cost least"),
+        ([0.70, 0.71, 0.72], "a and 2 others were about equally fast, a cost least"),
+        ([0.70, 0.80, 4.5], "a came first and cost least"),
+        ([0.80, 0.70, 4.5], "b came first, a cost least"),
+    ],
+)
+def test_when_latencies_are_alike_then_no_title_rests_on_their_difference(latencies: list[float], title: str) -> None:
+    frame = pd.DataFrame({"profile": ["a", "b", "c"], "status": "ok", "latency": latencies, "ttft": None})
+    assert title in texts(plot("replies", frame.assign(cost=[0.001, 0.002, 0.003])))
 
 
 def test_when_amounts_are_tiny_then_ticks_say_them_in_full() -> None:

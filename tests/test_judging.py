@@ -229,7 +229,7 @@ def test_when_a_judge_likes_length_then_table_and_chart_say_so(
     alt = plot("pareto", frame).alt  # type: ignore[attr-defined]
     if r is None:
         assert found != found  # noqa: PLR0124 - NaN is not itself
-        assert "Correlation" not in alt
+        assert "answers scored higher" not in alt
     else:
         assert found == pytest.approx(r)
-        assert f"Correlation of score and length: {r:.2f}." in alt
+        assert f"{'Longer' if r > 0 else 'Shorter'} answers scored higher (correlation {r:.2f})." in alt

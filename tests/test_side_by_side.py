@@ -135,7 +135,7 @@ def test_when_a_page_or_a_terminal_shows_no_html_then_every_answer_and_bill_is_t
         ([entry("a", cost="0.1"), entry("b", cost="0.2", seconds=3)], ["a · cheapest · fastest", "b"]),
         ([entry("a", seconds=2), entry("b", cost="0.0001", seconds=3)], ["a · fastest", "b · cheapest"]),
         ([entry("a"), entry("b")], ["a", "b"]),
-        ([entry("a", seconds=1.012), entry("b", seconds=1.04)], ["a · fastest by 28 ms", "b"]),
+        ([entry("a", seconds=1.012), entry("b", seconds=1.04)], ["a", "b"]),
         ([entry("a"), entry("b"), entry("c", seconds=2)], ["a · fastest", "b · fastest", "c"]),
         ([entry("a", cost=None), entry("b", cost="1"), entry("c", cost="2")], ["a", "b · cheapest known", "c"]),
         ([entry("a", cost="0.1", status="interrupted", seconds=0.1), entry("b")], ["a", "b"]),

@@ -167,6 +167,7 @@ def _mode(words: list[str], session: Session) -> Bundle:
             pass
         case [mode]:
             session.set_mode(mode)
+            return notice(f"mode: {session.mode}.")
         case ["simulate", answers]:
             session.simulate_with(answers)
             session.set_mode("simulate")

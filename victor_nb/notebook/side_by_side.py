@@ -255,12 +255,8 @@ def _marks(answers: Sequence[Entry]) -> Mapping[int, list[str]]:
         return found
     costs = {place: reply.cost for place, reply in whole.items() if reply.cost is not None}
     known = "" if len(costs) == len(whole) else " known"
-    seconds = {place: reply.latency for place, reply in whole.items()}
-    first, second = sorted(seconds.values())[:2]
-    ahead = round(1000 * second) - round(1000 * first)
-    # Bills show tenths of a second: where these are equal, the mark says what they do not.
-    by = f" by {ahead} ms" if ahead and f"{first:.1f}" == f"{second:.1f}" else ""
-    for name, figures in ((f"cheapest{known}", costs), (f"fastest{by}", seconds)):
+    seconds = {place: round(reply.latency, 1) for place, reply in whole.items()}  # as bills show them: less is noise
+    for name, figures in ((f"cheapest{known}", costs), ("fastest", seconds)):
         best = [place for place, figure in figures.items() if figure == min(figures.values())]
         if len(best) < len(figures):
             for place in best:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 _NAMED: Final = 3  # names of strategies in a verdict, beside the best's
+_ALIKE: Final = 0.03  # of the longest answer: lengths that differ by less from their mean are no reason for a score
 _SHOWN: Final = 0.05  # of a score, which goes from 0 to 1: the difference that a verdict names
 
 
@@ -70,6 +71,14 @@ class Compared(NamedTuple):
         return f"Means of {self.counted}." if self.tasks > 1 else ""
 
     @property
+    def headline(self) -> str:
+        """What a title says of the verdict, after `Cost and quality`."""
+        verdict = self.verdict
+        if verdict.startswith("no "):
+            return f" on {self.counted}" if ": " in verdict else f": {self.counted} show no clear best"
+        return f": {verdict.partition(' than ')[0].replace(' scores higher', ' scores highest')}"
+
+    @property
     def verdict(self) -> str:
         """What the scores show: of the best, only that it is above all others, since that takes all intervals."""
         if self.reference is None or not self.others:
@@ -85,10 +94,14 @@ class Compared(NamedTuple):
         names = ", ".join([best.name, *near][:-1]) + f" and {[*near][-1]}"
         between = f" between {names if len(near) <= _NAMED else f'{best.name} and {len(near)} others'}"
         between = between if len(near) < len(others) else ""
-        # Lehr's rule for pairs: 8 times the squared ratio of spread and difference finds it four times in five.
+        # Lehr's rule for pairs: 8 times the squared ratio of spread and difference finds it in 80 % of experiments.
         needed = 8 * (mean(gap.spread for gap in near.values()) / _SHOWN) ** 2
         step = 10 ** max(len(str(int(needed))) - 2, 1)
-        more = f"; about {max(round(needed / step), 1) * step:,} would show {_SHOWN}" if needed > self.tasks > 1 else ""
+        more = (
+            f"; about {max(round(needed / step), 1) * step:,} would show {_SHOWN} four times in five"
+            if needed > self.tasks > 1
+            else ""
+        )
         return f"no difference in score is visible{between} with {self.counted}{more}"
 
 
@@ -140,7 +153,8 @@ def _gap(rows: DataFrame, than: DataFrame) -> Interval:
 def judging(frame: DataFrame) -> tuple[str, float, float] | None:
     """Return a judge's name, its cost for each task (USD), and how scores go with the lengths of answers.
 
-    The latter is Pearson's correlation within tasks, NaN where there is none. None where nothing judged.
+    The latter is Pearson's correlation within tasks, NaN where there is none, or where lengths are alike. None where
+    nothing judged.
     """
     name = next(filter(None, words(frame, "judge")), None)
     if name is None:
@@ -152,9 +166,9 @@ def judging(frame: DataFrame) -> tuple[str, float, float] | None:
         found = [(score, length) for score, length in cells if length and not isnan(score)]
         scores += [score - mean(other for other, _ in found) for score, _ in found]
         lengths += [length - mean(float(other) for _, other in found) for _, length in found]
-    r = nan
+    r, longest = nan, max(map(len, words(frame, "answer")), default=0)
     with suppress(StatisticsError):  # all of one score or length, or too few
-        r = correlation(scores, lengths)
+        r = correlation(scores, lengths) if max(map(abs, lengths), default=0.0) > _ALIKE * longest else nan
     return name, sum(numbers(frame, "judge_cost")) / len({*words(frame, "task")}), r
 
 

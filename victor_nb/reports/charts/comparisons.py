@@ -15,20 +15,24 @@ from victor_nb.reports.frames import NOTHING, groups, known, mean, money, need, 
 from victor_nb.reports.standings import Compared, Standing, compared, judging
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import pandas as pd
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from victor_nb.reports.charts.text import Segment
 
-_WIDE: Final = 50.0
-"""Highest cost over lowest, from which on the axis is logarithmic."""
+
+_WIDE: Final = 20.0
+"""Highest cost over lowest above 0, from which on the axis is logarithmic: on another, the low ones hide each other."""
 _SEEN: Final = 0.1
 """The least correlation that a chart names: what is less is nothing to look after."""
 _BEYOND: Final = 0.5
 """How far beyond scores the axis may go for a bar; a longer one leaves the frame."""
+_ALIKE: Final = 0.1
+"""The part by which the second latency is higher than the first, from which on a title says which that was."""
 
 
 @draw.chart("comparison")
@@ -40,7 +44,8 @@ def pareto(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
             `task`, `score_se`, `score_df`, `unpriced`, `error`, `answer`, `judge`, `judge_cost`, `mode` where there are
             such. Points are means over the tasks that all strategies answered. Bars are 95 % intervals of the
             difference from the first one's score, paired by task: one that reaches the dotted line shows no
-            difference. A strategy with a failed run is hollow, and on no front.
+            difference. Where all scores are from 0 to 1, a longer bar ends there in an arrow. A strategy with a failed
+            run is hollow, and on no front.
         ax: Where to draw, if not on a new figure.
 
     Raises:
@@ -51,27 +56,24 @@ def pareto(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
     drawn = [each for each in found.strategies if not each.unpriced and not math.isnan(each.cost + each.score)]
     ranked = [each for each in drawn if each.ranked]
     front = sorted((each for each in ranked if not any(_beats(other, each) for other in ranked)), key=_spot)
-    notes = [found.basis, _missing(found), _bars(found), _judged(frame), provenance(frame)]
     if not drawn:
-        return draw.nothing(ax, " ".join(filter(None, [f"Cost and quality: {NOTHING}.", notes[1]])))
-    bars = [((each.cost, low), (each.cost, high)) for each in drawn for low, high in _ends(each)]
+        return draw.nothing(ax, " ".join(filter(None, [f"Cost and quality: {NOTHING}.", _missing(found)])))
     ax = draw.paper(ax, body=max(2.8, 0.16 * len(drawn)))
     draw.plain(ax, grid="both")
     steps: dict[str, str] = {"drawstyle": "steps-post", "label": "front"}
     draw.line(ax, [each.cost for each in front], [each.score for each in front], draw.BLUE, linewidth=1.2, **steps)
+    bars = _draw_bars(ax, drawn)
     level = found.reference.score if found.reference is not None and bars else math.nan
     ax.axhline(level, color=draw.EDGE, linewidth=0.8, linestyle=":", label="reference")
-    for (cost, low), (_, high) in bars:
-        draw.line(ax, [cost, cost], [low, high], draw.EDGE, linewidth=0.8, marker="_", label="interval")
     fronted = {each.name for each in front}
     for each in drawn:
         look: dict[str, str] = {} if each.ranked else {"markerfacecolor": "none"}
         colour = draw.BLUE if each.name in fronted else GREY
         draw.points(ax, [each.cost], [each.score], colour, "o", markersize=7, label=each.name, clip_on=True, **look)
     _scale(ax, [each.cost for each in drawn], [each.score for each in drawn])
-    title = f"Cost and quality: {found.verdict}"
-    legend = [draw.symbol("on the front of the means", draw.BLUE, "o", linestyle="-")] if front else []
-    legend += [draw.symbol("behind another", GREY, "o")] if len(front) < len(ranked) else []
+    title, notes = f"Cost and quality{found.headline}", [*_sentences(found, frame), provenance(frame)]
+    legend = [draw.symbol("none is cheaper and as good", draw.BLUE, "o", linestyle="-")] if front else []
+    legend += [draw.symbol("another is", GREY, "o")] if len(front) < len(ranked) else []
     legend += [draw.symbol("with failed runs", GREY, "o", markerfacecolor="none")] if len(ranked) < len(drawn) else []
     draw.header(ax, title, notes, legend=legend)
     corners = [[_spot(one), (other.cost, one.score), _spot(other)] for one, other in pairwise(front)]
@@ -87,22 +89,37 @@ def _spot(each: Standing) -> tuple[float, float]:
     return each.cost, each.score
 
 
-def _ends(each: Standing) -> Iterator[tuple[float, float]]:
-    """Yield the ends of a bar, if there is one; a difference may reach further than scores do."""
-    first = each.score - each.gap.value
-    if not math.isnan(each.gap.low):
-        yield first + each.gap.low, first + each.gap.high
+def _draw_bars(ax: Axes, drawn: Sequence[Standing]) -> list[Segment]:
+    """Draw the interval of each strategy that has one; return where the bars are."""
+    low, high = (0.0, 1.0) if all(0 <= each.score <= 1 for each in drawn) else (-math.inf, math.inf)
+    bars: list[Segment] = []
+    for each in drawn:
+        if math.isnan(each.gap.low):
+            continue
+        first = each.score - each.gap.value
+        bottom, top = first + each.gap.low, first + each.gap.high
+        ends = [max(bottom, low), min(top, high)]
+        draw.line(ax, [each.cost] * 2, ends, draw.EDGE, linewidth=0.8, label="interval")
+        for end, marker in zip(ends, ("v" if bottom < low else "_", "^" if top > high else "_"), strict=True):
+            draw.line(ax, [each.cost], [end], draw.EDGE, marker=marker, linestyle="none", label="end")
+        bars.append(((each.cost, ends[0]), (each.cost, ends[1])))
+    return bars
+
+
+def _sentences(found: Compared, frame: pd.DataFrame) -> list[str]:
+    """Say what the scores show, of which tasks, and what the bars are."""
+    verdict = f"{found.verdict[0].upper()}{found.verdict[1:]}." if found.others else ""
+    basis = "" if found.counted in verdict and found.basis.startswith("Means") else found.basis
+    return [verdict, " ".join(filter(None, [basis, _missing(found)])), _bars(found), _judged(frame)]
 
 
 def _bars(found: Compared) -> str:
-    """Say what the bars are, and which strategies have none; where none has, the title says why."""
+    """Say what the bars are, and which strategies have none; where none has, the verdict says why."""
     gaps = {each.name: each.gap for each in found.others}
-    seen = [gap for gap in gaps.values() if not gap.why]
-    if found.reference is None or not seen:
+    if found.reference is None or all(gap.why for gap in gaps.values()):
         return ""
-    method = "of 0/1 scores" if seen[0].freedom is None else f"df = {seen[0].freedom}"
     bare = ", ".join(f"{name} has none ({gap.why})" for name, gap in gaps.items() if gap.why)
-    text = f"Bars: 95 % intervals of the difference from {short(found.reference.name)}, paired by task, {method}."
+    text = f"Bars: 95 % intervals of the difference from {short(found.reference.name)}, the dotted line."
     return f"{text} {bare}{'.' * bool(bare)}".strip()
 
 
@@ -112,8 +129,10 @@ def _judged(frame: pd.DataFrame) -> str:
         return ""
     name, cost, r = judge
     paid = ", unpriced" if math.isnan(cost) else f", for {in_usd(cost)} more for each task" if cost else ""
-    length = "" if math.isnan(r) or abs(r) < _SEEN else f" Correlation of score and length: {r:.2f}."
-    return f"Judged by {name}{paid}.{length}"
+    said = f"Judged by {name}{paid}." if paid else ""
+    if math.isnan(r) or abs(r) < _SEEN:
+        return said
+    return f"{said} {'Longer' if r > 0 else 'Shorter'} answers scored higher (correlation {r:.2f}).".strip()
 
 
 def _beats(one: Standing, other: Standing) -> bool:
@@ -128,15 +147,14 @@ def _scale(ax: Axes, costs: Sequence[float], scores: Sequence[float]) -> None:
     bottom, top = ax.get_ylim()  # of few tasks a bar may reach so far that points could not be told apart
     ax.set_ylim(max(bottom, min(0.0, *scores) - _BEYOND), min(top, max(1.0, *scores) + _BEYOND))
     low, high = min(costs, default=0.0), max(costs, default=0.0)
-    logarithmic = low > 0 and high / low >= _WIDE
-    if logarithmic:
-        ax.set_xscale("log")
-        ax.set_xlim(low / 2, high * 2)
-    else:
-        spare = 0.12 * (high - low) or 0.12 * high
-        begin = -0.03 * high if low < (high - low) else low - spare
-        ax.set_xlim(begin if high else -0.05, high + spare or 1.0)
-    draw.money_axis(ax.xaxis, "USD for each task", logarithmic=logarithmic)
+    least = min((cost for cost in costs if cost > 0), default=0.0)
+    if least > 0 and high / least >= _WIDE:
+        draw.wide_axis(ax, least, high, "USD for each task", zero=low <= 0)
+        return
+    spare = 0.12 * (high - low) or 0.12 * high
+    begin = -0.03 * high if low < (high - low) else low - spare
+    ax.set_xlim(begin if high else -0.05, high + spare or 1.0)
+    draw.money_axis(ax.xaxis, "USD for each task")
     if not high:
         draw.no_scale(ax.xaxis, 0)
 
@@ -349,18 +367,24 @@ def _replies_title(profiles: Sequence[_Profile]) -> str:
     answered = [each for each in profiles if each.answers and not math.isnan(each.latency)]
     if not answered:
         return "Latency and cost of the answers"
-    fastest = min(answered, key=lambda each: each.latency)
+    fastest, *rest = sorted(answered, key=lambda each: each.latency)
     priced = [each for each in answered if not each.unpriced]
     if len(answered) == 1:
         return f"{short(fastest.name)} answered in {seconds(fastest.latency)}"
+    near = [each.name for each in rest if each.latency < (1 + _ALIKE) * fastest.latency]
     came = f"{short(fastest.name)} came first"
+    if near:
+        others = short(near[0]) if len(near) == 1 else f"{len(near)} others"
+        came = f"{short(fastest.name)} and {others} were about equally fast"
+    alone = came if near else f"{came}, in {seconds(fastest.latency)}"
     if not priced:
-        return f"{came}, in {seconds(fastest.latency)}"
+        return alone
     cheapest = min(priced, key=lambda each: each.cost)
     least = "cost least" if len(priced) == len(answered) else "cost least of those with a price"
     if sum(each.cost == cheapest.cost for each in priced) > 1:
-        return f"{came}, in {seconds(fastest.latency)}"
-    return f"{came} and {least}" if cheapest.name == fastest.name else f"{came}, {short(cheapest.name)} {least}"
+        return alone
+    same = cheapest.name == fastest.name and not near
+    return f"{came} and {least}" if same else f"{came}, {short(cheapest.name)} {least}"
 
 
 def _replies_legend(profiles: Sequence[_Profile], *, several: bool) -> list[Artist]:

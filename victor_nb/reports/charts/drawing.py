@@ -145,6 +145,7 @@ def finish(ax: Axes, *sentences: str) -> Figure:
 
 # --- axes ---
 
+_FEW_DECADES, _MOST_DECADES = 4, 6  # of a logarithmic axis: with ticks between them, and with a tick each
 _UNITS: Final = {"seconds": "{x:,g}", "tokens": "{x:,.0f}"}
 
 
@@ -164,20 +165,47 @@ def scale(ax: Axes, ends: Iterable[float], what: str = "USD") -> None:
         no_scale(ax.xaxis, 0)
 
 
-def money_axis(axis: Axis, what: str = "USD", *, logarithmic: bool = False) -> None:
+def money_axis(axis: Axis, what: str = "USD") -> None:
     """Make an axis one of USD."""
     from matplotlib.axis import XAxis
-    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+    from matplotlib.ticker import MaxNLocator
 
     from victor_nb.reports.charts.figure import Dollars, Fitting
 
-    form = Dollars(each=logarithmic)
-    linear = Fitting(form) if isinstance(axis, XAxis) else MaxNLocator(nbins=6)
-    axis.set_major_locator(LogLocator(numticks=6) if logarithmic else linear)
+    form = Dollars()
+    axis.set_major_locator(Fitting(form) if isinstance(axis, XAxis) else MaxNLocator(nbins=6))
     axis.set_major_formatter(form)
-    if logarithmic:
-        axis.set_minor_formatter(NullFormatter())
-    name_axis(axis, f"{what} (logarithmic)" if logarithmic else what)
+    name_axis(axis, what)
+
+
+def wide_axis(ax: Axes, low: float, high: float, what: str, *, zero: bool) -> None:
+    """Make the horizontal axis a logarithmic one of USD, from `low` to `high`; a 0 has a place of its own on the left.
+
+    Args:
+        ax: Which.
+        low: The lowest amount above 0.
+        high: The highest.
+        what: What the axis measures.
+        zero: Whether there are amounts of 0.
+    """
+    from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
+
+    from victor_nb.reports.charts.figure import Dollars
+
+    if zero:
+        ax.set_xscale("symlog", linthresh=low / 1.5, linscale=0.3)
+    else:
+        ax.set_xscale("log")
+    ax.set_xlim(-low / 6 if zero else low / 2, high * 2)
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (1.0,) if len(decades) > _FEW_DECADES else (1.0, 3.0)
+    found = [step * 10.0**decade for decade in decades for step in steps]
+    ticks = [0.0] * zero + [tick for tick in found if low / 1.5 <= tick <= high * 2]
+    ax.xaxis.set_major_locator(FixedLocator(ticks[:: math.ceil(len(ticks) / _MOST_DECADES)]))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(Dollars(each=True))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    name_axis(ax.xaxis, f"{what} (logarithmic{', with a 0' if zero else ''})")
 
 
 def name_axis(axis: Axis, what: str) -> None:
