@@ -90,7 +90,7 @@ class Compared(NamedTuple):
             ahead = f"{others[0].name}, by {gaps[others[0].name].low:.2g} to {gaps[others[0].name].high:.2g}"
             return f"{best.name} scores higher than {'every other' if others[1:] else ahead}"
         if why := next((gap.why for gap in near.values() if gap.why), ""):
-            return f"no interval shows which is better: {why}"
+            return f"no interval shows which is better: {'one task is too few' if self.tasks == 1 else why}"
         names = ", ".join([best.name, *near][:-1]) + f" and {[*near][-1]}"
         between = f" between {names if len(near) <= _NAMED else f'{best.name} and {len(near)} others'}"
         between = between if len(near) < len(others) else ""
