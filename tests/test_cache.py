@@ -357,6 +357,28 @@ async def test_when_a_search_is_stopped_then_others_are_served(cache: AnswerCach
     assert await asyncio.wrap_future(cache.find([key_of()])) == {key_of(): ANSWER}
 
 
+def test_when_an_answer_is_cut_in_half_a_character_then_it_is_kept_and_the_others_are_too(
+    path: Path, cache: AnswerCache
+) -> None:
+    keys = [key_of(sample=number) for number in range(3)]
+    found = found_after(
+        cache,
+        {keys[0]: ANSWER, keys[1]: replace(ANSWER, content="so \ud83d"), keys[2]: ANSWER},
+    )
+    assert [found[key].content for key in keys] == [ANSWER.content, "so \\ud83d", ANSWER.content]
+
+
+@pytest.mark.parametrize("detail", ["[]", "null", '{"usage":', '{"usage": []}'])
+def test_when_the_record_of_an_answer_cannot_be_read_then_it_is_not_there(
+    path: Path, cache: AnswerCache, detail: str
+) -> None:
+    keys = [key_of(), key_of(sample=1)]
+    found_after(cache, dict.fromkeys(keys, ANSWER))
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE answers SET detail = ? WHERE key = ?", (detail, keys[0]))
+    assert cache.find(keys).result(10) == {keys[1]: ANSWER}
+
+
 def test_when_there_is_no_file_then_a_look_makes_none(path: Path, cache: AnswerCache) -> None:
     assert (cache.status().answers, cache.prune()) == (0, 0)
     assert not path.exists()

@@ -20,6 +20,7 @@ import pytest
 import victor_nb
 from ledger_rows import row, running
 from victor_nb.accounting.ledger import Ledger
+from victor_nb.accounting.rows import encode
 from victor_nb.errors import VictorWarning
 
 if TYPE_CHECKING:
@@ -327,4 +328,11 @@ def test_when_not_even_memory_takes_a_record_then_the_writer_says_so_and_lives()
         ledger._writer.append(("too short",))
         ledger.flush()
         ledger.finish(row())
+        assert ledger.rows() == [row()]
+
+
+def test_when_no_column_takes_a_record_then_it_is_lost_alone_and_the_writer_lives(path: Path) -> None:
+    broken = encode(row(call_id="broken"), kernel="here\ud800", status="ok")
+    with one_warning("1 ledger rows are lost"), Ledger(path, kernel="here") as ledger:
+        ledger._writer.append(*(encode(row(), kernel="here", status="ok"), broken))
         assert ledger.rows() == [row()]

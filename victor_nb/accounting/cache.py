@@ -186,14 +186,14 @@ class AnswerCache:
 
     def written(self) -> Future[None]:
         """Return what is done once all that was put before is in the file, where the end of the process leaves it."""
-        return self._writer.ask(_nothing)
+        return self._writer.ask(_nothing, soon=True)
 
     def flush(self, *, timeout: float = 30.0) -> bool:
         """Wait until all that was put is written; return False if that takes more than `timeout` seconds."""
         if not self._writer.started:
             return True
         try:
-            self.written().result(timeout)
+            self._writer.ask(_nothing).result(timeout)
         except TimeoutError:
             return False
         return True
@@ -428,7 +428,9 @@ def _encode(key: bytes, answer: StoredAnswer) -> Record:
     if answer.notes:
         detail["notes"] = answer.notes
     created, cost = moment(answer.created), to_nanos(answer.cost)
-    return key, created, answer.provider, answer.model, cost, answer.content, json.dumps(detail)
+    # An answer may end in half a character, where its limit has cut it.
+    content = answer.content.encode(errors="backslashreplace").decode()
+    return key, created, answer.provider, answer.model, cost, content, json.dumps(detail)
 
 
 def _decode(created: int, provider: str, model: str, cost: int | None, content: str, detail: str) -> StoredAnswer:
@@ -464,7 +466,10 @@ def _find(keys: Sequence[bytes], db: sqlite3.Connection) -> dict[bytes, StoredAn
             chunk = keys[start : start + _CHUNK]
             query = f"SELECT {_COLUMNS} FROM {table} WHERE key IN (?{', ?' * (len(chunk) - 1)})"  # noqa: S608 - our own names
             for key, *cells in db.execute(query, chunk):
-                answer = _decode(*cells)
+                try:
+                    answer = _decode(*cells)
+                except (AttributeError, TypeError, ValueError):  # damaged, where SQLite sees nothing of it
+                    continue
                 if key not in found or found[key].created <= answer.created:
                     found[key] = answer
     return found

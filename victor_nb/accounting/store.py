@@ -43,6 +43,17 @@ _MOMENT: Final = 0.01
 """Seconds that records wait for others: a transaction takes longer than many a row in it."""
 _GROUP: Final = 5_000
 """Items that are served together at most, so that a flood of records keeps no reader waiting."""
+_FAILURES: Final = (
+    sqlite3.Error,
+    OSError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    TypeError,
+    ValueError,
+)
+"""What a record or a question may fail with; the thread goes on and serves others."""
 
 _NAMES: Final = ", ".join(SCHEMA)
 _TABLE: Final = f"""
@@ -201,8 +212,12 @@ class Writer:
         if records:
             try:
                 store.run(partial(store.insert, records))
-            except sqlite3.Error as error:  # not even memory takes them
-                store.warn(f"{len(records)} {store.rows} are lost: {error}.")
+            except _FAILURES as error:
+                if len(records) > 1 and not isinstance(error, sqlite3.Error):  # what no column takes is lost alone
+                    for record in records:
+                        self._serve(store, [record])
+                else:  # not even memory takes them
+                    store.warn(f"{len(records)} {store.rows} are lost: {error}.")
         for question in questions:
             question.ask(store)
 
@@ -229,7 +244,7 @@ class _Question:
         try:
             found = store.run(self.work)
             failure, store.unraised = store.unraised, None
-        except (sqlite3.Error, ArithmeticError, TypeError, ValueError) as error:  # the thread serves others as well
+        except _FAILURES as error:
             found, failure = None, error
         if failure is None:
             self.answer.set_result(found)
