@@ -108,6 +108,14 @@ async def test_when_a_file_is_asked_then_its_tokens_are_counted_and_free(model: 
     assert (row["cost"], row["billed"], row["cost_source"]) == (0, 0, "local")
 
 
+def test_when_another_file_lies_under_the_same_name_then_stored_answers_are_not_its(model: Path) -> None:
+    asked = [fast().run_sync("Hi", cache="on").attempts for _ in range(2)]
+    model.unlink()
+    write_model(model)
+    os.utime(model, (1, 1))
+    assert [*asked, fast().run_sync("Hi", cache="on").attempts] == [1, 0, 1]
+
+
 async def test_when_a_budget_and_a_schema_are_set_then_they_hold(model: Path, way: Way) -> None:
     with session().budget.limit("0.0001"):
         data: Any = (await ask(fast(), "Hi", way, schema=SCHEMA, max_tokens=400)).data

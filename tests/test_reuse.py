@@ -239,6 +239,24 @@ def test_when_a_mode_is_simulated_then_its_answers_are_of_this_kernel_alone(agen
         assert session().runtime.cache_for(mode) is None
 
 
+def test_when_the_source_of_simulated_answers_changes_then_older_ones_are_not_served(
+    agent: Agent, tmp_path: Path
+) -> None:
+    def ask() -> tuple[str, int]:
+        reply = agent.run_sync("How many?", cache="on")
+        return reply.content, reply.attempts
+
+    session().set_mode("simulate")
+    assert ask()[1] == 1
+    given = tmp_path / "mine.yaml"
+    for text in ("One", "Twenty"):
+        given.write_text(f"answers:\n- text: {text}\n", encoding="utf-8")
+        session().simulate_with(given)
+        assert [ask(), ask()] == [(text, 1), (text, 0)]
+    session().simulate_with(lambda _: "Three")
+    assert [ask(), ask()] == [("Three", 1), ("Three", 0)]
+
+
 def test_when_another_process_asks_the_same_then_it_is_served(agent: Agent, server: Server) -> None:
     agent.run_sync("How many?", cache="on")
     program = f"""

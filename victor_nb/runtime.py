@@ -159,6 +159,7 @@ class Runtime:
         self.budget = Budget(self, ledger=lambda: self.ledger)
         self.calibration = Calibration(lambda: self.ledger)
         self._caches: dict[Mode, AnswerCache] = {}
+        self._sources: object = None
 
     def renew(self) -> None:
         """Begin anew in a forked child, where threads, sockets and files are the parent's: what was set stays set."""
@@ -224,6 +225,10 @@ class Runtime:
 
                 # What is simulated is never in a file: no other kernel could tell it from answers.
                 self._caches[mode] = AnswerCache(self.settings.cache_path if mode == "live" else None)
+            if mode == "simulate" and (sources := self.answers.sources(self.settings.answer_files)) != self._sources:
+                if self._sources is not None:
+                    self._caches[mode].prune()  # what others have answered is no answer of these
+                self._sources = sources
             return self._caches[mode]
 
     @_Once

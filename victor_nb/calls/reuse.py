@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from victor_nb.accounting.cache import StoredAnswer, answer_key
+from victor_nb.config.settings import stamp_of
+from victor_nb.errors import ConfigError
 from victor_nb.providers.spec import spec_of
+from victor_nb.providers.weights import locate
 from victor_nb.values import Reply
 from victor_nb.wire.clock import CLOCK
 
@@ -26,9 +31,14 @@ _WHOLE: Final = ("stop", "length")
 def key_of(request: Request) -> bytes:
     """Return the digest of all that decides the answer to a request."""
     profile = request.profile
-    return answer_key(
+    key = answer_key(
         request.chat, provider=profile.provider, base_url=request.base_url, api=profile.api, sample=request.sample
     )
+    if profile.provider == "embedded" and request.mode == "live":
+        with suppress(ConfigError):  # there is no file, and what asks it says so
+            file = stamp_of(locate(profile.model, request.provider.endpoint.folders))
+            return sha256(key + repr(file).encode()).digest()
+    return key
 
 
 @dataclass(frozen=True, slots=True)

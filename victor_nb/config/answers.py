@@ -65,6 +65,10 @@ class Answers:
         """The source that was given by hand."""
         return self._given
 
+    def sources(self, files: Sequence[Path] = ()) -> tuple[object, ...]:
+        """Return what is another value once a source is another one, or has changed."""
+        return self._given, *((path, stamp_of(path)) for path in self._paths(files))
+
     def find(self, question: SimulatedQuestion, files: Sequence[Path] = ()) -> SimulatedAnswer | None:
         """Return the first answer to a question; None where no source has one.
 
