@@ -58,6 +58,16 @@ def test_when_rows_are_alike_or_few_then_there_is_an_interval_all_the_same() -> 
     assert forecast([(5, 1.0)] * 20, rest=2) == Forecast(2.0, 2.0, 2.0)
 
 
+@pytest.mark.parametrize(("unknown", "priced"), [(3, True), (10, False)])
+def test_when_what_some_rows_have_cost_is_unknown_then_the_others_say_the_price(unknown: int, *, priced: bool) -> None:
+    costs = [None] * unknown + [Decimal("0.001")] * (20 - unknown)
+    plan = Plan(100, 100, 0, 1000)
+    cost = price([Asked(0, 10, cost, 0.5) for cost in costs], plan, Drawn(20, 20, 20, []), lanes=1, workers=8).cost
+
+    assert (cost is not None) == priced
+    assert cost is None or cost.value == pytest.approx(0.097)
+
+
 def test_when_it_is_written_then_the_line_says_what_it_costs_and_whether_the_budget_holds() -> None:
     cost = Forecast(0.412, 0.36, 0.474)
     line = Priced(2000, 2000, 20, cost, 170.0, Decimal("2.00"))

@@ -56,6 +56,13 @@ def test_when_a_map_is_run_again_then_only_what_is_new_is_asked(pool: Orchestrat
     assert counts(pool.map_sync(FRAME, PROMPT, profile="desk", cache="refresh")) == {"ok": 12}
 
 
+def test_when_a_budget_is_used_up_then_stored_answers_serve_all_the_same(pool: OrchestratorPool) -> None:
+    pool.map_sync(FRAME[8:], PROMPT, profile="desk")
+    again = pool.map_sync(FRAME, PROMPT, profile="desk", budget=0)
+
+    assert again["answer_status"].tolist() == ["refused"] * 8 + ["reused"] * 4
+
+
 def test_when_max_tokens_is_raised_then_only_what_was_cut_is_asked_again(
     pool: OrchestratorPool, server: Server
 ) -> None:

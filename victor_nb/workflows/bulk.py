@@ -219,6 +219,8 @@ class Bulk:
                 ended, _ = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
                 for task in ended:
                     task.result()
+                if self._refusal is not None and self._failure is None and self.terms.reuse and self.rows.random:
+                    await self._take_stored()
             finally:
                 for task in workers:
                     task.cancel()
@@ -414,6 +416,14 @@ class Bulk:
                 self._finish(item)
         return left
 
+    async def _take_stored(self) -> None:
+        """Give the rows that a budget has left the answers that the store has: these cost nothing."""
+        self._gates.clear()
+        while not self._end:
+            self._ready.clear()
+            await self._fill()
+        self._ready.clear()
+
     # --- failures ---
 
     def _fail(self, error: VictorError) -> None:
@@ -451,7 +461,7 @@ class Bulk:
             return
         if isinstance(error, PromptError) and self._prompts.empty == "error":
             raise error
-        failed = self._by["refused"] if isinstance(error, BudgetError) else sum(self._reasons.values())
+        failed = self._by["refused"] if isinstance(error, BudgetError) else self.counts.failed
         rest = self.count * len(self.lanes) - sum(self._by.values())
         more = f", and {rest:,} more were not asked" if rest else ""
         alike = "row failed" if failed == 1 else "rows failed alike"

@@ -8,6 +8,7 @@ populations", 1978): a few long answers cost most. `tests/benchmarks/forecast.py
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
 from math import sqrt
@@ -166,13 +167,16 @@ def price(pilot: Sequence[Asked], plan: Plan | None, drawn: Drawn, *, lanes: int
         known = len(firsts) + len(drawn.waiting) / lanes
         if plan.characters and plan.different > known and drawn.asking == drawn.all:
             size = (plan.characters - sum(firsts) - sum(drawn.waiting) / lanes) / (plan.different - known)
-    unpriced = any(each.cost is None for each in pilot)
-    spent = 0.0 if plan is None else sum(float(each.cost or 0) for each in pilot)
+    paid = [(each, float(each.cost)) for each in pilot if each.cost is not None]
+    sent, known = Counter(each.lane for each in pilot), Counter(each.lane for each, _ in paid)
+    # What a few that were hung up have cost is not known, and says nothing of the others.
+    unpriced = any(2 * known[lane] <= count for lane, count in sent.items())
+    spent = 0.0 if plan is None else sum(cost for _, cost in paid)
     total = Forecast(spent, spent, spent)
     for lane in range(lanes):
-        asked = [(each.size, float(each.cost or 0)) for each in pilot if each.lane == lane]
+        asked = [(each.size, cost) for each, cost in paid if each.lane == lane]
         total = total.plus(forecast(asked, rest, size))
-    half = 2 * spread * sum(float(each.cost or 0) for each in pilot) / max(1, len(firsts))
+    half = 2 * spread * sum(cost for _, cost in paid) / max(1, len(firsts))
     total = total.plus(Forecast(0.0, -half, half))
     at_once = min(workers, max(1.0, rest * lanes))
     seconds = rest * lanes * sum(each.latency for each in pilot) / len(pilot) / at_once
