@@ -24,6 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from html.parser import HTMLParser
 from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -192,6 +193,11 @@ def normalise(notebook: NotebookNode) -> NotebookNode:
             if "text" in output:
                 output["text"] = same(output["text"])
         cell.outputs = [each for each in cell.outputs if each.output_type not in SHOWN or each["data"]]
+        for before, output in reversed([*pairwise(cell.outputs)]):  # what is printed comes in pieces of any length
+            if before.output_type == output.output_type == "stream" and before.name == output.name:
+                before["text"] += output["text"]
+                output["text"] = ""
+        cell.outputs = [each for each in cell.outputs if each.get("text") != ""]
     return notebook
 
 
