@@ -12,6 +12,7 @@ from collections import Counter
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import distributed
 import pandas as pd
 import pytest
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from servers.exchange import Act, Exchange, Request
 
-distributed: Any = pytest.importorskip("distributed")
 pytest_plugins = ["workbench_fixtures"]
 
 
