@@ -122,6 +122,8 @@ def test_when_only_other_things_differ_then_the_key_is_the_same() -> None:
         replace(CHAT, params={"b": {"d": 3, "c": 2}, "a": 1}),
     )
     assert key_of(one) == key_of(two)
+    numbered, named = replace(CHAT, params={"x": {1: 2, "b": 3}}), replace(CHAT, params={"x": {"b": 3, "1": 2}})
+    assert key_of(numbered) == key_of(named)
 
 
 def test_when_a_key_is_made_then_it_is_the_one_of_past_versions() -> None:

@@ -71,7 +71,7 @@ def answer_key(chat: ChatRequest, *, provider: str, base_url: str, api: str | No
         "effort": chat.effort,
         "temperature": None if chat.temperature is None else float(chat.temperature),
         "seed": chat.seed,
-        "params": chat.params,
+        "params": json.loads(json.dumps(chat.params)) if chat.params else {},  # keys as they are sent: texts
         "sample": sample,
     }
     return sha256(json.dumps(asked, sort_keys=True, separators=(",", ":")).encode()).digest()
