@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+import copyreg
 import importlib
 import multiprocessing
 import pickle
 import pkgutil
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import httpx2
 import pytest
+from tblib.pickling_support import pickle_exception
 
 import victor_nb
 from ensemble import by_stage
@@ -17,6 +20,7 @@ from planted import CONTEST, planted
 from servers import faults
 from victor_nb import Funnel, Single, compare_sync, session
 from victor_nb.errors import (
+    AuthenticationError,
     ConnectError,
     FanOutError,
     ProfileNotFoundError,
@@ -124,6 +128,28 @@ def test_when_results_cross_then_they_are_equal(ensemble: Ensemble) -> None:
     assert back.entries == replies.entries
     assert back.to_frame().equals(replies.to_frame())
     assert back.failed["default"].args == replies.failed["default"].args
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_when_packages_carry_causes_too_then_no_key_is_in_these(ensemble: Ensemble, *, stream: bool) -> None:
+    ensemble.play(lambda asked: "42" if asked.model == "gpt-4o" else faults.status(401))
+    pool, profiles = session().pool, list(session().settings.profiles)
+    replies = pool.start_fan_out("How many?", profiles).result() if stream else pool.fan_out_sync("How many?", profiles)
+    assert len(replies.failed) == len(replies) - 1 == 3
+    for error in replies.failed.values():
+        link: BaseException | None = error
+        while (link := link.__cause__ or link.__context__) is not None:
+            carried({name: value for name, value in vars(link).items() if isinstance(value, httpx2.Request)})
+
+
+def test_when_a_package_registers_itself_for_all_exceptions_then_results_cross_as_before(ensemble: Ensemble) -> None:
+    ensemble.play(lambda asked: faults.status(401) if asked.model == "gpt-4o" else "42")
+    copyreg.pickle(AuthenticationError, pickle_exception)
+    try:
+        replies = session().pool.fan_out_sync("How many?", ["fast", "default"])
+        assert carried(replies) == replies
+    finally:
+        copyreg.dispatch_table.pop(AuthenticationError, None)
 
 
 def test_when_a_run_crosses_then_it_can_do_there_what_it_could_here(ensemble: Ensemble) -> None:

@@ -113,7 +113,7 @@ MISTAKES = {
     "x = 1\n%%victor\nHi.": "must be the first line of its cell",
     "%victor stauts": "Did you mean %victor status?",
     "%victor tell me": "write it below %%victor, or %victor ask -- tell me",
-    "%victor telll": "Known: ask, budget, cancel",
+    "%victor telll": "Known: ask, budget, cache, cancel",
     "a = b = %victor ask zzz -- why?": "Profile 'zzz' not found",
     "x: object = %victor ask zzz -- why?": "Profile 'zzz' not found",
     "d = {}\nd[str(1)] = %victor ask zzz -- why?": "Profile 'zzz' not found",
@@ -137,7 +137,7 @@ MISTAKES = {
     "%victor panel fast": "Write %victor panel, or %victor panel code.",
     "%victor mode off": "Known: live, simulate, record, replay",
     "%victor mode live": "VICTOR_MODE=simulate in the environment beats this",
-    "%victor set out=x": "Known: cost, effort, max_tokens, profile, profiles, prompt_cache, seed, show, system, "
+    "%victor set out=x": "Known: cache, cost, effort, max_tokens, profile, profiles, prompt_cache, seed, show, system, "
     "temperature, tier, timeout",
     "%victor ledger many": "such as %victor ledger 20",
     "%victor cost profle": "Did you mean profile?",

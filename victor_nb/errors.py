@@ -35,6 +35,7 @@ VictorWarning (UserWarning)
 
 from __future__ import annotations
 
+import copyreg
 import linecache
 import os
 import re
@@ -296,6 +297,8 @@ class ProviderError(VictorError, RuntimeError):
         retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
+        # tblib, which dask brings, registers itself for all exceptions, and cannot restore causes that are an SDK's.
+        copyreg.dispatch_table.pop(type(self), None)
         self.profile = profile
         self.provider = provider
         self.model = model

@@ -55,7 +55,7 @@ def answer_key(chat: ChatRequest, *, provider: str, base_url: str, api: str | No
     The order of a schema's fields is in it, since models answer in that order.
     """
     schema = chat.schema
-    asked = {
+    asked: dict[str, object] = {
         "version": _KEYS,
         "provider": provider,
         "host": host_of(base_url).lower(),

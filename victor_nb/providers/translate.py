@@ -21,7 +21,7 @@ from victor_nb.providers.spec import spec_of
 from victor_nb.wire.transport import SetupError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from victor_nb.config.profiles import Profile, Timeouts
@@ -117,12 +117,25 @@ class Translator:
         self._who = endpoint.spec.name
 
     def cause(self, failure: Exception) -> Exception | None:
-        """Return the failure as a cause, unless a traceback of it would print a key."""
+        """Return the failure as a cause, without the key that its request was sent with.
+
+        Unless a traceback of it would print a key. Packages such as tblib, which dask brings, pickle causes too.
+        """
         for link in _chain(failure, contexts=True):
             text = f"{link!r} {link}"
             if self._endpoint.redactor.clean(text) != text:
                 return None
+            for holder in (link, getattr(link, "response", None)):
+                self._take_key_out(getattr(holder, "__dict__", {}))
         return failure
+
+    def _take_key_out(self, held: Mapping[str, object]) -> None:
+        """Remove the headers that hold a key from the requests that an error or a response holds."""
+        for request in held.values():
+            if isinstance(request, httpx2.Request):
+                for name, value in list(request.headers.items()):
+                    if self._endpoint.redactor.clean(value) != value:
+                        del request.headers[name]
 
     def translate(self, failure: Exception, *, answered: bool) -> errors.ProviderError:
         """Return a failure as a `ProviderError`; it blames the answer only if there was one."""

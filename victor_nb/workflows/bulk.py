@@ -14,6 +14,7 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Final, Protocol
 
 from victor_nb.errors import (
+    STOPS,
     AuthenticationError,
     BudgetError,
     MapError,
@@ -161,7 +162,7 @@ class Bulk:
         self._last: VictorError | None = None
         self._failure: VictorError | None = None
         self._refusal: VictorError | None = None
-        self._broken: Exception | None = None  # what the user's iterator has raised
+        self._broken: BaseException | None = None  # what the user's iterator has raised
 
     # --- how far it is ---
 
@@ -337,7 +338,9 @@ class Bulk:
             else:
                 try:
                     window = list(enumerate(await self.rows.pull(), self._pulled))
-                except Exception as error:  # noqa: BLE001 - of the user's iterator; what is under way goes on
+                except BaseException as error:  # of the user's iterator; what is under way goes on
+                    if isinstance(error, (*STOPS, asyncio.CancelledError)):
+                        raise
                     self._broken, window = error, []
                 self._pulled += len(window)
             self._end = not window

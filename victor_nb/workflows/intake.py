@@ -11,7 +11,7 @@ from decimal import Decimal
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, cast
 
-from victor_nb.errors import ConfigError, VictorError
+from victor_nb.errors import STOPS, ConfigError, VictorError
 from victor_nb.media import media_of
 from victor_nb.values import plain
 
@@ -188,7 +188,7 @@ class Feed:
         self._source = source
         self._left = most
         self._iterator: Any = None
-        self._fault: Exception | None = None
+        self._fault: BaseException | None = None
         self._home: asyncio.AbstractEventLoop | None = None
 
     def settle(self) -> None:
@@ -231,7 +231,9 @@ class Feed:
                 found.append(value)
                 if time.monotonic() > deadline:
                     break
-        except Exception as error:  # noqa: BLE001 - whatever an iterator of the user's raises
+        except BaseException as error:  # whatever an iterator of the user's raises
+            if isinstance(error, STOPS):
+                raise
             self._fault = error
         return self._taken(found)
 
@@ -243,7 +245,9 @@ class Feed:
                 found.append(await anext(self._iterator))
             except StopAsyncIteration:
                 break
-            except Exception as error:  # noqa: BLE001 - as above
+            except BaseException as error:  # as above
+                if isinstance(error, (*STOPS, asyncio.CancelledError)):
+                    raise
                 self._fault = error
                 break
             if time.monotonic() > deadline:
