@@ -45,7 +45,7 @@ def start(session: Session, question: Question, names: MutableMapping[str, Any])
 
 
 def _options(question: Question, names: MutableMapping[str, Any]) -> dict[str, Any]:
-    """Return what a map is to be told beside its rows and its prompt."""
+    """Return the options of a map beside its rows and its prompt."""
     call, given = question.call, dict[str, Any](question.options)
     given |= {name: value for name in _OF_MAPS if (value := getattr(call, name)) is not None}
     who = {"profiles": call.profiles} if call.profiles else {"profile": call.strategy or call.profile}

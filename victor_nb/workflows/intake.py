@@ -124,7 +124,7 @@ class Prompts:
                 skipped += 1
                 continue
             first = prompt if first is None else first
-            if size > _SURVEYED or media_of(prompt):  # too many, or dear to read: they count as different
+            if size > _SURVEYED or media_of(prompt):  # too many, or slow to read: they count as different
                 return Plan(size, size, 0, 0, first, range(size))
             key = digest(prompt)
             if key not in seen:

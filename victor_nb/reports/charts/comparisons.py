@@ -144,7 +144,7 @@ def _beats(one: Standing, other: Standing) -> bool:
 def _scale(ax: Axes, costs: Sequence[float], scores: Sequence[float]) -> None:
     draw.name_axis(ax.yaxis, "score (higher is better)")
     ax.margins(y=0.15)
-    bottom, top = ax.get_ylim()  # of few tasks a bar may reach so far that points could not be told apart
+    bottom, top = ax.get_ylim()  # of few tasks a bar may reach so far that points could not be distinguished
     ax.set_ylim(max(bottom, min(0.0, *scores) - _BEYOND), min(top, max(1.0, *scores) + _BEYOND))
     low, high = min(costs, default=0.0), max(costs, default=0.0)
     least = min((cost for cost in costs if cost > 0), default=0.0)
