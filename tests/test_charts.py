@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import random
+import re
 from datetime import timedelta
+from html import unescape
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -78,8 +80,8 @@ def test_when_a_chart_is_drawn_then_pyplot_knows_nothing_of_it(kind: str) -> Non
     assert isinstance(figure, Chart)
     assert _pylab_helpers.Gcf.get_all_fig_managers() == []
     assert dict(mpl.rcParams) == before
-    assert figure.get_figwidth() == 5.4
-    assert 1.0 < figure.get_figheight() < 4.8
+    assert figure.get_figwidth() == 6.3
+    assert 1.0 < figure.get_figheight() < 5.2
 
 
 @kinds
@@ -238,10 +240,17 @@ def test_when_a_notebook_shows_a_chart_then_it_does_once_and_with_its_alt_text()
 
 def test_when_a_figure_becomes_html_then_it_carries_picture_and_words() -> None:
     figure = plot("cost_by_stage", stages().assign(stage=['"a" <b>', "c", "d", "e"]))
+    before = png(figure)
     html = html_image(figure)
     assert "&quot;a&quot; &lt;b&gt;" in html
     assert "<b>" not in html
-    assert base64.b64decode(html.split("base64,")[1].split('"')[0]) == png(figure)
+    (title,) = re.findall("<strong>(.*)</strong>", html)
+    assert unescape(title) in " ".join(" ".join(texts(figure)).split())
+    assert png(figure) == before
+    shown = base64.b64decode(html.split("base64,")[1].split('"')[0])
+    bare, whole = (Image.open(io.BytesIO(data)) for data in (shown, before))
+    assert bare.width == whole.width
+    assert bare.height < whole.height - 40  # title and notes are text above it
     assert 'alt=""' in html_image(Figure())
 
 
@@ -461,7 +470,10 @@ def test_when_a_strategy_has_no_price_or_score_then_it_is_named_and_not_drawn() 
     figure = plot("pareto", frame)
     drawn = {line.get_label() for line in axes(figure)[0].lines}
     assert {"Tiered", "Specialized"} & drawn == set()
-    assert any("Unpriced, so not drawn: Tiered. Without a score, so not drawn: Spec" in text for text in texts(figure))
+    assert any(
+        "Unpriced, so not drawn: Tiered. Without a score, so not drawn: Spec" in " ".join(text.split())
+        for text in texts(figure)
+    )
 
 
 def test_when_costs_lie_far_apart_then_the_axis_is_logarithmic_and_says_so() -> None:

@@ -244,6 +244,14 @@ class Ledger:
         size, tokens, count, densest = asked.result()
         return int(size), int(tokens), count, densest
 
+    def output_history(self, model: str, mode: Mode, *, last: int = 20) -> list[int]:
+        """Return the output tokens of a model's last answers in the file, the latest first."""
+        query = (
+            "SELECT output_tokens FROM attempts WHERE model = ? AND mode = ? AND status = 'ok' AND output_tokens > 0 "
+            "ORDER BY rowid DESC LIMIT ?"
+        )
+        return self._writer.ask(lambda db: [count for (count,) in db.execute(query, (model, mode, last))]).result()
+
     def claim(
         self, limit: Shared, book: Book, *, needed: Decimal | None, lease: int = 1
     ) -> Future[tuple[Decimal, Decimal]]:

@@ -35,6 +35,10 @@ class Estimate:
         calls: How many calls it would be.
         least: USD for the input of all calls; None where the price is unknown.
         most: USD that a budget sets aside for all calls; None where the price of an answer is unknown.
+        likely: USD for all calls if their answers are as long as the median of the model's last ones; None where it has
+            given none yet, or the price is unknown.
+        typical: Tokens of that median; 0 where there is none.
+        seen: How many answers it is the median of.
         endless: Whether nothing limits what an answer may cost.
         tiers: The tiers that are asked for, in turn.
         cold: Whether the temperature is left out, as the model does not take it.
@@ -47,6 +51,9 @@ class Estimate:
     calls: int
     least: Decimal | None
     most: Decimal | None
+    likely: Decimal | None
+    typical: int
+    seen: int
     endless: bool
     tiers: str
     cold: bool
@@ -71,12 +78,16 @@ class Estimate:
         tiers = str(question.options.get("tier", profile.tier)).split(",") if request.tier is not None else []
         every = [replace(request, tier=each) for each in tiers] or [request]
         named = [asked_tier(each.params, each.tier) or "standard" for each in every]
-        least, longer = (_bound(min, [tariff.price(use, tier=each).cost for each in named]) for use in (short, long))
+        limit, several = spec_of(profile.provider).max_output(request), spec_of(profile.provider).answers(request)
+        typical, seen = _usual_length(session, profile.model, limit)
+        usual = Usage(input_tokens=tokens, output_tokens=typical * several)
+        least, longer, likely = (
+            _bound(min, [tariff.price(use, tier=each).cost for each in named]) for use in (short, long, usual)
+        )
         most = None
         if longer is not None:
             mode = session.mode
             most = _bound(max, [worst_case(each, tariff, mode=mode, calibration=calibration) for each in every])
-        limit = spec_of(profile.provider).max_output(request)
         refused = session.runtime.refuses("temperature", profile)
         with localcontext(EXACT):
             return cls(
@@ -87,6 +98,9 @@ class Estimate:
                 calls=calls,
                 least=None if least is None else least * calls,
                 most=None if most is None else most * calls,
+                likely=likely * calls if likely is not None and seen and not request.media else None,
+                typical=typical,
+                seen=seen,
                 endless=limit is None and least != longer,
                 tiers=", then ".join(tiers),
                 cold=warm is not None and not takes_temperature(profile.provider, request.model, warm, refused=refused),
@@ -105,6 +119,14 @@ class Estimate:
             f"{several} answers, {output}" if several > 1 else output,
             self._range,
         )
+
+    @property
+    def expected(self) -> list[tuple[str, str]]:
+        """The likely cost of all calls and where it comes from, as a row; none where nothing is known."""
+        if not self.likely:
+            return []
+        past = f"the median of its last {self.seen}" if self.seen > 1 else "as its only one so far"
+        return [("likely", f"{usd(self.likely)} with {_tokens(self.typical)} out, {past}")]
 
     @property
     def _attached(self) -> str:
@@ -139,6 +161,17 @@ class Estimate:
         if self.cold:
             given["temperature"] += ", left out: the model does not take it"
         return [(name, text) for name, text in given.items() if text]
+
+
+def _usual_length(session: Session, model: str, limit: int | None) -> tuple[int, int]:
+    """Return the median of the output tokens of a model's last answers, and how many these are; 0 without any."""
+    from statistics import median  # noqa: PLC0415 - few cells need it
+
+    lengths = session.runtime.ledger.output_history(model, session.mode)
+    if not lengths:
+        return 0, 0
+    typical = round(median(lengths))
+    return typical if limit is None else min(typical, limit), len(lengths)
 
 
 def _bound(choose: Callable[[Iterable[Decimal]], Decimal], amounts: Sequence[Decimal | None]) -> Decimal | None:
@@ -196,7 +229,9 @@ def _one(session: Session, estimate: Estimate, question: Question) -> Bundle:
         ("model", model),
         ("mode", session.mode),
         *([("calls", calls)] if estimate.calls > 1 else []),
-        *zip(("input", "output", "cost"), rest, strict=True),
+        *zip(("input", "output"), rest[:2], strict=True),
+        *estimate.expected,
+        ("cost", rest[2]),
         *estimate.settings,
         *_stored(session, [estimate], question),
         *_beside(session, [estimate], question),
@@ -230,6 +265,8 @@ def _sum(estimates: Sequence[Estimate]) -> str:
     endless = [each.profile.name for each in priced if each.endless and each.most is not None]
     (least, _), (most, _) = add(each.least for each in priced), add(each.most for each in priced)
     text = [f"{usd(least)} to {usd(most)}" if not endless else f"{usd(least)} and more"] if priced else []
+    likely, _ = add(each.likely for each in priced)
+    text += [f"likely {usd(likely)}"] if likely and all(each.likely is not None for each in estimates) else []
     text += [f"no limit for {', '.join(endless)} as max_tokens is not set"] if endless else []
     text += [f"what {', '.join(unknown)} costs is unknown"] if unknown else []
     return ", ".join(text)

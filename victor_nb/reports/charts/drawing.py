@@ -41,7 +41,7 @@ these a violet, an olive and a brown. Never the only sign."""
 
 UNKNOWN: Final[Mapping[str, Any]] = {"hatch": "////", "edgecolor": GREY, "linewidth": 0.0}
 _LINE: Final = 1.35  # height of a line of text, in font sizes
-TITLE: Final = 11.5  # points of a title
+TITLE: Final = 12.5  # points of a title
 
 
 _SEEN: Final[WeakKeyDictionary[Runtime, dict[str, int]]] = WeakKeyDictionary()
@@ -104,7 +104,7 @@ def chart(*sources: Source) -> Callable[[Draw], Draw]:
 _FEW_ROWS: Final = 8
 _BARS: Final = 110.0  # points that bars are long at least, if names can be shorter
 _SHORTEST: Final = 12  # characters of a name
-_ROW, _THIN_ROW = 0.34, 0.22  # inches that one of few rows, and one of many, is high
+_ROW, _THIN_ROW = 0.38, 0.24  # inches that one of few rows, and one of many, is high
 
 
 def paper(ax: Axes | None, *, rows: int = 0, body: float = 2.3) -> Axes:
@@ -366,21 +366,24 @@ def header(
 ) -> None:
     """Write a title, notes and a legend above the axes, broken into lines that fit.
 
-    Empty notes are left out; hatched bands of unpriced parts get an entry in the legend. The lines begin where the
-    labels on the left begin, `indent` points before the axes.
+    On a page of HTML the title and the notes stand above the picture as text instead. Empty notes are left out;
+    hatched bands of unpriced parts get an entry in the legend. The lines begin where the labels on the left begin,
+    `indent` points before the axes.
     """
-    from victor_nb.reports.charts.figure import Chart
+    from victor_nb.reports.charts.figure import Chart, Heading
 
     most = _available(ax, indent)
     hatched = [swatch("unpriced", "none", **UNKNOWN)] if unpriced else []
-    rise = MARGIN + _legend(ax, [*legend, *hatched], indent, most)
-    lines = [line for note in notes for line in wrapped(drawable(note), most)]
-    rise = _write(ax, lines, rise, indent, {"fontsize": SMALL, "color": EDGE})
+    low = MARGIN + _legend(ax, [*legend, *hatched], indent, most)
+    said = [note for note in notes if note]
+    lines = [line for note in said for line in wrapped(drawable(note), most)]
+    below, rise = _write(ax, lines, low, indent, {"fontsize": SMALL, "color": EDGE})
     bold: dict[str, Any] = {"fontsize": TITLE, "fontweight": "bold", "color": EDGE}
-    rise = _write(ax, wrapped(drawable(title), most, TITLE, "bold"), rise, indent, bold)
+    above, rise = _write(ax, wrapped(drawable(title), most, TITLE, "bold"), rise, indent, bold)
     figure = ax.get_figure(root=True)
     if isinstance(figure, Chart):
         figure.make_room(rise / POINTS)
+        figure.heading = Heading(title, said, [*below, *above], low / POINTS)
 
 
 def _available(ax: Axes, indent: float) -> float:
@@ -393,13 +396,15 @@ def _available(ax: Axes, indent: float) -> float:
     return max(ax.get_position().width * figure.get_figwidth() * POINTS + indent, 120.0)
 
 
-def _write(ax: Axes, lines: Sequence[str], rise: float, indent: float, look: Mapping[str, Any]) -> float:
-    """Write lines that end `rise` points above the axes; return how high the next may begin."""
+def _write(
+    ax: Axes, lines: Sequence[str], rise: float, indent: float, look: Mapping[str, Any]
+) -> tuple[list[Artist], float]:
+    """Write lines that end `rise` points above the axes; return the text, and how high the next may begin."""
     if not lines:
-        return rise
+        return [], rise
     place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
-    ax.annotate("\n".join(lines), (0, 1), (-indent, rise), va="bottom", linespacing=_LINE, **place, **look)
-    return rise + len(lines) * look["fontsize"] * _LINE + 3
+    text = ax.annotate("\n".join(lines), (0, 1), (-indent, rise), va="bottom", linespacing=_LINE, **place, **look)
+    return [text], rise + len(lines) * look["fontsize"] * _LINE + 3
 
 
 def _legend(ax: Axes, handles: Sequence[Artist], indent: float, most: float) -> float:
@@ -425,7 +430,7 @@ def _legend(ax: Axes, handles: Sequence[Artist], indent: float, most: float) -> 
         columnspacing=1.2,
         labelspacing=0.4,
     )
-    return math.ceil(len(handles) / columns) * 14.0
+    return math.ceil(len(handles) / columns) * 15.5
 
 
 def _columns(widths: Sequence[float], most: float) -> int:

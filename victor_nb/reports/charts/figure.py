@@ -11,8 +11,9 @@ from __future__ import annotations
 import base64
 import io
 import math
+from contextlib import contextmanager, nullcontext
 from html import escape
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -22,17 +23,43 @@ from matplotlib.ticker import Formatter, MaxNLocator
 from victor_nb.reports.charts.text import POINTS, width
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
-WIDTH: Final = 5.4
+    from matplotlib.artist import Artist
+
+WIDTH: Final = 6.3
 """Inches that every chart is wide: its small print is then still 9 pixels high where a page leaves it 410 of them."""
 
 _DOTS: Final = 160  # pixels of a PNG to an inch, so that a screen with more pixels than a page shows it sharp
 _COLOURS: Final = 256  # of a PNG: as few as a byte can tell apart make it a third as large
-_FOOT: Final = 0.62  # inches under the axes, for ticks and the name of the axis
+_FOOT: Final = 0.68  # inches under the axes, for ticks and the name of the axis
 _SCREEN: Final = 100  # pixels of a page to an inch
 _MOST_TICKS: Final = 6
 _APART: Final = 5.0  # points between the labels of two ticks, at least
+
+
+class Heading(NamedTuple):
+    """What stands above a chart.
+
+    Attributes:
+        title: Its title; "" where it has none.
+        notes: The lines under the title.
+        drawn: Both as they are drawn.
+        low: Inches between the axes and the lowest of these.
+    """
+
+    title: str = ""
+    notes: Sequence[str] = ()
+    drawn: Sequence[Artist] = ()
+    low: float = 0.0
+
+    @property
+    def html(self) -> str:
+        """Title and notes as a paragraph of HTML, in the colours of the page."""
+        if not self.title:
+            return ""
+        lines = [f"<strong>{escape(self.title)}</strong>", *(f"<small>{escape(note)}</small>" for note in self.notes)]
+        return f'<p style="max-width: {round(WIDTH * _SCREEN)}px; margin: 0.5em 0">{"<br>".join(lines)}</p>'
 
 
 class Chart(Figure):
@@ -46,17 +73,34 @@ class Chart(Figure):
     Attributes:
         alt: What it shows, in words.
         sentence: What is shown in its place, where there is nothing to draw.
+        heading: Its title and notes.
     """
 
     def __init__(self, *, body: float) -> None:
         super().__init__(figsize=(WIDTH, body + _FOOT), layout="constrained", facecolor="none")
         FigureCanvasAgg(self)
         self.alt = self.sentence = ""
+        self.heading = Heading()
         self._body = body
 
     def make_room(self, inches: float) -> None:
         """Make the figure as high as its axes are, with so much above them."""
         self.set_figheight(self._body + _FOOT + inches)
+
+    @contextmanager
+    def without_heading(self) -> Generator[None]:
+        """Leave title and notes out of what is drawn inside the block."""
+        high = self.get_figheight()
+        for text in self.heading.drawn:
+            text.set_visible(False)
+        if self.heading.drawn:
+            self.make_room(self.heading.low)
+        try:
+            yield
+        finally:
+            self.set_figheight(high)
+            for text in self.heading.drawn:
+                text.set_visible(True)
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         """Return the picture with its alt text, and without for readers that know no HTML."""
@@ -69,14 +113,15 @@ class Chart(Figure):
 def bundle(figure: Figure) -> dict[str, str]:
     """Return a figure by MIME type: HTML with its alt text, PNG for LaTeX, PDF and what else reads no HTML, the alt.
 
-    The picture is in it twice: JupyterLab shows the HTML alone, and of a PNG alone it would drop the alt text.
+    The picture is in it twice: JupyterLab shows the HTML alone, and of a PNG alone it would drop the alt text. The PNG
+    has title and notes in it.
     """
     alt = str(getattr(figure, "alt", ""))
     if getattr(figure, "sentence", ""):
         return {"text/html": html_image(figure), "text/plain": alt}
     data = png(figure)
     return {
-        "text/html": html_image(figure, data),
+        "text/html": html_image(figure),
         "image/png": base64.b64encode(data).decode("ascii"),
         "text/plain": alt,
     }
@@ -96,14 +141,20 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def html_image(figure: Figure, data: bytes | None = None) -> str:
-    """Return a figure, or its PNG, as HTML: `<img alt=...>`, since the alt text of a plain PNG is lost."""
+def html_image(figure: Figure) -> str:
+    """Return a figure as HTML: its title and notes as text, which takes the page's colours, and `<img alt=...>`.
+
+    The alt text of a plain PNG would be lost.
+    """
     alt = escape(str(getattr(figure, "alt", "")), quote=True)
     if getattr(figure, "sentence", ""):
         return f"<p>{alt}</p>"
-    source = base64.b64encode(data or png(figure)).decode("ascii")
+    chart = figure if isinstance(figure, Chart) else None
+    with chart.without_heading() if chart else nullcontext():
+        source = base64.b64encode(png(figure)).decode("ascii")
     pixels = round(figure.get_figwidth() * _SCREEN)
-    return f'<img alt="{alt}" width="{pixels}" style="max-width: 100%" src="data:image/png;base64,{source}">'
+    image = f'<img alt="{alt}" width="{pixels}" style="max-width: 100%" src="data:image/png;base64,{source}">'
+    return f"{chart.heading.html if chart else ''}{image}"
 
 
 class Dollars(Formatter):

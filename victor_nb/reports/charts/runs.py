@@ -136,6 +136,10 @@ def _owners(stages: Mapping[str, pd.DataFrame]) -> list[Artist]:
     return entries + [draw.swatch("several profiles", GREY)] * any(len(owners) > 1 for owners in names)
 
 
+_SAVED: Final = draw.pale(GREY)
+"""No colour of the palette, which are those of profiles."""
+
+
 def _steps(stages: Mapping[str, Money], baseline: _Baseline | None, colours: Mapping[str, str]) -> list[_Step]:
     """Take what each stage saved off the baseline, where that is known by stage; else add up what each stage cost."""
     steps: list[_Step] = []
@@ -150,7 +154,7 @@ def _steps(stages: Mapping[str, Money], baseline: _Baseline | None, colours: Map
             level += length
             continue
         saved = down[name] - cost
-        sign, colour = (MINUS, draw.GREEN) if saved >= 0 else ("+", draw.VERMILION)
+        sign, colour = (MINUS, _SAVED) if saved >= 0 else ("+", draw.VERMILION)
         text = f"{in_usd(cost)} ({sign if saved else ''}{amount(abs(saved))})"
         steps.append(_Step(name, level - max(saved, 0.0), abs(saved), text, colour))
         level -= saved
@@ -165,7 +169,7 @@ def _waterfall(ax: Axes, steps: Sequence[_Step]) -> None:
         if step.unpriced:
             draw.unknown(ax, row, step.end)
     for row, (one, other) in enumerate(pairwise(steps)):
-        end = one.left if one.colour == draw.GREEN else one.end
+        end = one.left if one.colour == _SAVED else one.end
         if other.left <= end <= other.end * (1 + 1e-9) and not other.unpriced:
             draw.line(ax, [end, end], [row, row + 1], draw.EDGE, linewidth=0.6, linestyle=":")
 
@@ -207,7 +211,7 @@ def _step_legend(
     dashed: dict[str, Any] = {"linestyle": "--", "linewidth": 1}
     entries: list[Artist] = [draw.swatch("baseline", "none", **dashed)] if baseline else []
     if baseline and baseline.by_stage:
-        changes = ("saved", draw.GREEN), ("more than the baseline", draw.VERMILION)
+        changes = ("saved", _SAVED), ("more than the baseline", draw.VERMILION)
         used = {step.colour for step in steps}
         entries += [draw.swatch(text, colour) for text, colour in changes if colour in used]
     else:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 POINTS: Final = 72  # to an inch
 MARGIN: Final = 8.0  # points between a label and what it belongs to
-SMALL: Final = 9.0  # points of labels, ticks and notes
+SMALL: Final = 10.0  # points of labels, ticks and notes
 GREY: Final = "#8A8A8A"
 EDGE: Final = "#767676"
 """The colour of lines and of texts, with a contrast of 4.5 to white and of 4.2 to JupyterLab's dark page, #111111."""
