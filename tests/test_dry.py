@@ -60,15 +60,15 @@ def test_when_a_model_has_answered_then_the_likely_cost_is_that_of_its_usual_ans
     live: Shell, server: Server
 ) -> None:
     assert "likely" not in fields(live.run("%%victor --dry max_tokens=1000\nHi.").plain)
-    for length, past in ((300, "as its only one so far"), (100, "the median of its last 2")):
+    for length, past in ((300, "as in its only answer so far"), (100, "the median of its last 2 answers")):
         server.play(Answer(tokens=Tokens(input=10, output=length)))
         live.run(f"%%victor max_tokens=1000 out=reply\nCount to {length}.")
         likely = fields(live.run(f"%%victor --dry max_tokens=1000\nCount to {length}.").plain)["likely"]
         assert likely.endswith(past)
         if length == 300:
             assert amounts(likely) == [round(live.names["reply"].cost, 4)]
-    assert "with 200 tokens out" in likely
-    assert "with 50 tokens out" in fields(live.run("%%victor --dry max_tokens=50\nHi.").plain)["likely"]
+    assert "for 200 tokens out" in likely
+    assert "for 50 tokens out" in fields(live.run("%%victor --dry max_tokens=50\nHi.").plain)["likely"]
     shown = live.run("%%victor profiles=fast,other n=3 --dry max_tokens=50\nHi.").plain
     assert (", likely USD" in shown) == (
         session().settings.profile("other").model == session().settings.profile("fast").model

@@ -125,8 +125,8 @@ class Estimate:
         """The likely cost of all calls and where it comes from, as a row; none where nothing is known."""
         if not self.likely:
             return []
-        past = f"the median of its last {self.seen}" if self.seen > 1 else "as its only one so far"
-        return [("likely", f"{usd(self.likely)} with {_tokens(self.typical)} out, {past}")]
+        past = f"the median of its last {self.seen} answers" if self.seen > 1 else "as in its only answer so far"
+        return [("likely", f"{usd(self.likely)}, for {_tokens(self.typical)} out: {past}")]
 
     @property
     def _attached(self) -> str:
