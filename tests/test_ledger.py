@@ -334,3 +334,22 @@ def test_when_there_are_many_rows_then_the_frame_equals_the_rows(ledger: Ledger)
     assert frame.stage.tolist() == [found.stage for found in rows]
     assert frame.ttft.tolist() == [found.ttft for found in rows]
     assert frame.ts.tolist() == [pd.Timestamp(found.ts) for found in rows]
+
+
+def test_when_rows_come_in_bulk_then_each_is_kept_as_if_it_had_come_alone() -> None:
+    odd = {
+        "input_tokens": 1 << 60,
+        "error": "half a character \ud800, and NUL \0",
+        "tags": {"a": "1"},
+        "cost": Decimal("0.0000000015"),
+        "billed": Decimal(0),
+        "held": Decimal("NaN"),
+    }
+    rows = [row(str(number), **odd) if number % 7 == 3 else row(str(number)) for number in range(60)]
+    rows += [replace(rows[3], status="error"), running("61")]
+    with Ledger(None, kernel="bulk") as bulk, Ledger(None, kernel="single") as single:
+        bulk.extend(rows)
+        for each in rows:
+            single.finish(each)
+        assert bulk.rows() == single.rows()
+        assert bulk.rows()[3].status == "error"

@@ -89,7 +89,7 @@ def appended(count: int, path: Path) -> tuple[float, float]:
         insert = f"INSERT INTO attempts (kernel, {', '.join(SCHEMA)}) VALUES ({marks})"
         for start in range(1, count + 1, batch):
             rows = [row(number) for number in range(start, min(start + batch, count + 1))]
-            ours += seconds(lambda: ([ledger.finish(each) for each in rows], ledger.flush()))  # noqa: B023
+            ours += seconds(lambda: (ledger.extend(rows), ledger.flush()))  # noqa: B023
             records = [encode(each, kernel="bench", status=each.status) for each in rows]
             with db:
                 theirs += seconds(lambda: db.executemany(insert, records))  # noqa: B023
@@ -143,7 +143,7 @@ def bench_prices() -> None:
     for provider, model in (("openai", "gpt-4o-mini"), ("anthropic", "claude-sonnet-4-5-20250929"), ("openai", "nope")):
         book.price(usage, provider=provider, model=model)
         loop = seconds(lambda: [book.price(usage, provider=provider, model=model) for _ in range(1_000)], times=3)  # noqa: B023
-        print(f"1,000 prices of {model}: {loop:.4f} s, {loop / adding / 1_000:.1f} x 1,000 additions")
+        print(f"1,000 prices of {model}: {loop:.4f} s, {loop / adding:.0f} x 1,000 additions")
 
 
 def main() -> None:

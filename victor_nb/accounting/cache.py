@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 from urllib.parse import urlsplit
 
 from victor_nb.accounting.rows import moment, when
-from victor_nb.accounting.store import PATIENCE, Store, Writer, is_busy, mark, patiently, transaction
+from victor_nb.accounting.store import PATIENCE, Store, Writer, is_busy, mark, nothing, patiently, transaction
 from victor_nb.money import from_nanos, to_nanos
 from victor_nb.providers.catalog import host_of
 from victor_nb.values import Usage
@@ -186,17 +186,11 @@ class AnswerCache:
 
     def written(self) -> Future[None]:
         """Return what is done once all that was put before is in the file, where the end of the process leaves it."""
-        return self._writer.ask(_nothing, soon=True)
+        return self._writer.ask(nothing, soon=True)
 
     def flush(self, *, timeout: float = 30.0) -> bool:
         """Wait until all that was put is written; return False if that takes more than `timeout` seconds."""
-        if not self._writer.started:
-            return True
-        try:
-            self._writer.ask(_nothing).result(timeout)
-        except TimeoutError:
-            return False
-        return True
+        return self._writer.flush(timeout=timeout)
 
     def close(self, *, timeout: float = 30.0) -> None:
         """Write what was put and close the file. Twice is fine."""
@@ -500,7 +494,3 @@ def _prune(before: int | None, model: str | None, db: sqlite3.Connection) -> int
     db.executescript("PRAGMA incremental_vacuum")  # `execute` would take one page only
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     return count
-
-
-def _nothing(_db: sqlite3.Connection) -> None:
-    """Do nothing, after all that was put before."""

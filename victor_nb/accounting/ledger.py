@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
-from victor_nb.accounting.rows import COLUMNS, SCHEMA, Row, decode, encode, moment
+from victor_nb.accounting.rows import COLUMNS, SCHEMA, Row, decode, encode, encode_all, moment
 from victor_nb.accounting.store import Writer, transaction
 from victor_nb.errors import ConfigError
 from victor_nb.money import NANOS_PER_USD, Total, from_nanos, to_nanos
@@ -38,6 +38,8 @@ Scope: TypeAlias = Literal["kernel", "all"]
 """The rows of this kernel, or of the whole file."""
 
 _MOST: Final = (1 << 63) - 1
+_BLOCK: Final = 200
+"""Rows that are made ready at a time, so that those before them are written meanwhile."""
 _CLAUSES: Final = {"kernel": "kernel = :kernel", "all": "TRUE"}
 _SUMS: Final = f"""
     mode, COALESCE(SUM(cost / {NANOS_PER_USD}), 0), COALESCE(SUM(cost % {NANOS_PER_USD}), 0),
@@ -156,17 +158,13 @@ class Ledger:
 
     def extend(self, rows: Iterable[Row]) -> None:
         """Write many attempts that have ended, such as those that another process has made."""
-        self._writer.append(*(encode(row, kernel=self.kernel, status=row.status) for row in rows))
+        left = iter(rows)
+        while block := list(islice(left, _BLOCK)):
+            self._writer.append(*encode_all(block, kernel=self.kernel))
 
     def flush(self, *, timeout: float = 30.0) -> bool:
         """Wait until all that was appended is written; return False if that takes more than `timeout` seconds."""
-        if not self._writer.started:
-            return True
-        try:
-            self._writer.ask(_nothing).result(timeout)
-        except TimeoutError:
-            return False
-        return True
+        return self._writer.flush(timeout=timeout)
 
     def close(self, *, timeout: float = 30.0) -> None:
         """Write what was appended and close the file. Twice is fine; any other use of the ledger is then an error."""
@@ -341,10 +339,6 @@ def _total(sums: tuple[Mode, *tuple[int, ...]]) -> tuple[Mode, LedgerTotal]:
         refused=refused,
         simulated=attempts if mode in UNPAID else 0,
     )
-
-
-def _nothing(_db: sqlite3.Connection) -> None:
-    """Do nothing, after all that was appended before."""
 
 
 # --- the ledger as a frame: pandas is imported when one is asked for ---

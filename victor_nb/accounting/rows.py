@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
+from itertools import chain, compress, repeat
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, cast
 
@@ -12,6 +13,7 @@ from victor_nb.money import from_nanos, to_nanos
 from victor_nb.values import Usage
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from decimal import Decimal
 
@@ -205,6 +207,24 @@ def encode(row: Row, *, kernel: str, status: Status) -> tuple[Cell, ...]:
     return tuple(cells)
 
 
+def encode_all(rows: Sequence[Row], *, kernel: str) -> list[tuple[Cell, ...]]:
+    """Return the records of attempts that have ended: those of `encode`, made column by column, which is faster."""
+    columns: list[Iterable[Any]] = [repeat(kernel, len(rows)), *zip(*map(_ALL, rows), strict=True)]
+    columns[_WHEN] = map(moment, columns[_WHEN])
+    columns[_TAGGED] = [_json(tags) if tags else "{}" for tags in columns[_TAGGED]]
+    for place in _TEXTS:
+        texts = "".join(filter(None, columns[place]))
+        if not texts.isascii() or "\0" in texts:
+            columns[place] = [cell and _text(cell) for cell in columns[place]]
+    for place in _COUNTS:
+        counts: list[int] = list(filter(None, columns[place]))
+        if counts and (min(counts) <= -_COUNTABLE or max(counts) >= _COUNTABLE):
+            columns[place] = [cell if cell is None else _count(cell) for cell in columns[place]]
+    for place in _AMOUNTS:
+        columns[place] = map(to_nanos, columns[place])
+    return list(zip(*columns, strict=True))
+
+
 def decode(cells: Sequence[Cell]) -> Row:
     """Return the row that the cells of `SCHEMA` stand for."""
     row: dict[str, Any] = dict(zip(SCHEMA, cells, strict=True))
@@ -212,6 +232,47 @@ def decode(cells: Sequence[Cell]) -> Row:
         if kind.decode is not None and row[name] is not None:
             row[name] = kind.decode(row[name])
     return Row(**row)
+
+
+# --- the table ---
+
+
+TABLE: Final = f"""
+    CREATE TABLE attempts (
+        kernel TEXT NOT NULL,
+        {", ".join(f"{name} {kind.sql}" for name, kind in SCHEMA.items())},
+        UNIQUE (kernel, call_id, attempt)
+    )"""
+_STORED: Final = ("kernel", *SCHEMA)
+_BLOCK: Final = 999 // len(_STORED)
+"""Rows in one statement of bulk work; some builds of SQLite take 999 cells."""
+
+
+def _statement(columns: Sequence[str] = _STORED, rows: int = 1) -> str:
+    """Return the SQL that adds or completes rows, given column by column; those that are not named become NULL."""
+    given = [f"({', '.join(f'?{1 + row + rows * place}' for place in range(len(columns)))})" for row in range(rows)]
+    return (
+        f"INSERT INTO attempts ({', '.join(columns)}) VALUES {', '.join(given)} "  # noqa: S608 - our own names
+        f"ON CONFLICT (kernel, call_id, attempt) DO UPDATE SET {_COMPLETED}"
+    )
+
+
+_COMPLETED: Final = ", ".join(f"{name} = excluded.{name}" for name in SCHEMA)
+_UPSERT: Final = _statement()
+
+
+def upsert(records: Sequence[Sequence[Cell]], db: sqlite3.Connection) -> None:
+    """Add the records to the table, or complete those of the same kernel, call and attempt.
+
+    Many go in statements of `_BLOCK` rows, without the columns that all of them leave open.
+    """
+    whole = len(records) - len(records) % _BLOCK
+    if whole:
+        blocks = [[*zip(*records[start : start + _BLOCK], strict=True)] for start in range(0, whole, _BLOCK)]
+        used = [any(block[place].count(None) < _BLOCK for block in blocks) for place in range(len(_STORED))]
+        statement = _statement([*compress(_STORED, used)], _BLOCK)
+        db.executemany(statement, (tuple(chain.from_iterable(compress(block, used))) for block in blocks))
+    db.executemany(_UPSERT, records[whole:])
 
 
 def input_text(request: ChatRequest) -> bytes:

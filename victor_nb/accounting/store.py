@@ -14,12 +14,11 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import partial
-from operator import itemgetter
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, TypeVar
 from weakref import WeakSet
 
-from victor_nb.accounting.rows import SCHEMA
+from victor_nb.accounting.rows import SCHEMA, TABLE, upsert
 from victor_nb.errors import ClosedError, VictorWarning
 
 if TYPE_CHECKING:
@@ -55,34 +54,22 @@ _FAILURES: Final = (
 )
 """What a record or a question may fail with; the thread goes on and serves others."""
 
-_NAMES: Final = ", ".join(SCHEMA)
-_TABLE: Final = f"""
-    CREATE TABLE attempts (
-        kernel TEXT NOT NULL,
-        {", ".join(f"{name} {kind.sql}" for name, kind in SCHEMA.items())},
-        UNIQUE (kernel, call_id, attempt)
-    )"""
 _CLAIMS: Final = """
     CREATE TABLE IF NOT EXISTS claims (
         key TEXT NOT NULL, kernel TEXT NOT NULL, amount INTEGER NOT NULL, PRIMARY KEY (key, kernel)
     ) WITHOUT ROWID"""
 """What each kernel may use of a limit that several share, in nano-dollars."""
 _PREPARATION: Final = (
-    _TABLE,
+    TABLE,
     _CLAIMS,
     "CREATE INDEX attempts_by_kernel ON attempts (kernel, ts)",
     "CREATE INDEX attempts_by_ts ON attempts (ts)",
     f"PRAGMA application_id = {_APPLICATION}",
     f"PRAGMA user_version = {_VERSION}",
 )
-_UPSERT: Final = f"""
-    INSERT INTO attempts (kernel, {_NAMES}) VALUES (?{", ?" * len(SCHEMA)})
-    ON CONFLICT (kernel, call_id, attempt) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in SCHEMA)}"""  # noqa: S608 - our own names
-_OWN: Final = f"SELECT kernel, {_NAMES} FROM attempts WHERE kernel = ? ORDER BY rowid"  # noqa: S608 - our own names
-
-
-_identity: Final = itemgetter(slice(2, 4))
-"""Of a record: its call and its attempt."""
+_OWN: Final = f"SELECT kernel, {', '.join(SCHEMA)} FROM attempts WHERE kernel = ? ORDER BY rowid"  # noqa: S608 - our own names
+_WAL: Final = 4_000
+"""Pages of 4 kB beside the file before they are moved into it: moved more often, pages are written again and again."""
 
 
 class Writer:
@@ -143,6 +130,15 @@ class Writer:
         question = _Question(work)
         self._put((question,), _Due.SOON if soon else _Due.NOW)
         return question.answer
+
+    def flush(self, *, timeout: float = 30.0) -> bool:
+        """Wait until all that was appended is written; return False if that takes more than `timeout` seconds."""
+        try:
+            if self.started:
+                self.ask(nothing).result(timeout)
+        except TimeoutError:
+            return False
+        return True
 
     def _put(self, items: Sequence[Record | _Question], due: _Due, *, records: int = 0) -> None:
         with self._lock:
@@ -337,7 +333,8 @@ class Store:
         memory = _in_memory()
         if old is not None:
             with closing(old), suppress(sqlite3.Error):
-                memory.executemany(_UPSERT, old.execute(_OWN, (self._kernel,)))
+                for record in old.execute(_OWN, (self._kernel,)):
+                    upsert([record], memory)
         self.path = None
         self.warn(
             f"The ledger {str(path)!r} cannot be used ({cause}): this kernel's rows stay in memory and end with it. "
@@ -377,6 +374,7 @@ def _prepare(db: sqlite3.Connection) -> None:
     _migrate(db)
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = NORMAL")
+    db.execute(f"PRAGMA wal_autocheckpoint = {_WAL}")
 
 
 def _create(db: sqlite3.Connection) -> None:
@@ -439,7 +437,11 @@ def _insert(records: Sequence[Record], db: sqlite3.Connection) -> None:
         record[2:4]: record for record in records
     }  # by call and attempt: one that has ended needs no `running` first
     with transaction(db):
-        db.executemany(_UPSERT, last.values())
+        upsert(list(last.values()), db)
+
+
+def nothing(_db: sqlite3.Connection) -> None:
+    """Do nothing, after all that was appended before."""
 
 
 @contextmanager
