@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _UNSENT: Final = frozenset({"skipped", "pending", "reused"})
 """Statuses of rows that no call was made for: what they cost is 0, not unknown."""
 _SHOWN: Final = 5  # rows of each table that is shown
+_MANY: Final = 10_000  # calls: what few cost is too little to compare
 _LONGEST: Final = 60  # characters of an answer in a table of the commonest
 _NONE: Final = "(none)"
 _CSS: Final = """\
@@ -159,6 +160,8 @@ class Diff(_Tables):
     churn: Interval
     before: Total | None
     after: Total | None
+    before_each: Decimal | None
+    after_each: Decimal | None
     moves: tuple[tuple[str, str, int], ...]
     _frame: DataFrame = field()
 
@@ -186,14 +189,15 @@ class Diff(_Tables):
         return f"{', '.join(self.on)}: {self.changed:,} of {self.compared:,} answers changed{share}{more}."
 
     def _tables(self) -> Iterator[FrameTable]:
-        delta = self.cost_delta
+        old, new = self.before_each, self.after_each
         facts = {
             "rows in both": f"{self.rows:,}",
-            "spent before": "unknown" if self.before is None else str(self.before),
-            "spent after": "unknown" if self.after is None else str(self.after),
-            "difference": "unknown" if delta is None else usd(delta),
+            "before": _per_many(old),
+            "after": _per_many(new),
+            "difference": _per_many(None if old is None or new is None else new - old),
         }
-        yield FrameTable(columns=list(facts), rows=[list(facts.values())], numbers=list(facts))
+        caption = f"what {_MANY:,} calls cost, at the mean of those that were made"
+        yield FrameTable(columns=list(facts), rows=[list(facts.values())], numbers=list(facts), caption=caption)
         if self.moves:
             records = [{"before": old, "after": new, "rows": count} for old, new, count in self.moves[:_SHOWN]]
             yield styled(records_frame(records, _MOVES), _of("commonest changes", len(self.moves)))
@@ -245,6 +249,8 @@ def diff(before: DataFrame, after: DataFrame, on: str) -> Diff:
         churn=proportion(kinds["changed"], compared),
         before=_spent(before, on),
         after=_spent(after, on),
+        before_each=_each(before, on),
+        after_each=_each(after, on),
         moves=tuple((*pair, count) for pair, count in changed.most_common()),
         _frame=_input(found, [on]).assign(
             before=[old for old, _ in texts], after=[new for _, new in texts], change=[each.kind for each in others]
@@ -267,17 +273,40 @@ def _input(frame: DataFrame, outs: Sequence[str]) -> DataFrame:
     return frame[[name for name in frame.columns if str(name) not in outs and not str(name).startswith(added)]]
 
 
-def _spent(frame: DataFrame, on: str) -> Total | None:
-    """Return what a map has spent on the rows of a frame; None where the frame has no column of it."""
+def _costs(frame: DataFrame, on: str) -> list[Decimal | None] | None:
+    """Return what the call of each row cost, None where unknown, without rows that none was made for.
+
+    None where the frame has no column of it.
+    """
     if f"{on}_cost" not in frame.columns:
         return None
     amounts = [_value(cell) for cell in frame[f"{on}_cost"]]
     unsent = [False] * len(amounts)
     if f"{on}_status" in frame.columns:
         unsent = [str(status) in _UNSENT for status in frame[f"{on}_status"]]
-    known = [Decimal(repr(float(str(amount)))) for amount in amounts if amount is not None]
-    unpriced = sum(amount is None and not free for amount, free in zip(amounts, unsent, strict=True))
-    return Total(sum(known, Decimal(0)), unpriced=unpriced)
+    asked = (amount for amount, free in zip(amounts, unsent, strict=True) if not free)
+    return [None if amount is None else Decimal(repr(float(str(amount)))) for amount in asked]
+
+
+def _spent(frame: DataFrame, on: str) -> Total | None:
+    """Return what a map has spent on the rows of a frame; None where the frame has no column of it."""
+    if (costs := _costs(frame, on)) is None:
+        return None
+    return Total(sum((cost for cost in costs if cost is not None), Decimal(0)), unpriced=costs.count(None))
+
+
+def _each(frame: DataFrame, on: str) -> Decimal | None:
+    """Return what a call cost on average (USD), whatever was reused; None where none was made, or none has a price."""
+    known = [cost for cost in _costs(frame, on) or () if cost is not None]
+    return sum(known, Decimal(0)) / len(known) if known else None
+
+
+def _per_many(each: Decimal | None) -> str:
+    """Return what many calls cost, given what one does: `USD 3.05`; small amounts in full."""
+    if each is None:
+        return "unknown"
+    many = each * _MANY
+    return f"USD {many:.2f}" if not many or abs(many) >= 1 else usd(many)
 
 
 # --- one profile and another ---
