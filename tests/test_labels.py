@@ -85,7 +85,8 @@ def test_when_answers_change_then_diff_counts_prices_and_shows_them() -> None:
     assert len(found.examples(2)) == 2
     assert str(found) == "label: 2 of 4 answers changed, 50.0 % (15.0 to 85.0 %); 1 came; 1 went."
     assert "ticket 1" in repr(found)
-    assert "USD 0.0012" in repr(found)
+    assert (found.before_each, found.after_each) == (Decimal("0.0001"), Decimal("0.0003"))
+    assert "USD 1.00  USD 3.00    USD 2.00" in repr(found)
     assert "<table" in found._repr_html_()
     assert "label" in before  # the input is not changed
 
@@ -111,7 +112,15 @@ def test_when_nothing_changes_then_diff_says_so() -> None:
     found = victor_nb.diff(frame, frame, on="label")
     assert str(found) == "label: 0 of 1 answers changed."
     assert (found.cost_delta, len(found.to_frame())) == (0, 0)
-    assert "USD 0.0000" in repr(found)
+    assert "USD 0.00" in repr(found)
+
+
+def test_when_a_map_was_resumed_then_diff_compares_what_a_call_costs_and_not_what_was_left_to_pay() -> None:
+    before, after = mapped(["a", "b"]), mapped(["a", "b"], cost=0.0003)
+    before[["label_cost", "label_status"]] = [[0.0, "reused"], [0.0001, "ok"]]
+    found = victor_nb.diff(before, after, on="label")
+    assert (found.before_each, found.after_each) == (Decimal("0.0001"), Decimal("0.0003"))
+    assert victor_nb.diff(before.head(1), after, on="label").before_each is None  # nothing was asked
 
 
 def test_when_prices_are_unknown_then_the_difference_is_too_but_rows_not_sent_cost_nothing() -> None:

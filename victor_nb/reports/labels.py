@@ -146,6 +146,8 @@ class Diff(_Tables):
         churn: `changed / compared`, with its 95 % interval.
         before: USD that the earlier map spent; None where the frame does not say.
         after: USD that the later map spent; None where the frame does not say.
+        before_each: USD that a call of the earlier map cost on average; None where none was made, or none has a price.
+        after_each: The same of the later map. These two compare prompts, whatever was reused.
         moves: The changes, the commonest first: the answer before, the answer after, and in how many rows.
     """
 
