@@ -19,8 +19,13 @@ from typing import TYPE_CHECKING, Final
 import pandas as pd
 import yaml
 
+from victor_nb.reports.charts import drawing as draw
+from victor_nb.reports.statistics import proportion
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from matplotlib.figure import Figure
 
     from victor_nb.values import SimulatedQuestion
 
@@ -78,3 +83,28 @@ def simulated(*, stop_at: int | None = None) -> Callable[[SimulatedQuestion], st
         return INSTEAD.get(desk, desk) if new or chance < FAULTS[question.profile, described] else desk
 
     return answer
+
+
+def draw_right(found: dict[str, tuple[int, int]], title: str) -> Figure:
+    """Draw a bar for each name: the share of its messages at the right desk, with its 95 % interval.
+
+    Args:
+        found: How many are right, and of how many.
+        title: What the bars show.
+    """
+    shares = [proportion(right, count) for right, count in found.values()]
+    ax = draw.paper(None, rows=len(found))
+    indent = draw.name_rows(
+        ax,
+        list(found),
+        [f"{share.value * 100:.0f} % of {count}" for share, (_, count) in zip(shares, found.values(), strict=True)],
+        most=40,
+    )
+    ax.set_xlim(0, 1)
+    ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
+    for row, share in enumerate(shares):
+        draw.bar(ax, row, 0, share.value, draw.BLUE)
+        draw.line(ax, [share.low, share.high], [row, row], draw.EDGE, linewidth=1.6)
+    draw.header(ax, title, ["Black lines: 95 % intervals."], indent=indent)
+    told = ", ".join(f"{name} {share.value * 100:.0f} %" for name, share in zip(found, shares, strict=True))
+    return draw.finish(ax, title, told)

@@ -28,6 +28,7 @@ _UNSENT: Final = frozenset({"skipped", "pending", "reused"})
 """Statuses of rows that no call was made for: what they cost is 0, not unknown."""
 _SHOWN: Final = 5  # rows of each table that is shown
 _MANY: Final = 10_000  # calls: what few cost is too little to compare
+_CENTS: Final = Decimal("0.02")  # USD: what is less is not said to the cent
 _LONGEST: Final = 60  # characters of an answer in a table of the commonest
 _NONE: Final = "(none)"
 _CSS: Final = """\
@@ -192,12 +193,9 @@ class Diff(_Tables):
 
     def _tables(self) -> Iterator[FrameTable]:
         old, new = self.before_each, self.after_each
-        facts = {
-            "rows in both": f"{self.rows:,}",
-            "before": _per_many(old),
-            "after": _per_many(new),
-            "difference": _per_many(None if old is None or new is None else new - old),
-        }
+        gap = None if old is None or new is None else new - old
+        costs = dict(zip(("before", "after", "difference"), _per_many(old, new, gap), strict=True))
+        facts = {"rows in both": f"{self.rows:,}", **costs}
         caption = f"what {_MANY:,} calls cost, at the mean of those that were made"
         yield FrameTable(columns=list(facts), rows=[list(facts.values())], numbers=list(facts), caption=caption)
         if self.moves:
@@ -303,12 +301,11 @@ def _each(frame: DataFrame, on: str) -> Decimal | None:
     return sum(known, Decimal(0)) / len(known) if known else None
 
 
-def _per_many(each: Decimal | None) -> str:
-    """Return what many calls cost, given what one does: `USD 3.05`; small amounts in full."""
-    if each is None:
-        return "unknown"
-    many = each * _MANY
-    return f"USD {many:.2f}" if not many or abs(many) >= 1 else usd(many)
+def _per_many(*each: Decimal | None) -> list[str]:
+    """Return what many calls cost, given what one does: `USD 3.05`; all of them in full if one is small."""
+    many = [None if cost is None else cost * _MANY for cost in each]
+    full = any(cost and abs(cost) < _CENTS for cost in many)
+    return ["unknown" if cost is None else usd(cost) if full else f"USD {cost:.2f}" for cost in many]
 
 
 # --- one profile and another ---
