@@ -463,6 +463,13 @@ def test_when_a_run_failed_then_both_charts_compare_what_all_answered_and_name_i
     assert "slow cost least on one task: USD 2.0000 for each" in texts(costs)  # flaky cost less, and failed
 
 
+def test_when_costs_of_one_task_are_small_then_a_chart_shows_those_of_many() -> None:
+    frame = pd.DataFrame({"strategy": ["a", "b"], "task": ["t", "t"], "cost": [0.00007, 0.0004], "score": [0.5, 1.0]})
+    figure = charts.pareto(frame, per=10_000)
+    assert axes(figure)[0].get_xlabel() == "USD for 10,000 tasks"
+    assert "a USD 0.7000, score 0.5; b USD 4.0000" in figure.alt  # type: ignore[attr-defined]
+
+
 def test_when_a_strategy_has_no_price_or_score_then_it_is_named_and_not_drawn() -> None:
     frame = comparison()
     frame.loc[frame.strategy == "Tiered", "cost"] = None

@@ -36,7 +36,7 @@ _ALIKE: Final = 0.1
 
 
 @draw.chart("comparison")
-def pareto(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
+def pareto(frame: pd.DataFrame, *, per: int = 1, ax: Axes | None = None) -> Figure:
     """Show cost against quality, with the front: the strategies than which none is both cheaper and better on average.
 
     Args:
@@ -46,13 +46,14 @@ def pareto(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
             difference from the first one's score, paired by task: one that reaches the dotted line shows no
             difference. Where all scores are from 0 to 1, a longer bar ends there in an arrow. A strategy with a failed
             run is hollow, and on no front.
+        per: For how many tasks the costs are shown, such as 10,000 where those of one are too small to read.
         ax: Where to draw, if not on a new figure.
 
     Raises:
         ConfigError: The frame lacks one of these columns.
     """
     need(frame, "pareto", ("strategy", "cost", "score"), source="the frame of compare(..., judge=...)")
-    found = compared(frame)
+    found = compared(frame.assign(cost=[cost * per for cost in numbers(frame, "cost")]))
     drawn = [each for each in found.strategies if not each.unpriced and not math.isnan(each.cost + each.score)]
     ranked = [each for each in drawn if each.ranked]
     front = sorted((each for each in ranked if not any(_beats(other, each) for other in ranked)), key=_spot)
@@ -70,7 +71,8 @@ def pareto(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
         look: dict[str, str] = {} if each.ranked else {"markerfacecolor": "none"}
         colour = draw.BLUE if each.name in fronted else GREY
         draw.points(ax, [each.cost], [each.score], colour, "o", markersize=7, label=each.name, clip_on=True, **look)
-    _scale(ax, [each.cost for each in drawn], [each.score for each in drawn])
+    unit = f"USD for {per:,} tasks" if per > 1 else "USD for each task"
+    _scale(ax, [each.cost for each in drawn], [each.score for each in drawn], unit)
     title, notes = f"Cost and quality{found.headline}", [*_sentences(found, frame), provenance(frame)]
     legend = [draw.symbol("none is cheaper and as good", draw.BLUE, "o", linestyle="-")] if front else []
     legend += [draw.symbol("another is", GREY, "o")] if len(front) < len(ranked) else []
@@ -82,7 +84,9 @@ def pareto(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
     lines += [*bars, *[((left, level), (right, level))] * bool(bars)]
     place(ax, [each.name for each in drawn], [_spot(each) for each in drawn], lines)
     rows = listing(f"{each.name} {in_usd(each.cost)}, score {each.score:.3g}" for each in drawn)
-    return draw.finish(ax, "Cost in USD against score", title, rows, *notes)
+    return draw.finish(
+        ax, f"Cost in {unit} against score" if per > 1 else "Cost in USD against score", title, rows, *notes
+    )
 
 
 def _spot(each: Standing) -> tuple[float, float]:
@@ -141,7 +145,7 @@ def _beats(one: Standing, other: Standing) -> bool:
     return at_least and (one.cost < other.cost or one.score > other.score)
 
 
-def _scale(ax: Axes, costs: Sequence[float], scores: Sequence[float]) -> None:
+def _scale(ax: Axes, costs: Sequence[float], scores: Sequence[float], unit: str) -> None:
     draw.name_axis(ax.yaxis, "score (higher is better)")
     ax.margins(y=0.15)
     bottom, top = ax.get_ylim()  # of few tasks a bar may reach so far that points could not be distinguished
@@ -149,12 +153,12 @@ def _scale(ax: Axes, costs: Sequence[float], scores: Sequence[float]) -> None:
     low, high = min(costs, default=0.0), max(costs, default=0.0)
     least = min((cost for cost in costs if cost > 0), default=0.0)
     if least > 0 and high / least >= _WIDE:
-        draw.wide_axis(ax, least, high, "USD for each task", zero=low <= 0)
+        draw.wide_axis(ax, least, high, unit, zero=low <= 0)
         return
     spare = 0.12 * (high - low) or 0.12 * high
     begin = -0.03 * high if low < (high - low) else low - spare
     ax.set_xlim(begin if high else -0.05, high + spare or 1.0)
-    draw.money_axis(ax.xaxis, "USD for each task")
+    draw.money_axis(ax.xaxis, unit)
     if not high:
         draw.no_scale(ax.xaxis, 0)
 
