@@ -11,7 +11,7 @@ VictorError
 ├── ClosedError (RuntimeError)           a pool, agent or session used after its end
 ├── FanOutError (RuntimeError)           too many of several calls failed
 ├── MapError (RuntimeError)              all rows of a map failed alike; `.partial` is the frame
-├── TapeMissError (LookupError)          a replay that holds no such exchange
+├── TapeError                            a tape that cannot be read, written or used
 └── ProviderError (RuntimeError)         the other side, or the way to it
     ├── BadRequestError                  400, 409, 422 and other refusals of the request
     │   ├── ContextLengthError           413, or a 400 about too many tokens
@@ -26,6 +26,7 @@ VictorError
     ├── ContentFilterError               an answer that the provider withheld
     ├── MalformedAnswerError             an answer that is not one
     │   └── InvalidAnswerError           an answer that does not fit its schema; `.reply` has it
+    ├── TapeMissError (LookupError)      a replay whose tape does not hold this exchange
     ├── InternalError                    not the other side: a fault of ours, of an SDK, of an import
     └── PartialAnswerError               an answer that broke off; `.partial` has what came
 
@@ -261,8 +262,8 @@ class MapError(VictorError, RuntimeError):
     """All rows of a map failed for one reason; the others were not asked. `partial` is the frame so far."""
 
 
-class TapeMissError(VictorError, LookupError):
-    """A replay was asked for an exchange that its tape does not hold."""
+class TapeError(VictorError, RuntimeError):
+    """A tape cannot be read, written or used."""
 
 
 class ProviderError(VictorError, RuntimeError):
@@ -373,6 +374,10 @@ class InvalidAnswerError(MalformedAnswerError):
     """
 
     faults: tuple[str, ...] = ()
+
+
+class TapeMissError(ProviderError, LookupError):
+    """A replay was asked for an exchange that its tape does not hold. No bulk work takes it for a failure of a part."""
 
 
 class InternalError(ProviderError):

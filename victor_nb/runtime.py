@@ -29,12 +29,12 @@ from victor_nb.config.settings import (
     sim_start,
     this_process,
 )
-from victor_nb.errors import ConfigError, VictorWarning
+from victor_nb.errors import ConfigError, TapeError, VictorWarning
 from victor_nb.loop import BackgroundLoop, keep_for_ever
 from victor_nb.money import to_usd
 from victor_nb.providers.catalog import host_of
 from victor_nb.providers.params import asked_tier
-from victor_nb.values import Usage
+from victor_nb.values import TAPED, Usage
 from victor_nb.wire.clock import Timeline
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from victor_nb.config.answers import Answers
     from victor_nb.config.profiles import Profile
     from victor_nb.values import Mode
+    from victor_nb.wire.recorder import Tapes
     from victor_nb.wire.transport import Wire
 
 _ERRORS_KEPT: Final = 20
@@ -306,6 +307,11 @@ class Runtime:
             ConfigError: There is no such mode, or the environment fixes another.
         """
         wanted, forced = check_mode(mode), forced_mode()
+        if (tapes := self.tapes) is not None:  # a tape that was recorded can be replayed, or replayed once more
+            tapes.save()
+            tapes.rewind()
+        if forced in TAPED:
+            return  # a notebook's own mode does not hold while it is recorded or replayed
         if forced is not None and forced != wanted:
             raise ConfigError(f"VICTOR_MODE={forced} in the environment beats this. Unset it first.")
         self._set_by_hand(replace(self.by_hand, mode=wanted))
@@ -315,6 +321,12 @@ class Runtime:
         self.by_hand = replace(given, at=time.time(), process=this_process())
         if self in _current:
             bequeath(self.by_hand)
+
+    @property
+    def tapes(self) -> Tapes | None:
+        """The tapes that are recorded or replayed here; None where none has been yet."""
+        wire = cast("Wire | None", self.__dict__.get("wire"))
+        return cast("Tapes | None", vars(wire).get("tapes")) if wire is not None else None
 
     # --- life ---
 
@@ -375,6 +387,11 @@ class Runtime:
             ledger.close()
         for answers in self._caches.values():
             answers.close()
+        try:
+            if (tapes := self.tapes) is not None:
+                tapes.save()
+        except TapeError as error:
+            warnings.warn(f"{error} What was recorded is in a journal beside it.", VictorWarning, stacklevel=2)
 
 
 _runtimes: Final[WeakSet[Runtime]] = WeakSet()

@@ -23,6 +23,8 @@ Book = Literal["live", "simulated"]
 """Which spending a budget counts: what is not paid for has a book of its own."""
 UNPAID: Final = {"simulate": "simulated", "replay": "replayed"}
 """The modes that ask no provider and cost nothing, and what an answer is then called."""
+TAPED: Final = ("record", "replay")
+"""The modes of tapes. A cell streams in both: what is recorded where it is watched is replayed where it is not."""
 BOOKS: Final[Mapping[Mode, Book]] = {
     "live": "live",
     "record": "live",
@@ -209,10 +211,18 @@ class Origin:
     Attributes:
         sample: Which of the samples of one prompt, from 0.
         answer: The answer of the user's own that the simulator is to give.
+        call: The call's id; empty where no call sends it.
+        profile: Who asks.
+        stage: The stage of a strategy that asks; None outside of one.
+        began: When the attempt began, by `time.perf_counter`.
     """
 
     sample: int = 0
     answer: SimulatedAnswer | None = None
+    call: str = ""
+    profile: str = ""
+    stage: str | None = None
+    began: float = 0.0
 
 
 ORIGIN: Final[ContextVar[Origin]] = ContextVar("victor_nb_origin", default=Origin())  # noqa: B039 - frozen

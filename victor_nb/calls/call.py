@@ -35,7 +35,7 @@ from victor_nb.money import Total
 from victor_nb.providers.catalog import host_of
 from victor_nb.providers.params import AUTO_TIER, STANDARD_TIERS
 from victor_nb.providers.spec import spec_of, takes_temperature
-from victor_nb.values import BOOKS, ORIGIN, Lesson, Origin, Reply, SimulatedQuestion, Usage
+from victor_nb.values import BOOKS, ORIGIN, UNPAID, Lesson, Origin, Reply, SimulatedQuestion, Usage
 from victor_nb.wire.clock import CLOCK
 from victor_nb.wire.pace import Chance
 
@@ -102,7 +102,7 @@ class ProfileCall:
             self._reading, self._on_text = Reading(schema.name, schema.read), None
         self._task = asyncio.current_task()
         request.running.add(self)
-        if request.mode == "simulate":
+        if request.mode in UNPAID:
             self._record.clock = clock = CLOCK.get()
             self._record.now = clock or time.perf_counter
         elif request.quota is not None:
@@ -208,9 +208,7 @@ class ProfileCall:
         async with self._request.limiter if self._turns is None else nullcontext():
             if self._request.owner.closed:
                 raise ClosedError(f"{self._request.profile.name}: closed before the call was sent.")
-            again, failure = partial(retrying, self._request.retries), None
-            if self._record.clock is not None:
-                again = self._simulated(self._record.clock)
+            again, failure = self._again(self._record.clock), None
             self._deadline = asyncio.timeout(None)  # the call's time begins with the first attempt
             try:
                 async with self._deadline:
@@ -242,10 +240,18 @@ class ProfileCall:
                     raise failure
                 await (self._try_tiers() if self._tiers else self._try())
 
-    def _simulated(self, clock: Clock) -> Callable[[], AsyncRetrying]:
-        """Return what makes the loop of attempts with simulated waits; the clock ends the call at its deadline."""
-        loop, speed = asyncio.get_running_loop(), self._request.runtime.settings.sim_speed
+    def _again(self, clock: Clock | None) -> Callable[[], AsyncRetrying]:
+        """Return what makes the loop of attempts. A clock's waits are simulated, and it ends the call at its deadline.
+
+        What is recorded, simulated and replayed waits for the same time.
+        """
+        if clock is None and self._request.mode == "live":
+            return partial(retrying, self._request.retries)
         chance = Chance(f"{self._chat.model}/{self._chat.messages[-1].content}/{self._request.sample}")
+        jitter = partial(chance.between, *_JITTER, "wait")
+        if clock is None:
+            return partial(retrying, self._request.retries, jitter)
+        loop, speed = asyncio.get_running_loop(), self._request.runtime.settings.speed(self._request.mode)
 
         def expire() -> None:
             if self._deadline is not None:
@@ -258,14 +264,14 @@ class ProfileCall:
             )
 
         clock.deadline, clock.expire = clock.now + self._request.timeout, expire
-        return partial(retrying, self._request.retries, partial(chance.between, *_JITTER, "wait"), sleep)
+        return partial(retrying, self._request.retries, jitter, sleep)
 
     async def _try(self) -> None:
         """Make one attempt, and others at once without what the host refuses, or for an answer that does not fit."""
         while True:
             try:
                 if self._turns is None:
-                    await self._exchange()
+                    await (self._exchange() if self._request.quota is None else self._exchange_bulk())
                 else:
                     await self._turns.run(self._exchange, self._chat, self._deadline, final=not self._tiers)
             except InvalidAnswerError as error:
@@ -384,9 +390,10 @@ class ProfileCall:
             self._record.queue = self._began - asked
             if self._deadline is not None and self._record.clock is None:
                 self._deadline.reschedule(asyncio.get_running_loop().time() + request.timeout)
-        ORIGIN.set(Origin(request.sample, answer))
         try:
             self._attempt = attempt = self._record.open(self._chat, hold)
+            who = self._record.call_id, request.profile.name, request.stage
+            ORIGIN.set(Origin(request.sample, answer, *who, attempt.began))
         except BaseException:  # nothing was sent: what was set aside is free again
             request.runtime.budget.settle(hold, Decimal(0))
             raise
@@ -413,6 +420,19 @@ class ProfileCall:
             # Of what has failed, the row is closed already.
             self._record.close(attempt, "ok" if attempt.finish_reason else "partial" if attempt.pieces else "error")
         return attempt.usage
+
+    async def _exchange_bulk(self) -> None:
+        """Make an exchange of bulk work that waits for no turn; replayed, as many as were made of it."""
+        from victor_nb.wire.recorder import goes_on  # noqa: PLC0415 - only bulk work that is simulated or replayed
+
+        while True:
+            try:
+                await self._exchange()
+            except (RateLimitError, OverloadedError):
+                if not goes_on(self._request.provider.endpoint.transport, self._record.call_id):
+                    raise
+            else:
+                return
 
     def _own_answer(self) -> SimulatedAnswer | None:
         """Return the answer that the user has for a simulated attempt; None where the simulator writes it.

@@ -222,7 +222,7 @@ class AgentOrchestrator:
             stream=stream,
             retries=self.profile.retries if retries is None else retries,
             timeout=total,
-            limiter=self._limiter if mode != "simulate" else self._simulated_places(quota),
+            limiter=self._simulated_places(quota) if mode in UNPAID else self._limiter,
             limits=limits,
             tags=options.get("tags") or {},
             run_id=options.get("run_id"),

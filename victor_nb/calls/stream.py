@@ -23,7 +23,7 @@ from victor_nb.errors import (
 )
 from victor_nb.loop import GRACE, TICK, Handle, awake
 from victor_nb.money import Total
-from victor_nb.values import Reply
+from victor_nb.values import UNPAID, Reply
 from victor_nb.wire.clock import simulated
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Call:
         self.runtime = request.runtime
         self.on_text: Callable[[str], object] | None = None
         self._fallbacks = fallbacks
-        self._simulated = request.mode == "simulate"
+        self._simulated = request.mode in UNPAID
         self._asking = ProfileCall(request)
         self._failed: list[tuple[ProfileCall, ProviderError]] = []
 

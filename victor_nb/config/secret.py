@@ -21,6 +21,10 @@ _KEY_LIKE: Final = re.compile(
     r"\b(?:sk|rk|pk|gsk|xai)-[\w.*\-]{6,}|\bAIza[\w\-]{20,}|(?i:\bbearer\s+)(?!token\b|auth\b|key\b)[\w.~+/=\-]{8,}"
     r"|(?<=://)[^\s/@]+(?=@)"
 )
+_KEY: Final = re.compile(
+    r"\b(?:sk|rk|pk|gsk|xai)-(?=[\w\-]{0,60}\d)[\w\-]{20,}|\bAIza[\w\-]{30,}|\bgh[pousr]_\w{30,}|\bAKIA[0-9A-Z]{16}\b"
+)
+"""What is a key, and no example of one such as `sk-your-key-here`, which models write into their answers."""
 _LOGGERS: Final = ("httpx2", "httpcore2", "aiohttp")
 """What logs below every client; the loggers of an SDK are in its provider's spec."""
 _WIDE: Final = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
@@ -31,6 +35,11 @@ SHORTEST_SECRET: Final = 8  # characters; a shorter value may be a plain word
 def masked(text: str) -> str:
     """Return a text without what looks like a key or the password of an address."""
     return _KEY_LIKE.sub(MASK, text)
+
+
+def has_key(text: str) -> bool:
+    """Return whether a text holds what is a key by its shape."""
+    return _KEY.search(text) is not None
 
 
 class Address(str):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 FILE_NAME: Final = "profiles.yaml"
 _FROM_PARENT: Final = "VICTOR_FROM_PARENT"
 """What a process that starts others set by hand. `VICTOR_MODE` would not do: no cell could change its mode."""
+_RECORDS_IN_CI: Final = "VICTOR_RECORD_IN_CI"
 _IMPORTED: Final = time.time_ns()
 _SECRET_NAME: Final = re.compile(r"(API_KEY|_TOKEN|_SECRET|_PASSWORD)$")
 _NOT_FILLED_IN: Final = re.compile(r"^(~[^/\\]*|\$\w+|\$\{\w+\})")
@@ -40,7 +41,7 @@ _NO_FILE: Final[tuple[tuple[int, int], Mapping[str, Secret]]] = ((0, 0), {})
 _LONG_ENOUGH: Final = 12  # characters; a shorter value of an unknown variable may be a plain word
 _OF_CLIENTS: Final = (
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
-    *("SSL_CERT_FILE", "SSL_CERT_DIR", "VICTOR_SIM_SPEED"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "VICTOR_SIM_SPEED", "VICTOR_REPLAY_SPEED", "VICTOR_TAPE"),
 )
 """The variables that a client of any provider is made of, beside those of its key and its address."""
 
@@ -84,6 +85,7 @@ class Settings:
         self.suits = self._searched and self.built_in
         self._stamp = stamp_of(self.source)
         self._read: tuple[tuple[int, int], Mapping[str, Secret]] = _NO_FILE
+        self._tape: Path | None = None
         from victor_nb.config.profiles import read_profiles  # noqa: PLC0415 - pydantic is slow to import
 
         self._file: ProfilesFile = read_profiles(self.source)
@@ -323,6 +325,35 @@ class Settings:
         """
         return _number(os.environ.get("VICTOR_SIM_SPEED", "").strip() or "1")
 
+    def speed(self, mode: Mode) -> float:
+        """Return how many times the waits of a mode are taken: the simulator's, or those of what is replayed.
+
+        Raises:
+            ConfigError: `VICTOR_SIM_SPEED` or `VICTOR_REPLAY_SPEED` is not a number of 0 or more.
+        """
+        if mode != "replay":
+            return self.sim_speed
+        return _number(os.environ.get("VICTOR_REPLAY_SPEED", "").strip() or "0", "VICTOR_REPLAY_SPEED")
+
+    def tape(self, mode: Mode) -> Path:
+        """Return the tape to record or replay: `VICTOR_TAPE`, else `tapes/NAME.jsonl` beside the notebook or script.
+
+        Raises:
+            ConfigError: It is not known which that is; or it is to be recorded, and `CI=true` forbids it.
+        """
+        if mode == "record" and os.environ.get("CI", "").lower() == "true" and not os.environ.get(_RECORDS_IN_CI):
+            raise ConfigError(f"Nothing is recorded where CI=true: it costs money. {_RECORDS_IN_CI}=1 allows it.")
+        if named := os.environ.get("VICTOR_TAPE", "").strip():
+            return read_path(named, Path.cwd(), "VICTOR_TAPE").absolute()
+        if self._tape is None:
+            from victor_nb.config.notebook import find_notebook  # noqa: PLC0415 - only where there are tapes
+
+            found = find_notebook(self.notebook)
+            if found is None:
+                raise ConfigError("It is not known which notebook this is. Set VICTOR_TAPE=tapes/NAME.jsonl.")
+            self._tape = found.parent / "tapes" / f"{found.stem}.jsonl"
+        return self._tape
+
     @property
     def answer_files(self) -> tuple[Path, ...]:
         """The files with answers of one's own for simulate mode: `VICTOR_ANSWERS`, then `simulate:`."""
@@ -381,7 +412,7 @@ class Settings:
     def __getstate__(self) -> dict[str, object]:
         """Leave the keys of the .env file out of a pickle, and what is read from the environment of this machine."""
         kept = {"_searched", "source", "suits", "_stamp", "_file"}
-        return {"_read": _NO_FILE, **{name: value for name, value in vars(self).items() if name in kept}}
+        return {"_read": _NO_FILE, "_tape": None, **{name: value for name, value in vars(self).items() if name in kept}}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Settings) and (self.source, self._file) == (other.source, other._file)
@@ -474,15 +505,13 @@ def sim_start() -> datetime | None:
         raise ConfigError(f"VICTOR_SIM_START={text!r} is no date. Write it as 2026-01-05T09:00.") from None
 
 
-def _number(text: str) -> float:
+def _number(text: str, name: str = "VICTOR_SIM_SPEED") -> float:
     try:
         speed = float(text)
     except ValueError:
         speed = -1.0
     if not 0 <= speed < float("inf"):
-        raise ConfigError(
-            f"VICTOR_SIM_SPEED={text!r} is not a number of 0 or more. 1 is lifelike, 0 waits for nothing."
-        )
+        raise ConfigError(f"{name}={text!r} is not a number of 0 or more. 1 is lifelike, 0 waits for nothing.")
     return speed
 
 

@@ -28,6 +28,7 @@ from victor_nb.notebook.forms import present
 from victor_nb.notebook.grammar import defaults_of, parse, split_prompt, without_prompt
 from victor_nb.notebook.markdown import notice
 from victor_nb.notebook.options import CELL_HELP, LINE_HELP
+from victor_nb.values import TAPED
 from victor_nb.workflows.runs import StrategyRun
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ class Magics:
 
             ask_rows(session, question, self._shell.user_ns, LiveRows(self._place, question, how))
             return
-        live, watched = self._live(question, self._place, how), how != "off"
+        live, watched = self._live(question, self._place, how), how != "off" or session.mode in TAPED
         result = Background(session, question, live) if call.bg else ask(session, question, live, watched=watched)
         try:
             if isinstance(result, Background):

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from victor_nb.config.profiles import Profile
     from victor_nb.config.secret import Secret
     from victor_nb.config.settings import Settings
-    from victor_nb.errors import ProviderError
     from victor_nb.values import ChatRequest, Delta, Mode
     from victor_nb.wire.transport import Wire
 
@@ -191,7 +190,7 @@ class Provider(ABC):
             # Outside the handler, so that a cause which holds a key does not hang on as the context either.
             raise self._translator.translate(failure, answered=exchange.answered) from self._translator.cause(failure)
 
-    def translate(self, failure: Exception) -> ProviderError:
+    def translate(self, failure: Exception) -> VictorError:
         """Return what a request that was not answered failed with, in our terms."""
         return self._translator.translate(failure, answered=False)
 

@@ -10,6 +10,7 @@ from victor_nb.errors import ConfigError, ConnectError, ProviderOpenError
 from victor_nb.providers.llama_server import StartError, dismiss, hire, watch
 from victor_nb.providers.openai import OpenAI
 from victor_nb.providers.weights import INSTALL, engine_there, locate
+from victor_nb.values import UNPAID
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,7 +27,7 @@ class Embedded(OpenAI):
     def __init__(self, endpoint: Endpoint) -> None:
         self._number = watch(self)
         self._server: Server | None = None
-        self._file = _file(endpoint) if endpoint.mode == "live" else None
+        self._file = _file(endpoint) if endpoint.mode not in UNPAID else None
         super().__init__(endpoint)
 
     @property

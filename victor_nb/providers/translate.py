@@ -14,10 +14,11 @@ from urllib.parse import urljoin, urlsplit
 import httpx2
 
 from victor_nb import errors
-from victor_nb.config.secret import masked
+from victor_nb.config.secret import has_key, masked
 from victor_nb.providers.catalog import host_of
 from victor_nb.providers.refusals import asked_wait, judge, shorten
 from victor_nb.providers.spec import spec_of
+from victor_nb.values import TAPED
 from victor_nb.wire.transport import SetupError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from victor_nb.providers.refusals import Fault
     from victor_nb.providers.spec import Spec
     from victor_nb.values import Mode
+    from victor_nb.wire.recorder import Place
     from victor_nb.wire.transport import Wire
 
 _STEPS: Final = {
@@ -90,8 +92,9 @@ class Endpoint:
             spec=spec,
             base_url=base_url,
             proxy=None if spec.starts_itself else settings.proxy(base_url),
-            sim_speed=settings.sim_speed,
+            speed=settings.speed(mode),
             certificates=settings.certificates,
+            tape=_tape(settings, mode) if mode in TAPED else None,
         )
         return cls(
             profile=profile.name,
@@ -107,6 +110,21 @@ class Endpoint:
             mode=mode,
             folders=settings.folders,
         )
+
+
+def _tape(settings: Settings, mode: Mode) -> Place:
+    """Return where exchanges are recorded, or replayed from.
+
+    Raises:
+        ConfigError: It is not known, or nothing may be recorded.
+    """
+    from victor_nb.config.notebook import current_cell  # noqa: PLC0415 - only where there are tapes
+    from victor_nb.wire.recorder import Place  # noqa: PLC0415 - as above
+
+    def leaks(text: str) -> bool:
+        return settings.leaks(text) or has_key(text)
+
+    return Place(settings.tape(mode), leaks, settings.redactor().clean, current_cell)
 
 
 class Translator:
@@ -137,10 +155,10 @@ class Translator:
                     if self._endpoint.redactor.clean(value) != value:
                         del request.headers[name]
 
-    def translate(self, failure: Exception, *, answered: bool) -> errors.ProviderError:
-        """Return a failure as a `ProviderError`; it blames the answer only if there was one."""
+    def translate(self, failure: Exception, *, answered: bool) -> errors.VictorError:
+        """Return a failure as a `ProviderError`; it blames the answer only if there was one. Those of tapes stay."""
         for link in _chain(failure):
-            if isinstance(link, errors.ProviderError):
+            if isinstance(link, (errors.ProviderError, errors.TapeError, errors.SecretError)):
                 return link
             if (found := self._of_status(link)) or (found := self._of_transport(link)):
                 return found

@@ -7,13 +7,11 @@ import ssl
 import threading
 from base64 import b64encode
 from contextlib import suppress
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
 import httpx2
-
-from victor_nb.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
 
     from victor_nb.providers.spec import Spec
     from victor_nb.values import Mode
+    from victor_nb.wire.recorder import Place, Tapes
 
 # How long an idle connection is kept: below the shortest keep-alive that servers are known to announce (5 s).
 _KEEP_ALIVE: Final = 4.5
@@ -94,21 +93,34 @@ class Wire:
         spec: Spec,
         base_url: str,
         proxy: str | None,
-        sim_speed: float,
+        speed: float,
         certificates: tuple[str, Path] | None = None,
+        tape: Place | None = None,
     ) -> httpx2.AsyncBaseTransport:
         """Return a transport of its own for one client of this provider.
 
         Raises:
-            ConfigError: The mode has no transport.
+            TapeError: The tape to replay cannot be used.
         """
         if mode == "simulate":
             from victor_nb.wire.simulator import Simulator  # noqa: PLC0415 - only this mode needs it
 
-            return Simulator(spec, speed=sim_speed)
-        if mode == "live":
+            return Simulator(spec, speed=speed)
+        if tape is None:
             return Real(context=partial(self.context, base_url, certificates), proxy=proxy)
-        raise ConfigError(f"Mode {mode!r} is not available yet. Use live or simulate (%victor mode simulate).")
+        from victor_nb.wire.recorder import Player, Recorder  # noqa: PLC0415 - only where there are tapes
+
+        if mode == "replay":
+            return Player(self.tapes.playback(tape), provider=spec.name, base_url=base_url, speed=speed)
+        real = Real(context=partial(self.context, base_url, certificates), proxy=proxy)
+        return Recorder(real, recording=self.tapes.recording(tape), provider=spec.name, base_url=base_url)
+
+    @cached_property
+    def tapes(self) -> Tapes:
+        """The tapes that this kernel records and replays."""
+        from victor_nb.wire.recorder import Tapes  # noqa: PLC0415 - only where there are tapes
+
+        return Tapes()
 
 
 class Real(httpx2.AsyncBaseTransport):

@@ -22,9 +22,11 @@ from victor_nb.errors import (
     ProviderError,
     QuotaError,
     SecretError,
+    TapeMissError,
     VictorError,
 )
 from victor_nb.money import Total
+from victor_nb.values import UNPAID
 from victor_nb.wire.clock import CLOCK, simulated
 from victor_nb.workflows.forecast import Asked, Drawn, Priced, price
 from victor_nb.workflows.intake import digest
@@ -140,7 +142,7 @@ class Bulk:
         self.priced: Priced | None = None
         self.spent = Total()
         self.news: list[str] = []
-        self._simulated = runtime.mode == "simulate"
+        self._simulated = runtime.mode in UNPAID
         self._first: dict[tuple[int, bytes], Cell] = {}
         self._followers: dict[tuple[int, bytes], list[Cell]] = {}
         self._ready: deque[_Item] = deque()
@@ -439,6 +441,8 @@ class Bulk:
             self._refusal = self._refusal or error
             self._open.set()
             return
+        if isinstance(error, TapeMissError):
+            raise error
         reason = type(error).__name__, error.http_status if isinstance(error, ProviderError) else None
         self._reasons[reason] += 1
         self._last = error

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, Unpack, cast, get_args
 from uuid import uuid4
 
-from victor_nb.errors import ConfigError, VictorError, VictorInterrupted, VictorWarning, failed_at
+from victor_nb.errors import ConfigError, TapeMissError, VictorError, VictorInterrupted, VictorWarning, failed_at
 from victor_nb.money import Total, exact_sum
 from victor_nb.reports.charts.text import short
 from victor_nb.reports.frames import records_frame
@@ -184,6 +184,8 @@ class Comparison:
     async def _finish(self, entry: Entry, engine: Engine) -> None:
         try:
             await self.pool.runtime.loop.call(engine.run)
+        except TapeMissError:
+            raise
         except VictorError as error:
             entry.error = error
         entry.run = await asyncio.to_thread(collect, engine)

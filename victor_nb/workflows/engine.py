@@ -13,13 +13,21 @@ from uuid import uuid4
 from victor_nb.calls.request import SENT, compose_prompt, refuse_sample
 from victor_nb.calls.structured import in_words, list_schema
 from victor_nb.config.strategies import needed, plain
-from victor_nb.errors import BudgetError, ClosedError, ConfigError, PromptError, VictorError, VictorInterrupted
+from victor_nb.errors import (
+    BudgetError,
+    ClosedError,
+    ConfigError,
+    PromptError,
+    TapeMissError,
+    VictorError,
+    VictorInterrupted,
+)
 from victor_nb.loop import GRACE, Handle
 from victor_nb.money import Total
 from victor_nb.templates import fill, places
-from victor_nb.values import Reply
+from victor_nb.values import UNPAID, Reply
 from victor_nb.wire.clock import CLOCK, simulated
-from victor_nb.workflows.fan_out import ALIKE, Lane, cannot_differ
+from victor_nb.workflows.fan_out import ALIKE, Lane, cannot_differ, check_tape
 from victor_nb.workflows.lists import ITEMS, numbered
 from victor_nb.workflows.progress import Progress, StageProgress, Work
 from victor_nb.workflows.progress_bar import Bar, Tally
@@ -141,7 +149,7 @@ class Engine:
         self.works = [Work(stage) for stage in stages]
         self.stopped: str | None = None
         self.accepted: Work | None = None
-        self._simulated = self.runtime.mode == "simulate"
+        self._simulated = self.runtime.mode in UNPAID
         self._clock: Clock | None = None
         self._start = 0.0
         self._turns = asyncio.Lock()
@@ -324,6 +332,8 @@ class Engine:
             return None
         work.state = "failed"
         stands_in = any(each.state == "waiting" and work.stage.name in self._needs(each) for each in self.works)
+        if isinstance(error, TapeMissError):
+            return error
         if isinstance(error, VictorError) and work.stage.accept is not None and stands_in:
             return None
         self.stopped = f"{work.stage.name}: {error}"
@@ -359,6 +369,7 @@ class Engine:
             # A limit may look into the ledger before a call can be held: not on this loop.
             work.lanes = await asyncio.to_thread(lambda: [self._lane(work, sample) for sample in range(work.stage.n)])
         await asyncio.gather(*(lane.run() for lane in work.lanes))
+        check_tape(work.lanes)
         refused = [lane.outcome for lane in work.lanes if isinstance(lane.outcome, BudgetError)]
         if refused and len(refused) < len(work.lanes):
             self.stopped = f"{work.stage.name}: {refused[0]}"

@@ -12,18 +12,19 @@ from uuid import uuid4
 
 from victor_nb.calls.request import CallOptions, refuse_sample, settle
 from victor_nb.config.request_options import SAMPLES
-from victor_nb.errors import BudgetError, ConfigError, FanOutError, VictorError, VictorInterrupted
+from victor_nb.errors import BudgetError, ConfigError, FanOutError, TapeMissError, VictorError, VictorInterrupted
 from victor_nb.loop import GRACE, Handle
 from victor_nb.media import Media
 from victor_nb.money import Total
 from victor_nb.providers.spec import takes_temperature
 from victor_nb.reports.charts import plot
 from victor_nb.reports.frames import records_frame
-from victor_nb.values import PromptLike, Quotable, Reply, Usage
+from victor_nb.values import UNPAID, PromptLike, Quotable, Reply, Usage
 from victor_nb.wire.clock import simulated
 from victor_nb.workflows.progress_bar import Bar, Tally
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from decimal import Decimal
 
     from victor_nb.accounting.rows import Row
@@ -273,6 +274,17 @@ class Lane:
         return Entry(self.profile, self.prompt, self.sample, outcome, self.call.rows if self.call else ())
 
 
+def check_tape(lanes: Iterable[Lane]) -> None:
+    """Raise if a call found no recording to replay: that is no failure of a provider, which others may make good.
+
+    Raises:
+        TapeMissError: One did.
+    """
+    for lane in lanes:
+        if isinstance(lane.outcome, TapeMissError):
+            raise lane.outcome
+
+
 class FanOut(Handle[Replies]):
     """A fan-out; it is a handle once it has started. Made by `pool.start_fan_out`; `pool.fan_out` waits for it.
 
@@ -300,7 +312,7 @@ class FanOut(Handle[Replies]):
         self._now: Callable[[], float] = time.perf_counter
         self._began = self._ended = self._now()
         self.runtime = runtime
-        self._simulated = runtime.mode == "simulate"
+        self._simulated = runtime.mode in UNPAID
         self.lanes = [
             Lane(profile, number, sample)
             for profile in profiles
@@ -331,6 +343,7 @@ class FanOut(Handle[Replies]):
             self._began = self._now()
             try:
                 await asyncio.gather(*(lane.run() for lane in self.lanes))
+                check_tape(self.lanes)
             finally:
                 self._ended = self._now()
                 self.runtime.last = replies = self.replies

@@ -9,7 +9,7 @@ import string
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from victor_nb.calls.structured import breaks_off, find_json, find_rows, spoken
-from victor_nb.errors import ConfigError, VictorError
+from victor_nb.errors import ConfigError, TapeMissError, VictorError
 from victor_nb.reports.statistics import Judgement
 from victor_nb.templates import fill
 
@@ -170,6 +170,8 @@ async def judge(
         for limit in limits:
             try:
                 reply = await judging.runtime.loop.call(judging.call(prompt, {**options, **limit}, stream=False).run)
+            except TapeMissError:
+                raise
             except VictorError as error:
                 return str(error)
             content = reply.content
