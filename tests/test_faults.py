@@ -19,7 +19,6 @@ from servers import (
     GOOGLE,
     OLLAMA,
     OPENAI,
-    RESPONSES,
     Answer,
     closed_port,
     faults,
@@ -31,8 +30,6 @@ from workbench import Bench, fail, rows
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from servers import Exchange
-    from servers.exchange import Act
     from servers.faults import Ending
 
 pytest_plugins = ["workbench_fixtures"]
@@ -64,15 +61,6 @@ async def test_when_a_server_accepts_no_connection_then_the_wait_to_connect_ends
     error = await bench.failure(base_url=bench.dialect.base_url(crowded), timeout={"connect": 0.3, "total": 60})
     bench.check(error, errors.RequestTimeoutError)
     assert "did not accept a connection within 0.3 s" in str(error)
-
-
-async def test_when_a_server_hangs_up_before_an_answer_then_it_is_a_connect_error(bench: Bench) -> None:
-    bench.check(await bench.failure(faults.hang_up()), errors.ConnectError)
-
-
-@pytest.mark.parametrize("way", ["plain"])
-async def test_when_a_plain_answer_breaks_off_then_it_is_a_connect_error(bench: Bench) -> None:
-    bench.check(await bench.failure(faults.cut_plain(Answer())), errors.ConnectError)
 
 
 async def test_when_a_server_says_nothing_then_the_call_ends_in_time(bench: Bench) -> None:
@@ -140,11 +128,6 @@ async def test_when_a_stream_ends_without_saying_so_then_the_reply_is_partial(be
 
 
 @only_streams
-async def test_when_a_stream_ends_before_any_text_then_it_is_no_answer(bench: Bench) -> None:
-    bench.check(await bench.failure(faults.cut(Answer(), 0, "clean")), errors.MalformedAnswerError)
-
-
-@only_streams
 async def test_when_a_stream_tells_of_an_error_after_text_then_what_came_is_kept(bench: Bench) -> None:
     error = await bench.failure(faults.error_event(Answer(), 2, "Out of stars"), retries=2)
     assert isinstance(error, errors.PartialAnswerError)
@@ -164,66 +147,6 @@ async def test_when_a_stream_begins_with_an_error_then_it_is_that_error(bench: B
     assert error.retryable
     assert "Out of stars" in str(error)
     assert [row["status"] for row in rows()] == ["error"]
-
-
-SHAPES = [b"null", b"[]", b'"a text"', b"{}", b"12", b'{"choices": [], "content": [], "candidates": [], "message": {}}']
-SHAPES += [b'{"choices": null, "content": null, "candidates": null, "message": null, "type": "message"}']
-NO_ANSWERS: dict[str, Act] = {
-    "page": faults.page(),
-    "empty": faults.empty(),
-    "malformed": faults.malformed(),
-    "cut": faults.cut_json(Answer()),
-    "bytes": faults.body(bytes(range(128, 256))),
-}
-
-
-@pytest.mark.parametrize("name", NO_ANSWERS)
-async def test_when_an_answer_is_not_one_then_it_is_an_error_and_never_an_empty_reply(bench: Bench, name: str) -> None:
-    bench.check(await bench.failure(NO_ANSWERS[name]), errors.MalformedAnswerError)
-
-
-@pytest.mark.parametrize("prefix", [b"", b"data: "])
-async def test_when_an_answer_has_another_shape_then_it_is_an_error(bench: Bench, prefix: bytes) -> None:
-    agent = await bench.agent()
-    for shape in SHAPES:
-        bench.play(faults.body(prefix + shape + b"\n\n"))
-        bench.check(await bench.fail(agent), errors.MalformedAnswerError)
-
-
-@pytest.mark.parametrize("way", ["plain"])
-async def test_when_an_answer_is_not_compressed_as_it_says_then_it_is_no_answer(bench: Bench) -> None:
-    async def act(exchange: Exchange) -> None:
-        await exchange.whole(200, {**faults.JSON, "content-encoding": "gzip"}, b"{}")
-
-    bench.check(await bench.failure(act), errors.MalformedAnswerError)
-
-
-@only_streams
-@pytest.mark.parametrize("dialect", [ANTHROPIC, OPENAI, RESPONSES, GOOGLE], ids=repr)
-async def test_when_a_plain_answer_comes_for_a_stream_then_it_is_no_answer(bench: Bench) -> None:
-    error = await bench.failure(faults.plain_for_stream(Answer()))
-    bench.check(error, errors.MalformedAnswerError)
-
-
-@only_streams
-@pytest.mark.parametrize("dialect", [OLLAMA], ids=repr)
-async def test_when_a_plain_line_comes_for_a_stream_then_it_is_a_stream_of_one(bench: Bench) -> None:
-    bench.play(faults.plain_for_stream(Answer()))
-    assert (await bench.ask(await bench.agent())).content == Answer().text
-
-
-@only_streams
-async def test_when_a_stream_turns_to_nonsense_after_text_then_what_came_is_kept(bench: Bench) -> None:
-    async def act(exchange: Exchange) -> None:
-        await Answer().tell(exchange, pieces=2)
-        sse = "event-stream" in bench.dialect.stream_type
-        await exchange.send(b"event: content_block_delta\ndata: {'oops'\n\n" if sse else b"{'oops'\n")
-        await exchange.end()
-
-    error = bench.check(await bench.failure(act), errors.PartialAnswerError)
-    assert error.reply is not None
-    assert error.reply.content == "Tokens are "
-    assert [row["status"] for row in rows()] == ["partial"]
 
 
 @pytest.mark.parametrize("dialect", [GOOGLE, OLLAMA], ids=repr)
@@ -264,14 +187,6 @@ async def test_when_code_of_this_side_fails_then_no_answer_is_blamed(bench: Benc
     error = bench.check(await bench.fail(agent), errors.InternalError)
     assert f"{bench.dialect.name}'s client failed, not the answer" in str(error)
     assert "no_such" in str(error)
-
-
-async def test_when_a_text_has_half_a_surrogate_pair_then_the_reply_can_be_written_down(bench: Bench) -> None:
-    bench.play(Answer(pieces=("a\ud800", "b", "\udfffc")))
-    reply = await bench.ask(await bench.agent())
-    assert reply.content.encode()
-    assert reply.content == "a\ufffdb\ufffdc"
-    assert [row["status"] for row in rows()] == ["ok"]
 
 
 async def test_when_a_surrogate_pair_comes_in_two_pieces_then_it_is_one_character(bench: Bench) -> None:

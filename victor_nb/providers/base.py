@@ -43,9 +43,7 @@ _KEY: Final = re.compile(r"(?!['\"])[!-~]+")
 """What an HTTP header takes: printable ASCII, no blanks; and no quotes, which `%env` takes for a part of the key."""
 KEYLESS: Final = "victor_nb_keyless"
 """The extension of a request that is sent without the key."""
-_OF_HTTP: Final = frozenset(
-    "accept accept-encoding connection content-length content-type host transfer-encoding user-agent".split()
-)
+_OF_HTTP: Final = frozenset("accept connection content-length content-type host transfer-encoding user-agent".split())
 _OF_SCHEMAS: Final = re.compile(
     r"schema|response_?format|response_?mime|output_config|structured.output|json_object|json mode|\bformat\b"
 )
@@ -113,7 +111,9 @@ class Provider(ABC):
             if self.endpoint.key is not None:
                 raise ValueError("base_url holds a user and a password, and the key goes where they would. Remove them")
             del ours[taken.pop()]
-        headers = {"content-type": "application/json"} if request.method == "POST" else {}
+        headers = {"accept-encoding": "gzip"}  # what the transport unpacks up to a limit
+        if request.method == "POST":
+            headers["content-type"] = "application/json"
         for name, value in request.headers.items():
             if name in _OF_HTTP or name.startswith(_OF_THE_SDKS):
                 headers.setdefault(name, value)

@@ -14,7 +14,7 @@ from victor_nb.providers.base import Provider
 from victor_nb.providers.refusals import StatusError, details_of, words_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 
     from victor_nb.values import FinishReason
 
@@ -23,6 +23,8 @@ DONE: Final[dict[str, object]] = {}
 FIRST: Final = (0, None, "0")
 """The index of the answer that is read, where several come."""
 OTHERS: Final = "several answers came: the first one is shown, all are paid for"
+_ENDS: Final = {"message_stop", "response.completed", "response.incomplete", "response.failed"}
+"""The last events of streams, after which nothing of the answer comes."""
 _MARK: Final = b"\xef\xbb\xbf"
 """A byte order mark."""
 _IDLE: Final = {b"ping", b"heartbeat", b"keepalive", b"keep-alive"}
@@ -40,6 +42,8 @@ _NO_ERROR: Final = {"0", "200", "ok", "success", "none", "null"}
 _LINGER: Final = 0.2  # seconds; to open a new connection would take about as long
 _SHOWN: Final = 80  # characters of what is no JSON
 _STRAY: Final = 1_000  # lines; a page of HTML has fewer that matter
+_LONGEST_EVENT: Final = 1 << 25  # bytes; an image in one has a quarter
+_MOST_TOKENS: Final = 10**9  # a thousand times what a model reads; a count above it is none
 
 
 _FINISH: Final = {
@@ -96,6 +100,7 @@ async def events(
         ValueError: One of them is no JSON object, or something else came.
     """
     reader, pieces, begun = Reader(sse=sse), response.aiter_bytes(), False
+    event: dict[str, object] = {}
     try:
         async for piece in pieces:
             for event in reader.feed(piece):
@@ -103,13 +108,8 @@ async def events(
                     check_event(event, response)
                 yield event
                 begun = begun or event.get("type") != "ping"
-                if event is DONE:
-                    with suppress(
-                        TimeoutError, httpx2.HTTPError
-                    ):  # all is there, but the end that frees the connection
-                        async with asyncio.timeout(_LINGER):
-                            async for _ in pieces:
-                                pass
+                if event is DONE or event.get("type") in _ENDS or event.get("done") is True:
+                    await _linger(pieces)
                     return
         for event in reader.end():
             if check:
@@ -118,8 +118,19 @@ async def events(
     except StatusError as error:
         error.begun = begun
         raise
+    except httpx2.TransportError:
+        if not any(read(each, "finishReason") for each in items(event, "candidates")):  # Google's end
+            raise
     finally:
         await response.aclose()
+
+
+async def _linger(pieces: AsyncIterator[bytes]) -> None:
+    """Wait a moment for the end of a body whose last event has come: it frees the connection for the next request."""
+    with suppress(TimeoutError, httpx2.HTTPError):
+        async with asyncio.timeout(_LINGER):
+            async for _ in pieces:
+                pass
 
 
 def check_event(event: Mapping[str, object], response: httpx2.Response) -> None:
@@ -144,6 +155,7 @@ class Reader:
     def __init__(self, *, sse: bool = False) -> None:
         self._sse = sse
         self._parts: list[bytes] = []  # of a line that has not ended
+        self._room = _LONGEST_EVENT  # for more of it
         self._data: list[bytes] = []  # of an event that has not ended
         self._name = b""
         self._stray: list[bytes] = []
@@ -169,12 +181,16 @@ class Reader:
         if self._return and piece:
             piece, self._return = piece.removeprefix(b"\n"), False
         if b"\n" not in piece and b"\r" not in piece:
+            self._room -= len(piece)
+            if self._room < 0:
+                raise ValueError(f"a line of it has more than {_LONGEST_EVENT >> 20} MB")
             if piece:
                 self._parts.append(piece)
             return []
         if self._parts:
             piece = b"".join([*self._parts, piece])
             self._parts.clear()
+            self._room = _LONGEST_EVENT
         if not self._begun:
             self._begun, piece = True, piece.removeprefix(_MARK)
         lines = piece.splitlines()
@@ -321,9 +337,9 @@ def items(value: object, *path: str) -> list[object]:
 def number(value: object, *path: str) -> int:
     """Return the token count at the end of a path, also one that is written as 10.0 or "10"; 0 where there is none."""
     found = read(value, *path)
-    if isinstance(found, (float, str)) and re.fullmatch(r"\d{1,15}(\.0)?", str(found)):
-        return int(float(found))
-    return found if isinstance(found, int) and not isinstance(found, bool) and found > 0 else 0
+    if isinstance(found, (float, str)) and re.fullmatch(r"\d{1,15}(\.0)?", str(found), re.ASCII):
+        found = int(float(found))
+    return found if isinstance(found, int) and not isinstance(found, bool) and 0 < found <= _MOST_TOKENS else 0
 
 
 def text(value: object) -> str | None:

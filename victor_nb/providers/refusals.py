@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from victor_nb.values import Delta
 
 _LONGEST: Final = 300  # characters of a provider's own words
+_READ: Final = 16_384  # characters of a page: to strip its marks takes the square of that, where it has many
 _BY_STATUS: Final[dict[int, type[errors.ProviderError]]] = {
     401: errors.AuthenticationError,
     403: errors.AuthenticationError,
@@ -238,7 +239,7 @@ def words_of(body: object) -> str:
         value = _parsed(body)
         if value is not None:
             return words_of(value)
-        text = body if isinstance(body, str) else body.decode("utf-8", "replace")
+        text = (body if isinstance(body, str) else body.decode("utf-8", "replace"))[:_READ]
         return shorten(re.sub(r"<(style|script).*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL))
     inner = details_of(body)
     said = _said(inner)

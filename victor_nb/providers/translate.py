@@ -236,7 +236,7 @@ class Translator:
             case httpx2.UnsupportedProtocol() | httpx2.InvalidURL():
                 return self._make(errors.BadRequestError, f"{address} is not an address. Check base_url", refused=True)
             case httpx2.DecodingError():
-                return self._make(errors.MalformedAnswerError, f"{self._who}'s answer cannot be decompressed")
+                return self._make(errors.MalformedAnswerError, f"{self._who}'s answer {failure}")
             case httpx2.TransportError():
                 fact = "hung up before the answer was complete"
             case _:

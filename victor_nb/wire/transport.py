@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pkgutil
+import re
 import ssl
 import threading
+import zlib
 from base64 import b64encode
 from contextlib import suppress
 from functools import cached_property, partial
@@ -27,6 +29,11 @@ if TYPE_CHECKING:
 _KEEP_ALIVE: Final = 4.5
 _LONGEST_HEADER: Final = 65_536  # bytes; gateways add long ones
 _MOST_HEADERS: Final = 1_000  # gateways add many, and aiohttp takes 128
+_LONGEST: Final = 1 << 26  # bytes of an answer in one piece; the longest texts with images have a quarter
+_LONGEST_STREAM: Final = 1 << 29  # bytes; 128,000 tokens of which each states twenty others have half
+_LONGEST_REFUSAL: Final = 1 << 20
+_STREAMS: Final = re.compile("event-stream|ndjson")
+_GZIP: Final = 31  # zlib's word for it; it is all that is asked for
 _SOCKS: Final = {
     "socks4": ("SOCKS4", False),
     "socks4a": ("SOCKS4", True),
@@ -165,7 +172,7 @@ class Real(httpx2.AsyncBaseTransport):
         except self._of_socks as error:
             raise _no_proxy(self._proxy, str(error)) from error
         if isinstance(response.stream, httpx2.AsyncByteStream):
-            response.stream = _Body(response.stream)
+            response.stream = _Body(response.stream, response)
         return response
 
     def _open(self) -> httpx2.AsyncBaseTransport:
@@ -251,24 +258,52 @@ def _session(
 
 
 class _Body(httpx2.AsyncByteStream):
-    """An answer's bytes, whose failures are raised as httpx2 exceptions too."""
+    """An answer's bytes, unpacked, up to a limit; failures are raised as httpx2 exceptions too.
 
-    def __init__(self, inner: httpx2.AsyncByteStream) -> None:
+    Of a refusal, what comes before a failure or the limit is enough: its status says what it is.
+    """
+
+    def __init__(self, inner: httpx2.AsyncByteStream, response: httpx2.Response) -> None:
+        headers = response.headers
+        packed = headers.pop("content-encoding") if "content-encoding" in headers else ""
         self._inner = inner
+        self._refusal = response.is_error
+        self._unpack = zlib.decompressobj(_GZIP) if "gzip" in packed.lower() else None
+        streamed = _STREAMS.search(headers.get("content-type", ""))
+        self._most = _LONGEST_REFUSAL if self._refusal else _LONGEST_STREAM if streamed else _LONGEST
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         from aiohttp import ClientError  # noqa: PLC0415 - slow to import
 
+        room = self._most
         try:
             async for piece in self._inner:
-                yield piece
-        except httpx2.ConnectTimeout as error:
-            raise _mend(error, None, None, ()) from error.__cause__
-        except ClientError as error:
-            raise httpx2.ReadError(str(error)) from error
+                data = piece if self._unpack is None else self._unpack.decompress(piece, room + 1)
+                room -= len(data)
+                if room < 0 and not self._refusal:
+                    raise httpx2.DecodingError(f"has more than {self._most >> 20} MB")
+                yield data
+                if room < 0:
+                    return
+        except (httpx2.TransportError, ClientError, zlib.error) as error:
+            if not self._refusal:
+                raise _of_body(error) from error
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+def _of_body(error: Exception) -> httpx2.RequestError:
+    """Return what a failure in the middle of an answer is."""
+    if isinstance(error, httpx2.ConnectTimeout):
+        return _mend(error, None, None, ())
+    if isinstance(error, httpx2.RequestError):
+        return error
+    return (
+        httpx2.DecodingError("cannot be decompressed")
+        if isinstance(error, zlib.error)
+        else httpx2.ReadError(str(error))
+    )
 
 
 def _mend(
