@@ -130,7 +130,7 @@ def test_when_a_worker_is_killed_then_all_rows_are_answered_and_the_ledger_is_th
     client: Client, server: Server, book: Book
 ) -> None:
     book.held = range(21, 1_000)  # all that may be under way at once is, when a worker is killed
-    frame = rows(500)
+    frame = rows(300)
     pool, ledger = session().pool, session().ledger
     made = pool.start_map(frame, "{{ text }}", profile="fast", out="said", executor=client)
     server.wait(lambda: book.asked >= 30)
@@ -144,14 +144,13 @@ def test_when_a_worker_is_killed_then_all_rows_are_answered_and_the_ledger_is_th
     assert set(done["said_status"]) == {"ok"}
     assert done["said"].tolist() == [f"about {text}" for text in frame["text"]]
     assert max(book.by_prompt.values()) <= 2
-    assert 500 < book.asked == ledger.total().attempts <= 600
+    assert 300 < book.asked == ledger.total().attempts <= 400
     lost = [row for row in ledger.rows() if row.status != "ok"]
     assert {row.error for row in lost} <= {"the worker was lost"}
     assert not ledger.total().running
     assert ledger.total().unpriced == done["said_cost"].isna().sum() == len(lost)
 
 
-@pytest.mark.skip(reason="a map on workers with a budget hangs now and then: to be mended in executors.py")
 def test_when_a_map_on_workers_has_a_budget_then_they_cannot_spend_more_together(
     client: Client, server: Server, book: Book
 ) -> None:
@@ -161,7 +160,7 @@ def test_when_a_map_on_workers_has_a_budget_then_they_cannot_spend_more_together
         prompt = request.json["messages"][-1]["content"]
         lost[prompt] += 1
         if prompt.endswith("3") and lost[prompt] == 1:
-            return faults.status(503, "busy")
+            return faults.status(500, "broken")  # no 503: of these the pace is learned
         return book(request)
 
     server.answer = answer
@@ -178,15 +177,14 @@ def test_when_a_map_on_workers_is_stopped_then_they_stop_and_no_row_is_left_open
 ) -> None:
     book.held = range(1, 401)
     made = session().pool.start_map(rows(400), "{{ text }}", profile="fast", out="said", executor=client)
-    server.wait(lambda: book.asked >= 10)  # of the first rows, whose price is waited for
-    threading.Timer(0.1, made.cancel).start()
+    server.wait(lambda: book.asked == 20)  # the first rows, whose price is waited for
     with pytest.raises(VictorInterrupted) as stopped:
         raise made.interrupted()
     frame: Any = stopped.value.partial
     assert Counter(frame["said_status"]) == {"interrupted": 20, "pending": 380}
     server.wait(lambda: server.open == 0)
     assert made.wait(30)
-    assert book.asked <= 20
+    assert session().ledger.total().attempts == book.asked == 20
     assert not session().ledger.total().running
 
 
@@ -200,3 +198,34 @@ def test_when_workers_have_no_key_then_the_map_ends_with_the_variable_to_set(cli
 def test_when_the_executor_is_no_client_then_one_line_says_what_it_takes(executor: object, book: Book) -> None:
     with pytest.raises(ConfigError, match=r"Give a dask.distributed.Client"):
         session().pool.map_sync(rows(3), "{{ text }}", profile="fast", executor=executor)
+
+
+def test_when_the_client_is_closed_before_a_map_then_one_line_says_so(client: Client, book: Book) -> None:
+    address: Any = client.scheduler_info()["address"]
+    other = distributed.Client(address, set_as_default=False)
+    other.close()
+    with pytest.raises(ConfigError, match=r"executor= is a client that is closed. Give a dask.distributed.Client"):
+        session().pool.map_sync(rows(3), "{{ text }}", profile="fast", executor=other)
+
+
+def test_when_the_client_closes_during_a_map_then_it_ends_with_the_frame_and_no_row_stays_open(
+    client: Client, server: Server, book: Book
+) -> None:
+    book.held = range(41, 401)
+    address: Any = client.scheduler_info()["address"]
+    other = distributed.Client(address, set_as_default=False)
+    made = session().pool.start_map(rows(400), "{{ text }}", profile="fast", out="said", executor=other)
+    server.wait(lambda: book.asked > 40)
+    other.close()
+    with pytest.raises(MapError, match="closed") as ended:
+        made.result()
+    book.free.set()
+    statuses = Counter(ended.value.partial["said_status"])
+    assert statuses["ok"] >= 20
+    assert statuses["failed"] > 0
+    assert statuses["ok"] + statuses["failed"] + statuses["pending"] == 400
+    ledger = session().ledger
+    assert book.asked <= ledger.total().attempts
+    assert not ledger.total().running
+    server.wait(lambda: server.open == 0)
+    assert book.asked <= ledger.total().attempts, "nothing more is sent"

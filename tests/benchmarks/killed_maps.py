@@ -2,6 +2,10 @@
 
 Run it as `python tests/benchmarks/killed_maps.py [rows] [kills]`; 2,000 rows and ten kills take some minutes. A server
 in this process answers after 50 ms and keeps a book; `trial` is what `tests/test_map_store.py` runs with less of both.
+
+`python tests/benchmarks/killed_maps.py workers [rows] [kills]` runs a map for each kill on two workers of a dask
+cluster, of which one is killed at a random moment: are all rows answered, and does each request have its row here? It
+says too how fast the workers are together, against the same map without them.
 """
 
 from __future__ import annotations
@@ -93,6 +97,57 @@ def _child(folder: Path, rows: int) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE, text=True)
 
 
+def on_workers(rows: int, kills: int) -> None:
+    """Run maps on two workers, kill one in each but the first, and print what came of it."""
+    import distributed
+    import pandas as pd
+
+    from victor_nb import session
+
+    def map_of(number: int, executor: object = None) -> tuple[Any, float]:
+        frame = pd.DataFrame({"review": [f"It is number {number}-{each}." for each in range(rows)]})
+        return session().pool.start_map(frame, "{{ review }}", profile="desk", executor=executor), time.perf_counter()
+
+    chance, folder = random.Random(20), tempfile.mkdtemp()
+    os.chdir(folder)
+    os.environ.update(OPENAI_API_KEY="sk-of-no-use", HOME=folder, XDG_DATA_HOME=f"{folder}/data", CI="true")
+    with (
+        Server(Answer(delay=0.05)) as server,
+        distributed.LocalCluster(2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        profile = {"provider": "openai", "model": "gpt-4o-mini", "base_url": OPENAI.base_url(server.url)}
+        Path("profiles.yaml").write_text(json.dumps({"log_text": True, "profiles": {"desk": profile}}))
+        for number, executor in ((-3, client), (-2, None), (-1, client)):
+            made, began = map_of(number, executor)
+            made.result()
+            if number > -3:  # the first one imports
+                print(
+                    f"{'two workers' if executor else 'no executor'}: {rows / (time.perf_counter() - began):.0f} rows/s"
+                )
+        for kill in range(kills):
+            found: Any = client.run(os.getpid)
+            pids, start = sorted(found.values()), len(server.requests)
+            made, _ = map_of(kill, client)
+            wanted = start + chance.randint(1, rows - 1)
+            while len(server.requests) < wanted:
+                time.sleep(0.002)
+            time.sleep(chance.random() * 0.05)
+            os.kill(chance.choice(pids), signal.SIGKILL)
+            done = made.result()
+            asked = Counter(each.json["messages"][-1]["content"] for each in server.requests[start:])
+            written = list(session().ledger.rows(run_id=made.run_id))
+            known, by = Counter(row.prompt for row in written), Counter(row.status for row in written)
+            assert set(done["answer_status"]) == {"ok"}
+            assert max(asked.values()) <= 2
+            assert asked.total() - rows <= 100, "at most one partition twice"
+            assert not asked - known, "each request has its row"
+            assert known.total() - asked.total() <= by["interrupted"], "a lost worker may not have sent its last ones"
+            assert set(by) <= {"ok", "interrupted"}
+            print(f"killed at {wanted - start}: {asked.total()} asked, {known.total()} rows, {dict(by)}", flush=True)
+            client.wait_for_workers(2)
+
+
 def main(rows: int, kills: int) -> None:
     """Run a trial, and print what came of it."""
     with tempfile.TemporaryDirectory() as folder:
@@ -105,5 +160,9 @@ def main(rows: int, kills: int) -> None:
 
 
 if __name__ == "__main__":
-    given = [int(each) for each in sys.argv[1:]]
+    workers = sys.argv[1:2] == ["workers"]
+    given = [int(each) for each in sys.argv[1 + workers :]]
+    if workers:
+        on_workers(*given, *(300, 20)[len(given) :])
+        sys.exit()
     main(*given, *(2000, 10)[len(given) :])

@@ -17,6 +17,7 @@ from victor_nb.errors import (
     STOPS,
     AuthenticationError,
     BudgetError,
+    ClosedError,
     MapError,
     PromptError,
     ProviderError,
@@ -446,6 +447,8 @@ class Bulk:
         reason = type(error).__name__, error.http_status if isinstance(error, ProviderError) else None
         self._reasons[reason] += 1
         self._last = error
+        if isinstance(error, ClosedError):  # what asks is gone
+            self._fail(error)
         self._in_a_row = self._in_a_row + 1 if isinstance(error, _FOR_ALL) else 0
         if (self._alike and sum(self._reasons.values()) >= _ALIKE) or self._in_a_row >= _ALIKE:
             self._fail(error)
@@ -468,6 +471,8 @@ class Bulk:
             return
         if isinstance(error, PromptError) and self._prompts.empty == "error":
             raise error
+        if isinstance(error, ClosedError):
+            raise MapError(str(error)) from error
         failed = self._by["refused"] if isinstance(error, BudgetError) else self.counts.failed
         rest = self.count * len(self.lanes) - sum(self._by.values())
         more = f", and {rest:,} more were not asked" if rest else ""

@@ -1,13 +1,14 @@
 """Maps beyond one machine: rows go to the workers of a dask cluster in partitions, and what comes back is kept here.
 
 The engine, the store of answers, the ledger and the budget stay in this process. A worker asks with a runtime of its
-own that writes nothing (see `partitions`): its rows of the ledger come here as they begin and end, its answers when
-their partition ends.
+own that writes nothing (see `partitions`): it asks here for leave before each request, whose row is then in the ledger,
+and its answers come when their partition ends.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from victor_nb.accounting.budget import Hold
 from victor_nb.accounting.rows import decode
 from victor_nb.accounting.worst_case import worst_case
-from victor_nb.errors import BudgetError, ConfigError, VictorError
+from victor_nb.errors import BudgetError, ClosedError, ConfigError, VictorError
 from victor_nb.money import Total
 from victor_nb.values import BOOKS
 from victor_nb.wire.clock import CLOCK
@@ -37,8 +38,12 @@ if TYPE_CHECKING:
 _ROWS: Final = 100  # rows of a partition: what may be paid twice where a worker is lost
 _GATHER: Final = 0.02  # seconds in which rows that are asked together come in, one after the other
 _TIMES: Final = 3  # that a row is asked whose worker is lost
-_GRACE: Final = 0.8  # seconds that workers have for the rows of what was stopped; a stopped job has one in all
-_LOOK: Final = 0.02  # seconds after which they are looked at again
+_GRACE: Final = 5.0  # seconds that workers have to end what was stopped
+_LOOK: Final = 0.5  # seconds after which the cluster is looked at again
+_ALONE: Final = 60.0  # seconds without a worker, after which none is waited for
+_REACH: Final = 30.0  # seconds that one message or result may take
+_STEP: Final = "Give a dask.distributed.Client: executor=Client('tcp://...')."
+_CLOSED: Final = "the client of the cluster was closed, or its scheduler has ended"
 _MOST: Final = 256  # attempts at once of all workers together, where nothing limits them
 
 
@@ -47,11 +52,9 @@ class _Asked:
     """A row on its way.
 
     Attributes:
-        rows: Its attempts so far, by call and number, as the worker tells of them.
+        rows: Its attempts so far, by call and number: those that a worker has leave to make, or has made.
         hold: Its worst case, set aside here.
         done: What came of it; None: its worker was lost.
-        sent: Whether its partition was sent to a worker.
-        lost: Whether that one ended before it did.
     """
 
     asker: int
@@ -59,8 +62,6 @@ class _Asked:
     sample: int
     hold: Hold | None = None
     done: asyncio.Future[Outcome | None] | None = None
-    sent: bool = False
-    lost: bool = False
     rows: dict[tuple[str, int], Row] = field(default_factory=dict[tuple[str, int], "Row"])
 
     @property
@@ -69,10 +70,8 @@ class _Asked:
         return Total.of(self.rows.values())
 
     @property
-    def cost(self) -> Decimal | None:
-        """What counts as spent, each attempt of unknown cost at its worst; None: the worst case of the row."""
-        if self.lost and not self.rows:
-            return None
+    def cost(self) -> Decimal:
+        """What counts as spent, each attempt of unknown cost at its worst."""
         worst = self.hold.at_worst() if self.hold is not None else Decimal(0)
         costs = [
             (worst if row.held is None else row.held) if row.cost is None else row.cost for row in self.rows.values()
@@ -96,11 +95,18 @@ class _Asked:
 
 @dataclass(eq=False)
 class _Partition:
-    """Rows that one worker asks."""
+    """Rows that one worker asks.
+
+    Attributes:
+        guest: Who has leave to begin with them.
+        ended: Set once all that will be known of them is.
+    """
 
     name: str
     rows: Sequence[_Asked]
     future: Any = None
+    guest: str | None = None
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class ClusterAsker:
@@ -140,8 +146,14 @@ class ClusterQuestion:
             try:
                 outcome = await self._cluster.ask(asked, hold)
             except asyncio.CancelledError:
-                cell.status = "interrupted" if asked.sent else "pending"
+                await self._cluster.stop()
+                cell.status = "interrupted" if asked.rows or time > 1 else "pending"
                 cell.cost = (lost + asked.spent).exact_cost
+                raise
+            except VictorError as error:
+                if asked.rows or time > 1:  # else it was never sent
+                    cell.fail(error)
+                    cell.cost = (lost + asked.spent).exact_cost
                 raise
             finally:
                 self._cluster.runtime.budget.settle(hold, asked.cost)
@@ -223,7 +235,10 @@ class Cluster:
     ) -> None:
         self._client: Any = _checked(client)
         self.runtime, self._find = pool.runtime, pool.get_orchestrator
-        found = len(self._client.nthreads())
+        try:
+            found = len(self._client.sync(self._client.scheduler.ncores, callback_timeout=_REACH))
+        except _gone() as error:
+            raise ConfigError(f"The scheduler does not answer ({type(error).__name__}). {_STEP}") from None
         if not found:
             raise ConfigError("The cluster has no workers. Start some, or wait: client.wait_for_workers(1).")
         self._lanes = min(found, concurrency or _MOST, rpm or found)
@@ -239,6 +254,11 @@ class Cluster:
         self._number = 0
         self._due = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._heard: dict[str, tuple[list[int], list[str]]] = {}
+        self._answering = False
+        self._stopping: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._broken: ClosedError | None = None
 
     def asker(self, inner: ProfileAsker) -> ClusterAsker:
         """Return what asks a profile there."""
@@ -255,6 +275,9 @@ class Cluster:
         if self._setup is None:
             async with self._beginning:
                 self._setup = self._setup or await asyncio.to_thread(self._begin, asyncio.get_running_loop())
+                self._watching = self._watching or asyncio.create_task(self._watch())
+        if self._broken is not None:
+            raise self._broken
         asked.hold, asked.done = hold, asyncio.get_running_loop().create_future()
         self._waiting.append(asked)
         self._soon()
@@ -289,7 +312,7 @@ class Cluster:
     def _send(self) -> None:
         """Send the rows that wait to the workers that are free."""
         self._due = False
-        while (free := self._lanes - len(self._partitions)) > 0:
+        while self._is_open and (free := self._lanes - len(self._partitions)) > 0:
             rows = [self._waiting.popleft() for _ in range(min(_ROWS, ceil(len(self._waiting) / free)))]
             rows = [each for each in rows if each.done is not None and not each.done.done()]  # the others were stopped
             if not rows:
@@ -298,13 +321,15 @@ class Cluster:
             part = _Partition(f"{self._map}-{self._number}", rows)
             self._partitions[part.name] = part
             limited = [each.hold.at_worst() for each in rows if each.hold is not None and each.hold.counted]
-            for each in rows:
-                each.sent = True
             sent = [(each.asker, each.prompt, each.sample) for each in rows]
             allowance = sum(limited, Decimal(0)) if limited else None
-            part.future = self._client.submit(
-                ask_rows, self._setup, part.name, sent, allowance, key=part.name, pure=False
-            )
+            try:
+                part.future = self._client.submit(
+                    ask_rows, self._setup, part.name, sent, allowance, key=part.name, pure=False
+                )
+            except _gone() as error:
+                self._break(f"{_CLOSED} ({type(error).__name__})")
+                return
             loop = asyncio.get_running_loop()
             part.future.add_done_callback(partial(self._tell, loop, part))
 
@@ -320,32 +345,46 @@ class Cluster:
     async def _collect(self, part: _Partition) -> None:
         """Hand the rows of a partition their answers, or what they have to know of its end."""
         found = await asyncio.to_thread(self._result, part)
-        if self._partitions.pop(part.name, None) is None:
+        if found is None and self._client.status != "running":
+            self._break(_CLOSED)
+        if part.ended.is_set() or self._partitions.get(part.name) is not part:
             return
-        if isinstance(found, VictorError):
-            for each in part.rows:
-                each.end(found)
-        elif found is None:
-            self._lose(part, "the worker was lost")
-        else:
+        if isinstance(found, Answered):
+            for number, cells in found.ended:
+                self._finish(part, number, cells)
             store = self.runtime.cache_for(self.runtime.mode) if found.stored else None
             if store is not None:
                 for key, answer in found.stored:
                     store.put(key, answer)
                 if store.path is not None:
                     await asyncio.wrap_future(store.written())
-            for each, outcome in zip(part.rows, found.outcomes, strict=True):
-                each.end(outcome)
+        outcome = found if isinstance(found, VictorError) else None
+        outcomes = found.outcomes if isinstance(found, Answered) and found.outcomes else [outcome] * len(part.rows)
+        self._end(part, "the worker was lost", outcomes)
         if self._waiting:
             self._soon()
+
+    def _end(self, part: _Partition, why: str, outcomes: Sequence[Outcome | VictorError | None]) -> None:
+        """End a partition: what a worker had leave for and has not ended may have been sent; its cost is unknown."""
+        self._partitions.pop(part.name, None)
+        for each, outcome in zip(part.rows, outcomes, strict=True):
+            for row in each.under_way:
+                worst = row.held if row.held is not None or each.hold is None else each.hold.at_worst()
+                ended = replace(row, status="interrupted", error=why, held=worst)
+                each.rows[row.call_id, row.attempt] = ended
+                self.runtime.ledger.finish(ended)
+            each.end(outcome)
+        part.ended.set()
 
     def _result(self, part: _Partition) -> Answered | VictorError | None:
         """Return what came of a partition: answers, None where its worker was lost, or why it failed. It blocks."""
         dask, future = distributed(), part.future
-        error = future.exception() if future.status == "error" else None
-        found = future.result() if future.status == "finished" else None
-        future.release()
-        dask.Event(part.name, client=self._client).clear()
+        try:
+            error = future.exception(_REACH) if future.status == "error" else None
+            found = future.result(_REACH) if future.status == "finished" else None
+            future.release()
+        except _gone():  # the client is closed, or a worker lost
+            return None
         if error is None or isinstance(error, dask.KilledWorker):
             return found
         if isinstance(error, VictorError):
@@ -353,54 +392,154 @@ class Cluster:
         text = self.runtime.redacted(f"{type(error).__name__}: {error}")
         return ConfigError(f"The workers cannot ask: {text}. Do they have the same victor_nb?")
 
-    def _lose(self, part: _Partition, why: str) -> None:
-        """End what was under way on a worker that has ended: what it cost is unknown."""
-        for each in part.rows:
-            each.lost = True
-            for row in each.under_way:
-                ended = replace(row, status="interrupted", error=why)
-                each.rows[row.call_id, row.attempt] = ended
-                self.runtime.ledger.finish(ended)
-            each.end(None)
+    # --- what workers ask for ---
 
-    def _hear(self, name: str, number: int, cells: Sequence[Any]) -> None:
-        """Write what a worker says of an attempt into the ledger."""
-        part = self._partitions.get(name)
-        if part is None:
+    @property
+    def _is_open(self) -> bool:
+        """Whether more is to be sent."""
+        return self._stopping is None and self._broken is None
+
+    def _hear(self, guest: str, told: Sequence[tuple[int | None, str, int, Sequence[Any]]]) -> None:
+        """Write what a worker is to send, or has ended, into the ledger; grant the former where it is wanted."""
+        go, stop = self._heard.setdefault(guest, ([], []))
+        for number, name, place, cells in told:
+            part = self._partitions.get(name)
+            if part is None or part.guest not in {None, guest} or not self._is_open:
+                if number is not None and name not in stop:
+                    stop.append(name)
+            elif place < 0:
+                part.guest = guest
+                go.append(number or 0)
+            elif number is None:
+                self._finish(part, place, cells)
+            elif (asked := part.rows[place]).done is not None and not asked.done.done():
+                row = self._row(cells)
+                asked.rows[row.call_id, row.attempt] = row
+                self.runtime.ledger.start(row)
+                go.append(number)
+        self._answer()
+
+    def _finish(self, part: _Partition, place: int, cells: Sequence[Any]) -> None:
+        """Write how an attempt has ended, once, if it had leave."""
+        row, rows = self._row(cells), part.rows[place].rows
+        begun = rows.get((row.call_id, row.attempt))
+        if begun is not None and begun.status == "running":
+            rows[row.call_id, row.attempt] = row
+            self.runtime.ledger.finish(row)
+
+    def _row(self, cells: Sequence[Any]) -> Row:
+        return replace(decode(cells), notebook=self.runtime.settings.notebook)
+
+    def _answer(self) -> None:
+        """Send what workers wait for; what comes meanwhile goes together."""
+        if self._answering or not any(go or stop for go, stop in self._heard.values()):
             return
-        row = replace(decode(cells), notebook=self.runtime.settings.notebook)
-        part.rows[number].rows[row.call_id, row.attempt] = row
-        (self.runtime.ledger.start if row.status == "running" else self.runtime.ledger.finish)(row)
+        self._answering = True
+        heard, self._heard = self._heard, {}
+        loop = asyncio.get_running_loop()
+
+        def send() -> None:
+            try:
+                for guest, answer in heard.items():
+                    with suppress(*_gone()):  # what is lost is not granted, and not sent
+                        self._publish(guest, answer)
+            finally:
+                with suppress(RuntimeError):  # the loop is closed
+                    loop.call_soon_threadsafe(self._answered)
+
+        threading.Thread(target=send, name="victor-grant", daemon=True).start()
+
+    def _answered(self) -> None:
+        self._answering = False
+        self._answer()
+
+    def _publish(self, guest: str, answer: tuple[list[int], list[str]]) -> None:
+        log = self._client.scheduler.log_event
+        self._client.sync(log, topic=guest, msg=list(answer), callback_timeout=_REACH)
+
+    # --- a cluster that ends ---
+
+    async def _watch(self) -> None:
+        """End what is under way once the client is closed, the scheduler has ended, or no worker is left."""
+        alone = looked = 0.0
+        while self._broken is None:
+            await asyncio.sleep(_LOOK)
+            if self._client.status != "running":
+                self._break(_CLOSED)
+                return
+            looked += _LOOK
+            if looked >= 10 * _LOOK and self._partitions:
+                looked, workers = 0.0, await asyncio.to_thread(self._count)
+                alone = 0.0 if workers else alone + 10 * _LOOK
+                if alone >= _ALONE:
+                    self._break(f"the cluster has had no worker for {_ALONE:g} s")
+
+    def _count(self) -> int:
+        """Return the number of workers; 0 where the scheduler does not answer. It blocks."""
+        try:
+            return len(self._client.sync(self._client.scheduler.ncores, callback_timeout=_REACH))
+        except _gone():
+            return 0
+
+    def _break(self, fact: str) -> None:
+        """End all rows of the map with what has happened to the cluster."""
+        self._broken = self._broken or ClosedError(
+            f"The map has ended: {fact}. Run it again with another client: what came is kept."
+        )
+        for part in list(self._partitions.values()):
+            self._end(part, fact, [self._broken] * len(part.rows))
+        while self._waiting:
+            self._waiting.popleft().end(self._broken)
 
     # --- the end ---
 
+    async def stop(self) -> None:
+        """End what is under way on the workers, and wait a moment until it is known."""
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self._stop())
+        await asyncio.shield(self._stopping)
+
+    async def _stop(self) -> None:
+        left = list(self._partitions.values())
+        begun = [part for part in left if part.guest is not None]
+        for part in left:
+            if part.guest is None:
+                self._end(part, "stopped", [None] * len(part.rows))  # it is given no leave any more
+            else:
+                self._heard.setdefault(part.guest, ([], []))[1].append(part.name)
+        self._answer()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GRACE):
+                for part in begun:
+                    await part.ended.wait()
+        for part in begun:
+            if not part.ended.is_set():
+                self._end(part, "stopped", [None] * len(part.rows))
+
     async def close(self) -> None:
-        """End what is under way on the workers, and wait a moment for its rows."""
+        """End what is under way on the workers, and leave nothing of the map behind in the cluster."""
         if self._setup is None:
             return
-        left = list(self._partitions.values())
-        if left:
-            await asyncio.to_thread(self._stop, left)
-            rows = [each for part in left for each in part.rows]
-            for _ in range(round(_GRACE / _LOOK)):
-                if not any(each.under_way for each in rows):
-                    break
-                await asyncio.sleep(_LOOK)
-        self._partitions.clear()
-        for part in left:
-            self._lose(part, "stopped")
-        await asyncio.to_thread(self._forget, [part.name for part in left])
+        if self._partitions or self._stopping is not None:
+            await self.stop()
+        if self._watching is not None:
+            self._watching.cancel()
+        self._broken = self._broken or ClosedError("The map has ended.")
+        leaving = threading.Thread(target=self._forget, name="victor-forget", daemon=True)
+        leaving.start()
+        await asyncio.to_thread(leaving.join, _GRACE)
 
-    def _stop(self, parts: Sequence[_Partition]) -> None:
-        distributed().Event(f"{self._map}-stop", client=self._client).set()
-        self._client.cancel([part.future for part in parts])
+    def _forget(self) -> None:
+        with suppress(*_gone()):  # the cluster has ended
+            self._client.unsubscribe_topic(self._map)
+            self._client.run(forget, self._map, on_error="ignore")
 
-    def _forget(self, names: Sequence[str]) -> None:
-        """Leave nothing of the map behind in the cluster."""
-        self._client.unsubscribe_topic(self._map)
-        self._client.run(forget, self._map, on_error="ignore")
-        for name in names:
-            distributed().Event(name, client=self._client).clear()
+
+def _gone() -> tuple[type[BaseException], ...]:
+    """Return what is raised where a client is closed, or its scheduler or a worker has ended."""
+    dask = distributed()
+    # AttributeError: of a client that is closed, whose scheduler is None.
+    return dask.client.ClosedClientError, dask.CancelledError, OSError, TimeoutError, RuntimeError, AttributeError
 
 
 def _is_short(error: VictorError | None) -> bool:
@@ -415,13 +554,14 @@ def _checked(client: object) -> object:
     Raises:
         ConfigError: It is something else.
     """
-    step = "Give a dask.distributed.Client: executor=Client('tcp://...')."
     try:
         kind = distributed().Client
     except ImportError:
-        raise ConfigError(f"executor= needs the package distributed: pip install victor-nb[dask]. {step}") from None
+        raise ConfigError(f"executor= needs the package distributed: pip install victor-nb[dask]. {_STEP}") from None
     if not isinstance(client, kind):
-        raise ConfigError(f"executor= is a {type(client).__name__}. {step}")
+        raise ConfigError(f"executor= is a {type(client).__name__}. {_STEP}")
     if cast("Any", client).asynchronous:
-        raise ConfigError(f"executor= is an asynchronous client, whose calls cannot be waited for. {step}")
+        raise ConfigError(f"executor= is an asynchronous client, whose calls cannot be waited for. {_STEP}")
+    if cast("Any", client).status != "running":
+        raise ConfigError(f"executor= is a client that is {cast('Any', client).status}. {_STEP}")
     return client

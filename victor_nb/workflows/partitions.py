@@ -1,25 +1,33 @@
-"""A partition of a map, asked on a worker of a cluster, with a runtime that writes nothing there."""
+"""A partition of a map, asked on a worker of a cluster, with a runtime that writes nothing there.
+
+A worker asks the driver for leave before each request, and the driver writes the row of the request before it answers.
+So the driver's ledger lacks no request, whatever ends: a worker, the scheduler, or a map that is stopped.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import pkgutil
 import threading
-from concurrent.futures import Future
-from contextlib import nullcontext
+import time
+from concurrent.futures import Future, InvalidStateError
+from contextlib import nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
+from uuid import uuid4
+
+import httpx2
 
 from victor_nb.accounting.ledger import Ledger
 from victor_nb.accounting.rows import encode
 from victor_nb.calls.orchestrator import AgentOrchestrator
 from victor_nb.calls.quota import Share
 from victor_nb.config.settings import ByHand, forced_mode
-from victor_nb.errors import ConfigError, VictorError
+from victor_nb.errors import ClosedError, ConfigError, VictorError
 from victor_nb.runtime import Runtime
 from victor_nb.wire.clock import simulated
+from victor_nb.wire.transport import Wire
 from victor_nb.workflows.askers import ProfileAsker
 from victor_nb.workflows.outcomes import Cell
 
@@ -33,7 +41,10 @@ if TYPE_CHECKING:
     from victor_nb.config.settings import Settings
     from victor_nb.values import Mode
 
-_POLL: Final = 0.3  # seconds after which a worker sees that the map was stopped
+_GATHER: Final = 0.004  # seconds in which messages to the driver come together
+_AGAIN: Final = 0.3  # seconds after which a partition asks again for leave to begin: the first answer may be lost
+_PATIENCE: Final = 60.0  # seconds that the driver is waited for; then it has ended, and nothing more is sent
+_SILENT: Final = "The kernel that began the map has not answered for"
 
 
 @dataclass(frozen=True)
@@ -70,13 +81,18 @@ class Answered:
     """What comes back of a partition.
 
     Attributes:
+        outcomes: What came of each row; none where the map was stopped.
         stored: The answers for the store, by the digest of what was asked.
+        ended: All attempts that have ended: the number of the row, and the cells of the ledger.
     """
 
     outcomes: tuple[Outcome, ...]
+    ended: tuple[tuple[int, Sequence[Any]], ...]
     stored: tuple[tuple[bytes, StoredAnswer], ...]
 
 
+_LEAVE: ContextVar[Future[None] | None] = ContextVar("victor_nb_leave", default=None)
+"""Done once the driver has the row of the attempt that a task makes."""
 _AT: ContextVar[tuple[str, int]] = ContextVar("victor_nb_row")
 """The partition and the number of the row that a task asks."""
 _guests: Final[dict[tuple[str, str], Guest]] = {}
@@ -105,18 +121,12 @@ def ask_rows(
     """
     dask = distributed()
     here, client = dask.get_worker(), dask.get_client()
-    begun, stop = dask.Event(name, client=client), dask.Event(f"{setup.map}-stop", client=client)
-    if begun.is_set() or stop.is_set():
-        return None
-    begun.set()
     with _lock:
         place = setup.map, here.address
-        guest = _guests.get(place) or _guests.setdefault(place, Guest(setup, here.log_event))
-    job = guest.start(name, rows, allowance)
-    while not job.wait(_POLL):
-        if stop.is_set():
-            job.cancel()
-    return job.result()
+        if place not in _guests:
+            _guests[place] = Guest(setup, here.log_event, client)
+        guest = _guests[place]
+    return guest.ask(name, rows, allowance)
 
 
 def forget(name: str) -> None:
@@ -124,19 +134,53 @@ def forget(name: str) -> None:
     with _lock:
         gone = [_guests.pop(place) for place in list(_guests) if place[0] == name]
     for guest in gone:
+        guest.client.unsubscribe_topic(guest.id)
         threading.Thread(target=guest.runtime.close, name="victor-close", daemon=True).start()
 
 
 class Guest:
-    """What asks for a map on a worker."""
+    """What asks for a map on a worker.
 
-    def __init__(self, setup: Setup, log_event: Callable[[str, Any], None]) -> None:
-        self.setup = setup
-        self.runtime = GuestRuntime(setup, partial(log_event, setup.map))
+    Attributes:
+        id: What the driver knows it by, and the topic of the driver's answers.
+        client: That of the worker, which hears them.
+    """
+
+    def __init__(self, setup: Setup, log_event: Callable[[str, Any], None], client: Any) -> None:  # noqa: ANN401 - as above
+        self.setup, self.id = setup, f"{setup.map}-{uuid4().hex}"
+        self.reporter = Reporter(setup, lambda told: log_event(setup.map, [self.id, told]))
+        self.runtime = GuestRuntime(setup, self.reporter)
         self._orchestrators: dict[str, AgentOrchestrator] = {}
         self._opening = threading.Lock()
         concurrency, rpm, tpm = setup.limits
         self._share = Share(concurrency=concurrency, rpm=rpm, tpm=tpm)
+        self._jobs: dict[str, Any] = {}
+        self.client = client
+        client.subscribe_topic(self.id, self.hear)
+
+    def hear(self, event: tuple[float, Any]) -> None:
+        """Take what the driver says: the messages that it grants, and the partitions that are to stop."""
+        granted, stopped = event[1]
+        self.reporter.grant(granted)
+        for name in stopped:
+            self.reporter.refuse(name)
+            if (job := self._jobs.get(name)) is not None:
+                job.cancel()
+
+    def ask(self, name: str, rows: Sequence[tuple[int, str, int]], allowance: Decimal | None) -> Answered | None:
+        """Ask the rows of a partition; return None where the driver does not want it asked."""
+        if name in self._jobs or not self.reporter.begin(name):
+            return None
+        budget = self.runtime.budget
+        with budget.limit(allowance, name="this map") if allowance is not None else nullcontext():
+            job = self._jobs[name] = self.runtime.loop.start(lambda: self._ask_all(name, rows))
+        if self.reporter.is_refused(name):  # since it began
+            job.cancel()
+        job.wait()
+        self._jobs[name] = None  # what comes of it is not kept
+        if isinstance(job.error, asyncio.CancelledError):  # before its first step
+            return None
+        return job.result()
 
     def _find(self, profile: str) -> AgentOrchestrator:
         """Return the orchestrator of a profile; the first call makes it."""
@@ -147,17 +191,14 @@ class Guest:
                 self._orchestrators[profile] = made
             return self._orchestrators[profile]
 
-    def start(self, name: str, rows: Sequence[tuple[int, str, int]], allowance: Decimal | None) -> Any:  # noqa: ANN401 - a Job
-        """Start asking."""
-        budget = self.runtime.budget
-        with budget.limit(allowance, name="this map") if allowance is not None else nullcontext():
-            return self.runtime.loop.start(lambda: self._ask_all(name, rows))
-
     async def _ask_all(self, name: str, rows: Sequence[tuple[int, str, int]]) -> Answered:
         with simulated(self.runtime.timeline, alone=True) if self.setup.mode == "simulate" else nullcontext():
-            asking = [self._ask(name, number, *row) for number, row in enumerate(rows)]
-            outcomes = await asyncio.gather(*asking)
-        return Answered(tuple(outcomes), self.runtime.taken(name))
+            asking = [asyncio.create_task(self._ask(name, number, *row)) for number, row in enumerate(rows)]
+            with suppress(asyncio.CancelledError):
+                await asyncio.gather(*asking, return_exceptions=True)
+        whole = not any(task.cancelled() for task in asking)
+        outcomes = tuple(task.result() for task in asking) if whole else ()
+        return Answered(outcomes, self.reporter.ended(name), self.runtime.taken(name))
 
     async def _ask(self, name: str, number: int, asker: int, prompt: str, sample: int) -> Outcome:
         _AT.set((name, number))
@@ -176,7 +217,7 @@ class Guest:
 class GuestRuntime(Runtime):
     """A runtime that writes nothing here, and asks in the mode of the map."""
 
-    def __init__(self, setup: Setup, report: Callable[[Any], None]) -> None:
+    def __init__(self, setup: Setup, reporter: Reporter) -> None:
         super().__init__(setup.settings)
         if (forced := forced_mode()) not in {None, setup.mode}:
             raise ConfigError(
@@ -186,7 +227,8 @@ class GuestRuntime(Runtime):
         if setup.answers is not None:
             self.answers.use(setup.answers)
         self.budget.amounts = None  # the driver holds what may be spent
-        self.__dict__["ledger"] = Reporter(self.kernel, setup, report)
+        self.__dict__["ledger"] = reporter
+        self.__dict__["wire"] = GuestWire(reporter)
         self._taken: dict[str, list[tuple[bytes, StoredAnswer]]] = {}
 
     def cache_for(self, mode: Mode) -> AnswerCache | None:  # noqa: ARG002 - as it is called
@@ -199,23 +241,145 @@ class GuestRuntime(Runtime):
 
 
 class Reporter(Ledger):
-    """A ledger that sends its rows to the driver, and keeps none."""
+    """A ledger that sends its rows to the driver, and keeps them until their partition ends.
 
-    def __init__(self, kernel: str, setup: Setup, report: Callable[[Any], None]) -> None:
-        super().__init__(None, kernel=kernel)
+    Args:
+        setup: What all partitions of the map have in common.
+        report: Sends messages to the driver, of which it answers those with a number: (number, partition, row, cells).
+    """
+
+    def __init__(self, setup: Setup, report: Callable[[Any], None]) -> None:
+        super().__init__(None, kernel="")
         self._report, self._history = report, setup.history
+        self._mutex = threading.Lock()
+        self._unsent: list[tuple[int | None, str, int, Sequence[Any]]] = []
+        self._number = 0
+        self._waiting: dict[int, Future[None]] = {}
+        self._refused: set[str] = set()
+        self._ended: dict[str, list[tuple[int, Sequence[Any]]]] = {}
+        self._is_lost = False  # the driver
+
+    # --- what the driver is asked for ---
+
+    def begin(self, name: str) -> bool:
+        """Ask for leave to begin with a partition, and return whether it is given.
+
+        Raises:
+            ClosedError: The driver does not answer.
+        """
+        number, leave = self._expect()
+        until = time.monotonic() + _PATIENCE
+        while not leave.done():
+            if self.is_refused(name):
+                return False
+            if time.monotonic() > until:
+                raise ClosedError(f"{_SILENT} {_PATIENCE:g} s: nothing was sent.")
+            self._report([(number, name, -1, ())])
+            with suppress(TimeoutError):
+                leave.result(_AGAIN)
+        return True
 
     def start(self, row: Row) -> None:
-        """Report an attempt that begins."""
-        self._report([*_AT.get(), encode(row, kernel="", status="running")[1:]])
+        """Ask for leave to make an attempt.
+
+        Raises:
+            ClosedError: The driver no longer answers.
+        """
+        if self._is_lost:
+            raise ClosedError(f"{_SILENT} {_PATIENCE:g} s: nothing more is sent.")
+        number, leave = self._expect()
+        _LEAVE.set(leave)
+        self._add(number, encode(row, kernel="", status="running")[1:])
 
     def finish(self, row: Row) -> None:
         """Report how an attempt ended."""
-        self._report([*_AT.get(), encode(row, kernel="", status=row.status)[1:]])
+        cells = encode(row, kernel="", status=row.status)[1:]
+        name, number = _AT.get()
+        self._ended.setdefault(name, []).append((number, cells))
+        self._add(None, cells)
+
+    def ended(self, name: str) -> tuple[tuple[int, Sequence[Any]], ...]:
+        """Return the attempts of a partition that have ended, once."""
+        return tuple(self._ended.pop(name, ()))
+
+    def _expect(self) -> tuple[int, Future[None]]:
+        with self._mutex:
+            self._number += 1
+            leave = self._waiting[self._number] = Future()
+            return self._number, leave
+
+    def _add(self, number: int | None, cells: Sequence[Any]) -> None:
+        if not self._unsent:
+            asyncio.get_running_loop().call_later(_GATHER, self._send)
+        self._unsent.append((number, *_AT.get(), cells))
+
+    def _send(self) -> None:
+        told, self._unsent = self._unsent, []
+        self._report(told)
+
+    # --- what it answers ---
+
+    def grant(self, numbers: Sequence[int]) -> None:
+        """Give leave to what waits for it."""
+        with self._mutex:
+            leaves = [self._waiting.pop(number, None) for number in numbers]
+        for leave in leaves:
+            if leave is not None and not leave.cancelled():
+                with suppress(InvalidStateError):  # cancelled this moment
+                    leave.set_result(None)
+
+    def refuse(self, name: str) -> None:
+        """Give a partition no more leave."""
+        self._refused.add(name)
+
+    def is_refused(self, name: str) -> bool:
+        """Return whether a partition is to stop."""
+        return name in self._refused
+
+    def lose(self) -> None:
+        """Note that the driver has ended."""
+        self._is_lost = True
 
     def input_history(self, model: str, mode: Mode) -> tuple[int, int, int, float]:  # noqa: ARG002 - as it is called
         """Return what the driver's ledger knows of a model: a worst case is there what it is here."""
         return self._history.get(model, (0, 0, 0, 0.0))
+
+
+class GuestWire(Wire):
+    """The connections of a worker, on which no request leaves without the driver's leave."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        super().__init__()
+        self._reporter = reporter
+
+    def open(self, mode: Mode, **place: Any) -> httpx2.AsyncBaseTransport:
+        """Return a transport of its own for one client of a provider."""
+        inner = super().open(mode, **place)
+        return inner if mode == "simulate" else _Granted(inner, self._reporter)
+
+
+class _Granted(httpx2.AsyncBaseTransport):
+    def __init__(self, inner: httpx2.AsyncBaseTransport, reporter: Reporter) -> None:
+        self._inner, self._reporter = inner, reporter
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send one request, once the driver has its row.
+
+        Raises:
+            httpx2.TransportError: It could not be sent, or was not answered.
+        """
+        if (leave := _LEAVE.get()) is not None and not leave.done():
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    await asyncio.wrap_future(leave)
+            except TimeoutError:
+                self._reporter.lose()
+                raise httpx2.ConnectError(f"{_SILENT} {_PATIENCE:g} s: nothing was sent.") from None
+        return await self._inner.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._inner.aclose()
 
 
 class Taker:
