@@ -58,7 +58,7 @@ demo: $(DEMO) ## Run the quickstart in simulate mode: the cost table here, noteb
 .PHONY: test
 test: lint types ## Lint, types, import contracts, unit and browser tests, every notebook
 	@echo '== tests'
-	@$(PY) -m pytest --numprocesses 3 --dist worksteal --ignore tests/browser --cov --cov-report=term
+	@$(PY) -m pytest --numprocesses 3 --dist worksteal --ignore tests/browser
 	@echo '== in a browser'
 	@$(PY) -m pytest tests/browser
 	@echo '== notebooks'
@@ -67,6 +67,10 @@ test: lint types ## Lint, types, import contracts, unit and browser tests, every
 	@$(SANDBOX) VICTOR_SIM_SPEED=0 $(PY) -m pytest --nbmake --overwrite --nbmake-timeout=120 -p no:randomly --numprocesses 2 \
 	    --dist worksteal build/notebooks
 	@$(PY) notebooks/render.py --check build/notebooks
+
+.PHONY: coverage
+coverage: $(DEV) ## Run the unit tests with their coverage measured, which takes a third longer; red below its floor
+	@$(PY) -m pytest --numprocesses 3 --dist worksteal --ignore tests/browser --cov --cov-report=term
 
 .PHONY: notebooks
 notebooks: $(DEV) ## Run every notebook, and write it with its outputs; pages go into build/

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from servers import Answer, Server, faults
+from servers import GOOGLE, OPENAI, Answer, Server, faults
 from workbench import CANARY
 
 if TYPE_CHECKING:
@@ -77,11 +77,16 @@ def change(mode):
 
 @pytest.fixture
 def run(tmp_path: Path, server: Server, keys: str) -> Callable[..., Any]:
-    """Return what runs the body of a function in a new process, in a folder with profiles on the server."""
+    """Return what runs the body of a function in a new process, in a folder with profiles on the server.
+
+    The import of an SDK would take most of the time of a process, so only `sdk` has one.
+    """
     server.play(Answer())
     assert keys == CANARY
-    fast = {"provider": "openai", "model": "gpt-4o-mini", "base_url": f"{server.url}/v1", "retries": 0}
-    (tmp_path / "profiles.yaml").write_text(yaml.safe_dump({"profiles": {"fast": fast}}), encoding="utf-8")
+    sdk = {"provider": "openai", "model": "gpt-4o-mini", "base_url": OPENAI.base_url(server.url), "retries": 0}
+    fast = {"provider": "google", "model": "gemini-2.5-flash", "base_url": GOOGLE.base_url(server.url), "retries": 0}
+    profiles = {"fast": {**fast, "prices": {"input": 0.15, "output": 0.6}}, "sdk": sdk}
+    (tmp_path / "profiles.yaml").write_text(yaml.safe_dump({"profiles": profiles}), encoding="utf-8")
     (tmp_path / "worker.py").write_text(WORKER, encoding="utf-8")
 
     def run(body: str, **environment: str) -> Any:  # noqa: ANN401 - what the body returns
@@ -116,16 +121,16 @@ return [*answers, *there, ask(), len(session().ledger.rows()), session().runtime
 def test_when_a_process_forks_then_what_the_parent_made_works_in_the_child(run: Callable[..., Any]) -> None:
     found = run("""
 own = Session(Settings())
-pool, agent, apart = session().pool, Agent.create_sync("fast"), OrchestratorPool(Settings(), container=own)
-fast, chat = pool.get_orchestrator("fast"), agent.chat()
-asking = [fast, agent, chat, apart.get_orchestrator("fast")]
+pool, agent, apart = session().pool, Agent.create_sync("sdk"), OrchestratorPool(Settings(), container=own)
+fast, chat = pool.get_orchestrator("sdk"), agent.chat()
+asking = [fast, agent, chat, apart.get_orchestrator("sdk")]
 for each in asking:
     each.run_sync("x")
 with pool, session().budget.limit(5):
     return fork(lambda: [
         [each.run_sync("x").content for each in asking],
         [len(session().ledger.rows()), len(own.ledger.rows())],
-        pool is session().pool, pool.get_orchestrator("fast") is fast, len(chat.history),
+        pool is session().pool, pool.get_orchestrator("sdk") is fast, len(chat.history),
     ])
 """)
     assert found == [[Answer().text] * 4, [3, 1], True, True, 4]

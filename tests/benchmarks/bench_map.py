@@ -49,7 +49,7 @@ async def bare(base_url: str, calls: int, at_once: int | None = None) -> float:
         session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         more["http_client"] = AsyncClient(transport=AiohttpTransport(client=session), timeout=60)
     limit = asyncio.Semaphore(at_once or calls)
-    async with AsyncOpenAI(api_key="none", base_url=base_url, max_retries=0, **more) as client:
+    async with AsyncOpenAI(api_key="none", base_url=base_url, max_retries=0, timeout=600, **more) as client:
 
         async def ask(number: int) -> None:
             messages: Any = [{"role": "user", "content": f"Call {number}"}]
