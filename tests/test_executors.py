@@ -12,6 +12,7 @@ from collections import Counter
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import dask.bag
 import distributed
 import pandas as pd
 import pytest
@@ -229,3 +230,8 @@ def test_when_the_client_closes_during_a_map_then_it_ends_with_the_frame_and_no_
     assert not ledger.total().running
     server.wait(lambda: server.open == 0)
     assert book.asked <= ledger.total().attempts, "nothing more is sent"
+
+
+def test_when_the_data_is_dask_s_own_then_one_line_says_how_to_give_its_rows(book: Book) -> None:
+    with pytest.raises(ConfigError, match=r"A Bag of dask is not in this kernel. Give its rows: data.compute\(\)"):
+        session().pool.map_sync(dask.bag.from_sequence(["a"]), "{{ value }}", profile="fast")

@@ -525,6 +525,8 @@ class Cluster:
         if self._watching is not None:
             self._watching.cancel()
         self._broken = self._broken or ClosedError("The map has ended.")
+        if self._client.status != "running":  # nothing can be reached
+            return
         leaving = threading.Thread(target=self._forget, name="victor-forget", daemon=True)
         leaving.start()
         await asyncio.to_thread(leaving.join, _GRACE)

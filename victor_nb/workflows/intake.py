@@ -286,6 +286,8 @@ def table_of(data: object, most: int | None) -> Table | Feed:
     """
     import pandas as pd
 
+    if hasattr(type(data), "__dask_graph__"):
+        raise ConfigError(f"A {type(data).__name__} of dask is not in this kernel. Give its rows: data.compute().")
     if hasattr(data, "to_pandas") and not isinstance(data, (pd.DataFrame, pd.Series)):  # polars, Arrow
         data = cast("Any", data).to_pandas()
     if isinstance(data, pd.DataFrame):
