@@ -75,7 +75,7 @@ def spec(dialect: Dialect, server: Server, number: int) -> dict[str, object]:
         "base_url": dialect.base_url(server.url),
         "system": f"I am {dialect.name}'s.",
         "max_tokens": 100 + number,
-        "api_key_env": f"KEY_OF_{dialect.name.upper()}",
+        "api_key_env": f"{dialect.name.upper()}_OWN_KEY",
         **warmth,
     }
 
@@ -106,7 +106,7 @@ async def test_when_four_agents_run_in_any_order_and_at_once_then_each_asks_its_
     for server in servers.values():
         server.answer = echo
     for name in servers:
-        monkeypatch.setenv(f"KEY_OF_{name.upper()}", f"key-of-{name}")
+        monkeypatch.setenv(f"{name.upper()}_OWN_KEY", f"key-of-{name}")
     write_profiles(tmp_path, **{d.name: spec(d, servers[d.name], n) for n, d in enumerate(DIALECTS, 1)})
     agents = {dialect: await Agent.create(profile=dialect.name) for dialect in DIALECTS}
     order = random.Random(20261122)
@@ -136,8 +136,8 @@ async def test_when_two_profiles_share_a_provider_then_neither_gets_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "*")
-    monkeypatch.setenv("KEY_ONE", "key-of-one")
-    monkeypatch.setenv("KEY_TWO", "key-of-two")
+    monkeypatch.setenv("ONE_KEY", "key-of-one")
+    monkeypatch.setenv("TWO_KEY", "key-of-two")
     with Server() as one, Server() as two:
         one.answer = two.answer = echo
         base = {"provider": "openai"}
@@ -147,10 +147,10 @@ async def test_when_two_profiles_share_a_provider_then_neither_gets_the_others(
                 **base,
                 "model": "model-1",
                 "base_url": f"{one.url}/v1",
-                "api_key_env": "KEY_ONE",
+                "api_key_env": "ONE_KEY",
                 "params": {"seed": 1},
             },
-            two={**base, "model": "model-2", "base_url": f"{two.url}/v1", "api_key_env": "KEY_TWO", "temperature": 0.5},
+            two={**base, "model": "model-2", "base_url": f"{two.url}/v1", "api_key_env": "TWO_KEY", "temperature": 0.5},
         )
         first, second = await Agent.create(profile="one"), await Agent.create(profile="two")
         replies = await asyncio.gather(*(agent.run("hi") for agent in [first, second] * 20))

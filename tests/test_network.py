@@ -25,6 +25,7 @@ FAR = "http://models.example.invalid/v1"
 def proxied(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """Return a bench in whose environment NO_PROXY exempts nothing."""
     monkeypatch.delenv("NO_PROXY")
+    monkeypatch.setenv("VICTOR_TRUST", "models.example.invalid")
     bench.play(Answer())
     return bench
 
@@ -41,7 +42,7 @@ async def test_when_a_proxy_is_written_as_curl_takes_it_then_it_is_used(
     async def at_once(exchange: Exchange) -> None:
         await exchange.whole(502, {"x-proxy": "here"}, b"<h1>No such host</h1>")
 
-    error = await fail(proxied.ask(await proxied.agent(base_url=FAR)))
+    error = await fail(proxied.ask(await proxied.agent(base_url=FAR, api_key_env="OPENAI_API_KEY")))
     assert isinstance(error, errors.ServerError)
     assert "No such host" in str(error)
     assert [request.path for request in proxied.server.requests] == [f"{FAR}/chat/completions"]
@@ -57,7 +58,7 @@ async def test_when_a_proxy_wants_a_login_then_it_gets_it_and_the_server_does_no
         await exchange.whole(407, {}, b"")
 
     proxied.play(act)
-    error = await fail(proxied.ask(await proxied.agent(base_url=FAR)))
+    error = await fail(proxied.ask(await proxied.agent(base_url=FAR, api_key_env="OPENAI_API_KEY")))
     assert proxied.server.requests[0].headers["proxy-authorization"] == "Basic bWU6cEBzcw=="
     assert "openai answered 407" in str(error)
     assert "The proxy asks for a user and a password" in str(error)
@@ -68,7 +69,9 @@ async def test_when_a_proxy_is_dead_then_it_is_named_as_the_proxy(
     proxied: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", f"http://user:canary-pass@127.0.0.1:{closed_port()}")
-    error = proxied.check(await fail(proxied.ask(await proxied.agent(base_url=FAR))), errors.ConnectError)
+    error = proxied.check(
+        await fail(proxied.ask(await proxied.agent(base_url=FAR, api_key_env="OPENAI_API_KEY"))), errors.ConnectError
+    )
     assert "is asked through a proxy, and the proxy http://[redacted]@127.0.0.1:" in str(error)
     assert "NO_PROXY" in str(error)
     assert "canary-pass" not in str(error)
@@ -81,7 +84,10 @@ async def test_when_a_proxy_is_none_then_one_line_says_what_to_write(
     proxied: Bench, monkeypatch: pytest.MonkeyPatch, given: str
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", given)
-    error = proxied.check(await fail(proxied.ask(await proxied.agent(base_url=FAR, retries=2))), errors.ConnectError)
+    error = proxied.check(
+        await fail(proxied.ask(await proxied.agent(base_url=FAR, api_key_env="OPENAI_API_KEY", retries=2))),
+        errors.ConnectError,
+    )
     assert f"the proxy {given} cannot be used. Write" in str(error)
     assert not error.retryable
 
@@ -115,7 +121,9 @@ async def test_when_a_proxy_speaks_socks_then_it_looks_names_up_and_is_used(
 ) -> None:
     with Socks(int(proxied.server.url.rpartition(":")[2]), user="u", password="p") as proxy:
         monkeypatch.setenv("ALL_PROXY", f"{scheme}://u:p@127.0.0.1:{proxy.port}")
-        assert (await proxied.ask(await proxied.agent(base_url=FAR))).content == Answer().text
+        assert (
+            await proxied.ask(await proxied.agent(base_url=FAR, api_key_env="OPENAI_API_KEY"))
+        ).content == Answer().text
         assert proxy.asked == [(host, 80)]
 
 
@@ -126,7 +134,7 @@ async def test_when_a_socks_proxy_refuses_or_is_dead_then_it_is_named(
     with Socks(int(proxied.server.url.rpartition(":")[2]), user="u", password="p") as proxy:
         for port, login in ((proxy.port, "u:wrong@"), (closed_port(), "")):
             monkeypatch.setenv("ALL_PROXY", f"socks5h://{login}127.0.0.1:{port}")
-            error = await fail(proxied.ask(await proxied.agent(base_url=FAR)))
+            error = await fail(proxied.ask(await proxied.agent(base_url=FAR, api_key_env="OPENAI_API_KEY")))
             proxied.check(error, errors.ConnectError)
             assert "is asked through a proxy, and the proxy socks5h://" in str(error)
             assert "wrong" not in str(error)
@@ -138,7 +146,10 @@ async def test_when_the_package_for_socks_is_missing_then_one_line_says_what_to_
 ) -> None:
     monkeypatch.setitem(sys.modules, "aiohttp_socks", None)
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1080")
-    error = proxied.check(await fail(proxied.ask(await proxied.agent(base_url=FAR, retries=2))), errors.ConnectError)
+    error = proxied.check(
+        await fail(proxied.ask(await proxied.agent(base_url=FAR, api_key_env="OPENAI_API_KEY", retries=2))),
+        errors.ConnectError,
+    )
     assert "the proxy socks5://127.0.0.1:1080 is a SOCKS proxy" in str(error)
     assert "pip install aiohttp-socks" in str(error)
 

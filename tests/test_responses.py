@@ -166,8 +166,9 @@ async def test_when_a_host_states_the_cost_then_it_beats_the_list(
 ) -> None:
     monkeypatch.delenv("NO_PROXY")
     monkeypatch.setenv("HTTP_PROXY", bench.server.url)
+    monkeypatch.setenv("VICTOR_TRUST", "openrouter.ai")  # the host without TLS is a host like others
     bench.play(response(part("Yes."), usage={**COUNTED, "cost": 0.018}))
-    reply = await bench.ask(await bench.agent(base_url="http://openrouter.ai/api/v1"))
+    reply = await bench.ask(await bench.agent(base_url="http://openrouter.ai/api/v1", api_key_env="OPENAI_API_KEY"))
     assert (reply.cost, rows()[0]["cost_source"]) == (Decimal("0.018"), "reported")
     reply = await bench.ask(await bench.agent())
     assert rows()[1]["cost_source"] == "computed"

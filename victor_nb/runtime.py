@@ -268,6 +268,19 @@ class Runtime:
             tier=asked_tier(profile.params, profile.tier and profile.tier.partition(",")[0]),
         )
 
+    def lowered(self, profile: Profile) -> str:
+        """Return that `priced_as` lowers a price which is known, and both prices; else ""."""
+        other = profile.priced_as
+        if other is None or profile.prices is not None:
+            return ""
+        url = self.settings.base_url(profile)
+        listed = profile.model_copy(update={"priced_as": None})
+        own, used = self.tariff(listed, url).rates(), self.tariff(profile, url).rates()
+        if own is None or used is None or (used.input >= own.input and used.output >= own.output):
+            return ""
+        prices = f"{used.input:f} / {used.output:f} instead of {own.input:f} / {own.output:f}"
+        return f"priced_as {other.model} counts {profile.model} at less than its list price: USD {prices} per M tokens"
+
     def refuses(self, feature: str, profile: Profile) -> bool:
         """Return whether the host of a profile has refused a feature of its model before."""
         return bool(self.learned) and (host_of(self.settings.base_url(profile)), profile.model, feature) in self.learned

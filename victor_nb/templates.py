@@ -13,6 +13,7 @@ import itertools
 import json
 import random
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from decimal import Decimal
@@ -42,6 +43,15 @@ _EXPRESSION: Final = re.compile(
 )
 _STEP: Final = re.compile(rf"\.(?P<attr>{_NAME})|\[[ \t]*(?:(?P<index>-?\d+)|(?P<key>'[^']*'|\"[^\"]*\"))[ \t]*\]")
 _NEAR_MISS: Final = re.compile(rf"[ \t]*(?P<name>{_NAME})[ \t]*(?P<rest>[-(\[.|+*/%].*)?")
+_DATA: Final = frozenset(
+    """argparse.Namespace array collections datetime decimal enum fractions http ipaddress numbers pathlib re sqlite3
+    statistics time types.SimpleNamespace urllib uuid xml zoneinfo builtins.NoneType builtins.bool builtins.bytearray
+    builtins.bytes builtins.complex builtins.dict builtins.float builtins.frozenset builtins.int builtins.list
+    builtins.memoryview builtins.range builtins.set builtins.slice builtins.str builtins.tuple""".split()
+)
+"""Those of Python's own types whose attributes are data, by package or alone; all others lead to code and frames."""
+_MACHINES: Final = frozenset({"IPython", "ipykernel", "traitlets", "jinja2", "cffi", "pytest"})
+"""Packages whose objects hold a whole program's names."""
 _ROUTINES: Final = (FunctionType, BuiltinFunctionType, MethodType)
 
 
@@ -227,10 +237,11 @@ class _Place:
             raise self.error("is the environment, where keys are. Put what you need of it into a variable.")
 
     def _attribute(self, value: object, name: str) -> object:
+        self._check_data(value)
         if name.startswith("_"):
             raise self.error("reaches for what starts with an underscore, which is private. Use a public name.")
         try:
-            return getattr(value, name)
+            found = getattr(value, name)
         except BaseException as error:
             if isinstance(error, STOPS):
                 raise
@@ -238,6 +249,15 @@ class _Place:
                 raise self.error(f"fails: {failed_at(error)}") from error
             hint = f" Write ['{name}'] for an entry." if _is_mapping(value) else _suggest(name, dir(value))
             raise self.error(f"fails: a {type(value).__name__} has no {name!r}.{hint}") from None
+        if not isinstance(found, _ROUTINES):  # those have an error of their own
+            self._check_data(found)
+        return found
+
+    def _check_data(self, value: object) -> None:
+        """Refuse what has no data as attributes, before and after one of them was taken."""
+        self._check(value)
+        if not _is_data(value):
+            raise self.error(f"reaches into a {type(value).__name__}, which is no data. Make a variable first.")
 
     def _entry(self, value: object, step: re.Match[str]) -> object:
         key = int(step["index"]) if step["index"] is not None else step["key"][1:-1]
@@ -271,6 +291,19 @@ class _Place:
     @property
     def _shown_briefly(self) -> str:
         return self.shown if len(self.shown) <= 60 else self.shown[:57] + "…}}"  # noqa: PLR2004 - part of one line
+
+
+def _is_data(value: object) -> bool:
+    """Return whether the attributes of a value are data: it is no frame, function, thread or other machinery."""
+    kind = type(value)
+    package = kind.__module__.partition(".")[0]
+    if package in sys.stdlib_module_names:
+        return (
+            bool({package, f"{package}.{kind.__name__}"} & _DATA)
+            or isinstance(value, (BaseException, type))
+            or is_dataclass(value)
+        )
+    return package not in _MACHINES and kind.__name__ != "_ctypes"  # of numpy: an address in memory
 
 
 def _suggest(name: str, known: Iterable[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import warnings
 import weakref
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from victor_nb.calls.request import CallOptions, Request, Running, make_chat
 from victor_nb.calls.stream import Call, Stream
-from victor_nb.errors import ClosedError, SecretError
+from victor_nb.config.trust import vet
+from victor_nb.errors import ClosedError, SecretError, VictorWarning
 from victor_nb.loop import BackgroundLoop, keep_for_ever
-from victor_nb.providers.catalog import FLEX_SECONDS
+from victor_nb.providers.catalog import FLEX_SECONDS, host_of
 from victor_nb.providers.spec import spec_of
 from victor_nb.values import UNPAID, Mode, PromptLike, Reply
 from victor_nb.wire.clock import Place
@@ -120,6 +122,8 @@ class AgentOrchestrator:
                 self.clients[mode] = _open(self.profile, self._settings, self.runtime, mode)
                 self._base_url = self._settings.base_url(self.profile)
                 self._tariff = self.runtime.tariff(self.profile, self._base_url)
+                if self.profile.priced_as and (fact := self.runtime.lowered(self.profile)):
+                    warnings.warn(f"{self.profile.name}: {fact}.", VictorWarning, stacklevel=2)
             return self.clients[mode]
 
     def _retire(self) -> None:
@@ -303,9 +307,15 @@ def _open(profile: Profile, settings: Settings, runtime: Runtime, mode: Mode) ->
     key = None if free else settings.api_key(profile)
     failed = f"Failed to create provider for profile {profile.name!r}"
     if key is None and not free and settings.needs_key(profile):
-        variables = " or ".join(settings.key_variables(profile))
+        vet(settings, profile)  # first: one line for both
+        if not (named := settings.key_variables(profile)):
+            spec, host = spec_of(profile.provider), host_of(settings.base_url(profile))
+            fact = f"{spec.key_variables[0]} is for {host_of(spec.base_url)}, not for {host}"
+            step = "Name the variable of its key in the profile, such as api_key_env"
+            raise SecretError(f"{failed}: {fact}. {step}: {spec.key_variables[0]}.")
+        variables = " or ".join(named)
         others = "%victor mode simulate; or %victor local: a 135M model on your CPU"
-        step = f"Set {variables}: {settings.mending(settings.key_variables(profile))}, then run the cell again"
+        step = f"Set {variables}: {settings.mending(named)}, then run the cell again"
         ready = next((name for name, other in settings.profiles.items() if settings.api_key(other)), None)
         step += f", ask {ready}, whose key is set" if ready else ""
         step += ", set the key of another provider" if settings.suits else ""

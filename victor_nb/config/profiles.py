@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import fields
 from decimal import Decimal
@@ -26,10 +27,15 @@ from victor_nb.config.request_options import RETRIES, REUSE, SECONDS, TEXT, Para
 from victor_nb.config.secret import Address
 from victor_nb.config.strategies import Stage, fault
 from victor_nb.errors import ConfigError, suggest
-from victor_nb.providers.spec import BUILT_IN, find_spec, split_words, unknown_provider
+from victor_nb.providers.spec import BUILT_IN, SPECS, find_spec, split_words, unknown_provider
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+_KEY_NAME: Final = re.compile(r"(KEY|TOKEN)$", re.IGNORECASE)
+_OTHER_KEYS: Final = re.compile(r"SECRET|PRIVATE|PASSW|SESSION|SSH|GPG|SIGNING|^AWS_|^JUPYTER|^JPY_", re.IGNORECASE)
+"""What is in the names of keys to more than a model: an account in a cloud, this very kernel."""
 
 
 def _exact(value: object) -> object:
@@ -50,10 +56,20 @@ def _web_address(value: str) -> str:
     if not value.startswith(("http://", "https://")):
         msg = "must start with http:// or https://"
         raise ValueError(msg)
-    if not value.isprintable():
+    if not value.isprintable() or "\\" in value:
         msg = "holds a line break or another character that no address has"
         raise ValueError(msg)
     return Address(value)
+
+
+def _key_variable(name: str) -> str:
+    """Refuse the name of a variable that holds no key of a provider: a file must not send what else there is."""
+    if any(name in spec.key_variables for spec in list(SPECS.values())):
+        return name
+    if _KEY_NAME.search(name) is None or _OTHER_KEYS.search(name) is not None:
+        msg = "must name a variable of a provider's key, which ends in KEY or TOKEN, such as HOUSE_API_KEY"
+        raise ValueError(msg)
+    return name
 
 
 _BUILT_IN: Final[list[JsonValue]] = [*sorted(spec.name for spec in BUILT_IN)]
@@ -131,7 +147,7 @@ class ProfileSpec(Strict, RequestOptions):  # pyright: ignore[reportGeneralTypeI
     model: Annotated[str, Field(min_length=1)]
     base_url: Annotated[str, AfterValidator(_web_address)] | None = None
     api: Annotated[str | None, word("chat", "responses")] = None
-    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")] | None = None
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$"), AfterValidator(_key_variable)] | None = None
     timeout: Timeouts = Timeouts()
     retries: Annotated[int, RETRIES] = 2
     concurrency: Annotated[int | None, whole(1)] = None

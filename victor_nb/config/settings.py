@@ -32,7 +32,7 @@ _FROM_PARENT: Final = "VICTOR_FROM_PARENT"
 """What a process that starts others set by hand. `VICTOR_MODE` would not do: no cell could change its mode."""
 _RECORDS_IN_CI: Final = "VICTOR_RECORD_IN_CI"
 _IMPORTED: Final = time.time_ns()
-_SECRET_NAME: Final = re.compile(r"(API_KEY|_TOKEN|_SECRET|_PASSWORD)$")
+_SECRET_NAME: Final = re.compile(r"(API_?KEY|_KEY|_TOKEN|_SECRET|_PASSWORD)$")
 _NOT_FILLED_IN: Final = re.compile(r"^(~[^/\\]*|\$\w+|\$\{\w+\})")
 """A home, or a variable, that a path begins with after both were filled in."""
 _MODES: Final = get_args(Mode)
@@ -225,8 +225,64 @@ class Settings:
         return written.reveal() if written else None
 
     def key_variables(self, profile: Profile) -> tuple[str, ...]:
-        """Return the variables that may hold the profile's key, the first that is set winning."""
-        return (profile.api_key_env,) if profile.api_key_env else spec_of(profile.provider).key_variables
+        """Return the variables that may hold the profile's key, the first that is set winning.
+
+        A provider's own go to it and to this machine, and to another `base_url` only if `api_key_env` says so.
+        """
+        if profile.api_key_env:
+            return (profile.api_key_env,)
+        spec = spec_of(profile.provider)
+        if profile.base_url is None or not spec.key_variables:
+            return spec.key_variables
+        from victor_nb.config.trust import at_home, is_loopback  # noqa: PLC0415 - few profiles name an address
+
+        address = self.base_url(profile)
+        return spec.key_variables if is_loopback(address) or at_home(spec, address) else ()
+
+    # --- what files of the project name, and whom the user trusts; see `trust` ---
+
+    @property
+    def _own(self) -> bool:
+        """Whether the settings are in the user's config folder, so that its files are no project's."""
+        return not self.built_in and self.source.resolve().parent == _config_folder().resolve()
+
+    def _written(self, variable: str, value: str) -> str | None:
+        """Return the project's .env file if it holds this value of a variable, wherever else that may stand."""
+        if self._own or not variable:
+            return None
+        written = self._dotenv.get(variable)
+        return ".env" if written is not None and written.reveal().strip() == value else None
+
+    def names_address(self, profile: Profile) -> str | None:
+        """Return the project's file that names where a profile is asked; None where the user or the provider does."""
+        if profile.base_url is not None:
+            named = {spec.base_url for spec in self._file.profiles.values()}
+            return None if self._own or profile.base_url not in named else self.source.name
+        variable = spec_of(profile.provider).base_url_variable
+        return self._written(variable, self._variable(variable) or "")
+
+    def names_key(self, profile: Profile) -> str | None:
+        """Return the project's file that gives a profile its `api_key_env`; None where none does."""
+        named = {(spec.base_url, spec.api_key_env) for spec in self._file.profiles.values()}
+        return None if self._own or (profile.base_url, profile.api_key_env) not in named else self.source.name
+
+    def names_proxy(self, proxy: str) -> str | None:
+        """Return the project's .env file if a proxy stands in it, with which a kernel may have been started."""
+        names = (name for name in _OF_CLIENTS if "proxy" in name.lower())
+        return next((file for name in names if (file := self._written(name, proxy.strip()))), None)
+
+    @property
+    def trust_file(self) -> Path:
+        """Where `%victor trust` remembers the hosts that the user trusts."""
+        return _config_folder() / "trusted_hosts"
+
+    @property
+    def trusted_here(self) -> tuple[str, ...]:
+        """The hosts that VICTOR_TRUST names in the environment; one that the project's .env file brought is none."""
+        from victor_nb.config.trust import place_of  # noqa: PLC0415 - few profiles name an address
+
+        given = os.environ.get("VICTOR_TRUST", "").strip()
+        return () if not given or self._written("VICTOR_TRUST", given) else tuple(map(place_of, given.split(",")))
 
     def api_key(self, profile: Profile) -> Secret | None:
         """Return the profile's key, or None when no variable holds one."""
@@ -429,6 +485,12 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, **more}
 
 
+def environment_without_keys() -> dict[str, str]:
+    """Return the environment for a child process that reads what may be a stranger's, and needs no key."""
+    named = {name for spec in list(SPECS.values()) for name in spec.key_variables}
+    return {name: value for name, value in os.environ.items() if not (name in named or _SECRET_NAME.search(name))}
+
+
 def this_process() -> str:
     """Return an id of this process, which no forked child and no process of another machine has."""
     return f"{os.getpid()}-{_IMPORTED}"
@@ -526,10 +588,15 @@ def _find(config_file: Path | str | None) -> Path:
     for folder in (here, *here.parents):
         if (file := folder / FILE_NAME).is_file():
             return file
-    from platformdirs import user_config_path  # noqa: PLC0415 - only when no file is near
-
-    users = user_config_path("victor_nb", appauthor=False) / FILE_NAME
+    users = _config_folder() / FILE_NAME
     return users if users.is_file() else _shipped()
+
+
+def _config_folder() -> Path:
+    """Return the user's config folder."""
+    from platformdirs import user_config_path  # noqa: PLC0415 - only when no file is near, or a host is not known
+
+    return user_config_path("victor_nb", appauthor=False)
 
 
 def _shipped() -> Path:

@@ -15,7 +15,7 @@ from victor_nb.notebook.doctor import examine, keys_missing, one_profile, profil
 from victor_nb.notebook.grammar import Defaults, exclusive, read, split
 from victor_nb.notebook.markdown import Bundle, clean, frame, notice
 from victor_nb.notebook.options import LINE_HELP, SETTABLE
-from victor_nb.notebook.start import local_model, new_profiles
+from victor_nb.notebook.start import local_model, new_profiles, trusted_hosts
 from victor_nb.values import PAID, UNPAID, Reply
 from victor_nb.workflows.strategies import BUILT_IN, find_strategy
 
@@ -249,6 +249,7 @@ COMPLEX: Final[Mapping[str, Callable[[list[str], Session], Bundle]]] = {
     "cache": cache,
     "strategy": _strategy,
     "local": local_model,
+    "trust": trusted_hosts,
 }
 
 

@@ -9,6 +9,7 @@ from types import GenericAlias, ModuleType, UnionType
 from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 from victor_nb.config.request_options import MAPPING, PARAMS
+from victor_nb.config.trust import place_of, untrusted
 from victor_nb.errors import VictorError
 from victor_nb.kernel import session
 from victor_nb.notebook.commands import known
@@ -143,6 +144,7 @@ def _command(typed: str, names: Mapping[str, object]) -> Offer:
         "panel": lambda: ("code",),
         "local": lambda: ("yes",),
         "cache": lambda: _of_cache(rest),
+        "trust": _untrusted,
     }
     if word == "ask":
         return _body(typed, names) if re.search(r"(?:^|\s)--\s", rest) else _keys(rest, names)
@@ -155,6 +157,16 @@ def _of_costs(typed: str, keys: Sequence[str]) -> Iterable[str]:
     """Return the keys of a command on costs, and once one is typed its words."""
     key, equals, _ = _last(typed).partition("=")
     return (f"{key}={word}" for word in COST_KEYS.get(key, ())) if equals else (f"{name}=" for name in keys)
+
+
+def _untrusted() -> Iterable[str]:
+    """Return the hosts of the profiles that could be trusted, and the word that takes one away."""
+    try:
+        settings = session().settings
+        those = [each for each in settings.profiles.values() if untrusted(settings, each)]
+        return ("forget", *dict.fromkeys(place_of(settings.base_url(each)) for each in those))
+    except VictorError:
+        return ("forget",)  # what cannot be read is an error of the cell
 
 
 def _of_cache(typed: str) -> Iterable[str]:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from victor_nb.calls.request import WORDED
 from victor_nb.config.secret import masked
+from victor_nb.config.trust import untrusted
 from victor_nb.errors import ConfigError, NotFoundError, VictorError
 from victor_nb.notebook.markdown import Bundle, frame, notice, stack
 from victor_nb.providers.spec import all_specs, spec_of
@@ -215,13 +216,16 @@ def _cells(session: Session, profile: Profile, key: str, reachable: str, listed:
 def _unasked(session: Session, profile: Profile) -> _Finding:
     """Return what is known of a profile without its host."""
     cells = _cells(session, profile, key_state(session, profile), f"not asked: {session.mode}", "")
-    return _Finding(profile, cells, advice=tuple(_of_model(session, profile)))
+    host = untrusted(session.settings, profile)
+    return _Finding(profile, cells, advice=(*([host] if host else []), *_of_model(session, profile)))
 
 
 def _judge(session: Session, profile: Profile, seen: Listing) -> _Finding:
     """Return what is known of a profile, and what to do: about its key, its host, its model, its price."""
     settings, variables = session.settings, session.settings.key_variables(profile)
     key, mending = key_state(session, profile), settings.mending(variables)
+    if untrusted(settings, profile):
+        return _Finding(profile, _cells(session, profile, key, seen.reachable, ""), (seen.advice,))
     if settings.api_key(profile) is not None:
         key = "set, not checked" if seen.key in {"", "set"} else seen.key
     elif seen.key == "wanted" or key.startswith("not set"):
@@ -256,6 +260,8 @@ def _of_model(session: Session, profile: Profile) -> Iterator[str]:
     """Yield what to do about the age of a profile's model, and about its price."""
     if end := ending(session, profile):
         yield f"{end}: choose a newer one"
+    if fact := session.runtime.lowered(profile):
+        yield f"{fact}: correct it if that is not meant"
     if prices(session, profile)[0] == "unpriced":
         yield "price is unknown: give the profile prices, or priced_as another model"
 

@@ -1,4 +1,4 @@
-"""What is done once: `%victor profiles new` writes profiles, `%victor local` brings a small model onto this machine."""
+"""What is done once: `%victor profiles new` writes profiles, `trust` names a host, `local` fetches a small model."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from victor_nb.config.settings import FILE_NAME, shipped_profiles
 from victor_nb.config.starter import Machine, starter
+from victor_nb.config.trust import is_known, read_place, trust, trusted
 from victor_nb.errors import MagicError, VictorError
-from victor_nb.notebook.markdown import Bundle, frame
+from victor_nb.notebook.markdown import Bundle, frame, notice
 from victor_nb.providers.spec import spec_of
 from victor_nb.providers.weights import (
     CALLED,
@@ -34,7 +35,42 @@ _WAIT: Final = 2.0  # seconds that ollama has to say that it is there
 _EMBEDS: Final = "embed"
 """In the names of models that make vectors and answer nothing."""
 _TO_TRY: Final = "Edit it as you like: it counts from the next cell on. %victor doctor tries each, free."
+_NONE_TRUSTED: Final = (
+    "None yet. Files of a project may name the hosts of providers and this machine; %victor trust HOST adds one."
+)
 _ASK: Final = f"embedded:{SHIPPED.name}"
+
+
+def trusted_hosts(words: list[str], session: Session) -> Bundle:
+    """Show the hosts that files of a project may name, add one, or take one away.
+
+    Raises:
+        MagicError: The words are none of this command.
+        ConfigError: It is no host, or the list cannot be read or written.
+    """
+    settings = session.settings
+    file = settings.trust_file
+    places = trusted(file)
+    match words:
+        case []:
+            rows = [(place, "%victor trust") for place in places]
+            rows += [(place, "VICTOR_TRUST") for place in settings.trusted_here if place not in places]
+            below = f"{file} lists them, outside of every project. %victor trust forget HOST takes one away."
+            return frame(["host", "trusted by"], rows, above="" if rows else _NONE_TRUSTED, below=below if rows else "")
+        case ["forget", given]:
+            place = read_place(given)
+            trust(file, [each for each in places if each != place])
+            session.pool.clear_cache()
+            by = ", but VICTOR_TRUST in the environment still does" if place in settings.trusted_here else ""
+            return notice(f"{place} is not trusted{by}." if by or place in places else f"{place} was not trusted.")
+        case [given] if given != "forget":
+            place = read_place(given)
+            if is_known(f"https://{place}"):
+                return notice(f"{place} needs no trust: it is a provider's, or this machine.")
+            trust(file, [*places, place])
+            return notice(f"{place} is trusted from now on, in every project ({file}).")
+        case _:
+            raise MagicError("%victor trust takes one host, such as %victor trust gateway.example, or forget HOST.")
 
 
 def new_profiles(session: Session) -> Bundle:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, cast
 import httpx2
 
 from victor_nb.config.secret import guard_logs
+from victor_nb.config.trust import place_of, vet
 from victor_nb.errors import ProviderOpenError, SecretError, VictorError
 from victor_nb.providers.catalog import FLEX_SECONDS, host_of
 from victor_nb.providers.translate import Endpoint, Translator
@@ -212,9 +213,12 @@ def open_provider(profile: Profile, settings: Settings, wire: Wire, *, mode: Mod
     Raises:
         ConfigError: The mode has no transport.
         SecretError: The key cannot be sent.
-        ProviderOpenError: The client cannot be made.
+        ProviderOpenError: The client cannot be made, or its host is not trusted.
     """
     try:
+        if mode not in UNPAID:
+            vet(settings, profile)
+            _check_host(settings.base_url(profile))
         endpoint = Endpoint.of(profile, settings, wire, mode=mode, key=key)
         if key is not None and not _KEY.fullmatch(key.reveal()):
             fact = f"what {' or '.join(endpoint.variables)} holds is no key: it has blanks, quotes or other signs. "
@@ -232,3 +236,9 @@ def open_provider(profile: Profile, settings: Settings, wire: Wire, *, mode: Mod
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         words = settings.redactor().clean(str(error))
     raise ProviderOpenError(f"Failed to create provider for profile {profile.name!r}: {words}")
+
+
+def _check_host(address: str) -> None:
+    """Raise if what is asked is another host than what was looked at, since an address can be read in two ways."""
+    if place_of(str(httpx2.URL(address))) != place_of(address):
+        raise httpx2.InvalidURL("its host can be read in two ways")

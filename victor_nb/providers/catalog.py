@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # --- addresses ---
 
 _LOCAL_HOST: Final = re.compile(
-    r"^https?://(?:[^/@]*@)?(localhost|127\.|\[::1\]|0\.0\.0\.0|host\.docker\.internal|192\.168\.|10\.)"
+    r"^https?://(?:[^/@]*@)?(localhost|\[::1\]|0\.0\.0\.0|host\.docker\.internal|(127|192\.168|10)(\.\d+)+)(?=[:/?#]|$)"
 )
 _REGION: Final = re.compile(r"[a-z]{2,8}(-[a-z0-9]+)+-\d+")
 _HOST: Final = re.compile(r"(\[[^\]]*\]|[^:]*)(?::([^:]*))?")

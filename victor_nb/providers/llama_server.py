@@ -46,6 +46,8 @@ class Server:
     """
 
     def __init__(self, model: Path) -> None:
+        from victor_nb.config.settings import environment_without_keys  # noqa: PLC0415 - the child imports nothing of us
+
         self.key = secrets.token_hex(16)
         self.users: set[int] = set()
         self._waiting = 0
@@ -55,6 +57,7 @@ class Server:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            env=environment_without_keys(),  # a model file may be a stranger's
             bufsize=0,  # a buffer has a lock, which a fork may copy while it is held
             start_new_session=True,  # an interrupt of the kernel is sent to its whole group
         )

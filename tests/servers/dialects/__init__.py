@@ -16,6 +16,7 @@ Quirks (`Answer.quirks`), each seen on real servers:
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from servers.dialects.anthropic import Anthropic
@@ -52,7 +53,8 @@ PROTOCOLS: tuple[Dialect, ...] = (*DIALECTS, RESPONSES)
 
 def dialect_of(request: Request) -> Dialect:
     """Return the protocol that a request speaks."""
+    path = re.sub(r"^https?://[^/]*", "", request.path)  # a proxy is asked for a whole address
     for dialect in PROTOCOLS:
-        if request.method == "POST" and dialect.speaks(request.path):
+        if request.method == "POST" and dialect.speaks(path):
             return dialect
     raise AssertionError(f"no protocol has {request.method} {request.path}")
