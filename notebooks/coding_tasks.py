@@ -17,8 +17,12 @@ from typing import TYPE_CHECKING, Final
 
 from answer_code import CodeError, code_in, run, value_of
 
+from victor_nb.reports.charts import drawing as draw
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from matplotlib.figure import Figure
 
     from victor_nb.values import SimulatedQuestion
 
@@ -102,6 +106,34 @@ def returns(answer: object, call: str) -> str:
         return value_of(answer, f"repr({call})")
     except CodeError:
         return "an error"
+
+
+def draw_break_even(cheap: Mapping[str, float], dear: float, found: tuple[float, float], title: str) -> Figure:
+    """Draw what a cascade costs, by the share of tasks that reach its last model.
+
+    Args:
+        cheap: For each line, USD per 10,000 tasks of what is asked before the last model.
+        dear: USD per 10,000 tasks of the last model.
+        found: A share and its cost, as measured.
+        title: What the lines show.
+    """
+    ax = draw.paper(None, body=2.6)
+    draw.plain(ax, grid="both")
+    draw.line(ax, [0, 1], [dear, dear], draw.EDGE, linestyle="--")
+    ax.text(0.01, dear * 1.03, "premium alone", color=draw.EDGE)
+    for (name, first), colour in zip(cheap.items(), (draw.BLUE, "#d55e00"), strict=True):
+        draw.line(ax, [0, 1], [first, first + dear], colour, linewidth=2)
+        ax.text(0.60, first + 0.60 * dear, f"{name} ", color=colour, ha="right", va="bottom")
+        draw.points(ax, [1 - first / dear], [dear], colour, "o", markersize=7)
+    draw.points(ax, [found[0]], [found[1]], draw.BLUE, "s", markersize=8)
+    ax.text(found[0] + 0.02, found[1], "these twenty tasks", color=draw.BLUE, va="top")
+    ax.set_xlim(0, 1)
+    ax.set_ylim(0, 1.6 * dear)
+    ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
+    draw.name_axis(ax.xaxis, "share of tasks that reach premium")
+    draw.name_axis(ax.yaxis, "USD per 10,000 tasks")
+    draw.header(ax, title, ["Dots: from here on, the cascade costs more."])
+    return draw.finish(ax, title, ", ".join(f"{name}: {1 - each / dear:.0%}" for name, each in cheap.items()))
 
 
 # --- the simulated models ---

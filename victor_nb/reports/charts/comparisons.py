@@ -73,7 +73,7 @@ def pareto(frame: pd.DataFrame, *, per: int = 1, ax: Axes | None = None) -> Figu
         draw.points(ax, [each.cost], [each.score], colour, "o", markersize=7, label=each.name, clip_on=True, **look)
     unit = f"USD for {per:,} tasks" if per > 1 else "USD for each task"
     _scale(ax, [each.cost for each in drawn], [each.score for each in drawn], unit)
-    title, notes = f"Cost and quality{found.headline}", [*_sentences(found, frame), provenance(frame)]
+    title, notes = f"Cost and quality{found.headline}", [_sentences(found, frame), provenance(frame)]
     legend = [draw.symbol("none is cheaper and as good", draw.BLUE, "o", linestyle="-")] if front else []
     legend += [draw.symbol("another is", GREY, "o")] if len(front) < len(ranked) else []
     legend += [draw.symbol("with failed runs", GREY, "o", markerfacecolor="none")] if len(ranked) < len(drawn) else []
@@ -110,11 +110,11 @@ def _draw_bars(ax: Axes, drawn: Sequence[Standing]) -> list[Segment]:
     return bars
 
 
-def _sentences(found: Compared, frame: pd.DataFrame) -> list[str]:
+def _sentences(found: Compared, frame: pd.DataFrame) -> str:
     """Say what the scores show, of which tasks, and what the bars are."""
     verdict = f"{found.verdict[0].upper()}{found.verdict[1:]}." if found.others else ""
     basis = "" if found.counted in verdict and found.basis.startswith("Means") else found.basis
-    return [verdict, " ".join(filter(None, [basis, _missing(found)])), _bars(found), _judged(frame)]
+    return " ".join(filter(None, [verdict, basis, _missing(found), _bars(found), _judged(frame)]))
 
 
 def _bars(found: Compared) -> str:
