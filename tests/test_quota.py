@@ -231,12 +231,13 @@ def simulate(host: Host, rows: int, *, hint: bool) -> tuple[float, int]:
         if what == "answer":
             done, under_way = done + 1, under_way - 1
             pace.answer()
-            window.grow(under_way + 1)
+            window.grow(under_way + 1, freely=pace.noisy)
             again = 0 if sent > paused else again
         elif what.startswith("wait"):
             refused, waiting, under_way = refused + 1, waiting + 1, under_way - 1
-            window.cut(now, sent, under_way + 1)
             own = pace.refuse(now, sent)
+            if not pace.noisy:
+                window.cut(now, sent, under_way + 1)
             if own is not None:
                 until, again, paused = now + own * 2**again, again + 1, now
             until = max(until, now + float(what[5:])) if hint else until
@@ -261,6 +262,18 @@ def test_when_a_host_admits_a_rate_then_it_is_found_and_used(kind: str, rate: in
     seconds, refused = simulate(Host(kind, rate), rate * 10, hint=hint == "Retry-After")
     assert seconds <= 10 / 0.88
     assert refused / (rate * 10 + refused) < (0.06 if rate < 20 else 0.03)
+
+
+@pytest.mark.parametrize(("part", "limit"), [(0.02, None), (0.08, None), (0.2, None), (0.02, 20), (0.08, 20)])
+def test_when_a_host_refuses_some_whatever_the_rate_then_it_is_asked_on(part: float, limit: int | None) -> None:
+    class Moody(Host):
+        def wait(self, now: float) -> float:
+            return 0.5 if chance.random() < part else super().wait(now) if limit else 0.0
+
+    chance = random.Random(1)
+    seconds, refused = simulate(Moody("bucket", limit or 0), 1_000, hint=False)
+    assert seconds < (200 if limit else 80)  # twenty minutes and more, if each refusal were learned from
+    assert refused < (part + 0.1) * 1_000 / (1 - part)
 
 
 def test_when_a_host_states_limits_then_they_are_read() -> None:

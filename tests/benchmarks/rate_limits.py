@@ -3,7 +3,8 @@
     python tests/benchmarks/rate_limits.py [--seconds 10] [--hints no,whole,exact] [RATE ...]    (5, 20, 100 if none)
 
 Prints how much of what a server allows was used (the time that its rate gives the calls, over the time they took), how
-many requests it refused, and how many calls were lost.
+many requests it refused, and how many calls were lost. One server has no limit and refuses 8 of 100 at random: there
+the rate is only what its use is counted by.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import asyncio
 import json
 import math
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -85,12 +87,19 @@ def sliding(rate: float, _: float) -> Callable[[], float]:
     return admit
 
 
+def moody(_: float, __: float) -> Callable[[], float]:
+    """Return what refuses 8 of 100 requests, however few there are."""
+    chance = random.Random(8)
+    return lambda: 0.5 if chance.random() < 0.08 else 0.0
+
+
 LIMITERS = {
     "bucket": (bucket, 1.0),
     "small bucket": (bucket, 0.25),
     "no burst": (bucket, 0.0),
     "fixed window": (fixed, 1.0),
     "sliding window": (sliding, 1.0),
+    "at random": (moody, 1.0),
 }
 """The limiters, and what each gives at once beside its rate, as a part of what it gives in a second."""
 

@@ -276,7 +276,7 @@ class Quota:
         """Note that the host has answered an attempt, well or not, but not refused it for being one too many."""
         self._answered = self._now()
         self._pace.answer()
-        self._window.grow(self._all)
+        self._window.grow(self._all, freely=self._pace.noisy)
         if turn.sent > self._paused:
             self._refusals = 0
 
@@ -291,8 +291,9 @@ class Quota:
         now, asked = self._now(), error.retry_after
         if asked is not None and asked > _LONGEST_WAIT:
             return False
-        self._window.cut(now, turn.sent, self._all)
         own = self._pace.refuse(now, turn.sent)
+        if not self._pace.noisy:
+            self._window.cut(now, turn.sent, self._all)
         if own is not None:
             own = min(_LONGEST_OWN_WAIT, own * 2**self._refusals) * random.uniform(1.0, 1.2)  # noqa: S311 - jitter
             self._refusals += 1

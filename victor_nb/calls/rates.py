@@ -32,18 +32,33 @@ _SLOWEST: Final = 0.02  # attempts a second
 _LONG: Final = 3.0  # seconds
 _DAY: Final = 86_400.0  # seconds
 _NEARLY: Final = 1e-9
+_RECENT: Final = 40  # attempts, whose refused part is watched
+_NOISE: Final = 0.35  # of them; a host that refuses more has a limit
+_FEWER: Final = 0.25  # of them; what is refused beside them is chance
+_LEFT: Final = 0.15  # of that rate is kept until refusals are many
+_SURPRISES: Final = 2  # refusals at a small part of a rate that the host was seen to admit
+_FALLEN: Final = 0.4  # of the rate before them, from where on refusals are counted
 _SHORT: Final = 0.25  # seconds; a limiter that admits again after so short a pause counts no windows
 
 
 class Pace:
     """The rate of attempts that a host admits, learned from what it refuses.
 
+    A host may refuse whatever the rate, as if one in ten: then each refusal would lower what is learned. Where refusals
+    come again and again at a rate that was admitted before, though it has fallen to a part, they are no longer learned
+    from, until they become many.
+
     Attributes:
         rate: Attempts a second.
+        noisy: Whether the host refuses whatever the rate.
     """
 
     def __init__(self) -> None:
         self.rate = 0.0
+        self.noisy = False
+        self._outcomes: deque[bool] = deque(maxlen=_RECENT)  # whether each of the last attempts was refused
+        self._surprises, self._highest = 0, 0.0
+        self._alarms = 0  # how often they were not by chance after all
         self._base = 0.0  # what was learned; 0 before the first refusal
         self._since = -inf  # when it was
         self._answers = 0
@@ -93,11 +108,22 @@ class Pace:
     def answer(self) -> None:
         """Note an answer."""
         self._answers += 1
+        self._outcomes.append(False)
+        if self.noisy and len(self._outcomes) == _RECENT and not any(self._outcomes):
+            self.noisy = False
 
     def refuse(self, now: float, sent: float) -> float | None:
         """Note a refusal; return the seconds to wait where the host names none, or None where all wait already."""
         if sent in self._sent:
             self._sent.remove(sent)
+        self._outcomes.append(True)
+        if self.noisy:
+            if sum(self._outcomes) > _NOISE * _RECENT:
+                self.noisy = bool(self._alarms)
+                self._alarms += 1
+                self._base, self._since, self._hold = max(self._lately(sent) * _BELOW, _SLOWEST), now, _SURE
+                self._outcomes.clear()
+            return None
         if sent < self._began:
             return None
         self._count -= 1
@@ -113,11 +139,20 @@ class Pace:
         """Set the rate by what was admitted until the refusal, now that the pause after it is over."""
         pause, whole = now - refused, refused - self._anchor
         if self._count > 0 or not self._base:
+            self._highest = max(self._highest, self._base)
+            # It was tried whether the host admits more than what it was known to.
+            expected = self._hold == _SURE and self.rate > self._base * 1.02
+            fallen = self.rate < self._highest * _FALLEN
+            self._surprises = self._surprises + 1 if fallen and not expected else 0
+            if self._surprises <= 1:
+                self._outcomes.clear()
             found = self._find(refused, pause, whole)
             # To try more is cheap where a refusal costs a short pause only.
             cheap = self._count <= _FEW or (pause <= _SHORT and not self._counts_windows)
             self._hold = _UNSURE if cheap and abs(found * _BELOW - self._base) > _ALIKE * found else _SURE
             self._base = max(_SLOWEST, found * _BELOW)
+            if not self._refuses_many():  # else what came of the first refusals might take minutes to be tried
+                self._base = max(self._base, self._highest * _LEFT)
             self._since = now
             if whole >= _SPAN:
                 self._anchor, self._admitted = refused, 0
@@ -125,8 +160,16 @@ class Pace:
             self._counts_windows = True
             if self._hold == _UNSURE:
                 self._hold, self._since = _SURE, now
+        if self._surprises >= _SURPRISES * (1 + self._alarms) and sum(self._outcomes) <= _FEWER * len(self._outcomes):
+            self.noisy = True
+            self._base, self._since, self._hold = self._highest, now, _UNSURE
+            self._surprises, self._highest = 0, 0.0
         self._short = pause <= _SHORT
         self._began, self._count, self._next = now, 0, now
+
+    def _refuses_many(self) -> bool:
+        """Return whether the host has refused many of the last attempts: there is a limit, and it is far below."""
+        return len(self._outcomes) >= _RECENT / 2 and sum(self._outcomes) > _FEWER * len(self._outcomes)
 
     def _lately(self, until: float) -> float:
         """Return what was admitted in a second, of what was sent in the last one until a moment."""
@@ -170,14 +213,19 @@ class Window:
             return inf
         return self._began + (under_way + 1 - _UNHEARD) / _UNHEARD - now
 
-    def grow(self, under_way: int) -> None:
-        """Note an answer that came while so many attempts were under way; one that is not filled does not grow."""
+    def grow(self, under_way: int, *, freely: bool = False) -> None:
+        """Note an answer that came while so many attempts were under way; one that is not filled does not grow.
+
+        Args:
+            under_way: So many, this one included.
+            freely: Whether earlier refusals say nothing of how many may be.
+        """
         self._answers += 1
         if self._unheard:
             self._unheard, self.size = False, max(self.size, under_way)
         elif under_way >= int(self.size):
             fast = 1.0 if self._answers > _MANY else _GROWTH
-            self.size += fast if self.size < self._enough else 1.0 / self.size
+            self.size += fast if freely or self.size < self._enough else 1.0 / self.size
 
     def cut(self, now: float, sent: float, under_way: int) -> None:
         """Note a refusal; what was sent before the last cut says nothing new."""
