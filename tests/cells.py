@@ -64,9 +64,14 @@ class Ran:
 
 
 class Shell:
-    """An IPython shell with the extension loaded; nobody watches it."""
+    """An IPython shell with the extension loaded; nobody watches it.
+
+    Attributes:
+        numbers: Whether its cells are numbered and kept, as a notebook's are.
+    """
 
     def __init__(self) -> None:
+        self.numbers = False
         config = Config()
         config.HistoryManager.enabled = False
         self.ip = InteractiveShell(config=config)
@@ -77,7 +82,7 @@ class Shell:
     def run(self, cell: str) -> Ran:
         """Run a cell."""
         self._screen.outputs.clear()
-        result = self.ip.run_cell(cell, silent=False)
+        result = self.ip.run_cell(cell, silent=False, store_history=self.numbers)
         error = result.error_before_exec or result.error_in_exec
         return Ran([output["data"] for output in self._screen.outputs], result.result, error)
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
 _STARTED_IN: Final = Path.cwd()
 """A kernel starts in the folder of its notebook; a cell may leave it."""
+_again: list[int] = []
 _OF_VS_CODE: Final = "__vsc_ipynb_file__"
 _OF_OTHERS: Final = ("-packages", "ipykernel", "<")
 """Parts of the path of a main program that is no script of the user's."""
@@ -20,13 +21,25 @@ _OF_OTHERS: Final = ("-packages", "ipykernel", "<")
 
 def current_cell() -> int | None:
     """Return the number of the cell that runs, as in `In [7]`; None where there are no cells."""
-    number = getattr(_shell(), "execution_count", None)
-    return number if isinstance(number, int) else None
+    if _again:
+        return _again[-1]
+    # A cell is there before it runs. IPython's own counter stands at it or behind it, as its version has it.
+    return len(cell_sources()) - 1 if this_shell() is not None else None
+
+
+@contextmanager
+def as_cell(number: int) -> Generator[None]:
+    """Let what the block runs count as a cell that has run before."""
+    _again.append(number)
+    try:
+        yield
+    finally:
+        _again.pop()
 
 
 def cell_sources() -> list[str]:
     """Return the cells that this kernel has run, as they were typed, the first at place 1."""
-    history: Any = getattr(_shell(), "history_manager", None)
+    history: Any = getattr(this_shell(), "history_manager", None)
     return [str(source) for source in getattr(history, "input_hist_raw", ())]
 
 
@@ -43,7 +56,7 @@ def find_notebook(named: str | None) -> Path | None:
             beside = path if path.is_file() else _STARTED_IN / path.name
             if beside.is_file():
                 return beside.absolute()
-    if _shell() is not None:
+    if this_shell() is not None:
         return _by_cells()
     script = main.get("__file__")
     if isinstance(script, str) and not any(part in script for part in _OF_OTHERS):
@@ -74,7 +87,7 @@ def _bare(source: str) -> str:
     return source.strip()
 
 
-def _shell() -> object | None:
+def this_shell() -> Any:  # noqa: ANN401 - IPython is not imported here
     """Return IPython's shell, where this is a kernel or a console of it."""
     get: Any = vars(sys.modules["__main__"]).get("get_ipython") if "__main__" in sys.modules else None
     return get() if callable(get) else None

@@ -16,7 +16,7 @@ from victor_nb.notebook.grammar import Defaults, exclusive, read, split
 from victor_nb.notebook.markdown import Bundle, clean, frame, notice
 from victor_nb.notebook.options import LINE_HELP, SETTABLE
 from victor_nb.notebook.start import local_model, new_profiles, trusted_hosts
-from victor_nb.values import PAID, UNPAID, Reply
+from victor_nb.values import PAID, TAPED, UNPAID, Reply
 from victor_nb.workflows.strategies import BUILT_IN, find_strategy
 
 if TYPE_CHECKING:
@@ -138,6 +138,12 @@ def _cancel(_: Defaults, session: Session) -> Bundle:
     return notice(f"Stopped {running} call{'s'[: running > 1]}." if running else "Nothing was running.")
 
 
+def _tape(words: list[str], session: Session) -> Bundle:
+    from victor_nb.notebook.tapes import tape  # noqa: PLC0415 - few kernels have a tape
+
+    return tape(words, session)
+
+
 SIMPLE: Final[Mapping[str, Callable[[Defaults, Session], Bundle]]] = {
     "status": _status,
     "last": _last,
@@ -167,7 +173,10 @@ def _mode(words: list[str], session: Session) -> Bundle:
             pass
         case [mode]:
             session.set_mode(mode)
-            return notice(f"mode: {session.mode}.")
+            where = f" The tape is {session.settings.tape(session.mode)}." if session.mode in TAPED else ""
+            return notice(f"mode: {session.mode}.{where}")
+        case ["simulate", _] if forced_mode() in TAPED:
+            pass  # what is recorded or replayed are no answers of one's own
         case ["simulate", answers]:
             session.simulate_with(answers)
             session.set_mode("simulate")
@@ -247,6 +256,7 @@ COMPLEX: Final[Mapping[str, Callable[[list[str], Session], Bundle]]] = {
     "plot": plot,
     "report": report,
     "cache": cache,
+    "tape": _tape,
     "strategy": _strategy,
     "local": local_model,
     "trust": trusted_hosts,

@@ -16,6 +16,7 @@ from victor_nb.notebook.commands import known
 from victor_nb.notebook.costs import CACHE_WORDS, plot_kinds
 from victor_nb.notebook.costs import KEYS as COST_KEYS
 from victor_nb.notebook.options import FLAGS, KEYS, SETTABLE, TABLE
+from victor_nb.notebook.tapes import TAPE_WORDS
 from victor_nb.providers.spec import all_specs
 from victor_nb.templates import FILTERS, own
 from victor_nb.values import Mode
@@ -145,6 +146,7 @@ def _command(typed: str, names: Mapping[str, object]) -> Offer:
         "local": lambda: ("yes",),
         "cache": lambda: _of_cache(rest),
         "trust": _untrusted,
+        "tape": lambda: _of_tape(rest),
     }
     if word == "ask":
         return _body(typed, names) if re.search(r"(?:^|\s)--\s", rest) else _keys(rest, names)
@@ -167,6 +169,17 @@ def _untrusted() -> Iterable[str]:
         return ("forget", *dict.fromkeys(place_of(settings.base_url(each)) for each in those))
     except VictorError:
         return ("forget",)  # what cannot be read is an error of the cell
+
+
+def _of_tape(typed: str) -> Iterable[str]:
+    """Return the words of `%victor tape`, and what follows them."""
+    word, blank, _ = typed.lstrip().partition(" ")
+    dry = ("--dry",)
+    return (
+        {"prune": dry, "rekey": dry, "rerecord": ("--cell", "--missing", "--dry")}.get(word, ())
+        if blank
+        else TAPE_WORDS
+    )
 
 
 def _of_cache(typed: str) -> Iterable[str]:

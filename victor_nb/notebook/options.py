@@ -181,7 +181,7 @@ CELL_HELP: Final = f"""{_EXAMPLES}
 Write \\{{{{ name }}}} to send braces as text. Stop ends the call at once and keeps what came in session().last.
 """
 
-LINE_HELP: Final = """Look after models, money and modes. Only `ask` sends a prompt.
+LINE_HELP: Final = """Look after models, money and modes. Only `ask` and `tape rerecord` send prompts.
 
     %victor                                    how things stand
     x = %victor ask fast -- What is a kernel?  the Reply, without showing it
@@ -201,6 +201,7 @@ LINE_HELP: Final = """Look after models, money and modes. Only `ask` sends a pro
     %victor set profile=fast timeout=60        defaults of this notebook; `%victor set reset` forgets them
     %victor cache                              the answers that cache=on keeps; prune older=30d, model=NAME; clear yes
     %victor trust gateway.example              let files of a project name this host; `forget HOST` takes it back
+    %victor tape                               what VICTOR_MODE=record keeps: verify, prune, rekey, rerecord --cell 7
     %victor doctor                             is every profile reachable, priced and current? Spends nothing
     %victor cancel                             stop what still runs; `%victor chats clear demo` forgets a conversation
 

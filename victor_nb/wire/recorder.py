@@ -122,6 +122,12 @@ class Recording:
         """Return the words of a refusal without a key: providers repeat those that they do not take."""
         return self._place.clean(text.decode("utf-8", "replace")).encode()
 
+    @property
+    def kept(self) -> list[Exchange]:
+        """All that this kernel has recorded since it was last asked to record."""
+        with self._lock:
+            return [exchange for found in self._kept.values() for exchange in found]
+
     def save(self) -> int:
         """Sort what is new into the tape; return how many exchanges that are.
 
@@ -209,7 +215,13 @@ class Draft:
         """
         self.ended = True
         fault = "" if error is None else self.recording.clean(f"{type(error).__name__}: {error}".encode()).decode()
-        await asyncio.to_thread(self.recording.keep, self._exchange(fault))
+        work = asyncio.get_running_loop().run_in_executor(None, self.recording.keep, self._exchange(fault))
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:  # all has come: it is recorded, whatever becomes of the call
+            await asyncio.wait({work})
+            work.result()
+            raise
 
     def stop(self) -> None:
         """Record what had come when it was stopped.
@@ -360,14 +372,14 @@ class Player(httpx2.AsyncBaseTransport):
     """Answers from a tape, plainly and streamed; it opens no connection.
 
     Args:
-        playback: The tape.
+        playback: Returns the tape, as it is replayed now.
         provider: Whose client it is.
         base_url: Where its requests would go.
         speed: Factor on every wait: 0 answers at once, 1 takes as long as it took. What is shown are the recorded
             seconds.
     """
 
-    def __init__(self, playback: Playback, *, provider: str, base_url: str, speed: float = 0.0) -> None:
+    def __init__(self, playback: Callable[[], Playback], *, provider: str, base_url: str, speed: float = 0.0) -> None:
         self.playback = playback
         self._provider, self._base, self._speed = provider, urlsplit(base_url).path, speed
 
@@ -380,7 +392,7 @@ class Player(httpx2.AsyncBaseTransport):
         """
         origin, content = ORIGIN.get(), await request.aread()
         asked = Asked.of(request, content, provider=self._provider, base=self._base, sample=origin.sample)
-        exchange = self.playback.take(asked, origin)
+        exchange = self.playback().take(asked, origin)
         waiting = _Waiting(exchange, self._speed)
         if exchange.status is None:
             await waiting.end(request)
@@ -485,7 +497,7 @@ class Tapes:
 
 def goes_on(transport: httpx2.AsyncBaseTransport, call: str) -> bool:
     """Return whether the tape that a client replays has a further attempt of a call."""
-    return isinstance(transport, Player) and transport.playback.goes_on(call)
+    return isinstance(transport, Player) and transport.playback().goes_on(call)
 
 
 def ends_in_error(exchanges: Iterable[Exchange]) -> list[Exchange]:

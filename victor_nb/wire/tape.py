@@ -10,7 +10,7 @@ import os
 import re
 from collections import Counter
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import IO, TYPE_CHECKING, Any, Final, cast
@@ -366,6 +366,16 @@ def merged(old: Iterable[Exchange], new: Iterable[Exchange]) -> list[Exchange]:
     new = list(new)
     asked = {exchange.asked.key for exchange in new}
     return [*(exchange for exchange in old if exchange.asked.key not in asked), *new]
+
+
+def renumbered(exchanges: Iterable[Exchange]) -> list[Exchange]:
+    """Return exchanges with the calls that ask the same numbered anew, in the order of their cells."""
+    calls: dict[str, dict[tuple[int, int], int]] = {}
+    ordered = sorted(exchanges, key=lambda each: (each.cell or 0, each.occurrence, each.attempt))
+    for each in ordered:
+        known = calls.setdefault(each.asked.key, {})
+        known.setdefault((each.cell or 0, each.occurrence), len(known))
+    return [replace(each, occurrence=calls[each.asked.key][each.cell or 0, each.occurrence]) for each in ordered]
 
 
 def _version(package: str) -> str | None:

@@ -118,7 +118,8 @@ class Wire:
         from victor_nb.wire.recorder import Player, Recorder  # noqa: PLC0415 - only where there are tapes
 
         if mode == "replay":
-            return Player(self.tapes.playback(tape), provider=spec.name, base_url=base_url, speed=speed)
+            self.tapes.playback(tape)  # what is wrong with it is said now
+            return Player(partial(self.tapes.playback, tape), provider=spec.name, base_url=base_url, speed=speed)
         real = Real(context=partial(self.context, base_url, certificates), proxy=proxy)
         return Recorder(real, recording=self.tapes.recording(tape), provider=spec.name, base_url=base_url)
 
