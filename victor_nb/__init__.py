@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from victor_nb.workflows.checks import Agreement
     from victor_nb.workflows.compare import compare, compare_sync
     from victor_nb.workflows.fan_out import Replies
+    from victor_nb.workflows.found import Found
     from victor_nb.workflows.orchestrator_pool import OrchestratorPool
     from victor_nb.workflows.runs import StrategyRun
+    from victor_nb.workflows.search import search, search_sync
     from victor_nb.workflows.strategies import Cascade, Funnel, Single, Specialized, Strategy, Tiered
     from victor_nb.workflows.strategies import strategy_named as strategy_named  # not for users: maps find it here
     from victor_nb.workflows.what_if import what_if
@@ -42,6 +44,7 @@ __all__ = [
     "Agreement",
     "Cascade",
     "Chat",
+    "Found",
     "Funnel",
     "Image",
     "LedgerView",
@@ -74,6 +77,8 @@ __all__ = [
     "diff",
     "estimate_cost",
     "load_ipython_extension",
+    "search",
+    "search_sync",
     "session",
     "unload_ipython_extension",
     "what_if",
@@ -100,8 +105,10 @@ _HOMES: Final = {
         "victor_nb.workflows.checks": "Agreement",
         "victor_nb.workflows.compare": "compare compare_sync",
         "victor_nb.workflows.fan_out": "Replies",
+        "victor_nb.workflows.found": "Found",
         "victor_nb.workflows.orchestrator_pool": "OrchestratorPool",
         "victor_nb.workflows.runs": "StrategyRun",
+        "victor_nb.workflows.search": "search search_sync",
         "victor_nb.workflows.strategies": "Cascade Funnel Single Specialized Strategy Tiered strategy_named",
         "victor_nb.workflows.what_if": "what_if",
     }.items()

@@ -124,10 +124,12 @@ class Agreement:
         at_least: How many samples must agree.
         of: A regular expression, whose first group is what they must agree on, or a function of the text that returns
             it; None: on the whole answer, case, spaces and markup aside.
+        across: Whether the answers of the stages before count too, so that two profiles may agree.
     """
 
     at_least: int
     of: str | Callable[[str], object] | None = None
+    across: bool = False
 
     def winner(self, answers: Sequence[str]) -> int | None:
         """Return which of the answers most samples gave (the first of them), None where too few did."""
@@ -148,7 +150,7 @@ class Agreement:
         return key(found[found.re.groups and 1]) if found else None
 
 
-def accepted(rule: Acceptance, replies: Sequence[Reply], best: int) -> int | None:
+def accepted(rule: Acceptance, replies: Sequence[Reply], best: int, *, task: str = "") -> int | None:
     """Return which of a stage's replies a rule accepts; None where none. Not on the background loop.
 
     Args:
@@ -156,8 +158,15 @@ def accepted(rule: Acceptance, replies: Sequence[Reply], best: int) -> int | Non
             `VictorWarning` that says so. It may ask a model itself.
         replies: The samples. Refusals agree on nothing.
         best: The one that the stage selected, which all rules but `Agreement` look at.
+        task: What the answers are about, for checks that look at it.
     """
-    settled = Agreement(rule) if isinstance(rule, int) else rule
+    settled = (
+        Agreement(rule)
+        if isinstance(rule, int)
+        else rule
+        if isinstance(rule, Agreement)
+        else agreement_of(rule) or rule
+    )
     if isinstance(settled, Agreement):
         spoke = [place for place, reply in enumerate(replies) if not refuses(reply.content)]
         winner = settled.winner([replies[place].content for place in spoke])
@@ -166,12 +175,24 @@ def accepted(rule: Acceptance, replies: Sequence[Reply], best: int) -> int | Non
     if isinstance(check, JsonSchema) and reply.finish_reason == "length":
         check = replace(check, repair=False)
     if isinstance(check, (Exact, Regex, JsonSchema)):
-        says_yes: object = check.passes(reply.content)
+        says_yes: object = check.passes(reply.content, task=task)
     elif check is not None:
-        says_yes = _ask_user(check.passes, reply.content)
+        says_yes = _ask_user(lambda text: check.passes(text, task=task), reply.content)
     else:
         says_yes = _ask_user(cast("Callable[[Reply], object]", settled), reply)
     return best if says_yes else None
+
+
+def agreement_of(rule: object) -> Agreement | None:
+    """Return the agreement that a rule of a YAML file says, such as `{agree: 2, across: true}`; None if it is none."""
+    if isinstance(rule, Agreement):
+        return rule
+    if not isinstance(rule, Mapping):
+        return None
+    words = cast("Mapping[str, Any]", rule)
+    if "agree" not in words or not words.keys() <= {"agree", "of", "across"}:
+        return None
+    return Agreement(int(words["agree"]), words.get("of"), across=bool(words.get("across")))
 
 
 def _ask_user(function: Callable[[Judged], object], answer: Judged) -> object:

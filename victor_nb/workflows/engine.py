@@ -27,6 +27,7 @@ from victor_nb.money import Total
 from victor_nb.templates import fill, places
 from victor_nb.values import UNPAID, Reply
 from victor_nb.wire.clock import CLOCK, simulated
+from victor_nb.workflows.checks import agreement_of
 from victor_nb.workflows.fan_out import ALIKE, Lane, cannot_differ, check_tape
 from victor_nb.workflows.lists import ITEMS, numbered
 from victor_nb.workflows.progress import Progress, StageProgress, Work
@@ -83,7 +84,9 @@ def answer_schema(stage: Stage, earlier: Sequence[Work]) -> dict[str, Any] | Non
 def form_of(stage: Stage, earlier: Sequence[Work]) -> Mapping[str, Any] | None:
     """Return the JSON schema that a stage's calls are sent, unchecked, where their provider takes one; else None."""
     asked, rule = answer_schema(stage, earlier), cast("object", stage.accept)
-    return cast("Mapping[str, Any]", rule) if asked is None and isinstance(rule, Mapping) else asked
+    if asked is not None or not isinstance(rule, Mapping) or agreement_of(cast("object", rule)) is not None:
+        return asked
+    return cast("Mapping[str, Any]", rule)
 
 
 def answering(stages: Sequence[Stage]) -> frozenset[str]:

@@ -146,7 +146,14 @@ def orders(count: int, samples: int | None, seed: str) -> list[tuple[int, ...]]:
 
 
 async def judge(
-    judging: AgentOrchestrator, task: str, answers: Sequence[str], *, samples: int | None, seed: str, run_id: str
+    judging: AgentOrchestrator,
+    task: str,
+    answers: Sequence[str],
+    *,
+    samples: int | None,
+    seed: str,
+    run_id: str,
+    cache: str | None = None,
 ) -> tuple[list[Judgement], list[str]]:
     """Have answers judged by a profile, in several orders at once.
 
@@ -166,6 +173,8 @@ async def judge(
     async def read(sample: int, order: tuple[int, ...]) -> Judgement | str:
         prompt = prompt_of(task, [answers[number] for number in order])
         options: CallOptions = {"run_id": run_id, "strategy": JUDGE, "stage": JUDGE, "sample": sample, "form": form}
+        if cache is not None:
+            options["cache"] = cache
         content = ""
         for limit in limits:
             try:

@@ -38,12 +38,14 @@ class Answer:
         cost: USD.
         score: From 0 to 1: by the checker, or by the judge.
         truth: The true score, where a judge's is audited.
+        source: What it was read from, for checks.
     """
 
     text: str | None
     cost: float
     score: float
     truth: float | None = None
+    source: object = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from victor_nb.calls.structured import spoken, thinks
 from victor_nb.config.strategies import ranked
 from victor_nb.errors import BudgetError, ConfigError, MalformedAnswerError, VictorError
 from victor_nb.values import Reply
-from victor_nb.workflows.checks import accepted
+from victor_nb.workflows.checks import accepted, agreement_of
 from victor_nb.workflows.lists import key, parse, refuses, vote
 from victor_nb.workflows.ranking import choose
 
@@ -47,7 +47,7 @@ def conclude(work: Work, earlier: Sequence[Work], task: str) -> None:
         work.kept = _selected(work)
         best = next((origin for item, origin in zip(work.items, samples, strict=True) if item in work.kept[:1]), 0)
     if stage.accept is not None:
-        best = _judge(work, [*replies.values()], best)
+        best = _judge(work, [*replies.values()], best, earlier, task)
     work.dropped = _dropped(work)
     work.notes += _warnings([*replies.values()])
 
@@ -166,10 +166,16 @@ def _by_function(select: Callable[[tuple[str, ...]], Choice], items: tuple[str, 
     return tuple(dict.fromkeys(kept)) or items[:1]
 
 
-def _judge(work: Work, replies: Sequence[Reply], best: int) -> int:
+def _judge(work: Work, replies: Sequence[Reply], best: int, earlier: Sequence[Work], task: str) -> int:
     """Note whether the stage is accepted; where samples agree, what they agree on is what is kept."""
     rule = work.stage.accept
-    yes = accepted(rule, replies, best) if rule is not None else best
+    agreement = agreement_of(rule)
+    if agreement is not None and agreement.across:
+        # The answer of this stage stands for those of the others that it agrees with.
+        others = [reply for each in earlier for reply in each.replies]
+        yes = best if accepted(agreement, [*others, replies[best]], best, task=task) is not None else None
+    else:
+        yes = accepted(rule, replies, best, task=task) if rule is not None else best
     work.accepted = yes is not None
     if isinstance(rule, int):
         work.notes.append(UNCHECKED)

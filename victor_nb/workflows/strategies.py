@@ -312,6 +312,8 @@ class Cascade(Strategy):
         if accept is None:
             accept = 2 if schema is None else {}
         votes = accept.at_least if isinstance(accept, Agreement) else accept if isinstance(accept, int) else 1
+        if isinstance(accept, Agreement) and accept.across:
+            votes = 1  # of each profile: the answers of several must agree
         samples = n or (votes + 1 if votes > 1 else 1)
         if votes > samples:
             raise ConfigError(f"{votes} samples cannot agree where n={samples} are taken.")

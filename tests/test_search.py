@@ -1,0 +1,289 @@
+"""A search finds the cheapest plan that holds, says no where none does, pays once, and goes on where it stopped."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+
+from victor_nb import (
+    Agreement,
+    Cascade,
+    Found,
+    Settings,
+    SimulatedQuestion,
+    Single,
+    Strategy,
+    VictorInterrupted,
+    search,
+    search_sync,
+    session,
+)
+from victor_nb.errors import ConfigError
+from victor_nb.workflows.checks import Exact
+from victor_nb.workflows.strategies import find_strategy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RATES = {"small": 0.5, "middle": 0.94, "large": 0.95}
+PRICES = {"small": 0.1, "middle": 1, "large": 20}
+MODELS = {"small": "gpt-5-nano", "middle": "gpt-5-mini", "large": "gpt-5"}
+
+
+@pytest.fixture(autouse=True)
+def _models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Profiles whose simulated answers are right with a probability of their own, mostly on the same tasks."""
+    lines = ["default: small", "profiles:"]
+    for name, price in PRICES.items():
+        lines += [f"  {name}:", "    provider: openai", f"    model: {MODELS[name]}", "    concurrency: 64"]
+        lines += [f"    prices: {{input: {price}, output: {price}}}"]
+    (tmp_path / "profiles.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    monkeypatch.setenv("VICTOR_MODE", "simulate")
+    monkeypatch.setenv("VICTOR_SIM_SPEED", "0")
+    session().simulate_with(answer)
+
+
+def answer(question: SimulatedQuestion) -> str:
+    task = question.prompt.split()[-1]
+    alone = random.Random(f"{task}/{question.profile}")
+    luck = alone.random() if alone.random() < 0.2 else random.Random(task).random()
+    return f"yes {task}" if luck < RATES[question.profile] else f"no, {question.profile}"
+
+
+def right(task: str, text: str) -> bool:
+    return text == f"yes {task.rsplit(maxsplit=1)[-1]}"
+
+
+def tasks(count: int = 160) -> list[str]:
+    return [f"Is it so of {number}" for number in range(count)]
+
+
+def find(count: int = 160, **options: Any) -> Found:
+    given = {"score": right, "reference": "large", "progress": False, **options}
+    return search_sync(tasks(count), ["small", "middle"], **given)
+
+
+def test_when_a_cheap_profile_keeps_the_quality_then_it_is_found_with_a_certificate() -> None:
+    found = find(keep=0.9)
+    sure = found.certificate
+    assert sure is not None
+    assert found.plan == Single("middle")
+    assert (sure.plan, sure.reference, sure.confidence) == ("middle", "large", 0.95)
+    assert sure.evidence >= sure.needed
+    assert sure.limit is not None
+    assert 0.9 <= sure.limit <= 1
+    assert sure.pays_back is not None
+    assert 0 < sure.pays_back < 1000
+    table = found.table().set_index("plan")
+    assert table.loc["large", "state"] == "reference"
+    assert table.loc["small", "state"] == "not chosen"
+    low, high = (float(str(table.loc["middle", end])) for end in ("low", "high"))
+    assert low <= RATES["middle"] <= high
+    assert session().last is found
+    for text in (str(found), found._repr_html_()):
+        assert "middle keeps 90% of the quality of large" in text
+        assert "95%" in text
+        assert "the check is the truth" in text
+    assert {found.plot(kind).alt != "" for kind in ("pareto", "race")} == {True}  # type: ignore[attr-defined]
+
+
+def test_when_nothing_cheaper_holds_then_it_says_no_and_names_the_reference() -> None:
+    found = search_sync(tasks(), ["small"], score=right, reference="large", accept=lambda reply: False, progress=False)
+    assert not found.certified
+    assert found.certificate is None
+    assert found.plan == Single("large")
+    assert "Nothing cheaper was shown to keep 95% of the quality of large" in str(found)
+    assert "Stay with large" in str(found)
+
+
+async def test_when_a_check_decides_then_a_cascade_is_found_that_serves() -> None:
+    found = await search(
+        tasks(),
+        ["small"],
+        score=right,
+        reference="large",
+        accept=r"^yes",
+        keep=0.95,
+        progress=False,
+    )
+    assert found.certificate is not None
+    assert found.certificate.plan == "small > large"
+    assert isinstance(found.plan, Strategy)
+    run = await found.plan.run("Is it so of 1000001")
+    assert run.path in {("small",), ("small", "large")}
+
+
+def test_when_profiles_must_agree_then_a_third_decides_and_the_saved_plan_does_the_same(tmp_path: Path) -> None:
+    file = tmp_path / "profiles.yaml"
+    file.write_text(
+        file.read_text(encoding="utf-8")
+        + "# ours\nstrategies:\n  # old\n  old:\n    - {name: a, profile: small, prompt: '{{ task }}'}\n",
+        encoding="utf-8",
+    )
+    session().runtime.refresh()
+    found = find(accept=Agreement(2, of=r"yes.*", across=True))
+    plan = found.strategies["small = middle > large"]
+    for number in range(30):
+        run = plan.run_sync(f"Is it so of {number}")
+        texts = [answer_of(number, name) for name in ("small", "middle", "large")]
+        agreed = texts[0] == texts[1] and texts[0].startswith("yes")
+        assert (run.path, run.content) == (
+            ("small", "middle") if agreed else ("small", "middle", "large"),
+            texts[1 if agreed else 2],
+        )
+    object.__setattr__(found, "plan", plan)
+    assert found.save("cheap") == file
+    text = file.read_text(encoding="utf-8")
+    assert "# ours\nstrategies:\n" in text
+    assert "# old" in text
+    assert "of the quality of large" in text
+    again = find_strategy("cheap", Settings())
+    assert again.run_sync("Is it so of 3").path == plan.run_sync("Is it so of 3").path
+    with pytest.raises(ConfigError, match="already"):
+        found.save("cheap")
+
+
+def answer_of(number: int, profile: str) -> str:
+    prompt = f"Is it so of {number}"
+    return answer(SimulatedQuestion(profile=profile, stage=None, sample=0, prompt=prompt, system="", model=""))
+
+
+def test_when_it_is_done_again_then_nothing_is_asked_and_it_ends_the_same() -> None:
+    first, rows = find(keep=0.9), len(session().ledger.rows())
+    second = find(keep=0.9)
+    assert len(session().ledger.rows()) == rows
+    assert second.spent.cost == 0
+    assert second.certificate == first.certificate
+    asked = [(row.profile, row.call_id) for row in session().ledger.rows()]
+    assert len(asked) == len(set(asked)) == rows
+
+
+def test_when_it_is_stopped_then_what_is_known_is_kept_and_it_goes_on_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = find(keep=0.9)
+    calls = len(session().ledger.rows())
+    session().runtime.cache_for("simulate").prune()  # type: ignore[union-attr]
+    monkeypatch.setenv("VICTOR_SIM_SPEED", "0.05")
+
+    def stop() -> None:
+        while len(session().ledger.rows()) < calls + 60:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=stop, daemon=True).start()
+    with pytest.raises(VictorInterrupted, match="goes on there") as caught:
+        find(keep=0.9)
+    assert isinstance(caught.value.partial, Found)
+    assert session().last is caught.value.partial
+    monkeypatch.setenv("VICTOR_SIM_SPEED", "0")
+    resumed = find(keep=0.9)
+    assert resumed.certificate is not None
+    assert whole.certificate is not None
+    assert (resumed.plan, resumed.certificate.evidence) == (whole.plan, whole.certificate.evidence)
+    paid = [row for row in session().ledger.rows()[calls:] if row.status == "ok"]
+    assert len(paid) == calls
+
+
+def test_when_the_budget_is_small_then_it_holds_and_the_search_says_so() -> None:
+    cost = find(keep=0.99, serves=10**9, max_tokens=30).spent.cost
+    session().runtime.cache_for("simulate").prune()  # type: ignore[union-attr]
+    found = find(keep=0.99, serves=10**9, max_tokens=30, budget=cost * 3 / 4)
+    assert found.spent.cost <= cost * 3 / 4
+    assert "budget" in found.why
+
+
+def test_when_tasks_are_pairs_or_a_frame_then_what_is_expected_grades() -> None:
+    pairs = [(task, f"yes {task.split()[-1]}") for task in tasks(120)]
+    found = search_sync(pairs, ["middle"], reference="large", keep=0.8, progress=False)
+    assert found.certified
+    frame = pd.DataFrame({"number": range(120), "expected": [pair[1] for pair in pairs]})
+    same = search_sync(
+        frame, ["middle"], reference="large", keep=0.8, template="Is it so of {{ number }}", progress=False
+    )
+    assert same.certificate == found.certificate
+    seen: list[object] = []
+
+    def score(row: dict[str, object], text: str) -> bool:
+        seen.append(row)
+        return text == row["expected"]
+
+    search_sync(frame, ["middle"], bar=0.5, score=score, template="Is it so of {{ number }}", progress=False)
+    assert seen[0] == {"number": seen[0]["number"], "expected": f"yes {seen[0]['number']}"}  # type: ignore[index]
+    assert Exact("a").passes("A.")
+
+
+def test_when_a_judge_is_too_kind_then_the_certificate_says_whose_word_it_is_and_an_audit_mends_it() -> None:
+    def kind(task: str, text: str) -> float:
+        return 1.0
+
+    alone = find(judge=kind, score=None, keep=0.95)
+    assert alone.certificate is not None
+    assert alone.certificate.plan == "small"
+    assert "the judge kind says" in str(alone)
+    audited = find(judge=kind, score=None, keep=0.95, audit=0.5, labels=right)
+    assert audited.certificate is None or audited.certificate.plan != "small"
+    waiting = find(judge=kind, score=None, audit=0.5, labels=pd.DataFrame({"task": [], "answer": [], "label": []}))
+    assert not waiting.certified
+    assert "no label yet" in waiting.why
+    assert list(waiting.to_label().columns) == ["task", "answer", "label"]
+    assert len(waiting.to_label())
+
+
+def test_when_a_profile_judges_then_its_scores_count_and_are_paid_once() -> None:
+    session().simulate_with(lambda q: '{"A": 10}' if "<answer" in q.prompt else answer(q))
+    found = search_sync(tasks(90), ["small"], judge="middle", reference="large", keep=0.6, progress=False)
+    assert found.certificate is not None
+    assert "the judge middle says" in str(found.certificate)
+    rows = len(session().ledger.rows())
+    search_sync(tasks(90), ["small"], judge="middle", reference="large", keep=0.6, progress=False)
+    assert len(session().ledger.rows()) == rows
+
+
+def test_when_an_effort_or_a_strategy_is_a_candidate_then_it_is_asked_as_such() -> None:
+    mine = Cascade(["small", "middle"], accept=r"^yes", name="mine")
+    found = search_sync(tasks(90), ["middle@low", mine], score=right, reference="large", keep=0.8, progress=False)
+    assert {"middle@low", "mine", "large"} <= set(found.table()["plan"])
+    assert [stage.effort for stage in found.strategies["middle@low"].stages] == ["low"]
+    assert found.strategies["mine"] is mine
+    with pytest.raises(ConfigError, match="takes no 'lowe'"):
+        search_sync(tasks(90), ["middle@lowe"], score=right, reference="large")
+
+
+def test_when_it_begins_then_it_says_first_what_can_be_certified(capsys: pytest.CaptureFixture[str]) -> None:
+    find(60, progress=None, keep=0.8)
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first.startswith("search: with 60 tasks only a difference of 0.")
+    assert "about USD" in first
+
+
+@pytest.mark.parametrize(
+    ("options", "fact"),
+    [
+        ({"keep": 2}, "keep=2 is no share"),
+        ({"judge": "large"}, "score= and judge= both grade"),
+        ({"score": None, "judge": "large", "audit": 0.2}, "audit= goes with"),
+        ({"score": 3}, "grades nothing"),
+        ({"reference": "larg"}, "larg"),
+        ({"serves": 0}, "serves=0"),
+    ],
+)
+def test_when_options_do_not_fit_then_nothing_is_asked(options: dict[str, Any], fact: str) -> None:
+    with pytest.raises((ConfigError, ValueError), match=fact):
+        find(**options)
+    assert not session().ledger.rows()
+
+
+def test_when_tasks_do_not_fit_then_the_error_says_what_they_are() -> None:
+    for given, fact in (
+        (["one"], "1 tasks say nothing"),
+        ("text", "list of texts"),
+        (pd.DataFrame({"a": [1]}), "template"),
+    ):
+        with pytest.raises(ConfigError, match=fact):
+            search_sync(given, ["small"], score=right, reference="large")

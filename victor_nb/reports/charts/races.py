@@ -1,0 +1,119 @@
+"""Charts of a search: its plans by cost and quality, and the evidence for each as tasks came."""
+
+# pyright: reportUnknownMemberType=false
+# (matplotlib's types leave the keywords of most methods open.)
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from victor_nb.reports.charts import drawing as draw
+from victor_nb.reports.charts.text import GREY, in_usd, listing, percent, place, short
+from victor_nb.reports.frames import groups, numbers, words
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from victor_nb.reports.charts.text import Segment
+
+_WIDE: Final = 20.0  # highest cost over lowest, from which on the axis is logarithmic
+_LOOKS: Final = {
+    "certified": ("certified", True),
+    "reference": ("reference", True),
+    "futile": ("falls short", False),
+}
+_CALLS: Final = 10_000
+_GREEN: Final = "#2a7f62"
+
+
+def plans_chart(
+    frame: pd.DataFrame, *, bar: float | None, best: str | None, title: str, ax: Axes | None = None
+) -> Figure:
+    """Show each plan by the cost of 10,000 calls and its quality, with the bar that was set.
+
+    Args:
+        frame: `Found.table()`.
+        bar: The quality that was asked for.
+        best: The plan that was found.
+        title: What the search came to.
+        ax: Where to draw, if not on a new figure.
+    """
+    names, states = words(frame, "plan"), words(frame, "state")
+    costs = [each * _CALLS for each in numbers(frame, "cost")]
+    quality = numbers(frame, "quality")
+    low, high = numbers(frame, "low"), numbers(frame, "high")
+    tested = [number for number, state in enumerate(states) if state not in {"not chosen", "failed"}]
+    if not names:
+        return draw.nothing(ax, f"{title}: no plan was tested.")
+    ax = draw.paper(ax, body=3.0)
+    draw.plain(ax, grid="both")
+    bars: list[Segment] = []
+    for number in range(len(names)):
+        chosen, known = names[number] == best, number in tested
+        colour = _GREEN if chosen else draw.BLUE if states[number] == "reference" else GREY
+        if known and not math.isnan(low[number]):
+            draw.line(ax, [costs[number]] * 2, [low[number], high[number]], draw.EDGE, linewidth=0.8)
+            bars.append(((costs[number], low[number]), (costs[number], high[number])))
+        look: dict[str, Any] = {} if known else {"markerfacecolor": "none", "alpha": 0.6}
+        draw.points(ax, [costs[number]], [quality[number]], colour, "o", markersize=9 if chosen else 6, **look)
+    draw.name_axis(ax.yaxis, "quality (higher is better)")
+    ax.margins(x=0.12, y=0.15)
+    least = min((cost for cost in costs if cost > 0), default=0.0)
+    if least and max(costs) / least >= _WIDE:
+        draw.wide_axis(ax, least, max(costs), f"USD for {_CALLS:,} calls", zero=min(costs) <= 0)
+    else:
+        draw.money_axis(ax.xaxis, f"USD for {_CALLS:,} calls")
+    if bar is not None:
+        ax.axhline(bar, color=draw.EDGE, linewidth=0.9, linestyle="--")
+    notes = [f"Dashed: the quality that was asked for ({percent(bar)})." if bar is not None else "", _open(states)]
+    legend = [draw.symbol("the plan found", _GREEN, "o")] if best is not None else []
+    legend += [draw.symbol("reference", draw.BLUE, "o")] if "reference" in states else []
+    legend += [draw.symbol("tested, not taken", GREY, "o")]
+    if len(tested) < len(names):
+        legend += [draw.symbol("pilot only", GREY, "o", markerfacecolor="none")]
+    draw.header(ax, title, notes, legend=legend)
+    spots = [(costs[number], quality[number]) for number in tested]
+    place(ax, [short(names[number]) for number in tested], spots, bars)
+    rows = listing(f"{names[n]} {in_usd(costs[n])}, quality {quality[n]:.3g}, {states[n]}" for n in tested)
+    return draw.finish(ax, f"Cost of {_CALLS:,} calls against quality", title, rows, *notes)
+
+
+def _open(states: list[str]) -> str:
+    """Say what intervals there are, and what a hollow point is."""
+    hollow = " Hollow: seen in the pilot only." if "not chosen" in states else ""
+    return f"Lines are 95 % intervals.{hollow}"
+
+
+def race_chart(frame: pd.DataFrame, *, title: str, ax: Axes | None = None) -> Figure:
+    """Show the evidence for each plan as tasks came, and how much certifies one.
+
+    Args:
+        frame: `Found.trace()`.
+        title: What the search came to.
+        ax: Where to draw, if not on a new figure.
+    """
+    if not len(frame):
+        return draw.nothing(ax, f"{title}: no plan was tested.")
+    ax = draw.paper(ax, body=2.6)
+    draw.plain(ax, grid="both")
+    needed = numbers(frame, "needed")[0]
+    parts = list(groups(frame, "plan"))
+    shades = draw.colours([name for name, _ in parts])
+    ends: list[str] = []
+    for name, part in parts:
+        tasks, evidence = [0.0, *numbers(part, "tasks")], [1.0, *numbers(part, "evidence")]
+        draw.line(ax, tasks, evidence, shades[name], linewidth=1.6, marker="o", markersize=3)
+        ends.append(f"{name} {evidence[-1]:,.3g} after {tasks[-1]:,.0f} tasks")
+    ax.set_yscale("log")
+    ax.set_ylim(bottom=0.8)
+    ax.axhline(needed, color=draw.EDGE, linewidth=0.9, linestyle="--")
+    draw.name_axis(ax.xaxis, "tasks")
+    draw.name_axis(ax.yaxis, "evidence that it holds")
+    notes = [f"Dashed: the evidence that certifies a plan ({needed:,.0f} to 1). A line ends where its plan is decided."]
+    draw.header(
+        ax, title, notes, legend=[draw.symbol(short(name), shades[name], "o", linestyle="-") for name, _ in parts]
+    )
+    return draw.finish(ax, "Evidence against tasks, one line for each plan", title, listing(ends), *notes)

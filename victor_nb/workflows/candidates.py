@@ -1,0 +1,396 @@
+"""What a search is given: its options, tasks with what is expected of them, checks, labels, candidates."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from victor_nb.calls.request import CallOptions
+from victor_nb.config.strategies import Stage
+from victor_nb.errors import ConfigError, failed_at, suggest
+from victor_nb.money import to_usd
+from victor_nb.providers.spec import spec_of
+from victor_nb.templates import Template
+from victor_nb.workflows.checks import FAULTS, Agreement, Exact, accepted, as_check
+from victor_nb.workflows.intake import Feed, Prompts, table_of
+from victor_nb.workflows.race import Answer, Ladder, Wish
+from victor_nb.workflows.strategies import DIRECT, Single, Strategy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from decimal import Decimal
+
+    from victor_nb.config.strategies import Acceptance
+    from victor_nb.values import Reply
+    from victor_nb.workflows.askers import Pool
+
+_WORDS: Final = ("effort", "tier")
+"""The options that a word behind `@` may set."""
+
+
+# --- options ---
+
+
+class SearchOptions(CallOptions, total=False):
+    """The options of a search.
+
+    Attributes:
+        score: What grades an answer from 0 to 1: a check, or a function of the task (of a DataFrame, the row as a
+            mapping) and the answer, and of what is expected where it takes three arguments.
+        judge: The profile that grades instead, or a function of the task and the answer.
+        audit: The share of tasks for which `labels` tell whether the judge is right; then its bias does no harm.
+        labels: A function of the task and the answer, or a frame of `task`, `answer` and `label` (0 to 1).
+        accept: Where a cascade may stop, by what is there when it serves; see `Cascade`. None: where two agree.
+        keep: The part of the reference's quality that is kept: 0.95.
+        bar: The quality that is to be had instead, from 0 to 1; then no reference is asked.
+        reference: The profile whose quality is kept: `premium`.
+        confidence: The probability that a certificate is right: 0.95.
+        budget: What the search may spend, in USD.
+        serves: How many calls the plan is for, 10,000: a search that costs more than it can still save ends.
+        seed: Of the order of the tasks; it is not sent.
+        template: What is asked of each row of a DataFrame: `{{ column }}` stands for its value.
+        concurrency: Calls at once.
+    """
+
+    score: Any
+    judge: str | Callable[..., object] | None
+    audit: float | None
+    labels: Any
+    accept: Acceptance | None
+    keep: float | None
+    bar: float | None
+    reference: str
+    confidence: float
+    budget: Decimal | str | float | None
+    serves: int
+    seed: int | None
+    template: str | None
+    concurrency: int | None
+
+
+OWN: Final = frozenset(SearchOptions.__annotations__) - frozenset(CallOptions.__annotations__) | {"seed"}
+"""The options that are the search's own; the others are sent with every call."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What a search is to find, and by whose word; see `SearchOptions`."""
+
+    wish: Wish
+    score: object = None
+    judge: str | Callable[..., object] | None = None
+    labels: object = None
+    accept: Acceptance | None = None
+    reference: str = "premium"
+    budget: Decimal | None = None
+    seed: int = 0
+    concurrency: int | None = None
+
+    @classmethod
+    def of(cls, own: Mapping[str, Any]) -> Terms:
+        """Return the terms that options say.
+
+        Raises:
+            ConfigError: They do not fit together.
+        """
+        for name in ("keep", "bar", "confidence", "audit"):
+            share = own.get(name)
+            if share is not None and (not 0 < share <= 1 or (share == 1 and name in {"bar", "confidence"})):
+                raise ConfigError(f"{name}={share} is no share such as 0.9.")
+        judge, audit, labels = own.get("judge"), own.get("audit"), own.get("labels")
+        if judge is not None and "score" in own:
+            raise ConfigError("score= and judge= both grade. Give one of them; labels= audit a judge.")
+        if judge is not None and not isinstance(judge, str) and not callable(judge):
+            raise ConfigError(f"judge= is a profile or a function, not {type(judge).__name__}.")
+        if (audit is None) != (labels is None) or (audit is not None and judge is None):
+            raise ConfigError("audit= goes with judge= and labels=, a frame or a function of the task and the answer.")
+        wish = Wish(
+            keep=None if "bar" in own else own.get("keep", 0.95),
+            bar=own.get("bar"),
+            confidence=own.get("confidence", 0.95),
+            serves=int(own.get("serves", 10_000)),
+            audit=audit,
+        )
+        if wish.serves < 1:
+            raise ConfigError(f"serves={wish.serves} is not a number of 1 or more.")
+        names = ("score", "judge", "labels", "accept", "reference", "seed", "concurrency")
+        given = {name: own[name] for name in names if name in own}
+        return cls(wish=wish, budget=to_usd(own["budget"]) if "budget" in own else None, **given)
+
+
+# --- tasks ---
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A task of a search.
+
+    Attributes:
+        prompt: What is asked.
+        subject: What a grading function gets first: the prompt, or the row of the table as a mapping.
+        expected: What the answer is to be; None where a function knows.
+    """
+
+    prompt: str
+    subject: object
+    expected: object = None
+
+
+def problems_of(tasks: object, template: str | None, pool: Pool) -> list[Problem]:
+    """Return the tasks of a search.
+
+    Args:
+        tasks: Texts, pairs of a text and what is expected, or a table with a template.
+        template: What is asked of each row of a table.
+        pool: Whose keys no prompt may hold.
+
+    Raises:
+        ConfigError: They cannot be asked, or are too few.
+    """
+    if template is not None:
+        rows = table_of(tasks, None)
+        if isinstance(rows, Feed):
+            raise ConfigError("A search asks tasks in an order of its own. Give a DataFrame or a list, no iterator.")
+        parsed = Template(template, dict.fromkeys(rows.known))
+        prompts = Prompts(rows, parsed, others={}, empty="skip", leaks=pool.settings.leak_check())
+        found: list[Problem] = []
+        for number in range(rows.size):
+            names = rows.names(number)
+            prompt = prompts.of(names)
+            if prompt is not None:
+                found.append(Problem(prompt, names["row"], names.get("expected")))
+    else:
+        if hasattr(tasks, "columns"):
+            raise ConfigError("A table needs a template: template='Classify: {{ review }}'.")
+        if isinstance(tasks, (str, bytes)) or not hasattr(tasks, "__iter__"):
+            raise ConfigError("tasks is a list of texts, of pairs (text, expected), or a DataFrame with template=.")
+        found = [_problem(each) for each in cast("Sequence[object]", tasks)]
+    if len(found) < _FEWEST:
+        raise ConfigError(
+            f"{len(found)} tasks say nothing of a quality. Give {_FEWEST} or more; 200 tell small differences."
+        )
+    return found
+
+
+_FEWEST: Final = 20
+
+
+def _problem(task: object) -> Problem:
+    if isinstance(task, str):
+        return Problem(task, task)
+    if type(task) in {tuple, list}:
+        pair: list[object] = [*cast("Sequence[object]", task)]
+        if len(pair) == 2 and isinstance(pair[0], str):  # noqa: PLR2004 - a pair
+            return Problem(pair[0], pair[0], pair[1])
+    raise ConfigError(f"A task is a text, or a pair (text, expected), not {type(task).__name__}.")
+
+
+# --- grades ---
+
+
+class Grader:
+    """Grades answers from 0 to 1, and never lets a check that fails end a search.
+
+    Args:
+        score: A check, or a function of the task and the answer, and of what is expected where it takes three; None:
+            what is expected of each task says.
+
+    Attributes:
+        faults: How often a function failed, which counts as 0, and how the first did.
+    """
+
+    def __init__(self, score: object) -> None:
+        self._rule = None if score is None else as_check(score)
+        self._function = score if callable(score) and self._rule is None else None
+        if score is not None and self._rule is None and self._function is None:
+            raise ConfigError(f"score={score!r} grades nothing. Give Exact, Regex, JsonSchema, or a function.")
+        self._takes = _arguments(self._function) if self._function is not None else 0
+        self.faults, self.first = 0, ""
+
+    def grade(self, problem: Problem, text: str) -> float:
+        """Return the score of an answer.
+
+        Raises:
+            ConfigError: It is not from 0 to 1.
+        """
+        try:
+            given = float(cast("Any", self._given(problem, text)))
+        except (*FAULTS, OSError, RuntimeError) as error:  # an answer that breaks its test is a wrong one
+            if isinstance(error, ConfigError):
+                raise
+            self.faults += 1
+            self.first = self.first or failed_at(error)
+            return 0.0
+        if not 0 <= given <= 1:
+            raise ConfigError(f"A score is from 0 to 1, not {given:g}. Divide by the best that can be had.")
+        return given
+
+    def _given(self, problem: Problem, text: str) -> object:
+        if self._function is not None:
+            more = (problem.expected,) if self._takes >= 3 else ()  # noqa: PLR2004 - task, answer, expected
+            return self._function(problem.subject, text, *more)
+        if self._rule is not None:
+            return self._rule.passes(text, task=problem.prompt)
+        expected = problem.expected
+        if callable(expected) and not hasattr(expected, "passes"):
+            return cast("Callable[[str], object]", expected)(text)
+        if expected is None:
+            raise ConfigError("What makes an answer right? Give score=, judge=, or pairs (task, expected).")
+        plain = isinstance(expected, (str, int, float))
+        rule = Exact(str(expected)) if plain else as_check(expected)
+        if rule is None:
+            raise ConfigError(f"{type(expected).__name__} is nothing to expect. Give a text, a check or a function.")
+        return rule.passes(text, task=problem.prompt)
+
+
+def _arguments(function: Callable[..., object]) -> int:
+    """Return how many positional arguments a function takes; 2 where it does not say."""
+    try:
+        found = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return 2
+    return sum(each.kind in {each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD} for each in found)
+
+
+class Labels:
+    """The truth about answers, where it is known: from a function, or a frame of `task`, `answer` and `label`.
+
+    Attributes:
+        missing: Tasks and answers that were audited and have no label yet.
+    """
+
+    def __init__(self, labels: object) -> None:
+        self.missing: dict[tuple[str, str], None] = {}
+        self._grader = Grader(labels) if callable(labels) else None
+        self._known: dict[tuple[str, str], float] = {}
+        if self._grader is not None or labels is None:
+            return
+        columns = list(getattr(labels, "columns", ()))
+        if not {"task", "answer", "label"} <= {*columns}:
+            raise ConfigError(f"labels= is a function, or a frame with task, answer and label; it has {columns}.")
+        frame = cast("Any", labels)
+        for task, answer, label in zip(frame["task"], frame["answer"], frame["label"], strict=True):
+            if label == label and label is not None:  # noqa: PLR0124 - no NaN: it waits for its label
+                self._known[str(task), str(answer)] = float(label)
+
+    def truth(self, problem: Problem, text: str) -> float | None:
+        """Return the true score of an answer; None, kept as missing, where there is no label."""
+        if self._grader is not None:
+            return self._grader.grade(problem, text)
+        found = self._known.get((problem.prompt, text))
+        if found is None:
+            self.missing[problem.prompt, text] = None
+        return found
+
+
+# --- candidates ---
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Who may answer: a profile, with an effort or a tier of its own, or a strategy.
+
+    Attributes:
+        name: `fast`, `fast@low`, `fast@flex`, or the name of a strategy.
+        profile: Whose; empty for a strategy.
+        options: The effort or the tier.
+    """
+
+    name: str
+    profile: str = ""
+    options: Mapping[str, str] = field(default_factory=dict[str, str])
+    strategy: Strategy | None = None
+
+    def stage(self, **more: Any) -> Stage:
+        """Return the stage that asks it."""
+        name = re.sub(r"[^\w-]", "-", self.name)
+        return Stage(name if re.match(r"[A-Za-z_]", name) else f"_{name}", self.profile, DIRECT, **self.options, **more)
+
+
+def candidate_of(given: object, pool: Pool) -> Candidate:
+    """Return a candidate: a profile's name, `PROFILE@WORD`, or a strategy.
+
+    Raises:
+        ConfigError: It is none of these, or its model takes no such word.
+    """
+    if isinstance(given, Strategy):
+        return Candidate(given.name, strategy=given)
+    if not isinstance(given, str):
+        raise ConfigError(f"A candidate is a profile's name or a strategy, not {type(given).__name__}.")
+    base, _, word = given.rpartition("@")
+    if not base or pool.settings.find(given) is not None:
+        pool.settings.profile(given)  # says what is wrong with the name
+        return Candidate(given, given)
+    profile = pool.settings.profile(base)
+    spec = spec_of(profile.provider)
+    known = {option: spec.words_for(option, profile.model) for option in _WORDS}
+    option = next((option for option in _WORDS if word in known[option]), None)
+    if option is None:
+        words = [each for option in _WORDS for each in known[option]]
+        hint = suggest(word, words, otherwise=f"Its words: {', '.join(words) or 'none'}.")
+        raise ConfigError(f"{given}: {profile.model} takes no {word!r}. {hint}")
+    return Candidate(given, base, {option: word})
+
+
+# --- plans ---
+
+
+class Acceptor:
+    """Says whether a cascade may stop at an answer, by what is there when it serves; each question is asked once.
+
+    Args:
+        rule: See `Stage.accept`; None: two profiles must agree.
+    """
+
+    def __init__(self, rule: Acceptance | None) -> None:
+        given = 2 if rule is None else rule
+        self.rule: Acceptance = Agreement(given, across=True) if isinstance(given, int) else given
+        self.votes = self.rule.at_least if isinstance(self.rule, Agreement) else 1
+        self._verdicts: dict[tuple[str, ...], bool] = {}
+
+    def __call__(self, task: str, answers: Sequence[Answer]) -> bool:
+        """Return whether the last answer is accepted."""
+        seen = [answer for answer in answers if answer.text is not None]
+        if len(seen) < self.votes:
+            return False
+        seen = seen if self.votes > 1 else seen[-1:]
+        key = (task, *(each.text or "" for each in seen))
+        if key not in self._verdicts:
+            replies = [cast("Reply", each.source) for each in seen]
+            self._verdicts[key] = accepted(self.rule, replies, len(replies) - 1, task=task) is not None
+        return self._verdicts[key]
+
+
+def ladders(candidates: Sequence[Candidate], costs: Mapping[str, float], accept: Acceptor) -> list[Ladder]:
+    """Return the plans: each candidate by itself, and cascades of two and three profiles, the cheapest first.
+
+    Where profiles must agree, two answer before a third decides.
+    """
+    plans = [Ladder((each.name,), name=each.name) for each in candidates]
+    known = [each.name for each in candidates if each.strategy is None and each.name in costs]
+    profiles = sorted(known, key=lambda name: costs[name])
+    sign = " > " if accept.votes == 1 else " = "
+    for count in (2, 3):
+        if count <= accept.votes:
+            continue
+        chains = [each for each in itertools.combinations(profiles, count) if costs[each[-1]] > costs[each[0]]]
+        plans += [Ladder(chain, accept, f"{sign.join(chain[:-1])} > {chain[-1]}") for chain in chains]
+    return plans
+
+
+def strategy_of(plan: Ladder, candidates: Mapping[str, Candidate], accept: Acceptor, *, name: str) -> Strategy:
+    """Return a plan as a strategy that serves."""
+    chosen = [candidates[each] for each in plan.profiles]
+    if len(chosen) == 1:
+        one = chosen[0]
+        if one.strategy is not None:
+            return one.strategy
+        return Single(one.profile) if not one.options else Strategy(f"single {one.name}", [one.stage()])
+    stages: list[Stage] = []
+    for place, each in enumerate(chosen):
+        before = (stages[-1].name,) if stages else ()
+        stages.append(each.stage(needs=before, accept=None if place == len(chosen) - 1 else accept.rule))
+    return Strategy(name, stages)
