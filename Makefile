@@ -35,6 +35,7 @@ else
 PIP    := $(PIP) --upgrade --upgrade-strategy eager
 endif
 CODE   := victor_nb tests notebooks
+OSV    := https://api.osv.dev/v1
 
 # pyright's wrapper would otherwise ask the network whether it is the newest.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
@@ -57,6 +58,8 @@ demo: $(DEMO) ## Run the quickstart in simulate mode: the cost table here, noteb
 
 .PHONY: test
 test: lint types ## Lint, types, import contracts, unit and browser tests, every notebook
+	@echo '== advisories'
+	@$(MAKE) --no-print-directory audit || echo 'Warning: the advisories above are about packages of constraints.txt. Run: make upgrade'
 	@echo '== tests'
 	@$(PY) -m pytest --numprocesses 3 --dist worksteal --ignore tests/browser
 	@echo '== in a browser'
@@ -78,11 +81,20 @@ notebooks: $(DEV) ## Run every notebook, and write it with its outputs; pages go
 	@$(SANDBOX) $(PY) notebooks/render.py --write --out build
 
 .PHONY: lint
-lint: $(DEV) ## Check style, format and who imports whom
+lint: $(DEV) ## Check style, format, who imports whom, and what is unsafe
 	@echo '== lint'
 	@$(PY) -m ruff check --quiet --output-format concise $(CODE)
 	@$(PY) -m ruff format --check --quiet $(CODE)
+	@$(PY) -m bandit --quiet --recursive --configfile pyproject.toml --format txt victor_nb
 	@$(PY) -c 'from importlinter.cli import lint_imports_command as lint; lint()' --no-logo --cache-dir build/.import_linter_cache
+
+# Red only here: an advisory of tomorrow is no fault of today's change, so `make test` warns of it and goes on.
+.PHONY: audit
+audit: $(DEV) ## Look for known vulnerabilities of the packages in constraints.txt, where their database can be reached
+	@if $(PY) -c 'from urllib.request import urlopen; urlopen("$(OSV)/vulns/PYSEC-2018-28", timeout=4)' 2>/dev/null; then \
+	    $(PY) -m pip_audit --requirement constraints.txt --no-deps --disable-pip --vulnerability-service osv --timeout 10 \
+	        --progress-spinner off; \
+	else echo 'Skipped: $(OSV) cannot be reached.'; fi
 
 .PHONY: types
 types: $(DEV) ## Check types
