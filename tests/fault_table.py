@@ -213,6 +213,7 @@ REFUSALS: Final = {
     "error whose body is cut": _row(faults.verbatim("HTTP/1.1 500 No\ncontent-length: {more}"), "ServerError"),
     "error whose body is no JSON": _row(faults.status(500, body=b"\xff\xfe\x00"), "ServerError"),
     "error whose page is all marks": _row(faults.status(502, body=b"<style" * 150_000), "ServerError"),
+    "error whose words are half a pair": _row(_refused(500, "\ud800", code="\udfff"), "ServerError"),
     "error whose body is of another shape": _row(faults.status(500, body=b'[[{"error": 7}]]'), "ServerError"),
     "the key in the refusal": _row(faults.echo_key(500), "ServerError"),
 }

@@ -30,6 +30,7 @@ _NOTHING: Final = Price(Decimal(0), "computed", "")
 _UNKNOWN: Final = Price(None, "unknown", "")
 _COUNTS: Final = tuple(count.name for count in fields(Usage))
 _counts: Final = attrgetter(*_COUNTS)
+_NAMES: Final = ("model_served", "request_id", "service_tier", "finish_word")
 _LONG: Final = 8_000  # bytes; a shorter prompt fits any context
 _CUT: Final = 2.5 * BYTES_PER_TOKEN
 """Bytes for each token that was read, above which a server has cut the prompt; prose has 4, of Chinese less."""
@@ -79,10 +80,10 @@ class Attempt:
         if (usage := delta.usage) is not None and (usage.input_tokens or usage.output_tokens):
             self.usage = usage if self.usage is None else self.usage.updated(usage)
         self.finish_reason = delta.finish_reason or self.finish_reason
-        self.model_served = delta.model_served or self.model_served
-        self.request_id = delta.request_id or self.request_id
-        self.service_tier = delta.service_tier or self.service_tier
-        self.finish_word = delta.finish_word or self.finish_word
+        for name in _NAMES:
+            named: str | None = getattr(delta, name)
+            if named:
+                setattr(self, name, named if named.isascii() else named.encode("utf-8", "replace").decode())
         self.thinking = delta.thinking or (self.thinking and not delta.text)
         if delta.note is not None and delta.note not in self.notes:
             self.notes.append(delta.note)

@@ -261,7 +261,7 @@ class Translator:
             model=endpoint.model,
             host=host_of(endpoint.base_url),
         )
-        clean = endpoint.redactor.clean(fact).rstrip(".")
+        clean = endpoint.redactor.clean(fact).encode("utf-8", "replace").decode().rstrip(".")
         text = f"{endpoint.profile}: {clean}. {step}".rstrip()
         made = kind(text, profile=endpoint.profile, provider=self._who, model=endpoint.model, **more)
         made.refused = refused
