@@ -63,9 +63,9 @@ def _row(act: Act | None, plain: str, stream: str | None = None, **more: object)
     return Fault(act, plain, stream or plain, **more)  # type: ignore[arg-type]
 
 
-def _refused(code: int, message: str = "No.", **stated: object) -> Act:
+def _refused(status: int, message: str = "No.", **stated: object) -> Act:
     return faults.status(
-        code, message, body=json.dumps({"error": {"message": message, **stated}}).encode() if stated else None
+        status, message, body=json.dumps({"error": {"message": message, **stated}}).encode() if stated else None
     )
 
 

@@ -23,7 +23,7 @@ from victor_nb.kernel import reset, session
 from workbench import Way, ask, assert_clean, rows, write_profiles
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from servers.exchange import Act
 
@@ -41,7 +41,15 @@ def label(cell: Cell) -> str:
     return f"{name} | {dialect!r} {way}"
 
 
-CELLS = {label((name, dialect, way)): (name, dialect, way) for name in TABLE for dialect in PROTOCOLS for way in WAYS}
+def every_cell() -> Iterator[Cell]:
+    """Yield each row at each protocol, plainly and by a stream."""
+    for name in TABLE:
+        for dialect in PROTOCOLS:
+            yield name, dialect, "plain"
+            yield name, dialect, "stream"
+
+
+CELLS = {label(cell): cell for cell in every_cell()}
 PROXIES = {
     "407": faults.verbatim("HTTP/1.1 407 Log in\ncontent-length: 0", body=b""),
     "502": faults.verbatim("HTTP/1.1 502 No such host\ncontent-length: 0", body=b""),
