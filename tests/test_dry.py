@@ -69,10 +69,7 @@ def test_when_a_model_has_answered_then_the_likely_cost_is_that_of_its_usual_ans
             assert amounts(likely) == [round(live.names["reply"].cost, 4)]
     assert "for 200 tokens out" in likely
     assert "for 50 tokens out" in fields(live.run("%%victor --dry max_tokens=50\nHi.").plain)["likely"]
-    shown = live.run("%%victor profiles=fast,other n=3 --dry max_tokens=50\nHi.").plain
-    assert (", likely USD" in shown) == (
-        session().settings.profile("other").model == session().settings.profile("fast").model
-    )
+    assert ", likely USD 0.0" in live.run("%%victor profiles=fast,other n=3 --dry max_tokens=50\nHi.").plain
 
 
 def test_when_nothing_limits_an_answer_then_it_is_said_with_what_a_budget_would_hold(live: Shell) -> None:
