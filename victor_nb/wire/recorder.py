@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-import zlib
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import httpx2
@@ -159,24 +158,14 @@ class Draft:
     ended: bool = False
     _began: float = field(init=False)
     _answered: float = 0.0
-    _unpack: Any = None
 
     def __post_init__(self) -> None:
         self._began = self.origin.began or time.perf_counter()
 
     def answer(self, response: httpx2.Response) -> None:
-        """Take status and headers.
-
-        Raises:
-            TapeError: The body is packed in a way that no tape holds.
-        """
+        """Take status and headers. The body comes unpacked, as `Real` gives it."""
         self._answered = time.perf_counter() - self._began
         self.status, self.headers = response.status_code, kept_headers(response.headers.multi_items())
-        packed = response.headers.get("content-encoding", "identity").lower()
-        if packed in {"gzip", "deflate"}:
-            self._unpack = zlib.decompressobj(zlib.MAX_WBITS | 32)  # of either kind
-        elif packed != "identity":
-            raise TapeError(f"{self.origin.profile}: the answer is packed as {packed[:20]}, which no tape holds.")
 
     def add(self, piece: bytes) -> None:
         """Take a piece of the body, when it passes."""
@@ -184,11 +173,6 @@ class Draft:
 
     def _exchange(self, fault: str) -> Exchange:
         pieces = self.pieces
-        if self._unpack is not None:
-            try:
-                pieces = [(at, self._unpack.decompress(data)) for at, data in pieces]
-            except zlib.error:
-                fault = fault or httpx2.RemoteProtocolError.__name__ + ": the answer cannot be unpacked"
         if self.status is None or self.status >= _FAILED:
             pieces = [(at, self.recording.clean(data)) for at, data in pieces]
         return Exchange(
@@ -260,7 +244,6 @@ class Recorder(httpx2.AsyncBaseTransport):
         if not origin.call:
             return await self._inner.handle_async_request(request)
         content = await request.aread()
-        request.headers["accept-encoding"] = "identity"
         asked = Asked.of(request, content, provider=self._provider, base=self._base, sample=origin.sample)
         draft = self._recording.open(asked, origin)
         try:
