@@ -1,10 +1,12 @@
-"""Many calls at once, ledger and all, against the openai SDK: a fan-out, and a map of a frame.
+"""Many calls at once, ledger and all, against the openai SDK: a fan-out, and a map of a frame or of a generator.
 
-    python tests/benchmarks/bench_map.py [ROWS]        (10,000 unless given)
+    python tests/benchmarks/bench_map.py [ROWS] [ROUNDS]      fan-outs, then a map of 10,000 rows, three times
+    python tests/benchmarks/bench_map.py generator [ROWS]     a map of 100,000 rows out of a generator: its memory
 
 Each answer takes 200 ms. A fan-out is compared with the SDK as it comes, all calls at once; a map with the SDK on the
-same aiohttp transport, 256 in flight, since its own one takes longer the more are in flight. Every call must have
-succeeded, and be in the ledger.
+same aiohttp transport, 256 in flight, since its own one takes longer the more are in flight: wall, CPU and memory, each
+side in a process of its own. The sides take turns, and what counts is their ratio. Every call must have succeeded, and
+frame and ledger must be exact.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -27,34 +31,18 @@ AT_ONCE = 256
 DELAY = "delay=0.2"
 
 
-def prepare(url: str, folder: str) -> str:
-    """Write profiles for a server that takes its time, and return the address of its openai."""
-    allow_sockets()
-    wanted = profile("openai", url, DELAY, retries=0, timeout={"connect": 120})
-    Path(folder, "profiles.yaml").write_text(json.dumps({"profiles": {"fast": wanted}}), encoding="utf-8")
-    os.chdir(folder)
-    return str(wanted["base_url"])
+# --- a fan-out ---
 
 
-async def bare(base_url: str, calls: int, at_once: int | None = None) -> float:
-    """Return the seconds that the SDK takes; where it is limited, on the transport that ours has."""
-    from httpx2 import AsyncClient
+async def bare(base_url: str, calls: int) -> float:
+    """Return the seconds that the SDK takes as it comes."""
     from openai import AsyncOpenAI
 
-    more: dict[str, Any] = {}
-    if at_once is not None:
-        import aiohttp
-        from httpx_aiohttp.httpx2 import AiohttpTransport
-
-        session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
-        more["http_client"] = AsyncClient(transport=AiohttpTransport(client=session), timeout=60)
-    limit = asyncio.Semaphore(at_once or calls)
-    async with AsyncOpenAI(api_key="none", base_url=base_url, max_retries=0, timeout=600, **more) as client:
+    async with AsyncOpenAI(api_key="none", base_url=base_url, max_retries=0, timeout=600) as client:
 
         async def ask(number: int) -> None:
             messages: Any = [{"role": "user", "content": f"Call {number}"}]
-            async with limit:
-                await client.chat.completions.create(model="gpt-4o-mini", messages=messages, max_completion_tokens=100)
+            await client.chat.completions.create(model="gpt-4o-mini", messages=messages, max_completion_tokens=100)
 
         began = time.perf_counter()
         await asyncio.gather(*map(ask, range(calls)))
@@ -74,29 +62,19 @@ def fan_out(calls: int) -> float:
     return took
 
 
-def mapped(rows: int, turn: int) -> float:
-    """Return the seconds of a map of so many rows, its frame and the writing of its rows included."""
-    import pandas as pd
-
-    from victor_nb import session
-
-    frame = pd.DataFrame({"text": [f"Call {number} of turn {turn}" for number in range(rows)]})
-    ledger, before = session().ledger, session().ledger.total().calls
-    began = time.perf_counter()
-    done = session().pool.map_sync(
-        frame, "{{ text }}", profile="fast", out="said", concurrency=AT_ONCE, reuse="off", progress=False
-    )
-    ledger.flush()
-    took = time.perf_counter() - began
-    assert (done["said_status"] == "ok").all()
-    assert ledger.total().calls - before == rows
-    return took
+def write_profile(url: str) -> str:
+    """Write a profile of a server that takes its time, and return the address of its openai."""
+    wanted = profile("openai", url, DELAY, retries=0, timeout={"connect": 120, "total": 600})
+    Path("profiles.yaml").write_text(json.dumps({"profiles": {"fast": wanted}}), encoding="utf-8")
+    return str(wanted["base_url"])
 
 
 def measure_fan_out(url: str, sizes: list[int], *, rounds: int = 3) -> dict[int, tuple[float, float]]:
     """Return the seconds of ours and of the SDK by number of calls, the best of some rounds in turn."""
+    allow_sockets()
     with tempfile.TemporaryDirectory() as folder:
-        base_url = prepare(url, folder)
+        os.chdir(folder)
+        base_url = write_profile(url)
         fan_out(2)
         asyncio.run(bare(base_url, 2))
         found: dict[int, tuple[float, float]] = {}
@@ -107,31 +85,115 @@ def measure_fan_out(url: str, sizes: list[int], *, rounds: int = 3) -> dict[int,
         return found
 
 
-def measure_map(url: str, rows: int, *, rounds: int = 2) -> tuple[float, float]:
-    """Return the seconds of ours and of the SDK on the same transport."""
+# --- a map: each side in a process of its own ---
+
+
+async def raw(url: str, rows: int) -> dict[str, Any]:
+    """Ask with the SDK alone, on aiohttp's transport, by so many workers."""
+    import aiohttp
+    import httpx2
+    from httpx_aiohttp.httpx2 import AiohttpTransport
+    from openai import AsyncOpenAI
+
+    session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+    http = httpx2.AsyncClient(transport=AiohttpTransport(client=session), timeout=600)
+    texts = (f"Classify: It is number {number}." for number in range(rows))
+    answers: list[str | None] = []
+    sdk = AsyncOpenAI(api_key="none", base_url=f"{url}/{DELAY}/v1", max_retries=0, http_client=http)
+    async with session, sdk as it:
+
+        async def ask(text: str) -> str | None:
+            messages: Any = [{"role": "user", "content": text}]
+            reply = await it.chat.completions.create(model="gpt-4o-mini", messages=messages, max_tokens=100)
+            return reply.choices[0].message.content
+
+        async def work() -> None:
+            for text in texts:
+                answers.append(await ask(text))  # noqa: PERF401 - many workers share it
+
+        await ask("warm up")
+        began, cpu = time.perf_counter(), time.process_time()
+        await asyncio.gather(*(work() for _ in range(AT_ONCE)))
+        return figures(began, cpu, len(answers))
+
+
+def figures(began: float, cpu: float, rows: int) -> dict[str, Any]:
+    """Return what was measured."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"wall": time.perf_counter() - began, "cpu": time.process_time() - cpu, "MB": peak, "rows": rows}
+
+
+def mapped(url: str, rows: int, *, generator: bool) -> dict[str, Any]:
+    """Ask about each row of a frame, or of a generator, and hold that frame and ledger are exact."""
+    import pandas as pd
+
+    from victor_nb import session
+
+    write_profile(url)
+    pool = session().pool
+    pool.map_sync(["warm up"], "{{ value }}", profile="fast", progress=False)
+    texts = (f"It is number {number}." for number in range(rows))
+    began, cpu = time.perf_counter(), time.process_time()
+    if generator:
+        handle = pool.start_map(texts, "Classify: {{ value }}", profile="fast", concurrency=AT_ONCE)
+    else:
+        data = pd.DataFrame({"review": list(texts)})
+        handle = pool.start_map(data, "Classify: {{ review }}", profile="fast", concurrency=AT_ONCE)
+    frame = handle.result()
+    session().ledger.flush()
+    found = figures(began, cpu, int((frame["answer_status"] == "ok").sum()))
+    ledger = session().ledger.to_frame()
+    mine = ledger[ledger["run_id"] == handle.run_id]
+    assert len(mine) == found["rows"] == rows, (len(mine), found)
+    assert abs(mine["cost"].sum() - frame["answer_cost"].sum()) < 1e-9
+    return found
+
+
+def side(kind: str, url: str, rows: int) -> dict[str, Any]:
+    """Run one side in a process of its own, in an empty folder."""
     with tempfile.TemporaryDirectory() as folder:
-        base_url = prepare(url, folder)
-        mapped(2, -1)
-        asyncio.run(bare(base_url, 2, AT_ONCE))
-        both = [(mapped(rows, turn), asyncio.run(bare(base_url, rows, AT_ONCE))) for turn in range(rounds)]
-        os.chdir(HERE)
-        return min(ours for ours, _ in both), min(theirs for _, theirs in both)
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("VICTOR_")}
+        env = {**kept, **KEYS, "HOME": folder, "XDG_DATA_HOME": folder, "NO_PROXY": "*"}
+        command = [sys.executable, __file__, "side", kind, url, str(rows)]
+        out = subprocess.run(command, cwd=folder, env=env, stdout=subprocess.PIPE, check=True)
+    return json.loads(out.stdout.splitlines()[-1])
 
 
-def main() -> None:
+def measure_map(url: str, rows: int, *, rounds: int = 2) -> dict[str, tuple[float, float]]:
+    """Return ours and the SDK's seconds, CPU seconds and megabytes, the best of some rounds in turn."""
+    both = [(side("map", url, rows), side("raw", url, rows)) for _ in range(rounds)]
+    assert all(each["rows"] == rows for pair in both for each in pair)
+    return {
+        name: (min(ours[name] for ours, _ in both), min(theirs[name] for _, theirs in both))
+        for name in ("wall", "cpu", "MB")
+    }
+
+
+def main(words: list[str]) -> None:
     """Print both sides and their ratios."""
-    rows = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    if words[:1] == ["side"]:
+        _, kind, address, rows = words
+        found = (
+            asyncio.run(raw(address, int(rows)))
+            if kind == "raw"
+            else mapped(address, int(rows), generator=kind == "generator")
+        )
+        print(json.dumps(found))
+        return
     with server() as url, tempfile.TemporaryDirectory() as folder:
+        if words[:1] == ["generator"]:
+            print(side("generator", url, int([*words, "100000"][1])))
+            return
+        rows, rounds = (int(word) for word in [*words, *("10000", "3")[len(words) :]])
         os.environ |= {**KEYS, "VICTOR_MODE": "live", "VICTOR_LEDGER": f"{folder}/rows.sqlite", "VICTOR_CACHE": "off"}
         from victor_nb.kernel import reset
 
-        for calls, (ours, theirs) in measure_fan_out(url, [4, 100, 1_000]).items():
-            print(f"fan-out of {calls:,}: {ours:.2f} s, the SDK {theirs:.2f} s: {ours / theirs:.2f}x")
+        for calls, (ours, theirs) in measure_fan_out(url, [4, 100, 1_000], rounds=rounds).items():
+            print(f"fan-out of {calls:,}: {ours:.2f} s, the SDK {theirs:.2f} s: {ours / theirs:.2f}x", flush=True)
         reset()
-        ours, theirs = measure_map(url, rows)
-        print(f"map of {rows:,} rows: {ours:.1f} s, the SDK {theirs:.1f} s: {ours / theirs:.2f}x")
-        reset()
+        for name, (ours, theirs) in measure_map(url, rows, rounds=rounds).items():
+            print(f"map of {rows:,} rows, {name}: {ours:.1f}, the SDK {theirs:.1f}: {ours / theirs:.2f}x")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
