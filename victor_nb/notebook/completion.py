@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast, get_args
 from victor_nb.config.request_options import MAPPING, PARAMS
 from victor_nb.config.trust import place_of, untrusted
 from victor_nb.errors import VictorError
+from victor_nb.filters import FILTERS
 from victor_nb.kernel import session
 from victor_nb.notebook.commands import known
 from victor_nb.notebook.costs import CACHE_WORDS, plot_kinds
@@ -18,7 +19,7 @@ from victor_nb.notebook.costs import KEYS as COST_KEYS
 from victor_nb.notebook.options import FLAGS, KEYS, SETTABLE, TABLE
 from victor_nb.notebook.tapes import TAPE_WORDS
 from victor_nb.providers.spec import all_specs
-from victor_nb.templates import FILTERS, own
+from victor_nb.templates import own
 from victor_nb.values import Mode
 from victor_nb.workflows.strategies import BUILT_IN
 
