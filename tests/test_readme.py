@@ -27,7 +27,7 @@ def blocks(language: str) -> list[str]:
 
 
 def test_when_the_readme_is_read_then_every_block_has_a_test() -> None:
-    assert [name for name, _ in BLOCKS] == ["", "", "yaml", "text", "", "python", "python", "yaml", "python"]
+    assert [name for name, _ in BLOCKS] == ["", "", "yaml", "text", "", "python", "python", "python", "yaml", "python"]
 
 
 def test_when_the_example_of_a_profile_is_copied_then_it_is_read(tmp_path: Path) -> None:
@@ -60,6 +60,15 @@ def test_when_a_table_is_asked_about_as_the_readme_does_then_it_works(capsys: py
 
 
 @pytest.mark.usefixtures("simulated")
+def test_when_a_plan_is_searched_as_the_readme_does_then_it_is_found(capsys: pytest.CaptureFixture[str]) -> None:
+    session().simulate_with(lambda question: str(sum(map(int, re.findall(r"\d+", question.prompt)))))
+    exec(compile(blocks("python")[2], "README.md", "exec"), {"__name__": "readme"})
+    said = capsys.readouterr().out
+    assert "local keeps 95% of the quality of premium" in said
+    assert said.splitlines()[-1] == "7"
+
+
+@pytest.mark.usefixtures("simulated")
 async def test_when_the_answers_of_ones_own_are_copied_then_they_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     await asyncio.to_thread(Path("answers.yaml").write_text, blocks("yaml")[1], encoding="utf-8")
     monkeypatch.setenv("VICTOR_ANSWERS", "answers.yaml")
@@ -67,7 +76,7 @@ async def test_when_the_answers_of_ones_own_are_copied_then_they_answer(monkeypa
     summary = await fast.run("Summarise the year")
     assert (summary.content[:5], summary.usage.total_tokens) == ("Sales", 1500)
     assert (await fast.run("x", stage="review")).content == "APPROVED"
-    exec(compile(blocks("python")[2], "README.md", "exec"), {"__name__": "readme"})
+    exec(compile(blocks("python")[3], "README.md", "exec"), {"__name__": "readme"})
     reply = await fast.run("the quota, please", sample=2)
     assert (reply.content, reply.attempts) == ("Answer 2 of fast.", 2)
     assert (await fast.run("x", stage="review")).content == "APPROVED"

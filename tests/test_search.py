@@ -32,6 +32,10 @@ from victor_nb.workflows.strategies import find_strategy
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from cells import Shell
+
+pytest_plugins = ["cells_fixtures"]
+
 RATES = {"small": 0.5, "middle": 0.94, "large": 0.95}
 PRICES = {"small": 0.1, "middle": 1, "large": 20}
 MODELS = {"small": "gpt-5-nano", "middle": "gpt-5-mini", "large": "gpt-5"}
@@ -71,7 +75,7 @@ def find(count: int = 160, **options: Any) -> Found:
 
 
 def test_when_a_cheap_profile_keeps_the_quality_then_it_is_found_with_a_certificate() -> None:
-    found = find(keep=0.9)
+    found = find(300, keep=0.9)
     sure = found.certificate
     assert sure is not None
     assert found.plan == Single("middle")
@@ -287,3 +291,18 @@ def test_when_tasks_do_not_fit_then_the_error_says_what_they_are() -> None:
     ):
         with pytest.raises(ConfigError, match=fact):
             search_sync(given, ["small"], score=right, reference="large")
+
+
+# --- in a notebook ---
+
+
+def test_when_a_cell_searches_then_the_race_is_shown_and_the_result_bound(shell: Shell) -> None:
+    session().simulate_with(lambda question: f"yes {question.prompt.split()[-1]}")
+    shell.names["tasks"], shell.names["right"] = tasks(90), right
+    ran = shell.run("%victor search tasks=$tasks candidates=local score=$right reference=fast keep=0.8 out=found")
+    assert isinstance(shell.names["found"], Found)
+    assert "keeps 80% of the quality of fast" in ran.plain
+    assert "keeps 80% of the quality of fast" in str(ran.frames[-1])
+    assert "did you mean" in str(shell.fail("%victor search tasks=$tasks scor=$right")).lower()
+    for line, fact in (("", "needs tasks"), ("tasks=5", "the Python object"), ("tasks=$tasks keep=much", "no number")):
+        assert fact in str(shell.fail(f"%victor search {line}"))

@@ -1,4 +1,4 @@
-"""What `%victor COMMAND` does. Only `ask` sends a prompt, so a typo costs nothing."""
+"""What `%victor COMMAND` does. Only `ask` and `search` send prompts, so a typo costs nothing."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def run(word: str, rest: str, defaults: Defaults, session: Session, names: Mappi
 
 def known() -> tuple[str, ...]:
     """Return every command, sorted."""
-    return tuple(sorted({*SIMPLE, *COMPLEX, *WIDGETS, "ask", "set"}))
+    return tuple(sorted({*SIMPLE, *COMPLEX, *WIDGETS, "ask", "search", "set"}))
 
 
 def _unknown(word: str, rest: str, session: Session) -> MagicError:

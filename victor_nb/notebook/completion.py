@@ -151,6 +151,8 @@ def _command(typed: str, names: Mapping[str, object]) -> Offer:
     }
     if word == "ask":
         return _body(typed, names) if re.search(r"(?:^|\s)--\s", rest) else _keys(rest, names)
+    if word == "search":
+        return _of_search(_last(rest), names)
     if word == "set":
         return _keys(f" {rest}", names, SETTABLE)
     return _match(_last(rest), takes[word]() if word in takes else ())
@@ -160,6 +162,20 @@ def _of_costs(typed: str, keys: Sequence[str]) -> Iterable[str]:
     """Return the keys of a command on costs, and once one is typed its words."""
     key, equals, _ = _last(typed).partition("=")
     return (f"{key}={word}" for word in COST_KEYS.get(key, ())) if equals else (f"{name}=" for name in keys)
+
+
+def _of_search(typed: str, names: Mapping[str, object]) -> Offer:
+    """Complete a key of `%victor search`, or its value."""
+    from victor_nb.notebook.searching import KEYS as SEARCH_KEYS  # noqa: PLC0415 - few kernels search
+
+    key, equals, value = typed.partition("=")
+    if not equals:
+        return _match(typed, (f"{name}=" for name in SEARCH_KEYS))
+    if value.startswith("$"):
+        return _match(value, (f"${name}" for name in _public(names)), "instance")
+    head = value[: value.rfind(",") + 1]
+    profiles = {"reference": "", "judge": "", "candidates": head}
+    return _match(value, (f"{profiles[key]}{name}" for name in _profiles()) if key in profiles else (), "instance")
 
 
 def _untrusted() -> Iterable[str]:

@@ -286,7 +286,7 @@ def _value(key: str, text: str, names: Mapping[str, object]) -> object:
     if text.startswith("{") and (inner := _BRACES.fullmatch(text)) and inner[1] in names:
         raise MagicError(f"{key}={text} is no variable. Write {key}=${inner[1]} for the value of {inner[1]}.")
     kind = row.kind
-    given = plain(_look_up(key, text, names)) if text.startswith("$") else text
+    given = plain(look_up(key, text, names)) if text.startswith("$") else text
     value = given if kind.read is None else kind.read(given)
     if kind.fits(value):
         return value if kind.convert is None else kind.convert(value)
@@ -300,7 +300,7 @@ def _value(key: str, text: str, names: Mapping[str, object]) -> object:
     raise MagicError(f"{key}= takes {kind.words}, not {wrong}. {hint}")
 
 
-def _look_up(key: str, text: str, names: Mapping[str, object]) -> object:
+def look_up(key: str, text: str, names: Mapping[str, object]) -> object:
     """Return the object that `$name` or `$name.part` means."""
     match = _REFERENCE.fullmatch(text)
     if match is None:

@@ -91,6 +91,10 @@ class Magics:
                 return self._ask_line(session, rest, ChainMap(local or {}, self._shell.user_ns))
             if word in {"-h", "--help"}:
                 self._show({"text/plain": LINE_HELP})
+            elif word == "search":
+                from victor_nb.notebook.searching import run_search  # noqa: PLC0415 - few kernels search
+
+                run_search(rest, session, self._shell.user_ns, self._shell)
             elif word in commands.WIDGETS:
                 self._show_widget(word, rest)
             else:

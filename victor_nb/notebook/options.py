@@ -181,10 +181,11 @@ CELL_HELP: Final = f"""{_EXAMPLES}
 Write \\{{{{ name }}}} to send braces as text. Stop ends the call at once and keeps what came in session().last.
 """
 
-LINE_HELP: Final = """Look after models, money and modes. Only `ask` and `tape rerecord` send prompts.
+LINE_HELP: Final = """Look after models, money and modes. Only `ask`, `search` and `tape rerecord` send prompts.
 
     %victor                                    how things stand
     x = %victor ask fast -- What is a kernel?  the Reply, without showing it
+    %victor search tasks=$tasks score=$check keep=0.95    the cheapest plan that keeps the quality; out=found
     %victor pick                               choose a profile from a list: it becomes the default
     %victor panel                              ask from a form; `%victor panel code` turns it into a cell
     %victor profiles                           who can be asked, and at what price; `new` writes a profiles.yaml
