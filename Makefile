@@ -70,6 +70,8 @@ test: lint types ## Lint, types, import contracts, unit and browser tests, every
 	@$(SANDBOX) VICTOR_SIM_SPEED=0 $(PY) -m pytest --nbmake --overwrite --nbmake-timeout=120 -p no:randomly --numprocesses 2 \
 	    --dist worksteal build/notebooks
 	@$(PY) notebooks/render.py --check build/notebooks
+	@$(SANDBOX) VICTOR_MODE=replay $(PY) -m pytest --nbmake --nbmake-timeout=120 -p no:randomly \
+	    $(patsubst notebooks/tapes/%.jsonl,build/notebooks/%.ipynb,$(wildcard notebooks/tapes/*.jsonl))
 
 .PHONY: coverage
 coverage: $(DEV) ## Run the unit tests with their coverage measured, which takes a third longer; red below its floor
@@ -79,6 +81,11 @@ coverage: $(DEV) ## Run the unit tests with their coverage measured, which takes
 notebooks: $(DEV) ## Run every notebook, and write it with its outputs; pages go into build/
 	@mkdir -p build/ipython
 	@$(SANDBOX) $(PY) notebooks/render.py --write --out build
+
+.PHONY: tapes
+tapes: $(DEV) ## Record the tapes of notebooks anew, from a server on this machine, and replay them
+	@mkdir -p build/ipython
+	@$(SANDBOX) $(PY) notebooks/record_tapes.py
 
 .PHONY: lint
 lint: $(DEV) ## Check style, format, who imports whom, and what is unsafe
