@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Any
+import json
+from typing import TYPE_CHECKING
 
-import nbformat
-from nbclient import NotebookClient
-
-from cells import served, write
+from cells import Kernel, Ran, served, write
 from servers import Answer, Server
 from victor_nb.wire.tape import TapeFile, tape_path
 from workbench import CANARY
@@ -21,20 +18,10 @@ pytest_plugins = ["workbench_fixtures"]
 CELLS = ("%load_ext victor_nb", "%%victor fast out=one\nOne?", "%%victor fast out=two\nTwo?", "one.content, one.mode")
 
 
-def run(path: Path, mode: str, **environment: str) -> list[Any]:
-    """Run a notebook as nbmake and nbconvert do, through errors; return its cells."""
-    notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(notebook, timeout=60, allow_errors=True)
-    client.execute(cwd=str(path.parent), env={**os.environ, "NO_PROXY": "*", "VICTOR_MODE": mode, **environment})
-    return notebook.cells
-
-
-def errors(cells: list[Any]) -> list[int]:
-    return [
-        number
-        for number, cell in enumerate(cells)
-        if any(each.output_type == "error" for each in cell.get("outputs", ()))
-    ]
+def run(folder: Path, **environment: str) -> list[Ran]:
+    """Run the cells in a kernel that is told no name, as nbclient does."""
+    with Kernel(folder, NO_PROXY="*", CI="", **environment) as kernel:
+        return [kernel.run(cell) for cell in CELLS]
 
 
 def test_when_a_notebook_is_recorded_then_it_replays_by_itself_and_a_lost_line_is_seen(
@@ -42,18 +29,17 @@ def test_when_a_notebook_is_recorded_then_it_replays_by_itself_and_a_lost_line_i
 ) -> None:
     server.play(Answer())
     write(tmp_path, served(server))
-    path = tmp_path / "report.ipynb"
-    new: Any = nbformat.v4
-    cells = [new.new_markdown_cell("# A report"), *(new.new_code_cell(source) for source in CELLS)]
-    nbformat.write(new.new_notebook(cells=cells), path)
-    nbformat.write(new.new_notebook(cells=cells[:2]), tmp_path / "other.ipynb")
-    assert errors(run(path, "record", OPENAI_API_KEY=CANARY)) == []
-    tape = tape_path(path)
+    for name, sources in (("report", CELLS), ("other", CELLS[:1])):
+        cells = [{"cell_type": "code", "source": source.splitlines(keepends=True)} for source in sources]
+        text = json.dumps({"cells": [{"cell_type": "markdown", "source": ["# A report"]}, *cells]})
+        (tmp_path / f"{name}.ipynb").write_text(text, encoding="utf-8")
+    assert [ran.error for ran in run(tmp_path, VICTOR_MODE="record", OPENAI_API_KEY=CANARY)] == [None] * 4
+    tape = tape_path(tmp_path / "report.ipynb")
     assert [each.cell for each in TapeFile(tape).read()] == [2, 3]
 
     tape.write_text("".join(line for line in tape.read_text().splitlines(keepends=True) if "Two?" not in line))
-    replayed = run(path, "replay", OPENAI_API_KEY="")
-    assert errors(replayed) == [3]
-    assert "TapeMissError" in replayed[3].outputs[0].traceback[0]
-    assert replayed[4].outputs[0].data["text/plain"] == f"({Answer().text!r}, 'replay')"
+    replayed = run(tmp_path, VICTOR_MODE="replay", OPENAI_API_KEY="")
+    assert [bool(ran.error) for ran in replayed] == [False, False, True, False]
+    assert "does not hold this request" in str(replayed[2].error)
+    assert replayed[3].plain == f"({Answer().text!r}, 'replay')"
     assert len(server.requests) == 2
