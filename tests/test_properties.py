@@ -119,5 +119,5 @@ def test_when_a_request_changes_then_its_key_does_if_and_only_if_the_change_has_
     changed = replace(one, **changes)
     same = all(said(getattr(one, name)) == said(getattr(changed, name)) for name in MEANT)
     assert (key(one) == key(changed)) == same
-    again = replace(one, params=dict(reversed(one.params.items())), max_tokens=5, tier="flex", learned={"x": None})
+    again = replace(one, params=dict(reversed([*one.params.items()])), max_tokens=5, tier="flex", learned={"x": None})
     assert key(again) == key(one)

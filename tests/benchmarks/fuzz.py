@@ -168,7 +168,7 @@ def twisted(chance: random.Random, data: bytes) -> bytes:
     tail = rest[len(rest.rstrip(b"\r\n")) :]
     try:
         value = json.loads(brace + rest)
-    except ValueError:
+    except (ValueError, RecursionError):
         return data
     places = list(_places(value))
     for holder, key in chance.sample(places, min(len(places), chance.randint(1, 3))):
