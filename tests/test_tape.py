@@ -265,6 +265,14 @@ def test_when_one_of_many_misses_then_all_of_it_is_an_error(
         ask("a", "b", "c")
 
 
+def test_when_a_cluster_is_to_be_recorded_then_it_is_refused(tmp_path: Path, keys: str, tape: Path) -> None:
+    assert keys
+    assert tape
+    write_profiles(tmp_path, one={"provider": "openai", "model": OPENAI.model})
+    with OrchestratorPool(Settings()) as pool, pytest.raises(ConfigError, match="executor= goes with no tape"):
+        pool.map_sync(["a"], "{{ value }}", profile="one", executor=object())
+
+
 async def test_when_fields_change_no_answer_then_the_recording_serves(
     tmp_path: Path, server: Server, keys: str, tape: Path
 ) -> None:

@@ -18,6 +18,7 @@ from victor_nb.loop import GRACE, Handle
 from victor_nb.money import to_usd
 from victor_nb.reports.answers import answers_frame
 from victor_nb.templates import Template
+from victor_nb.values import TAPED
 from victor_nb.workflows.askers import ProfileAsker, Runnable, StrategyAsker
 from victor_nb.workflows.bulk import Asker, Bulk, Terms
 from victor_nb.workflows.intake import Empty, Feed, Plan, Prompts, table_of
@@ -134,6 +135,9 @@ class Map(Handle["DataFrame"]):
     def _on_cluster(self, own: Mapping[str, Any]) -> Cluster:
         from victor_nb.workflows.executors import Cluster  # few maps leave the machine
 
+        if self._pool.runtime.mode in TAPED:  # workers would each record a tape of their own
+            fact = f"executor= goes with no tape, and the mode is {self._pool.runtime.mode}"
+            raise ConfigError(f"{fact}. Leave executor= out while you record or replay.")
         limits = {name: own.get(name) for name in ("concurrency", "rpm", "tpm")}
         return Cluster(own["executor"], self._pool, self.run_id, **limits)
 
