@@ -313,7 +313,8 @@ class Search(Handle["Found"]):
             if lost >= min(_LOST, len(first[name])) or name in self._unpriced:
                 why = "its price is unknown" if name in self._unpriced else f"{lost} of its first {_FIRST} calls failed"
                 if name == self.terms.reference and self.terms.wish.bar is None:
-                    raise ConfigError(f"The reference {name} is no measure: {why}. Give another: reference=...")
+                    first_fault = next((f" {note}" for note in self.notes if note.startswith(f"{name}: ")), "")
+                    raise ConfigError(f"The reference {name} is no measure: {why}.{first_fault}")
                 self.notes.append(f"{name} is left out: {why}.")
         alive = [name for name in names if not any(note.startswith(f"{name} is left out") for note in self.notes)]
         if len(alive) < (2 if self.terms.wish.bar is None else 1):
@@ -389,7 +390,7 @@ class Search(Handle["Found"]):
             raise
         except VictorError as error:
             self._failed += 1
-            if self._failed == 1:
+            if not any(note.startswith(f"{candidate.name}: ") for note in self.notes):
                 self.notes.append(f"{candidate.name}: an answer failed, and counts as wrong: {error}")
             return None, 0.0
         if reply.cost is None:
