@@ -74,19 +74,22 @@ def pareto(frame: pd.DataFrame, *, per: int = 1, ax: Axes | None = None) -> Figu
     unit = f"USD for {per:,} tasks" if per > 1 else "USD for each task"
     _scale(ax, [each.cost for each in drawn], [each.score for each in drawn], unit)
     title, notes = f"Cost and quality{found.headline}", [_sentences(found, frame), provenance(frame)]
-    legend = [draw.symbol("none is cheaper and as good", draw.BLUE, "o", linestyle="-")] if front else []
-    legend += [draw.symbol("another is", GREY, "o")] if len(front) < len(ranked) else []
-    legend += [draw.symbol("with failed runs", GREY, "o", markerfacecolor="none")] if len(ranked) < len(drawn) else []
-    draw.header(ax, title, notes, legend=legend)
+    draw.header(ax, title, notes, legend=_pareto_legend(len(front), len(ranked), len(drawn)))
     corners = [[_spot(one), (other.cost, one.score), _spot(other)] for one, other in pairwise(front)]
     lines = [segment for corner in corners for segment in pairwise(corner)]
     left, right = ax.get_xlim()
     lines += [*bars, *[((left, level), (right, level))] * bool(bars)]
     place(ax, [each.name for each in drawn], [_spot(each) for each in drawn], lines)
     rows = listing(f"{each.name} {in_usd(each.cost)}, score {each.score:.3g}" for each in drawn)
-    return draw.finish(
-        ax, f"Cost in {unit} against score" if per > 1 else "Cost in USD against score", title, rows, *notes
-    )
+    measured = f"Cost in {unit if per > 1 else 'USD'} against score"
+    return draw.finish(ax, measured, title, rows, *notes)
+
+
+def _pareto_legend(front: int, ranked: int, drawn: int) -> list[Artist]:
+    """Return the entries for so many points on the front, ranked, and drawn."""
+    legend: list[Artist] = [draw.symbol("none is cheaper and as good", draw.BLUE, "o", linestyle="-")] if front else []
+    legend += [draw.symbol("another is", GREY, "o")] if front < ranked else []
+    return legend + [draw.symbol("with failed runs", GREY, "o", markerfacecolor="none")] * (ranked < drawn)
 
 
 def _spot(each: Standing) -> tuple[float, float]:
