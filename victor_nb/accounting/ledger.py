@@ -148,9 +148,12 @@ class Ledger:
         """
         return self._writer.appended
 
-    def start(self, row: Row) -> None:
-        """Write an attempt that begins, with status `running`: a killed kernel still shows it."""
-        self._writer.append(encode(row, kernel=self.kernel, status="running"))
+    def start(self, row: Row) -> Future[None] | None:
+        """Write an attempt that begins, with status `running`: a killed kernel still shows it.
+
+        Return what has to be done before it may be sent; None: nothing.
+        """
+        return self._writer.append(encode(row, kernel=self.kernel, status="running"))
 
     def finish(self, row: Row) -> None:
         """Write how the attempt ended, over the row that `start` wrote for its `call_id` and `attempt`."""

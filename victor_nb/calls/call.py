@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from victor_nb.accounting.budget import Hold
 from victor_nb.accounting.worst_case import worst_case
-from victor_nb.calls.quota import Quota, Turns
+from victor_nb.calls.quota import Quota, Turns, paused
 from victor_nb.calls.record import Record
 from victor_nb.calls.schema import Reading, stepped_down
 from victor_nb.errors import (
@@ -392,12 +392,15 @@ class ProfileCall:
                 self._deadline.reschedule(asyncio.get_running_loop().time() + request.timeout)
         try:
             self._attempt = attempt = self._record.open(self._chat, hold)
-            who = self._record.call_id, request.profile.name, request.stage
-            ORIGIN.set(Origin(request.sample, answer, *who, attempt.began))
         except BaseException:  # nothing was sent: what was set aside is free again
             request.runtime.budget.settle(hold, Decimal(0))
             raise
         try:
+            leave = attempt.leave  # its time, and the call's, begin once it is given
+            waited = 0.0 if leave is None else await paused(self._deadline, asyncio.wrap_future(leave))
+            attempt.began, self._began = attempt.began + waited, self._began + waited
+            who = self._record.call_id, request.profile.name, request.stage
+            ORIGIN.set(Origin(request.sample, answer, *who, attempt.began))
             hear = self._turns.hear if self._turns else None
             async with aclosing(request.provider.send(self._chat, stream=request.stream, hear=hear)) as deltas:
                 async for delta in deltas:

@@ -347,7 +347,7 @@ class Turns:
         while True:
             self._turn = turn = Turn(self._share, self._profile, self._places, chat.model)
             quota.estimate(turn, chat)
-            await self._wait(turn, deadline)
+            await paused(deadline, quota.enter(turn, again=bool(self._refused)))
             try:
                 async with self._limiter:
                     usage = await exchange()
@@ -372,14 +372,16 @@ class Turns:
         if self._turn is not None:
             self._quota.hear(self._turn, headers)
 
-    async def _wait(self, turn: Turn, deadline: asyncio.Timeout | None) -> None:
-        """Wait for a turn, while the call's time stands still."""
-        due = None if deadline is None or deadline.expired() else deadline.when()
-        if due is None or deadline is None:
-            await self._quota.enter(turn, again=bool(self._refused))
-            return
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        deadline.reschedule(None)
-        await self._quota.enter(turn, again=bool(self._refused))
-        deadline.reschedule(due + loop.time() - began)
+
+async def paused(deadline: asyncio.Timeout | None, waiting: Awaitable[object]) -> float:
+    """Wait for something while the time of a call stands still; return the seconds that it took."""
+    loop = asyncio.get_running_loop()
+    began, due = loop.time(), None if deadline is None or deadline.expired() else deadline.when()
+    if deadline is None or due is None:
+        await waiting
+        return loop.time() - began
+    deadline.reschedule(None)
+    await waiting
+    waited = loop.time() - began
+    deadline.reschedule(due + waited)
+    return waited

@@ -18,6 +18,7 @@ from victor_nb.values import BYTES_PER_TOKEN, UNPAID, Price, Usage, estimate_tok
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
     from victor_nb.accounting.budget import Hold
     from victor_nb.calls.request import Request
@@ -45,6 +46,7 @@ class Attempt:
     Attributes:
         hold: What is set aside for it.
         began: When the request was sent, on the clock of the record.
+        leave: What has to be done before it may be sent, if anything.
         first: When the first text arrived, on the same clock; None before, and where the answer came in one piece.
         open: Whether the row has yet to be completed.
         pieces: The text so far.
@@ -55,6 +57,7 @@ class Attempt:
     row: Row
     hold: Hold
     began: float
+    leave: Future[None] | None = None
     first: float | None = None
     open: bool = True
     pieces: list[str] = field(default_factory=list[str])
@@ -138,7 +141,7 @@ class Record:
         attempt = Attempt(self._row(chat, held=hold.amount), hold, self.now())
         if chat.tier or chat.params:
             attempt.asked_tier = asked_tier(chat.params, chat.tier)
-        self._request.runtime.ledger.start(attempt.row)
+        attempt.leave = self._request.runtime.ledger.start(attempt.row)
         return attempt
 
     def refuse(self, chat: ChatRequest, error: VictorError) -> None:

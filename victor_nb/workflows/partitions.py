@@ -1,7 +1,9 @@
 """A partition of a map, asked on a worker of a cluster, with a runtime that writes nothing there.
 
 A worker asks the driver for leave before each request, and the driver writes the row of the request before it answers.
-So the driver's ledger lacks no request, whatever ends: a worker, the scheduler, or a map that is stopped.
+So the driver's ledger lacks no request, whatever ends: a worker, the scheduler, or a map that is stopped. It may have a
+row too many: of a worker that is lost between leave and request nothing tells that it did not send. Such rows have the
+status `interrupted` and no known cost, as those have whose answer is lost.
 """
 
 from __future__ import annotations
@@ -13,11 +15,10 @@ import time
 from concurrent.futures import Future, InvalidStateError
 from contextlib import nullcontext, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, cast
 from uuid import uuid4
-
-import httpx2
 
 from victor_nb.accounting.ledger import Ledger
 from victor_nb.accounting.rows import encode
@@ -26,14 +27,13 @@ from victor_nb.calls.quota import Share
 from victor_nb.config.settings import ByHand, forced_mode
 from victor_nb.errors import ClosedError, ConfigError, VictorError
 from victor_nb.runtime import Runtime
+from victor_nb.values import UNPAID
 from victor_nb.wire.clock import simulated
-from victor_nb.wire.transport import Wire
 from victor_nb.workflows.askers import ProfileAsker
 from victor_nb.workflows.outcomes import Cell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from decimal import Decimal
 
     from victor_nb.accounting.cache import AnswerCache, StoredAnswer
     from victor_nb.accounting.rows import Row
@@ -43,8 +43,10 @@ if TYPE_CHECKING:
 
 _GATHER: Final = 0.004  # seconds in which messages to the driver come together
 _AGAIN: Final = 0.3  # seconds after which a partition asks again for leave to begin: the first answer may be lost
-_PATIENCE: Final = 60.0  # seconds that the driver is waited for; then it has ended, and nothing more is sent
-_SILENT: Final = "The kernel that began the map has not answered for"
+_LOOK: Final = 0.5  # seconds after which a worker looks whether its partition is still wanted
+_PATIENCE: Final = 60.0  # seconds that a driver that is there is waited for
+_SILENT: Final = f"The kernel that began the map has not answered for {_PATIENCE:g} s: nothing was sent."
+_UNSENT: Final = "not sent: it ended before it had leave"
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,6 @@ class Answered:
     stored: tuple[tuple[bytes, StoredAnswer], ...]
 
 
-_LEAVE: ContextVar[Future[None] | None] = ContextVar("victor_nb_leave", default=None)
-"""Done once the driver has the row of the attempt that a task makes."""
 _AT: ContextVar[tuple[str, int]] = ContextVar("victor_nb_row")
 """The partition and the number of the row that a task asks."""
 _guests: Final[dict[tuple[str, str], Guest]] = {}
@@ -124,7 +124,7 @@ def ask_rows(
     with _lock:
         place = setup.map, here.address
         if place not in _guests:
-            _guests[place] = Guest(setup, here.log_event, client)
+            _guests[place] = Guest(setup, here, client)
         guest = _guests[place]
     return guest.ask(name, rows, allowance)
 
@@ -141,14 +141,19 @@ def forget(name: str) -> None:
 class Guest:
     """What asks for a map on a worker.
 
+    Args:
+        setup: What all partitions of the map have in common.
+        worker: The `distributed.Worker`.
+        client: That of the worker, which hears the driver's answers.
+
     Attributes:
         id: What the driver knows it by, and the topic of the driver's answers.
-        client: That of the worker, which hears them.
     """
 
-    def __init__(self, setup: Setup, log_event: Callable[[str, Any], None], client: Any) -> None:  # noqa: ANN401 - as above
+    def __init__(self, setup: Setup, worker: Any, client: Any) -> None:  # noqa: ANN401 - as above
         self.setup, self.id = setup, f"{setup.map}-{uuid4().hex}"
-        self.reporter = Reporter(setup, lambda told: log_event(setup.map, [self.id, told]))
+        self._worker = worker
+        self.reporter = Reporter(setup, lambda told: worker.log_event(setup.map, [self.id, told]))
         self.runtime = GuestRuntime(setup, self.reporter)
         self._orchestrators: dict[str, AgentOrchestrator] = {}
         self._opening = threading.Lock()
@@ -163,20 +168,31 @@ class Guest:
         granted, stopped = event[1]
         self.reporter.grant(granted)
         for name in stopped:
-            self.reporter.refuse(name)
-            if (job := self._jobs.get(name)) is not None:
-                job.cancel()
+            self._stop(name)
+
+    def _stop(self, name: str) -> None:
+        self.reporter.refuse(name)
+        if (job := self._jobs.get(name)) is not None:
+            job.cancel()
+
+    def _look(self, name: str) -> None:
+        """Stop a partition that the cluster no longer wants: its driver has ended, or has closed its client."""
+        task = self._worker.state.tasks.get(name)
+        if (task is None or task.state == "cancelled") and not self.reporter.is_refused(name):
+            self._stop(name)
 
     def ask(self, name: str, rows: Sequence[tuple[int, str, int]], allowance: Decimal | None) -> Answered | None:
         """Ask the rows of a partition; return None where the driver does not want it asked."""
-        if name in self._jobs or not self.reporter.begin(name):
+        if name in self._jobs or not self.reporter.begin(name, self._look):
             return None
         budget = self.runtime.budget
         with budget.limit(allowance, name="this map") if allowance is not None else nullcontext():
             job = self._jobs[name] = self.runtime.loop.start(lambda: self._ask_all(name, rows))
         if self.reporter.is_refused(name):  # since it began
             job.cancel()
-        job.wait()
+        while not job.wait(_LOOK):
+            self._look(name)
+            self.reporter.give_up()
         self._jobs[name] = None  # what comes of it is not kept
         if isinstance(job.error, asyncio.CancelledError):  # before its first step
             return None
@@ -228,7 +244,6 @@ class GuestRuntime(Runtime):
             self.answers.use(setup.answers)
         self.budget.amounts = None  # the driver holds what may be spent
         self.__dict__["ledger"] = reporter
-        self.__dict__["wire"] = GuestWire(reporter)
         self._taken: dict[str, list[tuple[bytes, StoredAnswer]]] = {}
 
     def cache_for(self, mode: Mode) -> AnswerCache | None:  # noqa: ARG002 - as it is called
@@ -254,15 +269,20 @@ class Reporter(Ledger):
         self._mutex = threading.Lock()
         self._unsent: list[tuple[int | None, str, int, Sequence[Any]]] = []
         self._number = 0
-        self._waiting: dict[int, Future[None]] = {}
+        self._is_free = setup.mode in UNPAID
+        self._waiting: dict[int, tuple[Future[None], float]] = {}  # and since when
+        self._numbers: dict[tuple[str, int], int] = {}
         self._refused: set[str] = set()
         self._ended: dict[str, list[tuple[int, Sequence[Any]]]] = {}
-        self._is_lost = False  # the driver
 
     # --- what the driver is asked for ---
 
-    def begin(self, name: str) -> bool:
+    def begin(self, name: str, look: Callable[[str], None]) -> bool:
         """Ask for leave to begin with a partition, and return whether it is given.
+
+        Args:
+            name: The partition.
+            look: Refuses it where it is no longer wanted.
 
         Raises:
             ClosedError: The driver does not answer.
@@ -270,29 +290,29 @@ class Reporter(Ledger):
         number, leave = self._expect()
         until = time.monotonic() + _PATIENCE
         while not leave.done():
+            look(name)
             if self.is_refused(name):
                 return False
             if time.monotonic() > until:
-                raise ClosedError(f"{_SILENT} {_PATIENCE:g} s: nothing was sent.")
+                raise ClosedError(_SILENT)
             self._report([(number, name, -1, ())])
             with suppress(TimeoutError):
                 leave.result(_AGAIN)
         return True
 
-    def start(self, row: Row) -> None:
-        """Ask for leave to make an attempt.
-
-        Raises:
-            ClosedError: The driver no longer answers.
-        """
-        if self._is_lost:
-            raise ClosedError(f"{_SILENT} {_PATIENCE:g} s: nothing more is sent.")
+    def start(self, row: Row) -> Future[None] | None:
+        """Ask for leave to make an attempt; return what is done once the driver has its row."""
         number, leave = self._expect()
-        _LEAVE.set(leave)
+        self._numbers[row.call_id, row.attempt] = number
         self._add(number, encode(row, kernel="", status="running")[1:])
+        return None if self._is_free else leave
 
     def finish(self, row: Row) -> None:
-        """Report how an attempt ended."""
+        """Report how an attempt ended; one that had no leave was not sent, and costs nothing."""
+        with self._mutex:
+            waited = self._waiting.pop(self._numbers.pop((row.call_id, row.attempt)), None)
+        if waited is not None and row.cost is None and not self._is_free:
+            row = replace(row, cost=Decimal(0), billed=Decimal(0), held=None, error=row.error or _UNSENT)
         cells = encode(row, kernel="", status=row.status)[1:]
         name, number = _AT.get()
         self._ended.setdefault(name, []).append((number, cells))
@@ -305,7 +325,8 @@ class Reporter(Ledger):
     def _expect(self) -> tuple[int, Future[None]]:
         with self._mutex:
             self._number += 1
-            leave = self._waiting[self._number] = Future()
+            leave: Future[None] = Future()
+            self._waiting[self._number] = leave, time.monotonic()
             return self._number, leave
 
     def _add(self, number: int | None, cells: Sequence[Any]) -> None:
@@ -322,11 +343,18 @@ class Reporter(Ledger):
     def grant(self, numbers: Sequence[int]) -> None:
         """Give leave to what waits for it."""
         with self._mutex:
-            leaves = [self._waiting.pop(number, None) for number in numbers]
-        for leave in leaves:
-            if leave is not None and not leave.cancelled():
-                with suppress(InvalidStateError):  # cancelled this moment
-                    leave.set_result(None)
+            found = [self._waiting.pop(number, None) for number in numbers]
+        for leave, _ in filter(None, found):
+            with suppress(InvalidStateError):  # cancelled
+                leave.set_result(None)
+
+    def give_up(self) -> None:
+        """End what has waited too long for leave: the driver has not answered."""
+        with self._mutex:
+            late = [leave for leave, since in self._waiting.values() if time.monotonic() > since + _PATIENCE]
+        for leave in late:
+            with suppress(InvalidStateError):  # ended before
+                leave.set_exception(ClosedError(_SILENT))
 
     def refuse(self, name: str) -> None:
         """Give a partition no more leave."""
@@ -336,50 +364,9 @@ class Reporter(Ledger):
         """Return whether a partition is to stop."""
         return name in self._refused
 
-    def lose(self) -> None:
-        """Note that the driver has ended."""
-        self._is_lost = True
-
     def input_history(self, model: str, mode: Mode) -> tuple[int, int, int, float]:  # noqa: ARG002 - as it is called
         """Return what the driver's ledger knows of a model: a worst case is there what it is here."""
         return self._history.get(model, (0, 0, 0, 0.0))
-
-
-class GuestWire(Wire):
-    """The connections of a worker, on which no request leaves without the driver's leave."""
-
-    def __init__(self, reporter: Reporter) -> None:
-        super().__init__()
-        self._reporter = reporter
-
-    def open(self, mode: Mode, **place: Any) -> httpx2.AsyncBaseTransport:
-        """Return a transport of its own for one client of a provider."""
-        inner = super().open(mode, **place)
-        return inner if mode == "simulate" else _Granted(inner, self._reporter)
-
-
-class _Granted(httpx2.AsyncBaseTransport):
-    def __init__(self, inner: httpx2.AsyncBaseTransport, reporter: Reporter) -> None:
-        self._inner, self._reporter = inner, reporter
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send one request, once the driver has its row.
-
-        Raises:
-            httpx2.TransportError: It could not be sent, or was not answered.
-        """
-        if (leave := _LEAVE.get()) is not None and not leave.done():
-            try:
-                async with asyncio.timeout(_PATIENCE):
-                    await asyncio.wrap_future(leave)
-            except TimeoutError:
-                self._reporter.lose()
-                raise httpx2.ConnectError(f"{_SILENT} {_PATIENCE:g} s: nothing was sent.") from None
-        return await self._inner.handle_async_request(request)
-
-    async def aclose(self) -> None:
-        """Close every connection."""
-        await self._inner.aclose()
 
 
 class Taker:
