@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from servers.exchange import Act, Exchange, Request
+    from victor_nb.accounting.ledger import Row
 
 pytest_plugins = ["workbench_fixtures"]
 
@@ -134,7 +135,7 @@ def test_when_a_worker_is_killed_then_all_rows_are_answered_and_the_ledger_is_th
     frame = rows(300)
     pool, ledger = session().pool, session().ledger
     made = pool.start_map(frame, "{{ text }}", profile="fast", out="said", executor=client)
-    server.wait(lambda: book.asked >= 30)
+    server.wait(lambda: book.asked >= 30, timeout=120)
     while ledger.total().running != book.asked - 20:
         time.sleep(0.01)
     pids: Any = client.run(os.getpid)
@@ -178,7 +179,7 @@ def test_when_a_map_on_workers_is_stopped_then_they_stop_and_no_row_is_left_open
 ) -> None:
     book.held = range(1, 401)
     made = session().pool.start_map(rows(400), "{{ text }}", profile="fast", out="said", executor=client)
-    server.wait(lambda: book.asked == 20)  # the first rows, whose price is waited for
+    server.wait(lambda: book.asked == 20, timeout=120)  # the first rows, whose price is waited for
     with pytest.raises(VictorInterrupted) as stopped:
         raise made.interrupted()
     frame: Any = stopped.value.partial
@@ -187,6 +188,24 @@ def test_when_a_map_on_workers_is_stopped_then_they_stop_and_no_row_is_left_open
     assert made.wait(30)
     assert session().ledger.total().attempts == book.asked == 20
     assert not session().ledger.total().running
+
+
+def test_when_the_kernel_is_busy_then_the_time_of_a_row_is_that_of_its_exchange(
+    client: Client, book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = session().ledger
+    start = ledger.start
+
+    def late(row: Row) -> object:
+        time.sleep(1.0)  # six rows in two messages: each waits for three at least
+        return start(row)
+
+    monkeypatch.setattr(ledger, "start", late)
+    done = session().pool.map_sync(rows(6), "{{ text }}", profile="fast", out="said", executor=client)
+    assert set(done["said_status"]) == {"ok"}
+    assert book.asked == 6
+    assert max(row.latency or 9.0 for row in ledger.rows()) < 2.5
+    assert done["said_latency"].max() < 2.5
 
 
 def test_when_workers_have_no_key_then_the_map_ends_with_the_variable_to_set(client: Client, book: Book) -> None:
@@ -216,7 +235,7 @@ def test_when_the_client_closes_during_a_map_then_it_ends_with_the_frame_and_no_
     address: Any = client.scheduler_info()["address"]
     other = distributed.Client(address, set_as_default=False)
     made = session().pool.start_map(rows(400), "{{ text }}", profile="fast", out="said", executor=other)
-    server.wait(lambda: book.asked > 40)
+    server.wait(lambda: book.asked > 40, timeout=120)  # the first map on a worker imports all
     other.close()
     with pytest.raises(MapError, match="closed") as ended:
         made.result()

@@ -24,8 +24,9 @@ from victor_nb.errors import BudgetError, ClosedError, ConfigError, VictorError
 from victor_nb.money import Total
 from victor_nb.values import BOOKS
 from victor_nb.wire.clock import CLOCK
+from victor_nb.workflows.link import CLOSED, Grants, Link
 from victor_nb.workflows.outcomes import Cell
-from victor_nb.workflows.partitions import Answered, Outcome, Setup, ask_rows, distributed, forget
+from victor_nb.workflows.partitions import Answered, Outcome, Setup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,9 +42,6 @@ _TIMES: Final = 3  # that a row is asked whose worker is lost
 _GRACE: Final = 5.0  # seconds that workers have to end what was stopped
 _LOOK: Final = 0.5  # seconds after which the cluster is looked at again
 _ALONE: Final = 60.0  # seconds without a worker, after which none is waited for
-_REACH: Final = 30.0  # seconds that one message or result may take
-_STEP: Final = "Give a dask.distributed.Client: executor=Client('tcp://...')."
-_CLOSED: Final = "the client of the cluster was closed, or its scheduler has ended"
 _MOST: Final = 256  # attempts at once of all workers together, where nothing limits them
 
 
@@ -233,19 +231,16 @@ class Cluster:
         rpm: int | None = None,
         tpm: int | None = None,
     ) -> None:
-        self._client: Any = _checked(client)
+        self._map = f"victor-{run_id}"
+        self._link = Link(client, self._map)
+        self._grants = Grants(self._link)
         self.runtime, self._find = pool.runtime, pool.get_orchestrator
-        try:
-            found = len(self._client.sync(self._client.scheduler.ncores, callback_timeout=_REACH))
-        except _gone() as error:
-            raise ConfigError(f"The scheduler does not answer ({type(error).__name__}). {_STEP}") from None
-        if not found:
+        if not (found := self._link.count()):
             raise ConfigError("The cluster has no workers. Start some, or wait: client.wait_for_workers(1).")
         self._lanes = min(found, concurrency or _MOST, rpm or found)
         each = [None if limit is None else max(1, limit // self._lanes) for limit in (rpm, tpm)]
         self._limits = ((concurrency or _MOST) // self._lanes, each[0], each[1])
         self.most = 2 * self._lanes * _ROWS
-        self._map = f"victor-{run_id}"
         self._askers: list[ProfileAsker] = []
         self._setup: Setup | None = None
         self._beginning = asyncio.Lock()
@@ -254,8 +249,6 @@ class Cluster:
         self._number = 0
         self._due = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._heard: dict[str, tuple[list[int], list[str]]] = {}
-        self._answering = False
         self._stopping: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._broken: ClosedError | None = None
@@ -286,12 +279,7 @@ class Cluster:
     def _begin(self, loop: asyncio.AbstractEventLoop) -> Setup:
         """Listen to the workers of this map, and return what they need."""
         mode, models = self.runtime.mode, {each.profile.model for each in self._askers}
-
-        def hear(event: tuple[float, Any]) -> None:
-            with suppress(RuntimeError):  # as in _tell
-                loop.call_soon_threadsafe(self._hear, *event[1])
-
-        self._client.subscribe_topic(self._map, hear)
+        self._link.listen(self._hear, loop)
         return Setup(
             map=self._map,
             settings=self.runtime.settings,
@@ -323,19 +311,12 @@ class Cluster:
             limited = [each.hold.at_worst() for each in rows if each.hold is not None and each.hold.counted]
             sent = [(each.asker, each.prompt, each.sample) for each in rows]
             allowance = sum(limited, Decimal(0)) if limited else None
+            ended = partial(self._ended, part)
             try:
-                part.future = self._client.submit(
-                    ask_rows, self._setup, part.name, sent, allowance, key=part.name, pure=False
-                )
-            except _gone() as error:
-                self._break(f"{_CLOSED} ({type(error).__name__})")
+                part.future = self._link.submit(cast("Setup", self._setup), part.name, sent, allowance, ended)
+            except ClosedError as error:
+                self._break(str(error))
                 return
-            loop = asyncio.get_running_loop()
-            part.future.add_done_callback(partial(self._tell, loop, part))
-
-    def _tell(self, loop: asyncio.AbstractEventLoop, part: _Partition, _: object) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nothing waits there any more
-            loop.call_soon_threadsafe(self._ended, part)
 
     def _ended(self, part: _Partition) -> None:
         task = asyncio.get_running_loop().create_task(self._collect(part))
@@ -344,9 +325,9 @@ class Cluster:
 
     async def _collect(self, part: _Partition) -> None:
         """Hand the rows of a partition their answers, or what they have to know of its end."""
-        found = await asyncio.to_thread(self._result, part)
-        if found is None and self._client.status != "running":
-            self._break(_CLOSED)
+        found = await asyncio.to_thread(self._link.result, part.future, self.runtime.redacted)
+        if found is None and not self._link.is_open:
+            self._break(CLOSED)
         if part.ended.is_set() or self._partitions.get(part.name) is not part:
             return
         if isinstance(found, Answered):
@@ -376,22 +357,6 @@ class Cluster:
             each.end(outcome)
         part.ended.set()
 
-    def _result(self, part: _Partition) -> Answered | VictorError | None:
-        """Return what came of a partition: answers, None where its worker was lost, or why it failed. It blocks."""
-        dask, future = distributed(), part.future
-        try:
-            error = future.exception(_REACH) if future.status == "error" else None
-            found = future.result(_REACH) if future.status == "finished" else None
-            future.release()
-        except _gone():  # the client is closed, or a worker lost
-            return None
-        if error is None or isinstance(error, dask.KilledWorker):
-            return found
-        if isinstance(error, VictorError):
-            return error
-        text = self.runtime.redacted(f"{type(error).__name__}: {error}")
-        return ConfigError(f"The workers cannot ask: {text}. Do they have the same victor_nb?")
-
     # --- what workers ask for ---
 
     @property
@@ -401,7 +366,7 @@ class Cluster:
 
     def _hear(self, guest: str, told: Sequence[tuple[int | None, str, int, Sequence[Any]]]) -> None:
         """Write what a worker is to send, or has ended, into the ledger; grant the former where it is wanted."""
-        go, stop = self._heard.setdefault(guest, ([], []))
+        go, stop = self._grants.of(guest)
         for number, name, place, cells in told:
             part = self._partitions.get(name)
             if part is None or part.guest not in {None, guest} or not self._is_open:
@@ -417,7 +382,7 @@ class Cluster:
                 asked.rows[row.call_id, row.attempt] = row
                 self.runtime.ledger.start(row)
                 go.append(number)
-        self._answer()
+        self._grants.send()
 
     def _finish(self, part: _Partition, place: int, cells: Sequence[Any]) -> None:
         """Write how an attempt has ended, once, if it had leave."""
@@ -430,33 +395,6 @@ class Cluster:
     def _row(self, cells: Sequence[Any]) -> Row:
         return replace(decode(cells), notebook=self.runtime.settings.notebook)
 
-    def _answer(self) -> None:
-        """Send what workers wait for; what comes meanwhile goes together."""
-        if self._answering or not any(go or stop for go, stop in self._heard.values()):
-            return
-        self._answering = True
-        heard, self._heard = self._heard, {}
-        loop = asyncio.get_running_loop()
-
-        def send() -> None:
-            try:
-                for guest, answer in heard.items():
-                    with suppress(*_gone()):  # what is lost is not granted, and not sent
-                        self._publish(guest, answer)
-            finally:
-                with suppress(RuntimeError):  # the loop is closed
-                    loop.call_soon_threadsafe(self._answered)
-
-        threading.Thread(target=send, name="victor-grant", daemon=True).start()
-
-    def _answered(self) -> None:
-        self._answering = False
-        self._answer()
-
-    def _publish(self, guest: str, answer: tuple[list[int], list[str]]) -> None:
-        log = self._client.scheduler.log_event
-        self._client.sync(log, topic=guest, msg=list(answer), callback_timeout=_REACH)
-
     # --- a cluster that ends ---
 
     async def _watch(self) -> None:
@@ -464,8 +402,8 @@ class Cluster:
         alone = looked = 0.0
         while self._broken is None:
             await asyncio.sleep(_LOOK)
-            if self._client.status != "running":
-                self._break(_CLOSED)
+            if not self._link.is_open:
+                self._break(CLOSED)
                 return
             looked += _LOOK
             if looked >= 10 * _LOOK and self._partitions:
@@ -477,8 +415,8 @@ class Cluster:
     def _count(self) -> int:
         """Return the number of workers; 0 where the scheduler does not answer. It blocks."""
         try:
-            return len(self._client.sync(self._client.scheduler.ncores, callback_timeout=_REACH))
-        except _gone():
+            return self._link.count()
+        except ConfigError:
             return 0
 
     def _break(self, fact: str) -> None:
@@ -506,8 +444,8 @@ class Cluster:
             if part.guest is None:
                 self._end(part, "stopped", [None] * len(part.rows))  # it is given no leave any more
             else:
-                self._heard.setdefault(part.guest, ([], []))[1].append(part.name)
-        self._answer()
+                self._grants.of(part.guest)[1].append(part.name)
+        self._grants.send()
         with suppress(TimeoutError):
             async with asyncio.timeout(_GRACE):
                 for part in begun:
@@ -525,45 +463,14 @@ class Cluster:
         if self._watching is not None:
             self._watching.cancel()
         self._broken = self._broken or ClosedError("The map has ended.")
-        if self._client.status != "running":  # nothing can be reached
+        if not self._link.is_open:  # nothing can be reached
             return
-        leaving = threading.Thread(target=self._forget, name="victor-forget", daemon=True)
+        leaving = threading.Thread(target=self._link.leave, name="victor-forget", daemon=True)
         leaving.start()
         await asyncio.to_thread(leaving.join, _GRACE)
-
-    def _forget(self) -> None:
-        with suppress(*_gone()):  # the cluster has ended
-            self._client.unsubscribe_topic(self._map)
-            self._client.run(forget, self._map, on_error="ignore")
-
-
-def _gone() -> tuple[type[BaseException], ...]:
-    """Return what is raised where a client is closed, or its scheduler or a worker has ended."""
-    dask = distributed()
-    # AttributeError: of a client that is closed, whose scheduler is None.
-    return dask.client.ClosedClientError, dask.CancelledError, OSError, TimeoutError, RuntimeError, AttributeError
 
 
 def _is_short(error: VictorError | None) -> bool:
     """Return whether a partition had no money left for a row, since attempts of unknown cost had used it up."""
     notes: list[str] = getattr(error, "__notes__", [])
     return isinstance(error, BudgetError) or any(note.startswith("Not asked again") for note in notes)
-
-
-def _checked(client: object) -> object:
-    """Return a client whose calls may be waited for.
-
-    Raises:
-        ConfigError: It is something else.
-    """
-    try:
-        kind = distributed().Client
-    except ImportError:
-        raise ConfigError(f"executor= needs the package distributed: pip install victor-nb[dask]. {_STEP}") from None
-    if not isinstance(client, kind):
-        raise ConfigError(f"executor= is a {type(client).__name__}. {_STEP}")
-    if cast("Any", client).asynchronous:
-        raise ConfigError(f"executor= is an asynchronous client, whose calls cannot be waited for. {_STEP}")
-    if cast("Any", client).status != "running":
-        raise ConfigError(f"executor= is a client that is {cast('Any', client).status}. {_STEP}")
-    return client
