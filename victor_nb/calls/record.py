@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from victor_nb.accounting.rows import Row, input_text
+from victor_nb.config.secret import MASK, SHORTEST_SECRET
 from victor_nb.providers.params import AUTO_TIER, asked_tier
 from victor_nb.providers.spec import spec_of
 from victor_nb.values import BYTES_PER_TOKEN, UNPAID, Price, Usage, estimate_tokens
@@ -52,6 +53,7 @@ class Attempt:
         pieces: The text so far.
         asked_tier: The service tier that was asked for; None for the standard one.
         thinking: Whether what it has brought last is of what the model thinks.
+        secret: The key that it was sent with, which no answer brings back.
     """
 
     row: Row
@@ -71,6 +73,7 @@ class Attempt:
     finish_word: str | None = None
     thinking: bool = False
     notes: list[str] = field(default_factory=list[str])
+    secret: str = field(default="", repr=False)
     _half: str = ""
 
     @property
@@ -86,6 +89,7 @@ class Attempt:
         for name in _NAMES:
             named: str | None = getattr(delta, name)
             if named:
+                named = named.replace(self.secret, MASK) if self.secret else named
                 setattr(self, name, named if named.isascii() else named.encode("utf-8", "replace").decode())
         self.thinking = delta.thinking or (self.thinking and not delta.text)
         if delta.note is not None and delta.note not in self.notes:
@@ -108,8 +112,25 @@ class Attempt:
             text, self._half = text[:-1], text[-1]
         if not text.isascii():
             text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        if self.secret and self.secret[0] in text:
+            text = self._mask(text, final=final)
         if text:
             self.pieces.append(text)
+        return text
+
+    def _mask(self, text: str, *, final: bool) -> str:
+        """Return a piece without the key, which a careless server may echo; what may be its start is held back."""
+        secret = self.secret
+        text = text.replace(secret, MASK)
+        start = text.find(secret[0], max(0, len(text) - len(secret) + 1))
+        while start >= 0 and not secret.startswith(text[start:]):
+            start = text.find(secret[0], start + 1)
+        if start < 0:
+            return text
+        text, rest = text[:start], text[start:]
+        if final:  # broken off inside of it
+            return text + (rest if len(rest) < SHORTEST_SECRET else MASK)
+        self._half = rest + self._half
         return text
 
 
@@ -138,7 +159,8 @@ class Record:
 
     def open(self, chat: ChatRequest, hold: Hold) -> Attempt:
         """Write the row of an attempt that starts now."""
-        attempt = Attempt(self._row(chat, held=hold.amount), hold, self.now())
+        secret = self._request.provider.secret
+        attempt = Attempt(self._row(chat, held=hold.amount), hold, self.now(), secret=secret)
         if chat.tier or chat.params:
             attempt.asked_tier = asked_tier(chat.params, chat.tier)
         attempt.leave = self._request.runtime.ledger.start(attempt.row)

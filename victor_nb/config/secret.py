@@ -29,6 +29,7 @@ _LOGGERS: Final = ("httpx2", "httpcore2", "aiohttp")
 """What logs below every client; the loggers of an SDK are in its provider's spec."""
 _WIDE: Final = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 """How a text is written that begins so."""
+_SHORTEST_PART: Final = 4  # characters of a key, at the end of a text that was cut
 SHORTEST_SECRET: Final = 8  # characters; a shorter value may be a plain word
 
 
@@ -112,10 +113,19 @@ class Redactor:
             known.pop()
         self._known = tuple(known)
 
-    def clean(self, text: str) -> str:
-        """Return the text with every known key and key-like string masked."""
+    def clean(self, text: str, *, cut: str = "") -> str:
+        """Return the text with every known key and key-like string masked.
+
+        Args:
+            text: What may hold keys.
+            cut: What stands where it was cut, perhaps inside of a key.
+        """
         for secret in self._known:
             text = text.replace(secret, MASK)
+            if cut and (place := text.find(cut)) > 0:
+                lengths = range(min(len(secret) - 1, place), _SHORTEST_PART - 1, -1)
+                if found := next((size for size in lengths if text.startswith(secret[:size], place - size)), 0):
+                    text = text[: place - found] + MASK + text[place:]
         return masked(text)
 
     def __eq__(self, other: object) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 import httpx2
 
-from victor_nb.config.secret import guard_logs
+from victor_nb.config.secret import SHORTEST_SECRET, guard_logs
 from victor_nb.config.trust import place_of, vet
 from victor_nb.errors import ProviderOpenError, SecretError, VictorError
 from victor_nb.providers.catalog import FLEX_SECONDS, host_of
@@ -80,6 +80,9 @@ class Provider(ABC):
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
+        self.secret = endpoint.key.reveal() if endpoint.key else ""
+        """The key that no answer brings back; "" for none, and for one so short that it may be a plain word."""
+        self.secret *= len(self.secret) >= SHORTEST_SECRET
         wait = endpoint.timeouts
         self.http = httpx2.AsyncClient(
             transport=endpoint.transport,

@@ -261,7 +261,9 @@ class Translator:
             model=endpoint.model,
             host=host_of(endpoint.base_url),
         )
-        clean = endpoint.redactor.clean(fact).encode("utf-8", "replace").decode().rstrip(".")
+        clean = endpoint.redactor.clean(fact, cut="...").encode("utf-8", "replace").decode().rstrip(".")
+        if more.get("request_id"):
+            more["request_id"] = endpoint.redactor.clean(more["request_id"])
         text = f"{endpoint.profile}: {clean}. {step}".rstrip()
         made = kind(text, profile=endpoint.profile, provider=self._who, model=endpoint.model, **more)
         made.refused = refused
