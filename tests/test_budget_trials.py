@@ -20,7 +20,7 @@ import yaml
 
 from servers import OPENAI, Dialect, Server, faults
 from servers.answers import Answer, Tokens
-from trials import IN, MAX_TOKENS, OUT, PRICES, TRIALS, WORST, Book, Tally
+from trials import IN, MAX_TOKENS, OUT, PRICES, TRIALS, WORST, Book, Tally, spend_all
 from victor_nb import Session, Settings, session
 from victor_nb.errors import BudgetError, VictorError
 from workbench import write_profiles
@@ -221,16 +221,6 @@ def test_when_workers_ask_then_they_spend_under_the_notebook_s_budget(
     with suppress(BudgetError):
         session().pool.get_orchestrator("paid").run_sync("How many?")
     assert WORST * 8 < book.usd <= WORST * 10
-
-
-def spend_all(_: int) -> int:
-    """Ask until the budget refuses; return how often it did not."""
-    count = 0
-    with suppress(BudgetError):
-        while count < 100:  # a budget that does not hold must not ask for ever
-            session().pool.get_orchestrator("paid").run_sync("How many?")
-            count += 1
-    return count
 
 
 async def test_when_a_kernel_has_no_budget_then_its_rows_count_for_one_that_has(

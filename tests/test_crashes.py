@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["workbench_fixtures"]
 SIZE = 400 * 1024  # bytes of a disk
+MANY = 5_000  # rows that do not fit on it, however tightly they are written
 
 
 @pytest.fixture
@@ -63,12 +64,12 @@ def test_when_kernels_are_killed_as_they_write_then_what_was_written_is_there_on
 def test_when_a_disk_fills_up_then_rows_answers_and_exchanges_are_kept_or_said_to_be_lost(disk: Path) -> None:
     with warnings.catch_warnings(record=True) as said, Ledger(disk / "ledger.sqlite3", kernel="here") as ledger:
         warnings.simplefilter("always")
-        for number in range(1_000):
+        for number in range(MANY):
             ledger.start(running(f"{number}"))
             ledger.finish(row(f"{number}"))
         found = ledger.rows()
-        assert {each.call_id for each in found if each.status == "ok"} == {f"{number}" for number in range(1_000)}
-        assert len(found) == 1_000
+        assert {each.call_id for each in found if each.status == "ok"} == {f"{number}" for number in range(MANY)}
+        assert len(found) == MANY
     assert [each.category for each in said] == [VictorWarning]
     answers = AnswerCache(disk / "answers.sqlite")
     keys = [b"%032d" % number for number in range(1_000)]

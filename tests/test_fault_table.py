@@ -11,6 +11,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -170,6 +171,7 @@ async def test_when_all_that_can_go_wrong_does_then_each_has_one_outcome_and_one
             "provider": dialect.name,
             "model": dialect.model,
             "base_url": dialect.base_url(origin),
+            **({"api_key_env": dialect.key_variable} if "127.0.0.1" not in origin and dialect.key_variable else {}),
             "retries": 0,
             "concurrency": 20,
             **(hasty if more else {"timeout": {"connect": LONGEST, "read": LONGEST, "total": LONGEST}}),
@@ -178,6 +180,7 @@ async def test_when_all_that_can_go_wrong_does_then_each_has_one_outcome_and_one
         for dialect in PROTOCOLS
         for more in ("", "-hasty")
     }
+    monkeypatch.setenv("VICTOR_TRUST", ",".join(str(urlsplit(origin).hostname) for origin in places.values()))
     threads, sockets = set(threading.enumerate()), connected()
     write_profiles(tmp_path, **profiles)
     for profile in profiles:  # now, so that a hasty call does not wait for it

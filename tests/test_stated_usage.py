@@ -309,7 +309,8 @@ OPENROUTER = {"cost": 0.018, "is_byok": False, "cost_details": {"upstream_infere
 async def test_when_a_host_is_known_to_state_costs_then_they_beat_the_list(
     proxy: Server, way: Way, host: str, said: Mapping[str, object], cost: str
 ) -> None:
-    reply = await asked(f"http://{host}/v1", way, completion(way, {**COUNTED, **said}), server=proxy)
+    act, key = completion(way, {**COUNTED, **said}), "OPENAI_API_KEY"
+    reply = await asked(f"http://{host}/v1", way, act, server=proxy, api_key_env=key)
     [row] = rows()
     assert proxy.requests[-1].path == f"http://{host}/v1/chat/completions"
     assert reply.cost == Decimal(cost)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import random
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from servers.answers import Answer, Tokens
+from victor_nb import session
+from victor_nb.errors import BudgetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -100,3 +103,13 @@ class Tally:
         yield "trials", self.trials
         yield "highest", f"{self.highest:.3f}"
         yield "sent", f"{self.sent} of {self.possible}" if self.possible else "-"
+
+
+def spend_all(_: int) -> int:
+    """Ask until the budget refuses; return how often it did not. It is here since a spawned worker imports it."""
+    count = 0
+    with suppress(BudgetError):
+        while count < 100:  # a budget that does not hold must not ask for ever
+            session().pool.get_orchestrator("paid").run_sync("How many?")
+            count += 1
+    return count
