@@ -158,8 +158,8 @@ def test_when_env_names_a_host_then_only_the_users_own_environment_is_taken_at_i
 def test_when_a_cell_or_the_users_own_folder_names_a_host_then_it_needs_no_trust(
     tmp_path: Path, outside: Server
 ) -> None:
-    spec: dict[str, Any] = {"base_url": "http://mine.example/v1", "api_key_env": "OPENAI_API_KEY"}
-    Agent.create_sync(provider="openai", model="gpt-4o-mini", **spec).run_sync("x")
+    Agent.create_sync(provider="openai", model="gpt-4o-mini", base_url="http://mine.example/v1").run_sync("x")
+    spec: dict[str, Any] = {"api_key_env": "OPENAI_API_KEY"}
     own = Settings().trust_file.with_name("profiles.yaml")
     own.parent.mkdir(parents=True)
     write_profiles(own.parent, fast={**HOSTILE, **spec, "base_url": FAR})
@@ -167,13 +167,9 @@ def test_when_a_cell_or_the_users_own_folder_names_a_host_then_it_needs_no_trust
     assert [each.path.split("/")[2] for each in outside.requests] == ["mine.example", "evil.example"]
 
 
-def test_when_a_base_url_is_another_hosts_then_a_providers_key_goes_there_only_by_name(
+def test_when_a_file_names_another_host_then_a_providers_key_goes_there_only_by_name(
     tmp_path: Path, outside: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(
-        SecretError, match=r"OPENAI_API_KEY is for api\.openai\.com, not for mine\.example\. .*api_key_env"
-    ):
-        Agent.create_sync(provider="openai", model="gpt-4o-mini", base_url="http://mine.example/v1")
     groq = "https://api.groq.com/openai/v1"
     write_profiles(
         tmp_path,
@@ -186,7 +182,9 @@ def test_when_a_base_url_is_another_hosts_then_a_providers_key_goes_there_only_b
     assert "%victor trust evil.example. It gets a key only by api_key_env in the profile" in refusal()
     assert "host api.openai.com is named by profiles.yaml" in refusal("plain")  # without TLS
     assert "host api.groq.com is to get OPENAI_API_KEY by profiles.yaml and not trusted" in refusal("lent")
-    with pytest.raises(SecretError, match="OPENAI_API_KEY is for"):
+    with pytest.raises(
+        SecretError, match=r"OPENAI_API_KEY is for api\.openai\.com, not for api\.groq\.com\. .*api_key_env"
+    ):
         ask("other")
     assert "%victor trust 192.168.1.5:8000" in refusal("lan")
     assert not outside.requests

@@ -227,7 +227,8 @@ class Settings:
     def key_variables(self, profile: Profile) -> tuple[str, ...]:
         """Return the variables that may hold the profile's key, the first that is set winning.
 
-        A provider's own go to it and to this machine, and to another `base_url` only if `api_key_env` says so.
+        A provider's own go to it, to this machine, and to an address that the user's code gives. To another `base_url`
+        that a file names they go only if `api_key_env` says so.
         """
         if profile.api_key_env:
             return (profile.api_key_env,)
@@ -237,7 +238,8 @@ class Settings:
         from victor_nb.config.trust import at_home, is_loopback  # noqa: PLC0415 - few profiles name an address
 
         address = self.base_url(profile)
-        return spec.key_variables if is_loopback(address) or at_home(spec, address) else ()
+        is_written = profile.base_url in {each.base_url for each in self._file.profiles.values()}
+        return () if is_written and not (is_loopback(address) or at_home(spec, address)) else spec.key_variables
 
     # --- what files of the project name, and whom the user trusts; see `trust` ---
 
