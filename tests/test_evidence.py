@@ -156,7 +156,7 @@ def test_when_a_cascade_keeps_the_quality_then_it_is_found_and_said_at_least_how
     limit = race.limit("small > large")
     assert limit is not None
     assert 0.95 <= limit < 1.05
-    assert race.racers["small"].state in {"futile", "not chosen", "too dear"}
+    assert race.racers["small"].state in {"futile", "not chosen", "too expensive"}
     assert race.racers["large"].state == "reference"
 
 

@@ -203,7 +203,7 @@ def _hardest(seed: int, bar: float) -> bool:
         return Outcome(Answer("", cost, score), {name: cost})
 
     race.pilot({name: [one(name) for _ in range(PILOT)] for name in race.racers})
-    race.racers["top"].state = "too dear" if race.racers["top"].state == "racing" else race.racers["top"].state
+    race.racers["top"].state = "too expensive" if race.racers["top"].state == "racing" else race.racers["top"].state
     while race.why is None and race.tested < 1000:
         race.add({name: [one(name) for _ in range(BATCH)] for name in race.asks})
     return any(racer.state == "certified" for racer in race.racers.values())

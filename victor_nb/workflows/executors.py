@@ -364,10 +364,10 @@ class Cluster:
         """Whether more is to be sent."""
         return self._stopping is None and self._broken is None
 
-    def _hear(self, guest: str, told: Sequence[tuple[int | None, str, int, Sequence[Any]]]) -> None:
+    def _hear(self, guest: str, messages: Sequence[tuple[int | None, str, int, Sequence[Any]]]) -> None:
         """Write what a worker is to send, or has ended, into the ledger; grant the former where it is wanted."""
         go, stop = self._grants.of(guest)
-        for number, name, place, cells in told:
+        for number, name, place, cells in messages:
             part = self._partitions.get(name)
             if part is None or part.guest not in {None, guest} or not self._is_open:
                 if number is not None and name not in stop:

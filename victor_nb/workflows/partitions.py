@@ -153,7 +153,7 @@ class Guest:
     def __init__(self, setup: Setup, worker: Any, client: Any) -> None:  # noqa: ANN401 - as above
         self.setup, self.id = setup, f"{setup.map}-{uuid4().hex}"
         self._worker = worker
-        self.reporter = Reporter(setup, lambda told: worker.log_event(setup.map, [self.id, told]))
+        self.reporter = Reporter(setup, lambda messages: worker.log_event(setup.map, [self.id, messages]))
         self.runtime = GuestRuntime(setup, self.reporter)
         self._orchestrators: dict[str, AgentOrchestrator] = {}
         self._opening = threading.Lock()
@@ -335,8 +335,8 @@ class Reporter(Ledger):
         self._unsent.append((number, *_AT.get(), cells))
 
     def _send(self) -> None:
-        told, self._unsent = self._unsent, []
-        self._report(told)
+        messages, self._unsent = self._unsent, []
+        self._report(messages)
 
     # --- what it answers ---
 

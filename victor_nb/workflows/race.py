@@ -15,7 +15,7 @@ from victor_nb.workflows.evidence import Bets, audited, lower_limit
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
 
-State = Literal["reference", "pilot", "racing", "certified", "futile", "too dear", "failed", "not chosen"]
+State = Literal["reference", "pilot", "racing", "certified", "futile", "too expensive", "failed", "not chosen"]
 
 PILOT: Final = 40
 """Tasks that choose the plans to test. No certificate counts them."""
@@ -325,7 +325,7 @@ class Race:
         if best is not None:
             for name in self.alive:
                 if self.racers[name].cost > _CHEAPER * best.cost:
-                    self.racers[name].state = "too dear"
+                    self.racers[name].state = "too expensive"
         alive = [self.racers[name] for name in self.alive]
         if not alive:
             self.why = "no plan is left that is cheaper and may hold"
