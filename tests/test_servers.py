@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from anthropic.types import ParsedMessage
 
     from servers import Dialect
+    from servers.exchange import Exchange
 
 TOKENS = Tokens(input=100, output=40, cache_read=30, cache_write=20, reasoning=10)
 every_dialect = pytest.mark.parametrize("dialect", PROTOCOLS, ids=repr)
@@ -122,6 +123,21 @@ def test_when_a_server_stops_while_it_waits_then_it_stops_at_once() -> None:
         server.wait(lambda: server.requests)
         start = time.monotonic()
     assert time.monotonic() - start < 15
+
+
+def test_when_a_script_counts_while_it_answers_then_a_wait_for_its_count_ends() -> None:
+    counted = list[str]()
+
+    async def count(exchange: Exchange) -> None:
+        await asyncio.sleep(0.1)  # the server has seen all that it sees until the script ends
+        counted.append(exchange.request.path)
+        await asyncio.sleep(60)
+
+    with Server(count) as server:
+        threading.Thread(target=ask_in_vain, args=[server], daemon=True).start()
+        start = time.monotonic()
+        server.wait(lambda: counted)
+        assert time.monotonic() - start < 15
 
 
 def anthropic_client(server: Server) -> AsyncAnthropic:
