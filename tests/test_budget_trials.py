@@ -6,10 +6,11 @@ import asyncio
 import multiprocessing
 import random
 import re
+import sqlite3
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -221,6 +222,34 @@ def test_when_workers_ask_then_they_spend_under_the_notebook_s_budget(
     with suppress(BudgetError):
         session().pool.get_orchestrator("paid").run_sync("How many?")
     assert WORST * 8 < book.usd <= WORST * 10
+
+
+async def test_when_a_kernel_is_idle_while_it_claims_more_then_another_cannot_use_its_part(
+    paid: Callable[..., None], server: Server, book: Book, tmp_path: Path
+) -> None:
+    server.play(book.answer(least=MAX_TOKENS))
+    session().set_budget(WORST * 4)
+    assert await ask_all(1) == 1
+    given, budget, other = session().runtime.by_hand, session().runtime.budget, Session(Settings())
+
+    async def idle() -> None:
+        budget._on_idle()
+
+    with closing(sqlite3.connect(tmp_path / "rows.sqlite", isolation_level=None)) as file:
+        file.execute("BEGIN IMMEDIATE")  # so that the claim has to wait
+        second = asyncio.create_task(ask_all(1))
+        while not budget._claiming.locked():  # noqa: ASYNC110 - nothing sets an event for it
+            await asyncio.sleep(0.001)
+        await session().runtime.loop.call(idle)
+        file.execute("COMMIT")
+    assert await second == 1
+    other.runtime.by_hand = given
+    asked = other.pool.get_orchestrator("paid")
+    outcomes = await asyncio.gather(*(asked.run("How many?") for _ in range(4)), return_exceptions=True)
+    refused = sum(isinstance(each, BudgetError) for each in outcomes)
+    assert refused in (2, 3)  # one fits beside what is claimed, two beside what is spent
+    assert WORST * 2 < book.usd <= WORST * 4
+    other.close()
 
 
 async def test_when_a_kernel_has_no_budget_then_its_rows_count_for_one_that_has(

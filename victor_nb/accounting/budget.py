@@ -442,8 +442,10 @@ class Budget:
                 account.elsewhere = max(elsewhere, account.inherited)
 
     def _on_idle(self) -> None:
+        """Give back what is claimed and idle; a claim under way is not, and would be undone in the file."""
         self._timer = None
-        if any(account.held for limit in self._all() for account in limit.accounts.values()):
+        held = (account.held for limit in self._all() for account in limit.accounts.values())
+        if self._claiming.locked() or any(held):
             self._timer = asyncio.get_running_loop().call_later(_IDLE, self._on_idle)
         else:
             self.give_back()
@@ -478,7 +480,7 @@ class Budget:
         for book, account in limit.accounts.items():
             if account.used > account.claimed and self._ledger().path is not None:
                 account.claimed = account.used
-                self._ledger().set_claim(limit, book, account.used)
+                self._ledger().set_claim(limit, book, account.used, least=True)
 
     def inherit(self, parent: Budget) -> None:
         """Take over the limits of the parent in a forked child, which spends under them too."""

@@ -286,10 +286,11 @@ class Ledger:
 
         return self._writer.ask(work)
 
-    def set_claim(self, limit: Shared, book: Book, used: Decimal) -> None:
-        """Queue that this kernel claims as much of a shared limit as it has used, in USD."""
+    def set_claim(self, limit: Shared, book: Book, used: Decimal, *, least: bool = False) -> None:
+        """Queue that this kernel claims as much of a shared limit as it has used, in USD, or at `least` that."""
         values = {"key": f"{book}:{limit.key}", "kernel": self.kernel, "amount": to_nanos(used)}
-        self._writer.ask(lambda db: db.execute(_CLAIM, values))
+        claim = _CLAIM.replace("excluded.amount", "MAX(amount, excluded.amount)") if least else _CLAIM
+        self._writer.ask(lambda db: db.execute(claim, values))
 
     def _where(
         self, scope: Scope, *, run_id: str | None = None, since: datetime | None = None, notebook: str | None = None
