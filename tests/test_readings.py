@@ -135,6 +135,15 @@ async def test_when_a_stream_has_ended_then_its_connection_serves_the_next(bench
     assert bench.server.connections == 1
 
 
+async def test_when_an_answer_is_streamed_over_plain_http_then_the_server_may_say_that_it_hangs_up(
+    bench: Bench,
+) -> None:
+    bench.play(Answer())
+    await bench.ask(await bench.agent())
+    [request] = bench.server.requests
+    assert (request.headers.get("connection") == "close") == (bench.way == "stream")
+
+
 @only_streams
 @only_openai
 async def test_when_a_server_does_not_hang_up_after_its_answer_then_that_is_not_waited_for(bench: Bench) -> None:

@@ -60,9 +60,10 @@ _OF_THE_SDKS: Final = "x-stainless-"
 
 @dataclass(slots=True)
 class _Exchange:
-    """Whether a request was answered, whether it may take as long as at the flex tier, and who hears its headers."""
+    """Whether a request was answered, is streamed, may take as long as at the flex tier; and who hears its headers."""
 
     answered: bool = False
+    streamed: bool = False
     flex: bool = False
     hear: Callable[[httpx2.Headers], object] | None = None
 
@@ -116,6 +117,9 @@ class Provider(ABC):
                 raise ValueError("base_url holds a user and a password, and the key goes where they would. Remove them")
             del ours[taken.pop()]
         headers = {"accept-encoding": "gzip"}  # what the transport unpacks up to a limit
+        if (exchange := _exchange.get()) and exchange.streamed and request.url.scheme == "http":
+            # Else llama.cpp's server offers to keep the connection, and closes it behind the stream all the same.
+            headers["connection"] = "close"
         if request.method == "POST":
             headers["content-type"] = "application/json"
         for name, value in request.headers.items():
@@ -178,7 +182,7 @@ class Provider(ABC):
             ProviderError: Whatever failed.
         """
         failure: Exception | None = None
-        exchange = _Exchange(flex=request.tier == "flex", hear=hear)
+        exchange = _Exchange(streamed=stream, flex=request.tier == "flex", hear=hear)
         _exchange.set(exchange)
         try:
             if stream:
