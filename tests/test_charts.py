@@ -326,6 +326,11 @@ def test_when_a_run_narrows_then_the_funnel_shows_items_and_money() -> None:
     assert {"10 → 3", "From 10 items to 1 for USD 0.0316"} <= {*texts(figure)}
 
 
+def test_when_a_run_was_stopped_then_the_funnel_ends_with_the_last_stage_that_brought_items() -> None:
+    figure = plot("funnel", stages().assign(items=[10, 10, 3, 0], kept_items=[10, 3, 1, 0]))
+    assert {"3 → 1", "none", "From 10 items to 1 for USD 0.0316; nothing came of review"} <= {*texts(figure)}
+
+
 # --- strategies ---
 
 

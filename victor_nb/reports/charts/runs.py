@@ -241,14 +241,18 @@ def funnel(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
         return draw.nothing(ax, f"Items and money by stage: {NOTHING}")
     amounts = [money(rows) for rows in stages.values()]
     ax, colours = draw.paper(ax, rows=len(stages)), _stage_colours(stages)
-    counts = [f"{came:,.0f} → {kept:,.0f}" for came, kept in items]
+    counts = [f"{came:,.0f} → {kept:,.0f}" if came else "none" for came, kept in items]
     left, right, indent = draw.panels(ax, list(stages), counts, draw.amounts_of(list(stages), amounts))
     _narrow(left, items, list(colours.values()))
     draw.costs(right, list(stages), amounts, colours)
     right.axvline(0.0, color=draw.EDGE, linewidth=0.8)
     unpriced, note = sum(part.unpriced for part in amounts), provenance(frame)
     spent = total(sum(known(part.known for part in amounts)), unpriced)
-    title = f"From {items[0][0]:,.0f} items to {items[-1][1]:,.0f} for {spent}"
+    ended = [name for name, (came, _) in zip(stages, items, strict=True) if came] or [*stages]  # the others: cut off
+    kept = items[list(stages).index(ended[-1])][1]
+    title = f"From {items[0][0]:,.0f} items to {kept:,.0f} for {spent}"
+    if ended[-1] != (last := [*stages][-1]):
+        title += f"; nothing came of {last}"
     legend = [*_owners(stages), draw.swatch("items", draw.pale(GREY)), draw.swatch("kept", GREY)]
     draw.header(ax, title, [note], legend=legend, unpriced=unpriced, indent=indent)
     rows = (
