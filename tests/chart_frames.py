@@ -110,6 +110,7 @@ def answers() -> pd.DataFrame:
 
 
 FRAMES = {
+    "break_even": comparison,
     "cost_by_stage": stages,
     "funnel": stages,
     "gantt": calls,

@@ -201,7 +201,8 @@ def test_when_some_was_simulated_then_it_is_said_to_be_partly() -> None:
 
 
 # The others draw money as lines and points: each has a test of its own below.
-DRAWN_AS_BARS = [kind for kind in sorted(FRAMES) if kind not in {"gantt", "pareto", "spend", "spend_over_time"}]
+AS_LINES = {"break_even", "gantt", "pareto", "spend", "spend_over_time"}
+DRAWN_AS_BARS = [kind for kind in sorted(FRAMES) if kind not in AS_LINES]
 
 
 @pytest.mark.parametrize("kind", DRAWN_AS_BARS)
@@ -473,6 +474,42 @@ def test_when_costs_of_one_task_are_small_then_a_chart_shows_those_of_many() -> 
     figure = charts.pareto(frame, per=10_000)
     assert axes(figure)[0].get_xlabel() == "USD for 10,000 tasks"
     assert "a USD 0.7000, score 0.5; b USD 4.0000" in figure.alt  # type: ignore[attr-defined]
+
+
+def test_when_mistakes_cost_something_then_a_chart_says_which_strategy_is_cheapest_up_to_where() -> None:
+    # Of 40 tasks `cheap` solves 30, `mid` 38 and `dear` 39; `odd` costs more than `mid` and is worse.
+    solved, costs = (
+        {"cheap": 30, "mid": 38, "dear": 39, "odd": 35},
+        {"cheap": 1e-4, "mid": 3e-4, "dear": 2e-3, "odd": 1e-3},
+    )
+    frame = pd.DataFrame(
+        [
+            {"strategy": name, "task": task, "cost": costs[name], "score": float(task < right)}
+            for name, right in solved.items()
+            for task in range(40)
+        ]
+    )
+    figure = charts.break_even(frame, per=10_000)
+    title = "Cheapest with its mistakes: cheap below USD 0.0010 a mistake, mid below USD 0.0680, above that dear"
+    assert title in figure.alt  # type: ignore[attr-defined]
+    lines: list[Any] = [*axes(figure)[0].lines]
+    limits = [tuple(line.get_xydata()[0]) for line in lines if line.get_label() == "limit"]
+    assert limits == [
+        pytest.approx((2e-4 / 0.2, 10_000 * (1e-4 + 0.25e-3))),
+        pytest.approx((0.068, 10_000 * (3e-4 + 0.05 * 0.068))),
+    ]
+    spans = [line.get_xydata()[:, 0] for line in lines if line.get_label() == "interval"]
+    assert spans[0][0] < 0.001 < spans[0][1] < 0.068  # paired, 8 tasks of 40: a difference is certain
+    assert spans[1][1] == pytest.approx(0.68)  # one task of 40 is not, so that the bar leaves the axis
+    assert "any amount for dear" in written(figure)
+    dotted = [line.get_label() for line in lines if line.get_linestyle() == ":"]
+    assert dotted == ["odd"]
+    one = plot("break_even", frame[frame.strategy == "mid"])
+    assert "mid is cheapest, whatever one costs" in written(one)
+    frame.loc[frame.strategy == "odd", "cost"] = None
+    assert "so not drawn: odd." in written(plot("break_even", frame))
+    with pytest.raises(ConfigError, match="from 0 to 1"):
+        plot("break_even", frame.assign(score=7))
 
 
 def test_when_a_strategy_has_no_price_or_score_then_it_is_named_and_not_drawn() -> None:

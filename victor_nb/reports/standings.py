@@ -84,7 +84,7 @@ class Compared(NamedTuple):
         if self.reference is None or not self.others:
             return "nothing to compare"
         best, *others = sorted([self.reference, *self.others], key=lambda each: -each.score)
-        gaps = {each.name: _gap(best.rows, each.rows) for each in others}
+        gaps = {each.name: score_gap(best.rows, each.rows) for each in others}
         near = {name: gap for name, gap in gaps.items() if not gap.low > 0}
         if not near:
             ahead = f"{others[0].name}, by {gaps[others[0].name].low:.2g} to {gaps[others[0].name].high:.2g}"
@@ -122,7 +122,7 @@ def compared(frame: DataFrame, *, by_score: bool = True) -> Compared:
     ranked = [each for each in found if each.ranked and not isnan(each.score)]
     first = ranked[0] if ranked else None
     if first is not None:
-        found = [each if each is first else each._replace(gap=_gap(each.rows, first.rows)) for each in found]
+        found = [each if each is first else each._replace(gap=score_gap(each.rows, first.rows)) for each in found]
     return Compared(found, tasks, first, [each for each in found if each.ranked and not isnan(each.gap.value)])
 
 
@@ -138,7 +138,7 @@ def _aligned(names: Sequence[str], tasks: Sequence[str], usable: Sequence[bool])
     return {name: [own[key] for key in common or own] for name, own in places.items()}, len(common)
 
 
-def _gap(rows: DataFrame, than: DataFrame) -> Interval:
+def score_gap(rows: DataFrame, than: DataFrame) -> Interval:
     """Return how much higher the scores of some rows are than those of others, of the same tasks."""
     ones, others = numbers(rows, "score"), numbers(than, "score")
     if len(ones) != len(others):

@@ -1,8 +1,8 @@
 """Charts: one function for each question, each of a frame, each a figure that a notebook shows by itself.
 
 `KINDS` has them by name, and where their frames come from; `plot(kind, source)` draws one. To add a chart, write one
-function in `runs`, `comparisons` or `spending` and mark it with `drawing.chart(source)`: it can then be drawn by its
-name, here, by `%victor plot` and, if a run's frames have its columns, by `run.plot`; completion offers it.
+function in `runs`, `comparisons`, `mistakes` or `spending` and mark it with `drawing.chart(source)`: it can then be
+drawn by its name, here, by `%victor plot` and, if a run's frames have its columns, by `run.plot`; completion offers it.
 
 All of them take `ax=` and return the figure; `figure.alt` describes in words what it shows, and `html_image(figure)`
 puts both into a page. Money is in USD. Unknown prices are hatched and called unpriced: never drawn as 0.
@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from victor_nb.errors import ConfigError, suggest
-from victor_nb.reports.charts import comparisons, runs, spending  # noqa: F401  # pyright: ignore[reportUnusedImport] - they register
+from victor_nb.reports.charts import comparisons, mistakes, runs, spending  # noqa: F401  # pyright: ignore[reportUnusedImport] - they register
 from victor_nb.reports.charts.drawing import KINDS, Kind, chart
 
 if TYPE_CHECKING:

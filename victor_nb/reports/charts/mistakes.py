@@ -1,0 +1,146 @@
+"""A chart of what mistakes cost: which strategy is cheapest with those that it makes."""
+
+# pyright: reportUnknownMemberType=false
+# (matplotlib's types leave the keywords of most methods open.)
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from victor_nb.errors import ConfigError
+from victor_nb.reports.charts import drawing as draw
+from victor_nb.reports.charts.text import in_usd, listing, short
+from victor_nb.reports.frames import NOTHING, known, need, numbers, provenance
+from victor_nb.reports.standings import Compared, Standing, compared, score_gap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_AROUND: Final = 10.0
+"""How many times below the first limit, and above the last one, the axis begins and ends."""
+_STEPS: Final = 60  # of a line, which is curved on logarithmic axes
+
+
+class _Limit(NamedTuple):
+    """What a mistake must cost (USD) to make a better strategy worth its price.
+
+    Attributes:
+        before: The strategy that is cheapest below; `after` is so from there on.
+        low: The least that the limit may be, by the 95 % interval of their difference in score.
+        high: The most: infinite where that interval holds 0.
+    """
+
+    before: Standing
+    after: Standing
+    usd: float
+    low: float
+    high: float
+
+
+@draw.chart("comparison")
+def break_even(frame: pd.DataFrame, *, per: int = 1, ax: Axes | None = None) -> Figure:
+    """Show what each strategy costs with its mistakes, by what a mistake costs: which is cheapest, and up to where.
+
+    Args:
+        frame: One row for each strategy and task, as for `pareto`, with scores from 0 to 1: what is missing to 1 is a
+            mistake, or a part of one. Strategies with failed runs, or without a price, are left out.
+        per: For how many tasks the costs are shown.
+        ax: Where to draw, if not on a new figure.
+
+    Raises:
+        ConfigError: The frame lacks one of these columns, or a score is not from 0 to 1.
+    """
+    need(frame, "break_even", ("strategy", "cost", "score"), source="the frame of compare(..., judge=...)")
+    if any(not 0 <= score <= 1 for score in known(numbers(frame, "score"))):
+        raise ConfigError("break_even counts mistakes: scores must be from 0 to 1. Divide yours by the highest.")
+    found = compared(frame)
+    drawn = [each for each in found.strategies if each.ranked and not each.unpriced and not math.isnan(each.score)]
+    others = [short(each.name) for each in found.strategies if each not in drawn]
+    if not drawn:
+        why = "No strategy has a price and a score for each task" if others else NOTHING
+        return draw.nothing(ax, f"Cost with mistakes: {why}")
+    left_out = f"Without a price or a score for each task, so not drawn: {listing(others)}." if others else ""
+    limits = _limits(drawn)
+    ax, shades = draw.paper(ax, body=2.6), draw.colours(each.name for each in drawn)
+    draw.plain(ax, grid="both")
+    _draw_lines(ax, drawn, limits, shades, per)
+    draw.name_axis(ax.yaxis, f"USD for {f'{per:,} tasks' if per > 1 else 'each task'}, with mistakes")
+    title, notes = _worth(drawn, limits), [_known_as(limits, found), left_out, provenance(frame)]
+    legend = [draw.symbol(short(each.name), shades[each.name], "", linestyle="-", linewidth=1.8) for each in drawn]
+    draw.header(ax, title, notes, legend=legend)
+    rows = listing(f"{each.name} {in_usd(each.cost * per)}, score {each.score:.3g}" for each in drawn)
+    return draw.finish(ax, "Cost with mistakes, by what a mistake costs", title, rows, *notes)
+
+
+def _with_mistakes(each: Standing, usd: float) -> float:
+    """Return what a task costs, where a mistake costs so many USD."""
+    return each.cost + (1 - each.score) * usd
+
+
+def _cheapest(strategies: Iterable[Standing]) -> Standing:
+    return min(strategies, key=lambda each: (each.cost, -each.score))
+
+
+def _limits(strategies: Sequence[Standing]) -> list[_Limit]:
+    """Return where the cheapest strategy changes, from mistakes that cost nothing upwards."""
+    at, found = _cheapest(strategies), list[_Limit]()
+    while better := [each for each in strategies if each.score > at.score]:
+        worth = [((each.cost - at.cost) / (each.score - at.score), each) for each in better]
+        usd, after = min(worth, key=lambda each: (each[0], -each[1].score))
+        gap, more = score_gap(after.rows, at.rows), after.cost - at.cost
+        low, high = (more / end if end > 0 else math.inf for end in (gap.high, gap.low))
+        found.append(_Limit(at, after, usd, low, math.nan if gap.why else high))
+        at = after
+    return found
+
+
+def _draw_lines(
+    ax: Axes, drawn: Sequence[Standing], limits: Sequence[_Limit], shades: dict[str, str], per: int
+) -> None:
+    """Draw what each strategy costs, dotted where it is never the cheapest, and the limits of those that are."""
+    from victor_nb.reports.charts.figure import Dollars
+
+    first, last = (limits[0].usd or limits[-1].usd, limits[-1].usd) if limits else (1.0, 1.0)
+    low, high = (first or 1.0) / _AROUND, (last or 1.0) * _AROUND
+    best = {each.name for limit in limits for each in (limit.before, limit.after)} or {_cheapest(drawn).name}
+    costs = [low * (high / low) ** (step / _STEPS) for step in range(_STEPS + 1)]
+    for each in drawn:
+        look: dict[str, Any] = {"linewidth": 1.8} if each.name in best else {"linestyle": ":"}
+        totals = [per * _with_mistakes(each, usd) for usd in costs]
+        draw.line(ax, costs, totals, shades[each.name], label=each.name, **look)
+    for limit in limits:
+        level = per * _with_mistakes(limit.before, limit.usd)
+        if not math.isnan(limit.high):
+            ends = [max(limit.low, low), min(limit.high, high)]
+            draw.line(ax, ends, [level] * 2, draw.EDGE, linewidth=0.9, label="interval")
+            outside = limit.low < low, limit.high > high
+            for end, out, arrow in zip(ends, outside, "<>", strict=True):
+                draw.line(ax, [end], [level], draw.EDGE, marker=arrow if out else "|", linestyle="none", label="end")
+        draw.points(ax, [limit.usd], [level], draw.EDGE, "o", markersize=7, label="limit")
+    draw.wide_axis(ax, 2 * low, high / 2, "USD that a mistake costs", zero=False)
+    ax.set_yscale("log")
+    ax.yaxis.set_major_formatter(Dollars(each=True))
+
+
+def _worth(strategies: Sequence[Standing], limits: Sequence[_Limit]) -> str:
+    """Say which strategy is cheapest for which mistakes."""
+    if not limits:
+        return f"With its mistakes {short(_cheapest(strategies).name)} is cheapest, whatever one costs"
+    below = [f"{short(limit.before.name)} below {in_usd(limit.usd)}" for limit in limits]
+    below[0] += " a mistake"
+    return f"Cheapest with its mistakes: {', '.join(below)}, above that {short(limits[-1].after.name)}"
+
+
+def _known_as(limits: Sequence[_Limit], found: Compared) -> str:
+    """Say what so many tasks show of each limit."""
+    spans: list[str] = []
+    for limit in limits:
+        if not math.isnan(limit.high):
+            most = "any amount" if math.isinf(limit.high) else in_usd(limit.high)
+            spans.append(f"{in_usd(limit.low)} to {most} for {short(limit.after.name)}")
+    return f"Bars: 95 % intervals of the limits by {found.counted}, {' and '.join(spans)}." if spans else found.basis
