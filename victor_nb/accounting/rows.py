@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
-from itertools import chain, compress, repeat
+from itertools import chain, repeat
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, cast
 
@@ -244,15 +244,20 @@ TABLE: Final = f"""
         UNIQUE (kernel, call_id, attempt)
     )"""
 _STORED: Final = ("kernel", *SCHEMA)
-_BLOCK: Final = 999 // len(_STORED)
-"""Rows in one statement of bulk work; some builds of SQLite take 999 cells."""
+_CELLS: Final = 9
+"""`sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER`: how many cells one statement takes."""
+_BLOCK: Final = 128
+"""Rows in one statement of bulk work, where SQLite takes so many cells: other threads run while it does."""
 
 
 def _statement(columns: Sequence[str] = _STORED, rows: int = 1) -> str:
-    """Return the SQL that adds or completes rows, given column by column; those that are not named become NULL."""
-    given = [f"({', '.join(f'?{1 + row + rows * place}' for place in range(len(columns)))})" for row in range(rows)]
+    """Return the SQL that adds or completes rows; columns that are not named become NULL.
+
+    Its places have no numbers: Python 3.12 asks for the name of each, and SQLite searches numbers one by one.
+    """
+    given = f"({', '.join('?' * len(columns))})"
     return (
-        f"INSERT INTO attempts ({', '.join(columns)}) VALUES {', '.join(given)} "  # noqa: S608 - our own names
+        f"INSERT INTO attempts ({', '.join(columns)}) VALUES {', '.join([given] * rows)} "  # noqa: S608 - our own names
         f"ON CONFLICT (kernel, call_id, attempt) DO UPDATE SET {_COMPLETED}"
     )
 
@@ -264,14 +269,16 @@ _UPSERT: Final = _statement()
 def upsert(records: Sequence[Sequence[Cell]], db: sqlite3.Connection) -> None:
     """Add the records to the table, or complete those of the same kernel, call and attempt.
 
-    Many go in statements of `_BLOCK` rows, without the columns that all of them leave open.
+    Many go in statements of many rows, without the columns that all of them leave open.
     """
-    whole = len(records) - len(records) % _BLOCK
+    block = min(_BLOCK, db.getlimit(_CELLS) // len(_STORED))
+    whole = len(records) - len(records) % block
     if whole:
-        blocks = [[*zip(*records[start : start + _BLOCK], strict=True)] for start in range(0, whole, _BLOCK)]
-        used = [any(block[place].count(None) < _BLOCK for block in blocks) for place in range(len(_STORED))]
-        statement = _statement([*compress(_STORED, used)], _BLOCK)
-        db.executemany(statement, (tuple(chain.from_iterable(compress(block, used))) for block in blocks))
+        used = [place for place in range(len(_STORED)) if any(record[place] is not None for record in records)]
+        cells_of = cast("Callable[[Sequence[Cell]], tuple[Cell, ...]]", itemgetter(*used))
+        blocks = (records[start : start + block] for start in range(0, whole, block))
+        statement = _statement([_STORED[place] for place in used], block)
+        db.executemany(statement, ([*chain.from_iterable(map(cells_of, some))] for some in blocks))
     db.executemany(_UPSERT, records[whole:])
 
 
