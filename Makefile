@@ -11,6 +11,7 @@ PYTHON ?=
 NEWEST ?=
 ONLY   ?=
 BASE   ?=
+NAMES  ?=
 VENVS  := .venv$(if $(NEWEST),-newest)
 VERSION := import sys; print("%d.%d" % sys.version_info[:2])
 ifneq ($(PYTHON),)
@@ -70,7 +71,7 @@ test: lint types ## Lint, types, import contracts, unit and browser tests, every
 	@$(SANDBOX) VICTOR_SIM_SPEED=0 $(PY) -m pytest --nbmake --overwrite --nbmake-timeout=120 -p no:randomly --numprocesses 2 \
 	    --dist worksteal build/notebooks
 	@$(PY) notebooks/render.py --check build/notebooks
-	@$(SANDBOX) VICTOR_MODE=replay $(PY) -m pytest --nbmake --nbmake-timeout=120 -p no:randomly \
+	@$(SANDBOX) VICTOR_MODE=replay $(PY) -m pytest --nbmake --nbmake-timeout=120 --numprocesses 2 --dist worksteal \
 	    $(patsubst notebooks/tapes/%.jsonl,build/notebooks/%.ipynb,$(wildcard notebooks/tapes/*.jsonl))
 
 .PHONY: coverage
@@ -83,9 +84,9 @@ notebooks: $(DEV) ## Run every notebook, and write it with its outputs; pages go
 	@$(SANDBOX) $(PY) notebooks/render.py --write --out build
 
 .PHONY: tapes
-tapes: $(DEV) ## Record the tapes of notebooks anew, from a server on this machine, and replay them
+tapes: $(DEV) ## Record the tapes of notebooks anew, from a server on this machine; NAMES='01_quickstart 04_funnel'
 	@mkdir -p build/ipython
-	@$(SANDBOX) $(PY) notebooks/record_tapes.py
+	@$(SANDBOX) $(PY) notebooks/record_tapes.py $(NAMES)
 
 .PHONY: lint
 lint: $(DEV) ## Check style, format, who imports whom, and what is unsafe

@@ -243,7 +243,7 @@ def test_when_a_mode_is_simulated_then_its_answers_are_of_this_kernel_alone(agen
     assert agent.run_sync("How many?", cache="on").content == Answer().text
     assert stored() == 1
     for mode in ("record", "replay"):
-        assert session().runtime.cache_for(mode) is None
+        assert session().runtime.cache_for(mode) is not session().runtime.cache_for("live")
 
 
 def test_when_the_source_of_simulated_answers_changes_then_older_ones_are_not_served(

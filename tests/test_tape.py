@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from _thread import interrupt_main
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from servers import ANTHROPIC, OLLAMA, OPENAI, Answer, Server, Tokens, faults
-from victor_nb import OrchestratorPool, Settings
+from victor_nb import OrchestratorPool, Settings, Single
 from victor_nb.errors import (
     AuthenticationError,
     ConfigError,
@@ -18,6 +19,8 @@ from victor_nb.errors import (
     TapeError,
     TapeMissError,
     VictorError,
+    VictorInterrupted,
+    VictorWarning,
 )
 from victor_nb.kernel import reset, session
 from victor_nb.wire.tape import FORMAT, TapeFile
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from servers import Dialect
-    from servers.exchange import Act, Request
+    from servers.exchange import Act, Exchange, Request
     from victor_nb.values import Reply
     from workbench import Way
 
@@ -228,18 +231,22 @@ async def test_when_a_line_is_gone_then_just_that_call_misses(
     assert len(server.requests) == 3
 
 
-async def test_when_a_request_is_made_once_too_often_then_it_misses(
+async def test_when_fields_change_no_answer_then_the_recording_serves_as_often_as_it_was_made(
     tmp_path: Path, server: Server, keys: str, tape: Path
 ) -> None:
     assert keys
     assert tape
     bench = Bench(tmp_path, server, OPENAI, "plain")
-    bench.play(Answer())
-    await bench.ask(await bench.agent())
-    bench.clear()
-    rewind()
-    agent = await bench.agent()
-    await bench.ask(agent)
+    await recorded(bench)
+    hints = {
+        "user": "me",
+        "metadata": {"a": "b"},
+        "prompt_cache_key": "x",
+        "service_tier": "flex",
+        "safety_identifier": "y",
+    }
+    agent = await bench.agent(params=hints)
+    assert (await bench.ask(agent)).mode == "replay"
     assert "holds this request once, and it is asked again" in str(await bench.fail(agent))
     bench.clear()
 
@@ -265,33 +272,25 @@ def test_when_one_of_many_misses_then_all_of_it_is_an_error(
         ask("a", "b", "c")
 
 
-def test_when_a_cluster_is_to_be_recorded_then_it_is_refused(tmp_path: Path, keys: str, tape: Path) -> None:
-    assert keys
-    assert tape
-    write_profiles(tmp_path, one={"provider": "openai", "model": OPENAI.model})
-    with OrchestratorPool(Settings()) as pool, pytest.raises(ConfigError, match="executor= goes with no tape"):
-        pool.map_sync(["a"], "{{ value }}", profile="one", executor=object())
-
-
-async def test_when_fields_change_no_answer_then_the_recording_serves(
+def test_when_a_map_would_leave_the_machine_then_this_kernel_records_and_replays_all_of_it(
     tmp_path: Path, server: Server, keys: str, tape: Path
 ) -> None:
     assert keys
-    assert tape
-    bench = Bench(tmp_path, server, OPENAI, "plain")
-    bench.play(Answer())
-    await bench.ask(await bench.agent())
-    bench.clear()
+    server.play(Answer())
+    write_profiles(tmp_path, one={"provider": "openai", "model": OPENAI.model, "base_url": f"{server.url}/v1"})
+
+    def ask() -> list[str]:
+        with OrchestratorPool(Settings()) as pool:
+            again = [pool.map_sync(["a", "b"], "{{ value }}", profile="one", executor=object()) for _ in range(2)]
+        return [*again[0]["answer_status"], *again[1]["answer_status"]]
+
+    with pytest.warns(VictorWarning, match="recorded in this kernel"):
+        live = ask()
+    assert live == ["ok", "ok", "reused", "reused"]  # of what this kernel has paid for, a map asks nothing twice
     rewind()
-    hints = {
-        "user": "me",
-        "metadata": {"a": "b"},
-        "prompt_cache_key": "x",
-        "service_tier": "flex",
-        "safety_identifier": "y",
-    }
-    assert (await bench.ask(await bench.agent(params=hints))).mode == "replay"
-    bench.clear()
+    assert len(TapeFile(tape).read()) == 2
+    assert ask() == live
+    assert len(server.requests) == 2
 
 
 # --- the file ---
@@ -418,3 +417,41 @@ def test_when_a_stream_is_left_then_the_replay_can_be_left_too(
         assert "".join(found).startswith("Tokens ")
         assert stream.reply.status == "interrupted"
         rewind()
+
+
+def test_when_a_run_was_cancelled_then_its_replay_is_cancelled_there(
+    tmp_path: Path, server: Server, keys: str, tape: Path
+) -> None:
+    assert keys
+    server.play(faults.cut(Answer(), 2, "silence"))
+    write_profiles(tmp_path, one={"provider": "openai", "model": OPENAI.model, "base_url": f"{server.url}/v1"})
+    job = Single("one").start("Go on?")
+    server.wait(lambda: len(server.requests) == 1)
+    job.cancel()
+    live = job.result(), [row["status"] for row in rows()]
+    rewind()
+    assert [each.fault for each in TapeFile(tape).read()] == ["cancelled"]
+    run = Single("one").start("Go on?").result()  # nothing here cancels it
+    assert (run.content, [row["status"] for row in rows()]) == (live[0].content, live[1])
+    assert (run.complete, live[1]) == (False, ["interrupted"])
+
+
+def test_when_stop_was_pressed_then_it_is_pressed_in_the_replay(
+    tmp_path: Path, server: Server, keys: str, tape: Path
+) -> None:
+    assert keys
+
+    async def stop(exchange: Exchange) -> None:
+        interrupt_main()
+        await faults.silence()(exchange)
+
+    server.play(Answer(), stop)
+    write_profiles(tmp_path, one={"provider": "openai", "model": OPENAI.model, "base_url": f"{server.url}/v1"})
+    found: list[list[str]] = []
+    for _ in range(2):
+        with OrchestratorPool(Settings()) as pool, pytest.raises(VictorInterrupted) as caught:
+            pool.map_sync(["a", "b", "c"], "{{ value }}", profile="one", concurrency=1)
+        found.append(list(caught.value.partial["answer_status"]))
+        rewind()
+    assert found == [["ok", "interrupted", "pending"]] * 2
+    assert sorted(each.fault for each in TapeFile(tape).read()) == ["", "interrupted"]

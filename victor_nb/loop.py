@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import sys
 import threading
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from victor_nb.errors import ClosedError
+from victor_nb.values import JOB
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
@@ -34,6 +36,7 @@ class Job(Generic[T]):
 
     Attributes:
         task: The task that does it, once it has begun.
+        stopped: How it was stopped: `interrupted` with its cell, or `cancelled`; empty: it was not.
     """
 
     def __init__(self, work: Callable[[], Awaitable[T]], loop: asyncio.AbstractEventLoop) -> None:
@@ -43,17 +46,18 @@ class Job(Generic[T]):
         self._value: T | None = None
         self._error: BaseException | None = None
         self.task: asyncio.Task[None] | None = None
-        self._stopped = False
+        self.stopped = ""
         self._ends: list[Callable[[], object]] = []
 
     def spawn(self) -> None:
         """Start the task. Call on the background loop only."""
         self.task = task = self._loop.create_task(self._run())
         task.add_done_callback(self._settle)
-        if self._stopped:
+        if self.stopped:
             task.cancel()
 
     async def _run(self) -> None:
+        JOB.set(self)
         try:
             self._value = await self._work()
         except BaseException as error:  # noqa: BLE001 - `result` raises it
@@ -79,7 +83,7 @@ class Job(Generic[T]):
 
     def cancel(self) -> None:
         """Ask the work to stop; it closes its sockets and writes its rows on the way out. It waits for nothing."""
-        self._stopped = True
+        self.stopped = "interrupted" if isinstance(sys.exception(), KeyboardInterrupt) else "cancelled"
         with suppress(RuntimeError):  # the loop is gone, and all of its work with it
             self._loop.call_soon_threadsafe(self._stop)
 

@@ -217,14 +217,15 @@ class Runtime:
         return Ledger(self.settings.ledger_path, kernel=self.kernel)
 
     def cache_for(self, mode: Mode) -> AnswerCache | None:
-        """Return the store of a mode's answers; None: with VICTOR_CACHE=off, and of what is recorded or replayed."""
-        if mode not in {"live", "simulate"} or not self.settings.keeps_answers:
+        """Return the store of a mode's answers, which begins empty unless it is live; None: with VICTOR_CACHE=off."""
+        if not self.settings.keeps_answers:
             return None
         with self.lock:
             if mode not in self._caches:
                 from victor_nb.accounting.cache import AnswerCache  # noqa: PLC0415 - most calls need none
 
-                # What is simulated is never in a file: no other kernel could tell it from answers.
+                # What is simulated is never in a file: no other kernel could tell it from answers. What is recorded or
+                # replayed depends on no file but the tape.
                 self._caches[mode] = AnswerCache(self.settings.cache_path if mode == "live" else None)
             if mode == "simulate" and (sources := self.answers.sources(self.settings.answer_files)) != self._sources:
                 if self._sources is not None:
@@ -322,7 +323,7 @@ class Runtime:
         wanted, forced = check_mode(mode), forced_mode()
         if (tapes := self.tapes) is not None:  # a tape that was recorded can be replayed, or replayed once more
             tapes.save()
-            tapes.rewind()
+        self.rewind()
         if forced in TAPED:
             return  # a notebook's own mode does not hold while it is recorded or replayed
         if forced is not None and forced != wanted:
@@ -340,6 +341,14 @@ class Runtime:
         """The tapes that are recorded or replayed here; None where none has been yet."""
         wire = cast("Wire | None", self.__dict__.get("wire"))
         return cast("Tapes | None", vars(wire).get("tapes")) if wire is not None else None
+
+    def rewind(self) -> None:
+        """Begin tapes anew: every call that is made again gets its answer again, or is recorded again."""
+        if (tapes := self.tapes) is not None:
+            tapes.rewind()
+        for mode in TAPED:
+            if (kept := self._caches.get(mode)) is not None:
+                kept.prune()
 
     # --- life ---
 

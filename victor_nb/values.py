@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from dataclasses import KW_ONLY, dataclass, field, fields
 from math import inf
 from operator import add, attrgetter
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, cast
 
 from victor_nb.errors import ConfigError
 
@@ -227,6 +227,23 @@ class Origin:
 
 ORIGIN: Final[ContextVar[Origin]] = ContextVar("victor_nb_origin", default=Origin())  # noqa: B039 - frozen
 """What a transport reads, as no request carries it. Set before each attempt, in the task that makes it."""
+
+
+class Stoppable(Protocol):
+    """The work that a call is a part of."""
+
+    @property
+    def stopped(self) -> str:
+        """How the user stopped it: `interrupted` with its cell, or `cancelled`; empty: not."""
+        ...
+
+    def cancel(self) -> None:
+        """Stop it."""
+        ...
+
+
+JOB: Final[ContextVar[Stoppable | None]] = ContextVar("victor_nb_job", default=None)
+"""The job on the background loop that the running task belongs to."""
 
 
 class Quotable:

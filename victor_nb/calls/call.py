@@ -426,7 +426,7 @@ class ProfileCall:
 
     async def _exchange_bulk(self) -> None:
         """Make an exchange of bulk work that waits for no turn; replayed, as many as were made of it."""
-        from victor_nb.wire.recorder import goes_on  # noqa: PLC0415 - only bulk work that is simulated or replayed
+        from victor_nb.wire.player import goes_on  # noqa: PLC0415 - only bulk work that is simulated or replayed
 
         while True:
             try:

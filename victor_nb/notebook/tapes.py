@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from victor_nb.kernel import Session
     from victor_nb.wire.asked import Miss
-    from victor_nb.wire.recorder import Playback, Recording
+    from victor_nb.wire.player import Playback
+    from victor_nb.wire.recorder import Recording
     from victor_nb.wire.tape import Exchange
 
 TAPE_WORDS: Final = ("status", "verify", "prune", "rekey", "rerecord")
@@ -187,8 +188,7 @@ def _rekey(session: Session, *, dry: bool) -> Bundle:
     names = sorted({str(change).partition(":")[0] for miss in misses for change in miss.changes})
     if not dry:
         file.write(exchanges)
-        if session.runtime.tapes is not None:
-            session.runtime.tapes.rewind()
+        session.runtime.rewind()
     said = "would get" if dry else "have got"
     again = "" if dry else " Answers are as they were. Run the notebook again."
     return notice(f"{_count(changed, 'recorded request')} {said} {', '.join(names)}.{again}")
@@ -248,6 +248,5 @@ def _record(session: Session, cells: Sequence[int], sources: Sequence[str]) -> i
     recording = _recording(session)
     new = [] if recording is None else [each for each in recording.kept if id(each) not in earlier]
     file.write(renumbered([*(each for each in old if each.cell not in cells), *new]))
-    if runtime.tapes is not None:
-        runtime.tapes.rewind()
+    runtime.rewind()
     return len(new)

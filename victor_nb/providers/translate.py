@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from victor_nb.providers.refusals import Fault
     from victor_nb.providers.spec import Spec
     from victor_nb.values import Mode
-    from victor_nb.wire.recorder import Place
+    from victor_nb.wire.player import Place
     from victor_nb.wire.transport import Wire
 
 _STEPS: Final = {
@@ -119,7 +119,7 @@ def _tape(settings: Settings, mode: Mode) -> Place:
         ConfigError: It is not known, or nothing may be recorded.
     """
     from victor_nb.config.notebook import current_cell  # noqa: PLC0415 - only where there are tapes
-    from victor_nb.wire.recorder import Place  # noqa: PLC0415 - as above
+    from victor_nb.wire.player import Place  # noqa: PLC0415 - as above
 
     def leaks(text: str) -> bool:
         return settings.leaks(text) or has_key(text)

@@ -1,4 +1,4 @@
-"""The transports of record and replay: one writes what passes into a tape, the other answers from it."""
+"""The transport of record: what passes through it is written into a tape. The tapes of a kernel."""
 
 from __future__ import annotations
 
@@ -6,65 +6,26 @@ import asyncio
 import threading
 import time
 from collections import Counter
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 import httpx2
 
-from victor_nb.errors import SecretError, TapeError, TapeMissError
-from victor_nb.values import ORIGIN
-from victor_nb.wire.asked import Asked, Miss, find_nearest
-from victor_nb.wire.clock import CLOCK, Clock
-from victor_nb.wire.tape import Exchange, Journal, TapeFile, kept_headers, streamed_texts
+from victor_nb.errors import SecretError, TapeError
+from victor_nb.values import JOB, ORIGIN
+from victor_nb.wire.player import Playback, Taped
+from victor_nb.wire.tape import STOPS, Exchange, Journal, TapeFile, kept_headers, streamed_texts
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterable
     from pathlib import Path
 
-    from victor_nb.values import Origin
+    from victor_nb.values import Origin, Stoppable
+    from victor_nb.wire.asked import Asked
+    from victor_nb.wire.player import Place
 
-_EXTENSIONS: Final = {"http_version": b"HTTP/1.1"}
-_FAULTS: Final = {
-    kind.__name__: kind
-    for kind in (
-        httpx2.ConnectError,
-        httpx2.ConnectTimeout,
-        httpx2.PoolTimeout,
-        httpx2.ProxyError,
-        httpx2.ReadError,
-        httpx2.ReadTimeout,
-        httpx2.RemoteProtocolError,
-        httpx2.WriteError,
-        httpx2.WriteTimeout,
-    )
-}
-"""What breaks an exchange off; what else does is replayed as the last but two."""
-_STOPPED: Final = "stopped"
-_PATIENCE: Final = 5.0  # seconds in which what was stopped when it was recorded must be stopped again
-_NEAR: Final = 0.5  # seconds before the end of a call's time: what was stopped then was stopped by it
 _FAILED: Final = 400  # the first status that is an error
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a client's exchanges are recorded, or replayed from.
-
-    Attributes:
-        path: The tape.
-        leaks: Returns whether a text holds a key.
-        clean: Returns a text without any key.
-        cell: Returns the number of the running cell; None where there are no cells.
-    """
-
-    path: Path
-    leaks: Callable[[str], bool]
-    clean: Callable[[str], str]
-    cell: Callable[[], int | None]
-
-
-# --- record ---
 
 
 class Recording:
@@ -157,10 +118,12 @@ class Draft:
     pieces: list[tuple[float, bytes]] = field(default_factory=list[tuple[float, bytes]])
     ended: bool = False
     _began: float = field(init=False)
+    _job: Stoppable | None = field(init=False)
     _answered: float = 0.0
 
     def __post_init__(self) -> None:
         self._began = self.origin.began or time.perf_counter()
+        self._job = JOB.get()
 
     def answer(self, response: httpx2.Response) -> None:
         """Take status and headers. The body comes unpacked, as `Real` gives it."""
@@ -216,22 +179,37 @@ class Draft:
         """
         if not self.ended:
             self.ended = True
-            self.recording.keep(self._exchange(_STOPPED))
+            self.recording.keep(self._exchange((self._job.stopped if self._job else "") or STOPS[0]))
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncGenerator[None]:
+        """Record what breaks off the block.
+
+        Raises:
+            SecretError: It holds a key.
+            TapeError: It cannot be written.
+        """
+        try:
+            yield
+        except httpx2.TransportError as error:
+            await self.end(error)
+            raise
+        except asyncio.CancelledError:
+            self.stop()
+            raise
 
 
-class Recorder(httpx2.AsyncBaseTransport):
+class Recorder(Taped):
     """Records the exchanges of calls that pass through it, streams as they pass. What no call sends is not recorded.
 
     Args:
         inner: Sends them.
         recording: Where they are recorded.
-        provider: Whose client it is.
-        base_url: Where its requests go.
     """
 
     def __init__(self, inner: httpx2.AsyncBaseTransport, *, recording: Recording, provider: str, base_url: str) -> None:
-        self._inner, self._recording, self._provider = inner, recording, provider
-        self._base = urlsplit(base_url).path
+        super().__init__(provider=provider, base_url=base_url)
+        self._inner, self._recording = inner, recording
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send one request, and record what comes.
@@ -243,17 +221,9 @@ class Recorder(httpx2.AsyncBaseTransport):
         origin = ORIGIN.get()
         if not origin.call:
             return await self._inner.handle_async_request(request)
-        content = await request.aread()
-        asked = Asked.of(request, content, provider=self._provider, base=self._base, sample=origin.sample)
-        draft = self._recording.open(asked, origin)
-        try:
+        draft = self._recording.open(await self._asked(request, origin), origin)
+        async with draft.watching():
             response = await self._inner.handle_async_request(request)
-        except httpx2.TransportError as error:
-            await draft.end(error)
-            raise
-        except asyncio.CancelledError:
-            draft.stop()
-            raise
         draft.answer(response)
         if isinstance(response.stream, httpx2.AsyncByteStream):
             response.stream = _Tee(response.stream, draft)
@@ -271,15 +241,11 @@ class _Tee(httpx2.AsyncByteStream):
         self._inner, self._draft = inner, draft
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        draft = self._draft
-        try:
+        async with self._draft.watching():
             async for piece in self._inner:
-                draft.add(piece)
+                self._draft.add(piece)
                 yield piece
-        except httpx2.TransportError as error:
-            await draft.end(error)
-            raise
-        await draft.end()
+        await self._draft.end()
 
     async def aclose(self) -> None:
         """Close the answer; what is left of it does not come."""
@@ -287,155 +253,6 @@ class _Tee(httpx2.AsyncByteStream):
             self._draft.stop()
         finally:
             await self._inner.aclose()
-
-
-# --- replay ---
-
-
-class Playback:
-    """A tape that is replayed to a kernel: every call gets its exchanges once, in their order.
-
-    Attributes:
-        exchanges: All that it holds.
-        misses: What was asked that it does not hold.
-    """
-
-    def __init__(self, place: Place) -> None:
-        self.file = TapeFile(place.path)
-        self.exchanges: Sequence[Exchange] = self.file.read()
-        self.misses: list[Miss] = []
-        self._cell = place.cell
-        self._calls: dict[str, dict[int, list[Exchange]]] = {}
-        for exchange in sorted(self.exchanges, key=lambda each: (each.occurrence, each.attempt)):
-            self._calls.setdefault(exchange.asked.key, {}).setdefault(exchange.occurrence, []).append(exchange)
-        self._free = {key: list(calls.values()) for key, calls in self._calls.items()}
-        self._begun: dict[tuple[str, str], list[Exchange]] = {}
-        self._used: set[int] = set()
-
-    def take(self, asked: Asked, origin: Origin) -> Exchange:
-        """Return the next exchange of a call. On the background loop only.
-
-        Raises:
-            TapeMissError: The tape holds none.
-        """
-        place = (origin.call, asked.key)
-        if place not in self._begun and (free := self._free.get(asked.key)):
-            mine = [each for each in free if (each[0].profile, each[0].stage) == (origin.profile, origin.stage)]
-            chosen = next(iter(mine), free[0])
-            free.remove(chosen)
-            self._begun[place] = list(chosen)
-        if left := self._begun.get(place):
-            self._used.add(id(left[0]))
-            return left.pop(0)
-        recorded = ((each.asked, each.cell) for each in self.exchanges)
-        miss = Miss(asked, self._cell(), *find_nearest(asked, recorded), len(self._calls.get(asked.key, ())))
-        self.misses.append(miss)
-        error = TapeMissError(
-            f"{origin.profile}: {miss.fact(self.file.name)}",
-            profile=origin.profile,
-            provider=asked.provider,
-            model=asked.model,
-        )
-        error.refused = True
-        for line in miss.notes():
-            error.add_note(line)
-        raise error
-
-    def goes_on(self, call: str) -> bool:
-        """Return whether the tape has a further attempt of a call that has begun."""
-        return any(left for (begun, _), left in self._begun.items() if begun == call)
-
-    @property
-    def unused(self) -> list[Exchange]:
-        """What no call has asked for."""
-        return [exchange for exchange in self.exchanges if id(exchange) not in self._used]
-
-
-class Player(httpx2.AsyncBaseTransport):
-    """Answers from a tape, plainly and streamed; it opens no connection.
-
-    Args:
-        playback: Returns the tape, as it is replayed now.
-        provider: Whose client it is.
-        base_url: Where its requests would go.
-        speed: Factor on every wait: 0 answers at once, 1 takes as long as it took. What is shown are the recorded
-            seconds.
-    """
-
-    def __init__(self, playback: Callable[[], Playback], *, provider: str, base_url: str, speed: float = 0.0) -> None:
-        self.playback = playback
-        self._provider, self._base, self._speed = provider, urlsplit(base_url).path, speed
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Answer one request.
-
-        Raises:
-            TapeMissError: The tape has no answer to it.
-            httpx2.TransportError: It was not answered when it was recorded.
-        """
-        origin, content = ORIGIN.get(), await request.aread()
-        asked = Asked.of(request, content, provider=self._provider, base=self._base, sample=origin.sample)
-        exchange = self.playback().take(asked, origin)
-        waiting = _Waiting(exchange, self._speed)
-        if exchange.status is None:
-            await waiting.end(request)
-        await waiting.until(exchange.answered)
-        stream = _Replayed(exchange, waiting, request)
-        return httpx2.Response(
-            exchange.status or 0, headers=dict(exchange.headers), stream=stream, extensions=_EXTENSIONS
-        )
-
-
-class _Waiting:
-    """Moves the clock of a call to the recorded seconds, and waits for as much of them as the speed has it."""
-
-    def __init__(self, exchange: Exchange, speed: float) -> None:
-        self._exchange, self._speed = exchange, speed
-        self._loop = asyncio.get_running_loop()
-        self._start = self._loop.time()
-        self._clock = CLOCK.get() or Clock(datetime.now(UTC))
-        self._began = self._clock.now
-        self._clock.promise(self._began + exchange.latency)
-
-    async def until(self, seconds: float) -> None:
-        """Wait until a moment of the exchange."""
-        await self._clock.until(self._began + seconds, self._delay, self._speed, asyncio.sleep)
-
-    def _delay(self, due: float) -> float:
-        return self._start + self._speed * (due - self._began) - self._loop.time()
-
-    async def end(self, request: httpx2.Request) -> None:
-        """End the exchange as it ended.
-
-        Raises:
-            httpx2.TransportError: It broke off.
-            TapeMissError: It was stopped when it was recorded, and is not stopped now.
-        """
-        exchange, clock = self._exchange, self._clock
-        if exchange.fault != _STOPPED:
-            await self.until(exchange.latency)
-            if exchange.fault:
-                name, _, words = exchange.fault.partition(": ")
-                raise _FAULTS.get(name, httpx2.RemoteProtocolError)(words, request=request)
-            return
-        if clock.deadline is not None and self._began + exchange.latency > clock.deadline - _NEAR:
-            await self.until(clock.deadline - self._began + _NEAR)  # the call's time ends it, as it did
-        await asyncio.sleep(_PATIENCE)
-        fact = "this answer was stopped when it was recorded, and nothing stops it now. Record the cell again."
-        raise TapeMissError(f"{exchange.profile}: {fact}", profile=exchange.profile, provider=exchange.asked.provider)
-
-
-class _Replayed(httpx2.AsyncByteStream):
-    """The recorded bytes of an answer, in the pieces in which they came."""
-
-    def __init__(self, exchange: Exchange, waiting: _Waiting, request: httpx2.Request) -> None:
-        self._exchange, self._waiting, self._request = exchange, waiting, request
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for at, data in self._exchange.pieces:
-            await self._waiting.until(at)
-            yield data
-        await self._waiting.end(self._request)
 
 
 # --- the tapes of a kernel ---
@@ -476,11 +293,6 @@ class Tapes:
     def rewind(self) -> None:
         """Forget what was replayed: tapes are read anew, and every call gets its answers again."""
         self.playbacks.clear()
-
-
-def goes_on(transport: httpx2.AsyncBaseTransport, call: str) -> bool:
-    """Return whether the tape that a client replays has a further attempt of a call."""
-    return isinstance(transport, Player) and transport.playback().goes_on(call)
 
 
 def ends_in_error(exchanges: Iterable[Exchange]) -> list[Exchange]:

@@ -39,6 +39,10 @@ _AGAIN: Final = "Restore it from version control, or record the notebook again: 
 _ATTEMPTS: Final = 10_000
 
 
+STOPS: Final = ("stopped", "cancelled", "interrupted")
+"""How an exchange was stopped: by what had asked, by a cancellation of its whole job, by Stop in its cell."""
+
+
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """One request with its answer, as it came.
@@ -52,7 +56,7 @@ class Exchange:
         answered: Seconds to the headers of the answer, from the beginning of the attempt.
         pieces: The body as it came, each piece with its seconds.
         latency: Seconds to the end.
-        fault: What broke it off: the class and the words of an httpx2 exception, or `stopped`; empty: nothing.
+        fault: What broke it off: the class and the words of an httpx2 exception, or one of `STOPS`; empty: nothing.
     """
 
     asked: Asked
@@ -76,7 +80,7 @@ class Exchange:
     @property
     def failed(self) -> bool:
         """Whether it is an error."""
-        return self.status is None or not 200 <= self.status < 300 or self.fault not in {"", "stopped"}  # noqa: PLR2004
+        return self.status is None or not 200 <= self.status < 300 or self.fault not in {"", *STOPS}  # noqa: PLR2004
 
     @property
     def place(self) -> tuple[object, ...]:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from victor_nb.providers.spec import Spec
     from victor_nb.values import Mode
-    from victor_nb.wire.recorder import Place, Tapes
+    from victor_nb.wire.player import Place
+    from victor_nb.wire.recorder import Tapes
 
 # How long an idle connection is kept: below the shortest keep-alive that servers are known to announce (5 s).
 _KEEP_ALIVE: Final = 4.5
@@ -115,7 +116,8 @@ class Wire:
             return Simulator(spec, speed=speed)
         if tape is None:
             return Real(context=partial(self.context, base_url, certificates), proxy=proxy)
-        from victor_nb.wire.recorder import Player, Recorder  # noqa: PLC0415 - only where there are tapes
+        from victor_nb.wire.player import Player  # noqa: PLC0415 - only where there are tapes
+        from victor_nb.wire.recorder import Recorder  # noqa: PLC0415 - as above
 
         if mode == "replay":
             self.tapes.playback(tape)  # what is wrong with it is said now

@@ -25,7 +25,7 @@ from victor_nb.errors import (
 from victor_nb.loop import GRACE, Handle
 from victor_nb.money import Total
 from victor_nb.templates import fill, places
-from victor_nb.values import UNPAID, Reply
+from victor_nb.values import JOB, UNPAID, Reply
 from victor_nb.wire.clock import CLOCK, simulated
 from victor_nb.workflows.checks import agreement_of
 from victor_nb.workflows.fan_out import ALIKE, Lane, cannot_differ, check_tape
@@ -257,6 +257,7 @@ class Engine:
             VictorError: A stage failed, or a budget refused the very first call.
         """
         self._began = time.perf_counter()
+        self._context.run(JOB.set, JOB.get())
         with simulated(self.runtime.timeline, alone=True) if self._simulated else nullcontext() as clock:
             if clock is not None:
                 self._clock, self._start = clock, clock.now

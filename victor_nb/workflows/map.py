@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import re
+import warnings
 from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
 from uuid import uuid4
 
@@ -13,7 +14,7 @@ from victor_nb.calls.quota import Share
 from victor_nb.calls.request import CallOptions, check_options, refuse_sample
 from victor_nb.calls.schema import schema_of
 from victor_nb.config.request_options import SAMPLES, Kind, whole
-from victor_nb.errors import ConfigError, PromptError, VictorError, VictorInterrupted, suggest
+from victor_nb.errors import ConfigError, PromptError, VictorError, VictorInterrupted, VictorWarning, suggest
 from victor_nb.loop import GRACE, Handle
 from victor_nb.money import to_usd
 from victor_nb.reports.answers import answers_frame
@@ -132,12 +133,15 @@ class Map(Handle["DataFrame"]):
         # Calls of a strategy look into the store by themselves.
         return StrategyAsker(cast("Runnable", profile), self._pool, {**options, "cache": cache})
 
-    def _on_cluster(self, own: Mapping[str, Any]) -> Cluster:
+    def _on_cluster(self, own: Mapping[str, Any]) -> Cluster | None:
+        """Return the workers that are to ask; None where there is a tape, which this kernel alone reads and writes."""
         from victor_nb.workflows.executors import Cluster  # few maps leave the machine
 
-        if self._pool.runtime.mode in TAPED:  # workers would each record a tape of their own
-            fact = f"executor= goes with no tape, and the mode is {self._pool.runtime.mode}"
-            raise ConfigError(f"{fact}. Leave executor= out while you record or replay.")
+        if self._pool.runtime.mode in TAPED:
+            if self._pool.runtime.mode == "record":
+                fact = "A tape is recorded in this kernel: it asks about all rows itself, without executor=."
+                warnings.warn(fact, VictorWarning, stacklevel=2)
+            return None
         limits = {name: own.get(name) for name in ("concurrency", "rpm", "tpm")}
         return Cluster(own["executor"], self._pool, self.run_id, **limits)
 
