@@ -27,7 +27,19 @@ def blocks(language: str) -> list[str]:
 
 
 def test_when_the_readme_is_read_then_every_block_has_a_test() -> None:
-    assert [name for name, _ in BLOCKS] == ["", "", "yaml", "text", "", "python", "python", "python", "yaml", "python"]
+    assert [name for name, _ in BLOCKS] == [
+        "",
+        "",
+        "yaml",
+        "text",
+        "",
+        "python",
+        "python",
+        "python",
+        "yaml",
+        "yaml",
+        "python",
+    ]
 
 
 def test_when_the_example_of_a_profile_is_copied_then_it_is_read(tmp_path: Path) -> None:
@@ -70,7 +82,7 @@ def test_when_a_plan_is_searched_as_the_readme_does_then_it_is_found(capsys: pyt
 
 @pytest.mark.usefixtures("simulated")
 async def test_when_the_answers_of_ones_own_are_copied_then_they_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    await asyncio.to_thread(Path("answers.yaml").write_text, blocks("yaml")[1], encoding="utf-8")
+    await asyncio.to_thread(Path("answers.yaml").write_text, blocks("yaml")[2], encoding="utf-8")
     monkeypatch.setenv("VICTOR_ANSWERS", "answers.yaml")
     fast = session().pool.get_orchestrator("fast")
     summary = await fast.run("Summarise the year")

@@ -12,6 +12,7 @@ VictorError
 ├── FanOutError (RuntimeError)           too many of several calls failed
 ├── MapError (RuntimeError)              all rows of a map failed alike; `.partial` is the frame
 ├── TapeError                            a tape that cannot be read, written or used
+├── NetworkBlockedError (ConnectionError)  another machine, in a notebook that is replayed for a check
 └── ProviderError (RuntimeError)         the other side, or the way to it
     ├── BadRequestError                  400, 409, 422 and other refusals of the request
     │   ├── ContextLengthError           413, or a 400 about too many tokens
@@ -264,6 +265,10 @@ class MapError(VictorError, RuntimeError):
 
 class TapeError(VictorError, RuntimeError):
     """A tape cannot be read, written or used."""
+
+
+class NetworkBlockedError(VictorError, ConnectionError):
+    """A notebook that is replayed for a check wanted to connect to another machine."""
 
 
 class ProviderError(VictorError, RuntimeError):

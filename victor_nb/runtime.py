@@ -431,6 +431,12 @@ def current() -> Runtime:
         return _current[0]
 
 
+def opened() -> Runtime | None:
+    """Return this kernel's runtime, if there is one already."""
+    with _guard:
+        return _current[0] if _current else None
+
+
 def _arrive(kernel: str, given: ByHand) -> Runtime:
     """Return this kernel's runtime where another one's is unpickled: what was set there by hand holds, unless older."""
     runtime = current()

@@ -209,7 +209,7 @@ class Settings:
     @property
     def built_in(self) -> bool:
         """Whether no `profiles.yaml` of the user's was found."""
-        return self.source == _shipped()
+        return self.source == shipped_file()
 
     @property
     def folders(self) -> tuple[Path, ...]:
@@ -399,8 +399,8 @@ class Settings:
         Raises:
             ConfigError: It is not known which that is; or it is to be recorded, and `CI=true` forbids it.
         """
-        if mode == "record" and os.environ.get("CI", "").lower() == "true" and not os.environ.get(_RECORDS_IN_CI):
-            raise ConfigError(f"Nothing is recorded where CI=true: it costs money. {_RECORDS_IN_CI}=1 allows it.")
+        if mode == "record":
+            check_recording()
         if named := os.environ.get("VICTOR_TAPE", "").strip():
             return read_path(named, Path.cwd(), "VICTOR_TAPE").absolute()
         if self._tape is None:
@@ -531,6 +531,16 @@ def forced_mode() -> Mode | None:
     return check_mode(word) if word else None
 
 
+def check_recording() -> None:
+    """Raise where nothing may be recorded.
+
+    Raises:
+        ConfigError: `CI=true` forbids it.
+    """
+    if os.environ.get("CI", "").lower() == "true" and not os.environ.get(_RECORDS_IN_CI):
+        raise ConfigError(f"Nothing is recorded where CI=true: it costs money. {_RECORDS_IN_CI}=1 allows it.")
+
+
 def check_mode(word: str) -> Mode:
     """Return a word as a mode, checked.
 
@@ -591,7 +601,7 @@ def _find(config_file: Path | str | None) -> Path:
         if (file := folder / FILE_NAME).is_file():
             return file
     users = _config_folder() / FILE_NAME
-    return users if users.is_file() else _shipped()
+    return users if users.is_file() else shipped_file()
 
 
 def _config_folder() -> Path:
@@ -601,7 +611,7 @@ def _config_folder() -> Path:
     return user_config_path("victor_nb", appauthor=False)
 
 
-def _shipped() -> Path:
+def shipped_file() -> Path:
     """Return the path of the built-in profiles: inside the installed package, or beside it in a checkout."""
     inside = Path(__file__).with_name(FILE_NAME)
     return inside if inside.is_file() else Path(__file__).parents[2] / FILE_NAME
@@ -611,7 +621,7 @@ def shipped_profiles() -> dict[str, tuple[str, str]]:
     """Return provider and model of the profiles that come with victor_nb, by name."""
     from victor_nb.config.profiles import read_profiles  # noqa: PLC0415 - pydantic is slow to import
 
-    return {name: (spec.provider, spec.model) for name, spec in read_profiles(_shipped()).profiles.items()}
+    return {name: (spec.provider, spec.model) for name, spec in read_profiles(shipped_file()).profiles.items()}
 
 
 def stamp_of(path: Path) -> tuple[int, int]:

@@ -168,6 +168,16 @@ def examine(session: Session, names: Sequence[str] = ()) -> Bundle:
         ProfileNotFoundError: There is none of such a name.
         KeyboardInterrupt: Stop was pressed; the look-ups were cancelled.
     """
+    return diagnose(session, names)[0]
+
+
+def diagnose(session: Session, names: Sequence[str] = ()) -> tuple[Bundle, int]:
+    """Return what `examine` does, and how many of the profiles can be asked.
+
+    Raises:
+        ProfileNotFoundError: There is none of such a name.
+        KeyboardInterrupt: Stop was pressed; the look-ups were cancelled.
+    """
     settings = session.settings
     profiles = [settings.profile(name) for name in names] or list(settings.profiles.values())
     if session.mode in UNPAID:
@@ -180,7 +190,7 @@ def examine(session: Session, names: Sequence[str] = ()) -> Bundle:
         below = _verdict(session, found)
     rows = [(*each.cells, "; ".join((*each.blocking, *each.advice)) or "ok") for each in found]
     columns = ["profile", "model", "key", "host", "reachable", "model there", "USD per M in / out", "advice"]
-    return stack(frame(columns, rows), *map(notice, below))
+    return stack(frame(columns, rows), *map(notice, below)), sum(not each.blocking for each in found)
 
 
 def _verdict(session: Session, found: Sequence[_Finding]) -> list[str]:

@@ -1,0 +1,158 @@
+"""What a replayed notebook has in its kernel: a block of the network, and an account of what was asked.
+
+It stands on an audit hook, which Python cannot take away again, and sees what Python opens in this process. What a
+library in C opens by itself, and what child processes do, it does not see.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from collections import Counter, defaultdict
+from contextlib import suppress
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from victor_nb.config.notebook import current_cell
+from victor_nb.errors import NetworkBlockedError
+from victor_nb.money import Total
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from victor_nb.accounting.rows import Row
+
+_LISTENING: Final = "0A"  # a state in /proc/net/tcp
+_LOCAL: Final = {"", "localhost", "ip6-localhost", "localhost.localdomain"}
+_CONNECTS: Final = {"socket.connect", "socket.sendto", "socket.sendmsg"}
+_LOOKS_UP: Final = {"socket.getaddrinfo", "socket.gethostbyname"}
+_refused: dict[tuple[int | None, str], None] = {}
+_before: set[tuple[int, str]] = set()
+
+
+def shut() -> None:
+    """Refuse every connection but those on this machine to servers that begin later than now, until the end."""
+    if not _before:
+        _before.update(_servers())
+        _before.add((0, ""))
+        sys.addaudithook(_hear)
+
+
+def _hear(event: str, given: tuple[Any, ...]) -> None:
+    if event in _CONNECTS:
+        _judge(given[0], given[1])
+    elif event in _LOOKS_UP:
+        host = _text(given[0])
+        if not _is_here(host) and host not in _LOCAL and not _is_address(host):
+            raise _refuse(host, given[1] if event == "socket.getaddrinfo" else None)
+
+
+def _judge(made: socket.socket, address: object) -> None:
+    if made.family not in {socket.AF_INET, socket.AF_INET6} or not isinstance(address, tuple):
+        return
+    host, port = _text(cast("tuple[Any, ...]", address)[0]), cast("tuple[Any, ...]", address)[1]
+    if not _is_here(host):
+        # A datagram socket that is connected sends nothing: so libraries ask the system for this machine's address.
+        raise _refuse(host, port, noted=made.type != socket.SOCK_DGRAM)
+    if any(number == port for number, _ in _before) and {each for each in _servers() if each[0] == port} & _before:
+        raise _refuse(host, port)
+
+
+def _text(host: object) -> str:
+    return host.decode("ascii", "replace") if isinstance(host, bytes) else str(host or "")
+
+
+def _is_here(host: str) -> bool:
+    if host.lower() in _LOCAL or host == socket.gethostname():
+        return True
+    with suppress(ValueError):
+        address = ip_address(host.partition("%")[0])
+        return address.is_loopback or address.is_unspecified
+    return False
+
+
+def _is_address(host: str) -> bool:
+    with suppress(ValueError):
+        return bool(ip_address(host.partition("%")[0]))
+    return False
+
+
+def _refuse(host: str, port: object, *, noted: bool = True) -> NetworkBlockedError:
+    where = f"{host}:{port}" if port else host
+    if noted:
+        _refused[current_cell(), where] = None
+    return NetworkBlockedError(
+        f"{where} was not connected to: a replay has no network. What is needed from there must be in a file beside the"
+        " notebook."
+    )
+
+
+def _servers() -> set[tuple[int, str]]:
+    """Return the ports on which something listens on this machine, and the id of each; nothing where Linux is not."""
+    found: set[tuple[int, str]] = set()
+    for name in ("tcp", "tcp6"):
+        with suppress(OSError, ValueError, IndexError):
+            for line in Path("/proc/net", name).read_text(encoding="ascii").splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == _LISTENING:
+                    found.add((int(fields[1].rpartition(":")[2], 16), fields[9]))
+    return found
+
+
+# --- the account ---
+
+
+def account() -> str:
+    """Return as JSON what this kernel has asked, what its tapes lacked, and what connections were refused."""
+    module = sys.modules.get("victor_nb.runtime")
+    runtime = module.opened() if module is not None else None
+    found: dict[str, object] = {"refused": [[cell, where] for cell, where in _refused], "misses": [], "tapes": []}
+    if runtime is None:
+        return json.dumps(found | {"rows": []})
+    playbacks = [] if runtime.tapes is None else [*runtime.tapes.playbacks.values()]
+    found["misses"] = [
+        [miss.cell, " ".join([miss.fact(playback.file.name), *miss.notes()])]
+        for playback in playbacks
+        for miss in playback.misses
+    ]
+    found["tapes"] = [
+        {
+            "name": playback.file.name,
+            "recorded": playback.file.header.get("recorded"),
+            "prices": playback.file.header.get("prices"),
+            "exchanges": len(playback.exchanges),
+            "unused": len(playback.unused),
+        }
+        for playback in playbacks
+    ]
+    return json.dumps(found | {"rows": _sums(runtime.ledger.rows())})
+
+
+def _sums(rows: Iterable[Row]) -> list[dict[str, object]]:
+    """Return calls, attempts, tokens and list prices by provider and model."""
+    groups: defaultdict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.status not in {"refused", "running"}:
+            groups[row.provider, row.model_served or row.model].append(row)
+    found: list[dict[str, object]] = []
+    for (provider, model), each in sorted(groups.items()):
+        total = Total.of(each)
+        found.append(
+            {
+                "provider": provider,
+                "model": model,
+                "calls": len({row.call_id for row in each}),
+                "attempts": len(each),
+                "modes": dict(Counter(row.mode for row in each)),
+                "input_tokens": sum(row.input_tokens or 0 for row in each),
+                "output_tokens": sum(row.output_tokens or 0 for row in each),
+                "cost": str(total.cost),
+                "unpriced": total.unpriced,
+                "billed": str(total.billed),
+                "unbilled": total.unbilled,
+                "free": total.free,
+            }
+        )
+    return found

@@ -1,0 +1,154 @@
+"""`pytest --victor-replay`: every notebook is a test that is run from its tape, with no network and at no cost.
+
+It is loaded by pytest alone, through its entry point, and imports nothing else before it is asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from victor_nb.ci.run import Verdict
+
+_PROPERTY: Final = "victor_nb"
+_NEEDED: Final = ("nbclient", "nbformat", "jupyter_client")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options."""
+    group = parser.getgroup("victor_nb", "notebooks from their tapes")
+    group.addoption(
+        "--victor-replay",
+        action="store_true",
+        default=False,
+        help="run notebooks from the tapes beside them, without a network, and compare their outputs",
+    )
+    group.addoption(
+        "--victor-report",
+        metavar="PATH",
+        default=None,
+        help="write what the run would have cost to PATH.md and PATH.json",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take notebooks over from nbmake, so that each is run once.
+
+    Raises:
+        pytest.UsageError: What runs notebooks is not installed.
+    """
+    if not config.getoption("--victor-replay"):
+        if config.getoption("--victor-report"):
+            raise pytest.UsageError("--victor-report goes with --victor-replay: pytest --victor-replay notebooks")
+        return
+    if any(find_spec(name) is None for name in _NEEDED):
+        from victor_nb.ci.run import NEEDED  # noqa: PLC0415 - only where it is wanted
+
+        raise pytest.UsageError(f"--victor-replay: {NEEDED}")
+    if hasattr(config.option, "nbmake"):
+        config.option.nbmake = False
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Collect a notebook."""
+    if file_path.suffix != ".ipynb" or not parent.config.getoption("--victor-replay"):
+        return None
+    if ".ipynb_checkpoints" in file_path.parts:
+        return None
+    made: Any = NotebookFile
+    return made.from_parent(parent, path=file_path)
+
+
+class NotebookFile(pytest.File):
+    """A notebook as pytest collects it."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """Yield the one test."""
+        made: Any = NotebookItem
+        yield made.from_parent(self, name="replay")
+
+
+class RedNotebookError(Exception):
+    """A notebook is red."""
+
+
+class NotebookItem(pytest.Item):
+    """The run of a notebook from its tape."""
+
+    def runtest(self) -> None:
+        """Run it.
+
+        Raises:
+            RedNotebookError: It is red.
+        """
+        from victor_nb.ci.run import TIMEOUT, run, write_outputs  # noqa: PLC0415 - only where it is wanted
+
+        options: Any = self.config.option
+        ran = asyncio.run(run(self.path, timeout=getattr(options, "nbmake_timeout", TIMEOUT)))
+        verdict = ran.verdict
+        verdict.notebook = _shown(self.path, self.config)
+        self.user_properties.append((_PROPERTY, verdict.as_json()))
+        if getattr(options, "overwrite", False) and ran.notebook is not None:
+            write_outputs(ran, self.path)
+        if verdict.red:
+            raise RedNotebookError("\n".join(map(str, verdict.red)))
+
+    def repr_failure(
+        self,
+        excinfo: pytest.ExceptionInfo[BaseException],
+        style: Any = None,  # noqa: ANN401 - the base's
+    ) -> Any:  # noqa: ANN401 - the base's
+        """Return what is wrong, without the traceback of what has found it."""
+        if isinstance(excinfo.value, RedNotebookError):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        """Return how the test is called."""
+        return self.path, None, _shown(self.path, self.config)
+
+
+def _shown(path: Path, config: pytest.Config) -> str:
+    return str(path.relative_to(config.rootpath)) if path.is_relative_to(config.rootpath) else str(path)
+
+
+def _verdicts(reporter: pytest.TerminalReporter) -> list[Verdict]:
+    from victor_nb.ci.run import Verdict  # noqa: PLC0415 - only where it is wanted
+
+    found = [
+        Verdict.of_json(cast("dict[str, Any]", value))
+        for reports in reporter.stats.values()
+        for report in reports
+        if isinstance(report, pytest.TestReport) and report.when == "call"
+        for name, value in report.user_properties
+        if name == _PROPERTY and isinstance(value, dict)
+    ]
+    return sorted(found, key=lambda verdict: verdict.notebook)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what the notebooks would have cost, and write the report."""
+    if not config.getoption("--victor-replay"):
+        return
+    from victor_nb.ci.costs import as_text, write  # noqa: PLC0415 - only where it is wanted
+    from victor_nb.errors import ConfigError  # noqa: PLC0415 - as above
+
+    if not (verdicts := _verdicts(terminalreporter)):
+        return
+    terminalreporter.section("notebooks from their tapes")
+    for line in as_text(verdicts):
+        terminalreporter.line(line)
+    if (path := config.getoption("--victor-report")) is not None:
+        try:
+            written = write(verdicts, config.invocation_params.dir / path)
+        except ConfigError as error:
+            terminalreporter.line(str(error), red=True)
+        else:
+            terminalreporter.line(f"Report: {' and '.join(map(str, written))}")
