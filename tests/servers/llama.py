@@ -22,7 +22,7 @@ import httpx2
 MODEL: Final = "tiny"
 SAID: Final = " Real tokens from a tiny model, counted by the server that made them."
 WORDS: Final = tuple(re.findall(r" ?\w+|[,.]", SAID))
-CONTEXT: Final = 8_192  # tokens of one slot
+CONTEXT: Final = 4_096  # tokens of one slot
 MISSING: Final = "" if find_spec("xllamacpp") and find_spec("gguf") else "xllamacpp has no wheel for this platform"
 """Why there is no such server here; the dev extra installs it wherever there is a wheel of it."""
 _ROLES: Final = ("system", "user", "assistant")
