@@ -155,7 +155,7 @@ def as_text(verdicts: Sequence[Verdict]) -> list[str]:
             text.ljust(width) if place < 2 else text.rjust(width)  # noqa: PLR2004 - words before numbers
             for place, (text, width) in enumerate(zip(row, widths, strict=False))
         )
-        rest = "; ".join(filter(None, (f"outputs {row[6]}" if row[6] else "", f"tape: {row[7]}" if row[7] else "")))
+        rest = "; ".join(filter(None, (f"outputs: {row[6]}" if row[6] else "", f"tape: {row[7]}" if row[7] else "")))
         line = f"{name}  {state}  {cells} cells  {calls} calls  would have cost {cost}, billed {billed}"
         made.append(f"{line}  {rest}".rstrip())
     return made

@@ -29,6 +29,7 @@ IGNORED: Final = "nbval-ignore-output"
 _WIDGET: Final = "application/vnd.jupyter.widget-view+json"
 _INLINE: Final = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=\s]+)")
 _SHOWN: Final = {"display_data", "execute_result"}
+_PICTURES: Final = {"image/png", "image/jpeg"}
 _MOST_LINES: Final = 6
 _LONGEST: Final = 160
 _PLAINEST: Final = ("stdout", "error", "text/plain", "text/markdown")
@@ -115,11 +116,23 @@ def _as_pixels(outputs: list[Output]) -> list[Output]:
 
 
 def _seen(kind: str, value: Any) -> Any:  # noqa: ANN401 - any MIME type's
-    if kind in {"image/png", "image/jpeg"} and isinstance(value, str):
+    if kind in _PICTURES and isinstance(value, str):
         return _pixels(value)
     if kind == "text/html" and isinstance(value, str):
         return _INLINE.sub(lambda found: _pixels(found[1]), value)
     return value
+
+
+def _unlabelled(outputs: list[Output]) -> list[Output]:
+    """Leave of a picture whose alt text names the mode only its size: the label is drawn in it, too."""
+    made: list[Output] = []
+    for output in outputs:
+        data = output.get("data", {})
+        if _LABEL.search(str(data.get("text/plain", ""))):
+            sizes = {kind: _seen(kind, value).partition(",")[0] for kind, value in data.items() if kind in _PICTURES}
+            output = {**output, "data": {**data, **sizes}}  # noqa: PLW2901 - the same output
+        made.append(output)
+    return made
 
 
 @cache
@@ -128,11 +141,13 @@ def _pixels(data: str) -> str:
 
     try:
         with Image.open(io.BytesIO(base64.b64decode(data))) as image:
-            return f"{image.size} {hashlib.sha256(image.convert('RGBA').tobytes()).hexdigest()[:16]}"
+            digest = hashlib.sha256(image.convert("RGBA").tobytes()).hexdigest()[:16]
+            return f"picture of {image.width} x {image.height} pixels, {digest}"
     except (OSError, ValueError):
         return data
 
 
+_LABEL: Final = re.compile(r"\b(?:simulated|replayed)\b")
 _NUMBER: Final = r"(?<![\w.])\d[\d,]*(?:\.\d+)?"
 _MODE: Final = (
     r"(?i)\bmode: (?:live|record|simulate|replay)\b.*|(?:simulated|replayed), at list prices; nothing of it was paid:"
@@ -158,6 +173,11 @@ RULES: Final = (
     ),
     Rule(
         "pictures", "The same picture is compressed otherwise elsewhere. Its pixels are compared.", outputs=_as_pixels
+    ),
+    Rule(
+        "labels",
+        "Charts have the mode drawn in them. Where their alt text names it, that and the size are compared.",
+        outputs=_unlabelled,
     ),
     Rule("mode", "Bills, tables and `%victor mode` name how answers came.", _written(_MODE, "")),
     Rule(
