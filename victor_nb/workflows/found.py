@@ -46,6 +46,7 @@ tasks that it was tested on after the pilot, and the evidence that it holds, as 
 
 _STATES: Final[Mapping[str, str]] = {"racing": "not decided", "pilot": "not decided"}
 _RANK: Final = 10_000  # calls for which costs are said: a single one costs a part of a cent
+_COST: Final = f"USD for {_RANK:,} calls"
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,17 @@ class Certificate:
         """Calls after which the plan has saved what the search cost; None where it saves nothing."""
         saved = self.reference_cost - self.cost
         return None if saved <= 0 else -int(-float(self.price) // saved)
+
+    @property
+    def saved(self) -> float:
+        """The part of the cost that it saves."""
+        return max(0.0, 1 - self.cost / self.reference_cost) if self.reference_cost else 0.0
+
+    @property
+    def costs(self) -> str:
+        """What so many calls cost, and what they would cost without the plan."""
+        instead = f" instead of USD {self.reference_cost * _RANK:,.2f}" if self.saved else ""
+        return f"USD {self.cost * _RANK:,.2f} for {_RANK:,} calls{instead}"
 
     @property
     def claim(self) -> str:
@@ -221,7 +233,9 @@ class Found:
             best = self.race.best.name if self.race is not None and self.race.best is not None else None
             return plans_chart(self.table(), bar=bar, best=best, title=self.headline, ax=ax)
         if kind == "race":
-            return race_chart(self.trace(), title=self.headline, ax=ax)
+            sure = self.certificate
+            title = self.headline if sure is None else f"{sure.tasks:,} tasks certify {sure.plan}"
+            return race_chart(self.trace(), title=title, ax=ax)
         raise ConfigError(f"plot takes 'pareto' or 'race', not {kind!r}.")
 
     # --- words ---
@@ -231,8 +245,7 @@ class Found:
         """The outcome in one sentence."""
         sure = self.certificate
         if sure is not None:
-            saved = 1 - sure.cost / sure.reference_cost if sure.reference_cost else 0.0
-            return f"{sure.plan} {_held(self.wish, self.reference)}, for {saved:.0%} less"
+            return f"{sure.claim}{f', for {sure.saved:.0%} less' if sure.saved else ''}"
         what = "Nothing cheaper" if self.reference is not None else "No plan"
         return f"{what} was shown to {_held(self.wish, self.reference, plain=True)}"
 
@@ -240,10 +253,7 @@ class Found:
         parts = [f"{self.headline}."]
         sure = self.certificate
         if sure is not None:
-            parts.append(
-                f"USD {sure.cost * _RANK:,.2f} for {_RANK:,} calls instead of USD {sure.reference_cost * _RANK:,.2f}."
-            )
-            parts.append(sure.basis)
+            parts += [f"{sure.costs}.", sure.basis]
         else:
             stay = f" Stay with {self.reference}." if self.reference is not None else ""
             parts.append(f"{self.seen:,} of {self.tasks:,} tasks, {self.spent}: {self.why}.{stay}")
@@ -256,11 +266,7 @@ class Found:
         sure = self.certificate
         rows: list[tuple[str, str]] = []
         if sure is not None:
-            saved = 1 - sure.cost / sure.reference_cost if sure.reference_cost else 0.0
-            costs = (
-                f"USD {sure.cost * _RANK:,.2f} for {_RANK:,} calls instead of USD {sure.reference_cost * _RANK:,.2f}"
-            )
-            rows.append(("saves", f"{saved:.0%}: {costs}"))
+            rows.append(("saves", f"{sure.saved:.0%}: {sure.costs}") if sure.saved else ("costs", sure.costs))
             rows.append(("how sure", f"{sure.confidence:.0%}, on {sure.tasks:,} tasks that did not choose it"))
             back = "never" if sure.pays_back is None else f"after {sure.pays_back:,} calls"
             rows.append(("the search", f"{usd(sure.price)}, paid back {back}"))
@@ -275,7 +281,16 @@ class Found:
             for name, text in rows
         )
         head = f"<p><b>{escape(self.headline)}.</b></p>"
-        return f"<div class='victor-found'>{head}<table>{cells}</table>{styled(self.table()).as_html()}</div>"
+        return f"<div class='victor-found'>{head}<table>{cells}</table>{self._tested()}</div>"
+
+    def _tested(self) -> str:
+        """Return the plans that raced as a table of HTML; of the others how many they were."""
+        plans = self.table()
+        raced = plans[(plans["tasks"] > 0) | (plans["state"] == "reference")]
+        out = len(plans) - len(raced)
+        left = f" · {out:,} more were seen in the pilot only: table()" if out else ""
+        rows = raced.assign(cost=raced["cost"] * _RANK).drop(columns="evidence").rename(columns={"cost": _COST})
+        return styled(rows.round({_COST: 2}), f"{len(raced):,} plans tested{left}").as_html() if len(plans) else ""
 
     # --- kept ---
 
@@ -304,6 +319,8 @@ class Found:
             draft.write_text(written, encoding="utf-8")
             Settings(config_file=draft)  # a file that cannot be read replaces none
             draft.replace(file)
+        except ConfigError as error:
+            raise ConfigError(str(error).replace(draft.name, file.name)) from None
         finally:
             draft.unlink(missing_ok=True)
         return file

@@ -26,6 +26,7 @@ _LOOKS: Final = {
     "futile": ("falls short", False),
 }
 _CALLS: Final = 10_000
+_NAMED: Final = 6  # points with a name; the best single profiles of the pilot take what the tested plans leave
 _GREEN: Final = "#2a7f62"
 
 
@@ -52,22 +53,24 @@ def plans_chart(
     draw.plain(ax, grid="both")
     bars: list[Segment] = []
     for number in range(len(names)):
-        chosen, known = names[number] == best, number in tested
+        chosen, raced = names[number] == best, number in tested
         colour = _GREEN if chosen else draw.BLUE if states[number] == "reference" else GREY
-        if known and not math.isnan(low[number]):
+        if raced and not math.isnan(low[number]):
             draw.line(ax, [costs[number]] * 2, [low[number], high[number]], draw.EDGE, linewidth=0.8)
             bars.append(((costs[number], low[number]), (costs[number], high[number])))
-        look: dict[str, Any] = {} if known else {"markerfacecolor": "none", "alpha": 0.6}
+        look: dict[str, Any] = {} if raced else {"markerfacecolor": "none", "alpha": 0.6}
         draw.points(ax, [costs[number]], [quality[number]], colour, "o", markersize=9 if chosen else 6, **look)
     draw.name_axis(ax.yaxis, "quality (higher is better)")
     ax.margins(x=0.12, y=0.15)
+    known = [costs[number] for number in tested if costs[number] > 0]
     least = min((cost for cost in costs if cost > 0), default=0.0)
-    if least and max(costs) / least >= _WIDE:
+    if known and max(costs) / min(known) >= _WIDE:
         draw.wide_axis(ax, least, max(costs), f"USD for {_CALLS:,} calls", zero=min(costs) <= 0)
     else:
         draw.money_axis(ax.xaxis, f"USD for {_CALLS:,} calls")
     if bar is not None:
         ax.axhline(bar, color=draw.EDGE, linewidth=0.9, linestyle="--")
+        bars.append(((min(costs), bar), (max(costs), bar)))
     notes = [f"Dashed: the quality that was asked for ({percent(bar)})." if bar is not None else "", _open(states)]
     legend = [draw.symbol("the plan found", _GREEN, "o")] if best is not None else []
     legend += [draw.symbol("reference", draw.BLUE, "o")] if "reference" in states else []
@@ -75,8 +78,10 @@ def plans_chart(
     if len(tested) < len(names):
         legend += [draw.symbol("pilot only", GREY, "o", markerfacecolor="none")]
     draw.header(ax, title, notes, legend=legend)
-    spots = [(costs[number], quality[number]) for number in tested]
-    place(ax, [short(names[number]) for number in tested], spots, bars)
+    others = sorted({*range(len(names))} - {*tested}, key=lambda n: (" " in names[n], -quality[n]))
+    named = [*tested, *others[: max(0, _NAMED - len(tested))]]
+    bars += [((costs[n], quality[n] - 0.01), (costs[n], quality[n] + 0.01)) for n in {*others} - {*named}]
+    place(ax, [short(names[n]) for n in named], [(costs[n], quality[n]) for n in named], bars)
     rows = listing(f"{names[n]} {in_usd(costs[n])}, quality {quality[n]:.3g}, {states[n]}" for n in tested)
     return draw.finish(ax, f"Cost of {_CALLS:,} calls against quality", title, rows, *notes)
 
@@ -108,11 +113,12 @@ def race_chart(frame: pd.DataFrame, *, title: str, ax: Axes | None = None) -> Fi
         draw.line(ax, tasks, evidence, shades[name], linewidth=1.6, marker="o", markersize=3)
         ends.append(f"{name} {evidence[-1]:,.3g} after {tasks[-1]:,.0f} tasks")
     ax.set_yscale("log")
+    ax.yaxis.set_major_formatter("{x:,g}")
     ax.set_ylim(bottom=0.8)
     ax.axhline(needed, color=draw.EDGE, linewidth=0.9, linestyle="--")
     draw.name_axis(ax.xaxis, "tasks")
     draw.name_axis(ax.yaxis, "evidence that it holds")
-    notes = [f"Dashed: the evidence that certifies a plan ({needed:,.0f} to 1). A line ends where its plan is decided."]
+    notes = [f"Dashed: what certifies a plan, {needed:,.0f} to 1. A line ends where its plan is decided."]
     draw.header(
         ax, title, notes, legend=[draw.symbol(short(name), shades[name], "o", linestyle="-") for name, _ in parts]
     )
