@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
     from victor_nb.reports.charts.text import Segment
 
@@ -72,18 +73,23 @@ def plans_chart(
         ax.axhline(bar, color=draw.EDGE, linewidth=0.9, linestyle="--")
         bars.append(((min(costs), bar), (max(costs), bar)))
     notes = [f"Dashed: the quality that was asked for ({percent(bar)})." if bar is not None else "", _open(states)]
-    legend = [draw.symbol("the plan found", _GREEN, "o")] if best is not None else []
-    legend += [draw.symbol("reference", draw.BLUE, "o")] if "reference" in states else []
-    legend += [draw.symbol("tested, not taken", GREY, "o")]
-    if len(tested) < len(names):
-        legend += [draw.symbol("pilot only", GREY, "o", markerfacecolor="none")]
-    draw.header(ax, title, notes, legend=legend)
+    draw.header(ax, title, notes, legend=_legend(states, best))
     others = sorted({*range(len(names))} - {*tested}, key=lambda n: (" " in names[n], -quality[n]))
     named = [*tested, *others[: max(0, _NAMED - len(tested))]]
     bars += [((costs[n], quality[n] - 0.01), (costs[n], quality[n] + 0.01)) for n in {*others} - {*named}]
     place(ax, [short(names[n]) for n in named], [(costs[n], quality[n]) for n in named], bars)
     rows = listing(f"{names[n]} {in_usd(costs[n])}, quality {quality[n]:.3g}, {states[n]}" for n in tested)
     return draw.finish(ax, f"Cost of {_CALLS:,} calls against quality", title, rows, *notes)
+
+
+def _legend(states: list[str], best: str | None) -> list[Line2D]:
+    """Return what the points are."""
+    found = [draw.symbol("the plan found", _GREEN, "o")] if best is not None else []
+    found += [draw.symbol("reference", draw.BLUE, "o")] if "reference" in states else []
+    found += [draw.symbol("tested, not taken", GREY, "o")]
+    if not {"not chosen", "failed"}.isdisjoint(states):
+        found += [draw.symbol("pilot only", GREY, "o", markerfacecolor="none")]
+    return found
 
 
 def _open(states: list[str]) -> str:
