@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
+
+import pytest
 
 from cells import Kernel, Ran, served, write
 from servers import Answer, Server
-from victor_nb.wire.tape import TapeFile, tape_path
+from victor_nb.config.secret import has_key
+from victor_nb.wire.tape import TapeFile, streamed_texts, tape_path
 from workbench import CANARY
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytest_plugins = ["workbench_fixtures"]
 
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 CELLS = ("%load_ext victor_nb", "%%victor fast out=one\nOne?", "%%victor fast out=two\nTwo?", "one.content, one.mode")
 
 
@@ -43,3 +44,12 @@ def test_when_a_notebook_is_recorded_then_it_replays_by_itself_and_a_lost_line_i
     assert "does not hold this request" in str(replayed[2].error)
     assert replayed[3].plain == f"({Answer().text!r}, 'replay')"
     assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("tapes/*.jsonl")), ids=lambda path: path.stem)
+def test_when_tapes_are_committed_then_they_are_of_notebooks_and_hold_no_key(path: Path) -> None:
+    assert tape_path(NOTEBOOKS / f"{path.stem}.ipynb") == path
+    assert (NOTEBOOKS / f"{path.stem}.ipynb").is_file()
+    exchanges = TapeFile(path).read()
+    assert len({(each.asked.key, each.occurrence, each.attempt) for each in exchanges}) == len(exchanges) > 0
+    assert not [each.place for each in exchanges for text in (each.line(), *streamed_texts(each.body)) if has_key(text)]

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from servers import OPENAI, Answer, Server
+from servers import OPENAI, Answer, Server, faults
 from victor_nb import OrchestratorPool, Settings
 from victor_nb.kernel import reset
 from workbench import write_profiles
@@ -29,8 +29,9 @@ from workbench import write_profiles
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from servers.exchange import Exchange, Request
+    from servers.exchange import Act, Exchange, Request
 
+ROW = "profile status http_status error_type attempt request_id input_tokens output_tokens cost"
 PIECES = 150  # of an answer, one each 6 ms: a fast model's 170 tokens a second
 
 
@@ -86,29 +87,37 @@ def overhead(rounds: int = 8) -> tuple[float, float]:
 
 
 def mixed_up(runs: int = 100) -> int:
-    """Return in how many replays of eight different and eight equal prompts an answer is not the recorded one."""
+    """Return in how many replays of different and equal prompts an answer, or a row of the ledger, is another one.
+
+    One request in nine is refused when they are recorded, so there are retries.
+    """
     numbers = count()
 
-    def answer(request: Request) -> Answer:
+    def answer(request: Request) -> Act:
+        if next(numbers) % 9 == 0:
+            return faults.status(429, "Slow down.", retry_after_ms="5")
         return Answer(pieces=("Of ", json.dumps(request.json["messages"][-1]["content"]), f" {next(numbers)}"))
 
-    def asked(pool: OrchestratorPool) -> list[list[str]]:
+    def asked(pool: OrchestratorPool) -> object:
         with pool:
             different = pool.fan_out_sync([f"Question {number}" for number in range(8)], ["one"])
             equal = pool.fan_out_sync("The same?", ["one"], n=8)
             both = pool.fan_out_sync([f"Question {number}?" for number in range(4)], ["one"], n=8)
-        return [[str(entry.outcome) for entry in each.entries] for each in (different, equal, both)]
+            rows = [[getattr(row, name) for name in ROW.split()] for row in pool.runtime.ledger.rows()]
+        answers = [[str(entry.outcome) for entry in each.entries] for each in (different, equal, both)]
+        return answers, sorted(rows, key=repr)
 
     with desk() as (folder, server):
         server.answer = answer
         recorded = asked(rewind("record", folder, server))
+        assert "'error', 429" in repr(recorded), "no retry was recorded"
         return sum(asked(rewind("replay", folder, server)) != recorded for _ in range(runs))
 
 
 def main() -> None:
     """Print what was measured."""
     began = time.perf_counter()
-    print(f"replays with a wrong answer: {mixed_up()} of 100 ({time.perf_counter() - began:.0f} s)")
+    print(f"replays with a wrong answer or row: {mixed_up()} of 100 ({time.perf_counter() - began:.0f} s)")
     first, whole = overhead()
     print(f"recorded / live, medians: first text {first:.3f}, whole answer {whole:.3f}")
 
