@@ -71,7 +71,8 @@ test: lint types ## Lint, types, import contracts, unit and browser tests, every
 	@$(SANDBOX) VICTOR_SIM_SPEED=0 $(PY) -m pytest --nbmake --overwrite --nbmake-timeout=120 -p no:randomly --numprocesses 2 \
 	    --dist worksteal build/notebooks
 	@$(PY) notebooks/render.py --check build/notebooks
-	@$(SANDBOX) VICTOR_MODE=replay $(PY) -m pytest --nbmake --nbmake-timeout=120 --numprocesses 2 --dist worksteal \
+	@echo '== notebooks from their tapes'
+	@$(SANDBOX) $(PY) -m pytest --victor-replay --nbmake-timeout=120 --numprocesses 2 --dist worksteal \
 	    $(patsubst notebooks/tapes/%.jsonl,build/notebooks/%.ipynb,$(wildcard notebooks/tapes/*.jsonl))
 
 .PHONY: coverage
