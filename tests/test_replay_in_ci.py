@@ -21,6 +21,7 @@ from PIL import Image
 from cells import ROOT, served, write
 from servers import Answer, Server, model_list
 from victor_nb.ci.outputs import RULES, compare
+from victor_nb.cli import main
 from victor_nb.wire.tape import tape_path
 from workbench import CANARY
 
@@ -287,25 +288,42 @@ def test_when_a_workflow_is_copied_then_its_steps_run(tmp_path: Path) -> None:
     assert "| notebooks/plain.ipynb | green | 1 | 0 |" in summary.read_text(encoding="utf-8")
 
 
-def test_when_the_command_is_used_wrongly_then_it_says_so_in_a_line_or_two(tmp_path: Path) -> None:
+def ended(*arguments: str) -> int:
+    """Return how the command ends in this process."""
+    try:
+        return main(arguments)
+    except SystemExit as end:
+        return int(end.code or 0)
+
+
+def test_when_the_command_is_used_wrongly_then_it_says_so_in_a_line_or_two(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "empty").mkdir()
-    for arguments in ((), ("chekc",), ("check",), ("check", "none.ipynb"), ("check", "empty"), ("doctor", "nosuch")):
-        ended = command(tmp_path, *arguments)
-        assert ended.returncode == 2, arguments
-        assert 1 <= len(ended.stderr.splitlines()) <= 3, ended.stderr
-        assert ended.stdout == ""
     (tmp_path / "broken.ipynb").write_text("{", encoding="utf-8")
-    broken = command(tmp_path, "check", "broken.ipynb")
-    assert (broken.returncode, "cannot be read" in broken.stderr) == (1, True)
+    wrong = [(), ("chekc",), ("check",), ("check", "none.ipynb"), ("check", "empty"), ("doctor", "nosuch")]
+    for arguments in (*wrong, ("report", "--since", "never")):
+        assert ended(*arguments) == 2, arguments
+        said = capsys.readouterr()
+        assert 1 <= len(said.err.splitlines()) <= 3, said.err
+        assert said.out == ""
+    assert ended("check", "broken.ipynb") == 1
+    assert "cannot be read" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "nbformat", None)
+    assert ended("check", "broken.ipynb") == 2
+    assert "pip install nbmake" in capsys.readouterr().err
 
 
-def test_when_no_notebook_is_at_hand_then_the_command_shows_what_a_cell_would(tmp_path: Path, server: Server) -> None:
+def test_when_no_notebook_is_at_hand_then_the_command_shows_what_a_cell_would(
+    tmp_path: Path, server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     profile = served(server)["fast"]
     write(tmp_path, {"fast": {**profile, "api_key_env": "HOUSE_KEY"}})
     server.answer = lambda _: model_list(profile["model"])
-    without = command(tmp_path, "doctor", HOUSE_KEY="", NO_PROXY="*")
-    assert (without.returncode, "HOUSE_KEY" in without.stdout) == (1, True), without.stdout
-    ready = command(tmp_path, "doctor", HOUSE_KEY=CANARY, NO_PROXY="*")
+    monkeypatch.setenv("NO_PROXY", "*")
+    assert ended("doctor") == 1
+    assert "HOUSE_KEY" in capsys.readouterr().out
+    ready = command(tmp_path, "doctor", HOUSE_KEY=CANARY)
     assert (ready.returncode, "1 of 1 ready" in ready.stdout) == (0, True), ready.stdout
     page = command(tmp_path, "report", "--since", "7d", "--out", "page.html")
     assert (page.returncode, (tmp_path / "page.html").exists()) == (0, True), page.stderr
@@ -313,7 +331,7 @@ def test_when_no_notebook_is_at_hand_then_the_command_shows_what_a_cell_would(tm
     demo = command(tmp_path, "demo", OPENAI_API_KEY="")
     assert demo.returncode == 0, demo.stderr
     assert re.search(r"^premium +claude\S+ .* USD 0\.\d+ +USD \d+\.\d\d$", demo.stdout, re.MULTILINE)
-    assert CANARY not in without.stdout + ready.stdout + demo.stdout
+    assert CANARY not in ready.stdout + demo.stdout
 
 
 SLOW = """import os, pathlib, time

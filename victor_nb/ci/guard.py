@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import socket
 import sys
-from collections import Counter, defaultdict
+from collections import defaultdict
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from victor_nb.config.notebook import current_cell
-from victor_nb.errors import NetworkBlockedError
+from victor_nb.errors import ClosedError, NetworkBlockedError
 from victor_nb.money import Total
 
 if TYPE_CHECKING:
@@ -127,7 +127,12 @@ def account() -> str:
         }
         for playback in playbacks
     ]
-    return json.dumps(found | {"rows": _sums(runtime.ledger.rows())})
+    try:
+        sums = _sums(runtime.ledger.rows())
+    except ClosedError:  # a cell has closed the session: what was asked is known by the tapes, what it costs is not
+        used = sum(len(playback.exchanges) - len(playback.unused) for playback in playbacks)
+        sums = [_sum("-", "-", used, Total(unpriced=used)) | {"attempts": used}] if used else []
+    return json.dumps(found | {"rows": sums})
 
 
 def _sums(rows: Iterable[Row]) -> list[dict[str, object]]:
@@ -136,23 +141,28 @@ def _sums(rows: Iterable[Row]) -> list[dict[str, object]]:
     for row in rows:
         if row.status not in {"refused", "running"}:
             groups[row.provider, row.model_served or row.model].append(row)
-    found: list[dict[str, object]] = []
-    for (provider, model), each in sorted(groups.items()):
-        total = Total.of(each)
-        found.append(
-            {
-                "provider": provider,
-                "model": model,
-                "calls": len({row.call_id for row in each}),
-                "attempts": len(each),
-                "modes": dict(Counter(row.mode for row in each)),
-                "input_tokens": sum(row.input_tokens or 0 for row in each),
-                "output_tokens": sum(row.output_tokens or 0 for row in each),
-                "cost": str(total.cost),
-                "unpriced": total.unpriced,
-                "billed": str(total.billed),
-                "unbilled": total.unbilled,
-                "free": total.free,
-            }
-        )
-    return found
+    return [
+        _sum(provider, model, len({row.call_id for row in each}), Total.of(each))
+        | {
+            "attempts": len(each),
+            "input_tokens": sum(row.input_tokens or 0 for row in each),
+            "output_tokens": sum(row.output_tokens or 0 for row in each),
+        }
+        for (provider, model), each in sorted(groups.items())
+    ]
+
+
+def _sum(provider: str, model: str, calls: int, total: Total) -> dict[str, object]:
+    return {
+        "provider": provider,
+        "model": model,
+        "calls": calls,
+        "attempts": 0,
+        "input_tokens": 0,
+        "output_tokens": 0,
+        "cost": str(total.cost),
+        "unpriced": total.unpriced,
+        "billed": str(total.billed),
+        "unbilled": total.unbilled,
+        "free": total.free,
+    }

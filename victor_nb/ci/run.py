@@ -133,6 +133,8 @@ async def run(
     verdict, began = Verdict(str(path), mode), time.perf_counter()
     try:
         notebook = _read(path)
+    except ConfigError:
+        raise
     except (OSError, ValueError) as error:
         verdict.red.append(Finding(None, f"It cannot be read: {_short(str(error))}"))
         return Ran(verdict, None)
