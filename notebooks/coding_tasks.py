@@ -23,7 +23,7 @@ from victor_nb.reports.charts.text import GREY
 from victor_nb.reports.frames import numbers, words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import pandas as pd
     from matplotlib.figure import Figure
@@ -227,15 +227,20 @@ ALONE: Final = 0.3
 """In this part of the tasks a model's luck is its own, and not the task's."""
 
 
-def true_quality(plan: str, rates: Mapping[str, float]) -> float:
+def true_quality(plan: str, rates: Mapping[str, float], among: Sequence[Task] = ()) -> float:
     """Return the part of the tasks that a plan such as `fast > premium` solves, over all luck that models may have.
 
     What a cascade's check does is known: the examples of a task accept a right answer or not, and a wrong one or not.
+
+    Args:
+        plan: The profiles, in order.
+        rates: How often each is right.
+        among: The tasks; empty for all.
     """
     *cheap, last = plan.split(" > ")
     checks = Counter(
         (examples_pass(ANSWER.format(code=solution(task))), examples_pass(ANSWER.format(code=faulty(task))))
-        for task in (all_tasks() if cheap else ())
+        for task in (among or all_tasks() if cheap else ())
     )
     found = 0.0
     for luck in (at / 1000 for at in range(1000)):

@@ -58,8 +58,8 @@ INLINE: Final = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=\s]+)")
 SHOWN: Final = {"display_data", "execute_result"}
 WIDGET: Final = "application/vnd.jupyter.widget-view+json"
 TAG: Final = "cost-table"
-OTHERWISE: Final = "nbval-ignore-output"
-"""The usual tag of a cell that shows something else in each run."""
+VARIES: Final = "varies"
+"""The tag of a cell that shows something else in each run: where a process is killed, say."""
 ANSI: Final = re.compile(r"\x1b\[[0-9;]*m")
 # The page must be readable without a network: no MathJax, no mermaid, no widget scripts from elsewhere.
 TEMPLATE: Final = """{% extends "lab/index.html.j2" %}
@@ -206,11 +206,11 @@ def normalise(notebook: NotebookNode) -> NotebookNode:
 def differences(committed: NotebookNode, executed: NotebookNode) -> Iterator[str]:
     """Yield what is otherwise in a notebook that was run again, cell by cell; pictures are compared by their pixels.
 
-    Of a cell tagged `nbval-ignore-output` only the source is compared.
+    Of a cell tagged `varies` only the source is compared.
     """
     pairs = list(zip(committed.cells, executed.cells, strict=True))
     for number, (old, new) in enumerate(pairs, start=1):
-        if old.source == new.source and OTHERWISE in old.metadata.get("tags", ()):
+        if old.source == new.source and VARIES in old.metadata.get("tags", ()):
             continue
         before, after = _lines(old), _lines(new)
         if before != after:
