@@ -7,7 +7,7 @@ from array import array
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from victor_nb.accounting.rows import COLUMNS, SCHEMA, Row, decode, encode, encode_all, moment
 from victor_nb.accounting.store import Writer, transaction
@@ -92,7 +92,8 @@ class LedgerTotal(Total):
         attempts: Requests that were sent.
         running: Attempts that are under way, or whose kernel ended before they did.
         failed: Attempts that ended in an error, or whose answer does not fit its schema.
-        refused: Calls and further attempts that a budget refused before they were sent: they are neither.
+        refused: Calls and further attempts that were never sent: a budget refused them, or their worker was lost before
+            it sent them. They are neither.
         simulated: Attempts that were simulated or replayed, and so not paid for.
     """
 
@@ -130,6 +131,9 @@ class Ledger:
         path: The file; None keeps the rows in memory.
         kernel: An id of this process, which no other one has.
     """
+
+    asks_leave: ClassVar[bool] = False
+    """Whether attempts wait for what `start` returns, those that are simulated too."""
 
     def __init__(self, path: Path | None, *, kernel: str) -> None:
         self.kernel = kernel

@@ -376,7 +376,8 @@ class ProfileCall:
     async def _exchange(self) -> Usage | None:
         """Make one HTTP exchange, one row; return the tokens that it used, if they are known."""
         request = self._request
-        answer = self._own_answer() if request.mode == "simulate" else None
+        waits = request.runtime.ledger.asks_leave
+        answer = None if waits or request.mode != "simulate" else self._own_answer(self._record.attempts + 1)
         limited = False
         for limit in request.limits:
             limited = limited or limit.amount.is_finite()
@@ -396,9 +397,7 @@ class ProfileCall:
             request.runtime.budget.settle(hold, Decimal(0))
             raise
         try:
-            leave = attempt.leave  # its time, and the call's, begin once it is given
-            waited = 0.0 if leave is None else await paused(self._deadline, asyncio.wrap_future(leave))
-            attempt.began, self._began = attempt.began + waited, self._began + waited
+            answer = await self._after_leave(attempt) if waits else answer
             who = self._record.call_id, request.profile.name, request.stage
             ORIGIN.set(Origin(request.sample, answer, *who, attempt.began))
             hear = self._turns.hear if self._turns else None
@@ -437,13 +436,26 @@ class ProfileCall:
             else:
                 return
 
-    def _own_answer(self) -> SimulatedAnswer | None:
-        """Return the answer that the user has for a simulated attempt; None where the simulator writes it.
+    async def _after_leave(self, attempt: Attempt) -> SimulatedAnswer | None:
+        """Wait until an attempt may be made, when its time and the call's begin; return the user's own answer to it."""
+        if attempt.leave is not None:
+            waited = await paused(self._deadline, asyncio.wrap_future(attempt.leave))
+            if self._record.clock is None:  # simulated time stands still meanwhile
+                attempt.began, self._began = attempt.began + waited, self._began + waited
+        return self._own_answer(attempt.row.attempt)
+
+    def _own_answer(self, number: int) -> SimulatedAnswer | None:
+        """Return the answer that the user has for a simulated attempt; None for others, or if the simulator writes it.
+
+        Args:
+            number: The attempt, of those of the call.
 
         Raises:
             ConfigError: The answers cannot be read, or the function that gives them failed.
         """
         request, chat = self._request, self._chat
+        if request.mode != "simulate":
+            return None
         question = SimulatedQuestion(
             profile=request.profile.name,
             stage=request.stage,
@@ -451,7 +463,7 @@ class ProfileCall:
             prompt=request.chat.messages[-1].content,
             system=chat.system or "",
             model=chat.model,
-            attempt=self._record.attempts + 1,
+            attempt=number,
         )
         return request.runtime.answers.find(question, request.answer_files)
 

@@ -33,10 +33,12 @@ class Answers:
 
     Attributes:
         missed: The last questions that none of them answered, so that the simulator wrote a placeholder.
+        sending: Is called before each question, in the context of what asks it.
     """
 
     def __init__(self) -> None:
         self.missed: deque[str] = deque(maxlen=_MISSED)
+        self.sending: Callable[[], object] | None = None
         self._given: Path | Answering | None = None
         self._files: dict[Path, AnswerFile] = {}
         self._lock = threading.Lock()
@@ -79,6 +81,8 @@ class Answers:
         Raises:
             ConfigError: A file cannot be used, or the function failed.
         """
+        if self.sending is not None:
+            self.sending()
         if callable(self._given) and (answer := _ask(self._given, question)) is not None:
             return answer
         found = (self._read(path).find(question) for path in self._paths(files))

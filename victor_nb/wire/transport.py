@@ -63,6 +63,8 @@ class Wire:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._tls: dict[Path | None, ssl.SSLContext] = {}
+        self.sending: Callable[[], object] | None = None
+        """Is called right before the bytes of a request go out, in the context of what sends it."""
         # Where no TLS is spoken, aiohttp still wants a context; this one trusts no certificate, and costs nothing.
         self._no_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
@@ -115,7 +117,7 @@ class Wire:
 
             return Simulator(spec, speed=speed)
         if tape is None:
-            return Real(context=partial(self.context, base_url, certificates), proxy=proxy)
+            return Real(context=partial(self.context, base_url, certificates), proxy=proxy, sending=self.sending)
         from victor_nb.wire.player import Player  # noqa: PLC0415 - only where there are tapes
         from victor_nb.wire.recorder import Recorder  # noqa: PLC0415 - as above
 
@@ -142,9 +144,16 @@ class Real(httpx2.AsyncBaseTransport):
     Args:
         context: Returns the TLS context.
         proxy: The proxy to go through, if any.
+        sending: Is called right before the bytes of a request go out.
     """
 
-    def __init__(self, *, context: Callable[[], ssl.SSLContext], proxy: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        context: Callable[[], ssl.SSLContext],
+        proxy: str | None = None,
+        sending: Callable[[], object] | None = None,
+    ) -> None:
         # Now and not at the first request, and by this form of the statement, which waits for a package that another
         # thread is importing (`from package.part import` does not): it brings the older httpx, which openai's SDK looks
         # up in `sys.modules` at every step, and takes for whole while it is half imported.
@@ -152,6 +161,7 @@ class Real(httpx2.AsyncBaseTransport):
 
         self._make = httpx_aiohttp.httpx2.AiohttpTransport
         self._context = context
+        self._session = partial(_session, sending=sending)
         self._proxy = proxy.strip() if proxy else None
         self._inner: httpx2.AsyncBaseTransport | None = None
         self._of_socks: tuple[type[Exception], ...] = ()
@@ -186,11 +196,11 @@ class Real(httpx2.AsyncBaseTransport):
         """
         context, given = self._context(), self._proxy
         if not given:
-            return self._make(verify=context, client=partial(_session, context))
+            return self._make(verify=context, client=partial(self._session, context))
         address = given if "://" in given else f"http://{given}"
         scheme = address.partition("://")[0].lower()
         if scheme in _SOCKS:
-            return self._make(verify=context, client=partial(_session, context, self._socks(address)))
+            return self._make(verify=context, client=partial(self._session, context, self._socks(address)))
         try:
             proxy = httpx2.Proxy(address)
             if proxy.auth is not None:  # as a header: aiohttp's own class for it goes with its next version
@@ -199,7 +209,7 @@ class Real(httpx2.AsyncBaseTransport):
         except (ValueError, httpx2.InvalidURL) as error:
             fact = f"the proxy {given} cannot be used"
             raise SetupError(fact, "Write HTTPS_PROXY as http://host:port or socks5://host:port.") from error
-        return self._make(verify=context, proxy=proxy, client=partial(_session, context))
+        return self._make(verify=context, proxy=proxy, client=partial(self._session, context))
 
     def _socks(self, address: str) -> partial[aiohttp.TCPConnector]:
         """Return what makes a connector through a SOCKS proxy.
@@ -244,13 +254,24 @@ def _context(place: Path | None) -> ssl.SSLContext:
 
 
 def _session(
-    context: ssl.SSLContext, connect: Callable[..., aiohttp.TCPConnector] | None = None
+    context: ssl.SSLContext,
+    connect: Callable[..., aiohttp.TCPConnector] | None = None,
+    *,
+    sending: Callable[[], object] | None = None,
 ) -> aiohttp.ClientSession:
     import aiohttp  # noqa: PLC0415 - slow to import
 
     connector = (connect or aiohttp.TCPConnector)(limit=0, ssl=context, keepalive_timeout=_KEEP_ALIVE)
     known = aiohttp.ClientSession.__init__.__kwdefaults__
     more: dict[str, Any] = {"max_headers": _MOST_HEADERS} if "max_headers" in (known or {}) else {}  # older: no limit
+    if sending is not None:
+
+        async def say(*_: object) -> None:
+            sending()
+
+        trace = aiohttp.TraceConfig()
+        trace.on_request_chunk_sent.append(say)  # by its name: aiohttp calls it before it writes the chunk
+        more["trace_configs"] = [trace]
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),

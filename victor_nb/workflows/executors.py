@@ -22,11 +22,11 @@ from victor_nb.accounting.rows import decode
 from victor_nb.accounting.worst_case import worst_case
 from victor_nb.errors import BudgetError, ClosedError, ConfigError, VictorError
 from victor_nb.money import Total
-from victor_nb.values import BOOKS
+from victor_nb.values import BOOKS, UNPAID
 from victor_nb.wire.clock import CLOCK
 from victor_nb.workflows.link import CLOSED, Grants, Link
 from victor_nb.workflows.outcomes import Cell
-from victor_nb.workflows.partitions import Answered, Outcome, Setup
+from victor_nb.workflows.partitions import Answered, Lost, Outcome, Setup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +42,7 @@ _TIMES: Final = 3  # that a row is asked whose worker is lost
 _GRACE: Final = 5.0  # seconds that workers have to end what was stopped
 _LOOK: Final = 0.5  # seconds after which the cluster is looked at again
 _ALONE: Final = 60.0  # seconds without a worker, after which none is waited for
+_LOST: Final = "the worker was lost"
 _MOST: Final = 256  # attempts at once of all workers together, where nothing limits them
 
 
@@ -97,6 +98,7 @@ class _Partition:
 
     Attributes:
         guest: Who has leave to begin with them.
+        numbers: What that one calls the attempts that it has leave to make.
         ended: Set once all that will be known of them is.
     """
 
@@ -104,6 +106,7 @@ class _Partition:
     rows: Sequence[_Asked]
     future: Any = None
     guest: str | None = None
+    numbers: dict[tuple[str, int], int] = field(default_factory=dict[tuple[str, int], int])
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -341,18 +344,37 @@ class Cluster:
                     await asyncio.wrap_future(store.written())
         outcome = found if isinstance(found, VictorError) else None
         outcomes = found.outcomes if isinstance(found, Answered) and found.outcomes else [outcome] * len(part.rows)
-        self._end(part, "the worker was lost", outcomes)
+        self._end(part, _LOST, outcomes, found.sent if isinstance(found, Lost) else None)
         if self._waiting:
             self._soon()
 
-    def _end(self, part: _Partition, why: str, outcomes: Sequence[Outcome | VictorError | None]) -> None:
-        """End a partition: what a worker had leave for and has not ended may have been sent; its cost is unknown."""
+    def _end(
+        self,
+        part: _Partition,
+        why: str,
+        outcomes: Sequence[Outcome | VictorError | None],
+        sent: frozenset[int] | None = None,
+    ) -> None:
+        """End a partition. What its worker had leave for and has not ended may have been sent: its cost is unknown.
+
+        Args:
+            part: It.
+            why: What ended it.
+            outcomes: What came of each of its rows.
+            sent: The numbers of the attempts that were; None where that is unknown.
+        """
         self._partitions.pop(part.name, None)
         for each, outcome in zip(part.rows, outcomes, strict=True):
             for row in each.under_way:
-                worst = row.held if row.held is not None or each.hold is None else each.hold.at_worst()
-                ended = replace(row, status="interrupted", error=why, held=worst)
-                each.rows[row.call_id, row.attempt] = ended
+                key = row.call_id, row.attempt
+                if sent is None or part.numbers[key] in sent:
+                    worst = row.held if row.held is not None or each.hold is None else each.hold.at_worst()
+                    billed = Decimal(0) if row.mode in UNPAID else None
+                    ended = replace(row, status="interrupted", error=why, held=worst, billed=billed)
+                else:
+                    zero, error = Decimal(0), f"not sent: {why}"
+                    ended = replace(row, status="refused", error=error, cost=zero, billed=zero, held=None)
+                each.rows[key] = ended
                 self.runtime.ledger.finish(ended)
             each.end(outcome)
         part.ended.set()
@@ -380,6 +402,7 @@ class Cluster:
             elif (asked := part.rows[place]).done is not None and not asked.done.done():
                 row = self._row(cells)
                 asked.rows[row.call_id, row.attempt] = row
+                part.numbers[row.call_id, row.attempt] = number
                 self.runtime.ledger.start(row)
                 go.append(number)
         self._grants.send()

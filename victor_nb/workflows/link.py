@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from victor_nb.errors import ClosedError, ConfigError, VictorError
-from victor_nb.workflows.partitions import Answered, Setup, ask_rows, distributed, forget
+from victor_nb.workflows.partitions import Answered, Lost, Setup, ask_rows, distributed, forget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -97,8 +97,11 @@ class Link:
         future.add_done_callback(tell)
         return future
 
-    def result(self, future: Any, redacted: Callable[[str], str]) -> Answered | VictorError | None:  # noqa: ANN401 - as above
-        """Return what came of a partition: answers, None where its worker was lost, or why it failed. It blocks."""
+    def result(self, future: Any, redacted: Callable[[str], str]) -> Answered | Lost | VictorError | None:  # noqa: ANN401 - as above
+        """Return what came of a partition: answers, what is known where its worker was lost, or why it failed.
+
+        It blocks.
+        """
         dask = distributed()
         try:
             error = future.exception(_REACH) if future.status == "error" else None

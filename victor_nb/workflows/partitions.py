@@ -1,9 +1,10 @@
 """A partition of a map, asked on a worker of a cluster, with a runtime that writes nothing there.
 
 A worker asks the driver for leave before each request, and the driver writes the row of the request before it answers.
-So the driver's ledger lacks no request, whatever ends: a worker, the scheduler, or a map that is stopped. It may have a
-row too many: of a worker that is lost between leave and request nothing tells that it did not send. Such rows have the
-status `interrupted` and no known cost, as those have whose answer is lost.
+So the driver's ledger lacks no request, whatever ends: a worker, the scheduler, or a map that is stopped. If a worker
+is lost, another one of its machine reads in its `Journal` which attempts it had sent; the others get the status
+`refused` in the driver's ledger, and cost nothing. Where none can read it, all that had leave counts as sent. Such rows
+have the status `interrupted` and no known cost, as those have whose answer is lost.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ import pkgutil
 import threading
 import time
 from concurrent.futures import Future, InvalidStateError
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 from uuid import uuid4
 
 from victor_nb.accounting.ledger import Ledger
@@ -27,13 +28,13 @@ from victor_nb.calls.quota import Share
 from victor_nb.config.settings import ByHand, forced_mode
 from victor_nb.errors import ClosedError, ConfigError, VictorError
 from victor_nb.runtime import Runtime
-from victor_nb.values import UNPAID
 from victor_nb.wire.clock import simulated
 from victor_nb.workflows.askers import ProfileAsker
+from victor_nb.workflows.journal import Journal, read
 from victor_nb.workflows.outcomes import Cell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from victor_nb.accounting.cache import AnswerCache, StoredAnswer
     from victor_nb.accounting.rows import Row
@@ -93,8 +94,21 @@ class Answered:
     stored: tuple[tuple[bytes, StoredAnswer], ...]
 
 
+@dataclass(frozen=True)
+class Lost:
+    """What is known of a partition with which another worker had begun, which was lost.
+
+    Attributes:
+        sent: The numbers of the attempts that it had sent; None where that is unknown.
+    """
+
+    sent: frozenset[int] | None
+
+
 _AT: ContextVar[tuple[str, int]] = ContextVar("victor_nb_row")
 """The partition and the number of the row that a task asks."""
+_NUMBER: ContextVar[int] = ContextVar("victor_nb_attempt")
+"""The number of the attempt that it makes."""
 _guests: Final[dict[tuple[str, str], Guest]] = {}
 _lock: Final = threading.Lock()
 
@@ -110,8 +124,8 @@ def distributed() -> Any:  # noqa: ANN401 - a module that only the users of a cl
 
 def ask_rows(
     setup: Setup, name: str, rows: Sequence[tuple[int, str, int]], allowance: Decimal | None
-) -> Answered | None:
-    """Ask rows on a worker; return None where another one had begun with them, which was lost.
+) -> Answered | Lost | None:
+    """Ask rows on a worker; return what is known of them where another one had begun with them, which was lost.
 
     Args:
         setup: What all partitions of the map have in common.
@@ -181,10 +195,16 @@ class Guest:
         if (task is None or task.state == "cancelled") and not self.reporter.is_refused(name):
             self._stop(name)
 
-    def ask(self, name: str, rows: Sequence[tuple[int, str, int]], allowance: Decimal | None) -> Answered | None:
-        """Ask the rows of a partition; return None where the driver does not want it asked."""
-        if name in self._jobs or not self.reporter.begin(name, self._look):
+    def ask(self, name: str, rows: Sequence[tuple[int, str, int]], allowance: Decimal | None) -> Answered | Lost | None:
+        """Ask the rows of a partition, unless another worker had begun with it; None: the driver does not want it."""
+        if name in self._jobs:
             return None
+        if not self.reporter.begin(name, self._look):
+            return Lost(read(name))
+        with self.reporter.journal(name):
+            return self._ask_begun(name, rows, allowance)
+
+    def _ask_begun(self, name: str, rows: Sequence[tuple[int, str, int]], allowance: Decimal | None) -> Answered | None:
         budget = self.runtime.budget
         with budget.limit(allowance, name="this map") if allowance is not None else nullcontext():
             job = self._jobs[name] = self.runtime.loop.start(lambda: self._ask_all(name, rows))
@@ -242,6 +262,10 @@ class GuestRuntime(Runtime):
         self.by_hand = ByHand(mode=setup.mode)
         if setup.answers is not None:
             self.answers.use(setup.answers)
+        if setup.mode == "simulate":
+            self.answers.sending = reporter.sending
+        else:
+            self.wire.sending = reporter.sending
         self.budget.amounts = None  # the driver holds what may be spent
         self.__dict__["ledger"] = reporter
         self._taken: dict[str, list[tuple[bytes, StoredAnswer]]] = {}
@@ -263,15 +287,17 @@ class Reporter(Ledger):
         report: Sends messages to the driver, of which it answers those with a number: (number, partition, row, cells).
     """
 
+    asks_leave: ClassVar[bool] = True
+
     def __init__(self, setup: Setup, report: Callable[[Any], None]) -> None:
         super().__init__(None, kernel="")
         self._report, self._history = report, setup.history
         self._mutex = threading.Lock()
         self._unsent: list[tuple[int | None, str, int, Sequence[Any]]] = []
         self._number = 0
-        self._is_free = setup.mode in UNPAID
         self._waiting: dict[int, tuple[Future[None], float]] = {}  # and since when
         self._numbers: dict[tuple[str, int], int] = {}
+        self._journals: dict[str, Journal] = {}
         self._refused: set[str] = set()
         self._ended: dict[str, list[tuple[int, Sequence[Any]]]] = {}
 
@@ -300,18 +326,34 @@ class Reporter(Ledger):
                 leave.result(_AGAIN)
         return True
 
+    @contextmanager
+    def journal(self, name: str) -> Generator[None]:
+        """Write down what is sent of a partition until the block ends."""
+        self._journals[name] = journal = Journal(name)
+        try:
+            yield
+        finally:
+            del self._journals[name]
+            journal.close()
+
+    def sending(self) -> None:
+        """Write down that the attempt of this context is sent now."""
+        if (journal := self._journals.get(_AT.get()[0])) is not None:
+            journal.add(_NUMBER.get())
+
     def start(self, row: Row) -> Future[None] | None:
         """Ask for leave to make an attempt; return what is done once the driver has its row."""
         number, leave = self._expect()
         self._numbers[row.call_id, row.attempt] = number
+        _NUMBER.set(number)
         self._add(number, encode(row, kernel="", status="running")[1:])
-        return None if self._is_free else leave
+        return leave
 
     def finish(self, row: Row) -> None:
         """Report how an attempt ended; one that had no leave was not sent, and costs nothing."""
         with self._mutex:
             waited = self._waiting.pop(self._numbers.pop((row.call_id, row.attempt)), None)
-        if waited is not None and row.cost is None and not self._is_free:
+        if waited is not None and row.cost is None:
             row = replace(row, cost=Decimal(0), billed=Decimal(0), held=None, error=row.error or _UNSENT)
         cells = encode(row, kernel="", status=row.status)[1:]
         name, number = _AT.get()
