@@ -95,15 +95,19 @@ async def test_when_the_answers_of_ones_own_are_copied_then_they_answer(monkeypa
     assert session().runtime.answers.unused(session().settings.answer_files)
 
 
-def test_when_the_first_two_cells_are_pasted_then_three_models_answer(capsys: pytest.CaptureFixture[str]) -> None:
-    load, cell = blocks("")[:2]
+def test_when_the_first_two_cells_are_pasted_then_three_models_answer_as_in_the_picture(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    load, cell = (block.strip() for block in blocks("")[:2])
     shell = InteractiveShell()
     assert shell.run_cell(load).success
     assert shell.run_cell(cell).success
     assert list(shell.user_ns["replies"]) == ["local", "fast", "premium"]
     shown = capsys.readouterr().out
-    assert "gpt-6-luna" in shown
+    assert "USD 0.000060" in shown
     assert "simulated" in shown
+    assert ["12.0 °C" in reply.content for reply in shell.user_ns["replies"].values()] == [False, False, True]
 
 
 @pytest.mark.usefixtures("simulated")
