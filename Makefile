@@ -32,11 +32,16 @@ ifeq ($(NEWEST),)
 # What is built in an isolated environment is held by the second name since pip 25.3, by the first before it. Paths are
 # relative, since pip splits the value at spaces.
 PIP    := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(PIP)
+UV     := $(VENV)/bin/uv pip install --quiet --compile-bytecode --constraints constraints.txt --build-constraints constraints.txt
 else
 PIP    := $(PIP) --upgrade --upgrade-strategy eager
+UV     := $(VENV)/bin/uv pip install --quiet --compile-bytecode --upgrade
 endif
 CODE   := victor_nb tests notebooks
 OSV    := https://api.osv.dev/v1
+
+# What is imported is compiled once, not in each of the hundreds of processes that tests start.
+unexport PYTHONDONTWRITEBYTECODE
 
 # pyright's wrapper would otherwise ask the network whether it is the newest.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
@@ -123,7 +128,7 @@ schema: $(DEV) ## Write the JSON Schema of profiles.yaml, which editors complete
 upgrade: $(BARE) ## Write the newest versions that fit together into constraints.txt, and run the tests with them
 	@rm -rf build/upgrade && $(PY) -m venv build/upgrade
 	@build/upgrade/bin/python -m pip --disable-pip-version-check --no-input install -qq uv
-	@printf '%s\n' hatchling editables | build/upgrade/bin/uv pip compile --quiet --universal --python-version 3.11 \
+	@printf '%s\n' hatchling editables uv | build/upgrade/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	    --all-extras --no-header --no-annotate --no-emit-package victor-nb --output-file build/upgrade/constraints.txt \
 	    pyproject.toml -
 	@mv build/upgrade/constraints.txt constraints.txt
@@ -194,7 +199,9 @@ $(LAB): $(BARE)
 	@$(PIP) -e '.[lab]'
 	@touch $@
 
+# uv needs a tenth of pip's time, and does not read pip's settings: where these name an index, pip works.
 $(DEV): $(BARE)
 	@echo 'Installing victor_nb and its tools into $(VENV) (about a minute the first time)'
-	@$(PIP) -e '.[dev]'
+	@{ ! $(PY) -m pip config list | grep -q '[.]\(index-url\|no-index\)=' && $(PIP) uv && $(UV) --python $(PY) -e '.[dev]'; } || \
+	    $(PIP) -e '.[dev]'
 	@touch $@ $(DEMO) $(LAB)
