@@ -38,6 +38,7 @@ PIP    := $(PIP) --upgrade --upgrade-strategy eager
 UV     := $(VENV)/bin/uv pip install --quiet --compile-bytecode --upgrade
 endif
 CODE   := victor_nb tests notebooks
+BESIDE := nice -n 19 $(MAKE) --no-print-directory beside
 OSV    := https://api.osv.dev/v1
 
 # What is imported is compiled once, not in each of the hundreds of processes that tests start.
@@ -63,13 +64,20 @@ demo: $(DEMO) ## Run the quickstart in simulate mode: the cost table here, noteb
 	@$(SANDBOX) $(PY) notebooks/render.py notebooks/01_quickstart.ipynb --out build
 
 .PHONY: test
-test: lint types ## Lint, types, import contracts, unit and browser tests, every notebook
+test: lint ## Lint, types, import contracts, unit and browser tests, every notebook
 	@echo '== advisories'
 	@$(MAKE) --no-print-directory audit || echo 'Warning: the advisories above are about packages of constraints.txt. Run: make upgrade'
 	@echo '== tests'
 	@$(PY) -m pytest --numprocesses 3 --dist worksteal --ignore tests/browser
-	@echo '== in a browser'
-	@$(PY) -m pytest tests/browser
+	@mkdir -p build
+	@$(PY) -m pytest tests/browser >build/browser.log 2>&1 & browser=$$!; trap 'kill 0' INT; \
+	$(BESIDE); red=$$?; wait $$browser || red=1; echo '== in a browser'; cat build/browser.log; exit $$red
+
+# The part of `make test` that has no time to keep, as the tests in a browser have.
+.PHONY: beside
+beside:
+	@echo '== types'
+	@$(PY) -m pyright --pythonpath $(PY)
 	@echo '== notebooks'
 	@mkdir -p build/ipython
 	@rm -rf build/notebooks && cp -R notebooks build/notebooks
