@@ -6,11 +6,13 @@ import base64
 import io
 import json
 import os
+import pkgutil
 import re
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -172,9 +174,17 @@ def command(folder: Path, *arguments: str, **environment: str) -> subprocess.Com
 
 
 def plugin(folder: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
-    """Run pytest in a folder; return how it ended, and the report by notebook."""
-    command = [sys.executable, "-W", "error", "-m", "pytest", "--victor-replay", "--victor-report", "report"]
-    ended = subprocess.run([*command, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    """Run pytest in a folder, with few plugins; return how it ended, and the report by notebook."""
+    plugins = [f"-p{name}" for name in ("victor_nb.pytest_plugin", "nbmake.pytest_plugin", "xdist.plugin")]
+    options = ["--victor-replay", "--victor-report", "report", *arguments]
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "pytest", *plugins, *options],
+        cwd=folder,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     return ended, {each["notebook"]: each for each in report["notebooks"]}
 
@@ -350,6 +360,12 @@ def test_when_ctrl_c_is_pressed_then_a_check_ends_with_its_kernel(tmp_path: Path
         assert check.communicate(timeout=60)[1] == "Stopped.\n"
     assert check.returncode == 130
     until(lambda: not psutil.pid_exists(kernel), "the kernel has ended")
+
+
+def test_when_the_package_is_installed_then_pytest_finds_the_plugin_and_a_shell_the_command() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert pkgutil.resolve_name(project["scripts"]["victor-nb"]) is main
+    assert pkgutil.resolve_name(project["entry-points"]["pytest11"]["victor_nb"]).pytest_addoption
 
 
 def test_when_the_package_is_imported_then_neither_pytest_nor_what_runs_notebooks_is(tmp_path: Path) -> None:

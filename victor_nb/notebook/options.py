@@ -206,5 +206,5 @@ LINE_HELP: Final = """Look after models, money and modes. Only `ask`, `search` a
     %victor doctor                             is every profile reachable, priced and current? Spends nothing
     %victor cancel                             stop what still runs; `%victor chats clear demo` forgets a conversation
 
-`%%victor?` says how to ask.
+`%%victor?` says how to ask. In a shell, `victor-nb check NAME.ipynb` runs a notebook from its tape.
 """
