@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 import itertools
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from victor_nb.calls.request import CallOptions
 from victor_nb.config.strategies import Stage
-from victor_nb.errors import ConfigError, failed_at, suggest
+from victor_nb.errors import ConfigError, VictorError, failed_at, suggest
 from victor_nb.money import to_usd
 from victor_nb.providers.spec import spec_of
 from victor_nb.templates import Template
@@ -333,6 +334,16 @@ def candidate_of(given: object, pool: Pool) -> Candidate:
         hint = suggest(word, words, otherwise=f"Its words: {', '.join(words) or 'none'}.")
         raise ConfigError(f"{given}: {profile.model} takes no {word!r}. {hint}")
     return Candidate(given, base, {option: word})
+
+
+def ready(pool: Pool) -> list[str]:
+    """Return the profiles that can be asked."""
+    found: list[str] = []
+    for name in pool.settings.profiles:
+        with suppress(VictorError):
+            pool.get_orchestrator(name)
+            found.append(name)
+    return found
 
 
 # --- plans ---

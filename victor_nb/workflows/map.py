@@ -15,7 +15,7 @@ from victor_nb.calls.request import CallOptions, check_options, refuse_sample
 from victor_nb.calls.schema import schema_of
 from victor_nb.config.request_options import SAMPLES, Kind, whole
 from victor_nb.errors import ConfigError, PromptError, VictorError, VictorInterrupted, VictorWarning, suggest
-from victor_nb.loop import GRACE, Handle
+from victor_nb.loop import GRACE
 from victor_nb.money import to_usd
 from victor_nb.reports.answers import answers_frame
 from victor_nb.templates import Template
@@ -23,7 +23,7 @@ from victor_nb.values import TAPED
 from victor_nb.workflows.askers import ProfileAsker, Runnable, StrategyAsker
 from victor_nb.workflows.bulk import Asker, Bulk, Terms
 from victor_nb.workflows.intake import Empty, Feed, Plan, Prompts, table_of
-from victor_nb.workflows.progress_bar import Bar, Tally
+from victor_nb.workflows.progress_bar import Bar, Tally, Watched
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -78,7 +78,7 @@ _KINDS: Final[Mapping[str, Kind]] = {"n": SAMPLES, **dict.fromkeys(("rows", "con
 _WORDS: Final = {"empty": get_args(Empty), "reuse": get_args(Reuse)}
 
 
-class Map(Handle["DataFrame"]):
+class Map(Watched["DataFrame"]):
     """A map; it is a handle once it has started. Made by `pool.start_map`; `pool.map` waits for it.
 
     Attributes:
@@ -283,21 +283,6 @@ class Map(Handle["DataFrame"]):
         size = self._rows.size
         calls = 1_000_000 if size is None else size * len(self._columns)
         return Bar("map", look, calls=calls, progress=progress, runtime=self.runtime)
-
-    def result(self, *, progress: bool | None = False) -> DataFrame:
-        """Wait for the frame, with a bar as `progress` has it (see `Bar`). Stop ends it.
-
-        Raises:
-            MapError: All rows failed for one reason; `partial` is the frame.
-            VictorInterrupted: Stop was pressed; `partial` is the frame so far, and so is `session().last`.
-        """
-        try:
-            with self.bar(progress) as bar:
-                return bar.result(self._job)
-        except KeyboardInterrupt:
-            raise self.interrupted() from None
-        except asyncio.CancelledError:
-            return self._kept()
 
     def interrupted(self) -> VictorInterrupted:
         """Stop everything, keep the frame so far as `session().last`, and return the error to raise."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import victor_nb
-from victor_nb.errors import VictorError
-from victor_nb.loop import GRACE, Job
+from victor_nb.errors import VictorError, VictorInterrupted
+from victor_nb.loop import GRACE, Handle, Job
 from victor_nb.money import Total
 
 if TYPE_CHECKING:
@@ -226,3 +226,34 @@ def _open(began: float) -> Meter | None:
     """Return a bar in the place where one can be, if there is one."""
     found = victor_nb.cell_meter(began) if _in_a_kernel() else None
     return found or (Meter(began) if _on_a_terminal() else None)
+
+
+class Watched(Handle[T]):
+    """Work that is waited for with a bar, and whose Stop keeps what has come."""
+
+    def bar(self, progress: bool | None) -> Bar:  # noqa: FBT001 - as callers give it
+        """Return the bar to wait with."""
+        raise NotImplementedError
+
+    def interrupted(self) -> VictorInterrupted:
+        """Stop everything, keep what has come as `session().last`, and return the error to raise."""
+        raise NotImplementedError
+
+    def _kept(self) -> T:
+        """Keep what has come as `session().last`, and return it."""
+        raise NotImplementedError
+
+    def result(self, *, progress: bool | None = False) -> T:
+        """Wait for the result, with a bar as `progress` has it (see `Bar`). Stop ends it.
+
+        Raises:
+            VictorError: The work failed; `partial` is what had come.
+            VictorInterrupted: Stop was pressed; `partial` is what had come, and so is `session().last`.
+        """
+        try:
+            with self.bar(progress) as bar:
+                return bar.result(self._job)
+        except KeyboardInterrupt:
+            raise self.interrupted() from None
+        except asyncio.CancelledError:
+            return self._kept()

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from victor_nb.calls.quota import Share
 from victor_nb.errors import BudgetError, ConfigError, TapeMissError, VictorError, VictorInterrupted
-from victor_nb.loop import GRACE, Handle
+from victor_nb.loop import GRACE
 from victor_nb.money import Total
 from victor_nb.reports.statistics import scores
 from victor_nb.values import BYTES_PER_TOKEN, Reply, Usage
@@ -28,13 +28,14 @@ from victor_nb.workflows.candidates import (
     candidate_of,
     ladders,
     problems_of,
+    ready,
     strategy_of,
 )
 from victor_nb.workflows.evidence import smallest_gap
 from victor_nb.workflows.found import Found
 from victor_nb.workflows.judge import judge as ask_judge
 from victor_nb.workflows.orchestrator_pool import kernel_pool
-from victor_nb.workflows.progress_bar import Bar, Tally
+from victor_nb.workflows.progress_bar import Bar, Tally, Watched
 from victor_nb.workflows.race import BATCH, MOST, PILOT, Answer, Ladder, Outcome, Race
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ _LONG: Final = 250  # tokens that an answer is taken to have before any has come
 _PILOT_PART: Final = 3  # of few tasks, one in three chooses the plans
 
 
-class Search(Handle["Found"]):
+class Search(Watched["Found"]):
     """A search under way, or ended. Made by `pool.start_search`; `pool.search` waits for it.
 
     Attributes:
@@ -67,7 +68,7 @@ class Search(Handle["Found"]):
         self.run_id = str(sent.get("run_id") or uuid4().hex)
         self.problems = problems_of(tasks, cast("str | None", own.get("template")), pool)
         self._options = cast("CallOptions", {"cache": "on", **sent, "strategy": "search", "run_id": self.run_id})
-        given = _ready(pool) if candidates is None else list(candidates)
+        given = ready(pool) if candidates is None else list(candidates)
         chosen = [candidate_of(each, pool) for each in given]
         if terms.wish.bar is None and terms.reference not in {each.name for each in chosen}:
             chosen.append(candidate_of(terms.reference, pool))
@@ -92,7 +93,7 @@ class Search(Handle["Found"]):
         self.notes: list[str] = []
         self.spent = Total()
         self.seen = 0
-        self._calls = self._failed = 0
+        self._calls = self._failed = self._lost = 0
         self._ended = asyncio.Event()
         self._share = Share(concurrency=terms.concurrency or _AT_ONCE)
         self._replies: dict[tuple[str, str], asyncio.Task[tuple[Reply | None, float]]] = {}
@@ -222,7 +223,8 @@ class Search(Handle["Found"]):
 
     def _kept(self) -> Found:
         with suppress(VictorError):  # a session that has ended takes its ledger with it
-            self.spent = Total.of(self.runtime.ledger.rows(run_id=self.run_id))
+            rows = self.runtime.ledger.rows(run_id=self.run_id)
+            self.spent, self._lost = Total.of(rows), sum(row.status == "interrupted" for row in rows)
         self.runtime.last = found = self.found
         return found
 
@@ -240,20 +242,6 @@ class Search(Handle["Found"]):
         """What it does: `pilot`, or the plans that are racing."""
         return "pilot" if self.race is None else ", ".join(self.race.alive)
 
-    def result(self, *, progress: bool | None = False) -> Found:
-        """Wait for what is found, with a bar as `progress` has it (see `Bar`). Stop ends it.
-
-        Raises:
-            VictorInterrupted: Stop was pressed; `partial` is what is known, and so is `session().last`.
-        """
-        try:
-            with self.bar(progress) as bar:
-                return bar.result(self._job)
-        except KeyboardInterrupt:
-            raise self.interrupted() from None
-        except asyncio.CancelledError:
-            return self._kept()
-
     def interrupted(self) -> VictorInterrupted:
         """Stop everything, keep what is known as `session().last`, and return the error to raise."""
         self.cancel()
@@ -261,6 +249,8 @@ class Search(Handle["Found"]):
         self.why = self.why or "stopped by the user"
         found = self._kept()
         text = f"stopped after {self.seen} of {len(self.problems)} tasks ({self.spent}); the same search goes on there."
+        if self._lost:
+            text += f" {self._lost:,} calls had no answer yet: they are asked again, and their provider may bill them."
         return VictorInterrupted(text, found)
 
     # --- on the background loop ---
@@ -444,16 +434,6 @@ def _step(walk: Generator[str, Answer, Outcome], answer: Answer) -> tuple[str, O
         return walk.send(answer), None
     except StopIteration as end:
         return "", end.value
-
-
-def _ready(pool: Pool) -> list[str]:
-    """Return the profiles that can be asked."""
-    found: list[str] = []
-    for name in pool.settings.profiles:
-        with suppress(VictorError):
-            pool.get_orchestrator(name)
-            found.append(name)
-    return found
 
 
 async def search(
