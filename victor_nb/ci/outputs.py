@@ -127,10 +127,12 @@ def _unlabelled(outputs: list[Output]) -> list[Output]:
     """Leave of a picture whose alt text names the mode only its size: the label is drawn in it, too."""
     made: list[Output] = []
     for output in outputs:
-        data = output.get("data", {})
+        data = dict(output.get("data", {}))
         if _LABEL.search(str(data.get("text/plain", ""))):
-            sizes = {kind: _seen(kind, value).partition(",")[0] for kind, value in data.items() if kind in _PICTURES}
-            output = {**output, "data": {**data, **sizes}}  # noqa: PLW2901 - the same output
+            data |= {kind: _seen(kind, data[kind]).partition(",")[0] for kind in data.keys() & _PICTURES}
+        if isinstance(html := data.get("text/html"), str):
+            data["text/html"] = _LABELLED.sub(r"\1", html)
+        output = {**output, "data": data} if data else output  # noqa: PLW2901 - the same output
         made.append(output)
     return made
 
@@ -148,6 +150,7 @@ def _pixels(data: str) -> str:
 
 
 _LABEL: Final = re.compile(r"\b(?:simulated|replayed)\b")
+_LABELLED: Final = re.compile(r'(<img alt="[^"]*\b(?:simulated|replayed)\b[^"]*"[^>]*picture of \d+ x \d+ pixels), \w+')
 _NUMBER: Final = r"(?<![\w.])\d[\d,]*(?:\.\d+)?"
 _MODE: Final = (
     r"(?i)\bmode: (?:live|record|simulate|replay)\b.*|(?:simulated|replayed), at list prices; nothing of it was paid:"
@@ -196,7 +199,7 @@ RULES: Final = (
         "ids",
         "Made anew in each run: UUIDs, ids of pandas' styles and of our widgets.",
         _numbered(
-            r"\b[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}\b|\bT_[0-9a-f]{5}|victor-fallback-[0-9a-f]{12}"
+            r"\b[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}\b|\bT_[0-9a-f]{5}|victor-fallback-(?:[0-9a-f]{12}|\d+)"
         ),
     ),
     Rule(
