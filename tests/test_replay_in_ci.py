@@ -113,7 +113,7 @@ ALIKE = {
     "dates": ([stream("on 2026-11-26 at 14:03")], [stream("on 2027-01-02 at 15:04")]),
     "addresses": ([stream("<object at 0x7f12ab34cd>")], [stream("<object at 0x7f99999999>")]),
     "ids": ([shown(html='<p id="T_0a1b2">T_0a1b2')], [shown(html='<p id="T_9f8e7">T_9f8e7')]),
-    "folders": ([stream("wrote /home/a/work/page.html")], [stream("wrote /tmp/page.html")]),
+    "folders": ([stream("wrote /srv/work/page.html")], [stream("wrote /tmp/page.html")]),
     "padding": ([stream("name    cost\nfast    1")], [stream("name  cost\nfast  1")]),
 }
 

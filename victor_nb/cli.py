@@ -197,13 +197,13 @@ def _report(asked: argparse.Namespace) -> int:
 
 
 def _demo(_: argparse.Namespace) -> int:
-    os.environ.update(VICTOR_MODE="simulate", VICTOR_LEDGER="memory", VICTOR_SIM_SPEED="0", VICTOR_PROGRESS="off")
-    from victor_nb.config.settings import Settings, shipped_file  # noqa: PLC0415 - after --help
+    from victor_nb.config.settings import Settings, overrule, shipped_file  # noqa: PLC0415 - after --help
     from victor_nb.kernel import Session  # noqa: PLC0415 - as above
     from victor_nb.money import usd  # noqa: PLC0415 - as above
     from victor_nb.tables import Table  # noqa: PLC0415 - as above
     from victor_nb.values import Reply  # noqa: PLC0415 - as above
 
+    overrule(VICTOR_MODE="simulate", VICTOR_LEDGER="memory", VICTOR_SIM_SPEED="0", VICTOR_PROGRESS="off")
     kernel = Session(Settings(shipped_file()))
     kernel.simulate_with(_answer)
     found = kernel.pool.fan_out_sync(_QUESTION, [*_DEMO])

@@ -24,6 +24,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
 
 from victor_nb.ci.outputs import IGNORED, compare
+from victor_nb.config.settings import environment
 from victor_nb.errors import ConfigError
 from victor_nb.wire.tape import tape_path
 
@@ -305,11 +306,11 @@ class _Runner:
 
     def _environment(self) -> dict[str, str]:
         path = self._path.absolute()
-        kept = {name: value for name, value in os.environ.items() if name.lower() not in _PROXIES}
         fixed = {"VICTOR_TAPE": str(tape_path(path)), "JPY_SESSION_NAME": str(path), "VICTOR_PROGRESS": "off"}
         if self._mode == "record":
-            return {**os.environ, **fixed, "VICTOR_MODE": "record"}
-        return {**kept, **fixed, "VICTOR_MODE": "replay", "VICTOR_LEDGER": "memory", "NO_PROXY": "*"}
+            return environment(**fixed, VICTOR_MODE="record")
+        made = environment(**fixed, VICTOR_MODE="replay", VICTOR_LEDGER="memory", NO_PROXY="*")
+        return {name: value for name, value in made.items() if name.lower() not in _PROXIES}
 
     async def _note(self, *, execute_reply: dict[str, Any], **_: object) -> None:
         self._reply = execute_reply["content"]

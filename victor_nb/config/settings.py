@@ -487,6 +487,11 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, **more}
 
 
+def overrule(**variables: str) -> None:
+    """Set variables for the rest of this process, as a command may that is a process of its own."""
+    os.environ.update(variables)
+
+
 def environment_without_keys() -> dict[str, str]:
     """Return the environment for a child process that reads what may be a stranger's, and needs no key."""
     named = {name for spec in list(SPECS.values()) for name in spec.key_variables}
