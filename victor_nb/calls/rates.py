@@ -17,6 +17,11 @@ _UNLIMITED: Final = 5_000.0  # attempts a second; more than one process can send
 _BELOW: Final = 0.96
 """What is sent of what a host was seen to admit: even attempts then stay below its limit in spite of their jitter."""
 _SPAN: Final = 1.0  # seconds: the window of most limiters, over which is counted what a host admitted
+_LEAST: Final = 0.92
+"""The same where attempts are late."""
+_UNEVEN: Final = 8.0  # times their mean lateness are left free of what is counted in `_SPAN`
+_JOLT: Final = 0.97
+"""What is left of a pace that was admitted for a while and then refused: what is sent evenly may arrive unevenly."""
 _LATE: Final = 0.02  # seconds that an attempt may be late without a loss for those after it; `_BELOW` leaves 0.04
 _SURE: Final = 15.0  # seconds that a pace is kept before more is tried
 _UNSURE: Final = 0.5  # seconds, where little was seen
@@ -71,6 +76,9 @@ class Pace:
         self._admitted = 0  # since then
         self._short = False  # whether the last pause was short
         self._counts_windows = False  # whether it has refused again after a pause
+        self._waited = False  # whether the next attempt had to wait for its time
+        self._late = 0.0  # seconds that attempts are sent after their time; a moving mean
+        self._below = _BELOW
         self._refused: float | None = None  # when the first one was sent that was refused since the last pause
 
     @property
@@ -80,6 +88,7 @@ class Pace:
 
     def delay(self, now: float) -> float:
         """Return the seconds until another attempt may be sent."""
+        self._waited = self._waited or self._next > now
         return self._next - now
 
     def take(self, now: float) -> None:
@@ -89,6 +98,9 @@ class Pace:
         if self._refused is not None:
             self._learn(now, self._refused)
             self._refused = None
+        elif self._waited:
+            self._late += 0.1 * (min(now - self._next, 1 - _LEAST) - self._late)
+        self._waited = False
         self.rate = self._rate(now - self._since)
         self._next = max(self._next, now - _LATE) + 1 / self.rate
         self._count += 1
@@ -149,8 +161,9 @@ class Pace:
             found = self._find(refused, pause, whole)
             # To try more is cheap where a refusal costs a short pause only.
             cheap = self._count <= _FEW or (pause <= _SHORT and not self._counts_windows)
-            self._hold = _UNSURE if cheap and abs(found * _BELOW - self._base) > _ALIKE * found else _SURE
-            self._base = max(_SLOWEST, found * _BELOW)
+            self._below = max(_LEAST, min(_BELOW, 1 - _UNEVEN * self._late / _SPAN))
+            self._hold = _UNSURE if cheap and abs(found * self._below - self._base) > _ALIKE * found else _SURE
+            self._base = max(_SLOWEST, found * self._below)
             if not self._refuses_many():  # else what came of the first refusals might take minutes to be tried
                 self._base = max(self._base, self._highest * _LEFT)
             self._since = now
@@ -183,10 +196,14 @@ class Pace:
         if self._anchor == -inf:
             return lately
         if whole < _SPAN and not self._counts_windows:
-            return min(self._base / _BELOW, self.rate) * 0.9 if self._short else lately
+            return min(self._base / self._below, self.rate) * 0.9 if self._short else lately
         mean = self._admitted / whole
         if pause > _LONG or (self._short and not self._counts_windows):
             return mean
+        if self.rate <= self._base * 1.02 and refused - self._began >= _SPAN:
+            # A bucket gains in a pause what it makes good afterwards, a window does not: as if it were a window, since
+            # a pace that is too high then costs less than one that is too low.
+            return max(mean, min(lately * 1.1, self._base / self._below) * _JOLT)
         return lately if self._counts_windows else (mean + 2 * lately) / 3
 
 
