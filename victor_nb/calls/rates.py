@@ -204,7 +204,8 @@ class Pace:
             # A bucket gains in a pause what it makes good afterwards, a window does not: as if it were a window, since
             # a pace that is too high then costs less than one that is too low.
             return max(mean, min(lately * 1.1, self._base / self._below) * _JOLT)
-        return lately if self._counts_windows else (mean + 2 * lately) / 3
+        brief = refused - self._began < _SPAN  # more than `lately` was admitted in no second
+        return lately if self._counts_windows or brief else (mean + 2 * lately) / 3
 
 
 class Window:
