@@ -192,7 +192,7 @@ def test_when_the_extension_is_loaded_then_frames_and_series_have_victor(reviews
 
 def test_when_pandas_is_not_loaded_then_it_is_not_imported_and_later_frames_have_victor() -> None:
     code = (
-        "import sys, victor_nb; assert 'pandas' not in sys.modules\n"
+        "import sys, victor_nb; victor_nb.session; assert 'pandas' not in sys.modules\n"
         "import pandas; victor_nb.session; print(hasattr(pandas.DataFrame, 'victor'), hasattr(pandas.Series, 'victor'))"
     )
     after = "import pandas, victor_nb; print(hasattr(pandas.DataFrame, 'victor'), hasattr(pandas.Series, 'victor'))"

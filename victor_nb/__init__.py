@@ -117,19 +117,18 @@ _HOMES: Final = {
 """The module that each name is imported from."""
 
 
-def _register_accessor() -> None:
-    """Give a pandas that is loaded `frame.victor` and `series.victor`; it is never imported for that."""
-    if "pandas" in sys.modules:
-        pkgutil.resolve_name("victor_nb.workflows.accessor:register")()
+def _register_accessor() -> bool:
+    """Give a pandas that is loaded `frame.victor` and `series.victor`, and return whether they are there."""
+    return "pandas" in sys.modules and pkgutil.resolve_name("victor_nb.workflows.accessor:register")()
 
 
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         msg = f"module 'victor_nb' has no attribute {name!r}"
         raise AttributeError(msg)
-    _register_accessor()  # pandas may have come after us
     value = pkgutil.resolve_name(f"{_HOMES[name]}:{name}")
-    globals()[name] = value
+    if _register_accessor():  # else the next import looks again: pandas may come between
+        globals()[name] = value
     return value
 
 
