@@ -312,6 +312,9 @@ async def recorded(bench: Bench) -> None:
         (lambda text: f"<<<<<<< HEAD\n{text}", "line 1: it is a mark of a merge"),
         (lambda text: text.replace('"status"', '"state"'), "line 2: it lacks 'status'"),
         (lambda text: text.replace('"sample": 0', '"sample": "0"'), "line 2: it is no exchange"),
+        (lambda text: text.replace('"cell": null', '"cell": "x"'), "line 2: it is no exchange"),
+        (lambda text: text.replace('"latency": ', '"latency": 1e999, "was": '), "line 2: it is no exchange"),
+        (lambda text: text.replace('"answered": ', '"answered": NaN, "was": '), "line 2: it is no exchange"),
         (lambda _: "hello\n", "line 1: it is no header"),
         (lambda _: "", "line 1: it is no header"),
     ],
@@ -388,6 +391,42 @@ async def test_when_two_kernels_record_and_one_is_killed_then_neither_loses_what
     assert not other.exists()
     prompts = [exchange.asked.body["messages"][0]["content"] for exchange in TapeFile(tape).read()]
     assert sorted(prompts) == ["First?", "Of the other?", "Second?"]
+
+
+@pytest.mark.parametrize("name", ["story", "story [1]", "story *"])
+async def test_when_names_of_notebooks_resemble_each_other_then_each_gets_its_own_journals(
+    tmp_path: Path, server: Server, keys: str, tape: Path, name: str
+) -> None:
+    assert keys
+    bench = Bench(tmp_path, server, OPENAI, "plain")
+    bench.play(Answer())
+    await bench.ask(await bench.agent(), "First?")
+    [journal] = tape.parent.glob(".story.*.journal")
+    left = journal.read_bytes()
+    bench.clear()
+    reset()
+    for stem in (name, f"{name}.b"):
+        (tape.parent / "others" / f".{stem}.1-dead.journal").parent.mkdir(exist_ok=True)
+        (tape.parent / "others" / f".{stem}.1-dead.journal").write_bytes(left)
+    TapeFile(tape.parent / "others" / f"{name}.jsonl").add(TapeFile(tape).read())
+    assert [each.name for each in (tape.parent / "others").glob(".*.journal")] == [f".{name}.b.1-dead.journal"]
+    assert len(TapeFile(tape.parent / "others" / f"{name}.b.jsonl").read()) == 1
+
+
+async def test_when_a_tape_cannot_be_used_then_nothing_is_asked_to_be_recorded_on_it(
+    tmp_path: Path, server: Server, keys: str, tape: Path
+) -> None:
+    assert keys
+    bench = Bench(tmp_path, server, OPENAI, "plain")
+    bench.play(Answer())
+    await bench.ask(await bench.agent())
+    bench.clear()
+    reset()
+    rewrite(tape, lambda text: text[:-1])
+    error = await fail(bench.agent())
+    assert type(error) is TapeError
+    assert "its end is missing" in str(error)
+    assert len(server.requests) == 1
 
 
 async def test_when_a_key_was_wrong_then_its_refusal_is_replayed(

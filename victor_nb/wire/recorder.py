@@ -267,9 +267,17 @@ class Tapes:
         self._lock = threading.Lock()
 
     def recording(self, place: Place) -> Recording:
-        """Return the recording of a tape."""
+        """Return the recording of a tape, which is read at the first use: what is paid must find its place.
+
+        Raises:
+            TapeError: It cannot be used.
+        """
         with self._lock:
-            return self.recordings.setdefault(place.path, Recording(place))
+            if place.path not in self.recordings:
+                recording = Recording(place)
+                recording.file.check()
+                self.recordings[place.path] = recording
+            return self.recordings[place.path]
 
     def playback(self, place: Place) -> Playback:
         """Return the playback of a tape, read at the first use.

@@ -6,6 +6,7 @@ The first line is the header; then comes a line for each exchange, sorted, so th
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections import Counter
@@ -35,7 +36,7 @@ _CONFLICT: Final = ("<<<<<<<", "=======", ">>>>>>>", "|||||||")
 _PACKAGES: Final = ("anthropic", "openai", "httpx2")
 _DIGITS: Final = 4  # of seconds: a tenth of a millisecond
 _PRIVATE: Final = 0o600
-_AGAIN: Final = "Restore it from version control, or record the notebook again: VICTOR_MODE=record."
+_AGAIN: Final = "Restore it from version control, or delete it and record the notebook again."
 _ATTEMPTS: Final = 10_000
 
 
@@ -141,6 +142,14 @@ class Exchange:
             raise ValueError("a field has another type than it should")
         if not all(0 <= each < _ATTEMPTS for each in numbers):
             raise ValueError("a number is out of its range")
+        if not all(
+            each is None or type(each) is kind for each, kind in ((fields["cell"], int), (fields["stage"], str))
+        ):
+            raise ValueError("cell or stage has another type than it should")
+        pieces = tuple((float(at), _bytes(data)) for at, data in fields["body"])
+        answered, latency = float(fields["answered"]), float(fields["latency"])
+        if not all(0 <= each < math.inf for each in (answered, latency, *(at for at, _ in pieces))):
+            raise ValueError("seconds are out of their range")
         headers = {str(name): str(value) for name, value in fields["headers"].items()}
         if any("\n" in text or "\r" in text for pair in headers.items() for text in pair):
             raise ValueError("a header has a line break")
@@ -153,9 +162,9 @@ class Exchange:
             attempt=numbers[2],
             status=None if fields["status"] is None else int(fields["status"]),
             headers=headers,
-            answered=float(fields["answered"]),
-            pieces=tuple((float(at), _bytes(data)) for at, data in fields["body"]),
-            latency=float(fields["latency"]),
+            answered=answered,
+            pieces=pieces,
+            latency=latency,
             fault=texts[4],
         )
 
@@ -244,6 +253,14 @@ class TapeFile:
             found = merged(found, _read_journal(journal))
         return found
 
+    def check(self) -> None:
+        """Raise if nothing could be sorted into the file as it is.
+
+        Raises:
+            TapeError: It cannot be used.
+        """
+        self._read_file()
+
     def _read_file(self) -> list[Exchange]:
         try:
             text = self.path.read_text(encoding="utf-8")
@@ -288,8 +305,10 @@ class TapeFile:
 
     def _left(self) -> list[Path]:
         """Return the journals of kernels that have ended without sorting them in."""
-        found = sorted(self.path.parent.glob(f".{self.path.stem}.*.journal"))
-        return [journal for journal in found if _is_left(journal)]
+        # A pattern of glob would also take those of `NAME.b` for NAME's, and none of `NAME [1]`.
+        ours = re.compile(rf"\.{re.escape(self.path.stem)}\.\d+-[0-9a-f]+\.journal")
+        found = sorted(self.path.parent.glob(".*.journal"))
+        return [journal for journal in found if ours.fullmatch(journal.name) and _is_left(journal)]
 
     def write(self, exchanges: Iterable[Exchange]) -> None:
         """Replace all exchanges.

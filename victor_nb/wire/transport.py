@@ -110,7 +110,7 @@ class Wire:
         """Return a transport of its own for one client of this provider.
 
         Raises:
-            TapeError: The tape to replay cannot be used.
+            TapeError: The tape to replay or to record cannot be used.
         """
         if mode == "simulate":
             from victor_nb.wire.simulator import Simulator  # noqa: PLC0415 - only this mode needs it
