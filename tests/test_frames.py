@@ -271,6 +271,11 @@ def test_when_a_frame_is_styled_then_money_times_and_counts_are_readable() -> No
     assert "11.0 s" not in fast
 
 
+def test_when_a_column_of_the_users_has_a_name_of_ours_then_it_shows_what_it_holds() -> None:
+    theirs = pd.DataFrame({name: ["yes 1"] for name in ("df", "score", "cost", "started_at", "ratio", "latency")})
+    assert str(styled(theirs)).count("yes 1") == 6
+
+
 def test_when_a_frame_is_styled_then_a_screen_reader_can_follow_its_headers() -> None:
     html = styled(
         summary(frame(row(), row("b", stage="x")), ["profile", "stage"]), caption="Where it <went>"

@@ -305,3 +305,12 @@ def test_when_cells_are_images_then_they_are_sent_as_such(pool: OrchestratorPool
 
     assert answers["answer_status"].tolist() == ["ok", "ok", "skipped"]
     assert answers["answer_input_tokens"][0] > 100
+
+
+def test_when_a_template_is_no_text_or_an_option_is_misspelt_then_one_line_says_what_is_meant(
+    pool: OrchestratorPool,
+) -> None:
+    with pytest.raises(PromptError, match="template is a NoneType, not text"):
+        pool.map_sync(reviews(3), None, profile="local", out="label")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="Did you mean 'concurrency'"):
+        pool.map_sync(reviews(3), "{{ review }}", profile="local", out="label", concurency=2)  # type: ignore[call-arg]

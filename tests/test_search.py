@@ -27,6 +27,7 @@ from victor_nb import (
 )
 from victor_nb.errors import ConfigError
 from victor_nb.workflows.checks import Exact
+from victor_nb.workflows.evidence import smallest_gap
 from victor_nb.workflows.strategies import find_strategy
 
 if TYPE_CHECKING:
@@ -260,6 +261,10 @@ def test_when_it_begins_then_it_says_first_what_can_be_certified(capsys: pytest.
     assert "about USD" in first
 
 
+async def find_later(task: str, text: str) -> bool:
+    return right(task, text)
+
+
 @pytest.mark.parametrize(
     ("options", "fact"),
     [
@@ -268,13 +273,58 @@ def test_when_it_begins_then_it_says_first_what_can_be_certified(capsys: pytest.
         ({"score": None, "judge": "large", "audit": 0.2}, "audit= goes with"),
         ({"score": 3}, "grades nothing"),
         ({"reference": "larg"}, "larg"),
-        ({"serves": 0}, "serves=0"),
+        ({"serves": 0}, "serves= takes a whole number of 1 or more, not 0"),
+        ({"serves": 1.5}, "serves= takes a whole number"),
+        ({"seed": "x"}, "seed= takes a whole number"),
+        ({"concurrency": 0}, "concurrency= takes"),
+        ({"keep": "0.9"}, "keep='0.9' is no share"),
+        ({"confidence": "high"}, "confidence='high' is no share"),
+        ({"keep": 0.9, "bar": 0.9}, "not both"),
+        ({"kep": 0.9}, "no kep=. Did you mean 'keep'"),
+        ({"cache": "maybe"}, "cache= takes on, refresh or off"),
+        ({"score": None}, "What makes an answer right"),
+        ({"score": lambda text: True}, "takes no task and answer"),
+        ({"score": find_later}, "has to be awaited"),
     ],
 )
 def test_when_options_do_not_fit_then_nothing_is_asked(options: dict[str, Any], fact: str) -> None:
     with pytest.raises((ConfigError, ValueError), match=fact):
         find(**options)
     assert not session().ledger.rows()
+
+
+def test_when_a_check_never_works_then_the_search_ends_after_the_first_answers_and_keeps_them() -> None:
+    with pytest.raises(ConfigError, match=r"failed alike on all of 30 answers: KeyError.*Mend it\.") as caught:
+        find(score=lambda task, text: {}[text.split()[0] and "label"])
+    assert isinstance(caught.value.partial, Found)
+    assert len(session().ledger.rows()) == 30
+
+
+def test_when_many_tasks_are_given_then_their_forecast_takes_no_longer_and_is_about_right() -> None:
+    exact, many = smallest_gap(1_000, 0.9), smallest_gap(64_000, 0.9)
+    assert exact is not None
+    assert many == pytest.approx(exact / 8)
+
+
+def test_when_a_plan_cannot_be_saved_then_one_line_says_why_and_nothing_is_lost(tmp_path: Path) -> None:
+    found = find(300, keep=0.9)
+    locked, folder, binary = tmp_path / "locked.yaml", tmp_path / "folder", tmp_path / "binary.yaml"
+    locked.write_bytes((tmp_path / "profiles.yaml").read_bytes())
+    locked.chmod(0o444)
+    folder.mkdir()
+    binary.write_bytes(b"\xff\xfe")
+    before = sorted(tmp_path.iterdir()), locked.read_bytes()
+    for path in (locked, folder, binary, tmp_path / "none" / "profiles.yaml"):
+        with pytest.raises(ConfigError, match=r"cannot be written: .* Give another file"):
+            found.save("cheap", path)
+    with pytest.raises(ConfigError, match="under a name"):
+        found.save("")
+    assert (sorted(tmp_path.iterdir()), locked.read_bytes()) == before
+    link = tmp_path / "link.yaml"
+    link.symlink_to(locked)
+    locked.chmod(0o600)
+    assert found.save("cheap", link) == locked
+    assert (link.is_symlink(), locked.stat().st_mode & 0o777) == (True, 0o600)
 
 
 def test_when_tasks_do_not_fit_then_the_error_says_what_they_are() -> None:
@@ -285,6 +335,10 @@ def test_when_tasks_do_not_fit_then_the_error_says_what_they_are() -> None:
     ):
         with pytest.raises(ConfigError, match=fact):
             search_sync(given, ["small"], score=right, reference="large")
+    with pytest.raises(ConfigError, match="candidates= is a list"):
+        search_sync(tasks(), "small", score=right, reference="large")
+    with pytest.raises(ConfigError, match="What makes an answer right"):
+        search_sync([("one", "1"), "two"] * 20, ["small"], reference="large")
 
 
 # --- in a notebook ---

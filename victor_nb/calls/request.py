@@ -25,7 +25,7 @@ from victor_nb.providers.spec import SPECS, spec_of
 from victor_nb.values import ChatRequest, Message, Mode, PromptLike, Reply, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -284,15 +284,19 @@ def _worded(profile: Profile, spec: Spec, name: str, value: object) -> str:
     return given.partition(",")[0]
 
 
-def check_options(options: CallOptions) -> None:
+def check_options(options: CallOptions, *, also: Iterable[str] = ()) -> None:
     """Refuse an option that there is not, or whose value is not of its kind.
+
+    Args:
+        options: What is sent with each call.
+        also: Names of options of the caller's, which a wrong one may be meant for.
 
     Raises:
         ConfigError: There is one; None counts as not given.
     """
     for name, value in cast("dict[str, object]", options).items():
         if name not in OPTIONS:
-            raise ConfigError(f"A call takes no {name}=. {suggest(name, _OFFERED)}")
+            raise ConfigError(f"A call takes no {name}=. {suggest(name, dict.fromkeys([*sorted(also), *_OFFERED]))}")
         if type(value).__module__ == "numpy":
             cast("dict[str, object]", options)[name] = plain(value)
         fault = None if value is None else OPTIONS[name].kind.fault(value)

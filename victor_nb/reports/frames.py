@@ -431,9 +431,10 @@ def _kind(name: str, column: pd.Series[Any]) -> str:
     import pandas as pd
     from pandas.api import types
 
-    if name in _SHARES:
+    if name in _SHARES and types.is_numeric_dtype(column.dtype):
         return "share"
-    if name in DTYPES:
+    fits = types.is_datetime64_any_dtype if DTYPES.get(name) == "moment" else types.is_numeric_dtype
+    if name in DTYPES and (DTYPES[name] == "text" or fits(column.dtype)):  # else a column of the user's has its name
         fast = DTYPES[name] == "seconds" and not pd.to_numeric(column).max() >= _SLOW
         return "ms" if fast else DTYPES[name]
     if types.is_bool_dtype(column.dtype) or not types.is_numeric_dtype(column.dtype):

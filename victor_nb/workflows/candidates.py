@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from victor_nb.calls.request import CallOptions
+from victor_nb.config.request_options import TEXT, Kind, shown, whole
 from victor_nb.config.strategies import Stage
 from victor_nb.errors import ConfigError, VictorError, failed_at, suggest
 from victor_nb.money import to_usd
 from victor_nb.providers.spec import spec_of
 from victor_nb.templates import Template
+from victor_nb.values import plain
 from victor_nb.workflows.checks import FAULTS, Agreement, Exact, accepted, as_check
 from victor_nb.workflows.intake import Feed, Prompts, table_of
 from victor_nb.workflows.race import Answer, Ladder, Wish
@@ -30,6 +32,13 @@ if TYPE_CHECKING:
 
 _WORDS: Final = ("effort", "tier")
 """The options that a word behind `@` may set."""
+_KINDS: Final[Mapping[str, Kind]] = {
+    "serves": whole(1),
+    "concurrency": whole(1),
+    "seed": whole(0),
+    "reference": TEXT,
+    "template": TEXT,
+}
 
 
 # --- options ---
@@ -98,9 +107,18 @@ class Terms:
             ConfigError: They do not fit together.
         """
         for name in ("keep", "bar", "confidence", "audit"):
-            share = own.get(name)
-            if share is not None and (not 0 < share <= 1 or (share == 1 and name in {"bar", "confidence"})):
-                raise ConfigError(f"{name}={share} is no share such as 0.9.")
+            share = plain(own.get(name))
+            fits = isinstance(share, (int, float)) and not isinstance(share, bool) and 0 < share <= 1
+            if share is not None and (not fits or (share == 1 and name in {"bar", "confidence"})):
+                raise ConfigError(f"{name}={shown(share)} is no share such as 0.9.")
+        serves: Any = own.get("serves", 10_000)
+        serves = int(serves) if isinstance(serves, float) and serves.is_integer() else serves  # 1e6
+        for name, kind in _KINDS.items():
+            fault = kind.fault({**own, "serves": serves}[name]) if name in own else None
+            if fault is not None:
+                raise ConfigError(f"{name}= {fault}.")
+        if "keep" in own and "bar" in own:
+            raise ConfigError("Give keep=, a part of the reference's quality, or bar=, a quality; not both.")
         judge, audit, labels = own.get("judge"), own.get("audit"), own.get("labels")
         if judge is not None and "score" in own:
             raise ConfigError("score= and judge= both grade. Give one of them; labels= audit a judge.")
@@ -112,11 +130,9 @@ class Terms:
             keep=None if "bar" in own else own.get("keep", 0.95),
             bar=own.get("bar"),
             confidence=own.get("confidence", 0.95),
-            serves=int(own.get("serves", 10_000)),
+            serves=int(serves),
             audit=audit,
         )
-        if wish.serves < 1:
-            raise ConfigError(f"serves={wish.serves} is not a number of 1 or more.")
         names = ("score", "judge", "labels", "accept", "reference", "seed", "concurrency")
         given = {name: own[name] for name in names if name in own}
         return cls(wish=wish, budget=to_usd(own["budget"]) if "budget" in own else None, **given)
@@ -200,7 +216,9 @@ class Grader:
             what is expected of each task says.
 
     Attributes:
-        faults: How often a function failed, which counts as 0, and how the first did.
+        faults: How often it failed, which counts as 0.
+        first: How it first did.
+        alike: Whether it never worked, and always failed as it first did.
     """
 
     def __init__(self, score: object) -> None:
@@ -209,7 +227,16 @@ class Grader:
         if score is not None and self._rule is None and self._function is None:
             raise ConfigError(f"score={score!r} grades nothing. Give Exact, Regex, JsonSchema, or a function.")
         self._takes = _arguments(self._function) if self._function is not None else 0
-        self.faults, self.first = 0, ""
+        self.faults, self.first, self.alike = 0, "", True
+
+    def expects(self, problems: Sequence[Problem]) -> None:
+        """Refuse tasks that do not say what is expected, where nothing else grades.
+
+        Raises:
+            ConfigError: There is one.
+        """
+        if self._rule is None and self._function is None and any(each.expected is None for each in problems):
+            raise ConfigError("What makes an answer right? Give score=, judge=, or pairs (task, expected).")
 
     def grade(self, problem: Problem, text: str) -> float:
         """Return the score of an answer.
@@ -222,12 +249,20 @@ class Grader:
         except (*FAULTS, OSError, RuntimeError) as error:  # an answer that breaks its test is a wrong one
             if isinstance(error, ConfigError):
                 raise
-            self.faults += 1
-            self.first = self.first or failed_at(error)
+            self.fail(failed_at(error))
+            if isinstance(error, AssertionError):  # so a test says that the answer is wrong
+                self.alike = False
             return 0.0
+        self.alike = False
         if not 0 <= given <= 1:
             raise ConfigError(f"A score is from 0 to 1, not {given:g}. Divide by the best that can be had.")
         return given
+
+    def fail(self, why: str) -> None:
+        """Count an answer of which there is no score."""
+        self.faults += 1
+        self.first = self.first or why
+        self.alike = self.alike and why == self.first
 
     def _given(self, problem: Problem, text: str) -> object:
         if self._function is not None:
@@ -238,21 +273,32 @@ class Grader:
         expected = problem.expected
         if callable(expected) and not hasattr(expected, "passes"):
             return cast("Callable[[str], object]", expected)(text)
-        if expected is None:
-            raise ConfigError("What makes an answer right? Give score=, judge=, or pairs (task, expected).")
-        plain = isinstance(expected, (str, int, float))
-        rule = Exact(str(expected)) if plain else as_check(expected)
+        rule = Exact(str(expected)) if isinstance(expected, (str, int, float)) else as_check(expected)
         if rule is None:
             raise ConfigError(f"{type(expected).__name__} is nothing to expect. Give a text, a check or a function.")
         return rule.passes(text, task=problem.prompt)
 
 
 def _arguments(function: Callable[..., object]) -> int:
-    """Return how many positional arguments a function takes; 2 where it does not say."""
+    """Return how many positional arguments a function takes; 2 where it does not say.
+
+    Raises:
+        ConfigError: It cannot be called with a task and an answer, or has to be awaited.
+    """
+    name = getattr(function, "__name__", type(function).__name__)
+    if inspect.iscoroutinefunction(function):
+        raise ConfigError(f"{name}() has to be awaited, and grades nothing here. Give a function that is not async.")
     try:
-        found = inspect.signature(function).parameters.values()
+        signature = inspect.signature(function)
     except (TypeError, ValueError):
         return 2
+    found = signature.parameters.values()
+    for count in (2, 3):
+        with suppress(TypeError):
+            signature.bind(*range(count))
+            break
+    else:
+        raise ConfigError(f"{name}{signature} takes no task and answer. Write def {name}(task, answer): ...")
     return sum(each.kind in {each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD} for each in found)
 
 
@@ -334,6 +380,17 @@ def candidate_of(given: object, pool: Pool) -> Candidate:
         hint = suggest(word, words, otherwise=f"Its words: {', '.join(words) or 'none'}.")
         raise ConfigError(f"{given}: {profile.model} takes no {word!r}. {hint}")
     return Candidate(given, base, {option: word})
+
+
+def listed(candidates: object) -> list[object]:
+    """Return the candidates that are given as a list.
+
+    Raises:
+        ConfigError: They are a single one, or none.
+    """
+    if isinstance(candidates, str) or not hasattr(candidates, "__iter__"):
+        raise ConfigError(f"candidates= is a list, such as ['fast', 'fast@low'], not {shown(candidates)}.")
+    return [*cast("Sequence[object]", candidates)]
 
 
 def ready(pool: Pool) -> list[str]:

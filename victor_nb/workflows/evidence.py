@@ -9,7 +9,7 @@ testing several plans at once; Angelopoulos et al., "Prediction-powered inferenc
 
 from __future__ import annotations
 
-from math import exp, inf, log, log1p
+from math import exp, inf, log, log1p, sqrt
 from random import Random
 from statistics import median
 from typing import TYPE_CHECKING, Final
@@ -21,6 +21,7 @@ _MOST: Final = 0.75  # of the capital that one value may cost: all of it would e
 _STEPS: Final = 32  # bars that are tried in turn for a limit, before the last step is halved
 _HALVINGS: Final = 10
 _RUNS: Final = 41  # simulated runs, of which the median is taken
+_DRAWN: Final = 1_000  # tasks of a simulated run at the most; more would take seconds
 
 
 class Bets:
@@ -120,10 +121,10 @@ def tasks_needed(truth: float, bar: float, *, risk: float = 0.05, most: int = 20
 def smallest_gap(count: int, bar: float, *, risk: float = 0.05) -> float | None:
     """Return by how much a share must be over a bar for so many tasks to show it; None where no share is enough.
 
-    In half of the runs it is shown then.
+    In half of the runs it is shown then. Of many tasks only some are simulated: the gap shrinks as their root grows.
     """
-    needed = log(1 / risk)
-    draws = [[draw.random() for _ in range(count)] for draw in map(Random, range(_RUNS))]
+    needed, drawn = log(1 / risk), min(count, _DRAWN)
+    draws = [[draw.random() for _ in range(drawn)] for draw in map(Random, range(_RUNS))]
     low, high = bar, 1.0
     for step in range(_HALVINGS):
         middle = (low + high) / 2 if step else 1.0
@@ -131,4 +132,4 @@ def smallest_gap(count: int, bar: float, *, risk: float = 0.05) -> float | None:
         if not step and not shown:
             return None
         low, high = (low, middle) if shown else (middle, high)
-    return high - bar
+    return (high - bar) * sqrt(drawn / count) if count else high - bar

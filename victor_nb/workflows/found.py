@@ -305,24 +305,21 @@ class Found:
             The file that was written.
 
         Raises:
-            ConfigError: There is no plan, its checks are functions, or the name is taken.
+            ConfigError: There is no plan, its checks are functions, the name is taken, or the file cannot be written.
         """
         if self.plan is None:
             raise ConfigError("There is no plan to save: no plan was shown to hold.")
         file = Path(path) if path is not None else self.source
         if file is None:
             raise ConfigError("Where is profiles.yaml? Give it: found.save('cheap', path='profiles.yaml').")
-        text = file.read_text(encoding="utf-8") if file.exists() else ""
-        written = _with_strategy(text, name, _as_yaml(name, self.plan.stages, str(self)))
-        draft = file.with_name(f".{file.name}.{os.getpid()}.yaml")
+        if not isinstance(cast("object", name), str) or not name.strip():
+            raise ConfigError("A plan is saved under a name, such as found.save('cheap').")
+        file = file.resolve()  # what a link points to is written, the link stays
         try:
-            draft.write_text(written, encoding="utf-8")
-            Settings(config_file=draft)  # a file that cannot be read replaces none
-            draft.replace(file)
-        except ConfigError as error:
-            raise ConfigError(str(error).replace(draft.name, file.name)) from None
-        finally:
-            draft.unlink(missing_ok=True)
+            _write(file, name, _as_yaml(name, self.plan.stages, str(self)))
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise ConfigError(f"{file} cannot be written: {why}. Give another file: path='profiles.yaml'.") from None
         return file
 
 
@@ -353,6 +350,30 @@ def _record(racer: Racer) -> dict[str, object]:
 
 
 # --- profiles.yaml ---
+
+
+def _write(file: Path, name: str, lines: Sequence[str]) -> None:
+    """Add a strategy to a file, which is replaced once the new one can be read.
+
+    Raises:
+        ConfigError: The new one cannot be read.
+        OSError: It cannot be written.
+    """
+    mode = file.stat().st_mode & 0o777 if file.exists() else None
+    if mode is not None and not mode & 0o222:
+        raise PermissionError("it is read-only")
+    written = _with_strategy("" if mode is None else file.read_text(encoding="utf-8"), name, lines)
+    draft = file.with_name(f".{file.name}.{os.getpid()}.yaml")
+    try:
+        draft.write_text(written, encoding="utf-8")
+        Settings(config_file=draft)
+        if mode is not None:
+            draft.chmod(mode)
+        draft.replace(file)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace(draft.name, file.name)) from None
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _as_yaml(name: str, stages: Sequence[Stage], comment: str) -> list[str]:

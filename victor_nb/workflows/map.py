@@ -99,7 +99,7 @@ class Map(Watched["DataFrame"]):
         names = dict(own.get("names") or {})
         parsed = self._parsed(template, names)
         self._share = Share(**{name: own.get(name) for name in ("concurrency", "rpm", "tpm")})
-        check_options(sent)
+        check_options(sent, also=_OWN)
         cache = str(sent.get("cache", "off" if own.get("reuse") == "off" else "on") or "off")
         sent = cast("CallOptions", {**sent, "run_id": self.run_id, "cache": "off" if cache == "off" else "refresh"})
         self._cluster = self._on_cluster(own) if "executor" in own else None
@@ -147,6 +147,10 @@ class Map(Watched["DataFrame"]):
 
     def _parsed(self, template: str, names: Mapping[str, object]) -> Template:
         """Return the template, and keep of the rows what it holds."""
+        if not isinstance(cast("object", template), str):
+            raise PromptError(
+                f"The template is a {type(template).__name__}, not text such as 'Classify: {{{{ text }}}}'."
+            )
         if isinstance(self._rows, Feed):
             return Template(template, {**names, "value": None, "row": None})
         known = dict.fromkeys(self._rows.known)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Unpack, cast
 from uuid import uuid4
 
 from victor_nb.calls.quota import Share
+from victor_nb.calls.request import check_options
 from victor_nb.errors import BudgetError, ConfigError, TapeMissError, VictorError, VictorInterrupted
 from victor_nb.loop import GRACE
 from victor_nb.money import Total
@@ -27,6 +28,7 @@ from victor_nb.workflows.candidates import (
     Terms,
     candidate_of,
     ladders,
+    listed,
     problems_of,
     ready,
     strategy_of,
@@ -64,12 +66,12 @@ class Search(Watched["Found"]):
         own = {name: value for name, value in options.items() if name in OWN and value is not None}
         sent = {name: value for name, value in options.items() if name not in OWN}
         terms = Terms.of(own)
+        check_options(cast("CallOptions", sent), also=OWN)
         self.pool, self.runtime, self.terms = pool, pool.runtime, terms
         self.run_id = str(sent.get("run_id") or uuid4().hex)
         self.problems = problems_of(tasks, cast("str | None", own.get("template")), pool)
         self._options = cast("CallOptions", {"cache": "on", **sent, "strategy": "search", "run_id": self.run_id})
-        given = ready(pool) if candidates is None else list(candidates)
-        chosen = [candidate_of(each, pool) for each in given]
+        chosen = [candidate_of(each, pool) for each in (ready(pool) if candidates is None else listed(candidates))]
         if terms.wish.bar is None and terms.reference not in {each.name for each in chosen}:
             chosen.append(candidate_of(terms.reference, pool))
         self.candidates = {each.name: each for each in chosen}
@@ -85,14 +87,15 @@ class Search(Watched["Found"]):
         if isinstance(terms.judge, str):
             pool.get_orchestrator(terms.judge)
         self._grader = Grader(terms.judge if callable(terms.judge) else terms.score)
+        if terms.judge is None:
+            self._grader.expects(self.problems)
         self._labels = Labels(terms.labels)
         self.acceptor = Acceptor(terms.accept)
         self.race: Race | None = None
         self.plans: dict[str, Ladder] = {}
         self.why: str | None = None
         self.notes: list[str] = []
-        self.spent = Total()
-        self.seen = 0
+        self.spent, self.seen = Total(), 0
         self._calls = self._failed = self._lost = 0
         self._ended = asyncio.Event()
         self._share = Share(concurrency=terms.concurrency or _AT_ONCE)
@@ -163,7 +166,7 @@ class Search(Watched["Found"]):
         try:
             await self._race()
         except BudgetError as error:
-            self.why = str(error)
+            self.why = str(error).rstrip(".")
             if not self.spent.cost:
                 raise
         except VictorError as error:
@@ -179,9 +182,7 @@ class Search(Watched["Found"]):
     @property
     def found(self) -> Found:
         """What is known so far; readable from any thread."""
-        race, reference = self.race, None
-        if self.terms.wish.bar is None:
-            reference = self.terms.reference
+        race, reference = self.race, self.terms.reference if self.terms.wish.bar is None else None
         strategies = {
             name: strategy_of(plan, self.candidates, self.acceptor, name=name) for name, plan in self.plans.items()
         }
@@ -218,8 +219,9 @@ class Search(Watched["Found"]):
         return f"the labels of the {audit:.0%} of tasks that audit the judge {name} are the truth"
 
     def _faults(self) -> list[str]:
-        count, first = self._grader.faults, self._grader.first
-        return [f"The check failed on {count:,} answers, which count as wrong ({first})."] if count else []
+        count, judge = self._grader.faults, self.terms.judge
+        what = f"The judge {judge} gave no score for" if isinstance(judge, str) else "The check failed on"
+        return [f"{what} {count:,} answers, which count as wrong ({self._grader.first})."] if count else []
 
     def _kept(self) -> Found:
         with suppress(VictorError):  # a session that has ended takes its ledger with it
@@ -278,7 +280,7 @@ class Search(Watched["Found"]):
                 try:
                     batch = await self._batch(race.asks, tasks)
                 except BudgetError as error:
-                    race.why = str(error)
+                    race.why = str(error).rstrip(".")
                     break
                 if self._labels.missing:
                     race.why = (
@@ -298,6 +300,8 @@ class Search(Watched["Found"]):
         names = list(self.candidates)
         singles = {name: Ladder((name,), name=name) for name in names}
         first = await self._batch(names, tasks[:_FIRST], singles)
+        if (count := self._grader.faults) and self._grader.alike:
+            raise ConfigError(f"The check failed alike on all of {count} answers: {self._grader.first}. Mend it.")
         for name in names:
             lost = sum(each.answer.text is None for each in first[name])
             if lost >= min(_LOST, len(first[name])) or name in self._unpriced:
@@ -366,8 +370,9 @@ class Search(Watched["Found"]):
         found, lost = await ask_judge(
             judging, problem.prompt, [text], samples=1, seed=seed, run_id=self.run_id, cache="on"
         )
+        self._grader.alike = False
         if lost:
-            self.notes.append(f"The judge {self.terms.judge} gave no score for an answer: {lost[0]}")
+            self._grader.fail(str(lost[0]))
         return float((scores(found, 1)[0].value if found else None) or 0.0)
 
     async def _ask(self, candidate: Candidate, prompt: str) -> tuple[Reply | None, float]:
@@ -470,7 +475,7 @@ async def search(
     pool = pool or kernel_pool()
     with pool.runtime.budget.pinned():
         made = await asyncio.to_thread(Search, pool, tasks, candidates, options)
-    made.announce(progress)
+    await asyncio.to_thread(made.announce, progress)
     with made.limited():
         async with made.bar(progress):
             return await pool.runtime.loop.call(made.run)
