@@ -202,6 +202,11 @@ try:
     urllib.request.urlopen("http://models.example.com/x", timeout=5)
 except OSError:
     print("offline")"""
+HIDDEN = """try:
+    {}
+except OSError:
+    pass"""
+DOLLAR = "what [1] in $HOME costs.ipynb"
 OLDER = "urllib.request.urlopen({url!r}, timeout=5)"
 
 
@@ -212,17 +217,19 @@ def test_when_notebooks_are_recorded_then_they_replay_and_are_red_just_where_the
     write(tmp_path, served(server))
     for name, value in {"NO_PROXY": "*", "OPENAI_API_KEY": CANARY}.items():
         monkeypatch.setenv(name, value)
-    good = notebook(tmp_path / "good.ipynb", GOOD)
+    good = notebook(tmp_path / DOLLAR, GOOD)
+    good.chmod(0o600)
     untouched = good.read_bytes()
-    refused = command(tmp_path, "record", "good.ipynb", CI="true")
+    refused = command(tmp_path, "record", DOLLAR, CI="true")
     assert (refused.returncode, good.read_bytes()) == (2, untouched)
     assert "VICTOR_RECORD_IN_CI" in refused.stderr
 
-    recorded = command(tmp_path, "record", "good.ipynb", CI="true", VICTOR_RECORD_IN_CI="1")
+    recorded = command(tmp_path, "record", DOLLAR, CI="true", VICTOR_RECORD_IN_CI="1")
     assert recorded.returncode == 0, recorded.stderr
-    assert "good.ipynb: 5 cells, 2 calls recorded, paid USD 0.0" in recorded.stdout
+    assert f"{DOLLAR}: 5 cells, 2 calls recorded, paid USD 0.0" in recorded.stdout
     asked = len(server.requests)
     assert CANARY not in good.read_text() + tape_path(good).read_text()
+    assert good.stat().st_mode & 0o777 == 0o600
 
     bad = tmp_path / "bad.ipynb"
     of_good = tape_path(good).read_text().splitlines(keepends=True)
@@ -241,6 +248,9 @@ def test_when_notebooks_are_recorded_then_they_replay_and_are_red_just_where_the
         11: ("print('as saved')", "+ as saved"),
         12: ("raise ValueError('wanted')", ""),
         13: ("one.latency", ""),
+        14: (HIDDEN.format("socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('192.0.2.2', 53))"), "192.0.2.2:53"),
+        15: (HIDDEN.format("socket.gethostbyaddr('192.0.2.3')"), "192.0.2.3"),
+        16: ("import os; raise ValueError(os.environ['OPENAI_API_KEY'])", "ValueError: [redacted]"),
     }
     tags = {2: "nbval-ignore-output", 11: "raises-exception", 12: "nbval-ignore-output"}
     saved = {10: [stream("otherwise")], 8: [stream("connected\n")], 11: [{**ERROR, "evalue": "wanted"}]}
@@ -248,14 +258,14 @@ def test_when_notebooks_are_recorded_then_they_replay_and_are_red_just_where_the
 
     ended, found = plugin(tmp_path, "-n", "2", "--nbmake")
     assert ended.returncode == 1, ended.stdout + ended.stderr
-    assert (found["good.ipynb"]["red"], found["good.ipynb"]["outputs"]) == ([], {"identical": 5})
+    assert (found[DOLLAR]["red"], found[DOLLAR]["outputs"]) == ([], {"identical": 5})
     red = {each["cell"]: each["text"] for each in found["bad.ipynb"]["red"]}
     assert [*red] == [number for number, (_, text) in tests.items() if text], red
     assert {number: red[number] for number, (_, text) in tests.items() if text not in red.get(number, "")} == {}
     assert len(server.requests) == asked
     assert "1 failed, 1 passed" in ended.stdout
     assert "would have cost" in ended.stdout
-    assert [(each["calls"], each["billed"]) for each in found["good.ipynb"]["models"]] == [(2, "0")]
+    assert [(each["calls"], each["billed"]) for each in found[DOLLAR]["models"]] == [(2, "0")]
 
 
 # --- the command ---

@@ -160,7 +160,12 @@ async def _record_one(path: Path, timeout: int) -> bool:  # noqa: ASYNC109 - of 
     replayed = await run(path, timeout=timeout, saved=outputs_of(recorded.notebook))
     if replayed.verdict.red:
         return _stays(replayed, f"{path} is as it was: its replay is not what was recorded. Mend those cells.")
-    write_outputs(replayed, path)
+    try:
+        write_outputs(replayed, path)
+    except OSError as error:
+        return _stays(
+            replayed, f"{path} is as it was: it cannot be written ({error.strerror or error}). It is recorded."
+        )
     paid = billed(total(recorded.verdict.models))
     calls = sum(each["calls"] for each in recorded.verdict.models)
     print(f"{path}: {recorded.verdict.cells} cells, {calls} calls recorded, paid {paid}; it replays, for nothing.")

@@ -28,6 +28,7 @@ _LISTENING: Final = "0A"  # a state in /proc/net/tcp
 _LOCAL: Final = {"", "localhost", "ip6-localhost", "localhost.localdomain"}
 _CONNECTS: Final = {"socket.connect", "socket.sendto", "socket.sendmsg"}
 _LOOKS_UP: Final = {"socket.getaddrinfo", "socket.gethostbyname"}
+_LOOKS_BACK: Final = {"socket.gethostbyaddr", "socket.getnameinfo"}
 _refused: dict[tuple[int | None, str], None] = {}
 _before: set[tuple[int, str]] = set()
 
@@ -42,20 +43,24 @@ def shut() -> None:
 
 def _hear(event: str, given: tuple[Any, ...]) -> None:
     if event in _CONNECTS:
-        _judge(given[0], given[1])
+        _judge(given[0], given[1], sends=event != "socket.connect")
     elif event in _LOOKS_UP:
         host = _text(given[0])
         if not _is_here(host) and host not in _LOCAL and not _is_address(host):
             raise _refuse(host, given[1] if event == "socket.getaddrinfo" else None)
+    elif event in _LOOKS_BACK:
+        host = _text(cast("tuple[Any, ...]", given[0])[0] if event == "socket.getnameinfo" else given[0])
+        if not _is_here(host):
+            raise _refuse(host, None)
 
 
-def _judge(made: socket.socket, address: object) -> None:
+def _judge(made: socket.socket, address: object, *, sends: bool) -> None:
     if made.family not in {socket.AF_INET, socket.AF_INET6} or not isinstance(address, tuple):
         return
     host, port = _text(cast("tuple[Any, ...]", address)[0]), cast("tuple[Any, ...]", address)[1]
     if not _is_here(host):
         # A datagram socket that is connected sends nothing: so libraries ask the system for this machine's address.
-        raise _refuse(host, port, noted=made.type != socket.SOCK_DGRAM)
+        raise _refuse(host, port, noted=sends or made.type != socket.SOCK_DGRAM)
     if any(number == port for number, _ in _before) and {each for each in _servers() if each[0] == port} & _before:
         raise _refuse(host, port)
 

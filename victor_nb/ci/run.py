@@ -20,11 +20,13 @@ from collections import Counter
 from contextlib import asynccontextmanager, suppress
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
+from shutil import copymode
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
 
 from victor_nb.ci.outputs import IGNORED, compare
-from victor_nb.config.settings import environment
+from victor_nb.config.secret import Redactor
+from victor_nb.config.settings import environment, environment_without_keys
 from victor_nb.errors import ConfigError
 from victor_nb.wire.tape import tape_path
 
@@ -151,6 +153,9 @@ async def run(
     _settle(verdict, runner.account)
     if mode == "replay":
         _compare(verdict, notebook, before)
+    open_to_all = environment_without_keys()
+    redactor = Redactor(value for name, value in environment().items() if name not in open_to_all)
+    verdict.red = [Finding(finding.cell, redactor.clean(finding.text)) for finding in verdict.red]
     verdict.red.sort(key=lambda finding: (finding.cell is None, finding.cell or 0))
     verdict.seconds = round(time.perf_counter() - began, 2)
     return Ran(verdict, notebook)
@@ -170,11 +175,13 @@ def write_outputs(ran: Ran, path: Path) -> None:
     """
     import nbformat  # noqa: PLC0415 - it has been run: it is here
 
+    path = path.resolve()  # a link stays one
     new = path.with_name(f".{path.name}.new")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # as when it was read
             cast("Any", nbformat).write(ran.notebook, new)
+        copymode(path, new)
         new.replace(path)
     finally:
         new.unlink(missing_ok=True)
@@ -293,7 +300,10 @@ class _Runner:
         client.on_cell_executed = self._note
         try:
             await cast("Any", manager).start_kernel(
-                cwd=str(self._path.parent), env=self._environment(), stderr=subprocess.DEVNULL
+                cwd=str(self._path.parent),
+                env=self._environment(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
             )
             await client.async_start_new_kernel_client()
             yield client
@@ -306,7 +316,9 @@ class _Runner:
 
     def _environment(self) -> dict[str, str]:
         path = self._path.absolute()
-        fixed = {"VICTOR_TAPE": str(tape_path(path)), "JPY_SESSION_NAME": str(path), "VICTOR_PROGRESS": "off"}
+        # A `$` in it would be taken for a variable's: then the kernel finds the tape by its notebook.
+        tape = "" if "$" in str(path) else str(tape_path(path))
+        fixed = {"VICTOR_TAPE": tape, "JPY_SESSION_NAME": str(path), "VICTOR_PROGRESS": "off"}
         if self._mode == "record":
             return environment(**fixed, VICTOR_MODE="record")
         made = environment(**fixed, VICTOR_MODE="replay", VICTOR_LEDGER="memory", NO_PROXY="*")
