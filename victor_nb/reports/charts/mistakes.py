@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _AROUND: Final = 10.0
 """How many times below the first limit, and above the last one, the axis begins and ends."""
+_INWARDS: Final = 1.06  # by which an arrow stands off the end of the axis, which would cut it
 _STEPS: Final = 60  # of a line, which is curved on logarithmic axes
 
 
@@ -119,8 +120,9 @@ def _draw_lines(
             ends = [max(limit.low, low), min(limit.high, high)]
             draw.line(ax, ends, [level] * 2, draw.EDGE, linewidth=0.9, label="interval")
             outside = limit.low < low, limit.high > high
-            for end, out, arrow in zip(ends, outside, "<>", strict=True):
-                draw.line(ax, [end], [level], draw.EDGE, marker=arrow if out else "|", linestyle="none", label="end")
+            for end, out, arrow, inwards in zip(ends, outside, "<>", (_INWARDS, 1 / _INWARDS), strict=True):
+                at, marker = (end * inwards, arrow) if out else (end, "|")
+                draw.line(ax, [at], [level], draw.EDGE, marker=marker, linestyle="none", label="end")
         draw.points(ax, [limit.usd], [level], draw.EDGE, "o", markersize=7, label="limit")
     draw.wide_axis(ax, 2 * low, high / 2, "USD that a mistake costs", zero=False)
     ax.set_yscale("log")
