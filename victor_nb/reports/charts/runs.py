@@ -253,8 +253,7 @@ def funnel(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
     title = f"From {items[0][0]:,.0f} items to {kept:,.0f} for {spent}"
     if ended[-1] != (last := [*stages][-1]):
         title += f"; nothing came of {last}"
-    legend = [*_owners(stages), draw.swatch("items", draw.pale(GREY)), draw.swatch("kept", GREY)]
-    draw.header(ax, title, [note], legend=legend, unpriced=unpriced, indent=indent)
+    draw.header(ax, title, [note], legend=_owners(stages), unpriced=unpriced, indent=indent)
     rows = (
         f"{name} {came:,.0f} to {kept:,.0f}, {in_usd(*cost)}"
         for name, (came, kept), cost in zip(stages, items, amounts, strict=True)
@@ -275,7 +274,7 @@ def _narrow(ax: Axes, items: Sequence[tuple[float, float]], colours: Sequence[st
     widest = max((came for came, _ in items), default=0) or 1
     ax.set_xlim(-widest / 2 * 1.05, widest / 2 * 1.05)
     draw.no_scale(ax.xaxis)  # a centred bar has no place on one: its numbers are beside it
-    draw.name_axis(ax.xaxis, "items → kept")
+    draw.name_axis(ax.xaxis, "items (pale) → kept (dark)")
 
 
 # --- gantt ---
