@@ -123,6 +123,19 @@ def test_when_a_map_was_resumed_then_diff_compares_what_a_call_costs_and_not_wha
     assert victor_nb.diff(before.head(1), after, on="label").before_each is None  # nothing was asked
 
 
+def test_when_answers_are_reused_then_diff_compares_the_prices_of_the_same_rows() -> None:
+    before, after = mapped(["a", "b", "c"]), mapped(["a", "b", "d", "e"], cost=0.0003)
+    before = before.assign(label_cost=[0.0, 0.0, 0.0004], label_price=[0.0001, 0.0001, 0.0004])
+    before["label_status"] = ["reused", "reused", "ok"]
+    after["label_price"] = [0.0001, 0.0001, 0.0004, 0.9]  # the last is not in both
+    found = victor_nb.diff(before, after, on="label")
+    assert (found.priced, found.before_each, found.after_each) == (3, Decimal("0.0002"), Decimal("0.0002"))
+    assert "of the 3 rows with a price in both" in repr(found)
+    after.loc[0, "label_status"] = "skipped"
+    found = victor_nb.diff(before, after, on="label")
+    assert (found.priced, found.before_each) == (2, Decimal("0.00025"))
+
+
 def test_when_prices_are_unknown_then_the_difference_is_too_but_rows_not_sent_cost_nothing() -> None:
     before, after = mapped(["a", "b"]), mapped(["a", "b"])
     after["label_cost"] = [float("nan"), 0.0001]

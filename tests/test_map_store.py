@@ -50,6 +50,7 @@ def test_when_a_map_is_run_again_then_only_what_is_new_is_asked(pool: Orchestrat
     assert again["label"][:12].tolist() == first["answer"].tolist()
     assert again["label_cost"][:12].tolist() == [0.0] * 12
     assert again["label_cost"].sum() == pytest.approx(rows()[-1]["cost"])
+    assert again["label_price"].sum() == pytest.approx(sum(row["cost"] for row in rows()))  # also of those reused
     assert len(rows()) == 13
     assert counts(pool.map_sync(FRAME, PROMPT, profile="desk", temperature=0.5)) == {"ok": 12}
     assert counts(pool.map_sync(FRAME, PROMPT, profile="desk", reuse="off")) == {"ok": 12}

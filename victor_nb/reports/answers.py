@@ -44,7 +44,7 @@ def answers_frame(columns: Sequence[Sequence[Answered]], names: Sequence[str], s
         found |= _answers(cells, name, schema)
         for part, dtype in _PARTS.items():
             values = [getattr(cell, part) for cell in cells]
-            if part == "cost":
+            if part in {"cost", "price"}:
                 values = [None if value is None else float(value) for value in values]
             found[f"{name}_{part}"] = _array(values, dtype)
     return pd.DataFrame(found)
@@ -54,13 +54,15 @@ _PARTS: Final = {
     "status": "string",
     "error": "string",
     "cost": "float64",
+    "price": "float64",
     "input_tokens": "Int64",
     "output_tokens": "Int64",
     "latency": "float64",
     "model": "string",
     "finish_reason": "string",
 }
-"""What a frame has of each row beside the answer. Costs are USD, latencies seconds."""
+"""What a frame has of each row beside the answer. Costs are USD that the map spent, prices USD of the answer
+also where it is reused, latencies seconds."""
 
 
 def _array(values: Sequence[Any], dtype: str) -> Any:  # noqa: ANN401 - an array of pandas

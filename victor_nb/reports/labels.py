@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _UNSENT: Final = frozenset({"skipped", "pending", "reused"})
 """Statuses of rows that no call was made for: what they cost is 0, not unknown."""
+_UNASKED: Final = _UNSENT - {"reused"}
+"""Statuses of rows that no call was ever made for: they have no price."""
 _SHOWN: Final = 5  # rows of each table that is shown
 _MANY: Final = 10_000  # calls: what few cost is too little to compare
 _CENTS: Final = Decimal("0.02")  # USD: what is less is not said to the cent
@@ -147,8 +149,9 @@ class Diff(_Tables):
         churn: `changed / compared`, with its 95 % interval.
         before: USD that the earlier map spent; None where the frame does not say.
         after: USD that the later map spent; None where the frame does not say.
-        before_each: USD that a call of the earlier map cost on average; None where none was made, or none has a price.
-        after_each: The same of the later map. These two compare prompts, whatever was reused.
+        priced: Rows that have a price in both frames, also where an answer is reused.
+        before_each: USD that a call cost on average for these rows in the earlier map; None where there are none.
+        after_each: The same of the later map. These two compare prompts on the same rows, whatever was reused.
         moves: The changes, the commonest first: the answer before, the answer after, and in how many rows.
     """
 
@@ -163,6 +166,7 @@ class Diff(_Tables):
     churn: Interval
     before: Total | None
     after: Total | None
+    priced: int
     before_each: Decimal | None
     after_each: Decimal | None
     moves: tuple[tuple[str, str, int], ...]
@@ -196,7 +200,7 @@ class Diff(_Tables):
         gap = None if old is None or new is None else new - old
         costs = dict(zip(("before", "after", "difference"), _per_many(old, new, gap), strict=True))
         facts = {"rows in both": f"{self.rows:,}", **costs}
-        caption = f"what {_MANY:,} calls cost, at the mean of those that were made"
+        caption = f"what {_MANY:,} calls cost, at the mean of the {self.priced:,} rows with a price in both"
         yield FrameTable(columns=list(facts), rows=[list(facts.values())], numbers=list(facts), caption=caption)
         if self.moves:
             records = [{"before": old, "after": new, "rows": count} for old, new, count in self.moves[:_SHOWN]]
@@ -237,6 +241,8 @@ def diff(before: DataFrame, after: DataFrame, on: str) -> Diff:
     texts = [(_written(change.before), _written(change.after)) for change in others]
     changed = Counter(pair for pair, change in zip(texts, others, strict=True) if change.kind == "changed")
     found = after.iloc[[change.place for change in others]]
+    earlier, later = (dict(zip(_keys(frame), _prices(frame, on), strict=True)) for frame in (before, after))
+    prices = [(old, new) for key, new in later.items() if new is not None and (old := earlier.get(key)) is not None]
     return Diff(
         on=tuple(names),
         rows=len(both),
@@ -249,8 +255,9 @@ def diff(before: DataFrame, after: DataFrame, on: str) -> Diff:
         churn=proportion(kinds["changed"], compared),
         before=_spent(before, on),
         after=_spent(after, on),
-        before_each=_each(before, on),
-        after_each=_each(after, on),
+        priced=len(prices),
+        before_each=_mean([old for old, _ in prices]),
+        after_each=_mean([new for _, new in prices]),
         moves=tuple((*pair, count) for pair, count in changed.most_common()),
         _frame=_input(found, [on]).assign(
             before=[old for old, _ in texts], after=[new for _, new in texts], change=[each.kind for each in others]
@@ -295,10 +302,24 @@ def _spent(frame: DataFrame, on: str) -> Total | None:
     return Total(sum((cost for cost in costs if cost is not None), Decimal(0)), unpriced=costs.count(None))
 
 
-def _each(frame: DataFrame, on: str) -> Decimal | None:
-    """Return what a call cost on average (USD), whatever was reused; None where none was made, or none has a price."""
-    known = [cost for cost in _costs(frame, on) or () if cost is not None]
-    return sum(known, Decimal(0)) / len(known) if known else None
+def _prices(frame: DataFrame, on: str) -> list[Decimal | None]:
+    """Return the list price of each row's answer (USD), also where it is reused; None where there is none, or unknown.
+
+    A frame without a column of prices has those of the calls that it paid for.
+    """
+    kind, without = ("price", _UNASKED) if f"{on}_price" in frame.columns else ("cost", _UNSENT)
+    if f"{on}_{kind}" not in frame.columns:
+        return [None] * len(frame)
+    amounts = [_value(cell) for cell in frame[f"{on}_{kind}"]]
+    statuses = map(str, frame[f"{on}_status"]) if f"{on}_status" in frame.columns else [""] * len(frame)
+    return [
+        None if amount is None or status in without else Decimal(repr(float(str(amount))))
+        for amount, status in zip(amounts, statuses, strict=True)
+    ]
+
+
+def _mean(amounts: Sequence[Decimal]) -> Decimal | None:
+    return sum(amounts, Decimal(0)) / len(amounts) if amounts else None
 
 
 def _per_many(*each: Decimal | None) -> list[str]:

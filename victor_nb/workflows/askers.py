@@ -67,7 +67,7 @@ class ProfileQuestion:
         if reply is None:
             return False
         cell.take(reply)
-        cell.status = "reused"
+        cell.status, cell.reused_price = "reused", stored.cost
         return True
 
     async def ask(self, cell: Cell) -> None:

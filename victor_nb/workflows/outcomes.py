@@ -30,6 +30,7 @@ class Cell:
         cost: List price in USD of what this map asked for it; 0 where nothing was sent, None where it is unknown.
         latency: Seconds.
         model: The model that served.
+        reused_price: What the answer cost when it was asked, where it is reused; None where that is unknown.
     """
 
     status: Status = "pending"
@@ -42,6 +43,12 @@ class Cell:
     latency: float | None = None
     model: str | None = None
     finish_reason: str | None = None
+    reused_price: Decimal | None = None
+
+    @property
+    def price(self) -> Decimal | None:
+        """List price in USD of the answer, whether this map asked for it or reused it; None where it is unknown."""
+        return self.reused_price if self.status == "reused" else self.cost
 
     def take(self, reply: Reply) -> None:
         """Take the content of a reply, whole or not."""
@@ -63,7 +70,7 @@ class Cell:
         """Take what came of an equal row, beside which this one costs nothing."""
         self.text, self.data, self.error, self.finish_reason = first.text, first.data, first.error, first.finish_reason
         self.input_tokens, self.output_tokens = first.input_tokens, first.output_tokens
-        self.latency, self.model = first.latency, first.model
+        self.latency, self.model, self.reused_price = first.latency, first.model, first.price
         self.status = "reused" if first.status == "ok" else first.status
 
 
