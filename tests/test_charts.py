@@ -374,7 +374,7 @@ def test_when_quality_is_known_then_the_front_holds_what_nothing_beats() -> None
         figure
     )
     assert "Bars: 95 % intervals of the difference from Funnel, the dotted line." in written(figure)
-    assert legend(figure) == ["none is cheaper and as good", "another is"]
+    assert legend(figure) == ["none is cheaper and as good", "another is cheaper and as good"]
 
 
 def intervals(ax: Axes) -> list[tuple[float, float, float]]:

@@ -257,7 +257,7 @@ def test_when_an_effort_or_a_strategy_is_a_candidate_then_it_is_asked_as_such() 
 def test_when_it_begins_then_it_says_first_what_can_be_certified(capsys: pytest.CaptureFixture[str]) -> None:
     find(60, progress=None, keep=0.8)
     first = capsys.readouterr().out.splitlines()[0]
-    assert first.startswith("search: with 60 tasks only a difference of 0.")
+    assert first.startswith("search: with 60 tasks, expect a certificate for plans that keep 9")
     assert "about USD" in first
 
 

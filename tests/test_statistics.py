@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from victor_nb.reports.standings import standings
-from victor_nb.reports.statistics import Judgement, paired, place_alone, scores, t_quantile
+from victor_nb.reports.statistics import Judgement, paired, place_alone, scores, t_quantile, tasks_to_show
 from victor_nb.workflows.judge import orders
 
 if TYPE_CHECKING:
@@ -52,6 +52,10 @@ def test_when_another_level_is_asked_then_t_is_the_textbook_s() -> None:
 
 
 # --- paired differences ---
+
+
+def test_when_half_the_difference_is_to_be_shown_then_it_takes_four_times_the_tasks() -> None:
+    assert [tasks_to_show(difference, spread=0.5) for difference in (0.2, 0.1, 0.05)] == [50, 200, 800]
 
 
 def test_when_tasks_differ_more_than_strategies_then_the_pairs_show_the_difference() -> None:

@@ -10,7 +10,7 @@ from statistics import StatisticsError, correlation
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from victor_nb.reports.frames import groups, known, mean, money, need, numbers, records_frame, words
-from victor_nb.reports.statistics import Interval, by_t, paired
+from victor_nb.reports.statistics import Interval, by_t, paired, tasks_to_show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,14 +94,9 @@ class Compared(NamedTuple):
         names = ", ".join([best.name, *near][:-1]) + f" and {[*near][-1]}"
         between = f" between {names if len(near) <= _NAMED else f'{best.name} and {len(near)} others'}"
         between = between if len(near) < len(others) else ""
-        # Lehr's rule for pairs: 8 times the squared ratio of spread and difference finds it in 80 % of experiments.
-        needed = 8 * (mean(gap.spread for gap in near.values()) / _SHOWN) ** 2
-        step = 10 ** max(len(str(int(needed))) - 2, 1)
-        more = (
-            f"; about {max(round(needed / step), 1) * step:,} would show {_SHOWN} four times in five"
-            if needed > self.tasks > 1
-            else ""
-        )
+        spread = mean(gap.spread for gap in near.values())
+        needed = tasks_to_show(_SHOWN, spread) if spread > 0 else 0
+        more = f"; about {needed:,} would show {_SHOWN} four times in five" if needed > self.tasks > 1 else ""
         return f"no difference in score is visible{between} with {self.counted}{more}"
 
 

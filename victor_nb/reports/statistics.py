@@ -90,6 +90,20 @@ def by_t(value: float, spread: float, count: int, freedom: int) -> Interval:
     return Interval(value, value - half, value + half, freedom, spread)
 
 
+def tasks_to_show(difference: float, spread: float) -> int:
+    """Return how many tasks show a true difference in four of five experiments, in round numbers.
+
+    It is Lehr's rule for pairs: 8 times the squared ratio of spread and difference.
+
+    Args:
+        difference: The true mean difference of two strategies' scores.
+        spread: Standard deviation of the difference on a single task, as `Interval.spread`.
+    """
+    needed = 8 * (spread / difference) ** 2
+    step = 10 ** max(len(str(int(needed))) - 2, 1)
+    return max(round(needed / step), 1) * step
+
+
 # --- shares and agreement ---
 
 

@@ -16,7 +16,7 @@ from victor_nb.config.settings import Settings
 from victor_nb.errors import ConfigError
 from victor_nb.money import usd
 from victor_nb.reports.charts.races import plans_chart, race_chart
-from victor_nb.reports.frames import records_frame, styled
+from victor_nb.reports.frames import records_frame, styled, words
 from victor_nb.reports.statistics import by_t, proportion
 from victor_nb.workflows.checks import Agreement, JsonSchema, Regex
 
@@ -120,11 +120,8 @@ class Certificate:
     def basis(self) -> str:
         """What it rests on, as sentences."""
         limit = "" if self.limit is None else f" At least {self.limit:.1%} by these tasks."
-        back = (
-            ""
-            if self.pays_back is None
-            else f" The search cost {usd(self.price)}, paid back after {self.pays_back:,} calls."
-        )
+        price = f"The answers of the search cost {usd(self.price)} when they were asked"
+        back = "" if self.pays_back is None else f" {price}, paid back after {self.pays_back:,} calls."
         evidence = f"evidence {self.evidence:,.0f}, {self.needed:,.0f} needed"
         basis = f"{self.confidence:.0%} sure, on {self.tasks:,} tasks ({evidence})"
         return f"{basis[0].upper()}{basis[1:]}.{limit}{back} It holds if {'; '.join(self.assumptions)}."
@@ -194,7 +191,8 @@ class Found:
     def table(self) -> DataFrame:
         """Return the plans with their cost, quality and state; see `TABLE`."""
         racers = sorted(self.race.racers.values(), key=lambda racer: racer.cost) if self.race is not None else []
-        return records_frame([_record(racer) for racer in racers], TABLE)
+        paired = self.race.tested if self.race is not None else 0  # the reference answers each task that is tested
+        return records_frame([_record(racer, paired) for racer in racers], TABLE)
 
     to_frame = table
 
@@ -288,9 +286,11 @@ class Found:
         plans = self.table()
         raced = plans[(plans["tasks"] > 0) | (plans["state"] == "reference")]
         out = len(plans) - len(raced)
+        count = sum(state != "reference" for state in words(raced, "state"))
+        title = f"{count:,} plan{'' if count == 1 else 's'} tested"
         left = f" · {out:,} more were seen in the pilot only: table()" if out else ""
         rows = raced.assign(cost=raced["cost"] * _RANK).drop(columns="evidence").rename(columns={"cost": _COST})
-        return styled(rows.round({_COST: 2}), f"{len(raced):,} plans tested{left}").as_html() if len(plans) else ""
+        return styled(rows.round({_COST: 2}), f"{title}{left}").as_html() if len(plans) else ""
 
     # --- kept ---
 
@@ -330,7 +330,7 @@ def _held(wish: Wish, reference: str | None, *, plain: bool = False) -> str:
     return f"keep{'' if plain else 's'} {wish.keep or 0:.0%} of the quality of {reference}"
 
 
-def _record(racer: Racer) -> dict[str, object]:
+def _record(racer: Racer, paired: int) -> dict[str, object]:
     values = racer.scores
     gap = None
     if values and set(values) <= {0.0, 1.0}:
@@ -344,7 +344,7 @@ def _record(racer: Racer) -> dict[str, object]:
         "quality": racer.quality,
         "low": gap.low if gap else None,
         "high": gap.high if gap else None,
-        "tasks": len(racer.values),
+        "tasks": paired if racer.state == "reference" else len(racer.values),
         "evidence": racer.for_it.evidence if racer.values else None,
     }
 

@@ -112,15 +112,18 @@ class Search(Watched["Found"]):
         return min(PILOT, len(self.problems) // _PILOT_PART)
 
     def forecast(self) -> str:
-        """Return what so many tasks can show, and about what they cost: `with 60 tasks ...; about USD 0.80`."""
+        """Return what so many tasks can show, and about what they cost: `with 60 tasks, ...; about USD 0.80`."""
         wish, count = self.terms.wish, len(self.problems)
-        plans = min(MOST, max(1, len(self.candidates) - (wish.bar is None)))
+        ranks = {name: float(place) for place, name in enumerate(self.candidates)}
+        made = len(ladders([*self.candidates.values()], ranks, self.acceptor))
+        plans = min(MOST, max(1, made - (wish.bar is None)))
         level = wish.bar if wish.bar is not None else wish.keep or 0.0
         gap = smallest_gap(count - self.pilot, min(max(level, 0.01), 0.99), risk=(1 - wish.confidence) / plans)
-        what = f"only a difference of {gap:.2f} or more" if gap is not None else "no difference"
+        able = "keep" if wish.bar is None else "are right in"
+        what = f"a certificate for plans that {able} {level + gap:.0%} or more" if gap is not None else "no certificate"
         costs = sorted((self._likely(each) for each in self.candidates.values()), reverse=True)
         most = self.pilot * sum(costs) + (count - self.pilot) * sum(costs[: MOST + 1])
-        return f"with {count:,} tasks {what} can be certified; about USD {most:.2f} at the most"
+        return f"with {count:,} tasks, expect {what}; about USD {most:.2f} at the most"
 
     def _likely(self, candidate: Candidate) -> float:
         """Return what a task may cost, in USD, of its characters and an ordinary answer."""
