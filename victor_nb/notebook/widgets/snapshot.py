@@ -284,10 +284,11 @@ def cost_table(snapshot: Snapshot, both: Sequence[Savings]) -> Content:
 
 
 def _beside(savings: Savings, places: int | None) -> tuple[str, str]:
-    """Return the cost of a baseline, and how the run compares with it."""
+    """Return the cost of a baseline, and how the run compares with it; with one call, only once the run is whole."""
     if savings.baseline_cost is None:
         return "not known", "estimate"
-    compared = "" if savings.saved is None else f": this run is {savings.change}"
+    part = savings.kind == "one_call" and not savings.complete  # what is left to pay may be more than the difference
+    compared = "" if part or savings.saved is None else f": this run is {savings.change}"
     return usd(savings.baseline_cost, places=places), f"estimate{compared}"
 
 
