@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.getipython import get_ipython
 
@@ -21,7 +21,7 @@ def press_stop_at(stage: str, job: str = "job") -> None:
         job: The variable of the notebook that holds the run; of a run that has ended, nothing is stopped.
     """
     shell = get_ipython()
-    names: dict[str, object] = {} if shell is None else shell.user_ns
+    names: dict[str, Any] = {} if shell is None else shell.user_ns
 
     def pressed(question: SimulatedQuestion) -> None:
         if question.stage == stage:
