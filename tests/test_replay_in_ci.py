@@ -206,6 +206,19 @@ HIDDEN = """try:
     {}
 except OSError:
     pass"""
+CHILDREN = """import os, subprocess, sys
+if not (child := os.fork()):
+    try:
+        socket.create_connection(("192.0.2.4", 80), timeout=5)
+    finally:
+        os._exit(0)
+os.waitpid(child, 0)
+code = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=5)"
+away = subprocess.run([sys.executable, "-c", code, "192.0.2.5", "80"], stderr=subprocess.PIPE, text=True)
+assert "a replay has no network" in away.stderr
+subprocess.run([sys.executable, "-c", code, *map(str, mine.getsockname())], check=True)
+assert os.environ["OPENAI_API_KEY"].startswith("sk-")
+print("own")"""
 DOLLAR = "what [1] in $HOME costs.ipynb"
 OLDER = "urllib.request.urlopen({url!r}, timeout=5)"
 
@@ -251,21 +264,62 @@ def test_when_notebooks_are_recorded_then_they_replay_and_are_red_just_where_the
         14: (HIDDEN.format("socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('192.0.2.2', 53))"), "192.0.2.2:53"),
         15: (HIDDEN.format("socket.gethostbyaddr('192.0.2.3')"), "192.0.2.3"),
         16: ("import os; raise ValueError(os.environ['OPENAI_API_KEY'])", "ValueError: [redacted]"),
+        17: (CHILDREN, ""),
+        18: ("1", "the saved output holds a key"),
     }
     tags = {2: "nbval-ignore-output", 11: "raises-exception", 12: "nbval-ignore-output"}
     saved = {10: [stream("otherwise")], 8: [stream("connected\n")], 11: [{**ERROR, "evalue": "wanted"}]}
+    saved |= {16: [stream("own\n")], 17: [stream(f"{CANARY}\n")]}
     notebook(bad, [source for source, _ in tests.values()], tags, saved)
+
+    torn = notebook(tmp_path / "torn.ipynb", GOOD)
+    tape_path(torn).write_text(f"{of_good[0]}<<<<<<< HEAD\n{of_good[1]}")
 
     ended, found = plugin(tmp_path, "-n", "2", "--nbmake")
     assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert CANARY not in ended.stdout + (tmp_path / "report.md").read_text(encoding="utf-8")
+    of_torn = [each["text"] for each in found["torn.ipynb"]["red"] if "tapes/torn.jsonl" in each["text"]]
+    assert len(of_torn) == 1
+    assert "line 2: it is a mark of a merge" in of_torn[0]
+    assert "The same in 1 more cell." in of_torn[0]
     assert (found[DOLLAR]["red"], found[DOLLAR]["outputs"]) == ([], {"identical": 5})
-    red = {each["cell"]: each["text"] for each in found["bad.ipynb"]["red"]}
+    red = {each["cell"]: each["text"] for each in found["bad.ipynb"]["red"] if each["cell"] is not None}
+    (forked, started) = (each["text"] for each in found["bad.ipynb"]["red"] if each["cell"] is None)
+    assert ("192.0.2.4:80" in forked, "192.0.2.5:80" in started) == (True, True)
     assert [*red] == [number for number, (_, text) in tests.items() if text], red
     assert {number: red[number] for number, (_, text) in tests.items() if text not in red.get(number, "")} == {}
     assert len(server.requests) == asked
-    assert "1 failed, 1 passed" in ended.stdout
+    assert "2 failed, 1 passed" in ended.stdout
     assert "would have cost" in ended.stdout
     assert [(each["calls"], each["billed"]) for each in found[DOLLAR]["models"]] == [(2, "0")]
+
+
+def test_when_a_report_cannot_be_written_then_the_run_has_failed_in_a_line(tmp_path: Path) -> None:
+    notebook(tmp_path / "plain.ipynb", [])
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
+    (tmp_path / "report.json").write_text('{"notebooks": []}', encoding="utf-8")
+    ended, _ = plugin(tmp_path, "--victor-report", "file/report")
+    assert (ended.returncode, "1 passed" in ended.stdout) == (1, True), ended.stdout
+    assert len([line for line in ended.stdout.splitlines() if "The report cannot be written" in line]) == 1
+
+
+def test_when_an_output_shows_a_key_then_nothing_is_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the environment, from .env, and what only looks like one: the notebook stays as it is."""
+    (tmp_path / ".env").write_text("HOUSE_KEY=another-0123456789\n", encoding="utf-8")
+    shows = [
+        "import os, pathlib",
+        "os.environ['OPENAI_API_KEY']",
+        "pathlib.Path('.env').read_text()",
+        "'sk-' + 'a1' * 12",
+    ]
+    path = notebook(tmp_path / "shows.ipynb", [*shows, "print('sk-your-key-here')"])
+    before = path.read_bytes()
+    recorded = command(tmp_path, "record", "shows.ipynb", OPENAI_API_KEY=CANARY, CI="")
+    assert (recorded.returncode, path.read_bytes()) == (1, before)
+    *red, last = recorded.stderr.splitlines()
+    assert "In [2]: its output holds a key" in red[0], red
+    assert red[1:] == ["The same in 2 more cells."]
+    assert "is as it was" in last
 
 
 # --- the command ---

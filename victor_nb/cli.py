@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from victor_nb.ci import TIMEOUT
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 
 GREEN, RED, WRONG, STOPPED = 0, 1, 2, 130
 _LINES: Final = 3  # of an error
-_TIMEOUT: Final = 300  # seconds a cell may take
 _MOST_AT_ONCE: Final = 4  # kernels
 _QUESTION: Final = """Rain in mm, Monday to Friday: 0.0, 3.2, 99.9, 0.6, 0.0. The manual says that 99.9 is written where
 there is no reading. How much did it rain?"""
@@ -71,10 +72,14 @@ def _parser() -> argparse.ArgumentParser:
         return made
 
     check = command("check", _check, "Run notebooks from their tapes, without a network, and compare their outputs")
+    check.epilog = (
+        "The network is shut in the notebook's kernel, its forks and each Python that it starts, not in other programs"
+        " such as curl or git; variables of keys hold a placeholder. Only a container keeps a stranger's code in."
+    )
     record = command("record", _record, "Run notebooks for real, record their tapes, and save the outputs of a replay")
     for each in (check, record):
         each.add_argument("notebooks", nargs="+", type=Path, metavar="NB", help="a notebook, or a folder of them")
-        each.add_argument("--timeout", type=int, default=_TIMEOUT, metavar="S", help="seconds a cell may take")
+        each.add_argument("--timeout", type=int, default=TIMEOUT, metavar="S", help="seconds a cell may take")
     check.add_argument("--report", type=Path, metavar="PATH", help="write the costs to PATH.md and PATH.json")
     at_once = max(1, min(_MOST_AT_ONCE, os.cpu_count() or 1))
     check.add_argument("-n", "--at-once", type=int, default=at_once, metavar="N", help=f"kernels (here: {at_once})")
@@ -155,7 +160,7 @@ async def _record_one(path: Path, timeout: int) -> bool:  # noqa: ASYNC109 - of 
     recorded = await run(path, mode="record", timeout=timeout)
     if recorded.verdict.red:
         return _stays(
-            recorded, f"{path} is as it was: it fails while it is recorded. What was answered is on its tape."
+            recorded, f"{path} is as it was: it is red as it is recorded. What was answered is on its tape."
         )
     replayed = await run(path, timeout=timeout, saved=outputs_of(recorded.notebook))
     if replayed.verdict.red:

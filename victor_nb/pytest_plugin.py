@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from victor_nb.ci.run import Verdict
 
 _PROPERTY: Final = "victor_nb"
+_SAID: Final = pytest.StashKey[str]()
+"""What became of the report."""
 _NEEDED: Final = ("nbclient", "nbformat", "jupyter_client")
 
 
@@ -88,7 +90,8 @@ class NotebookItem(pytest.Item):
         Raises:
             RedNotebookError: It is red.
         """
-        from victor_nb.ci.run import TIMEOUT, run, write_outputs  # noqa: PLC0415 - only where it is wanted
+        from victor_nb.ci import TIMEOUT  # noqa: PLC0415 - only where it is wanted
+        from victor_nb.ci.run import run, write_outputs  # noqa: PLC0415 - as above
 
         options: Any = self.config.option
         ran = asyncio.run(run(self.path, timeout=getattr(options, "nbmake_timeout", TIMEOUT)))
@@ -133,22 +136,32 @@ def _verdicts(reporter: pytest.TerminalReporter) -> list[Verdict]:
     return sorted(found, key=lambda verdict: verdict.notebook)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say what the notebooks would have cost, and write the report."""
-    if not config.getoption("--victor-replay"):
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the report; where it cannot be written, the run has failed."""
+    config = session.config
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    path = config.getoption("--victor-report")
+    if path is None or reporter is None or hasattr(config, "workerinput") or not (verdicts := _verdicts(reporter)):
         return
-    from victor_nb.ci.costs import as_text, write  # noqa: PLC0415 - only where it is wanted
+    from victor_nb.ci.costs import write  # noqa: PLC0415 - only where it is wanted
     from victor_nb.errors import ConfigError  # noqa: PLC0415 - as above
 
-    if not (verdicts := _verdicts(terminalreporter)):
+    try:
+        written = write(verdicts, config.invocation_params.dir / path)
+    except ConfigError as error:
+        config.stash[_SAID] = str(error)
+        if session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    else:
+        config.stash[_SAID] = f"Report: {' and '.join(map(str, written))}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what the notebooks would have cost, and where the report is."""
+    if not config.getoption("--victor-replay") or not (verdicts := _verdicts(terminalreporter)):
         return
+    from victor_nb.ci.costs import as_text  # noqa: PLC0415 - only where it is wanted
+
     terminalreporter.section("notebooks from their tapes")
-    for line in as_text(verdicts):
+    for line in (*as_text(verdicts), *filter(None, [config.stash.get(_SAID, "")])):
         terminalreporter.line(line)
-    if (path := config.getoption("--victor-report")) is not None:
-        try:
-            written = write(verdicts, config.invocation_params.dir / path)
-        except ConfigError as error:
-            terminalreporter.line(str(error), red=True)
-        else:
-            terminalreporter.line(f"Report: {' and '.join(map(str, written))}")

@@ -1,12 +1,14 @@
 """What a replayed notebook has in its kernel: a block of the network, and an account of what was asked.
 
-It stands on an audit hook, which Python cannot take away again, and sees what Python opens in this process. What a
-library in C opens by itself, and what child processes do, it does not see.
+It stands on an audit hook, which Python cannot take away again. Forked processes have it too, and a Python that one of
+them starts, unless it ignores PYTHONPATH or has no victor_nb. What a library in C opens by itself it does not see, nor
+what other programs do, such as curl or git.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
 from collections import defaultdict
@@ -31,13 +33,46 @@ _LOOKS_UP: Final = {"socket.getaddrinfo", "socket.gethostbyname"}
 _LOOKS_BACK: Final = {"socket.gethostbyaddr", "socket.getnameinfo"}
 _refused: dict[tuple[int | None, str], None] = {}
 _before: set[tuple[int, str]] = set()
+_kernel: set[int] = set()
+_notes: list[Path] = []
+
+_CHILDREN: Final = """import sys
+
+_mine = sys.modules.pop("sitecustomize")
+sys.path[:] = [each for each in sys.path if each != {folder!r}]
+try:
+    import sitecustomize  # the one that this Python would have without us
+except ImportError:
+    pass
+sys.modules.setdefault("sitecustomize", _mine)
+try:
+    from victor_nb.ci.guard import shut
+except ImportError:  # another Python
+    pass
+else:
+    shut({before!r}, {folder!r})
+"""
 
 
-def shut() -> None:
-    """Refuse every connection but those on this machine to servers that begin later than now, until the end."""
+def enclose(folder: Path) -> None:
+    """Write a folder that, first in PYTHONPATH, shuts the network of a kernel and of every Python that it starts."""
+    text = _CHILDREN.format(folder=str(folder), before=sorted(_servers()))
+    (folder / "sitecustomize.py").write_text(text, encoding="utf-8")
+
+
+def shut(before: Iterable[tuple[int, str]] | None = None, folder: str = "") -> None:
+    """Refuse every connection but those on this machine to servers that begin later, until the end of the process.
+
+    Args:
+        before: The servers there were when the notebook began; default: those of now, and this is its kernel.
+        folder: Where processes that it starts note what was refused.
+    """
+    if before is None:
+        _kernel.add(os.getpid())
     if not _before:
-        _before.update(_servers())
+        _before.update(_servers() if before is None else before)
         _before.add((0, ""))
+        _notes.extend([Path(folder, "refused")] if folder else [])
         sys.addaudithook(_hear)
 
 
@@ -86,8 +121,11 @@ def _is_address(host: str) -> bool:
 
 def _refuse(host: str, port: object, *, noted: bool = True) -> NetworkBlockedError:
     where = f"{host}:{port}" if port else host
-    if noted:
+    if noted and os.getpid() in _kernel:
         _refused[current_cell(), where] = None
+    elif noted and _notes:
+        with suppress(OSError), _notes[0].open("a", encoding="utf-8") as file:
+            file.write(f"{where}\n")
     return NetworkBlockedError(
         f"{where} was not connected to: a replay has no network. What is needed from there must be in a file beside the"
         " notebook."
@@ -113,7 +151,8 @@ def account() -> str:
     """Return as JSON what this kernel has asked, what its tapes lacked, and what connections were refused."""
     module = sys.modules.get("victor_nb.runtime")
     runtime = module.opened() if module is not None else None
-    found: dict[str, object] = {"refused": [[cell, where] for cell, where in _refused], "misses": [], "tapes": []}
+    refused = [*_refused, *((None, where) for where in _noted())]
+    found: dict[str, object] = {"refused": [[cell, where] for cell, where in refused], "misses": [], "tapes": []}
     if runtime is None:
         return json.dumps(found | {"rows": []})
     playbacks = [] if runtime.tapes is None else [*runtime.tapes.playbacks.values()]
@@ -138,6 +177,13 @@ def account() -> str:
         used = sum(len(playback.exchanges) - len(playback.unused) for playback in playbacks)
         sums = [_sum("-", "-", used, Total(unpriced=used)) | {"attempts": used}] if used else []
     return json.dumps(found | {"rows": sums})
+
+
+def _noted() -> list[str]:
+    """Return where processes that this kernel has started wanted to connect to."""
+    with suppress(OSError, IndexError):
+        return [*dict.fromkeys(_notes[0].read_text(encoding="utf-8").splitlines())]
+    return []
 
 
 def _sums(rows: Iterable[Row]) -> list[dict[str, object]]:

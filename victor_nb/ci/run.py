@@ -2,7 +2,7 @@
 
 What is red: a cell that raises and is not tagged `raises-exception`; a line that is no magic, which IPython only
 prints; an error that a cell shows and goes on; a cell that did not run; a request that the tape does not hold, even
-where the cell hides it; a connection to another machine; an output that is not the one that was saved.
+where the cell hides it; a connection to another machine; an output that is not the one that was saved, or holds a key.
 """
 
 from __future__ import annotations
@@ -20,31 +20,36 @@ from collections import Counter
 from contextlib import asynccontextmanager, suppress
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from shutil import copymode
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
 
+from victor_nb.ci import TIMEOUT
+from victor_nb.ci.guard import enclose
 from victor_nb.ci.outputs import IGNORED, compare
-from victor_nb.config.secret import Redactor
-from victor_nb.config.settings import environment, environment_without_keys
+from victor_nb.config.secret import SHORTEST_SECRET, Redactor, has_key, read_dotenv
+from victor_nb.config.settings import environment, holds_key
 from victor_nb.errors import ConfigError
 from victor_nb.wire.tape import tape_path
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 
     from nbclient import NotebookClient
 
     from victor_nb.ci.outputs import Output
 
 NEEDED: Final = "nbclient and nbformat run notebooks, and are not installed here: pip install nbmake"
-TIMEOUT: Final = 300  # seconds a cell may take
 _PROXIES: Final = ("http_proxy", "https_proxy", "all_proxy", "ftp_proxy")
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
 _SHUT: Final = '__import__("victor_nb.ci.guard", fromlist=["shut"]).shut()'
 _ACCOUNT: Final = '__import__("victor_nb.ci.guard", fromlist=["account"]).account()'
 _PATIENCE: Final = 60.0  # seconds that the account may take
+_NO_KEY: Final = "sk-no-key-in-a-replay"
+"""What variables of keys hold in a replay, which sends nothing: a cell that looks whether one is set goes on."""
+_FILES: Final = re.compile(r"[A-Za-z0-9+/]{256,}={0,2}")
+"""Pictures in outputs, whose letters may happen to look like a key."""
 _LINES: Final = 3
 _LONGEST: Final = 300
 
@@ -151,14 +156,73 @@ async def run(
     verdict.red += runner.red
     verdict.cells = runner.cells
     _settle(verdict, runner.account)
+    secrets = _secrets(path)
+    _hide_keys(verdict, notebook, before, secrets)
     if mode == "replay":
         _compare(verdict, notebook, before)
-    open_to_all = environment_without_keys()
-    redactor = Redactor(value for name, value in environment().items() if name not in open_to_all)
-    verdict.red = [Finding(finding.cell, redactor.clean(finding.text)) for finding in verdict.red]
-    verdict.red.sort(key=lambda finding: (finding.cell is None, finding.cell or 0))
+    redactor = Redactor(secrets)
+    verdict.red = _folded(Finding(each.cell, redactor.clean(each.text)) for each in verdict.red)
     verdict.seconds = round(time.perf_counter() - began, 2)
     return Ran(verdict, notebook)
+
+
+def _folded(found: Iterable[Finding]) -> list[Finding]:
+    """Return findings in the order of their cells; those that say the same, as all do of a broken tape, as one."""
+    cells: dict[str, list[int | None]] = {}
+    for each in sorted(found, key=lambda finding: (finding.cell is None, finding.cell or 0)):
+        cells.setdefault(each.text, []).append(each.cell)
+    return [
+        Finding(first, f"{text}\nThe same in {len(more):,} more cell{'s'[: len(more) > 1]}." if more else text)
+        for text, (first, *more) in cells.items()
+    ]
+
+
+# --- keys ---
+
+
+def _secrets(notebook: Path) -> set[str]:
+    """Return the keys of the environment, and of the .env files in a notebook's folder and those above."""
+    variables = [*environment().items()]
+    for above in notebook.absolute().parents:
+        with suppress(ConfigError):  # there is none, or no key of it was used
+            variables += [(name, key.reveal()) for name, key in read_dotenv(above / ".env").items()]
+    found = {value.strip() for name, value in variables if holds_key(name)}
+    return {each for each in found if len(each) >= SHORTEST_SECRET} - {_NO_KEY}
+
+
+def _hide_keys(
+    verdict: Verdict,
+    notebook: Any,  # noqa: ANN401 - nbformat has no types
+    saved: Sequence[Sequence[Output]],
+    secrets: Collection[str],
+) -> None:
+    """Take keys out of new outputs, and call a cell red whose output holds one, or whose saved output does."""
+
+    def holds(text: str) -> bool:
+        return any(secret in text for secret in secrets) or has_key(_FILES.sub("", text))
+
+    redactor = Redactor(secrets)
+    for place, cell in enumerate(notebook.cells):
+        if cell.cell_type != "code":
+            continue
+        if holds(json.dumps(cell.outputs, ensure_ascii=False)):
+            cell.outputs = [_cleaned(output, redactor) for output in cell.outputs]
+            fact = "its output holds a key, which is not saved. Take the key out of what the cell shows."
+            verdict.red.append(Finding(cell.execution_count, fact))
+        elif place < len(saved) and holds(json.dumps(saved[place], ensure_ascii=False)):
+            fact = "the saved output holds a key. Revoke that key, and run and save the cell without showing it."
+            verdict.red.append(Finding(cell.execution_count, fact))
+    if holds(json.dumps(notebook.metadata.get("widgets", {}), ensure_ascii=False)):
+        del notebook.metadata["widgets"]
+
+
+def _cleaned(value: Any, redactor: Redactor) -> Any:  # noqa: ANN401 - an output of nbformat's, or a part of one
+    if isinstance(value, dict):
+        fields = cast("dict[str, Any]", value)
+        return type(fields)({name: _cleaned(each, redactor) for name, each in fields.items()})
+    if isinstance(value, list):
+        return [_cleaned(each, redactor) for each in cast("list[Any]", value)]
+    return redactor.clean(value) if isinstance(value, str) else value
 
 
 def outputs_of(notebook: Any) -> list[list[Output]]:  # noqa: ANN401 - nbformat has no types
@@ -247,7 +311,7 @@ class _Runner:
         self.red: list[Finding] = []
         self.cells = 0
         self.account: dict[str, Any] = {}
-        self._notebook, self._path, self._mode, self._timeout = notebook, path, mode, timeout
+        self._notebook, self._path, self._replays, self._timeout = notebook, path, mode == "replay", timeout
         self._reply: dict[str, Any] = {}
 
     async def run(self) -> None:
@@ -275,7 +339,7 @@ class _Runner:
             from nbclient import NotebookClient  # noqa: PLC0415 - slow, and not everywhere
         except ImportError:
             raise ConfigError(NEEDED) from None
-        guard = [f"--IPKernelApp.exec_lines={_SHUT}"] if self._mode == "replay" else []
+        guard = [f"--IPKernelApp.exec_lines={_SHUT}"] if self._replays else []
         command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", *guard]
 
         class Here(KernelSpecManager):
@@ -301,7 +365,7 @@ class _Runner:
         try:
             await cast("Any", manager).start_kernel(
                 cwd=str(self._path.parent),
-                env=self._environment(),
+                env=self._environment(Path(folder.name)),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
@@ -311,18 +375,24 @@ class _Runner:
             if (channels := cast("Any", getattr(client, "kc", None))) is not None:
                 channels.stop_channels()
             with suppress(RuntimeError):  # it has ended by itself
-                await cast("Any", manager).shutdown_kernel(now=self._mode == "replay")
+                await cast("Any", manager).shutdown_kernel(now=self._replays)
             folder.cleanup()
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self, folder: Path) -> dict[str, str]:
         path = self._path.absolute()
         # A `$` in it would be taken for a variable's: then the kernel finds the tape by its notebook.
         tape = "" if "$" in str(path) else str(tape_path(path))
         fixed = {"VICTOR_TAPE": tape, "JPY_SESSION_NAME": str(path), "VICTOR_PROGRESS": "off"}
-        if self._mode == "record":
+        if not self._replays:
             return environment(**fixed, VICTOR_MODE="record")
+        enclose(folder)
         made = environment(**fixed, VICTOR_MODE="replay", VICTOR_LEDGER="memory", NO_PROXY="*")
-        return {name: value for name, value in made.items() if name.lower() not in _PROXIES}
+        made["PYTHONPATH"] = os.pathsep.join(filter(None, (str(folder), made.get("PYTHONPATH"))))
+        return {
+            name: _NO_KEY if value.strip() and holds_key(name) else value
+            for name, value in made.items()
+            if name.lower() not in _PROXIES
+        }
 
     async def _note(self, *, execute_reply: dict[str, Any], **_: object) -> None:
         self._reply = execute_reply["content"]

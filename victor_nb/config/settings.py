@@ -492,10 +492,16 @@ def overrule(**variables: str) -> None:
     os.environ.update(variables)
 
 
+def holds_key(variable: str) -> bool:
+    """Return whether a variable holds a key or another secret, by its name."""
+    return _SECRET_NAME.search(variable) is not None or any(
+        variable in spec.key_variables for spec in list(SPECS.values())
+    )
+
+
 def environment_without_keys() -> dict[str, str]:
     """Return the environment for a child process that reads what may be a stranger's, and needs no key."""
-    named = {name for spec in list(SPECS.values()) for name in spec.key_variables}
-    return {name: value for name, value in os.environ.items() if not (name in named or _SECRET_NAME.search(name))}
+    return {name: value for name, value in os.environ.items() if not holds_key(name)}
 
 
 def this_process() -> str:
