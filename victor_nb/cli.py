@@ -159,9 +159,7 @@ async def _record_one(path: Path, timeout: int) -> bool:  # noqa: ASYNC109 - of 
 
     recorded = await run(path, mode="record", timeout=timeout)
     if recorded.verdict.red:
-        return _stays(
-            recorded, f"{path} is as it was: it is red as it is recorded. What was answered is on its tape."
-        )
+        return _stays(recorded, f"{path} is as it was: it is red as it is recorded. What was answered is on its tape.")
     replayed = await run(path, timeout=timeout, saved=outputs_of(recorded.notebook))
     if replayed.verdict.red:
         return _stays(replayed, f"{path} is as it was: its replay is not what was recorded. Mend those cells.")
