@@ -66,7 +66,7 @@ def test_when_the_served_model_is_unknown_then_the_one_asked_for_is_priced() -> 
 
 
 def test_when_a_price_is_computed_from_prices_of_tokens_then_it_is_the_list_s_to_the_digit() -> None:
-    from genai_prices.data import providers
+    from genai_prices.data_snapshot import get_snapshot  # its module of data alone would take pyright a minute
 
     usages = [
         Usage(300_017, 1_003, 100_001, 77_777, 501, 33_333),  # in the tier of long prompts, where there is one
@@ -74,7 +74,7 @@ def test_when_a_price_is_computed_from_prices_of_tokens_then_it_is_the_list_s_to
         Usage(1, 1, reasoning_tokens=1),
     ]
     seen = 0
-    for seller in providers:
+    for seller in get_snapshot().providers:
         for model in seller.models[::40]:
             listed = Listed(seller.id, (model.id,))
             for tier in (None, "flex", "priority"):
