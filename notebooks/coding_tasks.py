@@ -137,6 +137,26 @@ def returns(answer: object, call: str) -> str:
         return "an error"
 
 
+def shares_of_cost(table: pd.DataFrame, reference: str) -> pd.DataFrame:
+    """Return what each strategy costs as a share of the reference's cost: `share`, and `low` and `high` (95 %).
+
+    The interval is a bootstrap: 10,000 times, as many of the tasks are drawn with repetition.
+
+    Args:
+        table: One row for each strategy and task, with its cost.
+        reference: The strategy whose cost is 1.
+    """
+    import numpy as np  # noqa: PLC0415 - of one notebook
+    import pandas as pd  # noqa: PLC0415 - as above
+
+    costs = table.pivot_table("cost", "task", "strategy").loc[table["task"].unique()]
+    count = len(costs)
+    drawn = costs.to_numpy()[np.random.default_rng(0).integers(count, size=(10_000, count))].sum(axis=1)
+    low, high = np.quantile(drawn / drawn[:, [costs.columns.get_loc(reference)]], [0.025, 0.975], axis=0)
+    share = costs.sum() / costs[reference].sum()
+    return pd.DataFrame({"share": share, "low": low, "high": high})
+
+
 def draw_break_even(cheap: Mapping[str, float], dear: float, found: tuple[float, float], title: str) -> Figure:
     """Draw what a cascade costs, by the share of tasks that reach its last model.
 

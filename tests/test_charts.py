@@ -499,6 +499,9 @@ def test_when_mistakes_cost_something_then_a_chart_says_which_strategy_is_cheape
     assert "any amount for dear" in written(figure)
     dotted = [line.get_label() for line in lines if line.get_linestyle() == ":"]
     assert dotted == ["odd"]
+    assert axes(figure)[0].get_xscale() == "log"
+    near = axes(charts.break_even(frame[frame.strategy != "dear"].replace({"cost": {1e-3: 4e-4}})))[0]
+    assert (near.get_xscale(), near.get_yscale(), near.get_ylim()[0]) == ("linear", "linear", 0)  # a limit: 0.001
     one = plot("break_even", frame[frame.strategy == "mid"])
     assert "mid is cheapest, whatever one costs" in written(one)
     frame.loc[frame.strategy == "odd", "cost"] = None

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_AROUND: Final = 10.0
-"""How many times below the first limit, and above the last one, the axis begins and ends."""
-_INWARDS: Final = 1.06  # by which an arrow stands off the end of the axis, which would cut it
+_WIDE: Final = 20.0
+"""Last limit over the first, from which on the axes are logarithmic: on others, the first ones hide each other."""
+_AROUND, _BEYOND = 10.0, 2.0
+"""How many times the last limit the axis ends at; a logarithmic one begins as far below the first."""
+_INWARDS: Final = 1.06, 1.015  # by which an arrow stands off the end of the axis, which would cut it
 _STEPS: Final = 60  # of a line, which is curved on logarithmic axes
 
 
@@ -107,9 +109,11 @@ def _draw_lines(
     from victor_nb.reports.charts.figure import Dollars
 
     first, last = (limits[0].usd or limits[-1].usd, limits[-1].usd) if limits else (1.0, 1.0)
-    low, high = (first or 1.0) / _AROUND, (last or 1.0) * _AROUND
+    wide = bool(first and last / first > _WIDE)
+    low, high = ((first or 1.0) / _AROUND, (last or 1.0) * _AROUND) if wide else (0.0, (last or 1.0) * _BEYOND)
     best = {each.name for limit in limits for each in (limit.before, limit.after)} or {_cheapest(drawn).name}
-    costs = [low * (high / low) ** (step / _STEPS) for step in range(_STEPS + 1)]
+    parts = [step / _STEPS for step in range(_STEPS + 1)]
+    costs = [low * (high / low) ** part if wide else high * part for part in parts]
     for each in drawn:
         look: dict[str, Any] = {"linewidth": 1.8} if each.name in best else {"linestyle": ":"}
         totals = [per * _with_mistakes(each, usd) for usd in costs]
@@ -120,13 +124,20 @@ def _draw_lines(
             ends = [max(limit.low, low), min(limit.high, high)]
             draw.line(ax, ends, [level] * 2, draw.EDGE, linewidth=0.9, label="interval")
             outside = limit.low < low, limit.high > high
-            for end, out, arrow, inwards in zip(ends, outside, "<>", (_INWARDS, 1 / _INWARDS), strict=True):
+            off = _INWARDS[not wide]
+            for end, out, arrow, inwards in zip(ends, outside, "<>", (off, 1 / off), strict=True):
                 at, marker = (end * inwards, arrow) if out else (end, "|")
                 draw.line(ax, [at], [level], draw.EDGE, marker=marker, linestyle="none", label="end")
         draw.points(ax, [limit.usd], [level], draw.EDGE, "o", markersize=7, label="limit")
-    draw.wide_axis(ax, 2 * low, high / 2, "USD that a mistake costs", zero=False)
-    ax.set_yscale("log")
-    ax.yaxis.set_major_formatter(Dollars(each=True))
+    if wide:
+        draw.wide_axis(ax, 2 * low, high / 2, "USD that a mistake costs", zero=False)
+        ax.set_yscale("log")
+        ax.yaxis.set_major_formatter(Dollars(each=True))
+    else:
+        draw.money_axis(ax.xaxis, "USD that a mistake costs")
+        draw.money_axis(ax.yaxis)
+        ax.set_xlim(0, high)
+        ax.set_ylim(0)
 
 
 def _worth(strategies: Sequence[Standing], limits: Sequence[_Limit]) -> str:
