@@ -6,7 +6,7 @@ import json
 import sqlite3
 import sys
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 from urllib.parse import urlsplit
 
 from victor_nb.accounting.rows import moment, when
-from victor_nb.accounting.store import PATIENCE, Store, Writer, is_busy, mark, nothing, patiently, transaction
+from victor_nb.accounting.store import PATIENCE, Store, Writer, is_busy, mark, patiently, transaction
 from victor_nb.money import from_nanos, to_nanos
 from victor_nb.providers.catalog import host_of
 from victor_nb.values import Usage
@@ -116,7 +116,7 @@ class StoredAnswer:
 _DETAILS: Final = tuple(
     each.name for each in fields(StoredAnswer) if each.name not in {*_COLUMNS.split(", "), "usage", "notes"}
 )
-_COUNTS: Final = frozenset(each.name for each in fields(Usage))
+_COUNTS: Final = tuple(each.name for each in fields(Usage))
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +185,11 @@ class AnswerCache:
         self._writer.append(_encode(key, answer))
 
     def written(self) -> Future[None]:
-        """Return what is done once all that was put before is in the file, where the end of the process leaves it."""
-        return self._writer.ask(nothing, soon=True)
+        """Return what is done once all that was put before is in the file, where the end of the process leaves it.
+
+        All that ask in a moment are given the same: none may cancel it.
+        """
+        return self._writer.written()
 
     def flush(self, *, timeout: float = 30.0) -> bool:
         """Wait until all that was put is written; return False if that takes more than `timeout` seconds."""
@@ -418,7 +421,8 @@ def _is_damaged(cause: Exception) -> bool:
 
 def _encode(key: bytes, answer: StoredAnswer) -> Record:
     detail: dict[str, Any] = {name: value for name in _DETAILS if (value := getattr(answer, name)) is not None}
-    detail["usage"] = {name: count for name, count in asdict(answer.usage).items() if count}
+    usage = answer.usage
+    detail["usage"] = {name: count for name in _COUNTS if (count := getattr(usage, name))}
     if answer.notes:
         detail["notes"] = answer.notes
     created, cost = moment(answer.created), to_nanos(answer.cost)

@@ -95,6 +95,7 @@ class Writer:
         self._appended = 0
         self._lock = threading.RLock()  # a finaliser may append a row while its thread is appending one
         self._waiting: deque[Record | _Question] = deque()
+        self._mark: _Question | None = None  # is served after all that waits
         self._bell: SimpleQueue[_Due] = SimpleQueue()
         self._due = _Due.NEVER
         self._serving = threading.Lock()
@@ -125,11 +126,19 @@ class Writer:
         """Queue records for writing."""
         self._put(records, _Due.SOON, records=len(records))
 
-    def ask(self, work: Callable[[sqlite3.Connection], Result], *, soon: bool = False) -> Future[Result]:
-        """Queue work on the table, to be done after all that was appended until now: at once, or with what follows."""
+    def ask(self, work: Callable[[sqlite3.Connection], Result]) -> Future[Result]:
+        """Queue work on the table, to be done at once, after all that was appended until now."""
         question = _Question(work)
-        self._put((question,), _Due.SOON if soon else _Due.NOW)
+        self._put((question,), _Due.NOW)
         return question.answer
+
+    def written(self) -> Future[None]:
+        """Return what is done once all that was appended until now is written: the same for all of a moment."""
+        with self._lock:
+            if self._mark is None:
+                self._put((), _Due.SOON)
+                self._mark = _Question(nothing)
+            return self._mark.answer
 
     def flush(self, *, timeout: float = 30.0) -> bool:
         """Wait until all that was appended is written; return False if that takes more than `timeout` seconds."""
@@ -166,7 +175,7 @@ class Writer:
         with self._serving:
             self._store = self._kind(self._path, kernel=self._kernel)
         with closing(self._store):
-            while not self._closed or self._waiting:
+            while not self._closed or self._waiting or self._mark:
                 if self._bell.get() < _Due.NOW:
                     with suppress(Empty):
                         self._bell.get(timeout=_MOMENT)
@@ -194,6 +203,9 @@ class Writer:
             self._due = _Due.NOW if self._waiting else _Due.NEVER
             if self._waiting:
                 self._bell.put(_Due.NOW)
+            elif self._mark is not None:
+                taken.append(self._mark)
+                self._mark = None
         return taken
 
     def _serve(self, store: Store, items: Sequence[Record | _Question]) -> None:

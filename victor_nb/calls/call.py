@@ -79,6 +79,9 @@ class ProfileCall:
         self._chat = request.chat
         self._tiers = list(request.tiers)
         self._book: Book = BOOKS[request.mode]
+        # No method: a hold would then hold the call that holds it, and all of it would wait for the garbage collector.
+        calibration = request.runtime.calibration
+        self._worst = partial(worst_case, tariff=request.tariff, mode=request.mode, calibration=calibration)
         self._turns: Turns | None = None
         self._lessons: list[Lesson] = []
         profile, learned, given = request.profile, request.runtime.learned, request.chat.temperature
@@ -368,10 +371,6 @@ class ProfileCall:
         request = self._request
         hold = Hold(request.limits, self._book, partial(self._worst, chat))
         return await request.runtime.budget.hold(hold, request.profile.name, *advice)
-
-    def _worst(self, chat: ChatRequest) -> Decimal | None:
-        request = self._request
-        return worst_case(chat, request.tariff, mode=request.mode, calibration=request.runtime.calibration)
 
     async def _exchange(self) -> Usage | None:
         """Make one HTTP exchange, one row; return the tokens that it used, if they are known."""

@@ -198,7 +198,7 @@ class AgentOrchestrator:
             raise ClosedError(f"{self.profile.name}: this orchestrator is closed. Get a new one from the pool.")
         mode = self.runtime.mode
         provider = self.clients.get(mode)
-        if provider is None or self._settings.state(self._variables) != self._state:
+        if provider is None or self._settings.state(self._variables, lately=quota is not None) != self._state:
             provider = self.open(mode)
         chat = make_chat(self.profile, prompt, options)
         limits = self.runtime.budget.applying()

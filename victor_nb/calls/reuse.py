@@ -21,6 +21,7 @@ from victor_nb.wire.clock import CLOCK
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from victor_nb.accounting.cache import AnswerCache
     from victor_nb.accounting.rows import Row
     from victor_nb.calls.request import Request
 
@@ -29,7 +30,15 @@ _WHOLE: Final = ("stop", "length")
 
 
 def key_of(request: Request) -> bytes:
-    """Return the digest of all that decides the answer to a request."""
+    """Return the digest of all that decides the answer to a request; it is made once."""
+    reuse = request.cache
+    if not isinstance(reuse, Reuse):
+        return _key(request)
+    reuse.key = key = reuse.key or _key(request)
+    return key
+
+
+def _key(request: Request) -> bytes:
     profile = request.profile
     key = answer_key(
         request.chat, provider=profile.provider, base_url=request.base_url, api=profile.api, sample=request.sample
@@ -41,20 +50,24 @@ def key_of(request: Request) -> bytes:
     return key
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reuse:
-    """What the calls of `cache=on`, or `refresh`, do with the store of answers.
+    """What a call of `cache=on`, or `refresh`, does with the store of answers.
 
     Attributes:
-        fresh: Whether they only keep what comes, and look nothing up.
+        fresh: Whether it only keeps what comes, and looks nothing up.
+        key: The digest of its question, once it is known.
+        kept: Where its answer was put, if it was.
     """
 
     fresh: bool = False
+    key: bytes | None = None
+    kept: AnswerCache | None = None
 
     async def find(self, request: Request, on_text: Callable[[str], object] | None) -> Reply | None:
         """Return the reply that the store has for a request, if it has; its text is one piece."""
-        cache = request.runtime.cache_for(request.mode)
-        if cache is None or self.fresh:
+        cache = None if self.fresh else request.runtime.cache_for(request.mode)
+        if cache is None:
             return None
         key = key_of(request)
         search = cache.find([key])
@@ -76,16 +89,16 @@ class Reuse:
             row: The attempt that was answered.
             max_tokens: The limit that was sent.
         """
-        runtime = request.runtime
-        cache = runtime.cache_for(request.mode)
+        cache = request.runtime.cache_for(request.mode)
         whole = reply.status == "ok" and reply.finish_reason in _WHOLE and bool(reply.content)
-        if cache is None or not whole or runtime.settings.leaks(reply.content):
+        if cache is None or not whole or self._leaks(request, reply.content):
             return reply
         if request.chat.max_tokens is None and max_tokens == spec_of(request.profile.provider).own_output(row.model):
             max_tokens = None  # it was sent for a budget, and is the model's own
+        self.kept = cache
         answer = StoredAnswer(
             content=reply.content,
-            usage=row.usage,
+            usage=reply.usage if reply.attempts == 1 else row.usage,
             cost=row.cost,
             created=row.ts,
             provider=row.provider,
@@ -104,6 +117,9 @@ class Reuse:
         cache.put(key_of(request), answer)
         news = cache.news()
         return replace(reply, notes=(*reply.notes, *news)) if news else reply
+
+    def _leaks(self, request: Request, text: str) -> bool:
+        return request.runtime.settings.leaks(text, lately=request.quota is not None)
 
 
 async def reused(request: Request, stored: StoredAnswer) -> Reply | None:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast, get_args
+from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 from victor_nb.config import progress
 from victor_nb.config.secret import SHORTEST_SECRET, Address, Redactor, Secret, read_dotenv
@@ -39,6 +39,12 @@ _MODES: Final = get_args(Mode)
 _NO_FILE: Final[tuple[tuple[int, int], Mapping[str, Secret]]] = ((0, 0), {})
 """What is read where there is no .env file."""
 _LONG_ENOUGH: Final = 12  # characters; a shorter value of an unknown variable may be a plain word
+_LATELY: Final = 0.05  # seconds; rows of bulk work look at the .env file together
+_NEVER: Final = (-1.0, (0, 0))
+_NOTHING: Final[tuple[object, object, tuple[Spec, ...], tuple[str, ...]]] = (None, None, (), ())
+"""The keys before any was looked for; see `Settings._secrets`."""
+_seen: Final[list[Mapping[Any, Any]]] = [{}]
+"""The environment, as it was when it was last looked at."""
 _OF_CLIENTS: Final = (
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "VICTOR_SIM_SPEED", "VICTOR_REPLAY_SPEED", "VICTOR_TAPE"),
@@ -85,6 +91,8 @@ class Settings:
         self.suits = self._searched and self.built_in
         self._stamp = stamp_of(self.source)
         self._read: tuple[tuple[int, int], Mapping[str, Secret]] = _NO_FILE
+        self._looked: tuple[float, tuple[int, int]] = _NEVER
+        self._known = _NOTHING
         self._tape: Path | None = None
         from victor_nb.config.profiles import read_profiles  # noqa: PLC0415 - pydantic is slow to import
 
@@ -202,9 +210,28 @@ class Settings:
         """Return the names of the variables that a client of a profile is made of, for `state`."""
         return (*self.key_variables(profile), spec_of(profile.provider).base_url_variable, *_OF_CLIENTS)
 
-    def state(self, variables: Sequence[str]) -> int:
-        """Return a number that differs once one of these variables or the .env file has changed; no file is read."""
-        return hash((stamp_of(self._dotenv_path), *map(os.environ.get, variables)))  # it is kept, and holds no key
+    def state(self, variables: tuple[str, ...], *, lately: bool = False) -> int:
+        """Return a number that differs once one of these variables or the .env file has changed; no file is read.
+
+        With `lately`, the file is looked at only if it was not for a moment, as for each row of bulk work.
+        """
+        if not lately:
+            return hash((stamp_of(self._dotenv_path), *map(os.environ.get, variables)))  # it is kept, and holds no key
+        stamp, now = self._dotenv_stamp(), environment_now()
+        known = self._states.get(variables)
+        if known is None or known[0] is not now or known[1] != stamp:
+            self._states[variables] = known = now, stamp, self.state(variables)
+        return known[2]
+
+    @cached_property
+    def _states(self) -> dict[tuple[str, ...], tuple[Mapping[Any, Any], tuple[int, int], int]]:
+        return {}
+
+    def _dotenv_stamp(self) -> tuple[int, int]:
+        """Return what changes with the .env file, as it was some milliseconds ago at most."""
+        if time.monotonic() - self._looked[0] > _LATELY:
+            self._looked = time.monotonic(), stamp_of(self._dotenv_path)
+        return self._looked[1]
 
     @property
     def built_in(self) -> bool:
@@ -345,9 +372,9 @@ class Settings:
         """Return a redactor that knows every key of the environment and the .env file."""
         return Redactor(self._secrets())
 
-    def leaks(self, text: str) -> bool:
-        """Return whether a text contains a key of the environment or the .env file."""
-        for secret in self._secrets():  # noqa: SIM110 - asked for every prompt
+    def leaks(self, text: str, *, lately: bool = False) -> bool:
+        """Return whether a text contains a key of the environment or the .env file; for `lately`, see `state`."""
+        for secret in self._secrets(lately=lately):  # noqa: SIM110 - asked for every answer
             if secret in text:
                 return True
         return False
@@ -357,15 +384,22 @@ class Settings:
         secrets = self._secrets()
         return lambda text: any(secret in text for secret in secrets)
 
-    def _secrets(self) -> list[str]:
+    def _secrets(self, *, lately: bool = False) -> tuple[str, ...]:
+        """Return all keys, which are gathered anew once the environment or the .env file has changed."""
+        now, specs = environment_now(), tuple(SPECS.values())
+        stamp = self._dotenv_stamp() if lately else stamp_of(self._dotenv_path)
+        if stamp != self._read[0]:
+            with suppress(ConfigError):  # what cannot be read holds no key of a client
+                _ = self._dotenv
+        if self._known[0] is not now or self._known[1] is not self._read or self._known[2] != specs:
+            self._known = now, self._read, specs, tuple(self._gathered(specs, self._read[1]))
+        return self._known[3]
+
+    def _gathered(self, specs: Sequence[Spec], written: Mapping[str, Secret]) -> list[str]:
         named = set(self._key_names)
-        for spec in list(SPECS.values()):  # another thread may add to them
+        for spec in specs:
             named.update(spec.key_variables)
         found: list[str] = []
-        stamp, written = self._read
-        if stamp != stamp_of(self._dotenv_path):
-            with suppress(ConfigError):  # what cannot be read holds no key of a client
-                written = self._dotenv
         # Both: a variable that is empty in the environment does not hide the one in the file.
         for name, value in (*os.environ.items(), *((name, value.reveal()) for name, value in written.items())):
             value = value.strip()  # noqa: PLW2901 - as it is used
@@ -470,7 +504,8 @@ class Settings:
     def __getstate__(self) -> dict[str, object]:
         """Leave the keys of the .env file out of a pickle, and what is read from the environment of this machine."""
         kept = {"_searched", "source", "suits", "_stamp", "_file"}
-        return {"_read": _NO_FILE, "_tape": None, **{name: value for name, value in vars(self).items() if name in kept}}
+        fresh = {"_read": _NO_FILE, "_tape": None, "_looked": _NEVER, "_known": _NOTHING}
+        return {**fresh, **{name: value for name, value in vars(self).items() if name in kept}}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Settings) and (self.source, self._file) == (other.source, other._file)
@@ -480,6 +515,17 @@ class Settings:
 
     def __repr__(self) -> str:
         return f"Settings({self.source.name!r}, profiles={list(self.profiles)})"
+
+
+def environment_now() -> Mapping[Any, Any]:
+    """Return the environment as it is, the very same object as long as nothing has changed in it.
+
+    Its own dictionary is compared, in a microsecond for all of it: `os.environ` decodes whatever is looked up.
+    """
+    now: Mapping[Any, Any] = getattr(os.environ, "_data", None) or dict(os.environ)
+    if now != _seen[0]:
+        _seen[0] = dict(now)
+    return _seen[0]
 
 
 def environment(**more: str) -> dict[str, str]:

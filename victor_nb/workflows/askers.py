@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from victor_nb.calls.request import CallOptions, settle
-from victor_nb.calls.reuse import key_of, reused
+from victor_nb.calls.reuse import Reuse, key_of, reused
 from victor_nb.errors import VictorError
 from victor_nb.money import Total
 from victor_nb.providers.spec import spec_of
@@ -15,8 +15,9 @@ from victor_nb.workflows.outcomes import Cell, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
-    from victor_nb.accounting.cache import StoredAnswer
+    from victor_nb.accounting.cache import AnswerCache, StoredAnswer
     from victor_nb.calls.orchestrator import AgentOrchestrator
     from victor_nb.calls.quota import Share
     from victor_nb.calls.stream import Call
@@ -40,6 +41,7 @@ class ProfileAsker:
     def __init__(self, orchestrator: AgentOrchestrator, options: CallOptions, share: Share, start: str) -> None:
         self.profile, self.options = orchestrator.profile, options
         self.name, self._orchestrator, self._share = orchestrator.profile.name, orchestrator, share
+        self._store = _Store()
         sent, profile = settle(orchestrator.profile, options), orchestrator.profile
         spec = spec_of(profile.provider)
         words = spec.words_for("prompt_cache", profile.model)
@@ -50,14 +52,30 @@ class ProfileAsker:
     def prepare(self, prompt: str, sample: int) -> ProfileQuestion:
         """Return a row that is ready to be asked."""
         options: CallOptions = {**self.options, "sample": sample}
-        return ProfileQuestion(self._orchestrator.call(prompt, options, stream=False, quota=self._share))
+        call = self._orchestrator.call(prompt, options, stream=False, quota=self._share)
+        return ProfileQuestion(call, self._store)
+
+
+class _Store:
+    """The wait of many rows for what they have put into a store of answers: those of a moment wait for one thing."""
+
+    def __init__(self) -> None:
+        self._mark: Future[None] | None = None
+        self._here: asyncio.Future[None] | None = None
+
+    async def wait(self, cache: AnswerCache) -> None:
+        """Wait until all that was put is in the file."""
+        mark = cache.written()
+        if mark is not self._mark or self._here is None:
+            self._mark, self._here = mark, asyncio.wrap_future(mark)
+        await asyncio.shield(self._here)  # the end of one row is none of the others
 
 
 class ProfileQuestion:
     """One row at one profile."""
 
-    def __init__(self, call: Call) -> None:
-        self.call = call
+    def __init__(self, call: Call, store: _Store) -> None:
+        self.call, self._store = call, store
         self.key: bytes | None = key_of(call.request)
 
     async def reuse(self, stored: StoredAnswer, cell: Cell) -> bool:
@@ -85,11 +103,9 @@ class ProfileQuestion:
             raise
         finally:
             cell.cost = Total.of(call.rows).exact_cost
-        request = call.request
-        if request.mode == "live" and request.cache is not None:
-            cache = request.runtime.cache_for(request.mode)
-            if cache is not None and cache.path is not None:
-                await asyncio.wrap_future(cache.written())
+        reuse = call.request.cache
+        if isinstance(reuse, Reuse) and reuse.kept is not None and reuse.kept.path is not None:
+            await self._store.wait(reuse.kept)
 
 
 class Pool(Protocol):

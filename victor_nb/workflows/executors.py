@@ -341,7 +341,7 @@ class Cluster:
                 for key, answer in found.stored:
                     store.put(key, answer)
                 if store.path is not None:
-                    await asyncio.wrap_future(store.written())
+                    await asyncio.shield(asyncio.wrap_future(store.written()))
         outcome = found if isinstance(found, VictorError) else None
         outcomes = found.outcomes if isinstance(found, Answered) and found.outcomes else [outcome] * len(part.rows)
         self._end(part, _LOST, outcomes, found.sent if isinstance(found, Lost) else None)
