@@ -115,7 +115,7 @@ def book(server: Server, keys: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     base_url = f"{server.url}/v1"
     spec = {"provider": "openai", "model": "gpt-4o-mini", "base_url": base_url, "prices": PRICES, "max_tokens": 10}
     keyless = {**spec, "api_key_env": "HOUSE_API_KEY"}
-    write_profiles(tmp_path, fast=spec, keyless=keyless)
+    write_profiles(tmp_path, fast=spec, keyless=keyless, two={**spec, "concurrency": 2})
     server.answer = found = Book()
     return found
 
@@ -198,6 +198,28 @@ def test_when_the_worker_of_a_simulated_map_is_killed_then_the_ledger_has_each_q
     known, total = Counter(asked.read_text().splitlines()), home.ledger.total()
     assert len(known) == 200 < known.total() == total.attempts == total.simulated
     assert (total.billed, total.unbilled, total.running) == (0, 0, 0)
+    assert book.asked == 0
+
+
+def test_when_a_simulated_map_runs_on_two_workers_then_its_seconds_are_those_of_both_side_by_side(
+    client: Client, book: Book
+) -> None:
+    home, frame = session(), rows(60)
+    home.set_mode("simulate")
+
+    def seconds(profile: str, **how: Any) -> float:
+        made = home.pool.start_map(frame, "{{ text }}", profile=profile, out="said", reuse="off", **how)
+        done = made.result()
+        assert set(done["said_status"]) == {"ok"}
+        calls = [row for row in home.ledger.rows() if row.run_id == made.run_id]
+        first = min(row.ts for row in calls)
+        assert max((row.ts - first).total_seconds() + (row.latency or 0.0) for row in calls) == pytest.approx(made.wall)
+        return made.wall
+
+    each_has_two_places = [seconds("two", executor=client) for _ in range(2)]
+    assert each_has_two_places[0] == pytest.approx(each_has_two_places[1]), "whatever the machine does meanwhile"
+    assert 1.6 < seconds("two") / each_has_two_places[0] <= 2.0
+    assert 0.9 < seconds("fast", concurrency=2) / seconds("fast", concurrency=2, executor=client) < 1.1
     assert book.asked == 0
 
 

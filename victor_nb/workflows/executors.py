@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from functools import partial
+from heapq import heappop, heappush
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -30,10 +31,12 @@ from victor_nb.workflows.partitions import Answered, Lost, Outcome, Setup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from victor_nb.accounting.cache import StoredAnswer
     from victor_nb.accounting.rows import Row
     from victor_nb.calls.request import CallOptions, Request
+    from victor_nb.wire.clock import Clock
     from victor_nb.workflows.askers import Pool, ProfileAsker, ProfileQuestion
 
 _ROWS: Final = 100  # rows of a partition: what may be paid twice where a worker is lost
@@ -53,6 +56,7 @@ class _Asked:
     Attributes:
         rows: Its attempts so far, by call and number: those that a worker has leave to make, or has made.
         hold: Its worst case, set aside here.
+        clock: That of the map, where it is simulated.
         done: What came of it; None: its worker was lost.
     """
 
@@ -60,6 +64,7 @@ class _Asked:
     prompt: str
     sample: int
     hold: Hold | None = None
+    clock: Clock | None = None
     done: asyncio.Future[Outcome | None] | None = None
     rows: dict[tuple[str, int], Row] = field(default_factory=dict[tuple[str, int], "Row"])
 
@@ -97,6 +102,7 @@ class _Partition:
     """Rows that one worker asks.
 
     Attributes:
+        began: When its worker begins with it, by the clock of a simulated map: origin, and seconds since then.
         guest: Who has leave to begin with them.
         numbers: What that one calls the attempts that it has leave to make.
         ended: Set once all that will be known of them is.
@@ -104,6 +110,7 @@ class _Partition:
 
     name: str
     rows: Sequence[_Asked]
+    began: tuple[datetime, float] | None = None
     future: Any = None
     guest: str | None = None
     numbers: dict[tuple[str, int], int] = field(default_factory=dict[tuple[str, int], int])
@@ -172,7 +179,7 @@ class ClusterQuestion:
             setattr(cell, each.name, getattr(outcome.cell, each.name))
         cell.cost = spent.exact_cost
         if (clock := CLOCK.get()) is not None:
-            clock.now += cell.latency or 0.0
+            clock.now = max(clock.now, outcome.until)
         if outcome.error is not None:
             raise outcome.error
 
@@ -249,7 +256,8 @@ class Cluster:
         self._beginning = asyncio.Lock()
         self._waiting: deque[_Asked] = deque()
         self._partitions: dict[str, _Partition] = {}
-        self._number = 0
+        self._number = self._came = 0
+        self._free = [0.0] * self._lanes  # since when each worker is, in simulated seconds
         self._due = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping: asyncio.Task[None] | None = None
@@ -274,7 +282,7 @@ class Cluster:
                 self._watching = self._watching or asyncio.create_task(self._watch())
         if self._broken is not None:
             raise self._broken
-        asked.hold, asked.done = hold, asyncio.get_running_loop().create_future()
+        asked.hold, asked.done, asked.clock = hold, asyncio.get_running_loop().create_future(), CLOCK.get()
         self._waiting.append(asked)
         self._soon()
         return await asked.done
@@ -301,9 +309,14 @@ class Cluster:
             asyncio.get_running_loop().call_later(_GATHER, self._send)
 
     def _send(self) -> None:
-        """Send the rows that wait to the workers that are free."""
+        """Send the rows that wait to the workers that are free, once no more come in or their partitions are full."""
         self._due = False
-        while self._is_open and (free := self._lanes - len(self._partitions)) > 0:
+        came, self._came = self._came, len(self._waiting)
+        if came < self._came < len(self._free) * _ROWS:
+            self._soon()
+            return
+        self._came = 0
+        while self._is_open and (free := len(self._free)) > 0:
             rows = [self._waiting.popleft() for _ in range(min(_ROWS, ceil(len(self._waiting) / free)))]
             rows = [each for each in rows if each.done is not None and not each.done.done()]  # the others were stopped
             if not rows:
@@ -314,9 +327,12 @@ class Cluster:
             limited = [each.hold.at_worst() for each in rows if each.hold is not None and each.hold.counted]
             sent = [(each.asker, each.prompt, each.sample) for each in rows]
             allowance = sum(limited, Decimal(0)) if limited else None
-            ended = partial(self._ended, part)
+            ended, setup, free_since = partial(self._ended, part), cast("Setup", self._setup), heappop(self._free)
+            clocks = [each.clock for each in rows if each.clock is not None]
+            if clocks:
+                part.began = clocks[0].origin, max(free_since, *(clock.now for clock in clocks))
             try:
-                part.future = self._link.submit(cast("Setup", self._setup), part.name, sent, allowance, ended)
+                part.future = self._link.submit(setup, part.name, sent, (allowance, part.began), ended)
             except ClosedError as error:
                 self._break(str(error))
                 return
@@ -363,7 +379,9 @@ class Cluster:
             outcomes: What came of each of its rows.
             sent: The numbers of the attempts that were; None where that is unknown.
         """
-        self._partitions.pop(part.name, None)
+        if self._partitions.pop(part.name, None) is not None:
+            ends = [each.until for each in outcomes if isinstance(each, Outcome)]
+            heappush(self._free, max([0.0 if part.began is None else part.began[1], *ends]))
         for each, outcome in zip(part.rows, outcomes, strict=True):
             for row in each.under_way:
                 key = row.call_id, row.attempt

@@ -8,11 +8,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from victor_nb.errors import ClosedError, ConfigError, VictorError
-from victor_nb.workflows.partitions import Answered, Lost, Setup, ask_rows, distributed, forget
+from victor_nb.workflows.partitions import Answered, Lost, Setup, Terms, ask_rows, distributed, forget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from decimal import Decimal
 
 _REACH: Final = 30.0  # seconds that one message or result may take
 _AGAIN: Final = 0.5  # seconds after which an answer that could not be sent is sent again
@@ -69,7 +68,7 @@ class Link:
         setup: Setup,
         name: str,
         rows: Sequence[tuple[int, str, int]],
-        allowance: Decimal | None,
+        terms: Terms,
         ended: Callable[[], object],
     ) -> Any:  # noqa: ANN401 - a future of dask
         """Give a partition to a worker; return its future.
@@ -78,7 +77,7 @@ class Link:
             setup: What all partitions of the map have in common.
             name: The partition.
             rows: Asker, prompt and sample of each.
-            allowance: What they may cost together, in USD; None: nothing limits it.
+            terms: What they may cost together, and when they begin.
             ended: Is called on this loop once it has ended.
 
         Raises:
@@ -91,7 +90,7 @@ class Link:
                 loop.call_soon_threadsafe(ended)
 
         try:
-            future = self._client.submit(ask_rows, setup, name, rows, allowance, key=name, pure=False)
+            future = self._client.submit(ask_rows, setup, name, rows, terms, key=name, pure=False)
         except _gone() as error:
             raise ClosedError(f"{CLOSED} ({type(error).__name__})") from None
         future.add_done_callback(tell)

@@ -17,8 +17,9 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, cast
 from uuid import uuid4
 
 from victor_nb.accounting.ledger import Ledger
@@ -28,7 +29,7 @@ from victor_nb.calls.quota import Share
 from victor_nb.config.settings import ByHand, forced_mode
 from victor_nb.errors import ClosedError, ConfigError, VictorError
 from victor_nb.runtime import Runtime
-from victor_nb.wire.clock import simulated
+from victor_nb.wire.clock import CLOCK, Clock
 from victor_nb.workflows.askers import ProfileAsker
 from victor_nb.workflows.journal import Journal, read
 from victor_nb.workflows.outcomes import Cell
@@ -73,10 +74,15 @@ class Setup:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a row on a worker."""
+    """What came of a row on a worker.
+
+    Attributes:
+        until: When, in seconds of a simulated map.
+    """
 
     cell: Cell
     error: VictorError | None
+    until: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,9 @@ class Lost:
     sent: frozenset[int] | None
 
 
+Terms: TypeAlias = tuple[Decimal | None, tuple[datetime, float] | None]
+"""What the rows of a partition may cost together, in USD (None: nothing limits it), and when they begin, by the clock
+of a simulated map: origin, and seconds since then."""
 _AT: ContextVar[tuple[str, int]] = ContextVar("victor_nb_row")
 """The partition and the number of the row that a task asks."""
 _NUMBER: ContextVar[int] = ContextVar("victor_nb_attempt")
@@ -122,16 +131,14 @@ def distributed() -> Any:  # noqa: ANN401 - a module that only the users of a cl
     return pkgutil.resolve_name("distributed")
 
 
-def ask_rows(
-    setup: Setup, name: str, rows: Sequence[tuple[int, str, int]], allowance: Decimal | None
-) -> Answered | Lost | None:
+def ask_rows(setup: Setup, name: str, rows: Sequence[tuple[int, str, int]], terms: Terms) -> Answered | Lost | None:
     """Ask rows on a worker; return what is known of them where another one had begun with them, which was lost.
 
     Args:
         setup: What all partitions of the map have in common.
         name: The partition.
         rows: Asker, prompt and sample of each.
-        allowance: What they may cost together, in USD; None: nothing limits it.
+        terms: What they may cost together, and when they begin.
     """
     dask = distributed()
     here, client = dask.get_worker(), dask.get_client()
@@ -140,7 +147,7 @@ def ask_rows(
         if place not in _guests:
             _guests[place] = Guest(setup, here, client)
         guest = _guests[place]
-    return guest.ask(name, rows, allowance)
+    return guest.ask(name, rows, terms)
 
 
 def forget(name: str) -> None:
@@ -195,19 +202,25 @@ class Guest:
         if (task is None or task.state == "cancelled") and not self.reporter.is_refused(name):
             self._stop(name)
 
-    def ask(self, name: str, rows: Sequence[tuple[int, str, int]], allowance: Decimal | None) -> Answered | Lost | None:
+    def ask(self, name: str, rows: Sequence[tuple[int, str, int]], terms: Terms) -> Answered | Lost | None:
         """Ask the rows of a partition, unless another worker had begun with it; None: the driver does not want it."""
         if name in self._jobs:
             return None
         if not self.reporter.begin(name, self._look):
             return Lost(read(name))
         with self.reporter.journal(name):
-            return self._ask_begun(name, rows, allowance)
+            return self._ask_begun(name, rows, *terms)
 
-    def _ask_begun(self, name: str, rows: Sequence[tuple[int, str, int]], allowance: Decimal | None) -> Answered | None:
+    def _ask_begun(
+        self,
+        name: str,
+        rows: Sequence[tuple[int, str, int]],
+        allowance: Decimal | None,
+        began: tuple[datetime, float] | None,
+    ) -> Answered | None:
         budget = self.runtime.budget
         with budget.limit(allowance, name="this map") if allowance is not None else nullcontext():
-            job = self._jobs[name] = self.runtime.loop.start(lambda: self._ask_all(name, rows))
+            job = self._jobs[name] = self.runtime.loop.start(lambda: self._ask_all(name, rows, began))
         if self.reporter.is_refused(name):  # since it began
             job.cancel()
         while not job.wait(_LOOK):
@@ -227,27 +240,34 @@ class Guest:
                 self._orchestrators[profile] = made
             return self._orchestrators[profile]
 
-    async def _ask_all(self, name: str, rows: Sequence[tuple[int, str, int]]) -> Answered:
-        with simulated(self.runtime.timeline, alone=True) if self.setup.mode == "simulate" else nullcontext():
-            asking = [asyncio.create_task(self._ask(name, number, *row)) for number, row in enumerate(rows)]
-            with suppress(asyncio.CancelledError):
-                await asyncio.gather(*asking, return_exceptions=True)
+    async def _ask_all(
+        self, name: str, rows: Sequence[tuple[int, str, int]], began: tuple[datetime, float] | None
+    ) -> Answered:
+        clock = None if began is None else Clock(*began)
+        for profile, _ in self.setup.askers:
+            with suppress(VictorError):  # each row says what is wrong with it
+                await asyncio.to_thread(self._find, profile)  # before: so they come to its places in their order
+        asking = [asyncio.create_task(self._ask(name, number, clock, *row)) for number, row in enumerate(rows)]
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(*asking, return_exceptions=True)
         whole = not any(task.cancelled() for task in asking)
         outcomes = tuple(task.result() for task in asking) if whole else ()
         return Answered(outcomes, self.reporter.ended(name), self.runtime.taken(name))
 
-    async def _ask(self, name: str, number: int, asker: int, prompt: str, sample: int) -> Outcome:
+    async def _ask(self, name: str, number: int, base: Clock | None, asker: int, prompt: str, sample: int) -> Outcome:
         _AT.set((name, number))
-        cell = Cell()
+        clock = None if base is None else base.fork()
+        CLOCK.set(clock)
+        cell, error = Cell(), None
         profile, options = self.setup.askers[asker]
         try:
-            orchestrator = await asyncio.to_thread(self._find, profile)
+            orchestrator = self._orchestrators.get(profile) or await asyncio.to_thread(self._find, profile)
             await ProfileAsker(orchestrator, options, self._share, "").prepare(prompt, sample).ask(cell)
-        except VictorError as error:
+        except VictorError as raised:
+            error = raised
             if cell.status == "pending":
                 cell.fail(error)
-            return Outcome(cell, error)
-        return Outcome(cell, None)
+        return Outcome(cell, error, 0.0 if clock is None else clock.now)
 
 
 class GuestRuntime(Runtime):
