@@ -121,6 +121,8 @@ def test_when_stop_is_pressed_then_the_run_ends_and_the_board_says_so(ensemble: 
     shown = seen(board)
     assert "stopped by the user" in shown
     assert "not begun" in shown
+    assert "estimate: this run is" not in shown  # what the stopped call costs is not known
+    assert "so how they compare is not known" in shown
     assert "Idea number" in answer_of(board)
     assert stop_of(board).disabled
     assert "StrategyBoard(funnel, stopped)" in repr(board)

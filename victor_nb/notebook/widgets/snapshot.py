@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from victor_nb.money import Savings, Total, column, usd
 from victor_nb.notebook.markdown import clean
-from victor_nb.notebook.widgets.html import Content, block, cut, details, table, words
+from victor_nb.notebook.widgets.html import Content, block, cut, details, rendered, table, words
 from victor_nb.tables import Html, Table
 from victor_nb.values import UNPAID
 from victor_nb.workflows.progress import Progress, StageProgress
@@ -37,6 +37,7 @@ _NOTE: Final = (
     "List prices. Both baselines are estimates: another model would have used other tokens, and one call is taken to "
     "be as long as the answer{}."
 )
+_UNPRICED: Final = " What has no known price is left out on both sides, so how they compare is not known."
 _COLUMNS: Final = ("stage", "state", "calls", "items", "time", "list price")
 _NUMBERS: Final = ("time", "list price")
 
@@ -251,8 +252,8 @@ def _listed(word: str, items: Sequence[str]) -> str:
     shown = [cut(item, _LONGEST, "run") for item in items[:_MOST]]
     more = [f"… {len(items) - _MOST} more are in the run"] if len(items) > _MOST else []
     if len(items) == 1:
-        return words(word, "victor-quiet") + block(shown[0])
-    rows = "".join(f"<li>{block(item)}</li>" for item in shown + more)
+        return words(word, "victor-quiet") + rendered(shown[0], word)
+    rows = "".join(f"<li>{rendered(item, word)}</li>" for item in shown + more)
     return f"{words(word, 'victor-quiet')}<ol>{rows}</ol>"
 
 
@@ -267,7 +268,7 @@ def cost_table(snapshot: Snapshot, both: Sequence[Savings]) -> Content:
     places = max((each.places for each in both if each.places is not None), default=None)
     rows = [
         (f"this run{so_far}", both[0].cost, snapshot.run.spent.text(places=places), ""),
-        *((each.baseline, each.baseline_cost, *_beside(each, places)) for each in both),
+        *((each.baseline, each.baseline_cost, *_beside(each, places, snapshot)) for each in both),
     ]
     most = max((cost for _, cost, _, _ in rows if cost is not None), default=Decimal(0))
     html = [
@@ -276,19 +277,23 @@ def cost_table(snapshot: Snapshot, both: Sequence[Savings]) -> Content:
     ]
     costs = Table(("name", "bar", "USD", "comparison"), html, ("USD",), heads=1)
     found = table(costs, f"Cost{so_far} beside two baselines", classes="victor-table victor-costs", head=False)
-    unpriced = " What has no known price is left out on both sides." if snapshot.run.spent.unpriced else ""
-    note = _NOTE.format(so_far) + unpriced
+    note = _NOTE.format(so_far) + (_UNPRICED if snapshot.run.spent.unpriced else "")
     plain = Table(("", "USD", ""), [(name, amount, text) for name, _, amount, text in rows], ("USD",)).plain()
     html_note = f'<div class="victor-across">{found}</div><div>{words(note, "victor-quiet")}</div>'
     return Content(html_note, clean(f"{plain}\n{note}"))
 
 
-def _beside(savings: Savings, places: int | None) -> tuple[str, str]:
-    """Return the cost of a baseline, and how the run compares with it; with one call, only once the run is whole."""
+def _beside(savings: Savings, places: int | None, snapshot: Snapshot) -> tuple[str, str]:
+    """Return the cost of a baseline, and how the run compares with it.
+
+    It is not compared where a call has no known price, nor with one call before it is whole: what it has to pay yet may
+    be more than the difference.
+    """
     if savings.baseline_cost is None:
         return "not known", "estimate"
-    part = savings.kind == "one_call" and not savings.complete  # what is left to pay may be more than the difference
-    compared = "" if part or savings.saved is None else f": this run is {savings.change}"
+    part = snapshot.run.spent.unpriced or (savings.kind == "one_call" and not savings.complete)
+    so_far = "" if snapshot.ended else " so far"
+    compared = "" if part or savings.saved is None else f": this run is {savings.change}{so_far}"
     return usd(savings.baseline_cost, places=places), f"estimate{compared}"
 
 
