@@ -58,8 +58,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def model(made: Path, tmp_path: Path) -> Path:
-    """Have it beside a profiles.yaml that names it in two profiles."""
+def model(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Have it beside a profiles.yaml that names it in two profiles, and trust it."""
+    monkeypatch.setenv("VICTOR_TRUST", "tiny.gguf")
     path = tmp_path / "tiny.gguf"
     os.link(made, path)
     local = {"provider": "embedded", "model": "./tiny.gguf"}
@@ -197,6 +198,40 @@ def test_when_there_is_no_model_then_one_line_says_so(named: str, words: str, tm
     assert served() == []
     shown = Shell().run("%victor doctor fast").plain
     assert str(caught.value).rpartition("profile 'fast': ")[2].rstrip(".").split(". ")[0] in " ".join(shown.split())
+
+
+def test_when_a_file_of_the_project_names_a_model_then_it_is_started_once_the_user_trusts_what_is_in_it(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VICTOR_TRUST")
+    (model.parent / ".env").write_text("VICTOR_TRUST=tiny.gguf\n", encoding="utf-8")
+    said = "model ./tiny.gguf is named by profiles.yaml and not trusted: %victor trust ./tiny.gguf"
+    with pytest.raises(ProviderOpenError, match=said) as caught:
+        fast()
+    assert "\n" not in str(caught.value)
+    shell = Shell()
+    assert said in " ".join(shell.run("%victor doctor fast").plain.split())
+    assert shell.complete("%victor trust ") == {"./tiny.gguf", "forget"}
+    assert served() == []
+    assert session().pool.get_orchestrator("embedded:./tiny.gguf").run_sync("Hi").content == SAID  # a cell's word
+    assert "tiny.gguf (SHA-256 " in shell.run("%victor trust ./tiny.gguf").plain
+    assert str(model) in shell.run("%victor trust").plain
+    client = fast()
+    assert client.run_sync("Hi").content == SAID
+    model.rename(model.with_name("moved.gguf"))
+    model.write_bytes(model.with_name("moved.gguf").read_bytes())
+    assert client.run_sync("Hi").content == SAID  # the same bytes
+    with model.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        last = file.read(1)[0]
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([last ^ 1]))
+    with pytest.raises(ProviderOpenError, match=said):
+        client.run_sync("Hi")
+    assert "is not trusted" in shell.run("%victor trust forget ./tiny.gguf").plain
+    assert "is named by" in str(shell.fail("%%victor fast\nHi"))
+    assert "are trusted" in shell.run("%victor trust .").plain
+    assert shell.run("%%victor fast\nHi").error is None
 
 
 def test_when_a_file_is_cut_short_then_the_error_names_it_and_is_not_retried(model: Path, way: Way) -> None:

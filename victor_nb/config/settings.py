@@ -300,18 +300,30 @@ class Settings:
         names = (name for name in _OF_CLIENTS if "proxy" in name.lower())
         return next((file for name in names if (file := self._written(name, proxy.strip()))), None)
 
+    def names_model(self, profile: Profile) -> str | None:
+        """Return the project's file that names a profile's model; None where a cell or the user's own folder does."""
+        if self._own or self.built_in:
+            return None
+        words, file = (profile.provider, profile.model), self._file
+        if (spec := file.profiles.get(profile.name)) is not None:
+            return self.source.name if (spec.provider, spec.model) == words else None
+        named = {self.default, *(stage.profile for stages in file.strategies.values() for stage in stages)}
+        named.update(other for each in file.profiles.values() for other in each.fallback)
+        return self.source.name if words in map(split_words, named) else None
+
     @property
     def trust_file(self) -> Path:
-        """Where `%victor trust` remembers the hosts that the user trusts."""
+        """Where `%victor trust` remembers the hosts that the user trusts; models are in `trusted_models` beside it."""
         return _config_folder() / "trusted_hosts"
 
     @property
     def trusted_here(self) -> tuple[str, ...]:
-        """The hosts that VICTOR_TRUST names in the environment; one that the project's .env file brought is none."""
+        """The hosts and model files that VICTOR_TRUST names; what the project's .env file brought is none."""
         from victor_nb.config.trust import place_of  # noqa: PLC0415 - few profiles name an address
 
         given = os.environ.get("VICTOR_TRUST", "").strip()
-        return () if not given or self._written("VICTOR_TRUST", given) else tuple(map(place_of, given.split(",")))
+        words = [] if not given or self._written("VICTOR_TRUST", given) else given.split(",")
+        return tuple(each.strip() if each.strip().endswith(".gguf") else place_of(each) for each in words)
 
     def api_key(self, profile: Profile) -> Secret | None:
         """Return the profile's key, or None when no variable holds one."""

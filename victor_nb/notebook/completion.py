@@ -18,7 +18,7 @@ from victor_nb.notebook.costs import CACHE_WORDS, plot_kinds
 from victor_nb.notebook.costs import KEYS as COST_KEYS
 from victor_nb.notebook.options import FLAGS, KEYS, SETTABLE, TABLE
 from victor_nb.notebook.tapes import TAPE_WORDS
-from victor_nb.providers.spec import all_specs
+from victor_nb.providers.spec import all_specs, spec_of
 from victor_nb.templates import own
 from victor_nb.values import Mode
 from victor_nb.workflows.strategies import BUILT_IN
@@ -179,11 +179,14 @@ def _of_search(typed: str, names: Mapping[str, object]) -> Offer:
 
 
 def _untrusted() -> Iterable[str]:
-    """Return the hosts of the profiles that could be trusted, and the word that takes one away."""
+    """Return the hosts and models of the profiles that could be trusted, and the word that takes one away."""
     try:
         settings = session().settings
         those = [each for each in settings.profiles.values() if untrusted(settings, each)]
-        return ("forget", *dict.fromkeys(place_of(settings.base_url(each)) for each in those))
+        names = (
+            each.model if spec_of(each.provider).starts_itself else place_of(settings.base_url(each)) for each in those
+        )
+        return ("forget", *dict.fromkeys(names))
     except VictorError:
         return ("forget",)  # what cannot be read is an error of the cell
 

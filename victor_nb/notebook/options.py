@@ -201,7 +201,7 @@ LINE_HELP: Final = """Look after models, money and modes. Only `ask`, `search` a
     %victor last                               the last reply; `%victor errors` has the last error in full
     %victor set profile=fast timeout=60        defaults of this notebook; `%victor set reset` forgets them
     %victor cache                              the answers that cache=on keeps; prune older=30d, model=NAME; clear yes
-    %victor trust gateway.example              let files of a project name this host; `forget HOST` takes it back
+    %victor trust gateway.example              let files of a project name this host, or ./x.gguf; `forget HOST` ends it
     %victor tape                               what VICTOR_MODE=record keeps: verify, prune, rekey, rerecord --cell 7
     %victor doctor                             is every profile reachable, priced and current? Spends nothing
     %victor cancel                             stop what still runs; `%victor chats clear demo` forgets a conversation

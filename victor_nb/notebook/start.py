@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Final
 
 from victor_nb.config.settings import FILE_NAME, shipped_profiles
 from victor_nb.config.starter import Machine, starter
-from victor_nb.config.trust import is_known, read_place, trust, trusted
-from victor_nb.errors import MagicError, VictorError
+from victor_nb.config.trust import (
+    Model,
+    is_known,
+    models_file,
+    parts_of,
+    read_place,
+    trust,
+    trusted,
+    trusted_models,
+)
+from victor_nb.errors import ConfigError, MagicError, VictorError
 from victor_nb.notebook.markdown import Bundle, frame, notice
 from victor_nb.providers.spec import spec_of
 from victor_nb.providers.weights import (
@@ -22,6 +31,7 @@ from victor_nb.providers.weights import (
     engine_there,
     fetch,
     is_whole,
+    locate,
 )
 from victor_nb.values import UNPAID
 
@@ -36,17 +46,18 @@ _EMBEDS: Final = "embed"
 """In the names of models that make vectors and answer nothing."""
 _TO_TRY: Final = "Edit it as you like: it counts from the next cell on. %victor doctor tries each, free."
 _NONE_TRUSTED: Final = (
-    "None yet. Files of a project may name the hosts of providers and this machine; %victor trust HOST adds one."
+    "None yet. Files of a project may name the hosts of providers and this machine; %victor trust HOST adds one, or the"
+    " GGUF file of a model."
 )
 _ASK: Final = f"embedded:{SHIPPED.name}"
 
 
 def trusted_hosts(words: list[str], session: Session) -> Bundle:
-    """Show the hosts that files of a project may name, add one, or take one away.
+    """Show the hosts and model files that files of a project may name, add one, or take one away.
 
     Raises:
         MagicError: The words are none of this command.
-        ConfigError: It is no host, or the list cannot be read or written.
+        ConfigError: It is no host and no model, or the list cannot be read or written.
     """
     settings = session.settings
     file = settings.trust_file
@@ -54,15 +65,21 @@ def trusted_hosts(words: list[str], session: Session) -> Bundle:
     match words:
         case []:
             rows = [(place, "%victor trust") for place in places]
+            rows += [(str(each.path), f"%victor trust, SHA-256 {each.digest[:8]}…") for each in _models(session)]
             rows += [(place, "VICTOR_TRUST") for place in settings.trusted_here if place not in places]
-            below = f"{file} lists them, outside of every project. %victor trust forget HOST takes one away."
-            return frame(["host", "trusted by"], rows, above="" if rows else _NONE_TRUSTED, below=below if rows else "")
+            below = f"{file.parent} has the lists, outside of every project. %victor trust forget NAME takes one away."
+            head = ["host or model", "trusted by"]
+            return frame(head, rows, above="" if rows else _NONE_TRUSTED, below=below if rows else "")
+        case ["forget", *given] if given and _is_model(given, session):
+            return _forget_models(session, " ".join(given))
         case ["forget", given]:
             place = read_place(given)
             trust(file, [each for each in places if each != place])
             session.pool.clear_cache()
             by = ", but VICTOR_TRUST in the environment still does" if place in settings.trusted_here else ""
             return notice(f"{place} is not trusted{by}." if by or place in places else f"{place} was not trusted.")
+        case [first, *_] if first != "forget" and _is_model(words, session):
+            return _trust_models(session, " ".join(words))
         case [given] if given != "forget":
             place = read_place(given)
             if is_known(f"https://{place}"):
@@ -70,7 +87,49 @@ def trusted_hosts(words: list[str], session: Session) -> Bundle:
             trust(file, [*places, place])
             return notice(f"{place} is trusted from now on, in every project ({file}).")
         case _:
-            raise MagicError("%victor trust takes one host, such as %victor trust gateway.example, or forget HOST.")
+            raise MagicError(
+                "%victor trust takes one host, such as %victor trust gateway.example, a GGUF file or a folder of them,"
+                " or forget HOST."
+            )
+
+
+def _is_model(words: Sequence[str], session: Session) -> bool:
+    """Return whether words are the path of a model file, or of a folder."""
+    given = " ".join(words)
+    is_folder = any((folder / Path(given).expanduser()).is_dir() for folder in session.settings.folders)
+    return is_folder or given.lower().endswith(".gguf") or given.startswith((".", "/", "~"))
+
+
+def _models(session: Session) -> list[Model]:
+    return trusted_models(models_file(session.settings))
+
+
+def _trust_models(session: Session, given: str) -> Bundle:
+    """Trust what a model file holds now, or what each one in a folder does."""
+    settings = session.settings
+    folders = (path for folder in settings.folders if (path := folder / Path(given).expanduser()).is_dir())
+    folder = next(folders, None)
+    if folder is None:
+        found = parts_of(locate(given, settings.folders))
+    elif not (found := sorted(each.resolve() for each in folder.glob("*.gguf"))):
+        raise ConfigError(f"{folder} has no GGUF file in it. Name a file, such as %victor trust ./model.gguf.")
+    new = [Model.of(each) for each in found]
+    kept = [
+        each for each in _models(session) if each.path not in found and each.digest not in {it.digest for it in new}
+    ]
+    trust(models_file(settings), [*kept, *new])
+    names = ", ".join(f"{each.path.name} (SHA-256 {each.digest[:8]}…)" for each in new)
+    return notice(f"{names} {'is' if len(new) == 1 else 'are'} trusted from now on, wherever the same bytes lie.")
+
+
+def _forget_models(session: Session, given: str) -> Bundle:
+    """Trust no more what a file held, or what those in a folder did."""
+    paths = {(folder / Path(given).expanduser()).resolve() for folder in session.settings.folders}
+    models = _models(session)
+    kept = [each for each in models if not paths & {each.path, each.path.parent}]
+    trust(models_file(session.settings), kept)
+    session.pool.clear_cache()
+    return notice(f"{given} is not trusted." if len(kept) < len(models) else f"{given} was not trusted.")
 
 
 def new_profiles(session: Session) -> Bundle:

@@ -51,9 +51,11 @@ class Embedded(OpenAI):
 
         Raises:
             ConnectError: It does not start.
+            ProviderOpenError: It is not trusted as it is now.
         """
         if self._file is None:  # the simulator answers
             return
+        self.endpoint.vet()
         try:
             server = hire(self._file, self._number)
             if server is self._server:

@@ -6,6 +6,7 @@ What SDKs and sockets raise becomes one family of errors, with every key taken o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from traceback import walk_tb
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -15,6 +16,7 @@ import httpx2
 
 from victor_nb import errors
 from victor_nb.config.secret import has_key, masked
+from victor_nb.config.trust import vet
 from victor_nb.providers.catalog import host_of
 from victor_nb.providers.refusals import asked_wait, judge, shorten
 from victor_nb.providers.spec import spec_of
@@ -22,7 +24,7 @@ from victor_nb.values import TAPED
 from victor_nb.wire.transport import SetupError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from victor_nb.config.profiles import Profile, Timeouts
@@ -64,6 +66,7 @@ class Endpoint:
     Attributes:
         folders: Where a relative path in the profile may start: beside the settings, and in the working folder.
         mending: How its key is set right.
+        vet: Raises where what it uses is not trusted; a model file may be another one at each call.
     """
 
     profile: str
@@ -78,6 +81,7 @@ class Endpoint:
     redactor: Redactor
     mode: Mode
     folders: tuple[Path, ...]
+    vet: Callable[[], None]
 
     @classmethod
     def of(cls, profile: Profile, settings: Settings, wire: Wire, *, mode: Mode, key: Secret | None) -> Endpoint:
@@ -109,6 +113,7 @@ class Endpoint:
             redactor=settings.redactor(),
             mode=mode,
             folders=settings.folders,
+            vet=partial(vet, settings, profile),
         )
 
 
