@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from victor_nb.providers.http import PlainProvider, events, number, read, text
@@ -12,7 +13,7 @@ from victor_nb.wire.dialects.base import Dialect, Event, RefusedError, fingerpri
 from victor_nb.wire.reading import dumps, inside, shaping, text_of, whole
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Iterator, Mapping
 
     from victor_nb.values import ChatRequest, Role
     from victor_nb.wire.dialects.base import Answered, Call
@@ -32,10 +33,11 @@ class Toy(PlainProvider):
         answer, _ = await self.post("/say", _body(request, stream=False))
         return _delta(answer)
 
-    async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Delta]:
         """Ask for a stream."""
-        async with self.open("/say", _body(request, stream=True)) as response:
-            async for event in events(response):
+        body = _body(request, stream=True)
+        async with self.open("/say", body) as response, aclosing(events(response)) as found:
+            async for event in found:
                 yield _delta(event)
 
 

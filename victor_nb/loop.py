@@ -13,7 +13,7 @@ import threading
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from victor_nb.errors import ClosedError
 from victor_nb.values import JOB
@@ -35,8 +35,9 @@ class Job(Generic[T]):
     """Work under way on the background loop, seen from any thread.
 
     Attributes:
-        task: The task that does it, once it has begun.
+        task: The task that does it, from its beginning to its end.
         stopped: How it was stopped: `interrupted` with its cell, or `cancelled`; empty: it was not.
+        ends: What is called on the background loop when it has ended; to be added to before it begins.
     """
 
     def __init__(self, work: Callable[[], Awaitable[T]], loop: asyncio.AbstractEventLoop) -> None:
@@ -47,7 +48,7 @@ class Job(Generic[T]):
         self._error: BaseException | None = None
         self.task: asyncio.Task[None] | None = None
         self.stopped = ""
-        self._ends: list[Callable[[], object]] = []
+        self.ends: list[Callable[[], object]] = []
 
     def spawn(self) -> None:
         """Start the task. Call on the background loop only."""
@@ -57,7 +58,7 @@ class Job(Generic[T]):
             task.cancel()
 
     async def _run(self) -> None:
-        JOB.set(self)
+        JOB.set(ref(self))  # timers and idle connections keep the context, which would keep the job and all that it did
         try:
             self._value = await self._work()
         except BaseException as error:  # noqa: BLE001 - `result` raises it
@@ -68,18 +69,17 @@ class Job(Generic[T]):
         """Mark the work as ended; a task that is cancelled before its first step never ran."""
         if task.cancelled():
             self._error = asyncio.CancelledError()
+        self.task = None
+        del self._work  # it refers to what holds this job, which would wait for the garbage collector
         self._finished.set()
-        for end in self._ends:
+        for end in self.ends:
             end()
+        self.ends.clear()
 
     def lose(self) -> None:
         """End the work without its loop, which does not exist after fork(). A lock of the parent's may be held."""
         self._error, self._finished = ClosedError(_LOST), threading.Event()
         self._finished.set()
-
-    def on_end(self, callback: Callable[[], object]) -> None:
-        """Register a callback for the end of the work, run on the background loop. Call before the work begins."""
-        self._ends.append(callback)
 
     def cancel(self) -> None:
         """Ask the work to stop; it closes its sockets and writes its rows on the way out. It waits for nothing."""
@@ -183,7 +183,7 @@ class BackgroundLoop:
 
     def _spawn(self, job: Job[T]) -> None:
         self._jobs.add(job)
-        job.on_end(partial(self._jobs.discard, job))
+        job.ends.append(partial(self._jobs.discard, job))
         try:
             cast("asyncio.AbstractEventLoop", self._loop).call_soon_threadsafe(job.spawn)
         except RuntimeError:
@@ -196,7 +196,7 @@ class BackgroundLoop:
             return await work()
         here, ended = asyncio.get_running_loop(), asyncio.Event()
         job = Job(work, self._open())
-        job.on_end(lambda: _tell(here, ended))
+        job.ends.append(lambda: _tell(here, ended))
         self._spawn(job)
         with awake(here):
             try:

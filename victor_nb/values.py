@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
     from decimal import Decimal
+    from weakref import ReferenceType
 
     from victor_nb.media import Media
 
@@ -242,7 +243,7 @@ class Stoppable(Protocol):
         ...
 
 
-JOB: Final[ContextVar[Stoppable | None]] = ContextVar("victor_nb_job", default=None)
+JOB: Final[ContextVar[ReferenceType[Stoppable] | None]] = ContextVar("victor_nb_job", default=None)
 """The job on the background loop that the running task belongs to."""
 
 

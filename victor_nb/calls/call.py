@@ -128,7 +128,7 @@ class ProfileCall:
             raise failure from error
         finally:
             request.running.discard(self)
-            self._ended = self._record.now()
+            self._task, self._ended = None, self._record.now()
         if self._reading is not None and on_text is not None and self.text:  # what does not fit was no piece of it
             on_text(self.text)
         reply = self.reply("ok" if self._attempt and self._attempt.finish_reason else "partial")

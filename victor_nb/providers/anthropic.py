@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Final, cast
@@ -18,7 +19,7 @@ from victor_nb.providers.refusals import StatusError
 from victor_nb.values import Delta, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, Mapping
 
     from victor_nb.providers.translate import Endpoint
     from victor_nb.values import ChatRequest, Message
@@ -73,7 +74,7 @@ class Anthropic(Provider):
             finish_word=text(reason),
         )
 
-    async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Delta]:
         """Yield the deltas of a streamed answer."""
         asking = self._sdk.post(
             "/v1/messages",
@@ -85,10 +86,11 @@ class Anthropic(Provider):
         )
         raw, usage = cast("httpx2.Response", await asking), Usage()
         request_id = raw.headers.get("request-id")
-        async for event in events(raw, sse=True):
-            delta = _delta(event, usage, request_id)
-            usage = delta.usage or usage
-            yield delta
+        async with aclosing(events(raw, sse=True)) as found:
+            async for event in found:
+                delta = _delta(event, usage, request_id)
+                usage = delta.usage or usage
+                yield delta
 
     def _body(self, request: ChatRequest) -> dict[str, object]:
         turns = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from contextlib import aclosing
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +21,7 @@ from victor_nb.providers.translate import Endpoint, Translator
 from victor_nb.values import UNPAID, Lesson
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 
     from victor_nb.config.profiles import Profile
     from victor_nb.config.secret import Secret
@@ -165,7 +166,7 @@ class Provider(ABC):
         """Return the whole answer to a request that is not streamed."""
 
     @abstractmethod
-    def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
+    def stream(self, request: ChatRequest) -> AsyncGenerator[Delta]:
         """Yield the deltas of a streamed answer."""
 
     async def send(
@@ -186,8 +187,9 @@ class Provider(ABC):
         _exchange.set(exchange)
         try:
             if stream:
-                async for delta in self.stream(request):
-                    yield delta
+                async with aclosing(self.stream(request)) as deltas:
+                    async for delta in deltas:
+                        yield delta
             else:
                 yield await self.ask(request)
         except (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, *self.failures, *_FAILURES) as error:

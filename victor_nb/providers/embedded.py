@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from openai import AsyncOpenAI
@@ -13,7 +14,7 @@ from victor_nb.providers.weights import INSTALL, engine_there, locate
 from victor_nb.values import UNPAID
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
     from pathlib import Path
 
     from victor_nb.providers.llama_server import Server
@@ -40,11 +41,12 @@ class Embedded(OpenAI):
         await self._reach()
         return await super().ask(request)
 
-    async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Delta]:
         """Yield the deltas of a streamed answer."""
         await self._reach()
-        async for delta in super().stream(request):
-            yield delta
+        async with aclosing(super().stream(request)) as deltas:
+            async for delta in deltas:
+                yield delta
 
     async def _reach(self) -> None:
         """Have a server of the file, and send to it from now on.

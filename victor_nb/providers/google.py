@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import aclosing
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import quote
@@ -26,7 +27,7 @@ from victor_nb.providers.params import tier_name
 from victor_nb.values import Delta, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, Mapping
 
     import httpx2
 
@@ -57,11 +58,11 @@ class Google(PlainProvider):
             raise no_answer(answer, headers, "candidates")
         return _delta(answer, headers, whole=True)
 
-    async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Delta]:
         """Yield the deltas of a streamed answer."""
         path = self._path(request.model, "streamGenerateContent?alt=sse")
-        async with self.open(path, _body(request)) as response:
-            async for event in events(response, sse=True):
+        async with self.open(path, _body(request)) as response, aclosing(events(response, sse=True)) as found:
+            async for event in found:
                 yield _delta(event, response.headers)
 
     def _path(self, model: str, verb: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 import httpx2
@@ -99,30 +99,29 @@ async def events(
         StatusError: One of them is an error.
         ValueError: One of them is no JSON object, or something else came.
     """
-    reader, pieces, begun = Reader(sse=sse), response.aiter_bytes(), False
+    reader, begun = Reader(sse=sse), False
     event: dict[str, object] = {}
     try:
-        async for piece in pieces:
-            for event in reader.feed(piece):
+        async with aclosing(response), aclosing(response.aiter_bytes()) as pieces:
+            async for piece in pieces:
+                for event in reader.feed(piece):
+                    if check:
+                        check_event(event, response)
+                    yield event
+                    begun = begun or event.get("type") != "ping"
+                    if event is DONE or event.get("type") in _ENDS or event.get("done") is True:
+                        await _linger(pieces)
+                        return
+            for event in reader.end():
                 if check:
                     check_event(event, response)
                 yield event
-                begun = begun or event.get("type") != "ping"
-                if event is DONE or event.get("type") in _ENDS or event.get("done") is True:
-                    await _linger(pieces)
-                    return
-        for event in reader.end():
-            if check:
-                check_event(event, response)
-            yield event
     except StatusError as error:
         error.begun = begun
         raise
     except httpx2.TransportError:
         if not any(read(each, "finishReason") for each in items(event, "candidates")):  # Google's end
             raise
-    finally:
-        await response.aclose()
 
 
 async def _linger(pieces: AsyncIterator[bytes]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, cast
 
@@ -10,7 +11,7 @@ from victor_nb.providers.http import PlainProvider, events, finish, given, no_an
 from victor_nb.values import Delta, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, Mapping
 
     import httpx2
 
@@ -35,10 +36,11 @@ class Ollama(PlainProvider):
             raise no_answer(answer, headers, "message")
         return _delta({**answer, "done": True}, headers)
 
-    async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Delta]:
         """Yield the deltas of a streamed answer."""
-        async with self.open("/api/chat", _body(request, stream=True)) as response:
-            async for event in events(response):
+        body = _body(request, stream=True)
+        async with self.open("/api/chat", body) as response, aclosing(events(response)) as found:
+            async for event in found:
                 yield _delta(event, response.headers)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
@@ -36,7 +37,7 @@ from victor_nb.providers.refusals import StatusError
 from victor_nb.values import Delta, Lesson, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Iterator, Mapping
 
     from victor_nb.providers.spec import Spec
     from victor_nb.providers.translate import Endpoint
@@ -126,7 +127,7 @@ class OpenAI(Provider):
             raise StatusError(raw.status_code, raw.headers, answer, came=delta)
         return delta
 
-    async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Delta]:
         """Yield the deltas of a streamed answer."""
         body = {**self._body(request), "stream": True}
         if "stream_options" not in request.learned:
@@ -140,11 +141,12 @@ class OpenAI(Provider):
             stream_cls=AsyncStream[object],
         )
         raw, seen = cast("httpx2.Response", await asking), _Seen()
-        async for event in events(raw, sse=True):
-            if event is not DONE:
-                yield self._read(event, "delta", raw, seen)
-            elif seen.counted and not seen.ended:  # the protocol's own end, and all of it counted
-                yield Delta(finish_reason="stop")
+        async with aclosing(events(raw, sse=True)) as found:
+            async for event in found:
+                if event is not DONE:
+                    yield self._read(event, "delta", raw, seen)
+                elif seen.counted and not seen.ended:  # the protocol's own end, and all of it counted
+                    yield Delta(finish_reason="stop")
 
     def _read(self, event: dict[str, object], part: str, raw: httpx2.Response, seen: _Seen) -> Delta:
         """Read a whole answer, or one chunk of a stream.

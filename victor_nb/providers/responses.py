@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Final, cast
 
 import httpx2
@@ -14,7 +15,7 @@ from victor_nb.providers.refusals import StatusError, words_of
 from victor_nb.values import Delta, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from victor_nb.values import ChatRequest, Message
 
@@ -36,7 +37,7 @@ class Responses(OpenAI):
             raise no_answer(response, raw.headers, "output")
         return self._ending(response, raw, said=_said(response))
 
-    async def stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Delta]:
         """Yield the deltas of a streamed answer."""
         # The SDK sees to authentication and refusals; the events are read here, as it has no end of types for them.
         asking = self._sdk.post(
@@ -48,23 +49,24 @@ class Responses(OpenAI):
             stream_cls=AsyncStream[object],
         )
         raw, refused, begun, heard = cast("httpx2.Response", await asking), False, False, False
-        async for event in events(raw, sse=True, check=False):
-            kind = event.get("type")
-            refused = refused or kind in {"response.refusal.delta", "response.refusal.done"}
-            if kind in {"response.output_text.delta", "response.refusal.delta"}:
-                begun = heard = True
-                yield Delta(text(event.get("delta")) or "")
-            elif isinstance(kind, str) and kind in _DONE:  # of a part; some servers state its text here only
-                said, heard = "" if heard else text(event.get(_DONE[kind])) or "", False
-                begun = begun or bool(said)
-                yield Delta(said)
-            elif kind in _ENDS:
-                response = event.get("response")  # some servers state the text in it only
-                yield self._ending(response, raw, said="" if begun else _said(response), refused=refused)
-            elif read(event, "item", "type") == "reasoning" or str(kind).startswith("response.reasoning"):
-                yield Delta(thinking=kind != "response.output_item.done")
-            elif kind == "error" or event.get("error"):
-                raise StatusError(raw.status_code, raw.headers, _failure(event.get("error") or event))
+        async with aclosing(events(raw, sse=True, check=False)) as found:
+            async for event in found:
+                kind = event.get("type")
+                refused = refused or kind in {"response.refusal.delta", "response.refusal.done"}
+                if kind in {"response.output_text.delta", "response.refusal.delta"}:
+                    begun = heard = True
+                    yield Delta(text(event.get("delta")) or "")
+                elif isinstance(kind, str) and kind in _DONE:  # of a part; some servers state its text here only
+                    said, heard = "" if heard else text(event.get(_DONE[kind])) or "", False
+                    begun = begun or bool(said)
+                    yield Delta(said)
+                elif kind in _ENDS:
+                    response = event.get("response")  # some servers state the text in it only
+                    yield self._ending(response, raw, said="" if begun else _said(response), refused=refused)
+                elif read(event, "item", "type") == "reasoning" or str(kind).startswith("response.reasoning"):
+                    yield Delta(thinking=kind != "response.output_item.done")
+                elif kind == "error" or event.get("error"):
+                    raise StatusError(raw.status_code, raw.headers, _failure(event.get("error") or event))
 
     def _body(self, request: ChatRequest) -> dict[str, object]:
         turns = [_turn(turn) for turn in request.messages]

@@ -6,9 +6,9 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import httpx2
 
@@ -123,7 +123,8 @@ class Draft:
 
     def __post_init__(self) -> None:
         self._began = self.origin.began or time.perf_counter()
-        self._job = JOB.get()
+        job = JOB.get()
+        self._job = job() if job else None
 
     def answer(self, response: httpx2.Response) -> None:
         """Take status and headers. The body comes unpacked, as `Real` gives it."""
@@ -241,8 +242,9 @@ class _Tee(httpx2.AsyncByteStream):
         self._inner, self._draft = inner, draft
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        async with self._draft.watching():
-            async for piece in self._inner:
+        inner = cast("AsyncGenerator[bytes]", aiter(self._inner))
+        async with self._draft.watching(), aclosing(inner) as pieces:
+            async for piece in pieces:
                 self._draft.add(piece)
                 yield piece
         await self._draft.end()

@@ -8,15 +8,15 @@ import ssl
 import threading
 import zlib
 from base64 import b64encode
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote, urlsplit
 
 import httpx2
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
     from pathlib import Path
 
     import aiohttp
@@ -301,14 +301,15 @@ class _Body(httpx2.AsyncByteStream):
 
         room = self._most
         try:
-            async for piece in self._inner:
-                data = piece if self._unpack is None else self._unpack.decompress(piece, room + 1)
-                room -= len(data)
-                if room < 0 and not self._refusal:
-                    raise httpx2.DecodingError(f"has more than {self._most >> 20} MB")
-                yield data
-                if room < 0:
-                    return
+            async with aclosing(cast("AsyncGenerator[bytes]", aiter(self._inner))) as pieces:
+                async for piece in pieces:
+                    data = piece if self._unpack is None else self._unpack.decompress(piece, room + 1)
+                    room -= len(data)
+                    if room < 0 and not self._refusal:
+                        raise httpx2.DecodingError(f"has more than {self._most >> 20} MB")
+                    yield data
+                    if room < 0:
+                        return
         except (httpx2.TransportError, ClientError, zlib.error) as error:
             if not self._refusal:
                 raise _of_body(error) from error
