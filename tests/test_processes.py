@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no for
 
 START = """
 import json, multiprocessing, os, pickle, sys, threading, warnings
-warnings.simplefilter("ignore")  # of a fork while there are threads
+warnings.simplefilter("ignore", DeprecationWarning)  # of a fork while there are threads
 from victor_nb import *
 from victor_nb import session
 from worker import *
@@ -326,6 +326,52 @@ while "slow.part" not in sys.modules:
 return fork(lambda: __import__("slow").part.VALUE)
 """)
     assert found == 7
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="open files are not listed here")  # noqa: PTH110
+def test_when_another_thread_opens_the_ledger_while_a_fork_waits_then_the_child_has_no_file_of_its_parent(
+    run: Callable[..., Any], tmp_path: Path
+) -> None:
+    found = run(
+        """
+os.mkdir("slow")
+with open("slow/__init__.py", "w") as file:
+    file.write("import time; time.sleep(2)")
+def look():
+    opened = [os.readlink(f"/proc/self/fd/{each}") for each in range(3, 99) if os.path.islink(f"/proc/self/fd/{each}")]
+    return [[each for each in opened if "ledger" in each], ask()[0], len(session().ledger.rows())]
+runtime = session().runtime
+importing = threading.Thread(target=lambda: __import__("slow"))
+importing.start()
+while "slow" not in sys.modules:
+    pass
+opening = threading.Timer(0.2, lambda: session().ledger.rows())  # the fork waits for the import by then
+opening.start()
+there = fork(look)
+opening.join()
+return [there, ask()[0], len(session().ledger.rows()), len(session().ledger.rows("all"))]
+""",
+        VICTOR_MODE="simulate",
+        VICTOR_LEDGER=str(tmp_path / "ledger.sqlite"),
+    )
+    assert found == [[[], "simulate", 1], "simulate", 1, 2]
+
+
+def test_when_another_thread_loads_certificates_at_a_fork_then_it_waits_for_that(run: Callable[..., Any]) -> None:
+    found = run("""
+loading = []
+def load():
+    with session().runtime.wire.loading:
+        loading.append("under way")
+        threading.Event().wait(0.5)
+        loading.append("done")
+thread = threading.Thread(target=load)
+thread.start()
+while not loading:
+    pass
+return fork(lambda: loading)
+""")
+    assert found == ["under way", "done"]
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])

@@ -10,6 +10,7 @@ import threading
 import time
 import warnings
 from collections import deque
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast
@@ -178,6 +179,25 @@ class Runtime:
             self.pool.renew()
         for client in list(self.clients):
             client.renew()
+
+    def rest(self, held: ExitStack, deadline: float) -> None:
+        """Keep other threads from making what is shared, loading TLS (OpenSSL would stay locked) and opening files.
+
+        The hooks of the store do the last, unless another thread imported it after this fork began.
+
+        Args:
+            held: What lets them go on.
+            deadline: When to do without, by `time.monotonic()`.
+        """
+        if _take(self.lock, deadline):
+            held.callback(self.lock.release)
+            wire = cast("Wire | None", self.__dict__.get("wire"))
+            if wire is not None and _take(wire.loading, deadline):
+                held.callback(wire.loading.release)
+            ledger = cast("Ledger | None", self.__dict__.get("ledger"))
+            for kept in (ledger, *self._caches.values()):
+                if kept is not None:
+                    held.callback(kept.rest())
 
     @property
     def settings(self) -> Settings:
@@ -420,7 +440,8 @@ _runtimes: Final[WeakSet[Runtime]] = WeakSet()
 _current: list[Runtime] = []
 _guard = threading.Lock()
 _forking = threading.RLock()  # two threads that fork at a time would let go of what the other one has stopped
-_PATIENCE: Final = 10.0  # seconds that a fork waits for the end of an import, and for the ledger's file
+_held = ExitStack()  # what a fork keeps until it is done
+_PATIENCE: Final = 10.0  # seconds that a fork waits for the end of an import, for TLS, and for the ledger's file
 
 
 def current() -> Runtime:
@@ -462,6 +483,10 @@ def _at_exit() -> None:
     """Close every runtime, those of a user's own sessions too: a loop that is collected later waits for its thread."""
     for runtime in list(_runtimes):
         runtime.close()
+
+
+def _take(lock: threading.Lock | threading.RLock, deadline: float) -> bool:
+    return lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
 
 
 def _others_import(*, forget: bool = False) -> bool:
@@ -508,11 +533,14 @@ def _before_fork() -> None:
             runtime.budget.share()
         runtime.loop.pause()
     deadline = time.monotonic() + _PATIENCE
+    for runtime in list(_runtimes):
+        runtime.rest(_held, deadline)
     while _others_import() and time.monotonic() < deadline:
         time.sleep(0.001)
 
 
 def _after_fork_here() -> None:
+    _held.close()
     for runtime in list(_runtimes):
         runtime.loop.go_on()
     _forking.release()
@@ -520,8 +548,8 @@ def _after_fork_here() -> None:
 
 def _after_fork_there() -> None:
     """Let every runtime begin anew in a forked child, which has none of the parent's threads."""
-    global _guard, _forking  # a lock that was held in the parent would never be let go here
-    _guard, _forking = threading.Lock(), threading.RLock()
+    global _guard, _forking, _held  # a lock that was held in the parent would never be let go here
+    _guard, _forking, _held = threading.Lock(), threading.RLock(), ExitStack()
     _others_import(forget=True)
     for each in vars(Settings).values():
         if isinstance(each, cached_property):

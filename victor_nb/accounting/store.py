@@ -98,8 +98,8 @@ class Writer:
         self._mark: _Question | None = None  # is served after all that waits
         self._bell: SimpleQueue[_Due] = SimpleQueue()
         self._due = _Due.NEVER
-        self._serving = threading.Lock()
-        self._resting = False
+        self._serving = threading.RLock()
+        self._rests = 0
         _writers.add(self)
 
     @property
@@ -183,15 +183,20 @@ class Writer:
                     self._serve(self._store, self._take())
 
     def rest(self) -> None:
-        """Keep the file closed until `resume`: a child must be forked with no connection, and no lock of SQLite's."""
-        self._resting = self._serving.acquire(timeout=PATIENCE)
-        if self._resting and self._store is not None:
-            self._store.rest()
+        """Keep the file closed until `resume`: a child must be forked with no connection, and no lock of SQLite's.
+
+        A child that had one would take its parent's locks for its own, and its rows would be lost when the parent
+        closes the file. Twice by one thread is fine, with `resume` twice.
+        """
+        if self._serving.acquire(timeout=PATIENCE):
+            self._rests += 1
+            if self._store is not None:
+                self._store.rest()
 
     def resume(self) -> None:
         """Go on; the file is opened when it is needed."""
-        if self._resting:
-            self._resting = False
+        if self._rests:
+            self._rests -= 1
             self._serving.release()
 
     def _take(self) -> list[Record | _Question]:

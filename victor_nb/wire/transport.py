@@ -61,7 +61,8 @@ class Wire:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self.loading = threading.Lock()
+        """Is held while certificates are loaded; a process must not be forked meanwhile."""
         self._tls: dict[Path | None, ssl.SSLContext] = {}
         self.sending: Callable[[], object] | None = None
         """Is called right before the bytes of a request go out, in the context of what sends it."""
@@ -81,7 +82,7 @@ class Wire:
         if not base_url.lower().startswith("https:"):
             return self._no_tls
         setting, place = certificates or ("SSL_CERT_FILE", None)
-        with self._lock:
+        with self.loading:
             if place not in self._tls:
                 try:
                     self._tls[place] = _context(place)
