@@ -59,7 +59,13 @@ class Anthropic(Provider):
     async def ask(self, request: ChatRequest) -> Delta:
         """Return the whole answer to a request that is not streamed."""
         # The SDK's own door for what it has no types for, without the walk through all of its types.
-        raw = await self._sdk.post("/v1/messages", cast_to=httpx2.Response, body=self._body(request))
+        raw = await self._sdk.post(
+            "/v1/messages",
+            cast_to=httpx2.Response,
+            body=self._body(request),
+            # What the SDK would else copy deeply from its defaults for each call.
+            options={"headers": {}, "params": {}, "max_retries": 0, "timeout": self.http.timeout},
+        )
         message = parse(raw.content)
         if read(message, "type") != "message":
             raise no_answer(message, raw.headers, "message")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from openai import AsyncOpenAI
-
 from victor_nb.errors import ConfigError, ConnectError, ProviderOpenError
 from victor_nb.providers.llama_server import StartError, dismiss, hire, watch
 from victor_nb.providers.openai import OpenAI
@@ -74,13 +72,7 @@ class Embedded(OpenAI):
             ) from None
         self._server = server
         vars(self).pop("headers", None)  # they hold the key
-        self._sdk = AsyncOpenAI(
-            api_key=server.key,
-            base_url=f"{url}/v1",
-            http_client=self.http,
-            max_retries=0,
-            timeout=self.http.timeout,
-        )
+        self._connect(f"{url}/v1", server.key)
 
     async def aclose(self) -> None:
         """Close the connections, and end the server if no other client uses it."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from hashlib import sha256
-from typing import TYPE_CHECKING, ClassVar, Final, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 from urllib.parse import urlsplit
 
 import httpx2
@@ -73,19 +73,26 @@ class OpenAI(Provider):
     """Chat Completions, here or at any `base_url`."""
 
     failures: ClassVar[tuple[type[Exception], ...]] = (openai.OpenAIError, StatusError)
+    path: ClassVar[bytes] = b"chat/completions"
+    """What is asked below the base URL."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(endpoint)
         states = endpoint.spec.states_cost
         self._stating = frozenset({states}) if states else _stating(endpoint.base_url)
         self._limit = _limit_name(endpoint)
+        self._connect(endpoint.base_url, self.key)
+
+    def _connect(self, base_url: str, key: str) -> None:
+        """Make the SDK's client for an address, and the URL that is asked, which it would else make for each call."""
         self._sdk = AsyncOpenAI(
-            api_key=self.key,
-            base_url=endpoint.base_url,
-            http_client=self.http,
-            max_retries=0,
-            timeout=self.http.timeout,
+            api_key=key, base_url=base_url, http_client=self.http, max_retries=0, timeout=self.http.timeout
         )
+        base = self._sdk.base_url
+        self._url = str(base.copy_with(raw_path=base.raw_path + self.path))
+        # What the SDK would copy deeply from its defaults for each call, and a key that it would draw and not send.
+        defaults: dict[str, Any] = {"headers": {}, "params": {}, "max_retries": 0, "timeout": self.http.timeout}
+        self._plain: Any = {**defaults, "idempotency_key": "", "security": {"bearer_auth": True}}
 
     @cached_property
     def headers(self) -> Mapping[str, str]:
@@ -118,7 +125,7 @@ class OpenAI(Provider):
         """Return the whole answer to a request that is not streamed."""
         # The SDK's own door for what it has no types for: authentication, errors and all, without the models that half
         # of a call's CPU would go into.
-        raw = await self._sdk.post("/chat/completions", cast_to=httpx2.Response, body=self._body(request))
+        raw = await self._sdk.post(self._url, cast_to=httpx2.Response, body=self._body(request), options=self._plain)
         answer = parse(raw.content)
         if not isinstance(answer.get("choices"), list) or not answer["choices"]:
             raise no_answer(answer, raw.headers, "choices")
@@ -133,7 +140,7 @@ class OpenAI(Provider):
         if "stream_options" not in request.learned:
             body["stream_options"] = {"include_usage": True}
         asking = self._sdk.post(
-            "/chat/completions",
+            self._url,
             cast_to=httpx2.Response,
             body=body,
             options={"timeout": self.read_timeout},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 import httpx2
 from openai import AsyncStream
@@ -29,9 +29,11 @@ _PENDING: Final = frozenset({"queued", "in_progress", "cancelled"})
 class Responses(OpenAI):
     """The Responses API; OpenAI keeps nothing of what is asked and answered unless `params` say `store: true`."""
 
+    path: ClassVar[bytes] = b"responses"
+
     async def ask(self, request: ChatRequest) -> Delta:
         """Return the whole answer to a request that is not streamed."""
-        raw = await self._sdk.post("/responses", cast_to=httpx2.Response, body=self._body(request))
+        raw = await self._sdk.post(self._url, cast_to=httpx2.Response, body=self._body(request), options=self._plain)
         response = parse(raw.content)
         if not isinstance(response.get("output"), list) and not response.get("error"):
             raise no_answer(response, raw.headers, "output")
@@ -41,7 +43,7 @@ class Responses(OpenAI):
         """Yield the deltas of a streamed answer."""
         # The SDK sees to authentication and refusals; the events are read here, as it has no end of types for them.
         asking = self._sdk.post(
-            "/responses",
+            self._url,
             cast_to=httpx2.Response,
             body={**self._body(request), "stream": True},
             options={"timeout": self.read_timeout},
