@@ -43,6 +43,8 @@ def test_when_a_notebook_is_recorded_then_it_replays_and_its_tape_is_looked_afte
     assert "gpt-4o-mini" in status
     assert f"can be replayed: {3} exchanges, no key." in live.run("%victor tape verify").plain
 
+    as_windows = tape.read_bytes().replace(b"\n", b"\r\n")
+    tape.write_bytes(b"\xef\xbb\xbf" + as_windows)  # an editor's mark, and git's line ends
     assert "mode: replay." in live.run("%victor mode replay").plain
     for prompt in ("One?", "Two?", "One?"):
         assert "replayed" in live.run(f"%%victor fast\n{prompt}").plain
@@ -110,6 +112,15 @@ def test_when_a_cell_is_recorded_anew_then_only_its_exchanges_change(live: Shell
     live.run(f"%victor tape rerecord --cell {cell + 1}")
     assert sorted(prompts(tape)) == ["One?", "One?", "second?"]
     assert {each.cell for each in TapeFile(tape).read()} == {cell - 1, cell + 1, cell + 2}
+
+
+def test_when_a_tape_cannot_be_written_then_nothing_is_asked(live: Shell, server: Server, tape: Path) -> None:
+    tape.parent.write_text("no folder", encoding="utf-8")
+    live.run("%victor mode record")
+    error = live.fail("%%victor fast\nOne?")
+    assert type(error) is TapeError
+    assert f"{tape} cannot be written: {tape.parent} is no folder. Nothing was asked." in str(error)
+    assert not server.requests
 
 
 def test_when_words_are_wrong_then_the_error_names_the_right_ones(

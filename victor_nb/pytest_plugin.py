@@ -99,7 +99,10 @@ class NotebookItem(pytest.Item):
         verdict.notebook = _shown(self.path, self.config)
         self.user_properties.append((_PROPERTY, verdict.as_json()))
         if getattr(options, "overwrite", False) and ran.notebook is not None:
-            write_outputs(ran, self.path)
+            try:
+                write_outputs(ran, self.path)
+            except OSError as error:
+                raise RedNotebookError(f"It cannot be written: {error.strerror or error}.") from None
         if verdict.red:
             raise RedNotebookError("\n".join(map(str, verdict.red)))
 

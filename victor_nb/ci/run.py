@@ -248,7 +248,8 @@ def write_outputs(ran: Ran, path: Path) -> None:
         copymode(path, new)
         new.replace(path)
     finally:
-        new.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing can be written there is none
+            new.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> Any:  # noqa: ANN401 - nbformat has no types

@@ -257,14 +257,18 @@ class TapeFile:
         """Raise if nothing could be sorted into the file as it is.
 
         Raises:
-            TapeError: It cannot be used.
+            TapeError: It cannot be used, or not be written.
         """
         self._read_file()
+        place = next(each for each in self.path.absolute().parents if each.exists())
+        if not place.is_dir() or not os.access(place, os.W_OK):
+            why = "is read-only" if place.is_dir() else "is no folder"
+            raise TapeError(f"The tape {self.path} cannot be written: {place} {why}. Nothing was asked.")
 
     def _read_file(self) -> list[Exchange]:
         try:
-            text = self.path.read_text(encoding="utf-8")
-        except FileNotFoundError:
+            text = self.path.read_text(encoding="utf-8-sig")  # editors of Windows write a mark before it
+        except (FileNotFoundError, NotADirectoryError):
             return []
         except (OSError, UnicodeError) as error:
             raise TapeError(f"The tape {self.path} cannot be read: {error}. {_AGAIN}") from None
@@ -347,7 +351,8 @@ class TapeFile:
         except OSError as error:
             raise TapeError(f"The tape {self.path} cannot be written: {error.strerror or error}.") from None
         finally:
-            new.unlink(missing_ok=True)
+            with suppress(OSError):  # where nothing can be written there is none
+                new.unlink(missing_ok=True)
 
     def header_of(self, exchanges: Sequence[Exchange]) -> dict[str, Any]:
         """Return the header of a file that holds these."""
