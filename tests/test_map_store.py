@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 from benchmarks.killed_maps import CONCURRENCY, trial
 from servers import OPENAI, Answer, faults
 from victor_nb import session
+from victor_nb.calls.call import ProfileCall
 from victor_nb.errors import MapError
 from workbench import rows, write_profiles
 
@@ -55,6 +57,31 @@ def test_when_a_map_is_run_again_then_only_what_is_new_is_asked(pool: Orchestrat
     assert counts(pool.map_sync(FRAME, PROMPT, profile="desk", temperature=0.5)) == {"ok": 12}
     assert counts(pool.map_sync(FRAME, PROMPT, profile="desk", reuse="off")) == {"ok": 12}
     assert counts(pool.map_sync(FRAME, PROMPT, profile="desk", cache="refresh")) == {"ok": 12}
+
+
+def test_when_a_key_is_set_later_then_no_answer_that_holds_it_is_stored(
+    pool: OrchestratorPool, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.play(Answer("It is house-of-cards-7."))
+    assert counts(pool.map_sync(FRAME[:2], PROMPT, profile="desk")) == {"ok": 2}
+    monkeypatch.setenv("HOUSE_TOKEN", "house-of-cards-7")
+    asked = [counts(pool.map_sync(FRAME[:4], PROMPT, profile="desk")) for _ in range(2)]
+    monkeypatch.delenv("HOUSE_TOKEN")
+    asked += [counts(pool.map_sync(FRAME[:4], PROMPT, profile="desk")) for _ in range(2)]
+    assert asked == [{"reused": 2, "ok": 2}] * 3 + [{"reused": 4}]
+
+
+def test_when_rows_have_ended_then_nothing_of_them_waits_for_the_garbage_collector(pool: OrchestratorPool) -> None:
+    pool.map_sync(FRAME[:1], PROMPT, profile="desk")
+    before = gc.get_threshold()
+    gc.collect()
+    gc.disable()
+    try:
+        assert counts(pool.map_sync(FRAME, PROMPT, profile="desk")) == {"ok": 11, "reused": 1}
+        assert not [each for each in gc.get_objects() if isinstance(each, ProfileCall)]
+    finally:
+        gc.enable()
+    assert gc.get_threshold() == before
 
 
 def test_when_a_budget_is_used_up_then_stored_answers_serve_all_the_same(pool: OrchestratorPool) -> None:

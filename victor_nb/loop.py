@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import sys
 import threading
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -27,6 +28,8 @@ T = TypeVar("T")
 
 TICK: Final = 0.1  # seconds; ipykernel hands an interrupt to an awaiting cell only when its loop wakes up
 GRACE: Final = 1.0  # seconds that a stopped job has to close its socket and write its row
+_SELDOM: Final = 10
+"""How many times as many objects are made before the garbage collector looks, while many calls are under way."""
 _LOST: Final = "This was under way in the process that was forked, and goes on there. Ask again."
 _CLOSED: Final = "This session is closed. Call victor_nb.session() for a new one."
 
@@ -280,6 +283,35 @@ def keep_for_ever(value: object) -> None:
     kernel keeps for both processes, a database would think that its last user has gone.
     """
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(value))
+
+
+_busy = threading.Lock()
+_thresholds: Final[list[tuple[int, int, int]]] = []
+"""Of the garbage collector: those before the first of many calls under way, then those of each meanwhile."""
+
+
+@contextmanager
+def collecting_seldom() -> Generator[None]:
+    """Let the garbage collector look ten times as seldom while many calls are under way.
+
+    Each is some hundred objects that end by themselves: by its usual measure it looks at all of them again and again,
+    for a tenth of a map's time. A measure that the user sets meanwhile stays.
+    """
+    with _busy:
+        before = gc.get_threshold()
+        if not _thresholds:
+            _thresholds.append(before)
+            gc.set_threshold(before[0] * _SELDOM, *before[1:])
+        _thresholds.append(gc.get_threshold())
+    try:
+        yield
+    finally:
+        with _busy:
+            ours = _thresholds.pop()
+            if len(_thresholds) == 1:
+                before = _thresholds.pop()
+                if gc.get_threshold() == ours:
+                    gc.set_threshold(*before)
 
 
 class _Ticker:

@@ -10,11 +10,12 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 from urllib.parse import urlsplit
 
-from victor_nb.accounting.rows import moment, when
+from victor_nb.accounting.rows import FEW, moment, when
 from victor_nb.accounting.store import PATIENCE, Store, Writer, is_busy, mark, patiently, transaction
 from victor_nb.money import from_nanos, to_nanos
 from victor_nb.providers.catalog import host_of
@@ -185,10 +186,7 @@ class AnswerCache:
         self._writer.append(_encode(key, answer))
 
     def written(self) -> Future[None]:
-        """Return what is done once all that was put before is in the file, where the end of the process leaves it.
-
-        All that ask in a moment are given the same: none may cancel it.
-        """
+        """Return what is done once all that was put is in the file; all of a moment share it: do not cancel it."""
         return self._writer.written()
 
     def flush(self, *, timeout: float = 30.0) -> bool:
@@ -451,8 +449,15 @@ def _decode(created: int, provider: str, model: str, cost: int | None, content: 
 
 
 def _insert(table: str, records: Sequence[Record], db: sqlite3.Connection) -> None:
+    """Add answers, several in a statement: each gives the interpreter away and waits for it once."""
+    done = 0
     with transaction(db):
-        db.executemany(f"INSERT OR REPLACE INTO {table} ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", records)  # noqa: S608 - our own names
+        for size in FEW:
+            start, done = done, done + (len(records) - done) // size * size
+            places = ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * size)
+            some = (records[place : place + size] for place in range(start, done, size))
+            statement = f"INSERT OR REPLACE INTO {table} ({_COLUMNS}) VALUES {places}"  # noqa: S608 - our own names
+            db.executemany(statement, ([*chain.from_iterable(each)] for each in some))
 
 
 def _tables(db: sqlite3.Connection) -> Iterator[str]:

@@ -248,6 +248,8 @@ _CELLS: Final = 9
 """`sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER`: how many cells one statement takes."""
 _BLOCK: Final = 128
 """Rows in one statement of bulk work, where SQLite takes so many cells: other threads run while it does."""
+FEW: Final = (16, 4, 1)
+"""Rows in a statement where there are fewer: each gives the interpreter away and waits for it once."""
 
 
 def _statement(columns: Sequence[str] = _STORED, rows: int = 1) -> str:
@@ -263,7 +265,7 @@ def _statement(columns: Sequence[str] = _STORED, rows: int = 1) -> str:
 
 
 _COMPLETED: Final = ", ".join(f"{name} = excluded.{name}" for name in SCHEMA)
-_UPSERT: Final = _statement()
+_UPSERTS: Final = {size: _statement(rows=size) for size in FEW}
 
 
 def upsert(records: Sequence[Sequence[Cell]], db: sqlite3.Connection) -> None:
@@ -271,7 +273,8 @@ def upsert(records: Sequence[Sequence[Cell]], db: sqlite3.Connection) -> None:
 
     Many go in statements of many rows, without the columns that all of them leave open.
     """
-    block = min(_BLOCK, db.getlimit(_CELLS) // len(_STORED))
+    most = db.getlimit(_CELLS) // len(_STORED)
+    block = min(_BLOCK, most)
     whole = len(records) - len(records) % block
     if whole:
         used = [place for place in range(len(_STORED)) if any(record[place] is not None for record in records)]
@@ -279,7 +282,10 @@ def upsert(records: Sequence[Sequence[Cell]], db: sqlite3.Connection) -> None:
         blocks = (records[start : start + block] for start in range(0, whole, block))
         statement = _statement([_STORED[place] for place in used], block)
         db.executemany(statement, ([*chain.from_iterable(map(cells_of, some))] for some in blocks))
-    db.executemany(_UPSERT, records[whole:])
+    for size in FEW:
+        start, whole = whole, whole + (0 if size > most else (len(records) - whole) // size * size)
+        some = (records[place : place + size] for place in range(start, whole, size))
+        db.executemany(_UPSERTS[size], ([*chain.from_iterable(each)] for each in some))
 
 
 def input_text(request: ChatRequest) -> bytes:

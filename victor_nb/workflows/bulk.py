@@ -26,6 +26,7 @@ from victor_nb.errors import (
     TapeMissError,
     VictorError,
 )
+from victor_nb.loop import collecting_seldom
 from victor_nb.money import Total
 from victor_nb.values import UNPAID
 from victor_nb.wire.clock import CLOCK, simulated
@@ -205,7 +206,8 @@ class Bulk:
             VictorError: A row lacks a value, where that is an error.
             Exception: What the user's iterator raises, once the rows before it have been asked.
         """
-        with simulated(self.runtime.timeline, alone=True) if self._simulated else nullcontext() as clock:
+        clocked = simulated(self.runtime.timeline, alone=True) if self._simulated else nullcontext()
+        with collecting_seldom(), clocked as clock:
             self._began = clock.now if clock is not None else time.perf_counter()
             self._since = time.perf_counter()
             size, warm = self.rows.size, any(asker.warms for asker, _ in self.lanes)
