@@ -151,7 +151,8 @@ def on_workers(rows: int, kills: int) -> None:
                 client.wait_for_workers(2, timeout=30)
             except TimeoutError:  # its nanny has given up, which it does on a busy machine
                 print("dask has not started the worker anew within 30 s: another one takes its place", flush=True)
-                cluster.scale(len(cluster.worker_spec) + 1)
+                workers: Any = cluster
+                workers.scale(len(workers.worker_spec) + 1)
                 client.wait_for_workers(2, timeout=120)
 
 

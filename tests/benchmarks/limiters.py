@@ -26,7 +26,7 @@ from victor_nb.errors import RateLimitError
 from victor_nb.values import ChatRequest, Message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
 
     Limiter = Callable[[float], float]
     """Takes a time in seconds; returns 0 where a request is admitted, else the seconds until the next would be."""
@@ -212,7 +212,7 @@ def trial(
         wait = limiter(loop.now)
         sent.append((loop.now - began, not wait))
         asked = hinted(wait, hint, loop.now)
-        await asyncio.sleep(chance.uniform(0.002, 0.006) if wait else latency * chance.uniform(0.6, 1.4))
+        await asyncio.sleep(latency * (chance.uniform(0.04, 0.12) if wait else chance.uniform(0.6, 1.4)))
         work()
         if wait:
             raise RateLimitError("Too many.", retryable=True, retry_after=asked, http_status=429)
@@ -232,7 +232,7 @@ def trial(
         return Outcome(last, admitted, len(sent) - admitted, sent)
 
 
-async def _work(turns: Any, exchange: Callable[[], Coroutine[Any, Any, None]], chat: ChatRequest) -> None:
+async def _work(turns: Iterator[Turns], exchange: Callable[[], Coroutine[Any, Any, None]], chat: ChatRequest) -> None:
     for turn in turns:
         await turn.run(exchange, chat, None, final=True)
 

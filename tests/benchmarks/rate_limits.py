@@ -4,7 +4,7 @@
 
 Prints how much of what a server allows was used (the time that its rate gives the calls, over the time they took), how
 many requests it refused, and how many calls were lost. One server has no limit and refuses 8 of 100 at random: there
-the rate is only what its use is counted by.
+the rate is only what its use is counted by. `limiters.py` does the same in time that is computed.
 """
 
 from __future__ import annotations
@@ -12,19 +12,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import math
 import os
-import random
 import subprocess
 import sys
 import tempfile
 import time
-from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.limiters import LIMITERS, hinted
 
 DELAY = 0.05  # seconds that an answer takes
 BODY = json.dumps(
@@ -40,70 +37,6 @@ BODY = json.dumps(
 REFUSAL = json.dumps({"error": {"message": "Rate limit reached.", "type": "requests", "code": "rate_limit_exceeded"}})
 
 
-def bucket(rate: float, most: float) -> Callable[[], float]:
-    """Return a token bucket: it gives 0 where a request is admitted, else the seconds until the next would be."""
-    level, last = most, time.monotonic()
-
-    def admit() -> float:
-        nonlocal level, last
-        now = time.monotonic()
-        level, last = min(most, level + (now - last) * rate), now
-        if level < 1:
-            return (1 - level) / rate
-        level -= 1
-        return 0.0
-
-    return admit
-
-
-def fixed(rate: float, _: float) -> Callable[[], float]:
-    """Return a counter that begins anew with each second of the clock."""
-    count, window = 0, 0
-
-    def admit() -> float:
-        nonlocal count, window
-        now = time.monotonic()
-        if int(now) != window:
-            count, window = 0, int(now)
-        count += 1
-        return 0.0 if count <= rate else 1 - now % 1
-
-    return admit
-
-
-def sliding(rate: float, _: float) -> Callable[[], float]:
-    """Return a log of the requests that were admitted in the last second."""
-    admitted: deque[float] = deque()
-
-    def admit() -> float:
-        now = time.monotonic()
-        while admitted and admitted[0] <= now - 1:
-            admitted.popleft()
-        if len(admitted) < rate:
-            admitted.append(now)
-            return 0.0
-        return admitted[0] + 1 - now
-
-    return admit
-
-
-def moody(_: float, __: float) -> Callable[[], float]:
-    """Return what refuses 8 of 100 requests, however few there are."""
-    chance = random.Random(8)
-    return lambda: 0.5 if chance.random() < 0.08 else 0.0
-
-
-LIMITERS = {
-    "bucket": (bucket, 1.0),
-    "small bucket": (bucket, 0.25),
-    "no burst": (bucket, 0.0),
-    "fixed window": (fixed, 1.0),
-    "sliding window": (sliding, 1.0),
-    "at random": (moody, 1.0),
-}
-"""The limiters, and what each gives at once beside its rate, as a part of what it gives in a second."""
-
-
 class Limited:
     """A server that answers each call after a delay, and refuses what its limiter does not admit."""
 
@@ -114,7 +47,7 @@ class Limited:
         """Use a new limiter."""
         make, burst = LIMITERS[kind]
         self.hint = hint
-        self.admit = make(rate, max(1.0, burst * rate))
+        self.admit = make(rate, 1.0, burst)
         self.admitted = self.refused = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -137,11 +70,11 @@ class Limited:
             return message(200, "{}")
         if path == "/counted":
             return message(200, json.dumps({"admitted": self.admitted, "refused": self.refused}))
-        wait = self.admit()
+        wait = self.admit(time.monotonic())
         if wait:
             self.refused += 1
-            hints = {"no": "", "whole": f"retry-after: {math.ceil(wait)}\r\n", "exact": f"retry-after: {wait:.3f}\r\n"}
-            return message(429, REFUSAL, hints[self.hint])
+            asked = hinted(wait, self.hint, time.time())
+            return message(429, REFUSAL, "" if asked is None else f"retry-after: {asked:g}\r\n")
         self.admitted += 1
         await asyncio.sleep(DELAY)
         return message(200, BODY)

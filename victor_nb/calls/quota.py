@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
 _MOST: Final = 256  # attempts at once of bulk work that sets no limit
 _LONGEST_WAIT: Final = 300.0  # seconds; a host that asks for more is not waited for
-_LONGEST_OWN_WAIT: Final = 30.0  # seconds
 _PATIENCE: Final = {RateLimitError: 120.0, OverloadedError: 30.0}
 """Seconds that refused attempts wait while a host answers none at all."""
 _LONGEST_PATIENCE: Final = 1800.0  # seconds that one call waits in all
 _OUTPUT: Final = 500.0  # tokens of an answer, where none is known and no limit is set
+_ROOM: Final = 1.5  # times what is under way on average: latencies differ
 _LATEST: Final = 0.1
 """What the last answer counts in the mean of all before it."""
 
@@ -114,8 +114,7 @@ class Quota:
         self._under_way: dict[str, int] = {}
         self._turns = self._all = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._until = self._paused = self._answered = 0.0
-        self._refusals = 0
+        self._until = self._answered = self._latency = 0.0
         self._pace, self._window = Pace(), Window()
         self._stated: dict[str, dict[str, Bucket]] = {}
         self._means: dict[str, tuple[float, float]] = {}
@@ -216,7 +215,10 @@ class Quota:
             return inf
         if turn.places is not None and self._under_way.get(turn.profile, 0) >= turn.places:
             return inf
-        delay, stated = max(self._until - now, self._window.delay(now, self._all)), self._stated.get(turn.model)
+        # A learned pace says how many are under way by themselves (Little's law): fewer would only slow it.
+        least = _ROOM * self._pace.rate * self._latency if self._pace.learned else 0.0
+        delay = max(self._until - now, self._window.delay(now, self._all, least=least))
+        stated = self._stated.get(turn.model)
         if self._pace.learned or not stated:
             delay = max(delay, self._pace.delay(now))
         for bucket, name in ((share.requests, "requests"), (share.tokens, "tokens")):
@@ -275,10 +277,10 @@ class Quota:
     def answered(self, turn: Turn) -> None:
         """Note that the host has answered an attempt, well or not, but not refused it for being one too many."""
         self._answered = self._now()
+        latency = self._answered - turn.sent
+        self._latency += _LATEST * (latency - self._latency) if self._latency else latency
         self._pace.answer()
         self._window.grow(self._all, freely=self._pace.noisy)
-        if turn.sent > self._paused:
-            self._refusals = 0
 
     def refuse(self, turn: Turn, error: ProviderError, since: float) -> bool:
         """Let all attempts wait after a refusal; return whether this one is to wait for another turn.
@@ -295,9 +297,7 @@ class Quota:
         if not self._pace.noisy:
             self._window.cut(now, turn.sent, self._all)
         if own is not None:
-            own = min(_LONGEST_OWN_WAIT, own * 2**self._refusals) * random.uniform(1.0, 1.2)  # noqa: S311 - jitter
-            self._refusals += 1
-            self._paused, self._until = now, max(self._until, now + own)
+            self._until = max(self._until, now + own * random.uniform(1.0, 1.2))  # noqa: S311 - jitter
         if asked:
             self._until = max(self._until, now + asked)
         patience = next(seconds for kind, seconds in _PATIENCE.items() if isinstance(error, kind))

@@ -6,24 +6,29 @@ All are plain arithmetic over seconds that the caller gives, so that their behav
 from __future__ import annotations
 
 from collections import deque
-from math import inf
+from math import inf, sqrt
 from typing import Final
 
 _FIRST_PACE: Final = 20.0  # attempts a second
-_FASTER: Final = 4.0  # attempts a second that each answer adds until the first refusal
+_FASTER: Final = 6.0  # attempts a second that each answer adds until the first refusal
 _MANY: Final = 100  # answers without a refusal, after which more is tried faster
 _TRIPS: Final = 2.0  # times the time that a refusal took are waited for others
 _UNLIMITED: Final = 5_000.0  # attempts a second; more than one process can send
 _BELOW: Final = 0.96
 """What is sent of what a host was seen to admit: even attempts then stay below its limit in spite of their jitter."""
+_BELOW_DEAR: Final = 0.95
+"""The same where a refusal costs a long pause, as with a `Retry-After` in whole seconds."""
 _SPAN: Final = 1.0  # seconds: the window of most limiters, over which is counted what a host admitted
 _LEAST: Final = 0.92
 """The same where attempts are late."""
 _UNEVEN: Final = 8.0  # times their mean lateness are left free of what is counted in `_SPAN`
 _JOLT: Final = 0.97
-"""What is left of a pace that was admitted for a while and then refused: what is sent evenly may arrive unevenly."""
+"""What is left of a pace that was admitted for long and then refused: what is sent evenly may arrive unevenly."""
 _LATE: Final = 0.02  # seconds that an attempt may be late without a loss for those after it; `_BELOW` leaves 0.04
 _SURE: Final = 15.0  # seconds that a pace is kept before more is tried
+_SUREST: Final = 60.0  # seconds; the limit may have risen
+_TRIED: Final = 40.0  # attempts between two trials of more: one refusal of 40 is half of what is thought too many
+_PAUSES: Final = 10.0  # times the last pause between two trials of more: they cost a tenth of the time at most
 _UNSURE: Final = 0.5  # seconds, where little was seen
 _FEW: Final = 2  # attempts, from which nothing is learned
 _SEVERAL: Final = 5  # attempts, of which each refused one counts, so that it is better to wait
@@ -35,6 +40,8 @@ _GROWTH: Final = 0.5  # attempts more after each answer, before the first refusa
 _CUT: Final = 0.7
 _SLOWEST: Final = 0.02  # attempts a second
 _LONG: Final = 3.0  # seconds
+_LONGEST_PAUSE: Final = 30.0  # seconds that are waited where the host names none
+_DOUBLED: Final = 10  # times at most: a float has an end
 _DAY: Final = 86_400.0  # seconds
 _NEARLY: Final = 1e-9
 _RECENT: Final = 40  # attempts, whose refused part is watched
@@ -43,7 +50,11 @@ _FEWER: Final = 0.25  # of them; what is refused beside them is chance
 _LEFT: Final = 0.15  # of that rate is kept until refusals are many
 _SURPRISES: Final = 2  # refusals at a small part of a rate that the host was seen to admit
 _FALLEN: Final = 0.4  # of the rate before them, from where on refusals are counted
-_SHORT: Final = 0.25  # seconds; a limiter that admits again after so short a pause counts no windows
+_SHORT: Final = 0.3  # seconds: the longest pause of our own; what a longer one costs is more than an attempt or two
+_SAME: Final = 0.07  # of each other; what was admitted in the last second is as much as at the last refusal: a window
+_GAINED: Final = 1 / 3
+"""What part of a pause a host is thought to make good afterwards: a bucket all of it, a window nothing."""
+_MORE: Final = 1.02  # times a rate: more than it
 
 
 class Pace:
@@ -74,7 +85,12 @@ class Pace:
         self._count = 0  # admitted since then
         self._anchor = -inf  # an earlier refusal
         self._admitted = 0  # since then
-        self._short = False  # whether the last pause was short
+        self._sure = True  # whether that is thought to be about what the host admits
+        self._before = -inf  # when the first of the attempts before the last pause was sent that were refused
+        self._counted = 0.0  # what was admitted in the second before it
+        self._pause = 0.0  # seconds that were waited after it
+        self._pauses = 0  # how many came at once after another, with nothing admitted between them
+        self._again = 0  # how many came after a few attempts only
         self._counts_windows = False  # whether it has refused again after a pause
         self._waited = False  # whether the next attempt had to wait for its time
         self._late = 0.0  # seconds that attempts are sent after their time; a moving mean
@@ -114,7 +130,7 @@ class Pace:
             more = self._answers + 4 * max(0, self._answers - _MANY)
             return min(_UNLIMITED, _FIRST_PACE + _FASTER * more)
         over = max(0.0, since - self._hold)
-        more = 0.01 * over * over if self._hold == _SURE else 2 ** min(20.0, over) - 1
+        more = 0.01 * over * over if self._sure else 2 ** min(20.0, over) - 1
         return min(_UNLIMITED, self._base * (1 + more))
 
     def answer(self) -> None:
@@ -134,6 +150,7 @@ class Pace:
                 self.noisy = bool(self._alarms)
                 self._alarms += 1
                 self._base, self._since, self._hold = max(self._lately(sent) * _BELOW, _SLOWEST), now, _SURE
+                self._sure = True
                 self._outcomes.clear()
             return None
         if sent < self._began:
@@ -143,42 +160,56 @@ class Pace:
         if self._refused is not None:
             return None
         self._refused = sent
+        # What was sent before it, and is not refused, was admitted, though its answer may take longer.
+        admitted = any(self._began <= earlier < sent for earlier in self._sent)
+        self._pauses = 0 if admitted else self._pauses + 1
         seen = self._lately(sent) * _SPAN
         wait = 0.1 if seen <= _FEW else 0.5 if seen <= _SEVERAL else max(0.1, min(2.5 / seen, 0.24))
-        return max(wait, min(_TRIPS * (now - sent), _SPAN))  # until those that were sent meanwhile are answered
+        wait = max(wait, min(_TRIPS * (now - sent), _SPAN))  # until those that were sent meanwhile are answered
+        return min(_LONGEST_PAUSE, wait * 2 ** min(self._pauses, _DOUBLED))
 
     def _learn(self, now: float, refused: float) -> None:
         """Set the rate by what was admitted until the refusal, now that the pause after it is over."""
-        pause, whole = now - refused, refused - self._anchor
+        pause, lately = now - refused, self._lately(refused)
         if self._count > 0 or not self._base:
             self._highest = max(self._highest, self._base)
-            # It was tried whether the host admits more than what it was known to.
-            expected = self._hold == _SURE and self.rate > self._base * 1.02
+            tried = self.rate > self._base * _MORE  # whether the host admits more than what it was known to
             fallen = self.rate < self._highest * _FALLEN
-            self._surprises = self._surprises + 1 if fallen and not expected else 0
+            self._surprises = self._surprises + 1 if fallen and not (tried and self._sure) else 0
             if self._surprises <= 1:
                 self._outcomes.clear()
-            found = self._find(refused, pause, whole)
-            # To try more is cheap where a refusal costs a short pause only.
-            cheap = self._count <= _FEW or (pause <= _SHORT and not self._counts_windows)
-            self._below = max(_LEAST, min(_BELOW, 1 - _UNEVEN * self._late / _SPAN))
-            self._hold = _UNSURE if cheap and abs(found * self._below - self._base) > _ALIKE * found else _SURE
-            self._base = max(_SLOWEST, found * self._below)
+            found = self._find(refused, lately)
+            self._below = max(_LEAST, min(_BELOW if pause <= _SHORT else _BELOW_DEAR, 1 - _UNEVEN * self._late / _SPAN))
+            base = found * self._below
+            if tried and self._sure:  # only what was tried was too much
+                base = max(base, self._base)
+            self._settle(max(_SLOWEST, base), pause, now)
             if not self._refuses_many():  # else what came of the first refusals might take minutes to be tried
                 self._base = max(self._base, self._highest * _LEFT)
-            self._since = now
-            if whole >= _SPAN:
+            if refused - self._anchor >= _SPAN:
                 self._anchor, self._admitted = refused, 0
+            self._counted = lately
         else:  # refused again after a pause
             self._counts_windows = True
-            if self._hold == _UNSURE:
-                self._hold, self._since = _SURE, now
+            self._hold, self._since, self._sure = max(self._hold, _SURE), now, True
         if self._surprises >= _SURPRISES * (1 + self._alarms) and sum(self._outcomes) <= _FEWER * len(self._outcomes):
             self.noisy = True
-            self._base, self._since, self._hold = self._highest, now, _UNSURE
+            self._base, self._since, self._hold, self._sure = self._highest, now, _UNSURE, False
             self._surprises, self._highest = 0, 0.0
-        self._short = pause <= _SHORT
+        self._before, self._pause = refused, pause
         self._began, self._count, self._next = now, 0, now
+
+    def _settle(self, base: float, pause: float, now: float) -> None:
+        """Keep a rate before more is tried: for the longer the dearer a refusal is, and the more often it was found."""
+        # To try more is cheap where a refusal costs a short pause only.
+        cheap = self._count <= _FEW or (pause <= _SHORT and not self._counts_windows)
+        alike = abs(base - self._base) <= _ALIKE * base
+        if alike and self._sure:
+            self._hold = min(2 * self._hold, _SUREST)
+        else:
+            self._sure = alike or not cheap
+            self._hold = max(_TRIED / base, _PAUSES * pause) if self._sure else _UNSURE
+        self._base, self._since = base, now
 
     def _refuses_many(self) -> bool:
         """Return whether the host has refused many of the last attempts: there is a limit, and it is far below."""
@@ -188,24 +219,26 @@ class Pace:
         """Return what was admitted in a second, of what was sent in the last one until a moment."""
         return sum(1 for sent in self._sent if until - _SPAN < sent <= until) / _SPAN
 
-    def _find(self, refused: float, pause: float, whole: float) -> float:
+    def _find(self, refused: float, lately: float) -> float:
         """Return what a host admits in a second: what it did in the last one, or since an earlier refusal."""
-        lately = self._lately(refused)
-        if self._count <= _FEW:
-            return self.rate * (0.5 if self._anchor == -inf else 0.9)
-        if self._anchor == -inf:
+        since, whole = refused - self._began, refused - self._anchor
+        if not self._base:
+            return lately if self._count > _FEW else self.rate * 0.5
+        mean = self._admitted / whole if whole >= _SPAN else 0.0
+        self._again = self._again + 1 if self._count <= _FEW else 0
+        counts = self._counts_windows or abs(lately - self._counted) <= _SAME * lately or self._pause > _SHORT
+        if since < _SPAN and counts and lately > _FEW:
             return lately
-        if whole < _SPAN and not self._counts_windows:
-            return min(self._base / self._below, self.rate) * 0.9 if self._short else lately
-        mean = self._admitted / whole
-        if pause > _LONG or (self._short and not self._counts_windows):
-            return mean
-        if self.rate <= self._base * 1.02 and refused - self._began >= _SPAN:
-            # A bucket gains in a pause what it makes good afterwards, a window does not: as if it were a window, since
-            # a pace that is too high then costs less than one that is too low.
-            return max(mean, min(lately * 1.1, self._base / self._below) * _JOLT)
-        brief = refused - self._began < _SPAN  # more than `lately` was admitted in no second
-        return lately if self._counts_windows or brief else (mean + 2 * lately) / 3
+        if self._again:
+            return max(min(mean, self.rate), self.rate * (0.7 if self._again == 1 else 0.4))
+        if since < _SPAN:
+            found = self._count / (refused - self._before)  # a bucket was empty then, as it is now
+            if not self._sure and self.rate > self._base * _MORE:  # the limit is between what was admitted and this
+                return max(found, sqrt(self._base * self.rate))
+            return min(lately, found)
+        # A bucket gains in a pause what it makes good afterwards, a window does not: something between both.
+        kept = min(_JOLT, since / (since + min(self._pause, _SPAN) * _GAINED))
+        return max(mean, min(max(lately, self._base / self._below), self.rate) * kept)
 
 
 class Window:
@@ -218,14 +251,19 @@ class Window:
         self._enough = inf
         self._cut = self._began = -inf
 
-    def delay(self, now: float, under_way: int) -> float:
+    def delay(self, now: float, under_way: int, *, least: float = 0.0) -> float:
         """Return the seconds until another attempt may be sent; infinity where another one must end before.
 
         While a host has not answered at all, a few are sent at once, and then some more.
+
+        Args:
+            now: Seconds.
+            under_way: Attempts.
+            least: Attempts that may be under way in spite of earlier refusals.
         """
         if self._began == -inf:
             self._began = now
-        if under_way < int(self.size):
+        if under_way < int(max(self.size, least)):
             return 0.0
         if not self._unheard or under_way >= _FIRST_WINDOW:
             return inf
