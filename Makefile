@@ -102,6 +102,10 @@ tapes: $(DEV) ## Record the tapes of notebooks anew, from a server on this machi
 	@mkdir -p build/ipython
 	@$(SANDBOX) $(PY) notebooks/record_tapes.py $(NAMES)
 
+.PHONY: pictures
+pictures: $(DEV) ## Make the pictures at the top of README anew, from the outputs of notebooks 01 and 02 (needs Chromium)
+	@$(PY) notebooks/pictures.py
+
 .PHONY: lint
 lint: $(DEV) ## Check style, format, who imports whom, and what is unsafe
 	@echo '== lint'

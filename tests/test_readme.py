@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import re
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
@@ -108,6 +110,31 @@ def test_when_the_first_two_cells_are_pasted_then_three_models_answer_as_in_the_
     assert "USD 0.000060" in shown
     assert "simulated" in shown
     assert ["12.0 °C" in reply.content for reply in shell.user_ns["replies"].values()] == [False, False, True]
+
+
+def test_when_readme_opens_with_figures_then_they_are_what_the_notebooks_show() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    one, two = (
+        {
+            cell.id: cell.outputs
+            for cell in nbformat.read(ROOT / "notebooks" / name, as_version=4).cells
+            if "outputs" in cell
+        }
+        for name in ("01_quickstart.ipynb", "02_profiles_and_pool.ipynb")
+    )
+    costs = dict(line.split() for line in one["cell-08"][0].text.splitlines()[1:])
+    assert f"cost USD {costs['fast']} with `fast`, and USD {costs['premium']} with `premium`" in text
+    shown = [line.split() for line in two["cell-11"][0].data["text/plain"].splitlines()]
+    ways = {words[0]: words for words in reversed(shown) if words and words[0] in {"clerk", "both", "expert"}}
+    for name, right, usd in re.findall(r"^\| `(\w+)`: [^|]+\| (\d+) \| ([\d.]+) \|", text, re.MULTILINE):
+        assert (right, usd) == (ways[name][1], ways.pop(name)[3])
+    assert not ways
+    chart = two["cell-17"][0].data
+    assert base64.b64decode(chart["image/png"]) == (ROOT / "notebooks" / "images" / "costs.png").read_bytes()
+    assert "clerk below USD 0.0006 a mistake, both below USD 0.0039" in chart["text/plain"]
+    assert "USD 0.0003 to USD 0.0030 for both and USD 0.0015 to any amount" in chart["text/plain"]
+    for limit in ("less than USD 0.0006 (at most 0.0030)", "up to USD 0.0039", "ends at USD 0.0030"):
+        assert limit in text
 
 
 @pytest.mark.usefixtures("simulated")

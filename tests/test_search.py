@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -28,10 +29,13 @@ from victor_nb import (
 from victor_nb.errors import ConfigError
 from victor_nb.workflows.checks import Exact
 from victor_nb.workflows.evidence import smallest_gap
+from victor_nb.workflows.search import Search
 from victor_nb.workflows.strategies import find_strategy
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+    from types import FrameType
 
     from cells import Shell
 
@@ -189,6 +193,53 @@ def test_when_it_is_stopped_then_what_is_known_is_kept_and_it_goes_on_there(monk
     assert len(paid) == calls
 
 
+def test_when_it_is_stopped_before_its_first_call_or_cancelled_then_it_says_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stop() -> None:
+        while "smallest_gap" not in {frame.f_code.co_name for frame in stack(main)}:
+            time.sleep(0.001)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    main = threading.get_ident()
+    threading.Thread(target=stop, daemon=True).start()
+    with pytest.raises(VictorInterrupted, match="stopped after 0 of 1500 tasks") as caught:
+        find(1_500, progress=None)
+    assert isinstance(caught.value.partial, Found)
+    assert not session().ledger.rows()
+    monkeypatch.setenv("VICTOR_SIM_SPEED", "0.5")
+    options: Any = {"score": right, "reference": "large"}
+    rows = session().pool.start_map(tasks(), "{{ value }}", profile="small", concurrency=2)
+    under_way = Search(session().pool, tasks(), ["small", "middle"], options).start()
+    while not rows.tally.done:
+        time.sleep(0.01)
+    rows.cancel()
+    under_way.cancel()
+    assert under_way.result().why == "stopped by the user"
+    rows.result()
+    assert (rows.tally.failed, "stopped" in str(rows.tally), "failed" in str(rows.tally)) == (0, True, False)
+
+
+def stack(thread: int) -> Iterator[FrameType]:
+    frame = sys._current_frames()[thread]
+    while frame is not None:
+        yield frame
+        frame = frame.f_back  # type: ignore[assignment]
+
+
+def test_when_tasks_have_one_prompt_then_they_count_once_with_the_mean_of_their_scores() -> None:
+    once = find(90, keep=0.8)
+    thrice = search_sync(tasks(90) * 3, ["small", "middle"], score=right, reference="large", keep=0.8, progress=False)
+    assert (thrice.certificate, thrice.tasks, thrice.seen) == (once.certificate, 90, once.seen)
+    assert "180 tasks have the prompt of another one and share its answer: each prompt counts once." in str(thrice)
+    halves = [(task, expected) for task in tasks(90) for expected in (f"yes {task.split()[-1]}", "never")]
+    found = search_sync(halves, ["middle"], bar=0.9, progress=False)
+    assert not found.certified
+    assert 0.3 < float(found.table()["quality"].max()) <= 0.5
+    with pytest.raises(ConfigError, match="60 tasks with 15 prompts say nothing"):
+        search_sync(tasks(15) * 4, ["small"], score=right, reference="large")
+
+
 def test_when_the_budget_is_small_then_it_holds_and_the_search_says_so() -> None:
     cost = find(60, keep=0.99, serves=10**9, max_tokens=30).spent.cost
     session().runtime.cache_for("simulate").prune()  # type: ignore[union-attr]
@@ -272,6 +323,8 @@ async def find_later(task: str, text: str) -> bool:
         ({"judge": "large"}, "score= and judge= both grade"),
         ({"score": None, "judge": "large", "audit": 0.2}, "audit= goes with"),
         ({"score": 3}, "grades nothing"),
+        ({"score": "large"}, "would be a regular expression. Did you mean judge='large'"),
+        ({"score": "larg"}, r"Did you mean judge='large'\? If not, write score=Regex\('larg'\)"),
         ({"reference": "larg"}, "larg"),
         ({"serves": 0}, "serves= takes a whole number of 1 or more, not 0"),
         ({"serves": 1.5}, "serves= takes a whole number"),
@@ -338,7 +391,7 @@ def test_when_tasks_do_not_fit_then_the_error_says_what_they_are() -> None:
     with pytest.raises(ConfigError, match="candidates= is a list"):
         search_sync(tasks(), "small", score=right, reference="large")
     with pytest.raises(ConfigError, match="What makes an answer right"):
-        search_sync([("one", "1"), "two"] * 20, ["small"], reference="large")
+        search_sync([*((task, "1") for task in tasks(20)), "two"], ["small"], reference="large")
 
 
 # --- in a notebook ---

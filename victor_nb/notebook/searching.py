@@ -66,9 +66,9 @@ def run_search(rest: str, session: Session, names: Mapping[str, object], shell: 
     tasks = given.pop("tasks")
     made = Search(session.pool, tasks, cast("Any", candidates), cast("Any", given))
     place = Place(shell)
-    place(notice(f"search: {made.forecast()}."))
-    made.start()
     try:
+        place(notice(f"search: {made.forecast()}."))
+        made.start()
         while not made.wait(_EVERY):
             if session.settings.watched:
                 place(racing(made))

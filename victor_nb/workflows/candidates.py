@@ -1,23 +1,22 @@
-"""What a search is given: its options, tasks with what is expected of them, checks, labels, candidates."""
+"""What a search is given: its options, tasks with what is expected of them, candidates."""
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import re
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from victor_nb.calls.request import CallOptions
 from victor_nb.config.request_options import TEXT, Kind, shown, whole
 from victor_nb.config.strategies import Stage
-from victor_nb.errors import ConfigError, VictorError, failed_at, suggest
+from victor_nb.errors import ConfigError, VictorError, suggest
 from victor_nb.money import to_usd
 from victor_nb.providers.spec import spec_of
 from victor_nb.templates import Template
 from victor_nb.values import plain
-from victor_nb.workflows.checks import FAULTS, Agreement, Exact, accepted, as_check
+from victor_nb.workflows.checks import Agreement, Problem, accepted
 from victor_nb.workflows.intake import Feed, Prompts, table_of
 from victor_nb.workflows.race import Answer, Ladder, Wish
 from victor_nb.workflows.strategies import DIRECT, Single, Strategy
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from victor_nb.config.strategies import Acceptance
-    from victor_nb.values import Reply
+    from victor_nb.values import Reply, Usage
     from victor_nb.workflows.askers import Pool
 
 _WORDS: Final = ("effort", "tier")
@@ -99,6 +98,17 @@ class Terms:
     seed: int = 0
     concurrency: int | None = None
 
+    @property
+    def word(self) -> str:
+        """By whose word an answer is right."""
+        judge, audit = self.judge, self.wish.audit
+        if judge is None:
+            return "the check is the truth"
+        name = judge if isinstance(judge, str) else getattr(judge, "__name__", type(judge).__name__)
+        if not audit:
+            return f"right is what the judge {name} says (its scores were not audited)"
+        return f"the labels of the {audit:.0%} of tasks that audit the judge {name} are the truth"
+
     @classmethod
     def of(cls, own: Mapping[str, Any]) -> Terms:
         """Return the terms that options say.
@@ -141,23 +151,8 @@ class Terms:
 # --- tasks ---
 
 
-@dataclass(frozen=True)
-class Problem:
-    """A task of a search.
-
-    Attributes:
-        prompt: What is asked.
-        subject: What a grading function gets first: the prompt, or the row of the table as a mapping.
-        expected: What the answer is to be; None where a function knows.
-    """
-
-    prompt: str
-    subject: object
-    expected: object = None
-
-
 def problems_of(tasks: object, template: str | None, pool: Pool) -> list[Problem]:
-    """Return the tasks of a search.
+    """Return the tasks of a search, one for each prompt: an answer is stored, and is no evidence for a second time.
 
     Args:
         tasks: Texts, pairs of a text and what is expected, or a table with a template.
@@ -185,11 +180,13 @@ def problems_of(tasks: object, template: str | None, pool: Pool) -> list[Problem
         if isinstance(tasks, (str, bytes)) or not hasattr(tasks, "__iter__"):
             raise ConfigError("tasks is a list of texts, of pairs (text, expected), or a DataFrame with template=.")
         found = [_problem(each) for each in cast("Sequence[object]", tasks)]
-    if len(found) < _FEWEST:
-        raise ConfigError(
-            f"{len(found)} tasks say nothing of a quality. Give {_FEWEST} or more; 200 tell small differences."
-        )
-    return found
+    alike: dict[str, list[Problem]] = {}
+    for each in found:
+        alike.setdefault(each.prompt, []).append(each)
+    if len(alike) < _FEWEST:
+        count = f"{len(found)} tasks" if len(alike) == len(found) else f"{len(found)} tasks with {len(alike)} prompts"
+        raise ConfigError(f"{count} say nothing of a quality. Give {_FEWEST} or more; 200 tell small differences.")
+    return [replace(first, also=tuple(others)) for first, *others in alike.values()]
 
 
 _FEWEST: Final = 20
@@ -203,134 +200,6 @@ def _problem(task: object) -> Problem:
         if len(pair) == 2 and isinstance(pair[0], str):  # noqa: PLR2004 - a pair
             return Problem(pair[0], pair[0], pair[1])
     raise ConfigError(f"A task is a text, or a pair (text, expected), not {type(task).__name__}.")
-
-
-# --- grades ---
-
-
-class Grader:
-    """Grades answers from 0 to 1, and never lets a check that fails end a search.
-
-    Args:
-        score: A check, or a function of the task and the answer, and of what is expected where it takes three; None:
-            what is expected of each task says.
-
-    Attributes:
-        faults: How often it failed, which counts as 0.
-        first: How it first did.
-        alike: Whether it never worked, and always failed as it first did.
-    """
-
-    def __init__(self, score: object) -> None:
-        self._rule = None if score is None else as_check(score)
-        self._function = score if callable(score) and self._rule is None else None
-        if score is not None and self._rule is None and self._function is None:
-            raise ConfigError(f"score={score!r} grades nothing. Give Exact, Regex, JsonSchema, or a function.")
-        self._takes = _arguments(self._function) if self._function is not None else 0
-        self.faults, self.first, self.alike = 0, "", True
-
-    def expects(self, problems: Sequence[Problem]) -> None:
-        """Refuse tasks that do not say what is expected, where nothing else grades.
-
-        Raises:
-            ConfigError: There is one.
-        """
-        if self._rule is None and self._function is None and any(each.expected is None for each in problems):
-            raise ConfigError("What makes an answer right? Give score=, judge=, or pairs (task, expected).")
-
-    def grade(self, problem: Problem, text: str) -> float:
-        """Return the score of an answer.
-
-        Raises:
-            ConfigError: It is not from 0 to 1.
-        """
-        try:
-            given = float(cast("Any", self._given(problem, text)))
-        except (*FAULTS, OSError, RuntimeError) as error:  # an answer that breaks its test is a wrong one
-            if isinstance(error, ConfigError):
-                raise
-            self.fail(failed_at(error))
-            if isinstance(error, AssertionError):  # so a test says that the answer is wrong
-                self.alike = False
-            return 0.0
-        self.alike = False
-        if not 0 <= given <= 1:
-            raise ConfigError(f"A score is from 0 to 1, not {given:g}. Divide by the best that can be had.")
-        return given
-
-    def fail(self, why: str) -> None:
-        """Count an answer of which there is no score."""
-        self.faults += 1
-        self.first = self.first or why
-        self.alike = self.alike and why == self.first
-
-    def _given(self, problem: Problem, text: str) -> object:
-        if self._function is not None:
-            more = (problem.expected,) if self._takes >= 3 else ()  # noqa: PLR2004 - task, answer, expected
-            return self._function(problem.subject, text, *more)
-        if self._rule is not None:
-            return self._rule.passes(text, task=problem.prompt)
-        expected = problem.expected
-        if callable(expected) and not hasattr(expected, "passes"):
-            return cast("Callable[[str], object]", expected)(text)
-        rule = Exact(str(expected)) if isinstance(expected, (str, int, float)) else as_check(expected)
-        if rule is None:
-            raise ConfigError(f"{type(expected).__name__} is nothing to expect. Give a text, a check or a function.")
-        return rule.passes(text, task=problem.prompt)
-
-
-def _arguments(function: Callable[..., object]) -> int:
-    """Return how many positional arguments a function takes; 2 where it does not say.
-
-    Raises:
-        ConfigError: It cannot be called with a task and an answer, or has to be awaited.
-    """
-    name = getattr(function, "__name__", type(function).__name__)
-    if inspect.iscoroutinefunction(function):
-        raise ConfigError(f"{name}() has to be awaited, and grades nothing here. Give a function that is not async.")
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):
-        return 2
-    found = signature.parameters.values()
-    for count in (2, 3):
-        with suppress(TypeError):
-            signature.bind(*range(count))
-            break
-    else:
-        raise ConfigError(f"{name}{signature} takes no task and answer. Write def {name}(task, answer): ...")
-    return sum(each.kind in {each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD} for each in found)
-
-
-class Labels:
-    """The truth about answers, where it is known: from a function, or a frame of `task`, `answer` and `label`.
-
-    Attributes:
-        missing: Tasks and answers that were audited and have no label yet.
-    """
-
-    def __init__(self, labels: object) -> None:
-        self.missing: dict[tuple[str, str], None] = {}
-        self._grader = Grader(labels) if callable(labels) else None
-        self._known: dict[tuple[str, str], float] = {}
-        if self._grader is not None or labels is None:
-            return
-        columns = list(getattr(labels, "columns", ()))
-        if not {"task", "answer", "label"} <= {*columns}:
-            raise ConfigError(f"labels= is a function, or a frame with task, answer and label; it has {columns}.")
-        frame = cast("Any", labels)
-        for task, answer, label in zip(frame["task"], frame["answer"], frame["label"], strict=True):
-            if label == label and label is not None:  # noqa: PLR0124 - no NaN: it waits for its label
-                self._known[str(task), str(answer)] = float(label)
-
-    def truth(self, problem: Problem, text: str) -> float | None:
-        """Return the true score of an answer; None, kept as missing, where there is no label."""
-        if self._grader is not None:
-            return self._grader.grade(problem, text)
-        found = self._known.get((problem.prompt, text))
-        if found is None:
-            self.missing[problem.prompt, text] = None
-        return found
 
 
 # --- candidates ---
@@ -350,6 +219,21 @@ class Candidate:
     profile: str = ""
     options: Mapping[str, str] = field(default_factory=dict[str, str])
     strategy: Strategy | None = None
+
+    def ensure(self, pool: Pool, options: CallOptions) -> None:
+        """Refuse a candidate that cannot be asked: a missing key shows before anything is paid for."""
+        if self.strategy is None:
+            pool.get_orchestrator(self.profile)
+        else:
+            self.strategy.prepare("a task", pool=cast("Any", pool), stream=False, options=options)
+
+    def likely_cost(self, pool: Pool, usage: Usage) -> float:
+        """Return the list price of an answer in USD, were each of its calls such a one; 0 where it is unknown."""
+        profiles = [self.profile]
+        if self.strategy is not None:
+            profiles = [stage.profile for stage in self.strategy.stages for _ in range(stage.n)]
+        tariffs = (pool.runtime.find_tariff(name, pool.settings) for name in profiles)
+        return sum(float(tariff.price(usage).cost or 0) for tariff in tariffs if tariff is not None)
 
     def stage(self, **more: Any) -> Stage:
         """Return the stage that asks it."""

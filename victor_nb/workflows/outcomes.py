@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Status = Literal["ok", "reused", "skipped", "invalid", "failed", "refused", "partial", "interrupted", "pending"]
 
 _LONGEST: Final = 300  # characters of an error in a frame
-_GOOD: Final = ("ok", "reused", "skipped")
+_NO_FAULT: Final = ("ok", "reused", "skipped", "interrupted")
 
 
 @dataclass(slots=True)
@@ -106,8 +106,8 @@ class Counts:
 
     @property
     def failed(self) -> int:
-        """How many have no whole answer."""
-        return sum(count for status, count in self.by.items() if status not in _GOOD)
+        """How many have no whole answer, and were not stopped."""
+        return sum(count for status, count in self.by.items() if status not in _NO_FAULT)
 
     @property
     def reused(self) -> int:
@@ -117,7 +117,9 @@ class Counts:
     @property
     def now(self) -> str:
         """What bars show beside the numbers."""
-        return f"{self.reused:,} reused" if self.reused else ""
+        stopped = self.by.get("interrupted", 0)
+        parts = (f"{self.reused:,} reused" if self.reused else "", f"{stopped:,} stopped" if stopped else "")
+        return " · ".join(filter(None, parts))
 
     def __str__(self) -> str:
         """Return it as text: `1,200/2,000 · 300 reused · 2 failed · USD 0.0123 · 40 s left`."""

@@ -97,13 +97,18 @@ class Ladder:
 def run_ladder(plan: Ladder, task: str, answers: Mapping[str, Answer]) -> Outcome:
     """Return what a plan makes of a task whose answers are all there."""
     walk = plan.walk(task)
+    profile, outcome = next(walk), None
+    while outcome is None:
+        profile, outcome = step(walk, answers[profile])
+    return outcome
+
+
+def step(walk: Generator[str, Answer, Outcome], answer: Answer) -> tuple[str, Outcome | None]:
+    """Give a plan an answer; return whom it asks next, or what came of the task."""
     try:
-        profile = next(walk)
-        while True:
-            profile = walk.send(answers[profile])
+        return walk.send(answer), None
     except StopIteration as end:
-        outcome: Outcome = end.value
-        return outcome
+        return "", end.value
 
 
 @dataclass(frozen=True, slots=True)

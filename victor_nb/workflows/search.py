@@ -21,9 +21,6 @@ from victor_nb.workflows.candidates import (
     OWN,
     Acceptor,
     Candidate,
-    Grader,
-    Labels,
-    Problem,
     SearchOptions,
     Terms,
     candidate_of,
@@ -33,29 +30,31 @@ from victor_nb.workflows.candidates import (
     ready,
     strategy_of,
 )
+from victor_nb.workflows.checks import Grader, Labels
 from victor_nb.workflows.evidence import smallest_gap
 from victor_nb.workflows.found import Found
 from victor_nb.workflows.judge import judge as ask_judge
 from victor_nb.workflows.orchestrator_pool import kernel_pool
 from victor_nb.workflows.progress_bar import Bar, Tally, Watched
-from victor_nb.workflows.race import BATCH, MOST, PILOT, Answer, Ladder, Outcome, Race
+from victor_nb.workflows.race import BATCH, MOST, PILOT, Answer, Ladder, Outcome, Race, step
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
     from victor_nb.calls.request import CallOptions
     from victor_nb.workflows.askers import Pool
+    from victor_nb.workflows.checks import Problem
     from victor_nb.workflows.orchestrator_pool import OrchestratorPool
 
 _AT_ONCE: Final = 64  # calls under way, where `concurrency` does not say
 _FIRST: Final = 10  # tasks after which a candidate that cannot answer is left out
 _LOST: Final = 8  # of these
 _LONG: Final = 250  # tokens that an answer is taken to have before any has come
-_PILOT_PART: Final = 3  # of few tasks, one in three chooses the plans
+_PILOT_PART: Final = 3  # of few tasks, one in three chooses the plans: 40 of 60 would leave 20 to test them
 
 
 class Search(Watched["Found"]):
-    """A search under way, or ended. Made by `pool.start_search`; `pool.search` waits for it.
+    """A search under way, or ended: `search` makes one and waits for it.
 
     Attributes:
         race: The plans in the race; None before the pilot has chosen them.
@@ -79,14 +78,11 @@ class Search(Watched["Found"]):
             raise ConfigError(
                 f"Only the reference {terms.reference!r} is a candidate. Name a cheaper profile or strategy."
             )
-        for each in chosen:  # a missing key shows before anything is paid for
-            if each.strategy is None:
-                pool.get_orchestrator(each.profile)
-            else:
-                each.strategy.prepare("a task", pool=cast("Any", pool), stream=False, options=self._options)
+        for each in chosen:
+            each.ensure(pool, self._options)
         if isinstance(terms.judge, str):
             pool.get_orchestrator(terms.judge)
-        self._grader = Grader(terms.judge if callable(terms.judge) else terms.score)
+        self._grader = Grader(terms.judge if callable(terms.judge) else terms.score, pool.settings.profiles)
         if terms.judge is None:
             self._grader.expects(self.problems)
         self._labels = Labels(terms.labels)
@@ -94,9 +90,12 @@ class Search(Watched["Found"]):
         self.race: Race | None = None
         self.plans: dict[str, Ladder] = {}
         self.why: str | None = None
-        self.notes: list[str] = []
+        more = sum(len(each.also) for each in self.problems)
+        again = f"{more:,} tasks have the prompt of another one and share its answer: each prompt counts once."
+        self.notes = [again] if more else []
         self.spent, self.seen = Total(), 0
         self._calls = self._failed = self._lost = 0
+        self._started = False
         self._ended = asyncio.Event()
         self._share = Share(concurrency=terms.concurrency or _AT_ONCE)
         self._replies: dict[tuple[str, str], asyncio.Task[tuple[Reply | None, float]]] = {}
@@ -121,24 +120,11 @@ class Search(Watched["Found"]):
         gap = smallest_gap(count - self.pilot, min(max(level, 0.01), 0.99), risk=(1 - wish.confidence) / plans)
         able = "keep" if wish.bar is None else "are right in"
         what = f"a certificate for plans that {able} {level + gap:.0%} or more" if gap is not None else "no certificate"
-        costs = sorted((self._likely(each) for each in self.candidates.values()), reverse=True)
+        size = sum(len(each.prompt) for each in self.problems) // count // BYTES_PER_TOKEN
+        usage = Usage(input_tokens=max(1, size), output_tokens=_LONG)
+        costs = sorted((each.likely_cost(self.pool, usage) for each in self.candidates.values()), reverse=True)
         most = self.pilot * sum(costs) + (count - self.pilot) * sum(costs[: MOST + 1])
         return f"with {count:,} tasks, expect {what}; about USD {most:.2f} at the most"
-
-    def _likely(self, candidate: Candidate) -> float:
-        """Return what a task may cost, in USD, of its characters and an ordinary answer."""
-        profiles = [candidate.profile] if candidate.strategy is None else [
-            stage.profile for stage in candidate.strategy.stages for _ in range(stage.n)
-        ]  # fmt: skip
-        size = sum(len(each.prompt) for each in self.problems) // len(self.problems) // BYTES_PER_TOKEN
-        total = 0.0
-        for name in profiles:
-            tariff = self.runtime.find_tariff(name, self.pool.settings)
-            priced = (
-                None if tariff is None else tariff.price(Usage(input_tokens=max(1, size), output_tokens=_LONG)).cost
-            )
-            total += float(priced or 0)
-        return total
 
     def announce(self, progress: bool | None) -> None:  # noqa: FBT001 - as callers give it
         """Print what can be certified, and about what it costs, before anything is spent."""
@@ -157,7 +143,7 @@ class Search(Watched["Found"]):
     def start(self) -> Search:
         """Start asking, without waiting."""
         with self.limited():
-            self._job = self.runtime.loop.start(self.run)
+            self._job, self._started = self.runtime.loop.start(self.run), True
         return self
 
     async def run(self) -> Found:
@@ -172,6 +158,9 @@ class Search(Watched["Found"]):
             self.why = str(error).rstrip(".")
             if not self.spent.cost:
                 raise
+        except asyncio.CancelledError:
+            self.why = "stopped by the user"
+            raise
         except VictorError as error:
             error.partial = await asyncio.to_thread(self._kept)
             raise
@@ -200,31 +189,16 @@ class Search(Watched["Found"]):
             wish=self.terms.wish,
             strategies=strategies,
             reference=reference,
-            word_of=self._word(),
+            word_of=self.terms.word,
             tasks=len(self.problems),
             seen=self.seen,
             spent=self.spent,
             worth=sum(self._worth.values(), Decimal(0)),
             why=self.why or "it has not ended",
-            notes=(*self.notes, *self._faults()),
+            notes=(*self.notes, *self._grader.note(self.terms.judge)),
             waiting=tuple(self._labels.missing),
             source=self.pool.settings.source if self.pool.settings.source.exists() else None,
         )
-
-    def _word(self) -> str:
-        """Say by whose word an answer is right."""
-        judge, audit = self.terms.judge, self.terms.wish.audit
-        if judge is None:
-            return "the check is the truth"
-        name = judge if isinstance(judge, str) else getattr(judge, "__name__", type(judge).__name__)
-        if not audit:
-            return f"right is what the judge {name} says (its scores were not audited)"
-        return f"the labels of the {audit:.0%} of tasks that audit the judge {name} are the truth"
-
-    def _faults(self) -> list[str]:
-        count, judge = self._grader.faults, self.terms.judge
-        what = f"The judge {judge} gave no score for" if isinstance(judge, str) else "The check failed on"
-        return [f"{what} {count:,} answers, which count as wrong ({self._grader.first})."] if count else []
 
     def _kept(self) -> Found:
         with suppress(VictorError):  # a session that has ended takes its ledger with it
@@ -249,8 +223,9 @@ class Search(Watched["Found"]):
 
     def interrupted(self) -> VictorInterrupted:
         """Stop everything, keep what is known as `session().last`, and return the error to raise."""
-        self.cancel()
-        self.wait(GRACE)
+        if self._started:
+            self.cancel()
+            self.wait(GRACE)
         self.why = self.why or "stopped by the user"
         found = self._kept()
         text = f"stopped after {self.seen} of {len(self.problems)} tasks ({self.spent}); the same search goes on there."
@@ -339,7 +314,7 @@ class Search(Watched["Found"]):
         while outcome is None:
             answer = await self._answer(name, task)
             # A check of the user's may take seconds: not on this loop.
-            name, outcome = await asyncio.to_thread(_step, walk, answer)
+            name, outcome = await asyncio.to_thread(step, walk, answer)
         return outcome
 
     def _answer(self, name: str, task: int) -> asyncio.Task[Answer]:
@@ -436,14 +411,6 @@ class Search(Watched["Found"]):
         return (replace(replies[-1], content=run.content) if run.complete and run.content else None), float(cost)
 
 
-def _step(walk: Generator[str, Answer, Outcome], answer: Answer) -> tuple[str, Outcome | None]:
-    """Give a plan an answer; return whom it asks next, or what came of the task."""
-    try:
-        return walk.send(answer), None
-    except StopIteration as end:
-        return "", end.value
-
-
 async def search(
     tasks: object,
     candidates: Sequence[object] | None = None,
@@ -454,14 +421,16 @@ async def search(
 ) -> Found:
     """Find the cheapest profile or cascade that keeps the quality, with a certificate of how sure that is.
 
-    All candidates answer a pilot of at most 40 tasks; the most promising plans of these then race on the other tasks,
-    20 at a time, until the cheapest that holds is known or is not worth its search. The certificate is right with the
-    probability `confidence`, however often one looks. Answers come from the store and go there, so a search that was
-    stopped goes on where it was. Before it spends, it prints what so many tasks can show, unless `progress` is False.
+    All candidates answer a pilot of 40 tasks (of fewer than 120, a third), which no certificate counts. The most
+    promising plans of these then race on the other tasks, 20 at a time, until the cheapest that holds is known or is
+    not worth its search. The certificate is right with the probability `confidence`, however often one looks. Answers
+    come from the store and go there, so a search that was stopped goes on where it was. Before it spends, it prints
+    what so many tasks can show, unless `progress` is False.
 
     Args:
         tasks: What is asked: texts, pairs of a text and what is expected (a text, `Exact`, `Regex`, `JsonSchema`, a
             function of the answer), or a DataFrame with a `template`. They must be a fair sample of what will come.
+            Tasks with the same prompt share one answer, so they count as one, with the mean of their scores.
         candidates: Profiles, `fast@low` (an effort), `fast@flex` (a tier), or strategies; None: all profiles that can
             be asked. Cascades of the profiles are made of them.
         pool: Whose profiles are asked; else the kernel's.
@@ -498,5 +467,8 @@ def search_sync(
         VictorInterrupted: Stop was pressed; `partial` is what is known, and so is `session().last`.
     """
     made = Search(pool or kernel_pool(), tasks, candidates, options)
-    made.announce(progress)
+    try:
+        made.announce(progress)
+    except KeyboardInterrupt:
+        raise made.interrupted() from None
     return made.start().result(progress=progress)
