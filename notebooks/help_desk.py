@@ -1,4 +1,4 @@
-"""Messages to a help desk, and simulated models of planted quality that say which desk should answer: for 09.
+"""Messages to a help desk, and simulated models of planted quality that say which desk should answer: for 09 and 10.
 
 The messages are those of the package `chatterbot-corpus` (BSD): what people say to a chatbot, by subject. The simulated
 models name the subject that a message is filed under, or another one.
@@ -13,7 +13,6 @@ import time
 from _thread import interrupt_main
 from hashlib import blake2b
 from importlib.resources import files
-from itertools import count
 from typing import TYPE_CHECKING, Final
 
 import pandas as pd
@@ -69,10 +68,12 @@ def simulated(*, stop_at: int | None = None) -> Callable[[SimulatedQuestion], st
     """
     messages = inbox()
     right: dict[str, str] = dict(zip(messages["message"], messages["for"], strict=True))
-    asked = count(1)
+    asked = 0
 
     def answer(question: SimulatedQuestion) -> str:
-        if next(asked) == stop_at:
+        nonlocal asked
+        asked += 1
+        if asked == stop_at:
             press_stop()
         message = question.prompt.rpartition("\n\n")[2].strip()
         desk = right[message]
