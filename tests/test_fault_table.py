@@ -104,11 +104,16 @@ async def places(server: Server, keys: str, monkeypatch: pytest.MonkeyPatch) -> 
         }
 
 
+def desk(cell: Cell) -> str:
+    """Return the name of the profile that a cell is played with."""
+    name, dialect, _ = cell
+    return f"{dialect!r}/{TABLE[name].place}{'-hasty' if TABLE[name].slow else ''}"
+
+
 async def outcome(cell: Cell) -> tuple[str, str]:
     """Play one cell; return what came of it, and its text."""
-    name, dialect, way = cell
-    fault = TABLE[name]
-    orchestrator = session().pool.get_orchestrator(f"{dialect!r}-{fault.place}{'-hasty' if fault.slow else ''}")
+    name, _, way = cell
+    orchestrator = session().pool.get_orchestrator(desk(cell))
     try:
         async with asyncio.timeout(3 * LONGEST):
             reply = await ask(orchestrator, name, way, tags={"cell": label(cell)})
@@ -165,20 +170,20 @@ def test_when_a_fault_is_known_then_it_is_in_the_table_and_no_cell_is_empty() ->
 async def test_when_all_that_can_go_wrong_does_then_each_has_one_outcome_and_one_row(
     tmp_path: Path, server: Server, places: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hasty = {"timeout": {"connect": 0.5, "read": 3, "total": 6}}
+    patience = {"connect": LONGEST, "read": LONGEST, "total": LONGEST}
+    hasty = {"connect": 0.5, "read": 3, "total": 6}
     profiles = {
-        f"{dialect!r}-{place}{more}": {
+        desk(cell): {
             "provider": dialect.name,
             "model": dialect.model,
-            "base_url": dialect.base_url(origin),
+            "base_url": dialect.base_url(origin := places[TABLE[name].place]),
             **({"api_key_env": dialect.key_variable} if "127.0.0.1" not in origin and dialect.key_variable else {}),
             "retries": 0,
             "concurrency": 20,
-            **(hasty if more else {"timeout": {"connect": LONGEST, "read": LONGEST, "total": LONGEST}}),
+            "timeout": hasty if TABLE[name].slow else patience,
         }
-        for place, origin in places.items()
-        for dialect in PROTOCOLS
-        for more in ("", "-hasty")
+        for cell in CELLS.values()
+        for name, dialect, _ in [cell]
     }
     monkeypatch.setenv("VICTOR_TRUST", ",".join(str(urlsplit(origin).hostname) for origin in places.values()))
     threads, sockets = set(threading.enumerate()), connected()

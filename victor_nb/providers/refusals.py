@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from victor_nb.values import Delta
 
 _LONGEST: Final = 300  # characters of a provider's own words
-_READ: Final = 16_384  # characters of a page: to strip its marks takes the square of that, where it has many
+_READ: Final = 16_384  # characters of a page
 _BY_STATUS: Final[dict[int, type[errors.ProviderError]]] = {
     401: errors.AuthenticationError,
     403: errors.AuthenticationError,
@@ -85,6 +85,8 @@ _WRONG_KEY: Final = re.compile(
 _PAYMENT: Final = re.compile(r"credit|balance|billing|quota|payment|spend|top.?up", re.IGNORECASE)
 """What it says beside a 402."""
 _PAYMENT_REQUIRED: Final = 402
+_MARKS: Final = (("<style", ".*?", "</style>"), ("<script", ".*?", "</script>"), ("<", "[^>]*", ">"))
+"""What is no word of a page: how each begins, goes on and ends."""
 _RETRY_INFO: Final = "type.googleapis.com/google.rpc.RetryInfo"
 _EVENT: Final = re.compile(r"^data: *(\{.*\})\s*$", re.MULTILINE)
 """An error that is the only event of a stream."""
@@ -240,7 +242,11 @@ def words_of(body: object) -> str:
         if value is not None:
             return words_of(value)
         text = (body if isinstance(body, str) else body.decode("utf-8", "replace"))[:_READ]
-        return shorten(re.sub(r"<(style|script).*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL))
+        for begins, goes_on, ends in _MARKS:
+            # Up to the last end each beginning has one; behind it each would be looked for in all of the rest.
+            marked, end, rest = text.rpartition(ends)
+            text = re.sub(f"{begins}{goes_on}{ends}", " ", marked + end, flags=re.DOTALL) + rest
+        return shorten(text)
     inner = details_of(body)
     said = _said(inner)
     upstream = _mapping(inner.get("metadata"))
