@@ -9,7 +9,6 @@ import time
 from collections import Counter, deque
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -27,7 +26,7 @@ from victor_nb.errors import (
     VictorError,
 )
 from victor_nb.loop import collecting_seldom
-from victor_nb.money import Total
+from victor_nb.money import EXACT, Total
 from victor_nb.values import UNPAID
 from victor_nb.wire.clock import CLOCK, simulated
 from victor_nb.workflows.forecast import Asked, Drawn, Priced, price
@@ -36,6 +35,7 @@ from victor_nb.workflows.outcomes import Cell, Counts, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from decimal import Decimal
 
     from victor_nb.accounting.cache import AnswerCache, StoredAnswer
     from victor_nb.runtime import Runtime
@@ -289,8 +289,10 @@ class Bulk:
         if cell.error is not None:
             cell.error = self.runtime.redacted(cell.error)
         self._by[cell.status] += 1
-        if cell.cost is None or cell.cost:
-            self.spent += Total(cell.cost or Decimal(0), unpriced=int(cell.cost is None))
+        if cell.cost is None:
+            self.spent = replace(self.spent, unpriced=self.spent.unpriced + 1)
+        elif cell.cost:
+            self.spent = replace(self.spent, cost=EXACT.add(self.spent.cost, cell.cost))
         for other in self._followers.pop(place, ()):
             other.repeat(cell)
             self._by[other.status] += 1
