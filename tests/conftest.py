@@ -72,9 +72,9 @@ def _alone(caches: Path, folders: Path, tmp_path: Path, monkeypatch: pytest.Monk
 def _nothing_left(_alone: None) -> Iterator[None]:
     """Close the process's session and its shells after the test, if the test has opened any."""
     yield
-    module = sys.modules.get("victor_nb.kernel")
-    if module is not None:
-        module.reset()
+    for module in map(sys.modules.get, ("victor_nb.kernel", "victor_nb.runtime")):  # charts have a runtime, no session
+        if module is not None:
+            module.reset()
     cells = sys.modules.get("cells")
     if cells is not None:
         cells.close_shells()
