@@ -82,7 +82,7 @@ beside:
 	@mkdir -p build/ipython
 	@rm -rf build/notebooks && cp -R notebooks build/notebooks
 	@$(SANDBOX) VICTOR_SIM_SPEED=0 $(PY) -m pytest --nbmake --overwrite --nbmake-timeout=120 -p no:randomly --numprocesses 2 \
-	    --dist worksteal build/notebooks
+	    --dist worksteal $(addprefix build/,$(shell ls -r notebooks/*.ipynb))
 	@$(PY) notebooks/render.py --check build/notebooks
 	@echo '== notebooks from their tapes'
 	@$(SANDBOX) $(PY) -m pytest --victor-replay --nbmake-timeout=120 --numprocesses 2 --dist worksteal \

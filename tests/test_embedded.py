@@ -84,7 +84,7 @@ def gone(process: psutil.Process) -> bool:
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
-def wait(true: Callable[[], object], seconds: float = 20) -> None:
+def wait(true: Callable[[], object], seconds: float = 60) -> None:
     """Wait for a condition."""
     deadline = time.monotonic() + seconds
     while not true():
@@ -297,7 +297,7 @@ main()
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_when_a_process_forks_then_parent_and_child_each_have_a_server(model: Path) -> None:
-    ran = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, check=False, timeout=60)
+    ran = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, check=False, timeout=300)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.strip() == f'[[0, "{SAID}", 1], "{SAID}"]'
 
@@ -323,7 +323,7 @@ print(session().pool.get_orchestrator("fast").run_sync("Hi"))
 print(*(child.pid for child in psutil.Process().children()))
 """
     command = [sys.executable, "-X", "dev", "-W", "error", "-c", code]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert ran.returncode == 0, ran.stderr
     said, child = ran.stdout.strip().splitlines()
     assert said == SAID.strip()

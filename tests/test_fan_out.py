@@ -199,7 +199,7 @@ async def test_when_the_waiting_task_is_cancelled_then_all_calls_are(four: dict[
     assert [row["status"] for row in rows()] == ["interrupted"] * 4
 
 
-def until(condition: object, seconds: float = 20.0) -> None:
+def until(condition: object, seconds: float = 60.0) -> None:
     """Wait for a condition."""
     deadline = time.monotonic() + seconds
     while not condition():  # pyright: ignore[reportCallIssue]

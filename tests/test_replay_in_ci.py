@@ -296,10 +296,14 @@ def test_when_notebooks_are_recorded_then_they_replay_and_are_red_just_where_the
 
 def test_when_a_report_cannot_be_written_then_the_run_has_failed_in_a_line(tmp_path: Path) -> None:
     notebook(tmp_path / "plain.ipynb", [])
+    (tape := tape_path(notebook(tmp_path / "with_a_tape.ipynb", []))).parent.mkdir()
+    tape.write_text("not asked for, but long\n", encoding="utf-8")
     (tmp_path / "file").write_text("no folder", encoding="utf-8")
     (tmp_path / "report.json").write_text('{"notebooks": []}', encoding="utf-8")
-    ended, _ = plugin(tmp_path, "--victor-report", "file/report")
-    assert (ended.returncode, "1 passed" in ended.stdout) == (1, True), ended.stdout
+    ended, _ = plugin(tmp_path, "--victor-report", "file/report", "-n", "1", "-v")
+    assert (ended.returncode, "2 passed" in ended.stdout) == (1, True), ended.stdout
+    ran = re.findall(r"PASSED (\w+)\.ipynb", ended.stdout)
+    assert ran == ["with_a_tape", "plain"]  # where there are workers, the longest tape is the first
     assert len([line for line in ended.stdout.splitlines() if "The report cannot be written" in line]) == 1
 
 
@@ -421,7 +425,7 @@ def test_when_ctrl_c_is_pressed_then_a_check_ends_with_its_kernel(tmp_path: Path
         until(lambda: (tmp_path / "kernel").is_file() and (tmp_path / "kernel").read_text() != "", "the kernel runs")
         kernel = int((tmp_path / "kernel").read_text())
         check.send_signal(signal.SIGINT)
-        assert check.communicate(timeout=60)[1] == "Stopped.\n"
+        assert check.communicate(timeout=120)[1] == "Stopped.\n"
     assert check.returncode == 130
     until(lambda: not psutil.pid_exists(kernel), "the kernel has ended")
 

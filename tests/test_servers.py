@@ -27,7 +27,7 @@ every_dialect = pytest.mark.parametrize("dialect", PROTOCOLS, ids=repr)
 
 def ask(server: Server, dialect: Dialect, *, stream: bool = False) -> httpx2.Response:
     path, body = dialect.question("hi", stream=stream, limit=9)
-    with httpx2.Client(trust_env=False, timeout=5) as client:
+    with httpx2.Client(trust_env=False, timeout=60) as client:
         return client.post(server.url + path, json=body)
 
 

@@ -121,7 +121,7 @@ def test_when_a_task_is_cancelled_then_it_ends_at_once_and_leaves_nothing_behind
                 await asyncio.sleep(0.05)
                 asking.cancel()
                 with pytest.raises(asyncio.CancelledError):
-                    await asyncio.wait_for(asking, 5)
+                    await asyncio.wait_for(asking, 60)
         return len(asyncio.all_tasks())
 
     assert run(work()) == 1
@@ -136,7 +136,7 @@ def test_when_a_stream_is_closed_while_another_task_waits_then_the_wait_ends() -
             reading = asyncio.ensure_future(response.aread())
             await asyncio.sleep(0.05)
             await response.stream.aclose()  # pyright: ignore[reportAttributeAccessIssue]
-            return await asyncio.wait_for(reading, 5)
+            return await asyncio.wait_for(reading, 60)
 
     assert run(work()) == b""
 

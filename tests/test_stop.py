@@ -29,7 +29,7 @@ def stopped_when(condition: Callable[[], object]) -> Iterator[None]:
     """Press Stop once the condition holds."""
 
     def press() -> None:
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while not condition() and time.monotonic() < until:
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGINT)

@@ -48,7 +48,7 @@ class Gate:
 
 
 def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, "it never came"
         time.sleep(0.01)
@@ -86,7 +86,7 @@ def test_when_a_strategy_runs_then_its_board_goes_with_it_to_the_end(ensemble: E
     assert answer_of(board) == ""
 
     gate.open()
-    assert board.wait(30)
+    assert board.wait(120)
     shown = seen(board)
     assert "7 of 7 calls" in shown
     assert "running" not in shown
@@ -105,7 +105,7 @@ def test_when_a_stage_speaks_then_the_end_of_it_is_seen_as_text(ensemble: Ensemb
     until(lambda: "Half a" in seen(board))
     assert "answer · fast says" in seen(board)
     job.cancel()
-    assert board.wait(30)
+    assert board.wait(120)
 
 
 def test_when_stop_is_pressed_then_the_run_ends_and_the_board_says_so(ensemble: Ensemble) -> None:
@@ -116,7 +116,7 @@ def test_when_stop_is_pressed_then_the_run_ends_and_the_board_says_so(ensemble: 
 
     stop_of(board).click()
 
-    assert board.wait(30)
+    assert board.wait(120)
     assert job.done()
     shown = seen(board)
     assert "stopped by the user" in shown
@@ -132,7 +132,7 @@ def test_when_a_stage_fails_then_one_line_says_why_and_what_came_stays(ensemble:
     ensemble.play(lambda asked: faults.status(500, "the oven is cold") if asked.model == "gpt-4o" else by_stage(asked))
     board = StrategyBoard(Funnel(ideas=3, keep=2).start("x"))
 
-    assert board.wait(30)
+    assert board.wait(120)
     shown = seen(board)
     assert "✕ failed" in shown
     assert "implement: " in shown
@@ -145,7 +145,7 @@ def test_when_the_budget_refuses_everything_then_there_is_no_chart(ensemble: Ens
     with session().budget.limit("0.0001"):
         board = StrategyBoard(Single("premium").start("x"))
 
-    assert board.wait(30)
+    assert board.wait(120)
     shown = seen(board)
     assert "refused by the budget" in shown
     assert "Nothing was sent" in shown
@@ -159,7 +159,7 @@ def test_when_a_job_is_cancelled_before_it_begins_then_the_board_is_at_its_end(e
     job.cancel()
     board = StrategyBoard(job)
 
-    assert board.wait(30)
+    assert board.wait(120)
     assert "stopped" in seen(board)
 
 
@@ -168,7 +168,7 @@ async def test_when_a_run_has_ended_then_its_board_is_whole_from_the_start(ensem
     run = await Funnel(ideas=10, keep=3).run("x")
     board = StrategyBoard(run)
 
-    assert board.wait(30)
+    assert board.wait(120)
     shown = seen(board)
     assert "13 of 13 calls" in shown
     assert "10 → 3" in shown
@@ -181,7 +181,7 @@ def test_when_a_cascade_ends_early_then_its_path_is_told(ensemble: Ensemble) -> 
     ensemble.play(lambda asked: "no" if asked.model == "qwen2.5-coder:7b" else "yes")
     board = StrategyBoard(Cascade(["local", "fast", "premium"], accept="yes").start("x"))
 
-    assert board.wait(30)
+    assert board.wait(120)
     shown = seen(board)
     assert "✓ done not accepted" in shown
     assert "✓ done accepted" in shown
@@ -204,7 +204,7 @@ def test_when_texts_are_hostile_then_they_are_only_text(ensemble: Ensemble) -> N
     for page in (pages(board), board.fallback().html):
         assert_inert(page.split("</style>")[-1])
     job.cancel()
-    assert board.wait(30)
+    assert board.wait(120)
     for page in (pages(board), board.fallback().html):
         assert_inert(page.split("</style>")[-1])
     assert_inert(answer_of(board))
@@ -228,11 +228,11 @@ def test_when_another_baseline_is_chosen_then_both_are_of_that(ensemble: Ensembl
 def test_when_a_strategy_is_not_a_known_one_then_no_code_is_made_up(ensemble: Ensemble) -> None:
     ensemble.play(by_stage)
     board = StrategyBoard(Funnel(ideas=2, keep=1).start("x"))
-    assert board.wait(30)
+    assert board.wait(120)
     assert "StrategyBoard(" not in seen(board)
 
     board = StrategyBoard(Single("fast").start("x", max_tokens=50))
-    assert board.wait(30)
+    assert board.wait(120)
     assert "StrategyBoard(Single('fast').start('x', max_tokens=50))" in seen(board)
 
 
@@ -256,7 +256,7 @@ def test_when_a_cell_runs_a_strategy_behind_then_its_handle_has_a_board(monkeypa
     with current_shell() as shell:
         shell.run("%%victor strategy=tiered bg=true out=job\na limerick")
         board = StrategyBoard(shell.names["job"])
-        assert board.wait(30)
+        assert board.wait(120)
         assert "polish" in seen(board)
 
         shell.run("%%victor fast bg=true out=job\na limerick")
@@ -280,7 +280,7 @@ def test_when_it_is_given_something_else_then_the_error_names_the_way(ensemble: 
 def test_when_a_run_has_ended_then_its_board_says_nothing_more(ensemble: Ensemble) -> None:
     ensemble.play(by_stage)
     board = StrategyBoard(Single("fast").start("x"))
-    assert board.wait(30)
+    assert board.wait(120)
     before = pages(board)
     board.resume()
     until(lambda: not board._stops)

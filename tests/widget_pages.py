@@ -114,7 +114,7 @@ def click(view: LedgerView, place: int | None) -> None:
 
 def until(condition: Callable[[], object]) -> None:
     """Wait until something is true."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end, "it does not come"
         time.sleep(0.01)

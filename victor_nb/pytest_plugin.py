@@ -68,6 +68,13 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     return made.from_parent(parent, path=file_path)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
+    """Let several workers begin with the notebooks of the longest tapes, so that none of them is waited for alone."""
+    if config.getoption("--victor-replay") and hasattr(config, "workerinput"):
+        items.sort(key=_size, reverse=True)
+
+
 class NotebookFile(pytest.File):
     """A notebook as pytest collects it."""
 
@@ -119,6 +126,15 @@ class NotebookItem(pytest.Item):
     def reportinfo(self) -> tuple[Path, int | None, str]:
         """Return how the test is called."""
         return self.path, None, _shown(self.path, self.config)
+
+
+def _size(item: pytest.Item) -> int:
+    if not isinstance(item, NotebookItem):
+        return 0
+    from victor_nb.wire.tape import tape_path  # noqa: PLC0415 - only where it is wanted
+
+    tape = tape_path(item.path)
+    return tape.stat().st_size if tape.is_file() else 0
 
 
 def _shown(path: Path, config: pytest.Config) -> str:

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,7 @@ def write_profile(url: str) -> str:
 def measure_fan_out(url: str, sizes: list[int], *, rounds: int = 3) -> dict[int, tuple[float, float]]:
     """Return the seconds of ours and of the SDK by number of calls, the best of some rounds in turn."""
     allow_sockets()
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
+    with tempfile.TemporaryDirectory() as folder, chdir(folder):
         base_url = write_profile(url)
         fan_out(2)
         asyncio.run(bare(base_url, 2))
@@ -81,7 +81,6 @@ def measure_fan_out(url: str, sizes: list[int], *, rounds: int = 3) -> dict[int,
         for calls in sizes:
             both = [(fan_out(calls), asyncio.run(bare(base_url, calls))) for _ in range(rounds)]
             found[calls] = min(ours for ours, _ in both), min(theirs for _, theirs in both)
-        os.chdir(HERE)
         return found
 
 

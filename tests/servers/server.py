@@ -54,7 +54,7 @@ class Server:
         self._acts = deque(acts)
         return self
 
-    def wait(self, condition: Callable[[], object], *, timeout: float = 30.0) -> None:
+    def wait(self, condition: Callable[[], object], *, timeout: float = 60.0) -> None:
         """Wait until the condition is true; fail after `timeout` seconds.
 
         It is looked at whenever the server sees something, and every 20 ms: what a script counts by itself, in the
