@@ -167,6 +167,7 @@ def test_when_a_worker_is_killed_then_all_rows_are_answered_and_the_ledger_is_th
     assert done["said"].tolist() == [f"about {text}" for text in frame["text"]]
     assert max(book.by_prompt.values()) <= 2
     assert 300 <= book.asked == ledger.total().attempts <= 400
+    assert f" · {book.asked - 300:,} asked twice, as a worker was lost" in str(made.tally)
     errors = {"ok": None, "interrupted": "the worker was lost", "refused": "not sent: the worker was lost"}
     assert all(row.error == errors[row.status] for row in ledger.rows())
     assert not ledger.total().running

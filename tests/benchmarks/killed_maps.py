@@ -141,7 +141,7 @@ def on_workers(rows: int, kills: int) -> None:
             known = Counter(row.prompt for row in written if row.status != "refused")
             assert set(done["answer_status"]) == {"ok"}
             assert max(asked.values()) <= 2
-            assert asked.total() - rows <= 100, "at most one partition twice"
+            assert asked.total() - rows == made.tally.again <= 100, "at most one partition twice, and it says so"
             assert asked == known, (
                 f"each request has its row: {asked - known}, and each row its request: {known - asked}"
             )

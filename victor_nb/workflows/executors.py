@@ -166,6 +166,7 @@ class ClusterQuestion:
             finally:
                 self._cluster.runtime.budget.settle(hold, asked.cost)
             lost += asked.spent
+            self._cluster.again += outcome is None and any(row.status != "refused" for row in asked.rows.values())
             if outcome is not None and not (time < _TIMES and _is_short(outcome.error)):
                 return self._take(cell, outcome, lost)
         error = VictorError(f"{self._inner.call.request.profile.name}: {_TIMES} workers were lost that asked this row.")
@@ -226,6 +227,7 @@ class Cluster:
 
     Attributes:
         most: How many rows are to be under way at once: so many that the next partitions are full.
+        again: How many rows were asked again that a lost worker had sent.
 
     Raises:
         ConfigError: It is no client, or has no workers.
@@ -256,7 +258,7 @@ class Cluster:
         self._beginning = asyncio.Lock()
         self._waiting: deque[_Asked] = deque()
         self._partitions: dict[str, _Partition] = {}
-        self._number = self._came = 0
+        self._number = self._came = self.again = 0
         self._free = [0.0] * self._lanes  # since when each worker is, in simulated seconds
         self._due = False
         self._tasks: set[asyncio.Task[None]] = set()

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import re
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
 from uuid import uuid4
 
@@ -56,7 +57,8 @@ class MapOptions(CallOptions, total=False):
         concurrency: How many rows are asked at once, at most.
         rpm: Requests per minute, at most.
         tpm: Tokens per minute, at most.
-        executor: A `dask.distributed.Client`, whose workers ask the rows; see `executors`.
+        executor: A `dask.distributed.Client`, whose workers ask the rows, a hundred at a time: where a worker is lost,
+            what it had sent of its hundred is asked, and paid, twice.
         names: What else the template may hold, by name; columns come before these.
     """
 
@@ -230,7 +232,8 @@ class Map(Watched["DataFrame"]):
     @property
     def tally(self) -> Counts:
         """How far it is; readable from any thread."""
-        return self._bulk.counts
+        counts = self._bulk.counts
+        return counts if self._cluster is None else replace(counts, again=self._cluster.again)
 
     @property
     def price(self) -> str | None:

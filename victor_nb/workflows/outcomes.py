@@ -96,6 +96,7 @@ class Counts:
         by: How many of each status.
         spent: What the map has spent.
         eta: Seconds to the end, as far as can be seen.
+        again: How many were sent by a worker of a cluster that was lost, and asked again by another one.
     """
 
     done: int = 0
@@ -103,6 +104,7 @@ class Counts:
     by: Mapping[str, int] = field(default_factory=dict[str, int])
     spent: Total = field(default_factory=Total)
     eta: float | None = None
+    again: int = 0
 
     @property
     def failed(self) -> int:
@@ -125,5 +127,6 @@ class Counts:
         """Return it as text: `1,200/2,000 · 300 reused · 2 failed · USD 0.0123 · 40 s left`."""
         total = "" if self.total is None else f"/{self.total:,}"
         failed = f"{self.failed:,} failed" if self.failed else ""
+        again = f"{self.again:,} asked twice, as a worker was lost" if self.again else ""
         left = f"{spoken(self.eta)} left" if self.eta else ""
-        return " · ".join(filter(None, (f"{self.done:,}{total}", self.now, failed, str(self.spent), left)))
+        return " · ".join(filter(None, (f"{self.done:,}{total}", self.now, failed, again, str(self.spent), left)))
