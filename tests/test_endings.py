@@ -49,6 +49,16 @@ ENDS: Final[dict[Way, tuple[str, ...]]] = {
 STAYS: Final[dict[Way, str]] = {"plain": "silence", "stream": "silence after text"}
 """What is stopped, or takes too long."""
 KINDS: Final = (Job, Call, ProfileCall, Stream, Reply)
+_older: Final[list[object]] = []
+
+
+@pytest.fixture(autouse=True)
+def _leave_out_others() -> Iterator[None]:
+    """Look at nothing that other tests have left in memory."""
+    gc.collect()
+    _older[:] = kept()
+    yield
+    _older.clear()
 
 
 def answer(request: Request) -> Act:
@@ -76,7 +86,8 @@ def half_way() -> list[str]:
 
 def kept() -> list[object]:
     """Return what there is of calls in memory."""
-    return [each for each in gc.get_objects() if isinstance(each, KINDS)]
+    older = {id(each) for each in _older}
+    return [each for each in gc.get_objects() if isinstance(each, KINDS) and id(each) not in older]
 
 
 async def freed(*, collect: bool = False) -> bool:

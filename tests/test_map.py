@@ -258,6 +258,7 @@ def test_when_stop_is_pressed_then_the_frame_so_far_is_kept(
     counts = error.partial["answer_status"].value_counts().to_dict()
     assert set(counts) == {"ok", "interrupted", "pending"}
     assert 1 <= counts["interrupted"] <= 8
+    assert str(error).startswith(f"stopped; {counts['ok']} of 500 rows have an answer (")
     assert session().last is error.partial
     assert handle.result()["answer_status"].value_counts().to_dict() == counts
 

@@ -31,7 +31,7 @@ from victor_nb.values import UNPAID
 from victor_nb.wire.clock import CLOCK, simulated
 from victor_nb.workflows.forecast import Asked, Drawn, Priced, price
 from victor_nb.workflows.intake import digest
-from victor_nb.workflows.outcomes import Cell, Counts, shortened
+from victor_nb.workflows.outcomes import ANSWERED, Cell, Counts, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -49,7 +49,6 @@ _ALIKE: Final = 10
 """Rows that fail alike, with none that does not, after which no further one is asked."""
 _FOR_ALL: Final = (AuthenticationError, QuotaError, SecretError)
 """Failures that say nothing of the row: after some in a row, the others would fail too."""
-_ANSWERED: Final = ("ok", "reused", "partial")
 
 
 class Question(Protocol):
@@ -460,7 +459,7 @@ class Bulk:
     @property
     def _alike(self) -> bool:
         """Whether all that were asked have failed for one reason."""
-        return len(self._reasons) == 1 and not any(self._by[status] for status in _ANSWERED)
+        return len(self._reasons) == 1 and not any(self._by[status] for status in ANSWERED)
 
     def _judge(self) -> None:
         """Raise if what was asked failed alike.
@@ -469,7 +468,7 @@ class Bulk:
             MapError: It did.
         """
         error = self._failure or (self._last if self._alike else None)
-        if error is None and not any(self._by[status] for status in _ANSWERED):
+        if error is None and not any(self._by[status] for status in ANSWERED):
             error = self._refusal
         if error is None:
             return

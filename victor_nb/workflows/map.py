@@ -297,8 +297,7 @@ class Map(Watched["DataFrame"]):
         self.wait(GRACE)
         frame, counts = self._kept(), self.tally
         total = "" if counts.total is None else f" of {counts.total:,}"
-        answered = counts.done - counts.failed - counts.by.get("skipped", 0)
-        text = f"stopped; {answered:,}{total} rows have an answer ({counts.spent}): session().last."
+        text = f"stopped; {counts.answered:,}{total} rows have an answer ({counts.spent}): session().last."
         return VictorInterrupted(text, frame)
 
 

@@ -18,6 +18,8 @@ Status = Literal["ok", "reused", "skipped", "invalid", "failed", "refused", "par
 
 _LONGEST: Final = 300  # characters of an error in a frame
 _NO_FAULT: Final = ("ok", "reused", "skipped", "interrupted")
+ANSWERED: Final = ("ok", "reused", "partial")
+"""The statuses of rows that have an answer."""
 
 
 @dataclass(slots=True)
@@ -110,6 +112,11 @@ class Counts:
     def failed(self) -> int:
         """How many have no whole answer, and were not stopped."""
         return sum(count for status, count in self.by.items() if status not in _NO_FAULT)
+
+    @property
+    def answered(self) -> int:
+        """How many have an answer."""
+        return sum(self.by.get(status, 0) for status in ANSWERED)
 
     @property
     def reused(self) -> int:
