@@ -21,9 +21,11 @@ from servers import faults
 from victor_nb import Funnel, Single, compare_sync, session
 from victor_nb.errors import (
     AuthenticationError,
+    ConfigError,
     ConnectError,
     FanOutError,
     ProfileNotFoundError,
+    SecretError,
     ServerError,
     VictorError,
     VictorInterrupted,
@@ -150,6 +152,21 @@ def test_when_a_package_registers_itself_for_all_exceptions_then_results_cross_a
         assert carried(replies) == replies
     finally:
         copyreg.dispatch_table.pop(AuthenticationError, None)
+
+
+@pytest.mark.parametrize("kind", [ConfigError, SecretError, VictorInterrupted])
+def test_when_a_package_registers_itself_for_all_exceptions_then_causes_in_a_circle_do_no_harm(
+    kind: type[Exception],
+) -> None:
+    copyreg.pickle(kind, pickle_exception)
+    copyreg.pickle(ValueError, pickle_exception)
+    try:
+        error, cause = kind("No."), ValueError("Not at all.")
+        error.__cause__, cause.__context__ = cause, error
+        assert carried(error) == error
+    finally:
+        copyreg.dispatch_table.pop(kind, None)
+        copyreg.dispatch_table.pop(ValueError, None)
 
 
 def test_when_a_run_crosses_then_it_can_do_there_what_it_could_here(ensemble: Ensemble) -> None:

@@ -157,6 +157,12 @@ class _Portable(BaseException):
     receives it, and `multiprocessing.Pool.map` waits for ever.
     """
 
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        # tblib, which dask brings, registers itself for all exceptions. It takes causes along, which it cannot restore
+        # where they are an SDK's, and follows circles of them without end.
+        copyreg.dispatch_table.pop(type(self), None)
+
     def __reduce__(self) -> tuple[object, ...]:
         """Return what `pickle` and `copy` make it from: class, message, and attributes, notes among them."""
         return _restore, (type(self), self.args), self.__dict__
@@ -303,8 +309,6 @@ class ProviderError(VictorError, RuntimeError):
         retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
-        # tblib, which dask brings, registers itself for all exceptions, and cannot restore causes that are an SDK's.
-        copyreg.dispatch_table.pop(type(self), None)
         self.profile = profile
         self.provider = provider
         self.model = model
