@@ -1,4 +1,4 @@
-"""A search finds the cheapest plan that holds, says no where none does, pays once, and goes on where it stopped."""
+"""A search finds a cheaper plan that holds, says no where none is shown to, pays once, and goes on where it stopped."""
 
 from __future__ import annotations
 

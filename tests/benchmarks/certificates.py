@@ -1,4 +1,4 @@
-"""Measure the search for the cheapest plan on a table of public answers, or on tables whose truth is planted.
+"""Measure the search for a cheaper plan on a table of public answers, or on tables whose truth is planted.
 
     python tests/benchmarks/certificates.py ANSWERS.csv.gz --keep 0.95 --prices "gpt-4=10/30,mixtral=0.6/0.6"
     python tests/benchmarks/certificates.py --planted

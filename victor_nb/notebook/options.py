@@ -185,7 +185,7 @@ LINE_HELP: Final = """Look after models, money and modes. Only `ask`, `search` a
 
     %victor                                    how things stand
     x = %victor ask fast -- What is a kernel?  the Reply, without showing it
-    %victor search tasks=$tasks score=$check keep=0.95    the cheapest plan that keeps the quality; out=found
+    %victor search tasks=$tasks score=$check keep=0.95    a cheaper plan that keeps the quality; out=found
     %victor pick                               choose a profile from a list: it becomes the default
     %victor panel                              ask from a form; `%victor panel code` turns it into a cell
     %victor profiles                           who can be asked, and at what price; `new` writes a profiles.yaml

@@ -191,7 +191,7 @@ class Racer:
 
 
 class Race:
-    """Plans that are tested on the same tasks until the cheapest that holds is known, or is not worth its search.
+    """Plans that are tested on the same tasks until one is certified, and no cheaper one is worth its test.
 
     Args:
         plans: Their names.

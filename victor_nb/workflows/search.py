@@ -1,4 +1,4 @@
-"""The search for the cheapest plan that keeps the quality: profiles are asked about tasks, and their plans raced."""
+"""The search for a cheaper plan that keeps the quality: profiles are asked about tasks, and their plans raced."""
 
 from __future__ import annotations
 
@@ -419,13 +419,14 @@ async def search(
     progress: bool | None = None,
     **options: Unpack[SearchOptions],
 ) -> Found:
-    """Find the cheapest profile or cascade that keeps the quality, with a certificate of how sure that is.
+    """Find a cheaper profile or cascade that keeps the quality, with a certificate of how sure that is.
 
     All candidates answer a pilot of 40 tasks (of fewer than 120, a third), which no certificate counts. The most
-    promising plans of these then race on the other tasks, 20 at a time, until the cheapest that holds is known or is
-    not worth its search. The certificate is right with the probability `confidence`, however often one looks. Answers
-    come from the store and go there, so a search that was stopped goes on where it was. Before it spends, it prints
-    what so many tasks can show, unless `progress` is False.
+    promising plans of these then race on the other tasks, 20 at a time, until the cheapest of them that can be
+    certified is known, or a cheaper one is not worth its search; where none can be, the result says no. The certificate
+    is right with the probability `confidence`, however often one looks. Answers come from the store and go there, so a
+    search that was stopped goes on where it was. Before it spends, it prints what so many tasks can show, unless
+    `progress` is False.
 
     Args:
         tasks: What is asked: texts, pairs of a text and what is expected (a text, `Exact`, `Regex`, `JsonSchema`, a
@@ -461,7 +462,7 @@ def search_sync(
     progress: bool | None = None,
     **options: Unpack[SearchOptions],
 ) -> Found:
-    """Find the cheapest plan that keeps the quality, and block until it is found; see `search`.
+    """Find a cheaper plan that keeps the quality, and block until it is found; see `search`.
 
     Raises:
         VictorInterrupted: Stop was pressed; `partial` is what is known, and so is `session().last`.
