@@ -227,7 +227,9 @@ def test_when_a_cell_is_watched_then_its_line_moves_stop_keeps_the_frame_and_the
         frames = [each.content["data"] for each in heard if "display_data" in each.kind]
         assert stopped
         assert "░" in frames[-2][MARKDOWN]
-        assert "pending" in frames[-1][PLAIN].splitlines()[-1]
+        last = frames[-1][PLAIN].splitlines()[-1]
+        assert last.startswith("label · of 60 answers: ")
+        assert "pending" in last
         errors = [each.content for each in heard if each.kind == "error"]
         assert [each["ename"] for each in errors] == ["VictorInterrupted"]
         assert len(errors[0]["traceback"]) == 1

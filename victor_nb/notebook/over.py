@@ -214,13 +214,14 @@ class BackgroundRows(Background):
 
 
 def bill(work: Map, out: str) -> str:
-    """Return the line: `label · 2,000 rows: 1,950 ok, 40 reused, 10 failed · USD 0.4012 · 12.3 s`."""
+    """Return the line: `label · of 2,000 answers: 1,950 ok, 40 reused, 10 failed · USD 0.4012 · 12.3 s`."""
     counts = work.tally
     by = {"ok": 0, "reused": 0, **counts.by}  # in this order
     came = [f"{count:,} {status}" for status, count in by.items() if count]
     came += [f"{counts.total - counts.done:,} pending"] if counts.total and counts.total > counts.done else []
     size = counts.total or counts.done
-    rows = f"{size:,} {'answer' if size == 1 else 'answers'}: {', '.join(came)}" if size else "no rows"
+    of = "of " if counts.answered < size else ""  # then there are fewer answers
+    rows = f"{of}{size:,} {'answer' if size == 1 else 'answers'}: {', '.join(came)}" if size else "no rows"
     parts = [out, rows, str(counts.spent), f"{work.wall:,.1f} s", UNPAID.get(work.runtime.mode, "")]
     return " · ".join(filter(None, parts))
 

@@ -41,8 +41,9 @@ TABLE: Final[Mapping[str, Dtype]] = {
     "tasks": "count",
     "evidence": "number",
 }
-"""One row for each plan, the cheapest first: `cost` (USD a task), `quality` from 0 to 1 with its 95 % interval, the
-tasks that it was tested on after the pilot, and the evidence that it holds, as an e-value."""
+"""One row for each plan, the cheapest first: `cost` (USD a task) and `quality` from 0 to 1 with its 95 % interval, both
+of all tasks that it has seen, those of the pilot too; the tasks that it was tested on after the pilot, and the evidence
+of these that it holds, as an e-value."""
 
 _STATES: Final[Mapping[str, str]] = {"racing": "not decided", "pilot": "not decided"}
 _RANK: Final = 10_000  # calls for which costs are said: a single one costs a part of a cent
@@ -289,6 +290,9 @@ class Found:
         count = sum(state != "reference" for state in words(raced, "state"))
         title = f"{count:,} plan{'' if count == 1 else 's'} tested"
         left = f" · {out:,} more were seen in the pilot only: table()" if out else ""
+        racers = self.race.racers.values() if self.race is not None else ()
+        if any(len(racer.scores) > len(racer.values) > 0 for racer in racers):
+            title += ", after a pilot, which cost and quality count too"
         rows = raced.assign(cost=raced["cost"] * _RANK).drop(columns="evidence").rename(columns={"cost": _COST})
         return styled(rows.round({_COST: 2}), f"{title}{left}").as_html() if len(plans) else ""
 

@@ -188,7 +188,7 @@ def _checked(client: object) -> object:
     try:
         kind = distributed().Client
     except ImportError:
-        raise ConfigError(f"executor= needs the package distributed: pip install victor-nb[dask]. {_STEP}") from None
+        raise ConfigError(f"executor= needs the package distributed: pip install distributed. {_STEP}") from None
     if not isinstance(client, kind):
         raise ConfigError(f"executor= is a {type(client).__name__}. {_STEP}")
     if cast("Any", client).asynchronous:
