@@ -173,10 +173,10 @@ def test_when_it_is_stopped_then_what_is_known_is_kept_and_it_goes_on_there(monk
     whole = find(keep=0.9)
     calls = len(session().ledger.rows())
     session().runtime.cache_for("simulate").prune()  # type: ignore[union-attr]
-    monkeypatch.setenv("VICTOR_SIM_SPEED", "0.05")
+    monkeypatch.setenv("VICTOR_SIM_SPEED", "0.3")
 
     def stop() -> None:
-        while len(session().ledger.rows()) < calls + 60:
+        while len(new := session().ledger.rows()[calls:]) < 60 or new[-1].status != "running":
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGINT)
 
