@@ -7,6 +7,7 @@ what other programs do, such as curl or git.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import socket
@@ -31,6 +32,8 @@ _LOCAL: Final = {"", "localhost", "ip6-localhost", "localhost.localdomain"}
 _CONNECTS: Final = {"socket.connect", "socket.sendto", "socket.sendmsg"}
 _LOOKS_UP: Final = {"socket.getaddrinfo", "socket.gethostbyname"}
 _LOOKS_BACK: Final = {"socket.gethostbyaddr", "socket.getnameinfo"}
+_GARBAGE: Final = 50_000
+"""New objects before the collector looks, in a kernel: it is short, and a tenth of its time would go into looking."""
 _refused: dict[tuple[int | None, str], None] = {}
 _before: set[tuple[int, str]] = set()
 _kernel: set[int] = set()
@@ -69,6 +72,7 @@ def shut(before: Iterable[tuple[int, str]] | None = None, folder: str = "") -> N
     """
     if before is None:
         _kernel.add(os.getpid())
+        gc.set_threshold(_GARBAGE)
     if not _before:
         _before.update(_servers() if before is None else before)
         _before.add((0, ""))
