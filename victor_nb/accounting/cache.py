@@ -10,12 +10,11 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 from urllib.parse import urlsplit
 
-from victor_nb.accounting.rows import FEW, moment, when
+from victor_nb.accounting.rows import in_blocks, moment, when
 from victor_nb.accounting.store import PATIENCE, Store, Writer, is_busy, mark, patiently, transaction
 from victor_nb.money import from_nanos, to_nanos
 from victor_nb.providers.catalog import host_of
@@ -450,14 +449,11 @@ def _decode(created: int, provider: str, model: str, cost: int | None, content: 
 
 def _insert(table: str, records: Sequence[Record], db: sqlite3.Connection) -> None:
     """Add answers, several in a statement: each gives the interpreter away and waits for it once."""
-    done = 0
     with transaction(db):
-        for size in FEW:
-            start, done = done, done + (len(records) - done) // size * size
+        for size, cells in in_blocks(records):
             places = ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * size)
-            some = (records[place : place + size] for place in range(start, done, size))
             statement = f"INSERT OR REPLACE INTO {table} ({_COLUMNS}) VALUES {places}"  # noqa: S608 - our own names
-            db.executemany(statement, ([*chain.from_iterable(each)] for each in some))
+            db.executemany(statement, cells)
 
 
 def _tables(db: sqlite3.Connection) -> Iterator[str]:

@@ -14,7 +14,7 @@ from victor_nb.values import Usage
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from decimal import Decimal
 
     from victor_nb.values import ChatRequest, CostSource, Mode, Status, UsageSource
@@ -268,6 +268,15 @@ _COMPLETED: Final = ", ".join(f"{name} = excluded.{name}" for name in SCHEMA)
 _UPSERTS: Final = {size: _statement(rows=size) for size in FEW}
 
 
+def in_blocks(records: Sequence[Sequence[Cell]], most: int = FEW[0]) -> Iterator[tuple[int, Iterator[list[Cell]]]]:
+    """Yield how many records go into one statement, `most` at most, and the cells of each such statement."""
+    done = 0
+    for size in FEW:
+        start, done = done, done + (0 if size > most else (len(records) - done) // size * size)
+        some = [records[place : place + size] for place in range(start, done, size)]
+        yield size, ([*chain.from_iterable(each)] for each in some)
+
+
 def upsert(records: Sequence[Sequence[Cell]], db: sqlite3.Connection) -> None:
     """Add the records to the table, or complete those of the same kernel, call and attempt.
 
@@ -282,10 +291,8 @@ def upsert(records: Sequence[Sequence[Cell]], db: sqlite3.Connection) -> None:
         blocks = (records[start : start + block] for start in range(0, whole, block))
         statement = _statement([_STORED[place] for place in used], block)
         db.executemany(statement, ([*chain.from_iterable(map(cells_of, some))] for some in blocks))
-    for size in FEW:
-        start, whole = whole, whole + (0 if size > most else (len(records) - whole) // size * size)
-        some = (records[place : place + size] for place in range(start, whole, size))
-        db.executemany(_UPSERTS[size], ([*chain.from_iterable(each)] for each in some))
+    for size, cells in in_blocks(records[whole:], most):
+        db.executemany(_UPSERTS[size], cells)
 
 
 def input_text(request: ChatRequest) -> bytes:

@@ -16,7 +16,7 @@ _TRIPS: Final = 2.0  # times the time that a refusal took are waited for others
 _UNLIMITED: Final = 5_000.0  # attempts a second; more than one process can send
 _BELOW: Final = 0.96
 """What is sent of what a host was seen to admit: even attempts then stay below its limit in spite of their jitter."""
-_BELOW_DEAR: Final = 0.95
+_BELOW_LONG: Final = 0.95
 """The same where a refusal costs a long pause, as with a `Retry-After` in whole seconds."""
 _SPAN: Final = 1.0  # seconds: the window of most limiters, over which is counted what a host admitted
 _LEAST: Final = 0.92
@@ -179,7 +179,7 @@ class Pace:
             if self._surprises <= 1:
                 self._outcomes.clear()
             found = self._find(refused, lately)
-            self._below = max(_LEAST, min(_BELOW if pause <= _SHORT else _BELOW_DEAR, 1 - _UNEVEN * self._late / _SPAN))
+            self._below = max(_LEAST, min(_BELOW if pause <= _SHORT else _BELOW_LONG, 1 - _UNEVEN * self._late / _SPAN))
             base = found * self._below
             if tried and self._sure:  # only what was tried was too much
                 base = max(base, self._base)
@@ -200,7 +200,7 @@ class Pace:
         self._began, self._count, self._next = now, 0, now
 
     def _settle(self, base: float, pause: float, now: float) -> None:
-        """Keep a rate before more is tried: for the longer the dearer a refusal is, and the more often it was found."""
+        """Keep a rate before more is tried: the longer, the more a refusal costs and the more often it was found."""
         # To try more is cheap where a refusal costs a short pause only.
         cheap = self._count <= _FEW or (pause <= _SHORT and not self._counts_windows)
         alike = abs(base - self._base) <= _ALIKE * base
