@@ -182,14 +182,14 @@ def test_when_http_is_spoken_then_it_is_httpx2() -> None:
     assert [place for path in paths for place, name in imports(path) if name.split(".")[0] == "httpx"] == []
 
 
-def test_when_the_environment_is_read_then_it_is_by_the_settings() -> None:
+def test_when_the_environment_is_read_then_it_is_by_one_file() -> None:
     readers = [
         where(path, node)
         for path in sorted(PACKAGE.rglob("*.py"))
         for node in ast.walk(tree(path))
         if isinstance(node, ast.Attribute) and node.attr in {"environ", "environb", "getenv"}
     ]
-    allowed = tuple(str(Path("victor_nb", "config", name)) for name in ("settings.py", "__init__.py"))
+    allowed = tuple(str(Path("victor_nb", "config", name)) for name in ("environment.py", "__init__.py"))
     assert [place for place in readers if not place.startswith(allowed)] == []
 
 

@@ -13,7 +13,7 @@ import pytest
 from cells import Kernel, Shell, served, write
 from servers import OPENAI, Answer, Exchange, Request, Server, closed_port, faults
 from victor_nb import Agent, OrchestratorPool, Settings
-from victor_nb.config.settings import read_path
+from victor_nb.config.environment import read_path
 from victor_nb.errors import ConfigError, SecretError, VictorError
 from victor_nb.kernel import Session, session
 from victor_nb.media import Image

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from victor_nb import Settings
+from victor_nb.config.environment import forced_mode
 from victor_nb.config.profiles import json_schema
 from victor_nb.config.secret import Redactor, Secret
-from victor_nb.config.settings import forced_mode
 from victor_nb.errors import ConfigError, ProfileNotFoundError
 
 ROOT = Path(__file__).parents[1]

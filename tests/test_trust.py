@@ -315,7 +315,7 @@ def test_when_a_kernel_starts_in_a_hostile_clone_then_no_key_leaves_and_nothing_
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
 def test_when_a_child_reads_a_strangers_model_then_its_environment_has_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    from victor_nb.config.settings import environment_without_keys
+    from victor_nb.config.environment import environment_without_keys
 
     for name in ("OPENAI_API_KEY", "AWS_BEARER_TOKEN_BEDROCK", "HOUSE_KEY", "DB_PASSWORD", "VICTOR_X"):
         monkeypatch.setenv(name, KEY)

@@ -144,7 +144,7 @@ def _say_red(verdict: Verdict) -> None:
 
 
 def _record(asked: argparse.Namespace) -> int:
-    from victor_nb.config.settings import check_recording  # noqa: PLC0415 - after --help
+    from victor_nb.config.environment import check_recording  # noqa: PLC0415 - after --help
 
     check_recording()
     paths = _found(asked.notebooks)
@@ -205,7 +205,8 @@ def _report(asked: argparse.Namespace) -> int:
 
 
 def _demo(_: argparse.Namespace) -> int:
-    from victor_nb.config.settings import Settings, overrule, shipped_file  # noqa: PLC0415 - after --help
+    from victor_nb.config.environment import overrule  # noqa: PLC0415 - after --help
+    from victor_nb.config.settings import Settings, shipped_file  # noqa: PLC0415 - after --help
     from victor_nb.kernel import Session  # noqa: PLC0415 - as above
     from victor_nb.money import usd  # noqa: PLC0415 - as above
     from victor_nb.tables import Table  # noqa: PLC0415 - as above

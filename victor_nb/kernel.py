@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from victor_nb.accounting.window import Window
-from victor_nb.config.settings import read_path
+from victor_nb.config.environment import read_path
 from victor_nb.errors import VictorError, VictorInterrupted
 from victor_nb.providers.spec import spec_of
 from victor_nb.runtime import Runtime, current, reset

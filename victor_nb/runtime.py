@@ -19,10 +19,8 @@ from weakref import WeakSet
 
 from victor_nb.accounting.budget import Budget
 from victor_nb.accounting.worst_case import Calibration
-from victor_nb.config.secret import Redactor
-from victor_nb.config.settings import (
+from victor_nb.config.environment import (
     ByHand,
-    Settings,
     bequeath,
     check_mode,
     forced_mode,
@@ -30,6 +28,8 @@ from victor_nb.config.settings import (
     sim_start,
     this_process,
 )
+from victor_nb.config.secret import Redactor
+from victor_nb.config.settings import Settings
 from victor_nb.errors import ConfigError, TapeError, VictorWarning
 from victor_nb.loop import BackgroundLoop, keep_for_ever
 from victor_nb.money import to_usd

@@ -192,7 +192,7 @@ class Amounts(Protocol):
 
 
 class Given(Protocol):
-    """What a user set in a cell: the notebook's limit in USD, or `off`, and its key; see `config.settings.ByHand`."""
+    """What a user set in a cell: the notebook's limit in USD, or `off`, and its key; see `environment.ByHand`."""
 
     @property
     def budget(self) -> str | None:

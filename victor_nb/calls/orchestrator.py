@@ -114,7 +114,7 @@ class AgentOrchestrator:
             ConfigError: The client cannot be made.
         """
         with self._lock:
-            state = self._settings.state(self._variables)
+            state = self._settings.variables.state(self._variables)
             if state != self._state:
                 self._retire()
                 self._state = state
@@ -198,7 +198,7 @@ class AgentOrchestrator:
             raise ClosedError(f"{self.profile.name}: this orchestrator is closed. Get a new one from the pool.")
         mode = self.runtime.mode
         provider = self.clients.get(mode)
-        if provider is None or self._settings.state(self._variables, lately=quota is not None) != self._state:
+        if provider is None or self._settings.variables.state(self._variables, lately=quota is not None) != self._state:
             provider = self.open(mode)
         chat = make_chat(self.profile, prompt, options)
         limits = self.runtime.budget.applying()
@@ -315,7 +315,7 @@ def _open(profile: Profile, settings: Settings, runtime: Runtime, mode: Mode) ->
             raise SecretError(f"{failed}: {fact}. {step}: {spec.key_variables[0]}.")
         variables = " or ".join(named)
         others = "%victor mode simulate; or %victor local: a 135M model on your CPU"
-        step = f"Set {variables}: {settings.mending(named)}, then run the cell again"
+        step = f"Set {variables}: {settings.variables.mending(named)}, then run the cell again"
         ready = next((name for name, other in settings.profiles.items() if settings.api_key(other)), None)
         step += f", ask {ready}, whose key is set" if ready else ""
         step += ", set the key of another provider" if settings.suits else ""

@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from victor_nb.accounting.cache import StoredAnswer, answer_key
-from victor_nb.config.settings import stamp_of
+from victor_nb.config.environment import stamp_of
 from victor_nb.errors import ConfigError
 from victor_nb.providers.spec import spec_of
 from victor_nb.providers.weights import locate

@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
 from victor_nb.ci import TIMEOUT
 from victor_nb.ci.guard import enclose
 from victor_nb.ci.outputs import IGNORED, compare
-from victor_nb.config.secret import SHORTEST_SECRET, Redactor, has_key, read_dotenv
-from victor_nb.config.settings import environment, holds_key
+from victor_nb.config.environment import environment
+from victor_nb.config.secret import SHORTEST_SECRET, Redactor, has_key, holds_key, read_dotenv
 from victor_nb.errors import ConfigError
 from victor_nb.wire.tape import tape_path
 

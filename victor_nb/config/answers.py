@@ -17,8 +17,8 @@ from typing import Annotated, Any, Final, TypeAlias
 from pydantic import AfterValidator, Field, ValidationError
 
 from victor_nb.config.document import Document
+from victor_nb.config.environment import read_path, stamp_of
 from victor_nb.config.profiles import Strict, explain
-from victor_nb.config.settings import read_path, stamp_of
 from victor_nb.errors import STOPS, ConfigError, failed_at
 from victor_nb.values import SimulatedAnswer, SimulatedQuestion
 

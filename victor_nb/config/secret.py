@@ -8,9 +8,10 @@ from io import StringIO
 from typing import TYPE_CHECKING, Final
 
 from victor_nb.errors import ConfigError
+from victor_nb.providers.spec import SPECS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
     from pathlib import Path
 
 MASK: Final = "[redacted]"
@@ -31,6 +32,8 @@ _WIDE: Final = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 """How a text is written that begins so."""
 _SHORTEST_PART: Final = 4  # characters of a key, at the end of a text that was cut
 SHORTEST_SECRET: Final = 8  # characters; a shorter value may be a plain word
+_LONG_ENOUGH: Final = 12  # the same, of a variable that is not known to hold a key
+_SECRET_NAME: Final = re.compile(r"(API_?KEY|_KEY|_TOKEN|_SECRET|_PASSWORD)$")
 
 
 def masked(text: str) -> str:
@@ -101,6 +104,29 @@ def read_dotenv(path: Path) -> dict[str, Secret]:
     except UnicodeError:
         raise ConfigError(f"{path.absolute()} is not UTF-8 text. Save it as UTF-8, one NAME=value a line.") from None
     return {name: Secret(value) for name, value in dotenv_values(stream=StringIO(text)).items() if value}
+
+
+def holds_key(variable: str) -> bool:
+    """Return whether a variable holds a key or another secret, by its name."""
+    return _SECRET_NAME.search(variable) is not None or any(
+        variable in spec.key_variables for spec in list(SPECS.values())
+    )
+
+
+def find_secrets(variables: Iterable[tuple[str, str]], named: Container[str]) -> list[str]:
+    """Return the values of variables that are keys.
+
+    Args:
+        variables: Their names and values.
+        named: Those that hold a key whatever they are called.
+    """
+    found: list[str] = []
+    for name, value in variables:
+        value = value.strip()  # noqa: PLW2901 - as it is used
+        named_so = name in named and len(value) >= SHORTEST_SECRET
+        if named_so or (len(value) >= _LONG_ENOUGH and _SECRET_NAME.search(name)):
+            found.append(value)
+    return found
 
 
 class Redactor:

@@ -1,23 +1,26 @@
-"""Finds and reads the settings. The only file that looks at the environment."""
+"""Finds and reads the settings: `profiles.yaml`, and what the environment says beside it."""
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import time
-from contextlib import suppress
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast, get_args
+from typing import TYPE_CHECKING, Final
 
 from victor_nb.config import progress
-from victor_nb.config.secret import SHORTEST_SECRET, Address, Redactor, Secret, read_dotenv
-from victor_nb.errors import ConfigError, ProfileNotFoundError, suggest
+from victor_nb.config.environment import (
+    Variables,
+    check_recording,
+    forced_mode,
+    notebook_named,
+    read_path,
+    set_here,
+    stamp_of,
+    value_of,
+)
+from victor_nb.config.secret import Address, Redactor, Secret
+from victor_nb.errors import ConfigError, ProfileNotFoundError
 from victor_nb.providers.catalog import STARTERS, in_networks
-from victor_nb.providers.spec import SPECS, all_specs, spec_of, split_words
+from victor_nb.providers.spec import all_specs, spec_of, split_words
 from victor_nb.values import UNPAID, Mode
 
 if TYPE_CHECKING:
@@ -28,46 +31,11 @@ if TYPE_CHECKING:
     from victor_nb.providers.spec import Spec
 
 FILE_NAME: Final = "profiles.yaml"
-_FROM_PARENT: Final = "VICTOR_FROM_PARENT"
-"""What a process that starts others set by hand. `VICTOR_MODE` would not do: no cell could change its mode."""
-_RECORDS_IN_CI: Final = "VICTOR_RECORD_IN_CI"
-_IMPORTED: Final = time.time_ns()
-_SECRET_NAME: Final = re.compile(r"(API_?KEY|_KEY|_TOKEN|_SECRET|_PASSWORD)$")
-_NOT_FILLED_IN: Final = re.compile(r"^(~[^/\\]*|\$\w+|\$\{\w+\})")
-"""A home, or a variable, that a path begins with after both were filled in."""
-_MODES: Final = get_args(Mode)
-_NO_FILE: Final[tuple[tuple[int, int], Mapping[str, Secret]]] = ((0, 0), {})
-"""What is read where there is no .env file."""
-_LONG_ENOUGH: Final = 12  # characters; a shorter value of an unknown variable may be a plain word
-_LATELY: Final = 0.05  # seconds; rows of bulk work look at the .env file together
-_NEVER: Final = (-1.0, (0, 0))
-_NOTHING: Final[tuple[object, object, tuple[Spec, ...], tuple[str, ...]]] = (None, None, (), ())
-"""The keys before any was looked for; see `Settings._secrets`."""
-_seen: Final[list[Mapping[Any, Any]]] = [{}]
-"""The environment, as it was when it was last looked at."""
 _OF_CLIENTS: Final = (
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "VICTOR_SIM_SPEED", "VICTOR_REPLAY_SPEED", "VICTOR_TAPE"),
 )
 """The variables that a client of any provider is made of, beside those of its key and its address."""
-
-
-@dataclass(frozen=True, slots=True)
-class ByHand:
-    """What a user set in a cell, as the processes have it too that the kernel starts or sends work to.
-
-    Attributes:
-        budget: What the notebook may spend in all, in USD as text; `off` lifts the limit of profiles.yaml.
-        notebook: The key of the notebook's limit, under which all of these processes spend.
-        at: When, in seconds since 1970: of two such values the later counts.
-        process: Where; see `this_process`.
-    """
-
-    mode: Mode | None = None
-    budget: str | None = None
-    notebook: str = ""
-    at: float = 0.0
-    process: str = ""
 
 
 class Settings:
@@ -90,9 +58,6 @@ class Settings:
         self.source = _find(config_file)
         self.suits = self._searched and self.built_in
         self._stamp = stamp_of(self.source)
-        self._read: tuple[tuple[int, int], Mapping[str, Secret]] = _NO_FILE
-        self._looked: tuple[float, tuple[int, int]] = _NEVER
-        self._known = _NOTHING
         self._tape: Path | None = None
         from victor_nb.config.profiles import read_profiles  # noqa: PLC0415 - pydantic is slow to import
 
@@ -190,48 +155,13 @@ class Settings:
     # --- the environment ---
 
     @cached_property
-    def _dotenv_path(self) -> Path:
-        """The .env file beside the settings, or in the working folder, wherever that is, if there are none."""
-        return Path(".env") if self.built_in else self.source.with_name(".env")
-
-    @property
-    def _dotenv(self) -> Mapping[str, Secret]:
-        """The variables of the .env file, read again where it has changed: keys and addresses. It is never written.
-
-        Raises:
-            ConfigError: It is no text.
-        """
-        stamp = stamp_of(self._dotenv_path)
-        if stamp != self._read[0]:
-            self._read = (stamp, read_dotenv(self._dotenv_path) if stamp[1] else {})
-        return self._read[1]
+    def variables(self) -> Variables:
+        """Those of the environment, and of the .env file beside the settings, or in the working folder without any."""
+        return Variables(Path(".env") if self.built_in else self.source.with_name(".env"))
 
     def made_of(self, profile: Profile) -> tuple[str, ...]:
-        """Return the names of the variables that a client of a profile is made of, for `state`."""
+        """Return the names of the variables that a client of a profile is made of, for `Variables.state`."""
         return (*self.key_variables(profile), spec_of(profile.provider).base_url_variable, *_OF_CLIENTS)
-
-    def state(self, variables: tuple[str, ...], *, lately: bool = False) -> int:
-        """Return a number that differs once one of these variables or the .env file has changed; no file is read.
-
-        With `lately`, the file is looked at only if it was not for a moment, as for each row of bulk work.
-        """
-        if not lately:
-            return hash((stamp_of(self._dotenv_path), *map(os.environ.get, variables)))  # it is kept, and holds no key
-        stamp, now = self._dotenv_stamp(), environment_now()
-        known = self._states.get(variables)
-        if known is None or known[0] is not now or known[1] != stamp:
-            self._states[variables] = known = now, stamp, self.state(variables)
-        return known[2]
-
-    @cached_property
-    def _states(self) -> dict[tuple[str, ...], tuple[Mapping[Any, Any], tuple[int, int], int]]:
-        return {}
-
-    def _dotenv_stamp(self) -> tuple[int, int]:
-        """Return what changes with the .env file, as it was some milliseconds ago at most."""
-        if time.monotonic() - self._looked[0] > _LATELY:
-            self._looked = time.monotonic(), stamp_of(self._dotenv_path)
-        return self._looked[1]
 
     @property
     def built_in(self) -> bool:
@@ -243,13 +173,6 @@ class Settings:
         """Where a relative path in a profile may start: beside the user's `profiles.yaml`, and here."""
         here = Path.cwd()
         return (here,) if self.built_in else tuple(dict.fromkeys((self.source.parent, here)))
-
-    def _variable(self, name: str) -> str | None:
-        """Return a variable of the environment, else of the .env file; an empty one counts as absent."""
-        if given := os.environ.get(name, "").strip():
-            return given
-        written = self._dotenv.get(name) if name else None
-        return written.reveal() if written else None
 
     def key_variables(self, profile: Profile) -> tuple[str, ...]:
         """Return the variables that may hold the profile's key, the first that is set winning.
@@ -279,7 +202,7 @@ class Settings:
         """Return the project's .env file if it holds this value of a variable, wherever else that may stand."""
         if self._own or not variable:
             return None
-        written = self._dotenv.get(variable)
+        written = self.variables.written.get(variable)
         return ".env" if written is not None and written.reveal().strip() == value else None
 
     def names_address(self, profile: Profile) -> str | None:
@@ -288,7 +211,7 @@ class Settings:
             named = {spec.base_url for spec in self._file.profiles.values()}
             return None if self._own or profile.base_url not in named else self.source.name
         variable = spec_of(profile.provider).base_url_variable
-        return self._written(variable, self._variable(variable) or "")
+        return self._written(variable, self.variables.get(variable) or "")
 
     def names_key(self, profile: Profile) -> str | None:
         """Return the project's file that gives a profile its `api_key_env`; None where none does."""
@@ -321,7 +244,7 @@ class Settings:
         """The hosts and model files that VICTOR_TRUST names; what the project's .env file brought is none."""
         from victor_nb.config.trust import place_of  # noqa: PLC0415 - few profiles name an address
 
-        given = os.environ.get("VICTOR_TRUST", "").strip()
+        given = value_of("VICTOR_TRUST")
         words = [] if not given or self._written("VICTOR_TRUST", given) else given.split(",")
         return tuple(each.strip() if each.strip().endswith(".gguf") else place_of(each) for each in words)
 
@@ -331,24 +254,8 @@ class Settings:
 
     def key_of(self, variables: Sequence[str]) -> Secret | None:
         """Return the key that the first of these variables holds that is set; None where none is."""
-        values = (self._variable(name) for name in variables)
+        values = (self.variables.get(name) for name in variables)
         return next((Secret(value) for value in values if value), None)
-
-    def mending(self, variables: Sequence[str]) -> str:
-        """Return how a key is set right: where the one stands that is used, else in `.env`, as cells are kept."""
-        for name in variables:
-            if given := os.environ.get(name, "").strip():
-                with suppress(ConfigError):
-                    written = self._dotenv.get(name)
-                    if written is not None and written.reveal() != given:
-                        return f"%env {name}=... (it beats {self._dotenv_path.absolute()})"
-                return f"%env {name}=..."
-            if name in self._dotenv:
-                return f"{name} in {self._dotenv_path.absolute()}"
-        if not variables:
-            return "api_key_env in the profile"
-        where = ".env" if (path := self._dotenv_path.absolute()).parent == Path.cwd() else path
-        return f"{variables[0]}=... in {where} (or %env {variables[0]}=...)"
 
     def needs_key(self, profile: Profile) -> bool:
         """Return whether the profile cannot work without a key: a server on this network may ask for none."""
@@ -360,7 +267,7 @@ class Settings:
 
     def address(self, spec: Spec, given: str | None = None) -> str:
         """Return where a provider is asked: at the address that is given, at its variable's, or at its home."""
-        found = given or self._variable(spec.base_url_variable) or spec.base_url
+        found = given or self.variables.get(spec.base_url_variable) or spec.base_url
         return Address(spec.read_address(found.strip()).rstrip("/"))
 
     def proxy(self, base_url: str) -> str | None:
@@ -385,7 +292,7 @@ class Settings:
         return Redactor(self._secrets())
 
     def leaks(self, text: str, *, lately: bool = False) -> bool:
-        """Return whether a text contains a key of the environment or the .env file; for `lately`, see `state`."""
+        """Return whether a text contains a key of the environment or the .env file, `lately` as in `Variables`."""
         for secret in self._secrets(lately=lately):  # noqa: SIM110 - asked for every answer
             if secret in text:
                 return True
@@ -397,28 +304,7 @@ class Settings:
         return lambda text: any(secret in text for secret in secrets)
 
     def _secrets(self, *, lately: bool = False) -> tuple[str, ...]:
-        """Return all keys, which are gathered anew once the environment or the .env file has changed."""
-        now, specs = environment_now(), tuple(SPECS.values())
-        stamp = self._dotenv_stamp() if lately else stamp_of(self._dotenv_path)
-        if stamp != self._read[0]:
-            with suppress(ConfigError):  # what cannot be read holds no key of a client
-                _ = self._dotenv
-        if self._known[0] is not now or self._known[1] is not self._read or self._known[2] != specs:
-            self._known = now, self._read, specs, tuple(self._gathered(specs, self._read[1]))
-        return self._known[3]
-
-    def _gathered(self, specs: Sequence[Spec], written: Mapping[str, Secret]) -> list[str]:
-        named = set(self._key_names)
-        for spec in specs:
-            named.update(spec.key_variables)
-        found: list[str] = []
-        # Both: a variable that is empty in the environment does not hide the one in the file.
-        for name, value in (*os.environ.items(), *((name, value.reveal()) for name, value in written.items())):
-            value = value.strip()  # noqa: PLW2901 - as it is used
-            named_so = name in named and len(value) >= SHORTEST_SECRET
-            if named_so or (len(value) >= _LONG_ENOUGH and _SECRET_NAME.search(name)):
-                found.append(value)
-        return found
+        return self.variables.secrets(self._key_names, lately=lately)
 
     @property
     def sim_speed(self) -> float:
@@ -427,7 +313,7 @@ class Settings:
         Raises:
             ConfigError: `VICTOR_SIM_SPEED` is not a number of 0 or more.
         """
-        return _number(os.environ.get("VICTOR_SIM_SPEED", "").strip() or "1")
+        return _number(value_of("VICTOR_SIM_SPEED") or "1")
 
     def speed(self, mode: Mode) -> float:
         """Return how many times the waits of a mode are taken: the simulator's, or those of what is replayed.
@@ -437,7 +323,7 @@ class Settings:
         """
         if mode != "replay":
             return self.sim_speed
-        return _number(os.environ.get("VICTOR_REPLAY_SPEED", "").strip() or "0", "VICTOR_REPLAY_SPEED")
+        return _number(value_of("VICTOR_REPLAY_SPEED") or "0", "VICTOR_REPLAY_SPEED")
 
     def tape(self, mode: Mode) -> Path:
         """Return the tape to record or replay: `VICTOR_TAPE`, else `tapes/NAME.jsonl` beside the notebook or script.
@@ -447,7 +333,7 @@ class Settings:
         """
         if mode == "record":
             check_recording()
-        if named := os.environ.get("VICTOR_TAPE", "").strip():
+        if named := value_of("VICTOR_TAPE"):
             return read_path(named, Path.cwd(), "VICTOR_TAPE").absolute()
         if self._tape is None:
             from victor_nb.config.notebook import find_notebook  # noqa: PLC0415 - only where there are tapes
@@ -461,7 +347,7 @@ class Settings:
     @property
     def answer_files(self) -> tuple[Path, ...]:
         """The files with answers of one's own for simulate mode: `VICTOR_ANSWERS`, then `simulate:`."""
-        named = os.environ.get("VICTOR_ANSWERS", "").strip()
+        named = value_of("VICTOR_ANSWERS")
         given = [read_path(named, Path.cwd(), "VICTOR_ANSWERS")] if named else []
         written = self._file.simulate
         return (*given, *([read_path(written, self.source.parent, "simulate")] if written else []))
@@ -484,12 +370,12 @@ class Settings:
     @property
     def keeps_answers(self) -> bool:
         """Whether answers may be kept at all: not with `VICTOR_CACHE=off`."""
-        return os.environ.get("VICTOR_CACHE", "").strip() != "off"
+        return value_of("VICTOR_CACHE") != "off"
 
     def _data_file(self, word: str, written: str | None, name: str = "ledger.sqlite") -> Path | None:
         """Return the file that a variable names, else the settings, else the user's data folder; None for `memory`."""
         variable = f"VICTOR_{word.upper()}"
-        named = os.environ.get(variable, "").strip()
+        named = value_of(variable)
         given = named or written
         if given == "memory":
             return None
@@ -504,20 +390,19 @@ class Settings:
     def certificates(self) -> tuple[str, Path] | None:
         """The variable that names the certificates to trust instead of the system's, and their file or folder."""
         for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
-            if given := os.environ.get(name, "").strip():
+            if given := value_of(name):
                 return name, read_path(given, Path.cwd(), name)
         return None
 
     @cached_property
     def notebook(self) -> str | None:
         """The path of this kernel's notebook, where Jupyter or VS Code sets it in the environment."""
-        return os.environ.get("JPY_SESSION_NAME") or None
+        return notebook_named()
 
     def __getstate__(self) -> dict[str, object]:
         """Leave the keys of the .env file out of a pickle, and what is read from the environment of this machine."""
         kept = {"_searched", "source", "suits", "_stamp", "_file"}
-        fresh = {"_read": _NO_FILE, "_tape": None, "_looked": _NEVER, "_known": _NOTHING}
-        return {**fresh, **{name: value for name, value in vars(self).items() if name in kept}}
+        return {"_tape": None, **{name: value for name, value in vars(self).items() if name in kept}}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Settings) and (self.source, self._file) == (other.source, other._file)
@@ -527,125 +412,6 @@ class Settings:
 
     def __repr__(self) -> str:
         return f"Settings({self.source.name!r}, profiles={list(self.profiles)})"
-
-
-def environment_now() -> Mapping[Any, Any]:
-    """Return the environment as it is, the very same object as long as nothing has changed in it.
-
-    Its own dictionary is compared, in a microsecond for all of it: `os.environ` decodes whatever is looked up.
-    """
-    now: Mapping[Any, Any] = getattr(os.environ, "_data", None) or dict(os.environ)
-    if now != _seen[0]:
-        _seen[0] = dict(now)
-    return _seen[0]
-
-
-def environment(**more: str) -> dict[str, str]:
-    """Return the environment for a child process, with these variables set otherwise."""
-    return {**os.environ, **more}
-
-
-def overrule(**variables: str) -> None:
-    """Set variables for the rest of this process, as a command may that is a process of its own."""
-    os.environ.update(variables)
-
-
-def holds_key(variable: str) -> bool:
-    """Return whether a variable holds a key or another secret, by its name."""
-    return _SECRET_NAME.search(variable) is not None or any(
-        variable in spec.key_variables for spec in list(SPECS.values())
-    )
-
-
-def environment_without_keys() -> dict[str, str]:
-    """Return the environment for a child process that reads what may be a stranger's, and needs no key."""
-    return {name: value for name, value in os.environ.items() if not holds_key(name)}
-
-
-def this_process() -> str:
-    """Return an id of this process, which no forked child and no process of another machine has."""
-    return f"{os.getpid()}-{_IMPORTED}"
-
-
-def inherited() -> ByHand:
-    """Return what a parent process set by hand: nothing where there is none, or where this process set it itself."""
-    text = os.environ.get(_FROM_PARENT)
-    found = ByHand(**json.loads(text)) if text else ByHand()
-    return ByHand() if found.process == this_process() else found
-
-
-def set_here() -> Mode | None:
-    """Return the mode that was set by hand in this kernel, or in the process that started it."""
-    text = os.environ.get(_FROM_PARENT)
-    return json.loads(text).get("mode") if text else None
-
-
-def bequeath(given: ByHand) -> None:
-    """Set what the processes that this one starts from now on find as `inherited`."""
-    if given.process:
-        os.environ[_FROM_PARENT] = json.dumps(asdict(given))
-    else:
-        os.environ.pop(_FROM_PARENT, None)
-
-
-def forced_mode() -> Mode | None:
-    """Return the mode that `VICTOR_MODE` fixes at this moment, so that no line of a notebook can change it; else None.
-
-    Raises:
-        ConfigError: `VICTOR_MODE` names no mode.
-    """
-    word = os.environ.get("VICTOR_MODE", "").strip()
-    if word in _MODES:
-        return cast("Mode", word)
-    return check_mode(word) if word else None
-
-
-def check_recording() -> None:
-    """Raise where nothing may be recorded.
-
-    Raises:
-        ConfigError: `CI=true` forbids it.
-    """
-    if os.environ.get("CI", "").lower() == "true" and not os.environ.get(_RECORDS_IN_CI):
-        raise ConfigError(f"Nothing is recorded where CI=true: it costs money. {_RECORDS_IN_CI}=1 allows it.")
-
-
-def check_mode(word: str) -> Mode:
-    """Return a word as a mode, checked.
-
-    Raises:
-        ConfigError: It names none.
-    """
-    if word not in _MODES:
-        raise ConfigError(f"Mode {word!r} is unknown (VICTOR_MODE or %victor mode). {suggest(word, _MODES)}")
-    return cast("Mode", word)
-
-
-def read_path(given: str, folder: Path, setting: str) -> Path:
-    """Return the path that a setting names: `~` and variables filled in, and below a folder where it is relative.
-
-    Raises:
-        ConfigError: It names a home or a variable that there is not.
-    """
-    path = os.path.expanduser(os.path.expandvars(given))  # noqa: PTH111 - pathlib's raises where there is no such home
-    if (left := _NOT_FILLED_IN.search(path)) is not None and left[0] in given:
-        raise ConfigError(f"{setting}: there is no {left[0]} here, which {given} begins with. Write the path in full.")
-    return folder / path
-
-
-def sim_start() -> datetime | None:
-    """Return the moment at which what is simulated begins; None: when it does.
-
-    Raises:
-        ConfigError: `VICTOR_SIM_START` is no date.
-    """
-    text = os.environ.get("VICTOR_SIM_START", "").strip()
-    if not text:
-        return None
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except ValueError:
-        raise ConfigError(f"VICTOR_SIM_START={text!r} is no date. Write it as 2026-01-05T09:00.") from None
 
 
 def _number(text: str, name: str = "VICTOR_SIM_SPEED") -> float:
@@ -691,12 +457,3 @@ def shipped_profiles() -> dict[str, tuple[str, str]]:
     from victor_nb.config.profiles import read_profiles  # noqa: PLC0415 - pydantic is slow to import
 
     return {name: (spec.provider, spec.model) for name, spec in read_profiles(shipped_file()).profiles.items()}
-
-
-def stamp_of(path: Path) -> tuple[int, int]:
-    """Return what changes with a file: its time and its size."""
-    try:
-        status = path.stat()
-    except (OSError, ValueError):
-        return (0, 0)
-    return (status.st_mtime_ns, status.st_size)

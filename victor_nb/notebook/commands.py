@@ -6,7 +6,7 @@ import traceback
 from typing import TYPE_CHECKING, Final, cast
 
 from victor_nb.accounting.rows import zone
-from victor_nb.config.settings import forced_mode
+from victor_nb.config.environment import forced_mode
 from victor_nb.errors import MagicError, suggest
 from victor_nb.money import Total, column, usd
 from victor_nb.notebook.costs import cache, cost, plot, report

@@ -233,7 +233,7 @@ def _unasked(session: Session, profile: Profile) -> _Finding:
 def _judge(session: Session, profile: Profile, seen: Listing) -> _Finding:
     """Return what is known of a profile, and what to do: about its key, its host, its model, its price."""
     settings, variables = session.settings, session.settings.key_variables(profile)
-    key, mending = key_state(session, profile), settings.mending(variables)
+    key, mending = key_state(session, profile), settings.variables.mending(variables)
     if untrusted(settings, profile):
         return _Finding(profile, _cells(session, profile, key, seen.reachable, ""), (seen.advice,))
     if settings.api_key(profile) is not None:

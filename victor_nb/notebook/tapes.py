@@ -7,9 +7,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from victor_nb.config.environment import forced_mode
 from victor_nb.config.notebook import as_cell, cell_sources, this_shell
 from victor_nb.config.secret import has_key
-from victor_nb.config.settings import forced_mode
 from victor_nb.errors import ConfigError, MagicError, TapeError, suggest
 from victor_nb.money import Total
 from victor_nb.notebook.markdown import Bundle, frame, notice

@@ -46,7 +46,7 @@ class Server:
     """
 
     def __init__(self, model: Path) -> None:
-        from victor_nb.config.settings import environment_without_keys  # noqa: PLC0415 - the child imports nothing of us
+        from victor_nb.config.environment import environment_without_keys  # noqa: PLC0415 - the child imports nothing of us
 
         self.key = secrets.token_hex(16)
         self.users: set[int] = set()

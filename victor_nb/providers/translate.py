@@ -107,7 +107,7 @@ class Endpoint:
             base_url=base_url,
             key=key,
             variables=(variables := settings.key_variables(profile)),
-            mending=settings.mending(variables),
+            mending=settings.variables.mending(variables),
             timeouts=profile.timeout,
             transport=transport,
             redactor=settings.redactor(),

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
-from victor_nb.config.settings import environment
+from victor_nb.config.environment import environment
 from victor_nb.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from victor_nb.accounting.ledger import Ledger
 from victor_nb.accounting.rows import encode
 from victor_nb.calls.orchestrator import AgentOrchestrator
 from victor_nb.calls.quota import Share
-from victor_nb.config.settings import ByHand, forced_mode
+from victor_nb.config.environment import ByHand, forced_mode
 from victor_nb.errors import ClosedError, ConfigError, VictorError
 from victor_nb.runtime import Runtime
 from victor_nb.wire.clock import CLOCK, Clock
