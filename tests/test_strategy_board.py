@@ -81,7 +81,7 @@ def test_when_a_strategy_runs_then_its_board_goes_with_it_to_the_end(ensemble: E
     assert "this run so far" in shown
     assert "the same calls at premium's prices" in shown
     assert "one call to premium" in shown
-    assert shown.count("estimate: this run is") == 1  # the same calls; one call is compared with a whole run
+    assert "this run is" not in shown  # what the rest will cost is not known
     assert not stop_of(board).disabled
     assert answer_of(board) == ""
 

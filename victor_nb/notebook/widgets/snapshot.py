@@ -178,7 +178,7 @@ def latest_text(snapshot: Snapshot) -> Content:
     text, stage = snapshot.progress.text, snapshot.progress.current
     tail = f"… {text[-_TAIL:]}" if len(text) > _TAIL else text
     speaker = f"{stage.name} · {stage.profile}" if stage else "starting"
-    title = f"{speaker} says" if text else speaker
+    title = f"{speaker} says" if text else f"{speaker} · no text yet" if stage else speaker
     html = f'<div class="victor-now-says">{words(title, "victor-quiet")}<div>{block(tail or " ")}</div></div>'
     return Content(html, clean(f"{title}: {tail}") if tail else "")
 
@@ -286,14 +286,14 @@ def cost_table(snapshot: Snapshot, both: Sequence[Savings]) -> Content:
 def _beside(savings: Savings, places: int | None, snapshot: Snapshot) -> tuple[str, str]:
     """Return the cost of a baseline, and how the run compares with it.
 
-    It is not compared where a call has no known price, nor with one call before it is whole: what it has to pay yet may
-    be more than the difference.
+    It is not compared while it goes on, or where a call has no known price: what is yet to pay may be more than the
+    difference, and the most expensive stage often comes last. With one call it is compared only if it is whole.
     """
     if savings.baseline_cost is None:
         return "not known", "estimate"
     part = snapshot.run.spent.unpriced or (savings.kind == "one_call" and not savings.complete)
-    so_far = "" if snapshot.ended else " so far"
-    compared = "" if part or savings.saved is None else f": this run is {savings.change}{so_far}"
+    known = snapshot.ended and not part and savings.saved is not None
+    compared = f": this run is {savings.change}" if known else ""
     return usd(savings.baseline_cost, places=places), f"estimate{compared}"
 
 
