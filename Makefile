@@ -103,8 +103,8 @@ tapes: $(DEV) ## Record the tapes of notebooks anew, from a server on this machi
 	@$(SANDBOX) $(PY) notebooks/record_tapes.py $(NAMES)
 
 .PHONY: pictures
-pictures: $(DEV) ## Make the pictures at the top of README anew, from the outputs of notebooks 01 and 02 (needs Chromium)
-	@$(PY) notebooks/pictures.py
+pictures: $(DEV) ## Make the pictures of README and notebook 08 anew, from notebooks 01, 02 and 08 (needs Chromium)
+	@PYTHONPATH=tests $(SANDBOX) $(PY) notebooks/pictures.py
 
 .PHONY: lint
 lint: $(DEV) ## Check style, format, who imports whom, and what is unsafe

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.getipython import get_ipython
 
 from victor_nb import session
+from victor_nb.wire.clock import CLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,24 +17,26 @@ if TYPE_CHECKING:
     from victor_nb.values import SimulatedAnswer, SimulatedQuestion
 
 
-def press_stop_at(stage: str, job: str = "job") -> None:
-    """Stop a run when one of its stages begins, as a click on the board's button does; answers are as before.
+def press_stop(stage: str, *, after: float, job: str = "job") -> None:
+    """Stop a run, once, some time after one of its stages has begun, as a click on the board's button does.
 
     Args:
         stage: The stage.
-        job: The variable of the notebook that holds the run; of a run that has ended, nothing is stopped.
+        after: Seconds by the simulator's clock.
+        job: The variable of the notebook that holds the run.
     """
     shell = get_ipython()
     names: dict[str, Any] = {} if shell is None else shell.user_ns
-
     answers = session().runtime.answers
     find = answers.find
 
-    def pressed(question: SimulatedQuestion, files: Sequence[Path] = ()) -> SimulatedAnswer | None:
+    def waited(question: SimulatedQuestion, files: Sequence[Path] = ()) -> SimulatedAnswer | None:
         if question.stage == stage:
+            answers.find = find
             while job not in names:
                 time.sleep(0.01)
-            names[job].cancel()
+            if (clock := CLOCK.get()) is not None:
+                clock.deadline, clock.expire = clock.now + after, names[job].cancel
         return find(question, files)
 
-    answers.find = pressed
+    answers.find = waited
