@@ -106,6 +106,6 @@ def draw_right(found: dict[str, tuple[int, int]], title: str) -> Figure:
     for row, share in enumerate(shares):
         draw.bar(ax, row, 0, share.value, draw.BLUE)
         draw.line(ax, [share.low, share.high], [row, row], draw.EDGE, linewidth=1.6)
-    draw.header(ax, title, ["Black lines: 95 % intervals."], indent=indent)
+    draw.header(ax, title, ["Grey lines: 95 % intervals."], indent=indent)
     told = ", ".join(f"{name} {share.value * 100:.0f} %" for name, share in zip(found, shares, strict=True))
     return draw.finish(ax, title, told)

@@ -109,6 +109,7 @@ def test_when_the_first_two_cells_are_pasted_then_three_models_answer_as_in_the_
     shown = capsys.readouterr().out
     assert "USD 0.000060" in shown
     assert "simulated" in shown
+    assert all("Mean temperature:** 24.6 °C" in shell.user_ns["replies"][name].content for name in ("local", "fast"))
     assert ["12.0 °C" in reply.content for reply in shell.user_ns["replies"].values()] == [False, False, True]
 
 
@@ -126,15 +127,21 @@ def test_when_readme_opens_with_figures_then_they_are_what_the_notebooks_show() 
     assert f"cost USD {costs['fast']} with `fast`, and USD {costs['premium']} with `premium`" in text
     shown = [line.split() for line in two["cell-11"][0].data["text/plain"].splitlines()]
     ways = {words[0]: words for words in reversed(shown) if words and words[0] in {"clerk", "both", "expert"}}
-    for name, right, usd in re.findall(r"^\| `(\w+)`: [^|]+\| (\d+) \| ([\d.]+) \|", text, re.MULTILINE):
-        assert (right, usd) == (ways[name][1], ways.pop(name)[3])
+    totals = [line.split() for line in two["cell-15"][0].data["text/plain"].splitlines()]
+    with_mistakes = dict(zip(totals[0], next(line for line in totals if line[0] == "0.3")[1:], strict=True))
+    for name, *usd in re.findall(r"^\| `(\w+)`: [^|]+\| (\d+) \| ([\d.]+) \| (\d+) \|$", text, re.MULTILINE):
+        assert usd == [ways[name][1], ways.pop(name)[3], f"{float(with_mistakes[name]):.0f}"]
     assert not ways
     chart = two["cell-17"][0].data
     assert base64.b64decode(chart["image/png"]) == (ROOT / "notebooks" / "images" / "costs.png").read_bytes()
     assert "clerk below USD 0.0006 a mistake, both below USD 0.0039" in chart["text/plain"]
     assert "USD 0.0003 to USD 0.0030 for both and USD 0.0015 to any amount" in chart["text/plain"]
-    for limit in ("less than USD 0.0006 (at most 0.0030)", "up to USD 0.0039", "ends at USD 0.0030"):
-        assert limit in text
+    for limit in (
+        "less than USD 0.0006 (left dot",
+        "USD 0.0030 at most, by its 95 % interval, which is 0.6 seconds",
+        "Above USD 0.0039 (right dot)",
+    ):
+        assert limit in " ".join(text.split())
 
 
 @pytest.mark.usefixtures("simulated")
