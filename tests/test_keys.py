@@ -177,15 +177,36 @@ def test_when_an_address_or_a_proxy_is_set_later_then_the_next_call_goes_there(
         agent.run_sync("x")
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
-def test_when_a_dotenv_is_written_by_any_editor_then_it_is_read(tmp_path: Path, server: Server, encoding: str) -> None:
+@pytest.mark.parametrize("before", ["", "export ", "set ", "$env:", "\ufeff"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
+def test_when_a_dotenv_is_written_by_any_editor_or_shell_then_it_is_read(
+    tmp_path: Path, server: Server, encoding: str, before: str
+) -> None:
     desk(tmp_path, server)
-    mark = b"\xfe\xff" if encoding == "utf-16-be" else b""
-    (tmp_path / ".env").write_bytes(mark + f"HOUSE_KEY={RIGHT}\r\nNAME=Jürgen\r\n".encode(encoding))
+    mark = "\ufeff" if encoding == "utf-32-be" else ""
+    before = "" if before == "\ufeff" and (mark or encoding in {"utf-8-sig", "utf-16", "utf-32"}) else before
+    text = f"{mark}{before}HOUSE_KEY={RIGHT}\r\nNAME=Jürgen\r\n"
+    (tmp_path / ".env").write_bytes(text.encode(encoding))
     settings = Settings()
     key = settings.api_key(settings.profile("fast"))
     assert key is not None
     assert key.reveal() == RIGHT
+
+
+@pytest.mark.parametrize("line", ["HOUSE_KEY: {}", "house_key={}", "HOUSE_KEY=", "HOUSE_KEY {}", "HOUSE_KEY"])
+def test_when_a_dotenv_names_a_key_otherwise_then_the_error_names_the_line(tmp_path: Path, line: str) -> None:
+    base_url = OPENAI.base_url(f"http://127.0.0.1:{closed_port()}")
+    fast = {"provider": "openai", "model": OPENAI.model, "base_url": base_url, "api_key_env": "HOUSE_KEY"}
+    write_profiles(tmp_path, fast=fast)
+    (tmp_path / ".env").write_text(f"# HOUSE_KEY\nMY_HOUSE_KEY=x\n{line.format(RIGHT)}\n", encoding="utf-8")
+    shell = Shell()
+    said = "HOUSE_KEY=... is how line 3 of .env must read (or %env HOUSE_KEY=...)"
+    error = shell.fail("%%victor fast\nx")
+    assert said in str(error)
+    assert RIGHT not in str(error)
+    assert f"set the key: {said}" in shell.run("%victor doctor").plain
+    (tmp_path / ".env").write_text("OTHER=1\n", encoding="utf-8")
+    assert "HOUSE_KEY=... in .env (or" in str(shell.fail("%%victor fast\nx"))
 
 
 def test_when_a_dotenv_is_no_text_then_one_line_names_it_and_the_next_step(

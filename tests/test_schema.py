@@ -323,10 +323,16 @@ async def test_when_a_validator_speaks_of_a_key_then_it_is_not_shown(bench: Benc
 
     bench.play(says(json.dumps({"name": CANARY})))
     agent = await bench.agent()
-    for given, told in ((Careless, "name: value error, not [redacted]."), (Broken, "a validator failed (KeyError).")):
+    told = {
+        Careless: "name: value error, not [redacted]. Simplify the schema, or ask another profile.",
+        Broken: "a validator failed (KeyError). It failed at test_schema.py, line ",
+    }
+    for given, words in told.items():
         with pytest.raises(InvalidAnswerError) as caught:
             await bench.ask(agent, schema=given)
-        assert told in str(caught.value)
+        assert words in str(caught.value)
+        assert ("in check()." in str(caught.value)) is (given is Broken)
+        assert "test_schema.py" not in json.dumps(bench.body["messages"][-1])
         assert CANARY not in "".join(traceback.format_exception(caught.value))
         assert CANARY not in json.dumps(bench.body["messages"][-1])
     assert len(rows()) == 4

@@ -12,7 +12,7 @@ from servers import Answer, closed_port, model_list
 from servers.llama import write_model
 from victor_nb import Settings, session
 from victor_nb.accounting.pricing import PriceBook
-from victor_nb.config.settings import shipped_profiles
+from victor_nb.config.settings import shipped_file, shipped_profiles
 from victor_nb.errors import MagicError, ProfileNotFoundError, SecretError
 from victor_nb.providers.catalog import STARTERS
 from victor_nb.providers.spec import spec_of
@@ -66,6 +66,21 @@ def test_when_any_one_key_is_set_then_all_profiles_are_of_its_provider(
     assert found == expected
     assert all(session().pool.get_orchestrator(name) for name in NAMES)
     assert "unpriced" not in Shell().run("%victor profiles").plain
+
+
+def test_when_the_file_is_that_of_a_clone_then_any_one_key_is_enough_until_it_is_edited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "profiles.yaml"  # as where victor_nb is installed from the clone, and not `-e`
+    file.write_bytes(shipped_file().read_bytes())
+    monkeypatch.setenv("GROQ_API_KEY", KEY)
+    assert models(Settings()) == ranked("groq")
+    assert "not edited: a profile without its key is of a provider" in Shell().run("%victor").plain
+    with file.open("a", encoding="utf-8") as edited:
+        edited.write("\nbudget: 2.00\n")
+    assert models(Settings()) == shipped_profiles()
+    assert "not edited" not in Shell().run("%victor").plain
+    assert models(Settings(shipped_file())) == shipped_profiles(), "a file that is named counts as it is"
 
 
 @pytest.mark.parametrize("provider", STARTERS)

@@ -219,9 +219,12 @@ class ProfileNotFoundError(ConfigError):
         is_model = "-" in name and any(map(str.isdigit, name)) and not colon
         asked = f"write PROVIDER:{name} to ask a model" if is_model else f"add it to {where}"
         others = f"Known: {', '.join(names) or 'none'}; or {asked}."
+        several = [part.strip() for part in re.split(r"[;+|&]", name)]
         hint = suggest(name, names, otherwise=f"Did you mean '{close}:{model}'?" if close else others)
         if provider in sellers and colon != "/":
             hint = f"To ask a model of {provider} without a profile, write {provider}:MODEL."
+        elif len(several) > 1 and {*several} <= {*names}:
+            hint = f"Several have commas between them: {','.join(several)}."
         super().__init__(f"Profile {name!r} not found. {hint}")
         self.name = name
 

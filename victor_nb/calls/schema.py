@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, Typ
 from victor_nb.calls.json_schema import check_references, fields_of, listed, resolved, strict, variants
 from victor_nb.calls.structured import find_json, spoken
 from victor_nb.config.request_options import shown
-from victor_nb.errors import STOPS, ConfigError, InvalidAnswerError, VictorError
+from victor_nb.errors import STOPS, ConfigError, InvalidAnswerError, VictorError, user_line
 from victor_nb.values import AnswerSchema, Message
 
 if TYPE_CHECKING:
@@ -44,12 +44,13 @@ _WRAPPED: Final = {"array": "items"}
 
 
 class Misfit(ValueError):  # noqa: N818 - it is the reason of an error of ours
-    """An answer does not fit: `faults` says where, and what is wrong there."""
+    """An answer does not fit: `faults` says where, and what is wrong there; `line`, which line of the user's failed."""
 
-    def __init__(self, faults: Sequence[str]) -> None:
+    def __init__(self, faults: Sequence[str], *, line: str | None = None) -> None:
         first, more = faults[0][:_LONGEST], f" and {len(faults) - 1} more" if len(faults) > 1 else ""
         super().__init__(f"{first}{more}")
         self.faults = tuple(faults)
+        self.line = line
 
 
 class Schema:
@@ -296,10 +297,12 @@ class Reading(Generic[Attempt]):
             self.data, repaired = await asyncio.to_thread(self._read, attempt.text)
         except ValueError as misfit:
             faults: tuple[str, ...] = getattr(misfit, "faults", (str(misfit),))
+            line: str | None = getattr(misfit, "line", None)
         else:
             self.notes += [REPAIRED] if repaired else []
             return None
-        self.unfit, advice = attempt, "Simplify the schema, or ask another profile"
+        self.unfit = attempt
+        advice = f"It failed at {redactor.clean(line)}" if line else "Simplify the schema, or ask another profile"
         if attempt.finish_reason == "length":
             faults, advice = ("it ends at max_tokens",), "Raise max_tokens"
         elif attempt.finish_reason == "content_filter":
@@ -412,7 +415,7 @@ def _validated(adapter: TypeAdapter[Any], value: object) -> object:
     except BaseException as error:
         if isinstance(error, STOPS) or not isinstance(error, Exception):
             raise
-        raise Misfit([f"a validator failed ({type(error).__name__})"]) from None
+        raise Misfit([f"a validator failed ({type(error).__name__})"], line=user_line(error)) from None
 
 
 def _at(path: Iterable[object], fault: str) -> str:

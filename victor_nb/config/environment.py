@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
-from victor_nb.config.secret import Secret, find_secrets, holds_key, read_dotenv
+from victor_nb.config.secret import Secret, find_secrets, holds_key, line_naming, read_dotenv
 from victor_nb.errors import ConfigError, suggest
 from victor_nb.providers.spec import SPECS
 from victor_nb.values import Mode
@@ -120,6 +120,10 @@ class Variables:
         if not names:
             return "api_key_env in the profile"
         where = ".env" if (path := self._path.absolute()).parent == Path.cwd() else path
+        with suppress(ConfigError):
+            lines = ((name, line_naming(path, name)) for name in names) if path.exists() else ()
+            if (found := next((each for each in lines if each[1] is not None), None)) is not None:
+                return f"{found[0]}=... is how line {found[1]} of {where} must read (or %env {found[0]}=...)"
         return f"{names[0]}=... in {where} (or %env {names[0]}=...)"
 
     def _stamp_lately(self) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import logging
 import re
 from io import StringIO
@@ -28,8 +29,15 @@ _KEY: Final = re.compile(
 """What is a key, and no example of one such as `sk-your-key-here`, which models write into their answers."""
 _LOGGERS: Final = ("httpx2", "httpcore2", "aiohttp")
 """What logs below every client; the loggers of an SDK are in its provider's spec."""
-_WIDE: Final = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
-"""How a text is written that begins so."""
+_WIDE: Final = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+"""How a text is written that begins so; the mark of UTF-32 begins as that of UTF-16 does."""
+_OF_SHELLS: Final = re.compile(r"(?im)^[ \t]*(?:set[ \t]+|\$env:)(?=\w+[ \t]*=)")
+"""What cmd and PowerShell write before NAME=value, as other shells do `export`."""
 _SHORTEST_PART: Final = 4  # characters of a key, at the end of a text that was cut
 SHORTEST_SECRET: Final = 8  # characters; a shorter value may be a plain word
 _LONG_ENOUGH: Final = 12  # the same, of a variable that is not known to hold a key
@@ -86,24 +94,41 @@ class Secret:
 
 
 def read_dotenv(path: Path) -> dict[str, Secret]:
-    """Return the variables of a .env file, in UTF-8 or, as PowerShell writes it, in UTF-16.
+    """Return the variables of a .env file, in UTF-8 or, as PowerShell writes it, in UTF-16 or UTF-32.
 
     Raises:
         ConfigError: It cannot be read, or is no text.
     """
     from dotenv import dotenv_values  # noqa: PLC0415 - rarely needed
 
+    text = _OF_SHELLS.sub("", _text(path))
+    return {name: Secret(value) for name, value in dotenv_values(stream=StringIO(text)).items() if value}
+
+
+def line_naming(path: Path, name: str) -> int | None:
+    """Return the first line of a .env file, from 1, that names a variable, in letters of any case; None if none does.
+
+    Raises:
+        ConfigError: It cannot be read, or is no text.
+    """
+    named = re.compile(rf"(?i)(?<!\w){re.escape(name)}(?!\w)")
+    lines = enumerate(_text(path).splitlines(), 1)
+    return next((number for number, line in lines if named.search(line) and not line.lstrip().startswith("#")), None)
+
+
+def _text(path: Path) -> str:
     try:
         data = path.read_bytes()
-        text = data.decode(_WIDE.get(data[:2]) or ("utf-16-le" if data[1:2] == b"\0" else "utf-8-sig"))
+        wide = next((codec for mark, codec in _WIDE.items() if data.startswith(mark)), None)
+        unmarked = {b"\0": "utf-16-be"}.get(data[:1]) or ("utf-16-le" if data[1:2] == b"\0" else "utf-8-sig")
+        return data.decode(wide or unmarked)
     except IsADirectoryError:  # a virtual environment
-        return {}
+        return ""
     except OSError as error:
         fact = f"{path.absolute()} cannot be read: {error.strerror or error}"
         raise ConfigError(f"{fact}. Mend its permissions, or remove it.") from None
     except UnicodeError:
         raise ConfigError(f"{path.absolute()} is not UTF-8 text. Save it as UTF-8, one NAME=value a line.") from None
-    return {name: Secret(value) for name, value in dotenv_values(stream=StringIO(text)).items() if value}
 
 
 def holds_key(variable: str) -> bool:

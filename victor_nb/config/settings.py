@@ -47,7 +47,8 @@ class Settings:
 
     Attributes:
         source: The file.
-        suits: Whether its profiles, which come with victor_nb, are of a provider whose key is set; see `starter`.
+        suits: Whether its profiles, which come with victor_nb, are of a provider whose key is set; see `starter`. So
+            are those of a clone's own file, until it is edited, however victor_nb is installed.
 
     Raises:
         ConfigError: The file cannot be used; one line has the place and the reason.
@@ -56,12 +57,12 @@ class Settings:
     def __init__(self, config_file: Path | str | None = None) -> None:
         self._searched = config_file is None
         self.source = _find(config_file)
-        self.suits = self._searched and self.built_in
         self._stamp = stamp_of(self.source)
         self._tape: Path | None = None
         from victor_nb.config.profiles import read_profiles  # noqa: PLC0415 - pydantic is slow to import
 
         self._file: ProfilesFile = read_profiles(self.source)
+        self.suits = self._searched and (self.built_in or _is_as_it_came(self.source))
 
     @cached_property
     def profiles(self) -> Mapping[str, Profile]:
@@ -450,6 +451,14 @@ def shipped_file() -> Path:
     """Return the path of the built-in profiles: inside the installed package, or beside it in a checkout."""
     inside = Path(__file__).with_name(FILE_NAME)
     return inside if inside.is_file() else Path(__file__).parents[2] / FILE_NAME
+
+
+def _is_as_it_came(file: Path) -> bool:
+    """Return whether a file says what the built-in profiles do: that of a clone, which was not edited."""
+    try:
+        return file.read_bytes().split() == shipped_file().read_bytes().split()
+    except OSError:
+        return False
 
 
 def shipped_profiles() -> dict[str, tuple[str, str]]:

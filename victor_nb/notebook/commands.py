@@ -14,7 +14,7 @@ from victor_nb.notebook.display import reply_frame
 from victor_nb.notebook.doctor import examine, keys_missing, one_profile, profile_table
 from victor_nb.notebook.grammar import Defaults, exclusive, read, split
 from victor_nb.notebook.markdown import Bundle, clean, frame, notice
-from victor_nb.notebook.options import LINE_HELP, SETTABLE
+from victor_nb.notebook.options import KEYS, LINE_HELP, SETTABLE
 from victor_nb.notebook.start import local_model, new_profiles, trusted_hosts
 from victor_nb.values import PAID, TAPED, UNPAID, Reply
 from victor_nb.workflows.strategies import BUILT_IN, find_strategy
@@ -32,7 +32,9 @@ _SPENT: Final = {
     "replayed": "replayed, at list prices, not paid",
 }
 _LONGEST: Final = 40  # characters of what was typed that an error repeats
+_MOST_OF_LINE: Final = 160  # characters of a line that was typed with a sign too many
 _BUILT_IN: Final = "built in; %victor profiles new writes a file of your own, for the keys that are set"
+_AS_IT_CAME: Final = ", not edited: a profile without its key is of a provider whose key is set"
 _MOST_ROWS: Final = 1_000  # of `%victor ledger`
 
 
@@ -56,6 +58,25 @@ def run(word: str, rest: str, defaults: Defaults, session: Session, names: Mappi
 def known() -> tuple[str, ...]:
     """Return every command, sorted."""
     return tuple(sorted({*SIMPLE, *COMPLEX, *WIDGETS, "ask", "search", "set"}))
+
+
+def refuse(line: str, session: Session) -> None:
+    """Refuse the first line of a `%%victor` cell that is a command's, which have one `%`.
+
+    Raises:
+        MagicError: It is one; the error has the line to write.
+    """
+    word, _, rest = line.strip().partition(" ")
+    if word not in known() or session.settings.find(word) is not None:
+        return
+    rest = rest.strip()
+    if word == "ask":
+        cell = " ".join(("%%victor", *rest.partition("--")[0].split()))
+        raise MagicError(f"%%victor asks already. Write {cell[:_LONGEST]}, and the prompt below it.")
+    if word in KEYS and rest and "=" not in rest.partition(" ")[0]:
+        return  # its sign is missing: `budget 0.50`
+    command = " ".join(filter(None, ("%victor", word, rest)))
+    raise MagicError(f"{word} is a command, and commands have one %: {command[:_MOST_OF_LINE]}")
 
 
 def _unknown(word: str, rest: str, session: Session) -> MagicError:
@@ -115,7 +136,7 @@ def _status(defaults: Defaults, session: Session) -> Bundle:
     rows: list[tuple[str, object]] = [
         ("mode", session.mode + (" (set by VICTOR_MODE)" if forced_mode() else "")),
         ("profiles", f"{', '.join(settings.profiles)} (default: {settings.default})"),
-        ("settings", _BUILT_IN if settings.built_in else settings.source),
+        ("settings", _BUILT_IN if settings.built_in else f"{settings.source}{_AS_IT_CAME * settings.suits}"),
         ("keys", f"not set: {', '.join(missing)}" if missing else "all that this mode needs are set"),
         *((_SPENT[book], f"{total.ended}, {total.counts}") for book, total in session.ledger.books().items()),
     ]

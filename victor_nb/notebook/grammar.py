@@ -54,6 +54,8 @@ _EXCLUSIVE: Final = (
 _OF_ROWS: Final = ("rows", "concurrency", "rpm", "tpm")
 """Keys that go with `over=` only."""
 _ONE_OR_MANY: Final = ("profile", "profiles")
+_DASHES: Final = "-\u2013\u2014 "
+"""What is typed, or made by a word processor, instead of the two signs before a prompt."""
 _LONGEST: Final = 40  # characters of a word that is quoted, or of a default that is listed
 _NO_VALUE: Final = "true"  # what a flag without a value means
 
@@ -165,12 +167,25 @@ def without_prompt(line: str, profiles: Iterable[str]) -> MagicError:
     if (key := next(filter(_SECRETS.fullmatch, keys), None)) is not None:
         return _unknown(key, (), "")
     asked = bool(words) and (":" in words[0] or did_you_mean(words[0], profiles) is not None)
-    options = (key in KEYS or key.startswith("-") or (asked and not at) for at, key in enumerate(keys))
-    place = next((at for at, option in enumerate(options) if not option), len(words))
-    prompt = " ".join(words[place:]) or "What is a kernel?"
+    place = _begin_of_prompt(words, asked=asked)
+    prompt = " ".join(words[place:]).lstrip(_DASHES) or "What is a kernel?"
     head = " ".join(words[:place]) if place else "" if words else "fast"
     line = " ".join(filter(None, ("%victor ask", head, "--", _short(prompt))))
     return MagicError(f"%victor ask needs the prompt after --, such as {line}")
+
+
+def _begin_of_prompt(words: Sequence[str], *, asked: bool) -> int:
+    """Return how many words come before the prompt: the profile (where the first word is one), and options."""
+    place = int(asked)
+    while place < len(words):
+        name, equals, _ = words[place].lstrip("-").partition("=")
+        key = name.replace("-", "_")
+        if key not in KEYS and words[place] != "-o":
+            break
+        if not equals and not words[place].startswith("-"):
+            break
+        place += 1 if equals or key in FLAGS else 2
+    return min(place, len(words))
 
 
 def _items(words: list[str]) -> Iterator[tuple[str | None, str]]:

@@ -66,6 +66,7 @@ class Magics:
         # IPython ends every cell with a line break, also one that was typed without.
         prompt = body if self.typed.endswith(body) else body.removesuffix("\n")
         with recorded() as session:
+            commands.refuse(line, session)
             call = parse(line, names, defaults=self.defaults.call)
             if call.help:
                 self._show({"text/plain": CELL_HELP})
