@@ -138,9 +138,9 @@ def test_when_readme_opens_with_figures_then_they_are_what_the_notebooks_show() 
     assert "clerk below USD 0.0006 a mistake, both below USD 0.0039" in chart["text/plain"]
     assert "USD 0.0003 to USD 0.0030 for both and USD 0.0015 to any amount" in chart["text/plain"]
     for limit in (
-        "less than USD 0.0006 (left dot",
-        "USD 0.0030 at most, by its 95 % interval, which is 0.6 seconds",
-        "Above USD 0.0039 (right dot)",
+        "Left dot: `clerk` is the cheapest only if a mistake costs less than USD 0.0006.",
+        "By the 95 % interval that limit is USD 0.0030 at most, which is 0.6 seconds",
+        "Right dot: `expert` is cheaper than `both` if a mistake costs more than USD 0.0039.",
     ):
         assert limit in " ".join(text.split())
 
