@@ -8,6 +8,7 @@ import random
 import re
 from datetime import timedelta
 from html import unescape
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,7 @@ from victor_nb.errors import ConfigError
 from victor_nb.reports import charts
 from victor_nb.reports.charts import KINDS, Chart, html_image, plot, png
 from victor_nb.reports.charts.drawing import PALETTE
+from victor_nb.reports.charts.races import plans_chart, race_chart
 from victor_nb.reports.charts.text import MINUS
 
 if TYPE_CHECKING:
@@ -370,9 +372,8 @@ def test_when_quality_is_known_then_the_front_holds_what_nothing_beats() -> None
     assert [line.get_ydata()[0] for line in ax.lines if line.get_label() == "reference"] == [0.9]  # type: ignore[index]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("USD for each task", "score (higher is better)")
     assert texts(figure).count("Cost and quality: 2 tasks show no clear best") == 1
-    assert "No difference in score is visible with 2 tasks; about 10 would show 0.05 four times in five." in written(
-        figure
-    )
+    verdict = "No difference in score is visible with 2 tasks; about 10 would show 0.05 between Funnel and Specialized,"
+    assert f"{verdict} four times in five." in written(figure)
     assert "Bars: 95 % intervals of the difference from Funnel, the dotted line." in written(figure)
     assert legend(figure) == ["none is cheaper and as good", "another is cheaper and as good"]
 
@@ -417,8 +418,13 @@ def scored(**scores: list[float | None]) -> pd.DataFrame:
         (scored(c=[0.1, 0.1, 0.2], b=[0.3, 0.2, 0.35], a=[0.9, 0.8, 0.9]), "a scores higher than every other", 2),
         (
             scored(a=[0.9, 0.8, 0.9], b=[0.3, 0.2, 0.35], c=[0.8, 0.9, 0.85], d=[0.9, 0.8, 0.85]),
-            "no difference in score is visible between a, c and d with 3 tasks",
+            "no difference in score is visible between a, c and d with 3 tasks; about 30 would show 0.05 between a",
             3,
+        ),
+        (
+            scored(a=[1, 1, 1, 1, 0], b=[0, 1, 1, 1, 0], c=[0, 0, 1, 1, 1]),
+            "no difference in score is visible with 5 tasks; about 980 would show 0.05 between a and b, four times",
+            2,
         ),
         (
             scored(a=[0.9, 0.7], b=[0.7, 0.85]),
@@ -555,6 +561,74 @@ def test_when_strategies_stand_close_then_each_name_is_whole_beside_its_point_an
     assert [name for name, box in found if not ax.bbox.containsx(box.x0) or not ax.bbox.containsx(box.x1)] == []
     assert [name for name, box in found if not ax.bbox.containsy(box.y0) or not ax.bbox.containsy(box.y1)] == []
     assert [name for name, box in found for x, y in spots if box.contains(x, y)] == []
+
+
+def plans(*rows: tuple[str, str, float, float]) -> pd.DataFrame:
+    """Return the table of a search: plan, state, USD of 10,000 calls, quality."""
+    frame = pd.DataFrame(rows, columns=["plan", "state", "cost", "quality"])
+    return frame.assign(cost=frame.cost / 10_000, low=frame.quality - 0.05, high=frame.quality + 0.02)
+
+
+def test_when_a_search_is_charted_then_every_plan_has_its_name_and_hides_none() -> None:
+    frame = plans(
+        ("local", "not chosen", 0.0, 0.475),
+        ("local > fast", "not chosen", 1.05, 0.575),
+        ("fast", "not chosen", 1.64, 0.625),
+        ("local > fast > default", "not chosen", 14.57, 0.675),
+        ("local > default", "not chosen", 14.61, 0.675),
+        ("fast > default", "not chosen", 15.16, 0.725),
+        ("default", "not chosen", 22.04, 0.75),
+        ("local > fast > premium", "certified", 25.24, 0.95),
+        ("fast > premium", "certified", 27.04, 0.96),
+        ("local > premium", "certified", 29.85, 0.94),
+        ("fast > default > premium", "futile", 35.51, 0.97),
+        ("local > default > premium", "not chosen", 38.39, 0.9),
+        ("premium", "reference", 43.73, 0.96),
+        ("default > premium", "not chosen", 47.07, 1.0),
+    )
+    figure = plans_chart(frame, bar=0.864, asked="90 % of it", best="local > fast > premium", title="It keeps 90 %")
+    assert {*frame.plan} <= {*texts(figure)}
+    assert overlapping(boxes(figure)) == []
+    assert clipped(figure) == []
+    assert hidden(figure, frame) == []
+    assert legend(figure) == [
+        "the plan found",
+        "certified, too",
+        "reference",
+        "tested, not certified",
+        "seen in the pilot only",
+    ]
+    assert "Dashed: 90 % of it (0.864). Lines: 95 % intervals." in written(figure)
+
+
+def test_when_plans_of_the_pilot_stand_close_then_a_name_that_would_hide_something_is_left_out() -> None:
+    dice = random.Random(1)
+    tested = [(f"tested {at}", "futile", 20 + dice.random(), 0.5 + dice.random() / 9) for at in range(4)]
+    others = [(f"pilot {at}", "not chosen", 20 + dice.random(), 0.5 + dice.random() / 9) for at in range(40)]
+    frame = plans(*tested, *others, ("alone", "not chosen", 40.0, 0.2))
+    figure = plans_chart(frame, bar=None, asked="", best=None, title="Nothing was found")
+    named = {*texts(figure)} & {*frame.plan}
+    assert {"alone", *(name for name, *_ in tested)} <= named
+    assert len(named) < len(frame)
+    assert [pair for pair in overlapping(boxes(figure)) if "pilot" in str(pair)] == []
+    assert [name for name in hidden(figure, frame) if not name.startswith("tested")] == []
+    assert legend(figure) == ["tested, not certified", "seen in the pilot only"]
+
+
+def hidden(figure: Figure, frame: pd.DataFrame) -> list[str]:
+    """Return the names that lie on a point."""
+    (ax,) = axes(figure)
+    spots = ax.transData.transform([line.get_xydata()[0] for line in ax.lines if line.get_marker() == "o"])  # type: ignore[index]
+    return [name for name, box in boxes(figure) if name in {*frame.plan} for x, y in spots if box.contains(x, y)]
+
+
+def test_when_plans_have_the_same_evidence_then_each_line_is_seen() -> None:
+    rows = [(plan, tasks, tasks / 2, 80.0) for plan in ("a", "b", "c") for tasks in (20, 40, 60)]
+    figure = race_chart(pd.DataFrame(rows, columns=["plan", "tasks", "evidence", "needed"]), title="None yet")
+    widths = [line.get_linewidth() for line in axes(figure)[0].lines if len({*line.get_ydata()}) == 4]  # type: ignore[arg-type]
+    assert len(widths) == 3
+    assert [one - other >= 1 for one, other in pairwise(widths)] == [True] * 2  # thinner than what it lies on
+    assert min(widths) >= 1
 
 
 def test_when_points_coincide_then_their_names_do_not() -> None:

@@ -100,8 +100,10 @@ def test_when_a_cheap_profile_keeps_the_quality_then_it_is_certified_and_asked_a
         assert "middle keeps 90% of the quality of large" in text
         assert "95%" in text
         assert "the check is the truth" in text
-    assert "tested, after a pilot, which cost and quality count too" in found._repr_html_()
-    assert {found.plot(kind).alt != "" for kind in ("pareto", "race")} == {True}  # type: ignore[attr-defined]
+    assert "tested; cost and quality count the 40 tasks of the pilot, too" in found._repr_html_()
+    quality = float(str(table.loc["large", "quality"]))
+    assert f"Dashed: 90 % of large's quality as measured ({0.9 * quality:.3g})." in found.plot().alt  # type: ignore[attr-defined]
+    assert found.plot("race").alt != ""  # type: ignore[attr-defined]
     asked = [(row.profile, row.call_id) for row in session().ledger.rows()]
     again = find(300, keep=0.9)
     assert len(session().ledger.rows()) == len(set(asked)) == len(asked)

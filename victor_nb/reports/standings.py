@@ -94,9 +94,10 @@ class Compared(NamedTuple):
         names = ", ".join([best.name, *near][:-1]) + f" and {[*near][-1]}"
         between = f" between {names if len(near) <= _NAMED else f'{best.name} and {len(near)} others'}"
         between = between if len(near) < len(others) else ""
-        spread = mean(gap.spread for gap in near.values())
+        following, spread = next(((name, gap.spread) for name, gap in near.items() if gap.spread > 0), ("", 0.0))
         needed = tasks_to_show(_SHOWN, spread) if spread > 0 else 0
-        more = f"; about {needed:,} would show {_SHOWN} four times in five" if needed > self.tasks > 1 else ""
+        pair = f" between {best.name} and {following}," if len(near) > 1 else ""
+        more = f"; about {needed:,} would show {_SHOWN}{pair} four times in five" if needed > self.tasks > 1 else ""
         return f"no difference in score is visible{between} with {self.counted}{more}"
 
 

@@ -16,6 +16,7 @@ from victor_nb.config.settings import Settings
 from victor_nb.errors import ConfigError
 from victor_nb.money import usd
 from victor_nb.reports.charts.races import plans_chart, race_chart
+from victor_nb.reports.charts.text import percent
 from victor_nb.reports.frames import records_frame, styled, words
 from victor_nb.reports.statistics import by_t, proportion
 from victor_nb.workflows.checks import Agreement, JsonSchema, Regex
@@ -226,11 +227,13 @@ class Found:
             ConfigError: There is no such chart.
         """
         if kind == "pareto":
-            bar = self.wish.bar
+            bar, asked = self.wish.bar, "the quality that was asked for"
             if bar is None and self.race is not None and self.reference is not None:
-                bar = (self.wish.keep or 0.0) * self.race.racers[self.reference].quality
+                keep = self.wish.keep or 0.0
+                bar = keep * self.race.racers[self.reference].quality
+                asked = f"{percent(keep)} of {self.reference}'s quality as measured"
             best = self.race.best.name if self.race is not None and self.race.best is not None else None
-            return plans_chart(self.table(), bar=bar, best=best, title=self.headline, ax=ax)
+            return plans_chart(self.table(), bar=bar, asked=asked, best=best, title=self.headline, ax=ax)
         if kind == "race":
             sure = self.certificate
             title = self.headline if sure is None else f"{sure.tasks:,} tasks certify {sure.plan}"
@@ -291,8 +294,8 @@ class Found:
         title = f"{count:,} plan{'' if count == 1 else 's'} tested"
         left = f" · {out:,} more were seen in the pilot only: table()" if out else ""
         racers = self.race.racers.values() if self.race is not None else ()
-        if any(len(racer.scores) > len(racer.values) > 0 for racer in racers):
-            title += ", after a pilot, which cost and quality count too"
+        if pilot := max((len(racer.scores) - len(racer.values) for racer in racers if racer.values), default=0):
+            title += f"; cost and quality count the {pilot:,} tasks of the pilot, too"
         rows = raced.assign(cost=raced["cost"] * _RANK).drop(columns="evidence").rename(columns={"cost": _COST})
         return styled(rows.round({_COST: 2}), f"{title}{left}").as_html() if len(plans) else ""
 

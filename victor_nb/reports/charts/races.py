@@ -9,7 +9,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from victor_nb.reports.charts import drawing as draw
-from victor_nb.reports.charts.text import GREY, in_usd, listing, percent, place, short
+from victor_nb.reports.charts.text import GREY, in_usd, listing, place, short
 from victor_nb.reports.frames import groups, numbers, words
 
 if TYPE_CHECKING:
@@ -21,24 +21,23 @@ if TYPE_CHECKING:
     from victor_nb.reports.charts.text import Segment
 
 _WIDE: Final = 20.0  # highest cost over lowest, from which on the axis is logarithmic
-_LOOKS: Final = {
-    "certified": ("certified", True),
-    "reference": ("reference", True),
-    "futile": ("falls short", False),
-}
 _CALLS: Final = 10_000
-_NAMED: Final = 6  # points with a name; the best single profiles of the pilot take what the tested plans leave
+_LARGE: Final = 9  # points of the plan that was found
+_LINES: Final = 4.6  # width of the first line of a race, in points
 _GREEN: Final = "#2a7f62"
 
 
 def plans_chart(
-    frame: pd.DataFrame, *, bar: float | None, best: str | None, title: str, ax: Axes | None = None
+    frame: pd.DataFrame, *, bar: float | None, asked: str, best: str | None, title: str, ax: Axes | None = None
 ) -> Figure:
     """Show each plan by the cost of 10,000 calls and its quality, with the bar that was set.
+
+    Tested plans have their names. Those of the pilot have theirs where they hide nothing.
 
     Args:
         frame: `Found.table()`.
         bar: The quality that was asked for.
+        asked: What that is, in words.
         best: The plan that was found.
         title: What the search came to.
         ax: Where to draw, if not on a new figure.
@@ -50,19 +49,19 @@ def plans_chart(
     tested = [number for number, state in enumerate(states) if state not in {"not chosen", "failed"}]
     if not names:
         return draw.nothing(ax, f"{title}: no plan was tested.")
-    ax = draw.paper(ax, body=3.0)
+    ax = draw.paper(ax, body=3.4)
     draw.plain(ax, grid="both")
     bars: list[Segment] = []
     for number in range(len(names)):
         chosen, raced = names[number] == best, number in tested
-        colour = _GREEN if chosen else draw.BLUE if states[number] == "reference" else GREY
+        colour = {"certified": _GREEN, "reference": draw.BLUE}.get(states[number], GREY)
         if raced and not math.isnan(low[number]):
             draw.line(ax, [costs[number]] * 2, [low[number], high[number]], draw.EDGE, linewidth=0.8)
             bars.append(((costs[number], low[number]), (costs[number], high[number])))
-        look: dict[str, Any] = {} if raced else {"markerfacecolor": "none", "alpha": 0.6}
-        draw.points(ax, [costs[number]], [quality[number]], colour, "o", markersize=9 if chosen else 6, **look)
+        look: dict[str, Any] = {} if raced else {"markerfacecolor": "none"}
+        draw.points(ax, [costs[number]], [quality[number]], colour, "o", markersize=_LARGE if chosen else 6, **look)
     draw.name_axis(ax.yaxis, "quality (higher is better)")
-    ax.margins(x=0.12, y=0.15)
+    ax.margins(x=0.18, y=0.15)  # names stand within the axes
     known = [costs[number] for number in tested if costs[number] > 0]
     least = min((cost for cost in costs if cost > 0), default=0.0)
     if known and max(costs) / min(known) >= _WIDE:
@@ -72,30 +71,25 @@ def plans_chart(
     if bar is not None:
         ax.axhline(bar, color=draw.EDGE, linewidth=0.9, linestyle="--")
         bars.append(((min(costs), bar), (max(costs), bar)))
-    notes = [f"Dashed: the quality that was asked for ({percent(bar)})." if bar is not None else "", _open(states)]
-    draw.header(ax, title, notes, legend=_legend(states, best))
-    others = sorted({*range(len(names))} - {*tested}, key=lambda n: (" " in names[n], -quality[n]))
-    named = [*tested, *others[: max(0, _NAMED - len(tested))]]
-    bars += [((costs[n], quality[n] - 0.01), (costs[n], quality[n] + 0.01)) for n in {*others} - {*named}]
-    place(ax, [short(names[n]) for n in named], [(costs[n], quality[n]) for n in named], bars)
+    note = f"{f'Dashed: {asked} ({bar:.3g}). ' if bar is not None else ''}Lines: 95 % intervals."
+    draw.header(ax, title, [note], legend=_legend(states, best))
+    named = [*tested, *sorted({*range(len(names))} - {*tested}, key=lambda n: (" " in names[n], -quality[n]))]
+    spots = [(costs[n], quality[n]) for n in named]
+    place(ax, [names[n] for n in named], spots, bars, needed=len(tested))
     rows = listing(f"{names[n]} {in_usd(costs[n])}, quality {quality[n]:.3g}, {states[n]}" for n in tested)
-    return draw.finish(ax, f"Cost of {_CALLS:,} calls against quality", title, rows, *notes)
+    return draw.finish(ax, f"Cost of {_CALLS:,} calls against quality", title, rows, note)
 
 
 def _legend(states: list[str], best: str | None) -> list[Line2D]:
     """Return what the points are."""
-    found = [draw.symbol("the plan found", _GREEN, "o")] if best is not None else []
+    found = [draw.symbol("the plan found", _GREEN, "o", markersize=_LARGE)] if best is not None else []
+    found += [draw.symbol("certified, too", _GREEN, "o")] if states.count("certified") > 1 else []
     found += [draw.symbol("reference", draw.BLUE, "o")] if "reference" in states else []
-    found += [draw.symbol("tested, not taken", GREY, "o")]
+    if not {"certified", "reference", "not chosen", "failed"}.issuperset(states):
+        found += [draw.symbol("tested, not certified", GREY, "o")]
     if not {"not chosen", "failed"}.isdisjoint(states):
-        found += [draw.symbol("pilot only", GREY, "o", markerfacecolor="none")]
+        found += [draw.symbol("seen in the pilot only", GREY, "o", markerfacecolor="none")]
     return found
-
-
-def _open(states: list[str]) -> str:
-    """Say what intervals there are, and what a hollow point is."""
-    hollow = " Hollow: seen in the pilot only." if "not chosen" in states else ""
-    return f"Lines are 95 % intervals.{hollow}"
 
 
 def race_chart(frame: pd.DataFrame, *, title: str, ax: Axes | None = None) -> Figure:
@@ -114,9 +108,9 @@ def race_chart(frame: pd.DataFrame, *, title: str, ax: Axes | None = None) -> Fi
     parts = list(groups(frame, "plan"))
     shades = draw.colours([name for name, _ in parts])
     ends: list[str] = []
-    for name, part in parts:
+    for lying_on, (name, part) in enumerate(parts):  # thinner than the one below: of equal lines each is seen
         tasks, evidence = [0.0, *numbers(part, "tasks")], [1.0, *numbers(part, "evidence")]
-        draw.line(ax, tasks, evidence, shades[name], linewidth=1.6, marker="o", markersize=3)
+        draw.line(ax, tasks, evidence, shades[name], linewidth=_LINES - lying_on, marker="o", markersize=3)
         ends.append(f"{name} {evidence[-1]:,.3g} after {tasks[-1]:,.0f} tasks")
     ax.set_yscale("log")
     ax.yaxis.set_major_formatter("{x:,g}")

@@ -164,7 +164,14 @@ _SIDES: Final = ((1, 0), (1, 1), (1, -1), (-1, 0), (-1, 1), (-1, -1), (0, 1), (0
 _HIDDEN, _CROSSED, _STRUCK = 1000.0, 50.0, 8.0  # points of distance that it is worth to hide, cross, strike nothing
 
 
-def place(ax: Axes, names: Sequence[str], spots: Sequence[tuple[float, float]], lines: Sequence[Segment] = ()) -> None:
+def place(
+    ax: Axes,
+    names: Sequence[str],
+    spots: Sequence[tuple[float, float]],
+    lines: Sequence[Segment] = (),
+    *,
+    needed: int | None = None,
+) -> None:
     """Write each name inside the axes and near its point, where it hides the least, with a line that leads to it.
 
     The figure is laid out once before, since only then is it known where the points are. (adjustText 1.4, which needs
@@ -175,6 +182,7 @@ def place(ax: Axes, names: Sequence[str], spots: Sequence[tuple[float, float]], 
         names: One for each point.
         spots: The points, in data coordinates.
         lines: What else the names should keep clear of.
+        needed: How many of the first names are written in any case; None: all. A further one is where it hides nothing.
     """
     import numpy as np
 
@@ -188,15 +196,21 @@ def place(ax: Axes, names: Sequence[str], spots: Sequence[tuple[float, float]], 
     thin = [_along(*(np.array(ax.transData.transform(segment)) * scale)) for segment in lines]
     struck = np.concatenate([np.empty((0, 4)), *(_boxes(steps, 1, 1) for steps in thin)])
     solid = _boxes(at, 6, 6)
-    for index in sorted(range(len(names)), key=lambda index: (-at[index][1], at[index][0])):
-        text, point = short(clean(names[index]), 24 if len(names) <= _FEW else 18), at[index]
+    least = len(names) if needed is None else needed
+    for index in sorted(range(len(names)), key=lambda index: (index >= least, -at[index][1], at[index][0])):
+        text, point = short(clean(names[index]), 26 if least <= _FEW else 18), at[index]
         found = _candidates(point, width(text), frame)
         ends = np.clip(point, found[:, :2], found[:, 2:])
-        others = np.delete(solid, index, axis=0)
+        others = solid[~_meet(solid[[index]], solid)[0]]  # no line to a point can keep clear of what lies on it
         crossed = [_meet(_boxes(_along(point, end), 1, 1), others).any(axis=0).sum() for end in ends]
         price = _HIDDEN * _meet(found, solid).sum(axis=1) + _STRUCK * _meet(found, struck).sum(axis=1)
-        price += _CROSSED * np.array(crossed) + np.hypot(*(ends - point).T)
-        best = np.argmin(price)
+        price += _CROSSED * np.array(crossed)
+        if index >= least:
+            price[price >= _CROSSED] = np.inf
+            price += [_STRUCK * _meet(_boxes(_along(point, end), 1, 1), struck).any(axis=0).sum() for end in ends]
+            if np.isinf(price).all():
+                continue
+        best = np.argmin(price + np.hypot(*(ends - point).T))
         solid = np.concatenate([solid, found[[best]]])
         low, size = found[best][:2], found[best][2:] - found[best][:2]
         nearest = tuple((ends[best] - low) / size)
