@@ -157,6 +157,11 @@ def shares_of_cost(table: pd.DataFrame, reference: str) -> pd.DataFrame:
     return pd.DataFrame({"share": share, "low": low, "high": high})
 
 
+def written(numbers: pd.DataFrame, form: str) -> pd.Series:
+    """Return each row's numbers as text: one by itself, the two ends of an interval as `-8 to +20`."""
+    return numbers.map(form.format).agg(" to ".join, axis=1)
+
+
 def draw_break_even(cheap: Mapping[str, float], dear: float, found: tuple[float, float], title: str) -> Figure:
     """Draw what a cascade costs, by the share of tasks that reach its last model.
 
