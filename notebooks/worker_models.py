@@ -17,6 +17,7 @@ def two_workers() -> Client | None:
     """
     if session().mode in {"record", "replay"}:
         return None
+    print("Starting two workers takes about 3 seconds.")
     from dask.distributed import Client, LocalCluster  # noqa: PLC0415 - a second, where it is needed
 
     return Client(LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50))
