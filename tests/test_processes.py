@@ -317,8 +317,8 @@ os.mkdir("slow")
 for name, text in ("__init__", "from slow.part import VALUE"), ("part", "import time; time.sleep(0.5); VALUE = 7"):
     with open(f"slow/{{name}}.py", "w") as file:
         file.write(text)
-import victor_nb.runtime
-victor_nb.runtime._PATIENCE = {patience}
+from victor_nb.fork import PATIENCE, Step
+PATIENCE[Step.IMPORTS] = {patience}
 importing = threading.Thread(target=lambda: __import__("slow"))
 importing.start()
 while "slow.part" not in sys.modules:
@@ -372,6 +372,57 @@ while not loading:
 return fork(lambda: loading)
 """)
     assert found == ["under way", "done"]
+
+
+def test_when_another_thread_waits_for_the_ledger_with_a_lock_at_a_fork_then_both_are_waited_for(
+    run: Callable[..., Any], tmp_path: Path
+) -> None:
+    found = run(
+        """
+looking = []
+def look():
+    with session().runtime.lock:
+        looking.append("under way")
+        threading.Event().wait(0.5)
+        looking.append(len(session().ledger.rows()))
+ask()
+thread = threading.Thread(target=look)
+thread.start()
+while not looking:
+    pass
+return fork(lambda: looking)
+""",
+        VICTOR_LEDGER=str(tmp_path / "ledger.sqlite"),
+    )
+    assert found == ["under way", 1]
+
+
+@pytest.mark.parametrize("name", ["ledger.sqlite", None], ids=["file", "memory"])
+def test_when_a_ledger_of_ones_own_is_open_at_a_fork_then_it_works_in_both(
+    run: Callable[..., Any], name: str | None
+) -> None:
+    found = run(f"""
+from datetime import UTC, datetime
+from pathlib import Path
+from victor_nb.accounting.ledger import Ledger, Row
+ledger = Ledger({name and f"Path({name!r})"}, kernel="own")
+def write(call):
+    made = Row(ts=datetime.now(UTC), call_id=call, provider="google", model="m", profile="fast", mode="live")
+    ledger.finish(made)
+    return sorted(row.call_id for row in ledger.rows())
+here, there, again = write("before"), fork(lambda: [write("there"), fork(lambda: write("below"))]), write("after")
+ledger.close()
+return [here, *there, again]
+""")
+    if name is None:
+        assert found == [["before"], ["there"], ["below"], ["after", "before"]]
+    else:
+        assert found == [
+            ["before"],
+            ["before", "there"],
+            ["before", "below", "there"],
+            ["after", "before", "below", "there"],
+        ]
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])

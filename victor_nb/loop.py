@@ -7,7 +7,6 @@ Stop works at once, since the main thread only waits.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 import sys
 import threading
@@ -17,10 +16,12 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 from weakref import WeakKeyDictionary, ref
 
 from victor_nb.errors import ClosedError
+from victor_nb.fork import Step, at_fork, in_child, keep_for_ever, left
 from victor_nb.values import JOB
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
+    from contextlib import ExitStack
 
     from anyio.from_thread import BlockingPortal
 
@@ -159,8 +160,9 @@ class BackgroundLoop:
         self._thread: int | None = None
         self._jobs: set[Job[Any]] = set()
         self._ending: asyncio.Task[None] | None = None
-        self._paused = threading.Event(), threading.Event()
         self._closed = False
+        at_fork(Step.LOOPS, self.rest)
+        in_child(self.renew)
 
     @property
     def ended(self) -> bool:
@@ -227,20 +229,17 @@ class BackgroundLoop:
                 self._loop = self._portal.call(asyncio.get_running_loop)
             return self._loop
 
-    def pause(self) -> None:
-        """Keep the thread between two steps until `go_on`, so that it holds no lock while this process is forked."""
-        self._paused = going, still = threading.Event(), threading.Event()
+    def rest(self, held: ExitStack, deadline: float) -> None:
+        """Keep the thread between two steps, so that it holds no lock while this process is forked; see `at_fork`."""
         if self._loop is None or self._closed or self.running_here:
             return
+        going, still = threading.Event(), threading.Event()
+        held.callback(going.set)
         with suppress(RuntimeError):  # the loop has just ended
             self._loop.call_soon_threadsafe(lambda: (still.set(), going.wait()))
-            still.wait(GRACE)
+            still.wait(left(deadline))
 
-    def go_on(self) -> None:
-        """Let the thread go on."""
-        self._paused[0].set()
-
-    def forget(self) -> None:
+    def renew(self) -> None:
         """Mark the loop closed without contacting its thread, which does not exist after fork()."""
         self._closed = True
         keep_for_ever((self._manager, self._loop))
@@ -274,15 +273,6 @@ class BackgroundLoop:
 def _tell(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
     with suppress(RuntimeError):  # the caller's loop is closed: nothing waits there any more
         loop.call_soon_threadsafe(event.set)
-
-
-def keep_for_ever(value: object) -> None:
-    """Let an object outlive the process. For what a forked child has of its parent: the destructor would act on that.
-
-    A manager would wait for a thread that is not there, a loop and its sockets take themselves off the list that the
-    kernel keeps for both processes, a database would think that its last user has gone.
-    """
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(value))
 
 
 _busy = threading.Lock()

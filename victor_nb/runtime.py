@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import atexit
-import concurrent.futures.thread  # noqa: F401 # pyright: ignore[reportUnusedImport] - see _before_fork
-import os
 import sys
 import threading
 import time
 import warnings
 from collections import deque
-from contextlib import ExitStack
 from dataclasses import replace
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast
 from uuid import uuid4
 from weakref import WeakSet
@@ -31,7 +28,8 @@ from victor_nb.config.environment import (
 from victor_nb.config.secret import Redactor
 from victor_nb.config.settings import Settings
 from victor_nb.errors import ConfigError, TapeError, VictorWarning
-from victor_nb.loop import BackgroundLoop, keep_for_ever
+from victor_nb.fork import Step, at_fork, in_child, keep_for_ever, left, take
+from victor_nb.loop import BackgroundLoop
 from victor_nb.money import to_usd
 from victor_nb.providers.catalog import host_of
 from victor_nb.providers.params import asked_tier
@@ -40,6 +38,7 @@ from victor_nb.wire.clock import Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import ExitStack
     from decimal import Decimal
 
     from victor_nb.accounting.cache import AnswerCache
@@ -151,6 +150,9 @@ class Runtime:
         if settings is not None:
             self.budget.amounts = settings.budget
         _runtimes.add(self)
+        at_fork(Step.LIMITS, self.share)
+        at_fork(Step.LOCKS, self.rest)
+        in_child(self.renew)
 
     def _begin(self) -> None:
         """Take an id and locks of this process's own, and a loop that has not started."""
@@ -165,7 +167,9 @@ class Runtime:
 
     def renew(self) -> None:
         """Begin anew in a forked child, where threads, sockets and files are the parent's: what was set stays set."""
-        self.loop.forget()
+        if self.closed:
+            self.lock = threading.RLock()
+            return
         for name in ("wire", "ledger"):
             keep_for_ever(self.__dict__.pop(name, None))
         keep_for_ever(self._caches)
@@ -180,24 +184,19 @@ class Runtime:
         for client in list(self.clients):
             client.renew()
 
+    def share(self, _held: ExitStack, deadline: float) -> None:
+        """Share the limits with a child that is to be forked, and have that written; see `at_fork`."""
+        if not self.closed:
+            self.budget.share()
+            if "ledger" in vars(self):
+                self.ledger.flush(timeout=left(deadline))
+
     def rest(self, held: ExitStack, deadline: float) -> None:
-        """Keep other threads from making what is shared, loading TLS (OpenSSL would stay locked) and opening files.
-
-        The hooks of the store do the last, unless another thread imported it after this fork began.
-
-        Args:
-            held: What lets them go on.
-            deadline: When to do without, by `time.monotonic()`.
-        """
-        if _take(self.lock, deadline):
-            held.callback(self.lock.release)
+        """Keep other threads from making what is shared, and from loading certificates; see `at_fork`."""
+        if not self.closed and take(self.lock, held, deadline):
             wire = cast("Wire | None", self.__dict__.get("wire"))
-            if wire is not None and _take(wire.loading, deadline):
-                held.callback(wire.loading.release)
-            ledger = cast("Ledger | None", self.__dict__.get("ledger"))
-            for kept in (ledger, *self._caches.values()):
-                if kept is not None:
-                    held.callback(kept.rest())
+            if wire is not None:
+                take(wire.loading, held, deadline)
 
     @property
     def settings(self) -> Settings:
@@ -233,7 +232,6 @@ class Runtime:
         if (processes := sys.modules.get("multiprocessing.util")) is not None:
             # A worker process ends by `os._exit`, which leaves `atexit` out, and would lose the last rows.
             processes.Finalize(None, _at_exit, exitpriority=0)
-        _share_at_fork()
         return Ledger(self.settings.ledger_path, kernel=self.kernel)
 
     def cache_for(self, mode: Mode) -> AnswerCache | None:
@@ -439,9 +437,6 @@ class Runtime:
 _runtimes: Final[WeakSet[Runtime]] = WeakSet()
 _current: list[Runtime] = []
 _guard = threading.Lock()
-_forking = threading.RLock()  # two threads that fork at a time would let go of what the other one has stopped
-_held = ExitStack()  # what a fork keeps until it is done
-_PATIENCE: Final = 10.0  # seconds that a fork waits for the end of an import, for TLS, and for the ledger's file
 
 
 def current() -> Runtime:
@@ -485,82 +480,16 @@ def _at_exit() -> None:
         runtime.close()
 
 
-def _take(lock: threading.Lock | threading.RLock, deadline: float) -> bool:
-    return lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
-
-
-def _others_import(*, forget: bool = False) -> bool:
-    """Return whether another thread imports something: a child forked meanwhile would wait for that for ever.
-
-    Args:
-        forget: In a child, let it be imported anew. A fork does not wait without end, and an import may just begin.
-    """
-    locks: dict[str, Callable[[], Any]] = getattr(sys.modules["_frozen_importlib"], "_module_locks", {})
-    found = {name: lock() for name, lock in list(locks.items())}
-    held = [name for name, lock in found.items() if lock and lock.owner not in {None, threading.get_ident()}]
-    for name in (name for name, lock in found.items() if forget and lock and lock.owner != threading.get_ident()):
-        locks.pop(name, None)
-    for name in held if forget else ():
-        if getattr(getattr(sys.modules.get(name), "__spec__", None), "_initializing", False):
-            for part in [part for part in sys.modules if f"{part}.".startswith(f"{name}.")]:
-                del sys.modules[part]
-    return bool(held)
-
-
-@cache
-def _share_at_fork() -> None:
-    """Share limits before a fork while the ledger's file is open: what is registered later, as here, comes first."""
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(before=_share_limits)
-
-
-def _share_limits() -> None:
-    for runtime in list(_runtimes):
-        if not runtime.closed and "ledger" in vars(runtime):
-            runtime.budget.share()
-            runtime.ledger.flush(timeout=_PATIENCE)
-
-
-def _before_fork() -> None:
-    """Share limits with the child, and wait until the threads of this process hold no lock that it would need.
-
-    `concurrent.futures.thread` is imported above, lest one of them imports it now: what it registers for the time after
-    a fork would let go of a lock that it has not taken before.
-    """
-    _forking.acquire()
-    for runtime in list(_runtimes):
-        if not runtime.closed:
-            runtime.budget.share()
-        runtime.loop.pause()
-    deadline = time.monotonic() + _PATIENCE
-    for runtime in list(_runtimes):
-        runtime.rest(_held, deadline)
-    while _others_import() and time.monotonic() < deadline:
-        time.sleep(0.001)
-
-
-def _after_fork_here() -> None:
-    _held.close()
-    for runtime in list(_runtimes):
-        runtime.loop.go_on()
-    _forking.release()
-
-
-def _after_fork_there() -> None:
-    """Let every runtime begin anew in a forked child, which has none of the parent's threads."""
-    global _guard, _forking, _held  # a lock that was held in the parent would never be let go here
-    _guard, _forking, _held = threading.Lock(), threading.RLock(), ExitStack()
-    _others_import(forget=True)
+def _renew() -> None:
+    """Let a forked child have locks of its own: one that was held in the parent would never be let go here."""
+    global _guard  # noqa: PLW0603 - see above
+    _guard = threading.Lock()
     for each in vars(Settings).values():
         if isinstance(each, cached_property):
             vars(each)["lock"] = threading.RLock()  # Python 3.11 has one there
-    for runtime in list(_runtimes):
-        if not runtime.closed:
-            runtime.renew()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_here, after_in_child=_after_fork_there)
+in_child(_renew)
 atexit.register(_at_exit)
 
 

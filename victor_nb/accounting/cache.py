@@ -196,11 +196,6 @@ class AnswerCache:
         """Write what was put and close the file. Twice is fine."""
         self._writer.close(timeout=timeout)
 
-    def rest(self) -> Callable[[], None]:
-        """Keep the file closed while this process is forked; return what lets the store go on."""
-        self._writer.rest()
-        return self._writer.resume
-
     def news(self) -> list[str]:
         """Return what a user is to know and was not shown yet: that there is a file now, and what is in it."""
         store = self._writer.store

@@ -177,11 +177,6 @@ class Ledger:
         """Write what was appended and close the file. Twice is fine; any other use of the ledger is then an error."""
         self._writer.close(timeout=timeout)
 
-    def rest(self) -> Callable[[], None]:
-        """Keep the file closed while this process is forked; return what lets the ledger go on."""
-        self._writer.rest()
-        return self._writer.resume
-
     def rows(
         self,
         scope: Scope = "kernel",

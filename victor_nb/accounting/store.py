@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import sqlite3
 import threading
@@ -16,13 +15,14 @@ from enum import IntEnum
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, TypeVar
-from weakref import WeakSet
 
 from victor_nb.accounting.rows import SCHEMA, TABLE, upsert
 from victor_nb.errors import ClosedError, VictorWarning
+from victor_nb.fork import Step, at_fork, in_child, keep_for_ever, take
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
+    from contextlib import ExitStack
     from pathlib import Path
 
     from victor_nb.accounting.rows import Cell
@@ -91,18 +91,22 @@ class Writer:
         self._path = path
         self._kernel = kernel
         self._kind = kind or Store
-        self._store: Store | None = None
-        self._thread: threading.Thread | None = None
         self._closed = False
         self._appended = 0
+        self._begin()
+        at_fork(Step.FILES, self.rest)
+        in_child(self.renew)
+
+    def _begin(self) -> None:
+        """Take locks of this process's own, and no thread and file yet."""
+        self._store: Store | None = None
+        self._thread: threading.Thread | None = None
         self._lock = threading.RLock()  # a finaliser may append a row while its thread is appending one
         self._waiting: deque[Record | _Question] = deque()
         self._mark: _Question | None = None  # is served after all that waits
         self._bell: SimpleQueue[_Due] = SimpleQueue()
         self._due = _Due.NEVER
         self._serving = threading.RLock()
-        self._rests = 0
-        _writers.add(self)
 
     @property
     def path(self) -> Path | None:
@@ -184,22 +188,19 @@ class Writer:
                 with self._serving:
                     self._serve(self._store, self._take())
 
-    def rest(self) -> None:
-        """Keep the file closed until `resume`: a child must be forked with no connection, and no lock of SQLite's.
+    def rest(self, held: ExitStack, deadline: float) -> None:
+        """Keep the file closed: a child must be forked with no connection, and no lock of SQLite's; see `at_fork`.
 
         A child that had one would take its parent's locks for its own, and its rows would be lost when the parent
-        closes the file. Twice by one thread is fine, with `resume` twice.
+        closes the file. It is opened again when it is needed.
         """
-        if self._serving.acquire(timeout=PATIENCE):
-            self._rests += 1
-            if self._store is not None:
-                self._store.rest()
+        if take(self._serving, held, deadline) and self._store is not None:
+            self._store.rest()
 
-    def resume(self) -> None:
-        """Go on; the file is opened when it is needed."""
-        if self._rests:
-            self._rests -= 1
-            self._serving.release()
+    def renew(self) -> None:
+        """Begin anew in a forked child: the thread is the parent's, which also writes what waits."""
+        keep_for_ever(self._store)
+        self._begin()
 
     def _take(self) -> list[Record | _Question]:
         """Return what waits, in the order in which it came."""
@@ -265,23 +266,6 @@ class _Question:
             self.answer.set_result(found)
         else:
             self.answer.set_exception(failure)
-
-
-_writers: Final[WeakSet[Writer]] = WeakSet()
-
-
-def _before_fork() -> None:
-    for writer in list(_writers):
-        writer.rest()
-
-
-def _forked() -> None:
-    for writer in list(_writers):
-        writer.resume()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_forked, after_in_child=_forked)
 
 
 class Store:

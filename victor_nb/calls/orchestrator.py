@@ -15,7 +15,7 @@ from victor_nb.calls.request import CallOptions, Request, Running, make_chat
 from victor_nb.calls.stream import Call, Stream
 from victor_nb.config.trust import vet
 from victor_nb.errors import ClosedError, SecretError, VictorWarning
-from victor_nb.loop import BackgroundLoop, keep_for_ever
+from victor_nb.fork import keep_for_ever
 from victor_nb.providers.catalog import FLEX_SECONDS, host_of
 from victor_nb.providers.spec import spec_of
 from victor_nb.values import UNPAID, Mode, PromptLike, Reply
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from victor_nb.calls.reuse import Reuse
     from victor_nb.config.profiles import Profile
     from victor_nb.config.settings import Settings
+    from victor_nb.loop import BackgroundLoop
     from victor_nb.providers.base import Provider
     from victor_nb.runtime import Runtime
 

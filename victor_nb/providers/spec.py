@@ -10,7 +10,6 @@ too. A package of its own offers its specs, or functions that return them, as en
 
 from __future__ import annotations
 
-import os
 import pkgutil
 import re
 import sys
@@ -29,6 +28,7 @@ from victor_nb.errors import (
     VictorWarning,
     did_you_mean,
 )
+from victor_nb.fork import in_child
 from victor_nb.media import Attachments
 from victor_nb.providers.catalog import (
     ATTACHMENTS,
@@ -381,8 +381,7 @@ def _renew() -> None:
     _under_way.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew)
+in_child(_renew)
 
 
 def find_spec(name: str) -> Spec | None:
