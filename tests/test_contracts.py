@@ -182,15 +182,24 @@ def test_when_http_is_spoken_then_it_is_httpx2() -> None:
     assert [place for path in paths for place, name in imports(path) if name.split(".")[0] == "httpx"] == []
 
 
-def test_when_the_environment_is_read_then_it_is_by_one_file() -> None:
-    readers = [
+@pytest.mark.parametrize(
+    ("names", "files"),
+    [
+        ({"environ", "environb", "getenv"}, ["config/environment.py", "config/__init__.py"]),
+        ({"register_at_fork"}, ["fork.py"]),
+    ],
+    ids=["environment", "forks"],
+)
+def test_when_the_process_is_looked_at_then_it_is_in_one_place(names: set[str], files: list[str]) -> None:
+    uses = [
         where(path, node)
         for path in sorted(PACKAGE.rglob("*.py"))
         for node in ast.walk(tree(path))
-        if isinstance(node, ast.Attribute) and node.attr in {"environ", "environb", "getenv"}
+        if isinstance(node, ast.Attribute) and node.attr in names
     ]
-    allowed = tuple(str(Path("victor_nb", "config", name)) for name in ("environment.py", "__init__.py"))
-    assert [place for place in readers if not place.startswith(allowed)] == []
+    allowed = tuple(str(Path("victor_nb", name)) for name in files)
+    assert uses
+    assert [place for place in uses if not place.startswith(allowed)] == []
 
 
 def test_when_a_package_is_imported_then_it_is_declared() -> None:

@@ -6,7 +6,8 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from victor_nb.errors import ConfigError, ConnectError, ProviderOpenError
-from victor_nb.providers.llama_server import StartError, dismiss, hire, watch
+from victor_nb.fork import in_child
+from victor_nb.providers.llama_server import StartError, dismiss, hire, renew, watch
 from victor_nb.providers.openai import OpenAI
 from victor_nb.providers.weights import INSTALL, engine_there, locate
 from victor_nb.values import UNPAID
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from victor_nb.providers.llama_server import Server
     from victor_nb.providers.translate import Endpoint
     from victor_nb.values import ChatRequest, Delta
+
+in_child(renew)
 
 
 class Embedded(OpenAI):

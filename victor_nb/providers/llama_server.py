@@ -188,17 +188,13 @@ def watch(client: object) -> int:
     return user
 
 
-def _forget() -> None:
+def renew() -> None:
     """Begin anew in a forked child, whose parent has the servers."""
     global _lock  # noqa: PLW0603 - it may have been held in the parent
     _lock = threading.Lock()
     for server in _servers.values():
         server.forget()
     _servers.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
 
 
 # --- the child ---
