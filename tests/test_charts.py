@@ -758,6 +758,22 @@ def test_when_some_was_simulated_then_it_stands_apart_and_days_without_a_price_a
     assert "simulated: list prices" in texts(plot("spend", days(mode="simulate")))
 
 
+def test_when_a_day_beside_the_highest_is_unpriced_then_its_band_leaves_room_for_the_amount() -> None:
+    rows = [
+        {"ts": NOON + timedelta(days=day), "model": "small", "cost": 4.0 if day == 24 else 1.0} for day in range(26)
+    ]
+    rows += [{"ts": NOON + timedelta(days=day), "model": "small", "cost": None} for day in (22, 23, 25)]
+    frame = Frame(rows).assign(status="ok", attempt=1, billed=0.0)
+    (ax,) = axes(plot("spend", frame))
+    amount = next(text.get_window_extent() for text in ax.texts if text.get_text() == "USD 4.0000")
+    bands = [band.get_window_extent() for band in bars(ax, "unpriced")]
+    assert [band.height > 50 and not band.overlaps(amount) for band in bands] == [True] * 3
+    frame.loc[frame["cost"] == 4.0, "cost"] = None  # the highest are now those of 1
+    (ax,) = axes(plot("spend", frame))
+    assert "USD 4.0000" not in [text.get_text() for text in ax.texts]
+    assert all(bar.get_height() > 0.04 for bar in bars(ax, "unpriced"))
+
+
 def test_when_all_was_free_then_a_sentence_says_so() -> None:
     figure: Any = plot("spend", days(cost=0.0))
     assert figure.sentence == "Money by day: nothing, all 6 attempts were free"

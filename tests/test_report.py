@@ -89,6 +89,9 @@ def test_when_a_report_is_written_then_one_page_says_what_was_paid_and_what_is_n
     assert "USD 100" not in page.text
     assert page.alts[0].startswith(">= USD 2.8750 (1 unpriced) in ")
     assert "No day has a limit." in page.text
+    heads = re.findall(r"<thead>(.*?)</thead>", path.read_text(encoding="utf-8"), re.DOTALL)
+    seconds = [re.findall(r"<th[^>]*>(.*?)</th>", head)[1] for head in heads]
+    assert seconds == ["cost"] * 5 + ["attempts", "cost", "cost"], "a narrow window shows two columns"
 
 
 def test_when_a_report_is_opened_then_it_needs_no_network_and_no_script_and_names_are_only_text(
@@ -138,8 +141,9 @@ def test_when_a_report_cannot_be_written_there_then_one_line_says_what_to_do(liv
         tmp_path / f"{'x' * 300}.html": "cannot be written",
         "$NO_SUCH_FOLDER/costs.html": "there is no $NO_SUCH_FOLDER",
     }.items():
-        with pytest.raises(ConfigError, match=re.escape(hint)):
+        with pytest.raises(ConfigError, match=re.escape(hint)) as caught:
             report(path)
+        assert ".." not in str(caught.value)
     assert (tmp_path / "notes.html").read_text(encoding="utf-8") == "<p>mine</p>"
     assert report(tmp_path / "notes.html", overwrite=True) == report(tmp_path / "notes.html")
     assert not [path for path in tmp_path.iterdir() if path.suffix == ".part"]

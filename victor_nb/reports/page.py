@@ -55,7 +55,8 @@ _TABLES: Final[Mapping[By, str]] = {
     "notebook": "By notebook",
     "day": "By day",
 }
-_COLUMNS: Final = ["calls", "retries", "input_tokens", "output_tokens", "error_rate", "cost", "unpriced"]
+_COLUMNS: Final = ["cost", "unpriced", "calls", "retries", "input_tokens", "output_tokens", "error_rate"]
+"""The cost is next to the name, where a narrow window shows it."""
 _AMOUNTS: Final = "Amounts are list prices in USD; where a price is not known, they are lower bounds and say so."
 _NAMES: Final = ("profile", "model", "strategy", "stage", "notebook", "error_type")
 _DATED: Final = '<table class="dated">'
@@ -263,19 +264,20 @@ def _expensive(frame: pd.DataFrame, write: Callable[[str], str]) -> str:
     calls = sorted(((money(rows), rows) for _, rows in groups(found, "call_id")), key=lambda call: -call[0].known)
     if not calls:
         return "<p>No call has a price above 0.</p>"
-    names = ["time", "profile", "model", "strategy", "notebook", "status"]
+    names = ["profile", "model", "strategy", "notebook", "status"]
     rows = [
         (
+            words(rows, "time")[-1],
+            in_usd(*cost),
             *(words(rows, name)[-1] or "–" for name in names),
             f"{len(rows):,}",
             f"{added(rows, 'input_tokens'):,.0f}",
             f"{added(rows, 'output_tokens'):,.0f}",
-            in_usd(*cost),
         )
         for cost, rows in calls
     ]
-    numbers_of = ["attempts", "tokens in", "tokens out", "cost"]
-    table = Table([*names, *numbers_of], rows, numbers_of, heads=1).html(write, start=_DATED)
+    counts = ["attempts", "tokens in", "tokens out"]
+    table = Table(["time", "cost", *names, *counts], rows, ["cost", *counts], heads=1).html(write, start=_DATED)
     return f'<div class="wide">{table}</div>'
 
 
@@ -308,6 +310,8 @@ def write_page(path: Path, text: str, *, overwrite: bool = False) -> Path:
         with part.open("x", encoding="utf-8", newline="\n") as file:
             file.write(text)
         part.replace(path)
+    except ConfigError:  # a ValueError, too
+        raise
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}.") from error
     finally:

@@ -45,6 +45,7 @@ _MOST_BARS: Final = 31
 """Days that stand side by side; of more, weeks do, and then months."""
 _MOST_NAMES: Final = 6
 _FEW_BARS: Final = 5  # that have room for an amount over each
+_SHORTEST_BAND: Final = 0.05  # of the axis
 _FAR: Final = 4.0  # times as high as the highest bar: a budget's line further up would leave no bars to see
 _FORMATS: Final[Mapping[Every, str]] = {
     "minute": "%H:%M",
@@ -114,7 +115,7 @@ def _draw_days(
     highest = max(tops)
     drawn = line <= highest * _FAR
     ax.set_ylim(0, 1.16 * max(highest, line if drawn else 0.0) or 1.0)
-    _hatch(ax, tops, unpriced)
+    _hatch(ax, tops, unpriced, under=highest if _is_named(highest, tops, unpriced) else None)
     _name_tops(ax, tops, unpriced)
     legend: list[Artist] = [draw.swatch(name, colours[name]) for name in heights]
     if drawn:
@@ -167,11 +168,12 @@ def _stack(ax: Axes, heights: Mapping[str, Sequence[float]], colours: Mapping[st
     return tops
 
 
-def _hatch(ax: Axes, tops: Sequence[float], unpriced: Sequence[int]) -> None:
-    """Mark the days of which a part is unknown: a hatched band above the bar."""
-    end = ax.get_ylim()[1]
+def _hatch(ax: Axes, tops: Sequence[float], unpriced: Sequence[int], *, under: float | None) -> None:
+    """Mark the days of which a part is unknown: a hatched band above the bar, and under the amount of the highest."""
+    most = ax.get_ylim()[1]
     for at, (top, missing) in enumerate(zip(tops, unpriced, strict=True)):
         if missing:
+            end = most if under is None else max(under, top + _SHORTEST_BAND * most)
             ax.bar(at, end - top, bottom=top, width=0.72, color="none", label="unpriced", **draw.UNKNOWN)
 
 
@@ -192,8 +194,13 @@ def _name_tops(ax: Axes, tops: Sequence[float], unpriced: Sequence[int]) -> None
         draw.no_scale(ax.yaxis, 0)
     look: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": SMALL, "color": draw.EDGE}
     for at, (top, missing) in enumerate(zip(tops, unpriced, strict=True)):
-        if top and not missing and (len(tops) <= _FEW_BARS or top == max(tops)):
+        if top and not missing and (len(tops) <= _FEW_BARS or _is_named(top, tops, unpriced)):
             ax.annotate(in_usd(top), (at, top), (0, 2), textcoords="offset points", **look)
+
+
+def _is_named(top: float, tops: Sequence[float], unpriced: Sequence[int]) -> bool:
+    """Return whether a bar of this height is the highest, and its amount is known."""
+    return top == max(tops) and not unpriced[tops.index(top)]
 
 
 def _spend_title(frame: pd.DataFrame, parts: Mapping[str, pd.DataFrame], rest: str, periods: str) -> str:
