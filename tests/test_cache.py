@@ -174,7 +174,7 @@ def test_when_the_file_is_made_then_that_is_shown_once(path: Path) -> None:
     first = AnswerCache(path)
     assert first.news() == []
     first.put(key_of(), ANSWER)
-    first.flush()
+    first.written().result()
     (note,) = first.news()
     assert str(path) in note
     assert "VICTOR_CACHE=off" in note
@@ -234,7 +234,7 @@ def test_when_the_file_is_damaged_under_two_kernels_then_the_second_takes_the_ne
     one, two = AnswerCache(path), AnswerCache(path)
     for number in range(500):
         one.put(key_of(sample=number), ANSWER)
-    one.flush()
+    one.written().result()
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     db.close()
@@ -246,7 +246,7 @@ def test_when_the_file_is_damaged_under_two_kernels_then_the_second_takes_the_ne
     with pytest.warns(VictorWarning, match="is damaged"):
         assert one.find(keys).result() == {}
     one.put(keys[0], ANSWER)
-    one.flush()
+    one.written().result()
     assert two.find(keys).result() == {keys[0]: ANSWER}
     one.close()
     two.close()

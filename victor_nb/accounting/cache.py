@@ -188,10 +188,6 @@ class AnswerCache:
         """Return what is done once all that was put is in the file; all of a moment share it: do not cancel it."""
         return self._writer.written()
 
-    def flush(self, *, timeout: float = 30.0) -> bool:
-        """Wait until all that was put is written; return False if that takes more than `timeout` seconds."""
-        return self._writer.flush(timeout=timeout)
-
     def close(self, *, timeout: float = 30.0) -> None:
         """Write what was put and close the file. Twice is fine."""
         self._writer.close(timeout=timeout)
