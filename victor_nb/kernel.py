@@ -139,7 +139,7 @@ class Session:
 
     def warm_up(self) -> None:
         """Import what the configured profiles need, so that the first call does not pay for it. It blocks."""
-        from victor_nb.calls.call import retrying  # noqa: PLC0415 - not needed to import us
+        from victor_nb.calls.retries import retrying  # noqa: PLC0415 - not needed to import us
 
         for provider in sorted({profile.provider for profile in self.settings.profiles.values()}):
             spec_of(provider).load_client()

@@ -15,6 +15,7 @@ from victor_nb.accounting.budget import Hold
 from victor_nb.accounting.worst_case import worst_case
 from victor_nb.calls.quota import Quota, Turns, paused
 from victor_nb.calls.record import Record
+from victor_nb.calls.retries import is_worth_another, retrying_by
 from victor_nb.calls.schema import Reading, stepped_down
 from victor_nb.errors import (
     BadRequestError,
@@ -37,12 +38,11 @@ from victor_nb.providers.params import AUTO_TIER, STANDARD_TIERS
 from victor_nb.providers.spec import spec_of, takes_temperature
 from victor_nb.values import BOOKS, ORIGIN, UNPAID, Lesson, Origin, Reply, SimulatedQuestion, Usage
 from victor_nb.wire.clock import CLOCK
-from victor_nb.wire.pace import Chance
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
-    from tenacity import AsyncRetrying, RetryCallState
+    from tenacity import AsyncRetrying
 
     from victor_nb.accounting.rows import Row
     from victor_nb.calls.record import Attempt
@@ -51,10 +51,6 @@ if TYPE_CHECKING:
     from victor_nb.values import Book, ChatRequest, ReplyStatus, SimulatedAnswer
     from victor_nb.wire.clock import Clock
 
-_LONGEST_WAIT: Final = 60.0  # seconds; a provider that asks for more is not waited for
-_FIRST_WAIT: Final = 0.5  # seconds
-_LONGEST_OWN_WAIT: Final = 8.0  # seconds
-_JITTER: Final = (0.5, 1.0)  # of a wait of our own
 _SHORTEST: Final = 256  # tokens; an answer that a budget would have to cut shorter is not asked for
 _NOT_SENT: Final = "temperature not sent: the model takes none"
 Failure = TypeVar("Failure", bound=ProviderError)
@@ -211,14 +207,17 @@ class ProfileCall:
         async with self._request.limiter if self._turns is None else nullcontext():
             if self._request.owner.closed:
                 raise ClosedError(f"{self._request.profile.name}: closed before the call was sent.")
-            again, failure = self._again(self._record.clock), None
+            clock, failure = self._record.clock, None
+            again = retrying_by(clock, self._request, self._chat)
+            if clock is not None:
+                self._end_by(clock)
             self._deadline = asyncio.timeout(None)  # the call's time begins with the first attempt
             try:
                 async with self._deadline:
                     try:
                         await (self._try_tiers() if self._tiers else self._try())
                     except ProviderError as error:
-                        if not self._request.retries or not _is_worth_another(error):
+                        if not self._request.retries or not is_worth_another(error):
                             raise
                         failure = error
                     if failure is not None:
@@ -243,31 +242,15 @@ class ProfileCall:
                     raise failure
                 await (self._try_tiers() if self._tiers else self._try())
 
-    def _again(self, clock: Clock | None) -> Callable[[], AsyncRetrying]:
-        """Return what makes the loop of attempts. A clock's waits are simulated, and it ends the call at its deadline.
-
-        What is recorded, simulated and replayed waits for the same time.
-        """
-        if clock is None and self._request.mode == "live":
-            return partial(retrying, self._request.retries)
-        chance = Chance(f"{self._chat.model}/{self._chat.messages[-1].content}/{self._request.sample}")
-        jitter = partial(chance.between, *_JITTER, "wait")
-        if clock is None:
-            return partial(retrying, self._request.retries, jitter)
-        loop, speed = asyncio.get_running_loop(), self._request.runtime.settings.speed(self._request.mode)
+    def _end_by(self, clock: Clock) -> None:
+        """Let a clock end the call at its deadline, since its waits are simulated."""
+        loop = asyncio.get_running_loop()
 
         def expire() -> None:
             if self._deadline is not None:
                 self._deadline.reschedule(loop.time())
 
-        async def sleep(seconds: float) -> None:
-            start, began = loop.time(), clock.now
-            await clock.until(
-                began + seconds, lambda due: start + speed * (due - began) - loop.time(), speed, asyncio.sleep
-            )
-
         clock.deadline, clock.expire = clock.now + self._request.timeout, expire
-        return partial(retrying, self._request.retries, jitter, sleep)
 
     async def _try(self) -> None:
         """Make one attempt, and others at once without what the host refuses, or for an answer that does not fit."""
@@ -533,36 +516,3 @@ class ProfileCall:
             model=profile.model,
             request_id=self._attempt.request_id if self._attempt else None,
         )
-
-
-def retrying(
-    retries: int,
-    jitter: Callable[[int], float] | None = None,
-    sleep: Callable[[float], Awaitable[None]] | None = None,
-) -> AsyncRetrying:
-    """Return tenacity's loop with our policy: exponential waits with jitter, unless the provider names one.
-
-    Full jitter between half and all of the wait, after Brooker, "Exponential Backoff And Jitter" (AWS, 2015).
-    """
-    import tenacity  # noqa: PLC0415 - 60 ms that an import of victor_nb should not pay
-
-    own = tenacity.wait_exponential(multiplier=_FIRST_WAIT, max=_LONGEST_OWN_WAIT)
-    random = tenacity.wait_random(*_JITTER)
-
-    def wait(state: RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        asked = error.retry_after if isinstance(error, ProviderError) else None
-        return asked if asked is not None else own(state) * (jitter(state.attempt_number) if jitter else random(state))
-
-    return tenacity.AsyncRetrying(
-        sleep=sleep or asyncio.sleep,
-        stop=tenacity.stop_after_attempt(retries + 1),
-        wait=wait,
-        retry=tenacity.retry_if_exception(_is_worth_another),
-        reraise=True,
-    )
-
-
-def _is_worth_another(error: BaseException) -> bool:
-    """Return whether the same request may succeed within a wait that a user would sit through."""
-    return isinstance(error, ProviderError) and error.retryable and (error.retry_after or 0.0) <= _LONGEST_WAIT
