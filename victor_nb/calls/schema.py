@@ -158,7 +158,7 @@ class Schema:
 
     @cached_property
     def _validator(self) -> Validator:
-        from jsonschema import Draft202012Validator  # noqa: PLC0415 - 40 ms that few need
+        from jsonschema import Draft202012Validator  # noqa: PLC0415 - 40 ms that few need, 1.4 s beside JupyterLab
         from jsonschema.validators import validator_for  # noqa: PLC0415 - as above
 
         return validator_for(self._schema, default=Draft202012Validator)(self._schema)

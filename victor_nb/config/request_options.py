@@ -252,7 +252,7 @@ def schema_fault(value: object) -> str | None:
     if not isinstance(value, Mapping):
         return None
     # The package first, here and in calls.schema: two threads that import its parts in turn would wait for each other.
-    from jsonschema import Draft202012Validator, SchemaError  # noqa: PLC0415 - 40 ms that few need
+    from jsonschema import Draft202012Validator, SchemaError  # noqa: PLC0415 - 40 ms that few need, 1.4 s beside JupyterLab
     from jsonschema.validators import validator_for  # noqa: PLC0415 - as above
 
     schema = dict(cast("Mapping[str, Any]", value))
