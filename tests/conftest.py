@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import signal
@@ -17,7 +18,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from surroundings import is_foreign
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
 # The same examples on every machine: a run that fails here fails everywhere. Time is no verdict on a shared machine.
 hypothesis.settings.register_profile("victor_nb", database=None, deadline=None, derandomize=True)
@@ -25,6 +26,17 @@ hypothesis.settings.load_profile("victor_nb")
 # A shell that starts us in the background has interrupts ignored; the tests that press Stop need them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 set_hypothesis_home_dir(Path(__file__).parent.parent / "build" / ".hypothesis")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the garbage collector from the half a million objects that collection makes: all of them stay to the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="session")
