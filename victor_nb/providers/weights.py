@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -183,14 +184,13 @@ def _download(weights: Weights, folder: Path, heard: Callable[[float], object]) 
 
 
 def _size(folder: Path) -> int:
-    """Return the bytes in a folder that is being written; with what pip renames meanwhile, about."""
-    sizes = [0]
-    for path in folder.rglob("*"):
-        try:
-            sizes.append(path.stat().st_size)
-        except OSError:  # it has just gone
-            continue
-    return sum(sizes)
+    """Return the bytes in a folder that is being written; with what pip renames or removes meanwhile, about."""
+    size = 0
+    for place, _, names in os.walk(folder):  # unlike `rglob`, it passes over a folder that has just gone
+        for name in names:
+            with suppress(OSError):  # as has this file
+                size += Path(place, name).stat().st_size
+    return size
 
 
 def _refusal(weights: Weights, said: Sequence[str]) -> str:
