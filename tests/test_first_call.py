@@ -86,6 +86,36 @@ print(*found)
 """
 
 
+LOGGED = """
+import threading
+from victor_nb import session
+from victor_nb.errors import VictorError
+from victor_nb.notebook.ask import _load
+from victor_nb.notebook.extension import _warm_up
+from victor_nb.providers.spec import OPENAI
+
+threading.excepthook = lambda failed: print("a thread failed", failed.exc_value)
+for work in (_warm_up, lambda: _load(OPENAI, session().settings.profile("default"))):
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+try:
+    session().pool.get_orchestrator("default").run_sync("How many?")
+except VictorError as error:
+    print(error)
+"""
+LATER = """
+import os
+from victor_nb import session
+session().pool.get_orchestrator("default").run_sync("How many?")
+os.environ["SSLKEYLOGFILE"] = "/no/such/folder/log"
+try:
+    session().pool.get_orchestrator("openai:gpt-6-luna").run_sync("How many?")
+except Exception as error:
+    print(error)
+"""
+
+
 @pytest.fixture
 def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """Serve the profile `fast`."""
@@ -116,3 +146,15 @@ def test_when_stop_is_pressed_while_a_call_waits_for_imports_then_it_answers_at_
 
 def test_when_two_threads_check_their_first_schemas_then_neither_finds_half_of_a_package() -> None:
     assert run(CHECKED) == ["None None"]
+
+
+def test_when_tls_cannot_write_its_log_of_keys_then_one_line_says_so_and_what_to_do(
+    live: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fact = "TLS cannot write its log of keys to /no/such/folder/log (No such file or directory)"
+    assert run(LATER) == [f"openai:gpt-6-luna: {fact}. Correct or unset SSLKEYLOGFILE."]
+    monkeypatch.setenv("SSLKEYLOGFILE", "/no/such/folder/log")
+    step = "Correct or unset SSLKEYLOGFILE, and restart the kernel."
+    failed = "Failed to create provider for profile 'default': "
+    assert run(LOGGED) == [f"{failed}{fact}. {step}"]
+    assert len(live.requests) == 1

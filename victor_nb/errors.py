@@ -60,6 +60,8 @@ _CALLED: Final = re.compile(r"get_ipython\(\)\.run_line_magic\('(?P<name>\w+)', 
 """What IPython makes of a magic in a line of code."""
 _SECRETIVE: Final = re.compile(r"(?i)key|token|secret|password|sk-")
 """Words of a line of code that is not shown, since a key may stand in it."""
+UNLOADABLE: Final = (ImportError, AttributeError, OSError, TypeError, ValueError)
+"""What importing a provider's SDK raises where something that it needs is missing, broken or half imported."""
 STOPS: Final = (KeyboardInterrupt, GeneratorExit)
 """What code of others passes on; all else that an entry point or a function of the user's raises is its failure."""
 

@@ -19,6 +19,7 @@ from victor_nb.calls.schema import schema_of
 from victor_nb.calls.stream import Stream
 from victor_nb.errors import (
     STOPS,
+    UNLOADABLE,
     BudgetError,
     MalformedAnswerError,
     PromptError,
@@ -109,7 +110,7 @@ def load_clients(session: Session, call: MagicCall, live: Live[Any, Any]) -> Non
 
 
 def _load(spec: Spec, profile: Profile) -> None:
-    with suppress(VictorError, ImportError):  # the call itself says what is wrong
+    with suppress(VictorError, *UNLOADABLE):  # the call itself says what is wrong
         spec.load_client(profile.model, profile.api)
 
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, cast
 from uuid import uuid4
 
-from victor_nb.errors import MagicError, VictorError, VictorInterrupted, did_you_mean
+from victor_nb.errors import UNLOADABLE, MagicError, VictorError, VictorInterrupted, did_you_mean
 from victor_nb.notebook.options import CELL_HELP, LINE_HELP
 from victor_nb.values import Reply
 
@@ -402,7 +402,7 @@ def _warm_up() -> None:
     """Import what the magics and the profiles need; a faulty profile is an error of the cell that asks it."""
     from victor_nb.kernel import session  # noqa: PLC0415 - as above
 
-    with suppress(VictorError, ImportError):
+    with suppress(VictorError, *UNLOADABLE):
         session().warm_up()
         _load_magics()
 

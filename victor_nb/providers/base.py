@@ -15,10 +15,11 @@ import httpx2
 
 from victor_nb.config.secret import SHORTEST_SECRET, guard_logs
 from victor_nb.config.trust import place_of, vet
-from victor_nb.errors import ProviderOpenError, SecretError, VictorError
+from victor_nb.errors import UNLOADABLE, ProviderOpenError, SecretError, VictorError
 from victor_nb.providers.catalog import FLEX_SECONDS, host_of
 from victor_nb.providers.translate import Endpoint, Translator
 from victor_nb.values import UNPAID, Lesson
+from victor_nb.wire.transport import SetupError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
@@ -240,9 +241,11 @@ def open_provider(profile: Profile, settings: Settings, wire: Wire, *, mode: Mod
         return cast("type[Provider]", endpoint.spec.load_client(profile.model, profile.api))(endpoint)
     except VictorError:
         raise
+    except SetupError as error:
+        words = f"{error.fact}. {error.step}"
     except httpx2.InvalidURL as error:
         words = f"base_url is no address: {settings.redactor().clean(str(error))}"
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
+    except UNLOADABLE as error:
         words = settings.redactor().clean(str(error))
     raise ProviderOpenError(f"Failed to create provider for profile {profile.name!r}: {words}")
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import aiohttp
+    from httpx_aiohttp.httpx2 import AiohttpTransport
 
     from victor_nb.providers.spec import Spec
     from victor_nb.values import Mode
@@ -87,14 +88,16 @@ class Wire:
                 try:
                     self._tls[place] = _context(place)
                 except OSError as error:
+                    if error.filename is not None:  # certificates that are not there have no name
+                        raise _no_log(error) from error
                     fact = f"the certificates that {setting} names cannot be read ({error.strerror or error})"
                     raise SetupError(fact, "Correct it, or unset it.") from error
             return self._tls[place]
 
     def warm_up(self, certificates: tuple[str, Path] | None) -> None:
         """Import and load early what the first request would have to wait for."""
-        pkgutil.resolve_name("httpx_aiohttp.httpx2")
         with suppress(SetupError):  # the first request says so
+            _aiohttp_transport()
             self.context("https:", certificates)
 
     def open(
@@ -146,6 +149,9 @@ class Real(httpx2.AsyncBaseTransport):
         context: Returns the TLS context.
         proxy: The proxy to go through, if any.
         sending: Is called right before the bytes of a request go out.
+
+    Raises:
+        SetupError: TLS cannot be set up.
     """
 
     def __init__(
@@ -155,12 +161,7 @@ class Real(httpx2.AsyncBaseTransport):
         proxy: str | None = None,
         sending: Callable[[], object] | None = None,
     ) -> None:
-        # Now and not at the first request, and by this form of the statement, which waits for a package that another
-        # thread is importing (`from package.part import` does not): it brings the older httpx, which openai's SDK looks
-        # up in `sys.modules` at every step, and takes for whole while it is half imported.
-        import httpx_aiohttp.httpx2  # noqa: PLC0415 - aiohttp is slow to import
-
-        self._make = httpx_aiohttp.httpx2.AiohttpTransport
+        self._make = _aiohttp_transport()
         self._context = context
         self._session = partial(_session, sending=sending)
         self._proxy = proxy.strip() if proxy else None
@@ -243,6 +244,29 @@ class Real(httpx2.AsyncBaseTransport):
         """Close every connection."""
         if self._inner is not None:
             await self._inner.aclose()
+
+
+def _aiohttp_transport() -> type[AiohttpTransport]:
+    """Import aiohttp, and return what makes a transport of it.
+
+    A client calls it when it is made and not at the first request, and by this form of the statement, which waits for a
+    package that another thread is importing (`from package.part import` does not): it brings the older httpx, which
+    openai's SDK looks up in `sys.modules` at every step, and takes for whole while it is half imported.
+
+    Raises:
+        SetupError: TLS cannot be set up, which aiohttp does at once.
+    """
+    try:
+        import httpx_aiohttp.httpx2  # noqa: PLC0415 - aiohttp is slow to import
+    except OSError as error:
+        raise _no_log(error, ", and restart the kernel") from error  # aiohttp is half imported
+    return httpx_aiohttp.httpx2.AiohttpTransport
+
+
+def _no_log(error: OSError, more: str = "") -> SetupError:
+    """Return the error of the only file that TLS opens beside certificates: where it writes its session keys."""
+    fact = f"TLS cannot write its log of keys to {error.filename} ({error.strerror or error})"
+    return SetupError(fact, f"Correct or unset SSLKEYLOGFILE{more}.")
 
 
 def _context(place: Path | None) -> ssl.SSLContext:
