@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from servers import ANTHROPIC, DIALECTS, GOOGLE, OLLAMA, OPENAI, Server, faults
 from servers.answers import Answer, Tokens
-from victor_nb import OrchestratorPool, Reply, Settings, Single, VictorError, session
+from victor_nb import Cascade, OrchestratorPool, Reply, Settings, Single, VictorError, session
 from victor_nb.errors import ConfigError, FanOutError, RateLimitError
 from victor_nb.money import Total
 from workbench import rows, write_profiles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 pytest_plugins = ["workbench_fixtures"]
@@ -310,3 +312,23 @@ def test_when_it_is_cancelled_before_it_has_begun_then_it_ends_all_the_same(four
         fan.cancel()
         assert fan.wait(20)
         assert {reply.status for reply in fan.replies.ok} == {"interrupted"}
+
+
+@pytest.mark.parametrize("form", [tuple, np.array, pd.Index, pd.Series, pd.Categorical], ids=lambda form: form.__name__)
+def test_when_profiles_come_from_an_array_or_a_table_then_they_are_taken(
+    form: Callable[[list[str]], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VICTOR_MODE", "simulate")
+    monkeypatch.setenv("VICTOR_SIM_SPEED", "0")
+    spec = {"provider": "openai", "model": OPENAI.model}
+    write_profiles(tmp_path, one=spec, two=spec)
+    given, pool = form(["one", "two"]), session().pool
+    assert [reply.profile for reply in pool.fan_out_sync("Hi.", given).ok] == ["one", "two"]
+    assert [stage.profile for stage in Cascade(given).stages] == ["one", "two"]
+    frame = pool.map_sync(pd.DataFrame({"q": ["a"]}), "{{ q }}", profiles=given, out="x", progress=False)
+    assert {"x.one", "x.two"} <= {*frame.columns}
+    none = form([])
+    with pytest.raises(ConfigError, match="needs at least one profile"):
+        pool.fan_out_sync("Hi.", none)
+    with pytest.raises(ConfigError, match="profiles is a list of names"):
+        Cascade(none)

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pytest
 
 from ledger_rows import row
@@ -163,6 +164,10 @@ def test_when_a_time_is_given_then_days_are_whole_and_hours_are_not() -> None:
     assert begin("2026-01-01T12:30Z") == datetime(2026, 1, 1, 12, 30, tzinfo=UTC)
     for hours in ("12h", timedelta(hours=12)):
         assert abs((begin(hours) or now) - (now - timedelta(hours=12))) < timedelta(minutes=1)
+    moment = pd.Timestamp("2026-01-01 12:30")
+    assert begin(moment) == datetime(2026, 1, 1, 12, 30).astimezone()
+    assert begin(moment.tz_localize("UTC")) == begin("2026-01-01T12:30Z")
+    assert abs((begin(pd.Timedelta("12h")) or now) - (now - timedelta(hours=12))) < timedelta(minutes=1)
     named = zone(datetime(2026, 1, 1).astimezone())
     assert str(Window.of("all", "2026-01-01")) == f"all kernels, since 2026-01-01 00:00 {named}"
     assert str(Window.of("session")) == "this kernel, from the beginning"

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from dataclasses import KW_ONLY, dataclass, field, fields
 from math import inf
 from operator import add, attrgetter
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, TypeVar, cast
 
 from victor_nb.errors import ConfigError
 
@@ -267,6 +267,14 @@ def plain(value: object) -> object:
         return value
     scalar = cast("Any", value)
     return float(str(scalar)) if scalar.dtype.kind == "f" else scalar.item()
+
+
+Item = TypeVar("Item")
+
+
+def listed(values: Sequence[Item]) -> Sequence[Item]:
+    """Return an array, an index or a column of a table as a list of Python values; all else as it is."""
+    return cast("Any", values).tolist() if hasattr(values, "tolist") else values
 
 
 _AGES: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast, get_args
 
 from victor_nb.accounting.rows import zone
 from victor_nb.errors import ConfigError, suggest
@@ -109,6 +109,8 @@ def _moment(since: Since, now: datetime) -> datetime:
     if isinstance(since, timedelta):
         return now - since
     if isinstance(since, date):
+        if hasattr(since, "to_pydatetime"):  # of pandas, whose `astimezone` wants a zone
+            since = cast("datetime", cast("Any", since).to_pydatetime())
         return since.astimezone() if isinstance(since, datetime) else datetime.combine(since, time.min).astimezone()
     text = str(since).strip()
     if text.lower() == "today":

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import builtins
 import keyword
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from textwrap import indent
 from typing import Annotated, Any, Final, Literal, TypeAlias, cast, get_args
 
 from victor_nb.config.request_options import MAPPING, NAME, SAMPLES, CallSettings, Kind, Option, rows, whole, word
+from victor_nb.values import listed
 
 Form: TypeAlias = Literal["text", "md", "json", "code", "table"]
 Show: TypeAlias = Literal["answer", "quiet", "none"]
@@ -31,8 +32,7 @@ def _read_names(value: object) -> object:
     """Read names that commas separate, or those of a list."""
     if isinstance(value, str):
         value = value.split(",")
-    if hasattr(value, "tolist"):  # an array, or a column of a table
-        value = cast("Any", value).tolist()
+    value = listed(cast("Sequence[object]", value))
     if not isinstance(value, (list, tuple)):
         return value
     parts = cast("Iterable[object]", value)

@@ -19,7 +19,7 @@ from victor_nb.money import Total
 from victor_nb.providers.spec import takes_temperature
 from victor_nb.reports.charts import plot
 from victor_nb.reports.frames import records_frame
-from victor_nb.values import UNPAID, PromptLike, Quotable, Reply, Usage
+from victor_nb.values import UNPAID, PromptLike, Quotable, Reply, Usage, listed
 from victor_nb.wire.clock import simulated
 from victor_nb.workflows.progress_bar import Bar, Tally
 
@@ -305,6 +305,7 @@ class FanOut(Handle[Replies]):
     ) -> None:
         single = is_one(prompt)
         prompts = cast("Sequence[PromptLike]", [prompt] if single else list(cast("Sequence[object]", prompt)))
+        profiles = listed(profiles)
         check_fan_out(prompts, profiles, n)
         refuse_sample(options)
         self.run_id = options.get("run_id") or uuid4().hex

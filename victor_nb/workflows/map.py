@@ -20,7 +20,7 @@ from victor_nb.loop import GRACE
 from victor_nb.money import to_usd
 from victor_nb.reports.answers import answers_frame
 from victor_nb.templates import Template
-from victor_nb.values import TAPED
+from victor_nb.values import TAPED, listed
 from victor_nb.workflows.askers import ProfileAsker, Runnable, StrategyAsker
 from victor_nb.workflows.bulk import Asker, Bulk, Terms
 from victor_nb.workflows.intake import Empty, Feed, Plan, Prompts, table_of
@@ -92,6 +92,7 @@ class Map(Watched["DataFrame"]):
     ) -> None:
         own: dict[str, Any] = {name: value for name, value in options.items() if name in _OWN and value is not None}
         sent = cast("CallOptions", {name: value for name, value in options.items() if name not in _OWN})
+        own |= {"profiles": listed(own["profiles"])} if "profiles" in own else {}
         _check(own, profile, out)
         refuse_sample(sent)
         self.runtime, self._pool, self._out = pool.runtime, pool, out

@@ -15,6 +15,7 @@ from victor_nb.config.request_options import sentence
 from victor_nb.config.strategies import Stage, fault
 from victor_nb.errors import ConfigError, suggest
 from victor_nb.runtime import current, runtime_of
+from victor_nb.values import listed
 from victor_nb.workflows.checks import Agreement
 from victor_nb.workflows.engine import Engine, StrategyJob
 from victor_nb.workflows.orchestrator_pool import kernel_pool
@@ -307,6 +308,7 @@ class Cascade(Strategy):
         prompt: str = DIRECT,
         name: str = "cascade",
     ) -> None:
+        profiles = listed(profiles)
         if isinstance(profiles, str) or not profiles:
             raise ConfigError(f"profiles is a list of names, the cheapest first, not {profiles!r}.")
         if accept is None:
