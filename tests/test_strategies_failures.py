@@ -11,7 +11,14 @@ from ensemble import Ensemble, by_stage, run_of, said
 from servers import Answer, faults
 from victor_nb import VictorError
 from victor_nb.config.strategies import Stage
-from victor_nb.errors import MalformedAnswerError, PartialAnswerError, PromptError, ServerError
+from victor_nb.errors import (
+    ConfigError,
+    MalformedAnswerError,
+    PartialAnswerError,
+    PromptError,
+    ServerError,
+    VictorInterrupted,
+)
 from victor_nb.kernel import session
 from victor_nb.workflows.strategies import Funnel, Single, Strategy
 
@@ -146,6 +153,53 @@ def test_when_stop_is_pressed_then_the_error_has_what_had_come(ensemble: Ensembl
 
     assert len(run_of(error)["explore"].kept) == 3
     assert str(error).startswith("stopped funnel after 4 calls")
+    assert job.done()
+
+
+def test_when_a_stage_is_waited_for_then_it_is_there_while_the_run_goes_on(ensemble: Ensemble, server: Server) -> None:
+    ensemble.play(lambda asked: faults.silence() if asked.model == "gpt-4o" else by_stage(asked))
+
+    job = Funnel(ideas=3).start("x")
+    explored, selected = job.stage("explore"), job.stage("select")
+
+    assert (explored.state, len(explored.items)) == ("done", 3)
+    assert selected.kept == explored.kept[:1]
+    assert not job.done()
+    job.cancel()
+    assert job.stage("implement").state == "stopped"
+    with pytest.raises(VictorError, match=r"^review was not begun: stopped by the user\.$") as caught:
+        job.stage("review")
+    assert run_of(caught.value)["select"].kept == selected.kept
+
+
+def test_when_a_stage_that_is_waited_for_cannot_come_then_the_error_says_why(ensemble: Ensemble) -> None:
+    ensemble.play(lambda asked: faults.status(500, "down") if asked.model == "gpt-4o-mini" else by_stage(asked))
+    job = Funnel(ideas=3).start("x")
+
+    with pytest.raises(ConfigError, match=r"^'draft' is no stage of this run\. It has explore, select, implement, "):
+        job.stage("draft")
+    with pytest.raises(VictorError, match=r"^fast: .*down") as caught:
+        job.stage("select")
+    assert len(run_of(caught.value)["explore"].kept) == 3
+
+
+def test_when_stop_is_pressed_while_a_stage_is_waited_for_then_the_run_stops(
+    ensemble: Ensemble, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ensemble.play(lambda asked: faults.silence() if asked.model == "gpt-4o" else by_stage(asked))
+    job = Funnel(ideas=3).start("x")
+    wait = job.wait
+
+    def interrupted(timeout: float | None = None) -> bool:
+        monkeypatch.setattr(job, "wait", wait)
+        server.wait(lambda: "gpt-4o" in ensemble.models)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(job, "wait", interrupted)
+    with pytest.raises(VictorInterrupted) as caught:
+        job.stage("implement")
+
+    assert len(run_of(caught.value)["explore"].kept) == 3
     assert job.done()
 
 

@@ -20,7 +20,7 @@ from victor_nb.errors import (
     VictorError,
     VictorInterrupted,
 )
-from victor_nb.loop import GRACE, Handle
+from victor_nb.loop import GRACE, TICK, Handle
 from victor_nb.money import Total
 from victor_nb.templates import places
 from victor_nb.values import JOB, UNPAID, Reply
@@ -449,6 +449,32 @@ class StrategyJob(Handle[None]):
     def run(self) -> StrategyRun:
         """What has come so far, as a run; the whole one once the job has ended."""
         return collect(self._engine)
+
+    def stage(self, name: str) -> StageResult:
+        """Wait until a stage has ended, and return what it gave; the run goes on meanwhile.
+
+        Raises:
+            ConfigError: The run has no such stage.
+            VictorError: The stage failed, or the run ended before it began; `partial` is what had come, and so is
+                `session().last`.
+            VictorInterrupted: Stop was pressed, which stops the run; `partial` is what had come.
+        """
+        works = {work.stage.name: work for work in self._engine.works}
+        if name not in works:
+            raise ConfigError(f"{name!r} is no stage of this run. It has {', '.join(works)}.")
+        try:
+            while works[name].state in {"waiting", "running"} and not self.wait(TICK):
+                pass
+        except KeyboardInterrupt:
+            raise self.interrupted() from None
+        run = self.run
+        found = next((stage for stage in run.stages if stage.name == name), None)
+        if found is not None and found.state not in {"failed", "refused"}:
+            return found
+        why = found.notes[-1] if found else f"{name} was not begun: {run.stopped or 'the run needed no more'}."
+        error = VictorError(why)
+        error.partial = self._engine.kept()
+        raise error
 
     def result(self, *, progress: bool | None = False) -> StrategyRun:
         """Wait for the run. Stop cancels it; of a job that was cancelled, it is what had come by then.
