@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from servers import Request
+    from servers import Exchange, Request
     from victor_nb.values import Reply
 
 pytest_plugins = ["workbench_fixtures"]
@@ -223,7 +223,17 @@ async def test_when_hundreds_are_asked_at_once_then_all_are_answered(bench: Benc
 
 
 async def test_when_a_profile_limits_its_concurrency_then_no_more_are_asked_at_once(bench: Bench) -> None:
-    bench.play(Answer(delay=0.02))
+    under_way, seen = 0, [0]
+
+    async def act(exchange: Exchange) -> None:
+        nonlocal under_way
+        under_way += 1
+        seen.append(under_way)
+        await asyncio.sleep(0.02)
+        under_way -= 1
+        await Answer()(exchange)
+
+    bench.play(act)
     agent = await bench.agent(concurrency=2)
     await asyncio.gather(*(bench.ask(agent) for _ in range(8)))
-    assert bench.server.connections <= 2
+    assert max(seen) == 2

@@ -7,13 +7,15 @@ import json
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import httpx2
 import pytest
 from hypothesis import given, strategies
 
 from servers import ANTHROPIC, GOOGLE, OLLAMA, OPENAI, Answer, Dialect, Tokens, faults
 from victor_nb import errors
-from victor_nb.providers.http import DONE, Reader
+from victor_nb.providers.http import DONE, Reader, events
 from victor_nb.values import Usage
+from victor_nb.wire.transport import Real, Wire
 from workbench import Bench, rows
 
 if TYPE_CHECKING:
@@ -122,6 +124,7 @@ def test_when_a_line_has_arrived_then_its_event_is_not_held_back() -> None:
 
 
 @only_streams
+@pytest.mark.parametrize("dialect", [OLLAMA], ids=repr)
 async def test_when_a_stream_has_ended_then_its_connection_serves_the_next(bench: Bench) -> None:
     async def act(exchange: Exchange) -> None:
         await Answer().tell(exchange)
@@ -129,10 +132,26 @@ async def test_when_a_stream_has_ended_then_its_connection_serves_the_next(bench
         await exchange.end()
 
     bench.play(act)
-    agent = await bench.agent()
-    for _ in range(3):
-        assert (await bench.ask(agent)).content == Answer().text
+    wire, asked = Wire(), {"model": "m", "stream": True, "messages": [{"role": "user", "content": "How many?"}]}
+    async with httpx2.AsyncClient(transport=Real(context=lambda: wire.context(bench.server.url))) as client:
+        for _ in range(3):
+            async with client.stream("POST", f"{bench.server.url}/api/chat", json=asked) as response:
+                *_, last = [event async for event in events(response)]
+            assert last["done"]
     assert bench.server.connections == 1
+
+
+@only_streams
+async def test_when_a_server_hangs_up_after_each_stream_then_no_call_comes_too_late(bench: Bench) -> None:
+    bench.play(Answer())
+    agent = await bench.agent()
+
+    async def ask_often() -> None:
+        for _ in range(15):
+            assert (await bench.ask(agent)).content == Answer().text
+
+    await asyncio.gather(*(ask_often() for _ in range(4)))
+    assert (len(bench.server.requests), bench.server.connections) == (60, 60)
 
 
 async def test_when_an_answer_is_streamed_over_plain_http_then_the_server_may_say_that_it_hangs_up(

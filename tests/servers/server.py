@@ -122,7 +122,7 @@ class Server:
         request.hung_up = not (exchange.ended or exchange.left) and (connection.gone.is_set() or lost)
         request.finished = exchange.ended
         self._note()
-        return exchange.ended
+        return exchange.ended and request.headers.get("connection") != "close"
 
     async def _play(self, exchange: Exchange) -> None:
         await self.answer(exchange.request)(exchange)

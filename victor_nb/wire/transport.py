@@ -142,8 +142,9 @@ class Wire:
 class Real(httpx2.AsyncBaseTransport):
     """One client's connections, over aiohttp: unlimited, opened by the first request, closed with the client.
 
-    httpx2's own pool is quadratic in concurrent connections; aiohttp's is not. Every failure is raised as an httpx2
-    exception.
+    httpx2's own pool is quadratic in concurrent connections; aiohttp's is not. It keeps a connection though the request
+    says `Connection: close`, unless the answer says so too; so such requests have connections that are never kept.
+    Every failure is raised as an httpx2 exception.
 
     Args:
         context: Returns the TLS context.
@@ -165,7 +166,7 @@ class Real(httpx2.AsyncBaseTransport):
         self._context = context
         self._session = partial(_session, sending=sending)
         self._proxy = proxy.strip() if proxy else None
-        self._inner: httpx2.AsyncBaseTransport | None = None
+        self._inner: dict[bool, httpx2.AsyncBaseTransport] = {}  # by whether connections are kept
         self._of_socks: tuple[type[Exception], ...] = ()
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -176,10 +177,11 @@ class Real(httpx2.AsyncBaseTransport):
         """
         from aiohttp import ClientError  # noqa: PLC0415 - slow to import
 
-        if self._inner is None:
-            self._inner = self._open()
+        kept = request.headers.get("connection", "").lower() != "close"
+        if kept not in self._inner:
+            self._inner[kept] = self._open(kept=kept)
         try:
-            response = await self._inner.handle_async_request(request)
+            response = await self._inner[kept].handle_async_request(request)
         except (httpx2.ConnectTimeout, httpx2.ProxyError) as error:
             raise _mend(error, request, self._proxy, self._of_socks) from error.__cause__
         except ClientError as error:
@@ -190,19 +192,22 @@ class Real(httpx2.AsyncBaseTransport):
             response.stream = _Body(response.stream, response)
         return response
 
-    def _open(self) -> httpx2.AsyncBaseTransport:
-        """Make the connections' owner, and read the proxy as curl does: without a scheme it is an HTTP proxy.
+    def _open(self, *, kept: bool) -> httpx2.AsyncBaseTransport:
+        """Make the owner of connections, and read the proxy as curl does: without a scheme it is an HTTP proxy.
+
+        Args:
+            kept: Whether connections are kept for further requests.
 
         Raises:
             SetupError: The certificates or the proxy cannot be used.
         """
-        context, given = self._context(), self._proxy
+        context, given, session = self._context(), self._proxy, partial(self._session, kept=kept)
         if not given:
-            return self._make(verify=context, client=partial(self._session, context))
+            return self._make(verify=context, client=partial(session, context))
         address = given if "://" in given else f"http://{given}"
         scheme = address.partition("://")[0].lower()
         if scheme in _SOCKS:
-            return self._make(verify=context, client=partial(self._session, context, self._socks(address)))
+            return self._make(verify=context, client=partial(session, context, self._socks(address)))
         try:
             proxy = httpx2.Proxy(address)
             if proxy.auth is not None:  # as a header: aiohttp's own class for it goes with its next version
@@ -211,7 +216,7 @@ class Real(httpx2.AsyncBaseTransport):
         except (ValueError, httpx2.InvalidURL) as error:
             fact = f"the proxy {given} cannot be used"
             raise SetupError(fact, "Write HTTPS_PROXY as http://host:port or socks5://host:port.") from error
-        return self._make(verify=context, proxy=proxy, client=partial(self._session, context))
+        return self._make(verify=context, proxy=proxy, client=partial(session, context))
 
     def _socks(self, address: str) -> partial[aiohttp.TCPConnector]:
         """Return what makes a connector through a SOCKS proxy.
@@ -242,8 +247,8 @@ class Real(httpx2.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Close every connection."""
-        if self._inner is not None:
-            await self._inner.aclose()
+        for inner in self._inner.values():
+            await inner.aclose()
 
 
 def _aiohttp_transport() -> type[AiohttpTransport]:
@@ -282,11 +287,13 @@ def _session(
     context: ssl.SSLContext,
     connect: Callable[..., aiohttp.TCPConnector] | None = None,
     *,
+    kept: bool,
     sending: Callable[[], object] | None = None,
 ) -> aiohttp.ClientSession:
     import aiohttp  # noqa: PLC0415 - slow to import
 
-    connector = (connect or aiohttp.TCPConnector)(limit=0, ssl=context, keepalive_timeout=_KEEP_ALIVE)
+    keeping: dict[str, Any] = {"keepalive_timeout": _KEEP_ALIVE} if kept else {"force_close": True}
+    connector = (connect or aiohttp.TCPConnector)(limit=0, ssl=context, **keeping)
     known = aiohttp.ClientSession.__init__.__kwdefaults__
     more: dict[str, Any] = {"max_headers": _MOST_HEADERS} if "max_headers" in (known or {}) else {}  # older: no limit
     if sending is not None:
