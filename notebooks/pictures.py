@@ -34,7 +34,8 @@ CHART: Final = "02_profiles_and_pool", "break_even"
 CELL: Final = "01_quickstart", "%%victor profiles=local,fast,premium"
 FORMS: Final = "08_widgets"
 PICKER, PANEL, BOARD, LEDGER = SHOWN = "ProfilePicker(", "Playground(", "StrategyBoard(", "LedgerView("
-PACE: Final = {BOARD: 1, "whole = ": 0}
+START: Final = ".start(TASK"
+PACE: Final = {START: 1, "again = ": 0}
 """Cells of 08 from which on a simulated second takes that many real ones: the board is seen while it runs."""
 SECONDS: Final = 12  # that the review thinks when the board's picture is taken; Stop comes at 20
 PATIENCE: Final = 120_000  # milliseconds for a part of the run
@@ -99,6 +100,8 @@ def paced(path: Path) -> dict[str, int]:
         if cell.cell_type == "code" and PANEL in cell.source:
             cells.append(new_code_cell(cell.source.partition("\n")[0].partition(" = ")[2]))  # as it is before Ask
         cells.append(cell)
+        if cell.cell_type == "code" and START in cell.source:
+            cells.append(new_code_cell(f"{BOARD}job)"))  # while it runs
     notebook.cells = cells
     nbformat.write(notebook, path)
     sources = [cell.source for cell in cells if cell.cell_type == "code"]

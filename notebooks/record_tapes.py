@@ -209,10 +209,11 @@ def timed(exchanges: Iterable[Exchange], times: Path) -> Iterator[Exchange]:
             "latency": latency,
         }
     for exchange in exchanges:
-        if (of_answer := known.get(sha256(exchange.body).hexdigest())) is not None:
+        of_answer = known.get(sha256(exchange.body).hexdigest())
+        if exchange.fault in STOPS and not exchange.pieces:
+            yield replace(exchange, **(of_answer or {"answered": 0.0, "latency": 0.0}))
+        elif exchange.pieces and of_answer is not None:
             yield replace(exchange, **of_answer)
-        elif exchange.fault in STOPS and not exchange.pieces:
-            yield replace(exchange, answered=0.0, latency=0.0)
         else:
             raise LookupError(f"In [{exchange.cell}]: what {exchange.profile} answered is not what was sent.")
 
