@@ -62,12 +62,7 @@ def plans_chart(
         draw.points(ax, [costs[number]], [quality[number]], colour, "o", markersize=_LARGE if chosen else 6, **look)
     draw.name_axis(ax.yaxis, "quality (higher is better)")
     ax.margins(x=0.18, y=0.15)  # names stand within the axes
-    known = [costs[number] for number in tested if costs[number] > 0]
-    least = min((cost for cost in costs if cost > 0), default=0.0)
-    if known and max(costs) / min(known) >= _WIDE:
-        draw.wide_axis(ax, least, max(costs), f"USD for {_CALLS:,} calls", zero=min(costs) <= 0)
-    else:
-        draw.money_axis(ax.xaxis, f"USD for {_CALLS:,} calls")
+    _cost_axis(ax, costs, [costs[number] for number in tested])
     if bar is not None:
         ax.axhline(bar, color=draw.EDGE, linewidth=0.9, linestyle="--")
         bars.append(((min(costs), bar), (max(costs), bar)))
@@ -78,6 +73,15 @@ def plans_chart(
     place(ax, [names[n] for n in named], spots, bars, needed=len(tested))
     rows = listing(f"{names[n]} {in_usd(costs[n])}, quality {quality[n]:.3g}, {states[n]}" for n in tested)
     return draw.finish(ax, f"Cost of {_CALLS:,} calls against quality", title, rows, note)
+
+
+def _cost_axis(ax: Axes, costs: list[float], tested: list[float]) -> None:
+    """Set the axis of costs: logarithmic where those of tested plans are far apart."""
+    known, name = [cost for cost in tested if cost > 0], f"USD for {_CALLS:,} calls"
+    if known and max(costs) / min(known) >= _WIDE:
+        draw.wide_axis(ax, min(cost for cost in costs if cost > 0), max(costs), name, zero=min(costs) <= 0)
+    else:
+        draw.money_axis(ax.xaxis, name)
 
 
 def _legend(states: list[str], best: str | None) -> list[Line2D]:

@@ -212,13 +212,25 @@ def place(
                 continue
         best = np.argmin(price + np.hypot(*(ends - point).T))
         solid = np.concatenate([solid, found[[best]]])
-        low, size = found[best][:2], found[best][2:] - found[best][:2]
-        nearest = tuple((ends[best] - low) / size)
-        look = {"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 4, "relpos": nearest}
-        offset: dict[str, Any] = {"xytext": tuple(low - point), "textcoords": "offset points", "annotation_clip": False}
-        offset |= {"fontsize": SMALL, "color": EDGE, "va": "bottom"}
-        label = ax.annotate(escaped(text), spots[index], arrowprops=look, **offset)
-        label.set_in_layout(False)
+        _lead(ax, text, spots[index], found[best] - [*point, *point], ends[best] - point)
+
+
+def _lead(ax: Axes, text: str, spot: tuple[float, float], box: NDArray[Any], end: NDArray[Any]) -> None:
+    """Write a name with a line that leads to its point.
+
+    Args:
+        ax: Where.
+        text: The name.
+        spot: The point, in data coordinates.
+        box: The place of the name, in points from there.
+        end: The place of the box that is nearest to the point, in points from there.
+    """
+    low, size = box[:2], box[2:] - box[:2]
+    nearest = tuple((end - low) / size)
+    look = {"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 4, "relpos": nearest}
+    offset: dict[str, Any] = {"xytext": tuple(low), "textcoords": "offset points", "annotation_clip": False}
+    offset |= {"fontsize": SMALL, "color": EDGE, "va": "bottom"}
+    ax.annotate(escaped(text), spot, arrowprops=look, **offset).set_in_layout(False)
 
 
 def _candidates(point: NDArray[Any], length: float, frame: NDArray[Any]) -> NDArray[Any]:
