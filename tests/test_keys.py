@@ -420,3 +420,14 @@ def test_when_something_is_missing_then_one_cell_says_the_next_step(tmp_path: Pa
         failed = "".join(kernel.run("%%victor\nx").error)
         step = "Set ANTHROPIC_API_KEY: ANTHROPIC_API_KEY=... in .env (or %env ANTHROPIC_API_KEY=...), then run"
         assert f"no key. {step} the cell again, set the" in failed
+
+
+def test_when_profiles_are_saved_then_the_next_cell_has_them_also_without_a_magic(tmp_path: Path) -> None:
+    shell, asked = Shell(), "from victor_nb import session; session().settings.profile('fast').model"
+    write_profiles(tmp_path, fast={"provider": "openai", "model": "gpt-6-luna"})
+    assert shell.run(asked).value == "gpt-6-luna"
+    write_profiles(tmp_path, fast={"provider": "openai", "model": "gpt-4o"})
+    assert shell.run(asked).value == "gpt-4o"
+    (tmp_path / "profiles.yaml").write_text("profiles: [", encoding="utf-8")
+    assert shell.run("1 + 1").value == 2, "a cell of no concern to us goes on"
+    assert "profiles.yaml, line 1" in str(shell.fail("%%victor fast\nHi."))

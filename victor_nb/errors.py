@@ -67,8 +67,10 @@ STOPS: Final = (KeyboardInterrupt, GeneratorExit)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word nearest to `word`, or None when none is near."""
-    return next(iter(get_close_matches(word, list(known), n=1, cutoff=0.6)), None)
+    """Return the known word nearest to `word`, which may be the same in letters of another case; None: none is near."""
+    names = list(known)
+    alike = next((name for name in names if name.lower() == word.lower()), None)
+    return alike or next(iter(get_close_matches(word, names, n=1, cutoff=0.6)), None)
 
 
 def user_line(error: BaseException) -> str | None:

@@ -336,6 +336,7 @@ class Extension:
             self._typed = str(cast("Any", info).raw_cell or "")
             if self._magics is not None:
                 self._magics.typed = self._typed
+            _refresh()
         self._depth += 1
 
     def _register_accessors(self) -> None:
@@ -405,6 +406,15 @@ def _warm_up() -> None:
     with suppress(VictorError, *UNLOADABLE):
         session().warm_up()
         _load_magics()
+
+
+def _refresh() -> None:
+    """Read the settings anew where they have changed, so that a cell of Python has what was saved before it."""
+    runtime = cast("Any", sys.modules.get("victor_nb.runtime"))
+    found = None if runtime is None else runtime.opened()
+    if found is not None and not found.closed:
+        with suppress(VictorError, OSError):  # a magic says what is wrong with the file
+            found.refresh()
 
 
 def _matcher(shell: InteractiveShell) -> Callable[[CompletionContext], SimpleMatcherResult]:
