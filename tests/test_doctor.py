@@ -201,7 +201,7 @@ def test_when_several_profiles_lack_something_then_what_helps_most_comes_first(
     monkeypatch.setenv("ODD_KEY", "schl\u00fcssel-0123456789")
     found, below = examined(Shell())
     assert "none needed" in found["local"]
-    assert found["local"].endswith("start it: ollama serve (and once: ollama pull qwen3)")
+    assert found["local"].endswith("start it: ollama serve, from ollama.com (and once: ollama pull qwen3)")
     assert " not set 127.0.0.1" in found["paid"]
     assert "model retired on 2026-06-30: choose a newer one" in found["paid"]
     assert f"; check {gone}" in found["dear"]
@@ -215,7 +215,7 @@ def test_when_several_profiles_lack_something_then_what_helps_most_comes_first(
         "2 of 8 ready; try: %%victor fast",
         "1. set the key: ANTHROPIC_API_KEY=... in .env (or %env ANTHROPIC_API_KEY=...) (for paid, dear)",
     ]
-    assert "2. start it: ollama serve (and once: ollama pull qwen3) (for local)" in below
+    assert "2. start it: ollama serve, from ollama.com (and once: ollama pull qwen3) (for local)" in below
 
 
 def test_when_ollama_has_not_pulled_a_model_then_the_doctor_says_how(

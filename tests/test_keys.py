@@ -402,7 +402,8 @@ def test_when_something_is_missing_then_one_cell_says_the_next_step(tmp_path: Pa
         "Check the key: %env OPENAI_API_KEY=..., then run the cell again.",
         "keyed": "no key. Set HOUSE_KEY: HOUSE_KEY=... in .env (or %env HOUSE_KEY=...), then run the cell again, "
         "ask fast, whose key is set, or try it free: %victor mode simulate",
-        "local": f"ollama cannot be reached at {gone}. Start it with `ollama serve`, or ask another profile.",
+        "local": f"ollama cannot be reached at {gone}. Start it with `ollama serve` (ollama.com has it), ask another "
+        "profile, or see %victor local: a 135M model on your CPU.",
         f"%env OPENAI_API_KEY={RIGHT}": "",
         "none": "openai answered 404: There is no such model. "
         "Check the model's name and base_url: %victor doctor none says which is nearest.",

@@ -325,10 +325,11 @@ OLLAMA: Final = Spec(
     words=WORDS["ollama"],
     attachments=Attachments(pdf=False),
     hints={
-        ConnectError: "Start it with `ollama serve`, or ask another profile.",
+        ConnectError: "Start it with `ollama serve` (ollama.com has it), ask another profile, or see %victor local: "
+        "a 135M model on your CPU.",
         NotFoundError: "Pull it: ollama pull {model}",
     },
-    unreachable="start it: ollama serve (and once: ollama pull {model})",
+    unreachable="start it: ollama serve, from ollama.com (and once: ollama pull {model})",
     dialect="victor_nb.wire.dialects.ollama:Ollama",
 )
 _COMPATIBLE: Final = replace(
