@@ -762,12 +762,14 @@ def test_when_a_day_beside_the_highest_is_unpriced_then_its_band_leaves_room_for
     rows = [
         {"ts": NOON + timedelta(days=day), "model": "small", "cost": 4.0 if day == 24 else 1.0} for day in range(26)
     ]
-    rows += [{"ts": NOON + timedelta(days=day), "model": "small", "cost": None} for day in (22, 23, 25)]
+    rows += [{"ts": NOON + timedelta(days=day), "model": "small", "cost": None} for day in (5, 22, 23, 25)]
     frame = Frame(rows).assign(status="ok", attempt=1, billed=0.0)
     (ax,) = axes(plot("spend", frame))
     amount = next(text.get_window_extent() for text in ax.texts if text.get_text() == "USD 4.0000")
     bands = [band.get_window_extent() for band in bars(ax, "unpriced")]
-    assert [band.height > 50 and not band.overlaps(amount) for band in bands] == [True] * 3
+    assert [band.height > 50 and not band.overlaps(amount) for band in bands] == [True] * 4
+    tops = [band.get_y() + band.get_height() for band in bars(ax, "unpriced")]
+    assert tops == pytest.approx([ax.get_ylim()[1], 4.0, 4.0, 4.0]), "elsewhere it goes on to the end of the axis"
     frame.loc[frame["cost"] == 4.0, "cost"] = None  # the highest are now those of 1
     (ax,) = axes(plot("spend", frame))
     assert "USD 4.0000" not in [text.get_text() for text in ax.texts]

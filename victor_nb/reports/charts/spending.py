@@ -46,6 +46,7 @@ _MOST_BARS: Final = 31
 _MOST_NAMES: Final = 6
 _FEW_BARS: Final = 5  # that have room for an amount over each
 _SHORTEST_BAND: Final = 0.05  # of the axis
+_HALF_AMOUNT: Final = 0.08  # of the axis, which an amount over a bar takes on each side of it
 _FAR: Final = 4.0  # times as high as the highest bar: a budget's line further up would leave no bars to see
 _FORMATS: Final[Mapping[Every, str]] = {
     "minute": "%H:%M",
@@ -115,7 +116,7 @@ def _draw_days(
     highest = max(tops)
     drawn = line <= highest * _FAR
     ax.set_ylim(0, 1.16 * max(highest, line if drawn else 0.0) or 1.0)
-    _hatch(ax, tops, unpriced, under=highest if _is_named(highest, tops, unpriced) else None)
+    _hatch(ax, tops, unpriced)
     _name_tops(ax, tops, unpriced)
     legend: list[Artist] = [draw.swatch(name, colours[name]) for name in heights]
     if drawn:
@@ -168,12 +169,14 @@ def _stack(ax: Axes, heights: Mapping[str, Sequence[float]], colours: Mapping[st
     return tops
 
 
-def _hatch(ax: Axes, tops: Sequence[float], unpriced: Sequence[int], *, under: float | None) -> None:
-    """Mark the days of which a part is unknown: a hatched band above the bar, and under the amount of the highest."""
-    most = ax.get_ylim()[1]
+def _hatch(ax: Axes, tops: Sequence[float], unpriced: Sequence[int]) -> None:
+    """Mark the days of which a part is unknown: a hatched band to the end of the axis, or to an amount beside it."""
+    most, highest = ax.get_ylim()[1], max(tops)
+    named = [at for at, top in enumerate(tops) if top == highest and _is_named(top, tops, unpriced)]
     for at, (top, missing) in enumerate(zip(tops, unpriced, strict=True)):
         if missing:
-            end = most if under is None else max(under, top + _SHORTEST_BAND * most)
+            beside = any(abs(at - other) <= _HALF_AMOUNT * len(tops) + 1 for other in named)
+            end = max(highest, top + _SHORTEST_BAND * most) if beside else most
             ax.bar(at, end - top, bottom=top, width=0.72, color="none", label="unpriced", **draw.UNKNOWN)
 
 
