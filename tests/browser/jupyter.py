@@ -110,8 +110,13 @@ class Site:
         headers = {"Authorization": f"token {self.token}"}
         data = json.dumps(body).encode() if body else None
         request = urllib.request.Request(self.url + path, data, headers, method=method)
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=PATIENCE) as answer:
-            said = answer.read()
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(request, timeout=PATIENCE) as answer:
+                said = answer.read()
+        except OSError:
+            assert self._process.poll() is None, f"the server has ended:\n{self.log()}"
+            raise
         return json.loads(said) if said else None
 
     def _await(self) -> None:
