@@ -18,7 +18,7 @@ from enum import Enum
 from functools import partial
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
-from weakref import WeakMethod
+from weakref import ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,12 +74,19 @@ def in_child(renew: Callable[[], None]) -> None:
 
 
 def _keep(calls: Calls[Call], call: Call) -> None:
-    number = next(_numbers)
+    for number, kept in list(calls.items()):
+        if kept() is None:
+            calls.pop(number, None)
     if isinstance(call, MethodType):
-        weak = WeakMethod(call, lambda _: calls.pop(number, None))
-        calls[number] = cast("Callable[[], Call | None]", weak)
+        # No callback, which WeakMethod has: what that needs may have been cleared as garbage, and Python says so.
+        function, owner = call.__func__, ref(call.__self__)
+        calls[next(_numbers)] = cast("Callable[[], Call | None]", lambda: _bound(function, owner()))
     else:
-        calls[number] = lambda: call
+        calls[next(_numbers)] = lambda: call
+
+
+def _bound(function: Callable[..., object], owner: object) -> MethodType | None:
+    return None if owner is None else MethodType(function, owner)
 
 
 def left(deadline: float) -> float:
