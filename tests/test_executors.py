@@ -278,6 +278,33 @@ def test_when_a_map_on_workers_is_stopped_then_they_stop_and_no_row_is_left_open
     assert not session().ledger.total().running
 
 
+@pytest.mark.parametrize("how", ["cancel", "shutdown"])
+def test_when_all_is_cancelled_or_the_pool_is_shut_down_then_the_workers_ask_no_other_row(
+    client: Client, server: Server, book: Book, how: str
+) -> None:
+    book.held = range(21, 1_000)
+    pool = session().pool
+    made = pool.start_map(rows(400), "{{ text }}", profile="fast", out="said", executor=client)
+    server.wait(lambda: book.asked > 30, timeout=120)
+    if how == "cancel":
+        assert session().cancel() > 10, "calls that workers make count as well"
+        statuses = Counter(made.result()["said_status"])
+    else:
+        pool.shutdown()
+        with pytest.raises(MapError, match="closed") as ended:
+            made.result()
+        statuses = Counter(ended.value.partial["said_status"])
+    server.wait(lambda: server.open == 0)
+    asked = book.asked
+    book.free.set()
+    time.sleep(1)
+    assert book.asked == asked < 400
+    assert statuses["interrupted"] > 10
+    assert statuses["ok"] == 20
+    assert statuses.total() == 400
+    assert not session().ledger.total().running
+
+
 def test_when_the_kernel_is_busy_then_the_time_of_a_row_is_that_of_its_exchange(
     client: Client, book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -154,12 +154,17 @@ class Session:
         return self.runtime.redacted(text)
 
     def cancel(self) -> int:
-        """Stop every call of every pool and agent here, and return how many there were; what had come is kept."""
-        # Counted first: what a job stops has ended by the time that one looks.
-        stopped = self.runtime.cancel()
-        for job in self.jobs:
-            job.cancel()
-        return stopped
+        """Stop all work under way here, and return how many calls were; what had come is kept.
+
+        A map, search, comparison, strategy, fan-out or call that had begun asks nothing more: no other row, stage,
+        retry or fallback. Who waits for it gets what had come, as after its own `cancel()`; an `await` raises
+        `asyncio.CancelledError`, and what had come is `last`. A loop of your own goes on with its next call, and what
+        is started later runs as ever.
+
+        Returns:
+            The calls that had begun and not ended, those that waited for their turn included.
+        """
+        return self.runtime.cancel()
 
     def report(self, path: Path | str, *, since: Since = "30d", scope: str = "all", overwrite: bool = False) -> Path:
         """Write what was spent as one HTML page, with tables and charts, that needs no network; return where it is.

@@ -35,24 +35,77 @@ _LOST: Final = "This was under way in the process that was forked, and goes on t
 _CLOSED: Final = "This session is closed. Call victor_nb.session() for a new one."
 
 
+class Scope:
+    """What all that runs within a job knows of it: how it was stopped, and the jobs that were started there.
+
+    It is kept longer than the job: by timers and idle connections, and by a thread that goes on after its end.
+
+    Attributes:
+        stopped: How it was stopped: `interrupted` with its cell, or `cancelled`; empty: it was not.
+        parts: The jobs under way that were started within it.
+    """
+
+    __slots__ = ("__weakref__", "_job", "parts", "stopped")
+
+    def __init__(self, job: Job[Any]) -> None:
+        self._job = ref(job)
+        self.stopped = ""
+        self.parts: set[Job[Any]] = set()
+
+    def cancel(self) -> None:
+        """Ask the job to stop, if it is under way."""
+        if (job := self._job()) is not None:
+            job.cancel()
+
+
+def check_stopped() -> None:
+    """Raise if the job that the running task belongs to was stopped, also where its task has yet to notice.
+
+    Raises:
+        CancelledError: It was.
+    """
+    if (scope := JOB.get()) is not None and scope.stopped:
+        raise asyncio.CancelledError
+
+
 class Job(Generic[T]):
     """Work under way on the background loop, seen from any thread.
 
+    One that is started within another one is a part of it: it stops with it, and does not begin after that was stopped.
+
+    Args:
+        work: What is done.
+        loop: Where.
+        upkeep: Whether it is none of the user's work, such as closing a connection.
+
     Attributes:
         task: The task that does it, from its beginning to its end.
-        stopped: How it was stopped: `interrupted` with its cell, or `cancelled`; empty: it was not.
         ends: What is called on the background loop when it has ended; to be added to before it begins.
+        upkeep: As it was given.
     """
 
-    def __init__(self, work: Callable[[], Awaitable[T]], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, work: Callable[[], Awaitable[T]], loop: asyncio.AbstractEventLoop, *, upkeep: bool = False
+    ) -> None:
         self._work = work
         self._loop = loop
         self._finished = threading.Event()
         self._value: T | None = None
         self._error: BaseException | None = None
         self.task: asyncio.Task[None] | None = None
-        self.stopped = ""
         self.ends: list[Callable[[], object]] = []
+        self.upkeep = upkeep
+        self._scope = Scope(self)
+        outer = None if upkeep else cast("Scope | None", JOB.get())
+        if outer is not None:
+            outer.parts.add(self)
+            self.ends.append(partial(outer.parts.discard, self))
+            self._scope.stopped = outer.stopped  # looked at last: else what stops that one finds this among its parts
+
+    @property
+    def stopped(self) -> str:
+        """How it was stopped: `interrupted` with its cell, or `cancelled`; empty: it was not."""
+        return self._scope.stopped
 
     def spawn(self) -> None:
         """Start the task. Call on the background loop only."""
@@ -62,7 +115,7 @@ class Job(Generic[T]):
             task.cancel()
 
     async def _run(self) -> None:
-        JOB.set(ref(self))  # timers and idle connections keep the context, which would keep the job and all that it did
+        JOB.set(self._scope)  # not the job: what keeps the context would keep it, and all that it did
         try:
             self._value = await self._work()
         except BaseException as error:  # noqa: BLE001 - `result` raises it
@@ -86,8 +139,14 @@ class Job(Generic[T]):
         self._finished.set()
 
     def cancel(self) -> None:
-        """Ask the work to stop; it closes its sockets and writes its rows on the way out. It waits for nothing."""
-        self.stopped = "interrupted" if isinstance(sys.exception(), KeyboardInterrupt) else "cancelled"
+        """Ask the work to stop, and its parts; it closes its sockets and writes its rows on the way out.
+
+        It waits for nothing. No attempt of a call that belongs to it begins after this has returned.
+        """
+        how = "interrupted" if isinstance(sys.exception(), KeyboardInterrupt) else "cancelled"
+        self._scope.stopped = self._scope.stopped or how
+        for part in list(self._scope.parts):
+            part.cancel()
         with suppress(RuntimeError):  # the loop is gone, and all of its work with it
             self._loop.call_soon_threadsafe(self._stop)
 
@@ -174,9 +233,22 @@ class BackgroundLoop:
         """Whether the caller is on this loop's own thread."""
         return self._thread == threading.get_ident()
 
-    def start(self, work: Callable[[], Awaitable[T]]) -> Job[T]:
-        """Start work from any thread, without waiting for it."""
-        job = Job(work, self._open())
+    def start(
+        self,
+        work: Callable[[], Awaitable[T]],
+        *,
+        upkeep: bool = False,
+        ended: Callable[[], object] | None = None,
+    ) -> Job[T]:
+        """Start work from any thread, without waiting for it.
+
+        Args:
+            work: What is done.
+            upkeep: Whether it is none of the user's work, such as closing a connection: `cancel` lets it go on.
+            ended: Called on the background loop when it has ended, also if it was stopped before it began.
+        """
+        job = Job(work, self._open(), upkeep=upkeep)
+        job.ends += [ended] if ended else []
         self._spawn(job)
         return job
 
@@ -184,7 +256,20 @@ class BackgroundLoop:
         """Start work where there is a loop to do it. For finalizers, which may run at any point: it takes no lock."""
         if self._loop is not None and not self._closed:
             with suppress(ClosedError):
-                self._spawn(Job(work, self._loop))
+                self._spawn(Job(work, self._loop, upkeep=True))
+
+    @property
+    def busy(self) -> bool:
+        """Whether work of the user's is under way that was not stopped."""
+        return bool(self._working())
+
+    def cancel(self) -> None:
+        """Stop all work of the user's that is under way. What is stopped already is left to its end."""
+        for job in self._working():
+            job.cancel()
+
+    def _working(self) -> list[Job[Any]]:
+        return [job for job in list(self._jobs) if not (job.upkeep or job.stopped)]
 
     def _spawn(self, job: Job[T]) -> None:
         self._jobs.add(job)
@@ -195,12 +280,21 @@ class BackgroundLoop:
             self._jobs.discard(job)
             raise ClosedError(_CLOSED) from None
 
-    async def call(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Await work from any asyncio loop; a cancellation waits until the work has cleaned up after itself."""
+    async def call(self, work: Callable[[], Awaitable[T]], *, upkeep: bool = False) -> T:
+        """Await work from any asyncio loop; a cancellation waits until the work has cleaned up after itself.
+
+        Args:
+            work: What is done.
+            upkeep: See `start`.
+
+        Raises:
+            CancelledError: The caller was cancelled; or the work was, by `cancel`.
+            BaseException: Whatever the work raised.
+        """
         if self.running_here:
             return await work()
         here, ended = asyncio.get_running_loop(), asyncio.Event()
-        job = Job(work, self._open())
+        job = Job(work, self._open(), upkeep=upkeep)
         job.ends.append(lambda: _tell(here, ended))
         self._spawn(job)
         with awake(here):

@@ -37,7 +37,7 @@ from victor_nb.values import TAPED, Usage
 from victor_nb.wire.clock import Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from contextlib import ExitStack
     from decimal import Decimal
 
@@ -47,23 +47,26 @@ if TYPE_CHECKING:
     from victor_nb.accounting.rows import Row
     from victor_nb.config.answers import Answers
     from victor_nb.config.profiles import Profile
+    from victor_nb.loop import Job
     from victor_nb.values import Mode
     from victor_nb.wire.recorder import Tapes
     from victor_nb.wire.transport import Wire
 
 _ERRORS_KEPT: Final = 20
+_CLOSING: Final = 2.0  # seconds that clients have to close their connections
 Value = TypeVar("Value")
 
 
 class Client(Protocol):
-    """An open orchestrator, as the runtime stops and closes it."""
+    """An open orchestrator, as the runtime counts its calls and closes it."""
 
-    def cancel(self) -> int:
-        """Stop every call under way, and return how many there were."""
+    @property
+    def under_way(self) -> int:
+        """Calls that have begun and not ended."""
         ...
 
-    def close(self) -> None:
-        """Close the connections."""
+    def start_closing(self) -> Job[None] | None:
+        """Take no further call and close the connections, without waiting."""
         ...
 
     def renew(self) -> None:
@@ -405,8 +408,19 @@ class Runtime:
             self.use(self._settings.again())
 
     def cancel(self) -> int:
-        """Stop every call of every pool and agent here, and return how many there were; what had come is kept."""
-        return sum(client.cancel() for client in list(self.clients))
+        """Stop all work under way, and return how many calls of it were; see `Session.cancel`."""
+        calls = sum(client.under_way for client in list(self.clients))
+        if not self.loop.busy:  # what was stopped before is on its way out
+            return 0
+        self.loop.cancel()
+        return calls
+
+    def close_clients(self, clients: Iterable[Client]) -> None:
+        """Close clients, all at once: none takes a call while another one closes. It waits two seconds at the most."""
+        closing = [client.start_closing() for client in clients]
+        until = time.monotonic() + _CLOSING
+        for job in filter(None, closing if not self.loop.running_here else ()):
+            job.wait(max(0.0, until - time.monotonic()))
 
     def close(self) -> None:
         """End everything: clients closed, rows written, thread ended. Twice is fine."""
@@ -416,10 +430,9 @@ class Runtime:
             self.closed = True
         if self in _current:
             bequeath(self._inherited)
+        self.close_clients(list(self.clients))
         if self.pool is not None:
             self.pool.shutdown()
-        for client in list(self.clients):
-            client.close()
         self.loop.close()
         self.budget.give_back()
         ledger = cast("Ledger | None", self.__dict__.get("ledger"))

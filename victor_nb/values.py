@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
     from decimal import Decimal
-    from weakref import ReferenceType
 
     from victor_nb.media import Media
 
@@ -243,8 +242,8 @@ class Stoppable(Protocol):
         ...
 
 
-JOB: Final[ContextVar[ReferenceType[Stoppable] | None]] = ContextVar("victor_nb_job", default=None)
-"""The job on the background loop that the running task belongs to."""
+JOB: Final[ContextVar[Stoppable | None]] = ContextVar("victor_nb_job", default=None)
+"""The job on the background loop that the running task, or a thread that it waits for, belongs to."""
 
 
 class Quotable:

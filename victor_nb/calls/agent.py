@@ -159,7 +159,12 @@ class Chat:
         return self._orchestrator.stream(prompt, on_reply=keep, **self._with_history(options))
 
     def remember(self, prompt: PromptLike, reply: Reply) -> Reply:
-        """Add a turn to what is remembered, but no empty answer, which no server takes; return the reply."""
+        """Add a turn to what is remembered, but no empty answer, which no server takes; return the reply.
+
+        One that was stopped is not remembered.
+        """
+        if reply.status == "interrupted":
+            return reply
         self.history.append(user_turn(prompt))
         if reply.content.strip():
             self.history.append(Message("assistant", reply.content))

@@ -32,6 +32,7 @@ from victor_nb.errors import (
     VictorError,
     VictorWarning,
 )
+from victor_nb.loop import check_stopped
 from victor_nb.money import Total
 from victor_nb.providers.catalog import host_of
 from victor_nb.providers.params import AUTO_TIER, STANDARD_TIERS
@@ -134,10 +135,6 @@ class ProfileCall:
     def close(self) -> None:
         """End the call because its client goes. On the background loop only."""
         self._closed = True
-        self.stop()
-
-    def stop(self) -> None:
-        """Cancel the call. On the background loop only."""
         if self._task is not None:
             self._task.cancel()
 
@@ -205,7 +202,7 @@ class ProfileCall:
     async def _ask(self) -> None:
         """Wait for a place, then try until it works or is not worth another try."""
         async with self._request.limiter if self._turns is None else nullcontext():
-            if self._request.owner.closed:
+            if self._request.owner.closed or self._request.runtime.closed:
                 raise ClosedError(f"{self._request.profile.name}: closed before the call was sent.")
             clock, failure = self._record.clock, None
             again = retrying_by(clock, self._request, self._chat)
@@ -374,6 +371,7 @@ class ProfileCall:
             if self._deadline is not None and self._record.clock is None:
                 self._deadline.reschedule(asyncio.get_running_loop().time() + request.timeout)
         try:
+            check_stopped()
             self._attempt = attempt = self._record.open(self._chat, hold)
         except BaseException:  # nothing was sent: what was set aside is free again
             request.runtime.budget.settle(hold, Decimal(0))

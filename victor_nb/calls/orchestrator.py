@@ -9,7 +9,7 @@ import weakref
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from victor_nb.calls.request import CallOptions, Request, Running, make_chat
 from victor_nb.calls.stream import Call, Stream
@@ -28,11 +28,9 @@ if TYPE_CHECKING:
     from victor_nb.calls.reuse import Reuse
     from victor_nb.config.profiles import Profile
     from victor_nb.config.settings import Settings
-    from victor_nb.loop import BackgroundLoop
+    from victor_nb.loop import BackgroundLoop, Job
     from victor_nb.providers.base import Provider
     from victor_nb.runtime import Runtime
-
-_CLOSING: Final = 2.0  # seconds
 
 
 class AgentOrchestrator:
@@ -253,25 +251,23 @@ class AgentOrchestrator:
         if not self.closed:
             self.closed = True
             if not self.runtime.loop.ended:
-                await self.runtime.loop.call(self._end)
+                await self.runtime.loop.call(self._end, upkeep=True)
 
     def close(self) -> None:
         """Close the connections from any thread, waiting at most two seconds for it. Twice is fine."""
-        if self.closed:
-            return
-        self.closed = True
-        if self.runtime.loop.ended:
-            return
-        job = self.runtime.loop.start(self._end)
-        if not self.runtime.loop.running_here:
-            job.wait(_CLOSING)
+        self.runtime.close_clients([self])
 
-    def cancel(self) -> int:
-        """Stop every call under way, from any thread, and return how many there were."""
-        running = list(self._running)
-        if running:
-            self.runtime.loop.start(partial(_stop, running))
-        return len(running)
+    def start_closing(self) -> Job[None] | None:
+        """Take no further call and close the connections, without waiting; None: there is nothing to wait for."""
+        if self.closed:
+            return None
+        self.closed = True
+        return None if self.runtime.loop.ended else self.runtime.loop.start(self._end, upkeep=True)
+
+    @property
+    def under_way(self) -> int:
+        """Calls that have begun and not ended, those that wait for their turn included; readable from any thread."""
+        return len(self._running)
 
     async def _end(self) -> None:
         for call in list(self._running):
@@ -288,11 +284,6 @@ def _reuse(word: object) -> Reuse:
     from victor_nb.calls.reuse import Reuse  # noqa: PLC0415 - most calls use no store
 
     return Reuse(fresh=word == "refresh")
-
-
-async def _stop(calls: list[Running]) -> None:
-    for call in calls:
-        call.stop()
 
 
 def _abandon(loop: BackgroundLoop, clients: dict[Mode, Provider]) -> None:

@@ -103,11 +103,7 @@ class Reuse(Protocol):
 
 
 class Running(Protocol):
-    """A call under way, as its owner stops it. On the background loop only."""
-
-    def stop(self) -> None:
-        """Cancel it."""
-        ...
+    """A call under way, as its owner ends it. On the background loop only."""
 
     def close(self) -> None:
         """Cancel it because its client goes."""

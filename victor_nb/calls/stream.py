@@ -161,20 +161,15 @@ class Stream(Handle[Reply]):
     def __init__(self, call: Call, *, on_reply: Callable[[Reply], object] | None = None) -> None:
         self._call = call
         self._on_reply = on_reply
-        self._cancelled = False
         self._feed = _Feed()
         call.on_text = self._feed.hear
-        self._job = call.runtime.loop.start(self._run)
+        self._job = call.runtime.loop.start(self._run, ended=self._feed.end)
 
     async def _run(self) -> Reply:
-        try:
-            reply = await self._call.run_outermost()
-            if self._on_reply is not None:
-                self._on_reply(reply)
-            return reply
-        finally:
-            self._feed.ended = True
-            self._feed.wake()
+        reply = await self._call.run_outermost()
+        if self._on_reply is not None:
+            self._on_reply(reply)
+        return reply
 
     @property
     def text(self) -> str:
@@ -191,11 +186,6 @@ class Stream(Handle[Reply]):
         """Whether the model thinks, by what its stream said last; not all providers say so."""
         return self._call.thinking
 
-    def cancel(self) -> None:
-        """Stop the answer where it is."""
-        self._cancelled = True
-        super().cancel()
-
     @property
     def reply(self) -> Reply:
         """The reply, once the answer has ended; a partial one where it broke off or was stopped.
@@ -203,12 +193,12 @@ class Stream(Handle[Reply]):
         Raises:
             VictorError: What went wrong before any text arrived, or that the answer is not complete yet.
         """
-        if self._cancelled:
+        if self._job.stopped:
             self._job.wait(GRACE)
         elif not self._job.done():
             raise VictorError("The answer is still arriving. Finish the loop over the stream first, or cancel() it.")
         error = self._job.error
-        if isinstance(error, asyncio.CancelledError) or (self._cancelled and error is None and not self._job.done()):
+        if isinstance(error, asyncio.CancelledError) or (self._job.stopped and error is None and not self._job.done()):
             return self._interrupted()
         if isinstance(error, (PartialAnswerError, InvalidAnswerError)) and isinstance(error.reply, Reply):
             return error.reply
@@ -264,10 +254,10 @@ class Stream(Handle[Reply]):
         return _Pieces(self._feed, self.cancel, self._check)
 
     def _check(self) -> None:
-        """Wait until the job has ended, which is a moment after its feed, and raise what went wrong."""
+        """Raise what went wrong; that it was stopped is no error."""
         self._job.wait()
         error = self._job.error
-        if error is not None and not (self._cancelled and isinstance(error, asyncio.CancelledError)):
+        if error is not None and not (self._job.stopped and isinstance(error, asyncio.CancelledError)):
             raise error
 
 
@@ -283,6 +273,11 @@ class _Feed:
     def hear(self, piece: str) -> None:
         """Append a piece, and wake all who wait."""
         self.pieces.append(piece)
+        self.wake()
+
+    def end(self) -> None:
+        """Say that no piece follows."""
+        self.ended = True
         self.wake()
 
     def wake(self) -> None:

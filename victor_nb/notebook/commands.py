@@ -154,8 +154,11 @@ def _last(_: Defaults, session: Session) -> Bundle:
 
 
 def _cancel(_: Defaults, session: Session) -> Bundle:
-    """Stop every call that is under way in this kernel."""
+    """Stop all work that is under way in this kernel."""
+    busy = session.runtime.loop.busy
     running = session.cancel()
+    if busy and not running:
+        return notice("Stopped what was running; no call of it was under way.")
     return notice(f"Stopped {running} call{'s'[: running > 1]}." if running else "Nothing was running.")
 
 

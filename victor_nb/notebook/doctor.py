@@ -306,7 +306,7 @@ def _look_up_all(session: Session, profiles: Sequence[Profile]) -> list[Listing]
     async def ask_all() -> list[Listing]:
         return await asyncio.gather(*map(ask, asked.values()))
 
-    found = dict(zip(asked, session.runtime.loop.start(ask_all).result(), strict=True))
+    found = dict(zip(asked, session.runtime.loop.start(ask_all, upkeep=True).result(), strict=True))
     return [found[place] for place in places]
 
 

@@ -170,7 +170,7 @@ def _machine(session: Session) -> Machine:
         client = open_provider(profile, session.settings, session.runtime.wire, mode="live", key=None)
     except VictorError:
         return Machine(embedded=embedded)
-    pulled = session.runtime.loop.start(lambda: _pulled(client)).result()
+    pulled = session.runtime.loop.start(lambda: _pulled(client), upkeep=True).result()
     return Machine(ollama=pulled, embedded=embedded)
 
 

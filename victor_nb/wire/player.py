@@ -135,7 +135,7 @@ class Playback:
 
     def stop(self, fault: str) -> None:
         """Stop the job that is under way as it was stopped when it was recorded, once."""
-        if (this := JOB.get()) is None or (job := this()) is None or job.stopped or job in self._stopping:
+        if (job := JOB.get()) is None or job.stopped or job in self._stopping:
             return
         self._stopping.add(job)
         if fault == "interrupted":

@@ -123,8 +123,7 @@ class Draft:
 
     def __post_init__(self) -> None:
         self._began = self.origin.began or time.perf_counter()
-        job = JOB.get()
-        self._job = job() if job else None
+        self._job = JOB.get()
 
     def answer(self, response: httpx2.Response) -> None:
         """Take status and headers. The body comes unpacked, as `Real` gives it."""

@@ -119,6 +119,11 @@ class Comparison:
         """List price in USD of the runs that have ended, without the judge's; None when that of any is unknown."""
         return exact_sum([entry.run.cost for entry in self.entries if entry.run is not None])
 
+    @property
+    def stopped(self) -> str:
+        """How far it was when it was stopped."""
+        return f"stopped after {len(self.entries)} of {self.size} runs"
+
     def __str__(self) -> str:
         return f"{len(self.entries)} of {self.size} runs have ended; .to_frame() of this has them."
 
@@ -183,7 +188,7 @@ class Comparison:
 
     async def _finish(self, entry: Entry, engine: Engine) -> None:
         try:
-            await self.pool.runtime.loop.call(engine.run)
+            await engine.run()
         except TapeMissError:
             raise
         except VictorError as error:
@@ -333,7 +338,7 @@ async def compare(  # noqa: PLR0913 - each is a choice of its own
     comparison = await asyncio.to_thread(_prepare, strategies, tasks, judge, baseline, pool, how)
     with comparison.pool.runtime.budget.pinned():
         async with comparison.bar(progress):
-            await comparison.hold()
+            await comparison.pool.runtime.loop.call(comparison.hold)
     for text in comparison.warnings:
         warnings.warn(text, VictorWarning, stacklevel=2)
     return await asyncio.to_thread(comparison.to_frame)
@@ -355,6 +360,9 @@ def compare_sync(  # noqa: PLR0913 - each is a choice of its own
 ) -> DataFrame:
     """Run strategies on the same tasks, and block until all have ended; see `compare`.
 
+    Returns:
+        As `compare`; the runs that had ended, with a warning, where `session().cancel()` stopped it.
+
     Raises:
         VictorInterrupted: Stop was pressed; `partial.to_frame()` is what had come, and so is `session().last`.
     """
@@ -363,8 +371,10 @@ def compare_sync(  # noqa: PLR0913 - each is a choice of its own
         with comparison.bar(progress) as bar:
             bar.result(comparison.pool.runtime.loop.start(comparison.hold))
     except KeyboardInterrupt:
-        text = f"stopped after {len(comparison.entries)} of {comparison.size} runs; session().last.to_frame() has them."
+        text = f"{comparison.stopped}; session().last.to_frame() has them."
         raise VictorInterrupted(text, comparison) from None
+    except asyncio.CancelledError:  # by another caller: what had come is what was asked for
+        comparison.warnings.append(f"{comparison.stopped}.")
     for text in comparison.warnings:
         warnings.warn(text, VictorWarning, stacklevel=2)
     return comparison.to_frame()

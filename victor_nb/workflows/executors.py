@@ -135,6 +135,14 @@ class ClusterQuestion:
 
     def __init__(self, cluster: Cluster, inner: ProfileQuestion, asked: _Asked) -> None:
         self._cluster, self._inner, self._asked = cluster, inner, asked
+        self._task: asyncio.Task[object] | None = None
+        self._closed = False
+
+    def close(self) -> None:
+        """End the row because the pool of its map goes. On the background loop only."""
+        self._closed = True
+        if self._task is not None:
+            self._task.cancel()
 
     @property
     def key(self) -> bytes | None:
@@ -147,6 +155,19 @@ class ClusterQuestion:
 
     async def ask(self, cell: Cell) -> None:
         """Ask, again where a worker is lost, and put what comes into the cell, also when it is stopped."""
+        self._task, request = asyncio.current_task(), self._inner.call.request
+        request.running.add(self)
+        try:
+            await self._ask(cell)
+        except asyncio.CancelledError:
+            if not self._closed:
+                raise
+            raise ClosedError(f"{request.profile.name}: closed while the row was under way.") from None
+        finally:
+            request.running.discard(self)
+            self._task = None
+
+    async def _ask(self, cell: Cell) -> None:
         asked, lost = self._asked, Total()
         for time in range(1, _TIMES + 1):
             asked = replace(self._asked, rows={})

@@ -216,8 +216,7 @@ class OrchestratorPool:
         with self._lock:
             names = list(self._cache) if profile is None else [profile]
             gone = [self._cache.pop(name) for name in names if name in self._cache]
-        for orchestrator in gone:
-            orchestrator.close()
+        self.runtime.close_clients(gone)
 
     def renew(self) -> None:
         """Begin anew in a forked child, with a lock of its own; its orchestrators do so themselves."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -340,7 +341,8 @@ def measured(run: StrategyRun, profile: str) -> Decimal | None:
     Raises:
         ConfigError: It is a model, which cannot be asked without a profile.
         VictorError: No answer came.
-        VictorInterrupted: Stop was pressed; `partial` is the run that was to be compared.
+        VictorInterrupted: Stop was pressed, or `session().cancel()` called; `partial` is the run that was to be
+            compared.
     """
     if run.pool.settings.find(profile) is None:
         raise ConfigError(f"{profile!r} is a model. To measure it, name a profile that asks it.")
@@ -348,5 +350,5 @@ def measured(run: StrategyRun, profile: str) -> Decimal | None:
     direct = run.pool.get_orchestrator(profile).call(run.task, options, stream=False)
     try:
         return run.pool.runtime.loop.start(direct.run).result().cost
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         raise VictorInterrupted(f"stopped {profile} before it had answered.", run) from None

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from victor_nb.calls.quota import Share
 from victor_nb.calls.request import check_options
-from victor_nb.errors import BudgetError, ConfigError, TapeMissError, VictorError, VictorInterrupted
+from victor_nb.errors import BudgetError, ClosedError, ConfigError, TapeMissError, VictorError, VictorInterrupted
 from victor_nb.loop import GRACE
 from victor_nb.money import Total
 from victor_nb.reports.statistics import scores
@@ -160,6 +160,7 @@ class Search(Watched["Found"]):
                 raise
         except asyncio.CancelledError:
             self.why = "stopped by the user"
+            await asyncio.to_thread(self._kept)  # for who awaits it, which gets the cancellation alone
             raise
         except VictorError as error:
             error.partial = await asyncio.to_thread(self._kept)
@@ -359,7 +360,7 @@ class Search(Watched["Found"]):
             if candidate.strategy is not None:
                 return await self._run(candidate, prompt)
             reply = await self._call(candidate, prompt)
-        except (BudgetError, TapeMissError):
+        except (BudgetError, ClosedError, TapeMissError):
             raise
         except VictorError as error:
             self._failed += 1
