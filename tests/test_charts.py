@@ -502,7 +502,9 @@ def test_when_mistakes_cost_something_then_a_chart_says_which_strategy_is_cheape
     spans = [line.get_xydata()[:, 0] for line in lines if line.get_label() == "interval"]
     assert spans[0][0] < 0.001 < spans[0][1] < 0.068  # paired, 8 tasks of 40: a difference is certain
     assert spans[1][1] == pytest.approx(0.68)  # one task of 40 is not, so that the bar leaves the axis
-    assert "any amount for dear" in written(figure)
+    assert "from cheap to mid at " in written(figure)
+    assert "to any amount. They" not in written(figure)  # apart, so that `mid` has a range of its own
+    assert re.search(r"from mid to dear at USD [\d.]+ to any amount\.", written(figure))
     dotted = [line.get_label() for line in lines if line.get_linestyle() == ":"]
     assert dotted == ["odd"]
     assert axes(figure)[0].get_xscale() == "log"
@@ -514,6 +516,25 @@ def test_when_mistakes_cost_something_then_a_chart_says_which_strategy_is_cheape
     assert "so not drawn: odd." in written(plot("break_even", frame))
     with pytest.raises(ConfigError, match="from 0 to 1"):
         plot("break_even", frame.assign(score=7))
+
+
+def test_when_what_a_mistake_costs_is_known_then_the_chart_of_limits_reaches_it() -> None:
+    solved, costs = {"cheap": 27, "mid": 33, "dear": 35}, {"cheap": 7e-5, "mid": 1.7e-4, "dear": 4e-4}
+    frame = pd.DataFrame(
+        [
+            {"strategy": name, "task": task, "cost": costs[name], "score": float(task < right)}
+            for name, right in solved.items()
+            for task in range(36)
+        ]
+    )
+    without, known = charts.break_even(frame, per=10_000), charts.break_even(frame, per=10_000, mistake=0.3)
+    assert axes(without)[0].get_xlim()[1] < 0.3 < axes(known)[0].get_xlim()[1]
+    drawn: list[Any] = [*axes(known)[0].lines]
+    assert [tuple(line.get_xdata()) for line in drawn if line.get_label() == "mistake"] == [(0.3, 0.3)]
+    assert "if a mistake costs USD 0.3000, the whole is dear USD 87.3; mid USD 252; cheap USD 751." in written(known)
+    assert "They overlap, so mid may never be the cheapest." in written(known)
+    with pytest.raises(ConfigError, match="above 0"):
+        plot("break_even", frame, mistake=0)
 
 
 def test_when_a_strategy_has_no_price_or_score_then_it_is_named_and_not_drawn() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def blocks(language: str) -> list[str]:
 
 def test_when_the_readme_is_read_then_every_block_has_a_test() -> None:
     assert [name for name, _ in BLOCKS] == [
+        "sh",
         "",
         "",
         "yaml",
@@ -126,23 +128,33 @@ def test_when_readme_opens_with_figures_then_they_are_what_the_notebooks_show() 
     )
     costs = dict(line.split() for line in one["cell-08"][0].text.splitlines()[1:])
     assert f"cost USD {costs['fast']} with `fast`, and USD {costs['premium']} with `premium`" in text
-    shown = [line.split() for line in two["cell-11"][0].data["text/plain"].splitlines()]
-    ways = {words[0]: words for words in reversed(shown) if words and words[0] in {"clerk", "both", "expert"}}
-    totals = [line.split() for line in two["cell-15"][0].data["text/plain"].splitlines()]
-    with_mistakes = dict(zip(totals[0], next(line for line in totals if line[0] == "0.3")[1:], strict=True))
-    for name, *usd in re.findall(r"^\| `(\w+)`: [^|]+\| (\d+) \| ([\d.]+) \| (\d+) \|$", text, re.MULTILINE):
-        assert usd == [ways[name][1], ways.pop(name)[3], f"{float(with_mistakes[name]):.0f}"]
-    assert not ways
+    lines = re.findall(r"<tr.*?</tr>", two["cell-11"][0].data["text/html"], re.DOTALL)
+    head, _, *cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", line) for line in lines]
+    ways = {line[0]: dict(zip(head, line, strict=True)) for line in cells}
+    for way in ways.values():
+        way["USD with mistakes"] = f"{float(way['USD with mistakes']):.0f}"
+    columns = "right, of 36", "USD for calls", "USD with mistakes", "USD dearer than expert, 95 %"
+    found = re.findall(r"^\| `([\w+]+)`: [^|]+" + r"\| ?([^|]*?) ?" * 4 + r"\|$", text, re.MULTILINE)
+    assert found == [(name, *(way[each] for each in columns)) for name, way in ways.items()]
+    words = " ".join(text.split())
+    assert "`clerk+expert` is USD 164 dearer than `expert` in this sample" in words
+    assert "The interval allows that it is cheaper, by USD 110 at most" in words
+    assert "At USD 0.30 a mistake take `expert`" in words
     chart = two["cell-17"][0].data
     assert base64.b64decode(chart["image/png"]) == (ROOT / "notebooks" / "images" / "costs.png").read_bytes()
-    assert "clerk below USD 0.0006 a mistake, both below USD 0.0039" in chart["text/plain"]
-    assert "USD 0.0003 to USD 0.0030 for both and USD 0.0015 to any amount" in chart["text/plain"]
-    for limit in (
-        "Left dot: `clerk` is the cheapest only if a mistake costs less than USD 0.0006.",
-        "By the 95 % interval that limit is USD 0.0030 at most, which is 0.6 seconds",
-        "Right dot: `expert` is cheaper than `both` if a mistake costs more than USD 0.0039.",
-    ):
-        assert limit in " ".join(text.split())
+    assert "clerk below USD 0.0006 a mistake, clerk+expert below USD 0.0042" in chart["text/plain"]
+    assert "USD 0.0003 to USD 0.0032 and from clerk+expert to expert at USD 0.0016 to any amount" in chart["text/plain"]
+    assert "They overlap" in chart["text/plain"]
+    assert "`clerk` alone is cheapest below USD 0.0032 a mistake at most, which is 0.6 seconds" in words
+    assert "clerk is the cheapest below USD 0.0006, clerk+expert up to USD 0.0042, expert above" in words
+
+
+def test_when_the_installation_is_copied_then_the_extra_brings_jupyter() -> None:
+    extra = re.findall(r'pip install "\.\[(\w+)\]"', blocks("sh")[0])
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert any(each.startswith("jupyterlab") for each in project["optional-dependencies"][extra[0]])
+    assert "Python 3.11 or newer" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert project["requires-python"] == ">=3.11"
 
 
 @pytest.mark.usefixtures("simulated")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from victor_nb.errors import ConfigError
@@ -46,18 +47,21 @@ class _Limit(NamedTuple):
 
 
 @draw.chart("comparison")
-def break_even(frame: pd.DataFrame, *, per: int = 1, ax: Axes | None = None) -> Figure:
+def break_even(frame: pd.DataFrame, *, per: int = 1, mistake: float | None = None, ax: Axes | None = None) -> Figure:
     """Show what each strategy costs with its mistakes, by what a mistake costs: which is cheapest, and up to where.
 
     Args:
         frame: One row for each strategy and task, as for `pareto`, with scores from 0 to 1: what is missing to 1 is a
             mistake, or a part of one. Strategies with failed runs, or without a price, are left out.
         per: For how many tasks the costs are shown.
+        mistake: What a mistake costs you (USD), if you know it: the axis reaches it, and a dashed line marks it.
         ax: Where to draw, if not on a new figure.
 
     Raises:
-        ConfigError: The frame lacks one of these columns, or a score is not from 0 to 1.
+        ConfigError: The frame lacks one of these columns, a score is not from 0 to 1, or `mistake` is not above 0.
     """
+    if mistake is not None and not 0 < mistake < math.inf:
+        raise ConfigError(f"mistake={mistake!r}: what a mistake costs is a number of USD above 0.")
     need(frame, "break_even", ("strategy", "cost", "score"), source="the frame of compare(..., judge=...)")
     if any(not 0 <= score <= 1 for score in known(numbers(frame, "score"))):
         raise ConfigError("break_even counts mistakes: scores must be from 0 to 1. Divide yours by the highest.")
@@ -71,9 +75,10 @@ def break_even(frame: pd.DataFrame, *, per: int = 1, ax: Axes | None = None) -> 
     limits = _limits(drawn)
     ax, shades = draw.paper(ax, body=2.6), draw.colours(each.name for each in drawn)
     draw.plain(ax, grid="both")
-    _draw_lines(ax, drawn, limits, shades, per)
+    _draw_lines(ax, drawn, limits, shades, per, mistake)
     draw.name_axis(ax.yaxis, f"USD for {f'{per:,} tasks' if per > 1 else 'each task'}, with mistakes")
-    title, notes = _worth(drawn, limits), [_known_as(limits, found), left_out, provenance(frame)]
+    marked = "" if mistake is None else _marked(drawn, mistake, per)
+    title, notes = _worth(drawn, limits), [marked, _known_as(limits, found), left_out, provenance(frame)]
     legend = [draw.symbol(short(each.name), shades[each.name], "", linestyle="-", linewidth=1.8) for each in drawn]
     draw.header(ax, title, notes, legend=legend)
     rows = listing(f"{each.name} {in_usd(each.cost * per)}, score {each.score:.3g}" for each in drawn)
@@ -103,14 +108,18 @@ def _limits(strategies: Sequence[Standing]) -> list[_Limit]:
 
 
 def _draw_lines(
-    ax: Axes, drawn: Sequence[Standing], limits: Sequence[_Limit], shades: dict[str, str], per: int
+    ax: Axes,
+    drawn: Sequence[Standing],
+    limits: Sequence[_Limit],
+    shades: dict[str, str],
+    per: int,
+    mistake: float | None,
 ) -> None:
     """Draw what each strategy costs, dotted where it is never the cheapest, and the limits of those that are."""
     from victor_nb.reports.charts.figure import Dollars
 
-    first, last = (limits[0].usd or limits[-1].usd, limits[-1].usd) if limits else (1.0, 1.0)
-    wide = bool(first and last / first > _WIDE)
-    low, high = ((first or 1.0) / _AROUND, (last or 1.0) * _AROUND) if wide else (0.0, (last or 1.0) * _BEYOND)
+    low, high = _ends(limits, mistake)
+    wide = low > 0
     best = {each.name for limit in limits for each in (limit.before, limit.after)} or {_cheapest(drawn).name}
     parts = [step / _STEPS for step in range(_STEPS + 1)]
     costs = [low * (high / low) ** part if wide else high * part for part in parts]
@@ -118,6 +127,8 @@ def _draw_lines(
         look: dict[str, Any] = {"linewidth": 1.8} if each.name in best else {"linestyle": ":"}
         totals = [per * _with_mistakes(each, usd) for usd in costs]
         draw.line(ax, costs, totals, shades[each.name], label=each.name, **look)
+    if mistake is not None:
+        ax.axvline(mistake, color=draw.EDGE, linewidth=0.9, linestyle="--", label="mistake")
     for limit in limits:
         level = per * _with_mistakes(limit.before, limit.usd)
         if not math.isnan(limit.high):
@@ -140,6 +151,20 @@ def _draw_lines(
         ax.set_ylim(0)
 
 
+def _ends(limits: Sequence[_Limit], mistake: float | None) -> tuple[float, float]:
+    """Return where the axis of what a mistake costs begins and ends (USD); one that begins above 0 is logarithmic."""
+    shown = [usd for usd in (*(limit.usd for limit in limits), mistake) if usd] or [1.0]
+    first, last = min(shown), max(shown)
+    return (first / _AROUND, last * _AROUND) if last / first > _WIDE else (0.0, last * _BEYOND)
+
+
+def _marked(strategies: Sequence[Standing], mistake: float, per: int) -> str:
+    """Say what each strategy costs where a mistake costs so much."""
+    totals = sorted((per * _with_mistakes(each, mistake), short(each.name)) for each in strategies)
+    costs = listing(f"{name} USD {float(f'{usd:.3g}'):,}".removesuffix(".0") for usd, name in totals)
+    return f"Dashed: if a mistake costs {in_usd(mistake)}, the whole is {costs}."
+
+
 def _worth(strategies: Sequence[Standing], limits: Sequence[_Limit]) -> str:
     """Say which strategy is cheapest for which mistakes."""
     if not limits:
@@ -150,10 +175,15 @@ def _worth(strategies: Sequence[Standing], limits: Sequence[_Limit]) -> str:
 
 
 def _known_as(limits: Sequence[_Limit], found: Compared) -> str:
-    """Say what so many tasks show of each limit."""
+    """Say what so many tasks show of each limit, and which strategy they leave without a range of its own."""
     spans: list[str] = []
     for limit in limits:
         if not math.isnan(limit.high):
             most = "any amount" if math.isinf(limit.high) else in_usd(limit.high)
-            spans.append(f"{in_usd(limit.low)} to {most} for {short(limit.after.name)}")
-    return f"Bars: 95 % intervals of the limits by {found.counted}, {' and '.join(spans)}." if spans else found.basis
+            pair = f"from {short(limit.before.name)} to {short(limit.after.name)}"
+            spans.append(f"{pair} at {in_usd(limit.low)} to {most}")
+    if not spans:
+        return found.basis
+    never = [short(one.after.name) for one, other in pairwise(limits) if one.high > other.low]
+    overlap = f" They overlap, so {listing(never)} may never be the cheapest." if never else ""
+    return f"Bars: 95 % intervals of the limits by {found.counted}, {' and '.join(spans)}.{overlap}"
