@@ -36,8 +36,11 @@ INSTEAD: Final = {"coding": "AI", "AI": "coding", "trivia": "AI"}
 """The wrong desk; what is broken on a desk is taken for nothing else."""
 
 
-def inbox() -> pd.DataFrame:
-    """Return the messages, each with the desk that it is for, shuffled, as they come in."""
+def corpus() -> pd.DataFrame:
+    """Return the messages, each with the desk that it is for, shuffled.
+
+    The package has a talk for each reply to a question, so that one question is the first line of up to 121 talks.
+    """
     rows: list[tuple[str, str]] = []
     for file, desk in DESKS.items():
         text = files("chatterbot_corpus").joinpath(f"data/english/{file}.yml").read_text(encoding="utf-8")
@@ -66,7 +69,7 @@ def simulated(*, stop_at: int | None = None) -> Callable[[SimulatedQuestion], st
     Args:
         stop_at: The question at which Stop is pressed, counted from 1.
     """
-    messages = inbox()
+    messages = corpus()
     right: dict[str, str] = dict(zip(messages["message"], messages["for"], strict=True))
     asked = 0
 
