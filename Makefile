@@ -70,18 +70,18 @@ demo: $(DEMO) ## Run the quickstart in simulate mode: the cost table here, noteb
 test: lint ## Lint, types, import contracts, unit and browser tests, every notebook
 	@echo '== advisories'
 	@$(MAKE) --no-print-directory audit || echo 'Warning: the advisories above are about packages of constraints.txt. Run: make upgrade'
+	@echo '== tests'
+	@$(PY) -m pytest --numprocesses 4 --dist worksteal --ignore tests/browser
 	@mkdir -p build
 	@$(PY) -m pytest tests/browser >build/browser.log 2>&1 & browser=$$!; trap 'kill 0' INT; \
 	$(BESIDE); red=$$?; wait $$browser || red=1; echo '== in a browser'; cat build/browser.log; exit $$red
 
-# The part of `make test` that has no time to keep, as the tests in a browser have: it takes the CPU that they leave, which
-# is most of it. Unit tests wait a lot, too: for kernels, servers and processes, so there are more workers than cores.
+# The part of `make test` that has no time to keep, as the tests in a browser have: it takes the CPU that they leave. Unit
+# tests are not among it: they would take too much. They wait a lot, so there are more workers than cores.
 .PHONY: beside
 beside:
 	@echo '== types'
 	@$(PY) -m pyright --pythonpath $(PY)
-	@echo '== tests'
-	@$(PY) -m pytest --numprocesses 4 --dist worksteal --ignore tests/browser
 	@echo '== notebooks'
 	@mkdir -p build/ipython
 	@rm -rf build/notebooks && cp -R notebooks build/notebooks
