@@ -258,9 +258,8 @@ def _marks(answers: Sequence[Entry]) -> Mapping[int, list[str]]:
     seconds = {place: round(reply.latency, 1) for place, reply in whole.items()}  # as bills show them: less is noise
     for name, figures in ((f"cheapest{known}", costs), ("fastest", seconds)):
         best = [place for place, figure in figures.items() if figure == min(figures.values())]
-        if len(best) < len(figures):
-            for place in best:
-                found.setdefault(place, []).append(name)
+        if len(best) == 1 < len(figures):  # of two alike neither is the best
+            found.setdefault(best[0], []).append(name)
     return found
 
 
