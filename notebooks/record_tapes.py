@@ -78,8 +78,11 @@ class Answers:
         self._numbers, self._origins, self._attempts = count(), dict[str, Origin](), Counter[str]()
         self._lock = threading.Lock()
 
-    def expect(self, request: httpx2.Request, content: bytes, origin: Origin) -> str:
-        """Return the number of a request; the answer to it is what the notebook's simulator has for this call."""
+    def expect(self, request: httpx2.Request, content: bytes, origin: Origin) -> str | None:
+        """Return the number of a request, or None for one that is not to be answered, until it is stopped.
+
+        The answer to it is what the notebook's simulator has for this call.
+        """
         self._attempts[origin.call] += 1
         call = Call(request.method, request.url.path, dict(request.url.params), request.headers, json.loads(content))
         asked = next(dialect for dialect in self._dialects if dialect.path.search(call.path)).read(call)
@@ -96,9 +99,10 @@ class Answers:
         token = CLOCK.set(clock)
         answer = here.runtime.answers.find(question, here.settings.answer_files)
         CLOCK.reset(token)
-        if clock.deadline is not None:  # the notebook stops this call by the clock, which here is at once
+        if clock.deadline is not None:  # the notebook lets this call stand still, which here is at once
             clock.expire()
             self.note(0.0, (), clock.deadline)
+            return None
         number = str(next(self._numbers))
         self._origins[number] = Origin(origin.sample, answer)
         return number
@@ -159,7 +163,10 @@ def load_ipython_extension(_shell: object) -> None:
         async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
             content, origin = await request.aread(), ORIGIN.get()
             if origin.call:
-                request.headers[NUMBER] = answers.expect(request, content, origin)
+                number = answers.expect(request, content, origin)
+                if number is None:
+                    await asyncio.sleep(SECONDS)
+                request.headers[NUMBER] = number or ""
             return await super().handle_async_request(request)
 
     transport.Real = Numbered  # type: ignore[misc] - the one place where they are made

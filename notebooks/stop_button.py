@@ -1,11 +1,9 @@
-"""A hand on the Stop button of a board, which presses it at the same moment each time: for 08."""
+"""Lets a simulated call stand still at a moment of its own, so that a run is stopped at the same one each time (08)."""
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Any
-
-from IPython.core.getipython import get_ipython
+import threading
+from typing import TYPE_CHECKING
 
 from victor_nb import session
 from victor_nb.wire.clock import CLOCK
@@ -17,26 +15,25 @@ if TYPE_CHECKING:
     from victor_nb.values import SimulatedAnswer, SimulatedQuestion
 
 
-def press_stop(stage: str, *, after: float, job: str = "job") -> None:
-    """Stop a run, once, some time after one of its stages has begun, as a click on the board's button does.
+def hold(stage: str, *, after: float) -> threading.Event:
+    """Let the first call of a stage stand still some time after it has begun, until it is stopped.
 
     Args:
         stage: The stage.
         after: Seconds by the simulator's clock.
-        job: The variable of the notebook that holds the run.
+
+    Returns:
+        What is set once it stands still.
     """
-    shell = get_ipython()
-    names: dict[str, Any] = {} if shell is None else shell.user_ns
-    answers = session().runtime.answers
+    held, answers = threading.Event(), session().runtime.answers
     find = answers.find
 
-    def waited(question: SimulatedQuestion, files: Sequence[Path] = ()) -> SimulatedAnswer | None:
+    def held_back(question: SimulatedQuestion, files: Sequence[Path] = ()) -> SimulatedAnswer | None:
         if question.stage == stage:
             answers.find = find
-            while job not in names:
-                time.sleep(0.01)
             if (clock := CLOCK.get()) is not None:
-                clock.deadline, clock.expire = clock.now + after, names[job].cancel
+                clock.deadline, clock.expire = clock.now + after, held.set
         return find(question, files)
 
-    answers.find = waited
+    answers.find = held_back
+    return held

@@ -126,6 +126,7 @@ def test_when_stop_is_pressed_then_the_run_ends_and_the_board_says_so(ensemble: 
     assert "Idea number" in answer_of(board)
     assert stop_of(board).disabled
     assert "StrategyBoard(funnel, stopped)" in repr(board)
+    assert "4 of 5 calls" in seen(StrategyBoard(job.result()))  # the run knows of no stage that was not begun
 
 
 def test_when_a_stage_fails_then_one_line_says_why_and_what_came_stays(ensemble: Ensemble) -> None:

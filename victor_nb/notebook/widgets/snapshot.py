@@ -72,7 +72,7 @@ class Snapshot:
                 name=each.name,
                 profile=each.profile,
                 state=each.state,
-                done=len(each.replies),
+                done=sum(reply.status != "interrupted" for reply in each.replies),
                 total=len(each.replies),
                 texts=(),
                 kept=len(each.kept),
