@@ -217,7 +217,8 @@ def draw_truth(table: pd.DataFrame, truth: Mapping[str, float], bar: float, titl
     legend = [draw.symbol("certified", colours["certified"], "o"), draw.symbol("reference", draw.BLUE, "o")]
     legend += [draw.symbol("seen in the pilot only", GREY, "o", markerfacecolor="white")]
     legend += [draw.symbol("planted truth", "black", "x", markeredgecolor="#d55e00", markeredgewidth=2)]
-    note = f"USD for 10,000 calls. Lines: 95 % intervals. Dashed: 90 % of premium's planted quality ({bar:.3g})."
+    note = "USD for 10,000 tasks. Lines: 95 % intervals, with the pilot's tasks. "
+    note += f"Dashed: 90 % of premium's planted quality ({bar:.3g})."
     draw.header(ax, title, [note], legend=legend, indent=170)
     rows = [f"{name} {low[row]:.2f} to {high[row]:.2f}, truth {truth[name]:.3f}" for row, name in enumerate(names)]
     return draw.finish(ax, title, note, "; ".join(rows))

@@ -585,7 +585,7 @@ def test_when_strategies_stand_close_then_each_name_is_whole_beside_its_point_an
 
 
 def plans(*rows: tuple[str, str, float, float]) -> pd.DataFrame:
-    """Return the table of a search: plan, state, USD of 10,000 calls, quality."""
+    """Return the table of a search: plan, state, USD of 10,000 tasks, quality."""
     frame = pd.DataFrame(rows, columns=["plan", "state", "cost", "quality"])
     return frame.assign(cost=frame.cost / 10_000, low=frame.quality - 0.05, high=frame.quality + 0.02)
 
@@ -619,7 +619,7 @@ def test_when_a_search_is_charted_then_every_plan_has_its_name_and_hides_none() 
         "tested, not certified",
         "seen in the pilot only",
     ]
-    assert "Dashed: 90 % of it (0.864). Lines: 95 % intervals." in written(figure)
+    assert "Dashed: 90 % of it (0.864). Lines: 95 % intervals, with the pilot's tasks." in written(figure)
 
 
 def test_when_plans_of_the_pilot_stand_close_then_a_name_that_would_hide_something_is_left_out() -> None:

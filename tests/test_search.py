@@ -27,6 +27,7 @@ from victor_nb import (
     session,
 )
 from victor_nb.errors import ConfigError
+from victor_nb.reports.statistics import proportion
 from victor_nb.workflows.checks import Exact
 from victor_nb.workflows.evidence import smallest_gap
 from victor_nb.workflows.search import Search
@@ -100,7 +101,12 @@ def test_when_a_cheap_profile_keeps_the_quality_then_it_is_certified_and_asked_a
         assert "middle keeps 90% of the quality of large" in text
         assert "95%" in text
         assert "the check is the truth" in text
-    assert "tested; cost and quality count the 40 tasks of the pilot, too" in found._repr_html_()
+    assert "interval count the 40 tasks of the pilot, too, evidence not" in found._repr_html_()
+    for plan, tested in (("middle", sure.tasks), ("large", sure.tasks), ("small", 0)):
+        assert (table.loc[plan, "counted"], table.loc[plan, "tasks"]) == (40 + tested, tested)
+    hits = round(float(str(table.loc["middle", "quality"])) * (40 + sure.tasks))
+    gap = proportion(hits, 40 + sure.tasks)
+    assert (low, high) == pytest.approx((gap.low, gap.high)), "the interval is that of the counted tasks"
     quality = float(str(table.loc["large", "quality"]))
     assert f"Dashed: 90 % of large's quality as measured ({0.9 * quality:.3g})." in found.plot().alt  # type: ignore[attr-defined]
     assert found.plot("race").alt != ""  # type: ignore[attr-defined]

@@ -99,7 +99,7 @@ def racing(made: Search) -> Bundle:
         )
         for racer in sorted(racers, key=lambda racer: racer.cost)
     ]
-    columns = ["plan", "state", "quality", "for 10,000 calls", f"evidence ({needed:,.0f} certify)"]
+    columns = ["plan", "state", "quality", "for 10,000 tasks", f"evidence ({needed:,.0f} certify)"]
     return frame(columns, rows, above=above, numbers=tuple(columns[2:]))
 
 

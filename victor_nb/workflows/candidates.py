@@ -58,7 +58,7 @@ class SearchOptions(CallOptions, total=False):
         reference: The profile whose quality is kept: `premium`.
         confidence: The probability that a certificate is right: 0.95.
         budget: What the search may spend, in USD.
-        serves: How many calls the plan is for, 10,000: a search that costs more than it can still save ends.
+        serves: How many tasks the plan is for, 10,000: a search that costs more than it can still save ends.
         seed: Of the order of the tasks; it is not sent.
         template: What is asked of each row of a DataFrame: `{{ column }}` stands for its value.
         concurrency: Calls at once.

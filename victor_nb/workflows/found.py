@@ -39,16 +39,17 @@ TABLE: Final[Mapping[str, Dtype]] = {
     "quality": "number",
     "low": "number",
     "high": "number",
+    "counted": "count",
     "tasks": "count",
     "evidence": "number",
 }
-"""One row for each plan, the cheapest first: `cost` (USD a task) and `quality` from 0 to 1 with its 95 % interval, both
-of all tasks that it has seen, those of the pilot too; the tasks that it was tested on after the pilot, and the evidence
-of these that it holds, as an e-value."""
+"""One row for each plan, the cheapest first: `cost` (USD a task) and `quality` from 0 to 1 with its 95 % interval, by
+the `counted` tasks, which are all that it has seen, those of the pilot too; the `tasks` that it was tested on after the
+pilot, and the evidence that it holds, as an e-value, by these alone."""
 
 _STATES: Final[Mapping[str, str]] = {"racing": "not decided", "pilot": "not decided"}
-_RANK: Final = 10_000  # calls for which costs are said: a single one costs a part of a cent
-_COST: Final = f"USD for {_RANK:,} calls"
+_RANK: Final = 10_000  # tasks for which costs are said: a single one costs a part of a cent
+_COST: Final = f"USD for {_RANK:,} tasks"
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Certificate:
         evidence: The e-value; `needed` certifies.
         limit: What it has at least: of the reference's quality, or of quality.
         price: What the answers of the search cost, in USD, those out of the store too.
-        cost: USD of a call, on average; `reference_cost` is that of what it replaces.
+        cost: USD of a task, on average; `reference_cost` is that of what it replaces.
         word_of: By whose word an answer is right.
     """
 
@@ -86,7 +87,7 @@ class Certificate:
 
     @property
     def pays_back(self) -> int | None:
-        """Calls after which the plan has saved what the search cost; None where it saves nothing."""
+        """Tasks after which the plan has saved what the search cost; None where it saves nothing."""
         saved = self.reference_cost - self.cost
         return None if saved <= 0 else -int(-float(self.price) // saved)
 
@@ -97,9 +98,9 @@ class Certificate:
 
     @property
     def costs(self) -> str:
-        """What so many calls cost, and what they would cost without the plan."""
+        """What so many tasks cost, and what they would cost without the plan."""
         instead = f" instead of USD {self.reference_cost * _RANK:,.2f}" if self.saved else ""
-        return f"USD {self.cost * _RANK:,.2f} for {_RANK:,} calls{instead}"
+        return f"USD {self.cost * _RANK:,.2f} for {_RANK:,} tasks{instead}"
 
     @property
     def claim(self) -> str:
@@ -123,7 +124,7 @@ class Certificate:
         """What it rests on, as sentences."""
         limit = "" if self.limit is None else f" At least {self.limit:.1%} by these tasks."
         price = f"The answers of the search cost {usd(self.price)} when they were asked"
-        back = "" if self.pays_back is None else f" {price}, paid back after {self.pays_back:,} calls."
+        back = "" if self.pays_back is None else f" {price}, paid back after {self.pays_back:,} tasks."
         evidence = f"evidence {self.evidence:,.0f}, {self.needed:,.0f} needed"
         basis = f"{self.confidence:.0%} sure, on {self.tasks:,} tasks ({evidence})"
         return f"{basis[0].upper()}{basis[1:]}.{limit}{back} It holds if {'; '.join(self.assumptions)}."
@@ -270,7 +271,7 @@ class Found:
         if sure is not None:
             rows.append(("saves", f"{sure.saved:.0%}: {sure.costs}") if sure.saved else ("costs", sure.costs))
             rows.append(("how sure", f"{sure.confidence:.0%}, on {sure.tasks:,} tasks that did not choose it"))
-            back = "never" if sure.pays_back is None else f"after {sure.pays_back:,} calls"
+            back = "never" if sure.pays_back is None else f"after {sure.pays_back:,} tasks"
             rows.append(("the search", f"{usd(sure.price)}, paid back {back}"))
             rows.append(("holds if", "; ".join(sure.assumptions)))
         else:
@@ -295,8 +296,9 @@ class Found:
         left = f" · {out:,} more were seen in the pilot only: table()" if out else ""
         racers = self.race.racers.values() if self.race is not None else ()
         if pilot := max((len(racer.scores) - len(racer.values) for racer in racers if racer.values), default=0):
-            title += f"; cost and quality count the {pilot:,} tasks of the pilot, too"
-        rows = raced.assign(cost=raced["cost"] * _RANK).drop(columns="evidence").rename(columns={"cost": _COST})
+            title += f"; cost, quality and its 95 % interval count the {pilot:,} tasks of the pilot, too, evidence not"
+        names = {"cost": _COST, "counted": "tasks counted", "tasks": "of these tested on"}
+        rows = raced.assign(cost=raced["cost"] * _RANK).drop(columns="evidence").rename(columns=names)
         return styled(rows.round({_COST: 2}), f"{title}{left}").as_html() if len(plans) else ""
 
     # --- kept ---
@@ -351,6 +353,7 @@ def _record(racer: Racer, paired: int) -> dict[str, object]:
         "quality": racer.quality,
         "low": gap.low if gap else None,
         "high": gap.high if gap else None,
+        "counted": len(values),
         "tasks": paired if racer.state == "reference" else len(racer.values),
         "evidence": racer.for_it.evidence if racer.values else None,
     }

@@ -119,7 +119,7 @@ class Wish:
         keep: The part of the reference's quality that it must keep; None where there is a bar.
         bar: The quality that it must have; None: `keep` says.
         confidence: The probability that a certificate is right.
-        serves: Calls for which the plan is wanted.
+        serves: Tasks for which the plan is wanted.
         audit: The share of tasks for which a judge's score is compared with the truth; None: scores are true.
     """
 
@@ -338,7 +338,7 @@ class Race:
         now = best.cost if best is not None else self.base_cost
         gain = self.wish.serves * (now - min(racer.cost for racer in alive))
         if gain < self.price(_AHEAD):
-            self.why = f"{self.wish.serves:,} calls would save less than {_AHEAD} further tasks cost"
+            self.why = f"{self.wish.serves:,} tasks would save less than {_AHEAD} further tasks cost"
 
     # --- what is known ---
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from victor_nb.reports.charts.text import Segment
 
 _WIDE: Final = 20.0  # highest cost over lowest, from which on the axis is logarithmic
-_CALLS: Final = 10_000
+_TASKS: Final = 10_000
 _LARGE: Final = 9  # points of the plan that was found
 _LINES: Final = 4.6  # width of the first line of a race, in points
 _GREEN: Final = "#2a7f62"
@@ -30,7 +30,7 @@ _GREEN: Final = "#2a7f62"
 def plans_chart(
     frame: pd.DataFrame, *, bar: float | None, asked: str, best: str | None, title: str, ax: Axes | None = None
 ) -> Figure:
-    """Show each plan by the cost of 10,000 calls and its quality, with the bar that was set.
+    """Show each plan by the cost of 10,000 tasks and its quality, with the bar that was set.
 
     Tested plans have their names. Those of the pilot have theirs where they hide nothing.
 
@@ -43,7 +43,7 @@ def plans_chart(
         ax: Where to draw, if not on a new figure.
     """
     names, states = words(frame, "plan"), words(frame, "state")
-    costs = [each * _CALLS for each in numbers(frame, "cost")]
+    costs = [each * _TASKS for each in numbers(frame, "cost")]
     quality = numbers(frame, "quality")
     low, high = numbers(frame, "low"), numbers(frame, "high")
     tested = [number for number, state in enumerate(states) if state not in {"not chosen", "failed"}]
@@ -66,18 +66,19 @@ def plans_chart(
     if bar is not None:
         ax.axhline(bar, color=draw.EDGE, linewidth=0.9, linestyle="--")
         bars.append(((min(costs), bar), (max(costs), bar)))
-    note = f"{f'Dashed: {asked} ({bar:.3g}). ' if bar is not None else ''}Lines: 95 % intervals."
+    dashed = f"Dashed: {asked} ({bar:.3g}). " if bar is not None else ""
+    note = f"{dashed}Lines: 95 % intervals, with the pilot's tasks."
     draw.header(ax, title, [note], legend=_legend(states, best))
     named = [*tested, *sorted({*range(len(names))} - {*tested}, key=lambda n: (" " in names[n], -quality[n]))]
     spots = [(costs[n], quality[n]) for n in named]
     place(ax, [names[n] for n in named], spots, bars, needed=len(tested))
     rows = listing(f"{names[n]} {in_usd(costs[n])}, quality {quality[n]:.3g}, {states[n]}" for n in tested)
-    return draw.finish(ax, f"Cost of {_CALLS:,} calls against quality", title, rows, note)
+    return draw.finish(ax, f"Cost of {_TASKS:,} tasks against quality", title, rows, note)
 
 
 def _cost_axis(ax: Axes, costs: list[float], tested: list[float]) -> None:
     """Set the axis of costs: logarithmic where those of tested plans are far apart."""
-    known, name = [cost for cost in tested if cost > 0], f"USD for {_CALLS:,} calls"
+    known, name = [cost for cost in tested if cost > 0], f"USD for {_TASKS:,} tasks"
     if known and max(costs) / min(known) >= _WIDE:
         draw.wide_axis(ax, min(cost for cost in costs if cost > 0), max(costs), name, zero=min(costs) <= 0)
     else:
