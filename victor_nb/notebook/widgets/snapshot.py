@@ -35,7 +35,7 @@ _LONGEST: Final = 2_000  # characters of each item that is shown on demand; the 
 _MOST: Final = 50  # items of each stage that are shown on demand
 _NOTE: Final = (
     "List prices. Both baselines are estimates: another model would have used other tokens, and one call is taken to "
-    "write as many as its answer took{}, thinking included."
+    "write as many as the run's answer{} took, thinking included."
 )
 _UNPRICED: Final = " What has no known price is left out on both sides, so how they compare is not known."
 _COLUMNS: Final = ("stage", "state", "calls", "items", "time", "list price")
