@@ -20,6 +20,7 @@ import yaml
 
 from victor_nb.reports.charts import drawing as draw
 from victor_nb.reports.statistics import proportion
+from victor_nb.wire.clock import CLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +33,7 @@ DESKS: Final = {"tech_support": "tech support", "coding": "coding", "ai": "AI", 
 """The files of the package, and the desks that their messages are for."""
 FAULTS: Final = {("fast", False): 0.16, ("fast", True): 0.04, ("local", False): 0.3, ("local", True): 0.14}
 """The share of messages that a profile names a wrong desk for, without and with a description of the desks."""
+SENT: Final = 0.05  # seconds after which Stop is pressed: the question is sent, and its answer has not begun
 INSTEAD: Final = {"coding": "AI", "AI": "coding", "trivia": "AI"}
 """The wrong desk; what is broken on a desk is taken for nothing else."""
 
@@ -76,8 +78,8 @@ def simulated(*, stop_at: int | None = None) -> Callable[[SimulatedQuestion], st
     def answer(question: SimulatedQuestion) -> str:
         nonlocal asked
         asked += 1
-        if asked == stop_at:
-            press_stop()
+        if asked == stop_at and (clock := CLOCK.get()) is not None:
+            clock.deadline, clock.expire = clock.now + SENT, press_stop
         message = question.prompt.rpartition("\n\n")[2].strip()
         desk = right[message]
         described = "is broken" in question.prompt
