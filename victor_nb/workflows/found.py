@@ -270,7 +270,8 @@ class Found:
         rows: list[tuple[str, str]] = []
         if sure is not None:
             rows.append(("saves", f"{sure.saved:.0%}: {sure.costs}") if sure.saved else ("costs", sure.costs))
-            rows.append(("how sure", f"{sure.confidence:.0%}, on {sure.tasks:,} tasks that did not choose it"))
+            least = "" if sure.limit is None else f"; at least {sure.limit:.1%} by these tasks"
+            rows.append(("how sure", f"{sure.confidence:.0%}, on {sure.tasks:,} tasks that did not choose it{least}"))
             back = "never" if sure.pays_back is None else f"after {sure.pays_back:,} tasks"
             rows.append(("the search", f"{usd(sure.price)}, paid back {back}"))
             rows.append(("holds if", "; ".join(sure.assumptions)))
