@@ -65,6 +65,15 @@ def press_stop() -> None:
         call.cancel()
 
 
+def stop_soon() -> None:
+    """Let Stop be pressed once the call has been sent.
+
+    It is no part of `answer`, which is pickled for workers: a clock cannot be.
+    """
+    if (clock := CLOCK.get()) is not None:
+        clock.deadline, clock.expire = clock.now + SENT, press_stop
+
+
 def simulated(*, stop_at: int | None = None) -> Callable[[SimulatedQuestion], str]:
     """Return a function that answers as the profiles of `FAULTS` would.
 
@@ -78,8 +87,8 @@ def simulated(*, stop_at: int | None = None) -> Callable[[SimulatedQuestion], st
     def answer(question: SimulatedQuestion) -> str:
         nonlocal asked
         asked += 1
-        if asked == stop_at and (clock := CLOCK.get()) is not None:
-            clock.deadline, clock.expire = clock.now + SENT, press_stop
+        if asked == stop_at:
+            stop_soon()
         message = question.prompt.rpartition("\n\n")[2].strip()
         desk = right[message]
         described = "is broken" in question.prompt
