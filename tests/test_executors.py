@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import multiprocessing
 import os
 import pickle
@@ -12,6 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextvars import ContextVar
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -20,6 +22,7 @@ import dask.bag
 import dask.config
 import distributed
 import pandas as pd
+import pydantic
 import pytest
 from distributed.utils import get_mp_context
 
@@ -31,7 +34,7 @@ from victor_nb.workflows import journal
 from workbench import CANARY, write_profiles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from distributed import Client
@@ -327,6 +330,67 @@ def test_when_workers_have_no_key_then_the_map_ends_with_the_variable_to_set(cli
     with pytest.raises(MapError, match="HOUSE_API_KEY"):
         session().pool.map_sync(rows(100), "{{ text }}", profile="keyless", out="said", executor=client)
     assert book.asked == 0
+
+
+def locked() -> type[pydantic.BaseModel]:
+    """Return a model that can be pickled, whose values cannot be: each has a lock."""
+
+    class Locked(pydantic.BaseModel):
+        number: int
+        _lock: Any = pydantic.PrivateAttr(default_factory=threading.Lock)
+
+    return Locked
+
+
+@pytest.mark.parametrize("kind", [threading.Lock, lambda: ContextVar("place"), threading.current_thread])
+def test_when_the_answers_cannot_be_pickled_then_the_map_ends_with_what_to_do(
+    client: Client, book: Book, kind: Callable[[], object]
+) -> None:
+    held, home = kind(), session()
+    home.set_mode("simulate")
+    home.simulate_with(lambda question: f"{held} {question.prompt}")
+    made = home.pool.start_map(rows(250), "{{ text }}", profile="fast", out="said", executor=client)
+    assert made.wait(20), "it waits for what was never sent"
+    with pytest.raises(
+        MapError, match=r"simulate_with\(\) was given cannot be sent .* or leave executor= out"
+    ) as ended:
+        made.result()
+    assert set(ended.value.partial["said_status"]) == {"pending"}
+    assert home.ledger.total().attempts == book.asked == 0
+
+
+def test_when_workers_lack_a_module_then_the_map_ends_with_its_name(
+    client: Client, book: Book, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "only_here.py").write_text("def answer(question):\n    return 'yes'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    home = session()
+    home.set_mode("simulate")
+    home.simulate_with(importlib.import_module("only_here").answer)
+    made = home.pool.start_map(rows(250), "{{ text }}", profile="fast", out="said", executor=client)
+    assert made.wait(20)
+    with pytest.raises(MapError, match=r"No module named 'only_here'\). Give the workers the same modules") as ended:
+        made.result()
+    assert set(ended.value.partial["said_status"]) == {"pending"}
+    assert home.ledger.total().attempts == book.asked == 0
+
+
+def test_when_values_cannot_come_back_from_a_worker_then_the_map_ends_and_their_answers_are_stored(
+    client: Client, book: Book
+) -> None:
+    home = session()
+    home.set_mode("simulate")
+    how: Any = {"profile": "fast", "out": "said", "schema": locked()}
+    made = home.pool.start_map(rows(6), "{{ text }}", **how, executor=client, concurrency=1)
+    assert made.wait(20), "dask asks for ever for what cannot be pickled"
+    with pytest.raises(MapError, match=r"cannot come back .*_thread.lock.* Run it again without executor=") as ended:
+        made.result()
+    assert set(ended.value.partial["said_status"]) == {"failed"}
+    assert home.ledger.total().attempts == 6
+    again = home.pool.map_sync(rows(6), "{{ text }}", **how)
+    assert set(again["said_status"]) == {"reused"}
+    assert home.ledger.total().attempts == 6
+    assert not home.ledger.total().running
 
 
 @pytest.mark.parametrize("executor", ["tcp://127.0.0.1:1", 8])

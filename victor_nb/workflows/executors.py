@@ -25,9 +25,9 @@ from victor_nb.errors import BudgetError, ClosedError, ConfigError, VictorError
 from victor_nb.money import Total
 from victor_nb.values import BOOKS, UNPAID
 from victor_nb.wire.clock import CLOCK
-from victor_nb.workflows.link import CLOSED, Grants, Link
+from victor_nb.workflows.link import CLOSED, Grants, Link, pack
 from victor_nb.workflows.outcomes import Cell
-from victor_nb.workflows.partitions import Answered, Lost, Outcome, Setup
+from victor_nb.workflows.partitions import Answered, Fault, Lost, Outcome, Packed, Setup, loaded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +46,7 @@ _GRACE: Final = 5.0  # seconds that workers have to end what was stopped
 _LOOK: Final = 0.5  # seconds after which the cluster is looked at again
 _ALONE: Final = 60.0  # seconds without a worker, after which none is waited for
 _LOST: Final = "the worker was lost"
+_AGAIN: Final = "Run it again: stored answers are reused."
 _MOST: Final = 256  # attempts at once of all workers together, where nothing limits them
 
 
@@ -275,7 +276,7 @@ class Cluster:
         self._limits = ((concurrency or _MOST) // self._lanes, each[0], each[1])
         self.most = 2 * self._lanes * _ROWS
         self._askers: list[ProfileAsker] = []
-        self._setup: Setup | None = None
+        self._setup: Packed | None = None
         self._beginning = asyncio.Lock()
         self._waiting: deque[_Asked] = deque()
         self._partitions: dict[str, _Partition] = {}
@@ -301,8 +302,8 @@ class Cluster:
         """Ask a row with others; return None where its worker was lost."""
         if self._setup is None:
             async with self._beginning:
-                self._setup = self._setup or await asyncio.to_thread(self._begin, asyncio.get_running_loop())
-                self._watching = self._watching or asyncio.create_task(self._watch())
+                if self._setup is None and self._broken is None:
+                    await self._begin()
         if self._broken is not None:
             raise self._broken
         asked.hold, asked.done, asked.clock = hold, asyncio.get_running_loop().create_future(), CLOCK.get()
@@ -310,10 +311,19 @@ class Cluster:
         self._soon()
         return await asked.done
 
-    def _begin(self, loop: asyncio.AbstractEventLoop) -> Setup:
-        """Listen to the workers of this map, and return what they need."""
+    async def _begin(self) -> None:
+        """Make what the workers of this map need, and listen to them."""
+        try:
+            packed = await asyncio.to_thread(lambda: pack(self._made(), self.runtime.redacted))
+        except ConfigError as error:
+            self._broken = ClosedError(str(error))
+            return
+        await asyncio.to_thread(self._link.listen, self._hear, asyncio.get_running_loop())
+        self._setup, self._watching = packed, asyncio.create_task(self._watch())
+
+    def _made(self) -> Setup:
+        """Return what the workers need."""
         mode, models = self.runtime.mode, {each.profile.model for each in self._askers}
-        self._link.listen(self._hear, loop)
         return Setup(
             map=self._map,
             settings=self.runtime.settings,
@@ -350,7 +360,7 @@ class Cluster:
             limited = [each.hold.at_worst() for each in rows if each.hold is not None and each.hold.counted]
             sent = [(each.asker, each.prompt, each.sample) for each in rows]
             allowance = sum(limited, Decimal(0)) if limited else None
-            ended, setup, free_since = partial(self._ended, part), cast("Setup", self._setup), heappop(self._free)
+            ended, setup, free_since = partial(self._ended, part), cast("Packed", self._setup), heappop(self._free)
             clocks = [each.clock for each in rows if each.clock is not None]
             if clocks:
                 part.began = clocks[0].origin, max(free_since, *(clock.now for clock in clocks))
@@ -363,7 +373,13 @@ class Cluster:
     def _ended(self, part: _Partition) -> None:
         task = asyncio.get_running_loop().create_task(self._collect(part))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(partial(self._collected, part))
+
+    def _collected(self, part: _Partition, task: asyncio.Task[None]) -> None:
+        """End the map where what came of a partition cannot be taken: its rows would wait for ever."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._break(f"answers cannot be taken ({type(error).__name__}: {error})", _AGAIN, part)
 
     async def _collect(self, part: _Partition) -> None:
         """Hand the rows of a partition their answers, or what they have to know of its end."""
@@ -372,20 +388,32 @@ class Cluster:
             self._break(CLOSED)
         if part.ended.is_set() or self._partitions.get(part.name) is not part:
             return
-        if isinstance(found, Answered):
-            for number, cells in found.ended:
-                self._finish(part, number, cells)
-            store = self.runtime.cache_for(self.runtime.mode) if found.stored else None
-            if store is not None:
-                for key, answer in found.stored:
-                    store.put(key, answer)
-                if store.path is not None:
-                    await asyncio.shield(asyncio.wrap_future(store.written()))
+        if isinstance(found, Fault):
+            step = f"Give the workers the same modules as this kernel. {_AGAIN}"
+            self._break(f"a worker cannot load what the map sends ({found.why})", step, part)
+            return
         outcome = found if isinstance(found, VictorError) else None
-        outcomes = found.outcomes if isinstance(found, Answered) and found.outcomes else [outcome] * len(part.rows)
-        self._end(part, _LOST, outcomes, found.sent if isinstance(found, Lost) else None)
+        outcomes = await self._taken(part, found) if isinstance(found, Answered) else ()
+        if isinstance(outcomes, Fault):
+            step = "Run it again without executor=: stored answers are reused."
+            self._break(f"answers cannot come back from a worker ({outcomes.why})", step, part)
+            return
+        sent = found.sent if isinstance(found, Lost) else None
+        self._end(part, _LOST, outcomes or [outcome] * len(part.rows), sent)
         if self._waiting:
             self._soon()
+
+    async def _taken(self, part: _Partition, found: Answered) -> Sequence[Outcome] | Fault:
+        """Keep what a partition has asked; return what came of its rows, or why that cannot be read."""
+        for number, cells in found.ended:
+            self._finish(part, number, cells)
+        store = self.runtime.cache_for(self.runtime.mode) if found.stored else None
+        if store is not None:
+            for key, answer in found.stored:
+                store.put(key, answer)
+            if store.path is not None:
+                await asyncio.shield(asyncio.wrap_future(store.written()))
+        return found.outcomes if isinstance(found.outcomes, Fault) else await asyncio.to_thread(loaded, found.outcomes)
 
     def _end(
         self,
@@ -483,12 +511,23 @@ class Cluster:
         except ConfigError:
             return 0
 
-    def _break(self, fact: str) -> None:
-        """End all rows of the map with what has happened to the cluster."""
-        self._broken = self._broken or ClosedError(
-            f"The map has ended: {fact}. Run it again with another client: what came is kept."
-        )
-        for part in list(self._partitions.values()):
+    def _break(
+        self,
+        fact: str,
+        step: str = "Run it again with another client: what came is kept.",
+        only: _Partition | None = None,
+    ) -> None:
+        """End the rows of the map with what has happened, and send no others.
+
+        Args:
+            fact: What has happened.
+            step: What to do.
+            only: The partition that it has happened to; the engine stops the others, so that their answers come. None:
+                nothing can come of any.
+        """
+        fact = self.runtime.redacted(fact)
+        self._broken = self._broken or ClosedError(f"The map has ended: {fact}. {step}")
+        for part in list(self._partitions.values()) if only is None else [only]:
             self._end(part, fact, [self._broken] * len(part.rows))
         while self._waiting:
             self._waiting.popleft().end(self._broken)

@@ -8,14 +8,29 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from victor_nb.errors import ClosedError, ConfigError, VictorError
-from victor_nb.workflows.partitions import Answered, Lost, Setup, Terms, ask_rows, distributed, forget
+from victor_nb.workflows.partitions import (
+    Answered,
+    Fault,
+    Lost,
+    Packed,
+    Setup,
+    Terms,
+    ask_rows,
+    distributed,
+    dumped,
+    forget,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _REACH: Final = 30.0  # seconds that one message or result may take
 _AGAIN: Final = 0.5  # seconds after which an answer that could not be sent is sent again
 _STEP: Final = "Give a dask.distributed.Client: executor=Client('tcp://...')."
+_STAYS: Final = (
+    "Locks, threads, context variables and files that are written stay in their process: make them inside of the "
+    "function or class that uses them, or leave executor= out."
+)
 CLOSED: Final = "the client of the cluster was closed, or its scheduler has ended"
 
 
@@ -65,7 +80,7 @@ class Link:
 
     def submit(
         self,
-        setup: Setup,
+        setup: Packed,
         name: str,
         rows: Sequence[tuple[int, str, int]],
         terms: Terms,
@@ -81,7 +96,7 @@ class Link:
             ended: Is called on this loop once it has ended.
 
         Raises:
-            ClosedError: The client is closed.
+            ClosedError: The client is closed, or the rows cannot be sent.
         """
         loop = asyncio.get_running_loop()
 
@@ -93,10 +108,12 @@ class Link:
             future = self._client.submit(ask_rows, setup, name, rows, terms, key=name, pure=False)
         except _gone() as error:
             raise ClosedError(f"{CLOSED} ({type(error).__name__})") from None
+        except BaseException as error:  # noqa: BLE001 - of dask, or of a pickle: rows wait for what comes of it
+            raise ClosedError(f"rows cannot be sent to the workers ({type(error).__name__}: {error})") from None
         future.add_done_callback(tell)
         return future
 
-    def result(self, future: Any, redacted: Callable[[str], str]) -> Answered | Lost | VictorError | None:  # noqa: ANN401 - as above
+    def result(self, future: Any, redacted: Callable[[str], str]) -> Answered | Lost | Fault | VictorError | None:  # noqa: ANN401 - as above
         """Return what came of a partition: answers, what is known where its worker was lost, or why it failed.
 
         It blocks.
@@ -170,6 +187,27 @@ class Grants:
             asyncio.get_running_loop().call_later(_AGAIN, self.send)
         else:
             self.send()
+
+
+def pack(setup: Setup, redacted: Callable[[str], str]) -> Packed:
+    """Return a setup as it is sent to the workers.
+
+    Raises:
+        ConfigError: A part of it cannot be pickled; one line says which.
+    """
+    content = dumped(setup)
+    if not isinstance(content, Fault):
+        return Packed(setup.map, content)
+    faults = ((part, fault) for part, value in _parts(setup) if isinstance(fault := dumped(value), Fault))
+    part, fault = next(faults, ("What the map sends", content))
+    raise ConfigError(f"{part} cannot be sent to the workers of a cluster: {redacted(fault.why)}. {_STAYS}")
+
+
+def _parts(setup: Setup) -> Iterator[tuple[str, object]]:
+    """Return what the user gave of a setup, each with its name in an error."""
+    yield "What simulate_with() was given", setup.answers
+    for _, options in setup.askers:
+        yield from ((f"{name}=", value) for name, value in options.items())
 
 
 def _gone() -> tuple[type[BaseException], ...]:

@@ -73,6 +73,25 @@ class Setup:
 
 
 @dataclass(frozen=True)
+class Fault:
+    """Why something cannot be pickled, or not be loaded where it arrives."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A setup as bytes: pickled once for all partitions, and loaded by the workers only, which say what they lack.
+
+    Attributes:
+        map: Names the map, as in the setup.
+    """
+
+    map: str
+    content: bytes
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What came of a row on a worker.
 
@@ -90,12 +109,13 @@ class Answered:
     """What comes back of a partition.
 
     Attributes:
-        outcomes: What came of each row; none where the map was stopped.
+        outcomes: What came of each row, pickled: a tuple of `Outcome`, empty where the map was stopped. dask waits for
+            ever for a result that cannot be pickled or loaded.
         stored: The answers for the store, by the digest of what was asked.
         ended: All attempts that have ended: the number of the row, and the cells of the ledger.
     """
 
-    outcomes: tuple[Outcome, ...]
+    outcomes: bytes | Fault
     ended: tuple[tuple[int, Sequence[Any]], ...]
     stored: tuple[tuple[bytes, StoredAnswer], ...]
 
@@ -131,7 +151,9 @@ def distributed() -> Any:  # noqa: ANN401 - a module that only the users of a cl
     return pkgutil.resolve_name("distributed")
 
 
-def ask_rows(setup: Setup, name: str, rows: Sequence[tuple[int, str, int]], terms: Terms) -> Answered | Lost | None:
+def ask_rows(
+    setup: Packed, name: str, rows: Sequence[tuple[int, str, int]], terms: Terms
+) -> Answered | Lost | Fault | None:
     """Ask rows on a worker; return what is known of them where another one had begun with them, which was lost.
 
     Args:
@@ -145,9 +167,31 @@ def ask_rows(setup: Setup, name: str, rows: Sequence[tuple[int, str, int]], term
     with _lock:
         place = setup.map, here.address
         if place not in _guests:
-            _guests[place] = Guest(setup, here, client)
+            found = loaded(setup.content)
+            if isinstance(found, Fault):
+                return found
+            _guests[place] = Guest(found, here, client)
         guest = _guests[place]
     return guest.ask(name, rows, terms)
+
+
+def dumped(value: object) -> bytes | Fault:
+    """Return a value pickled as dask does it, functions and classes of a notebook by value; or why it cannot be."""
+    try:
+        return pkgutil.resolve_name("cloudpickle").dumps(value)  # distributed brings it
+    except BaseException as error:  # noqa: BLE001 - of the value's own methods
+        return Fault(f"{type(error).__name__}: {error}")
+
+
+def loaded(content: bytes) -> Any:  # noqa: ANN401 - what was pickled
+    """Return what was pickled on the other side of a map, or a `Fault`: why it cannot be loaded.
+
+    It is trusted as all that comes through the cluster: dask loads each message and result of it in the same way.
+    """
+    try:
+        return distributed().protocol.pickle.loads(content)
+    except BaseException as error:  # noqa: BLE001 - of the modules that it imports
+        return Fault(f"{type(error).__name__}: {error}")
 
 
 def forget(name: str) -> None:
@@ -252,7 +296,7 @@ class Guest:
             await asyncio.gather(*asking, return_exceptions=True)
         whole = not any(task.cancelled() for task in asking)
         outcomes = tuple(task.result() for task in asking) if whole else ()
-        return Answered(outcomes, self.reporter.ended(name), self.runtime.taken(name))
+        return Answered(dumped(outcomes), self.reporter.ended(name), self.runtime.taken(name))
 
     async def _ask(self, name: str, number: int, base: Clock | None, asker: int, prompt: str, sample: int) -> Outcome:
         _AT.set((name, number))
