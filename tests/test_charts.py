@@ -375,7 +375,7 @@ def test_when_quality_is_known_then_the_front_holds_what_nothing_beats() -> None
     verdict = "No difference in score is visible with 2 tasks; about 10 would show 0.05 between Funnel and Specialized,"
     assert f"{verdict} four times in five." in written(figure)
     assert "Bars: 95 % intervals of the difference from Funnel, the dotted line." in written(figure)
-    assert legend(figure) == ["none is cheaper and as good", "another is cheaper and as good"]
+    assert legend(figure) == ["no cheaper one scored as high", "a cheaper one scored as high"]
 
 
 def intervals(ax: Axes) -> list[tuple[float, float, float]]:

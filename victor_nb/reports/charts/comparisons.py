@@ -87,8 +87,10 @@ def pareto(frame: pd.DataFrame, *, per: int = 1, ax: Axes | None = None) -> Figu
 
 def _pareto_legend(front: int, ranked: int, drawn: int) -> list[Artist]:
     """Return the entries for so many points on the front, ranked, and drawn."""
-    legend: list[Artist] = [draw.symbol("none is cheaper and as good", draw.BLUE, "o", linestyle="-")] if front else []
-    legend += [draw.symbol("another is cheaper and as good", GREY, "o")] if front < ranked else []
+    legend: list[Artist] = (
+        [draw.symbol("no cheaper one scored as high", draw.BLUE, "o", linestyle="-")] if front else []
+    )
+    legend += [draw.symbol("a cheaper one scored as high", GREY, "o")] if front < ranked else []
     return legend + [draw.symbol("with failed runs", GREY, "o", markerfacecolor="none")] * (ranked < drawn)
 
 
