@@ -33,6 +33,8 @@ DESKS: Final = {"tech_support": "tech support", "coding": "coding", "ai": "AI", 
 """The files of the package, and the desks that their messages are for."""
 FAULTS: Final = {("fast", False): 0.16, ("fast", True): 0.04, ("local", False): 0.3, ("local", True): 0.14}
 """The share of messages that a profile names a wrong desk for, without and with a description of the desks."""
+SHARED: Final = 0.5
+"""The share of what `fast` gets wrong that `local` gets wrong too, both with a description of the desks."""
 SENT: Final = 0.05  # seconds after which Stop is pressed: the question is sent, and its answer has not begun
 INSTEAD: Final = {"coding": "AI", "AI": "coding", "trivia": "AI"}
 """The wrong desk; what is broken on a desk is taken for nothing else."""
@@ -74,6 +76,18 @@ def stop_soon() -> None:
         clock.deadline, clock.expire = clock.now + SENT, press_stop
 
 
+def _chance(name: str) -> float:
+    """Return a number from 0 to 1 that is as good as random, and the same each time."""
+    return int.from_bytes(blake2b(name.encode(), digest_size=4).digest()) / 2**32
+
+
+def _wrong(profile: str, message: str, *, described: bool) -> bool:
+    """Return whether a profile names a wrong desk, all others left aside."""
+    chance = _chance(f"{profile} {message}")
+    misled = described and chance > 0.985  # a description misleads, too
+    return misled or chance < FAULTS[profile, described]
+
+
 def simulated(*, stop_at: int | None = None) -> Callable[[SimulatedQuestion], str]:
     """Return a function that answers as the profiles of `FAULTS` would.
 
@@ -92,10 +106,10 @@ def simulated(*, stop_at: int | None = None) -> Callable[[SimulatedQuestion], st
         message = question.prompt.rpartition("\n\n")[2].strip()
         desk = right[message]
         described = "is broken" in question.prompt
-        seen = blake2b(f"{question.profile} {message}".encode(), digest_size=4)
-        chance = int.from_bytes(seen.digest()) / 2**32
-        new = described and chance > 0.985  # a description misleads, too
-        return INSTEAD.get(desk, desk) if new or chance < FAULTS[question.profile, described] else desk
+        wrong = _wrong(question.profile, message, described=described)
+        if question.profile == "local" and described and _wrong("fast", message, described=True):
+            wrong = _chance(f"both {message}") < SHARED
+        return INSTEAD.get(desk, desk) if wrong else desk
 
     return answer
 
