@@ -101,7 +101,7 @@ def test_when_a_cheap_profile_keeps_the_quality_then_it_is_certified_and_asked_a
         assert "middle keeps 90% of the quality of large" in text
         assert f"t least {sure.limit:.1%} by these tasks" in text
         assert "95%" in text
-        assert "the check is the truth" in text
+        assert "the score is the truth" in text
     assert "interval count the 40 tasks of the pilot, too, evidence not" in found._repr_html_()
     for plan, tested in (("middle", sure.tasks), ("large", sure.tasks), ("small", 0)):
         assert (table.loc[plan, "counted"], table.loc[plan, "tasks"]) == (40 + tested, tested)

@@ -103,7 +103,7 @@ class Terms:
         """By whose word an answer is right."""
         judge, audit = self.judge, self.wish.audit
         if judge is None:
-            return "the check is the truth"
+            return "the score is the truth"
         name = judge if isinstance(judge, str) else getattr(judge, "__name__", type(judge).__name__)
         if not audit:
             return f"right is what the judge {name} says (its scores were not audited)"
