@@ -10,10 +10,12 @@ import re
 import subprocess
 import sys
 import threading
+from difflib import ndiff
 from functools import cache
 from typing import Any, Final
 
 CODE: Final = re.compile(r"```python\n(.*?)```", re.DOTALL)
+DOCSTRING: Final = re.compile(r'^    """.*?"""\n', re.DOTALL | re.MULTILINE)
 SECONDS: Final = 4  # that a program may take
 WORKER: Final = """
 import base64, doctest, json, os, pickle, signal, sys, typing
@@ -73,6 +75,12 @@ class CodeError(Exception):
 def code_in(answer: object) -> str:
     """Return the Python code of an answer, all blocks of it; "" where there is none."""
     return "\n\n".join(CODE.findall(str(answer)))
+
+
+def changes(before: object, after: object) -> str:
+    """Return what differs between the code of two answers, line by line, without docstrings."""
+    old, new = (DOCSTRING.sub("", code_in(answer)).splitlines() for answer in (before, after))
+    return "\n".join(line for line in ndiff(old, new) if line[0] != "?" and line.strip())
 
 
 def value_of(answer: object, call: str, **names: object) -> Any:  # noqa: ANN401 - JSON is of any shape

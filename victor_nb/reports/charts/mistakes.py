@@ -27,6 +27,7 @@ _WIDE: Final = 20.0
 _AROUND, _BEYOND = 10.0, 2.0
 """How many times the last limit the axis ends at; a logarithmic one begins as far below the first."""
 _INWARDS: Final = 1.06, 1.015  # by which an arrow stands off the end of the axis, which would cut it
+_TO_THE_CENT: Final = 0.1  # USD
 _STEPS: Final = 60  # of a line, which is curved on logarithmic axes
 
 
@@ -158,18 +159,23 @@ def _ends(limits: Sequence[_Limit], mistake: float | None) -> tuple[float, float
     return (first / _AROUND, last * _AROUND) if last / first > _WIDE else (0.0, last * _BEYOND)
 
 
+def _price(usd: float) -> str:
+    """Write what a mistake costs: to the cent from ten cents on, as an estimate is no more exact than that."""
+    return in_usd(usd) if usd < _TO_THE_CENT else f"USD {usd:,.2f}"
+
+
 def _marked(strategies: Sequence[Standing], mistake: float, per: int) -> str:
     """Say what each strategy costs where a mistake costs so much."""
     totals = sorted((per * _with_mistakes(each, mistake), short(each.name)) for each in strategies)
     costs = listing(f"{name} USD {float(f'{usd:.3g}'):,}".removesuffix(".0") for usd, name in totals)
-    return f"Dashed: if a mistake costs {in_usd(mistake)}, the whole is {costs}."
+    return f"Dashed: if a mistake costs {_price(mistake)}, the whole is {costs}."
 
 
 def _worth(strategies: Sequence[Standing], limits: Sequence[_Limit]) -> str:
     """Say which strategy is cheapest for which mistakes."""
     if not limits:
         return f"With its mistakes {short(_cheapest(strategies).name)} is cheapest, whatever one costs"
-    below = [f"{short(limit.before.name)} below {in_usd(limit.usd)}" for limit in limits]
+    below = [f"{short(limit.before.name)} below {_price(limit.usd)}" for limit in limits]
     below[0] += " a mistake"
     return f"Cheapest with its mistakes: {', '.join(below)}, above that {short(limits[-1].after.name)}"
 
@@ -179,9 +185,9 @@ def _known_as(limits: Sequence[_Limit], found: Compared) -> str:
     spans: list[str] = []
     for limit in limits:
         if not math.isnan(limit.high):
-            most = "any amount" if math.isinf(limit.high) else in_usd(limit.high)
+            most = "any amount" if math.isinf(limit.high) else _price(limit.high)
             pair = f"from {short(limit.before.name)} to {short(limit.after.name)}"
-            spans.append(f"{pair} at {in_usd(limit.low)} to {most}")
+            spans.append(f"{pair} at {_price(limit.low)} to {most}")
     if not spans:
         return found.basis
     never = [short(one.after.name) for one, other in pairwise(limits) if one.high > other.low]
