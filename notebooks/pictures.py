@@ -94,13 +94,12 @@ def paced(path: Path) -> dict[str, int]:
     watched = {name: value for name, value in ENVIRONMENT.items() if name != "VICTOR_PROGRESS"}
     cells: list[Any] = [new_code_cell("\n".join(f"%env {name}={value}" for name, value in watched.items()))]
     for cell in notebook.cells:
-        for source, pace in PACE.items():
-            if cell.cell_type == "code" and source in cell.source:
-                cells.append(new_code_cell(f"%env VICTOR_SIM_SPEED={pace}"))
-        if cell.cell_type == "code" and PANEL in cell.source:
-            cells.append(new_code_cell(cell.source.partition("\n")[0].partition(" = ")[2]))  # as it is before Ask
+        source = cell.source if cell.cell_type == "code" else ""
+        cells += [new_code_cell(f"%env VICTOR_SIM_SPEED={pace}") for part, pace in PACE.items() if part in source]
+        if PANEL in source:
+            cells.append(new_code_cell(source.partition("\n")[0].partition(" = ")[2]))  # as it is before Ask
         cells.append(cell)
-        if cell.cell_type == "code" and START in cell.source:
+        if START in source:
             cells.append(new_code_cell(f"{BOARD}job)"))  # while it runs
     notebook.cells = cells
     nbformat.write(notebook, path)

@@ -166,7 +166,8 @@ def load_ipython_extension(_shell: object) -> None:
                 number = answers.expect(request, content, origin)
                 if number is None:
                     await asyncio.sleep(SECONDS)
-                request.headers[NUMBER] = number or ""
+                    raise TimeoutError("the notebook lets this call stand still, and does not stop it")
+                request.headers[NUMBER] = number
             return await super().handle_async_request(request)
 
     transport.Real = Numbered  # type: ignore[misc] - the one place where they are made
