@@ -89,6 +89,9 @@ def test_when_a_cheap_profile_keeps_the_quality_then_it_is_certified_and_asked_a
     assert sure.evidence >= sure.needed
     assert sure.limit is not None
     assert 0.9 <= sure.limit <= 1
+    assert sure.more_mistakes == pytest.approx(
+        (1 - sure.limit) * found.table().set_index("plan").loc["large", "quality"]
+    )
     assert sure.pays_back is not None
     assert 0 < sure.pays_back < 1000
     table = found.table().set_index("plan")
@@ -102,6 +105,8 @@ def test_when_a_cheap_profile_keeps_the_quality_then_it_is_certified_and_asked_a
         assert f"t least {sure.limit:.1%} by these tasks" in text
         assert "95%" in text
         assert "the score is the truth" in text
+        assert f"at most {10_000 * sure.more_mistakes:,.0f} more mistakes in 10,000 tasks" in text
+    assert sure.break_even == pytest.approx((sure.reference_cost - sure.cost) / sure.more_mistakes)
     assert "interval count the 40 tasks of the pilot, too, evidence not" in found._repr_html_()
     for plan, tested in (("middle", sure.tasks), ("large", sure.tasks), ("small", 0)):
         assert (table.loc[plan, "counted"], table.loc[plan, "tasks"]) == (40 + tested, tested)

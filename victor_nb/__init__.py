@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from victor_nb.notebook.widgets.picker import ProfilePicker
     from victor_nb.notebook.widgets.playground import Playground
     from victor_nb.notebook.widgets.strategy_board import StrategyBoard
+    from victor_nb.reports.decision import decide
     from victor_nb.reports.labels import agree, diff
     from victor_nb.runtime import estimate_cost
     from victor_nb.values import Message, Reply, SimulatedAnswer, SimulatedQuestion, Usage
@@ -74,6 +75,7 @@ __all__ = [
     "agree",
     "compare",
     "compare_sync",
+    "decide",
     "diff",
     "estimate_cost",
     "load_ipython_extension",
@@ -99,6 +101,7 @@ _HOMES: Final = {
         "victor_nb.notebook.widgets.picker": "ProfilePicker",
         "victor_nb.notebook.widgets.playground": "Playground",
         "victor_nb.notebook.widgets.strategy_board": "StrategyBoard",
+        "victor_nb.reports.decision": "decide",
         "victor_nb.reports.labels": "agree diff",
         "victor_nb.runtime": "estimate_cost",
         "victor_nb.values": "Message Reply SimulatedAnswer SimulatedQuestion Usage",

@@ -204,7 +204,7 @@ def _mode(words: list[str], session: Session) -> Bundle:
         case ["simulate", answers]:
             session.simulate_with(answers)
             session.set_mode("simulate")
-            return notice(f"mode: simulate. Answers come from {answers}; what it has none for is made up.")
+            return notice(f"mode: simulate. Answers come from {answers}; for other prompts they are placeholders.")
         case _:
             raise MagicError("%victor mode takes a mode, such as simulate, and for that perhaps a file of answers.")
     forced = ", set by VICTOR_MODE" if forced_mode() else ""

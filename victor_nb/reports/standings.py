@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import suppress
 from itertools import chain
-from math import hypot, isnan, nan
+from math import hypot, inf, isnan, nan
 from statistics import StatisticsError, correlation
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -144,6 +144,18 @@ def score_gap(rows: DataFrame, than: DataFrame) -> Interval:
     if len(ones) == 1 and freedom and not isnan(error):
         return by_t(ones[0] - others[0], error, 1, int(min(freedom)))
     return paired(ones, others)
+
+
+def break_even_of(one: Standing, other: Standing) -> tuple[float, float, float]:
+    """Return what a mistake must cost (USD) for the dearer of two to be worth its calls, and its 95 % interval.
+
+    It is the difference in cost over that in score: infinite where the dearer one is not better. The interval takes the
+    ends of that of the scores; its upper end is NaN where these have none.
+    """
+    dear, cheap = (one, other) if one.cost >= other.cost else (other, one)
+    gap, more = score_gap(dear.rows, cheap.rows), dear.cost - cheap.cost
+    usd, low, high = (more / end if end > 0 else inf for end in (gap.value, gap.high, gap.low))
+    return usd, low, nan if gap.why else high
 
 
 def judging(frame: DataFrame) -> tuple[str, float, float] | None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from html import escape
+from math import inf
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
@@ -65,6 +66,7 @@ class Certificate:
         limit: What it has at least: of the reference's quality, or of quality.
         price: What the answers of the search cost, in USD, those out of the store too.
         cost: USD of a task, on average; `reference_cost` is that of what it replaces.
+        reference_quality: How good that is, from 0 to 1, as measured; None where a bar was set.
         word_of: By whose word an answer is right.
     """
 
@@ -78,6 +80,7 @@ class Certificate:
     price: Decimal
     cost: float
     reference_cost: float
+    reference_quality: float | None
     word_of: str
 
     @property
@@ -95,6 +98,32 @@ class Certificate:
     def saved(self) -> float:
         """The part of the cost that it saves."""
         return max(0.0, 1 - self.cost / self.reference_cost) if self.reference_cost else 0.0
+
+    @property
+    def more_mistakes(self) -> float | None:
+        """The most mistakes in a task that it makes beyond those of what it replaces, by `limit`; None if unknown.
+
+        What is missing to a score of 1 is a mistake, or a part of one.
+        """
+        if self.limit is None or self.reference_quality is None:
+            return None
+        return max(0.0, self.reference_quality * (1 - self.limit))
+
+    @property
+    def break_even(self) -> float | None:
+        """What a mistake costs (USD) below which the plan is cheaper with `more_mistakes`, too; None if unknown."""
+        if self.more_mistakes is None:
+            return None
+        saved = max(0.0, self.reference_cost - self.cost)
+        return saved / self.more_mistakes if self.more_mistakes else inf
+
+    @property
+    def worth(self) -> str:
+        """Up to where the plan is cheaper with its mistakes, in words; empty if that is unknown."""
+        if not self.saved or not self.more_mistakes or self.break_even is None:
+            return ""
+        most = f"at most {self.more_mistakes * _RANK:,.0f} more mistakes in {_RANK:,} tasks"
+        return f"cheaper with its mistakes while one costs less than USD {self.break_even:,.2g} ({most})"
 
     @property
     def costs(self) -> str:
@@ -127,7 +156,8 @@ class Certificate:
         back = "" if self.pays_back is None else f" {price}, paid back after {self.pays_back:,} tasks."
         evidence = f"evidence {self.evidence:,.0f}, {self.needed:,.0f} needed"
         basis = f"{self.confidence:.0%} sure, on {self.tasks:,} tasks ({evidence})"
-        return f"{basis[0].upper()}{basis[1:]}.{limit}{back} It holds if {'; '.join(self.assumptions)}."
+        worth = f" {self.worth[0].upper()}{self.worth[1:]}." if self.worth else ""
+        return f"{basis[0].upper()}{basis[1:]}.{limit}{worth}{back} It holds if {'; '.join(self.assumptions)}."
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -186,6 +216,7 @@ class Found:
             price=self.worth,
             cost=best.cost,
             reference_cost=race.base_cost,
+            reference_quality=race.racers[self.reference].quality if self.reference and not self.wish.bar else None,
             word_of=self.word_of,
         )
 
@@ -272,6 +303,8 @@ class Found:
             rows.append(("saves", f"{sure.saved:.0%}: {sure.costs}") if sure.saved else ("costs", sure.costs))
             least = "" if sure.limit is None else f"; at least {sure.limit:.1%} by these tasks"
             rows.append(("how sure", f"{sure.confidence:.0%}, on {sure.tasks:,} tasks that did not choose it{least}"))
+            if sure.worth:
+                rows.append(("mistakes", sure.worth))
             back = "never" if sure.pays_back is None else f"after {sure.pays_back:,} tasks"
             rows.append(("the search", f"{usd(sure.price)}, paid back {back}"))
             rows.append(("holds if", "; ".join(sure.assumptions)))

@@ -13,7 +13,7 @@ from victor_nb.errors import ConfigError
 from victor_nb.reports.charts import drawing as draw
 from victor_nb.reports.charts.text import in_usd, listing, short
 from victor_nb.reports.frames import NOTHING, known, need, numbers, provenance
-from victor_nb.reports.standings import Compared, Standing, compared, score_gap
+from victor_nb.reports.standings import Compared, Standing, break_even_of, compared
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -61,12 +61,7 @@ def break_even(frame: pd.DataFrame, *, per: int = 1, mistake: float | None = Non
     Raises:
         ConfigError: The frame lacks one of these columns, a score is not from 0 to 1, or `mistake` is not above 0.
     """
-    if mistake is not None and not 0 < mistake < math.inf:
-        raise ConfigError(f"mistake={mistake!r}: what a mistake costs is a number of USD above 0.")
-    need(frame, "break_even", ("strategy", "cost", "score"), source="the frame of compare(..., judge=...)")
-    if any(not 0 <= score <= 1 for score in known(numbers(frame, "score"))):
-        raise ConfigError("break_even counts mistakes: scores must be from 0 to 1. Divide yours by the highest.")
-    found = compared(frame)
+    found = checked(frame, "break_even", mistake)
     drawn = [each for each in found.strategies if each.ranked and not each.unpriced and not math.isnan(each.score)]
     others = [short(each.name) for each in found.strategies if each not in drawn]
     if not drawn:
@@ -86,6 +81,20 @@ def break_even(frame: pd.DataFrame, *, per: int = 1, mistake: float | None = Non
     return draw.finish(ax, "Cost with mistakes, by what a mistake costs", title, rows, *notes)
 
 
+def checked(frame: pd.DataFrame, what: str, mistake: float | None) -> Compared:
+    """Compare the strategies of a frame whose mistakes can be counted.
+
+    Raises:
+        ConfigError: The frame lacks a column, a score is not from 0 to 1, or `mistake` is not above 0.
+    """
+    if mistake is not None and (isinstance(mistake, (bool, str)) or not 0 < mistake < math.inf):
+        raise ConfigError(f"mistake={mistake!r}: what a mistake costs is a number of USD above 0.")
+    need(frame, what, ("strategy", "cost", "score"), source="the frame of compare(..., judge=...)")
+    if any(not 0 <= score <= 1 for score in known(numbers(frame, "score"))):
+        raise ConfigError(f"{what} counts mistakes: scores must be from 0 to 1. Divide yours by the highest.")
+    return compared(frame)
+
+
 def _with_mistakes(each: Standing, usd: float) -> float:
     """Return what a task costs, where a mistake costs so many USD."""
     return each.cost + (1 - each.score) * usd
@@ -101,9 +110,8 @@ def _limits(strategies: Sequence[Standing]) -> list[_Limit]:
     while better := [each for each in strategies if each.score > at.score]:
         worth = [((each.cost - at.cost) / (each.score - at.score), each) for each in better]
         usd, after = min(worth, key=lambda each: (each[0], -each[1].score))
-        gap, more = score_gap(after.rows, at.rows), after.cost - at.cost
-        low, high = (more / end if end > 0 else math.inf for end in (gap.high, gap.low))
-        found.append(_Limit(at, after, usd, low, math.nan if gap.why else high))
+        _, low, high = break_even_of(after, at)
+        found.append(_Limit(at, after, usd, low, high))
         at = after
     return found
 
