@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cells import Kernel, Shell, ran, write
-from servers import Exchange, Request, Server, closed_port, model_list
+from servers import Answer, Exchange, Request, Server, closed_port, model_list
 from victor_nb.providers import listing
 from victor_nb.providers.spec import BUILT_IN, spec_of
 from workbench import CANARY, rows
@@ -216,6 +216,28 @@ def test_when_several_profiles_lack_something_then_what_helps_most_comes_first(
         "1. set the key: ANTHROPIC_API_KEY=... in .env (or %env ANTHROPIC_API_KEY=...) (for paid, dear)",
     ]
     assert "2. start it: ollama serve, from ollama.com (and once: ollama pull qwen3) (for local)" in below
+
+
+def test_when_the_last_call_found_no_credit_then_the_profile_is_not_called_ready_until_one_is_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setenv("HOUSE_KEY", CANARY)
+    house = {"provider": "openai", "model": "gpt-6-luna", "base_url": server.url, "api_key_env": "HOUSE_KEY"}
+    write(tmp_path, {"fast": house, "other": house})
+    shell = Shell()
+    error = {"code": "insufficient_quota", "type": "insufficient_quota", "message": "You exceeded your quota."}
+    server.play(says(429, {"error": error}))
+    assert shell.run("%victor ask fast -- Hi").error is not None
+    server.answer = lists("gpt-6-luna")
+    found, below = examined(shell)
+    credit = f"no credit was left at its last call: check plan and billing at {server.url[7:]}, then ask again"
+    assert found["fast"].endswith(credit)
+    assert below == ["1 of 2 ready; try: %%victor other", f"1. {credit} (for fast)"]
+    server.answer = Answer()
+    assert shell.run("%victor ask fast -- Hi").error is None
+    server.answer = lists("gpt-6-luna")
+    assert examined(shell)[1] == ["2 of 2 ready; try: %%victor fast"]
 
 
 def test_when_ollama_has_not_pulled_a_model_then_the_doctor_says_how(

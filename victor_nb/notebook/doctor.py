@@ -11,20 +11,23 @@ from urllib.parse import urlsplit
 from victor_nb.calls.request import WORDED
 from victor_nb.config.secret import masked
 from victor_nb.config.trust import untrusted
-from victor_nb.errors import ConfigError, NotFoundError, VictorError
+from victor_nb.errors import ConfigError, NotFoundError, QuotaError, VictorError
 from victor_nb.notebook.markdown import Bundle, frame, notice, stack
+from victor_nb.providers.catalog import host_of
 from victor_nb.providers.spec import all_specs, spec_of
 from victor_nb.values import UNPAID
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from victor_nb.accounting.rows import Row
     from victor_nb.config.profiles import Profile
     from victor_nb.kernel import Session
     from victor_nb.providers.base import Provider
     from victor_nb.providers.listing import Listing
 
 _MOST_STEPS: Final = 5
+_LATEST: Final = 200  # attempts that are looked at: a list of models does not tell that a quota is used up
 
 
 def profile_table(session: Session) -> Bundle:
@@ -186,7 +189,11 @@ def diagnose(session: Session, names: Sequence[str] = ()) -> tuple[Bundle, int]:
         below += _answers(session) if session.mode == "simulate" else []
     else:
         listings = _look_up_all(session, profiles)
-        found = [_judge(session, profile, seen) for profile, seen in zip(profiles, listings, strict=True)]
+        last = {row.profile: row for row in session.ledger.rows(last=_LATEST)}
+        found = [
+            _judge(session, profile, seen, last.get(profile.name))
+            for profile, seen in zip(profiles, listings, strict=True)
+        ]
         below = _verdict(session, found)
     rows = [(*each.cells, "; ".join((*each.blocking, *each.advice)) or "ok") for each in found]
     columns = ["profile", "model", "key", "host", "reachable", "model there", "USD per M in / out", "advice"]
@@ -230,8 +237,8 @@ def _unasked(session: Session, profile: Profile) -> _Finding:
     return _Finding(profile, cells, advice=(*([host] if host else []), *_of_model(session, profile)))
 
 
-def _judge(session: Session, profile: Profile, seen: Listing) -> _Finding:
-    """Return what is known of a profile, and what to do: about its key, its host, its model, its price."""
+def _judge(session: Session, profile: Profile, seen: Listing, last: Row | None) -> _Finding:
+    """Return what is known of a profile, and what to do: about its key, its host, its model, its credit, its price."""
     settings, variables = session.settings, session.settings.key_variables(profile)
     key, mending = key_state(session, profile), settings.variables.mending(variables)
     if untrusted(settings, profile):
@@ -251,6 +258,9 @@ def _judge(session: Session, profile: Profile, seen: Listing) -> _Finding:
     there = seen.serves(spec_of(profile.provider), profile.model)
     if there is False:
         blocking.append(_missing(profile, seen))
+    if last is not None and last.error_type == QuotaError.__name__ and seen.key == "right":
+        at = host_of(settings.base_url(profile))
+        blocking.append(f"no credit was left at its last call: check plan and billing at {at}, then ask again")
     advice = [] if there is False else list(_of_model(session, profile))
     blocking += [step for step in advice if " retired on " in step]
     advice = [step for step in advice if step not in blocking]
