@@ -223,7 +223,7 @@ def test_when_the_last_call_found_no_credit_then_the_profile_is_not_called_ready
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.setenv("HOUSE_KEY", CANARY)
-    house = {"provider": "openai", "model": "gpt-6-luna", "base_url": server.url, "api_key_env": "HOUSE_KEY"}
+    house = {"provider": "openai", "model": "gpt-6-luna", "base_url": f"{server.url}/v1", "api_key_env": "HOUSE_KEY"}
     write(tmp_path, {"fast": house, "other": house})
     shell = Shell()
     error = {"code": "insufficient_quota", "type": "insufficient_quota", "message": "You exceeded your quota."}
@@ -234,7 +234,7 @@ def test_when_the_last_call_found_no_credit_then_the_profile_is_not_called_ready
     credit = f"no credit was left at its last call: check plan and billing at {server.url[7:]}, then ask again"
     assert found["fast"].endswith(credit)
     assert below == ["1 of 2 ready; try: %%victor other", f"1. {credit} (for fast)"]
-    server.answer = Answer()
+    server.answer = lambda _: Answer()
     assert shell.run("%victor ask fast -- Hi").error is None
     server.answer = lists("gpt-6-luna")
     assert examined(shell)[1] == ["2 of 2 ready; try: %%victor fast"]
