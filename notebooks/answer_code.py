@@ -1,4 +1,7 @@
-"""Runs the code of answers: in a process of its own, with limits on time and memory, without network and files."""
+"""Runs the code of answers: in a process of its own, with limits on time and memory, without network and files.
+
+`draw_shares` draws how often they pass.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,11 @@ import sys
 import threading
 from difflib import ndiff
 from functools import cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
 
 CODE: Final = re.compile(r"```python\n(.*?)```", re.DOTALL)
 DOCSTRING: Final = re.compile(r'^    """.*?"""\n', re.DOTALL | re.MULTILINE)
@@ -127,3 +134,47 @@ def _worker(*, pandas: bool) -> subprocess.Popen[str]:
     worker = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={}, text=True)  # noqa: S603
     atexit.register(worker.kill)
     return worker
+
+
+def passes(answer: object, call: str, wanted: object, /, **names: object) -> bool:
+    """Return whether an expression behind the code of an answer has the value that is wanted; it has none if it fails.
+
+    Args:
+        answer: A text with Python code in fences.
+        call: The expression, as for `value_of`.
+        wanted: Its value, as JSON has it.
+        names: What the expression may use.
+    """
+    try:
+        return bool(value_of(answer, call, **names) == wanted)
+    except CodeError:
+        return False
+
+
+def draw_shares(samples: pd.DataFrame, title: str) -> Figure:
+    """Draw which share of each profile's answers is right, with its 95 % interval.
+
+    Args:
+        samples: `Replies.to_frame()` with a column `right`.
+        title: What is to be seen.
+    """
+    from victor_nb.reports.charts import drawing as draw  # noqa: PLC0415 - what runs code needs only Python
+    from victor_nb.reports.statistics import proportion  # noqa: PLC0415 - as above
+
+    groups = samples.groupby("profile", sort=False)["right"]
+    counts = {str(name): (int(right.sum()), len(right)) for name, right in groups}
+    shares = [proportion(*count) for count in counts.values()]
+    ends = [f"{100 * share.low:.0f} to {100 * share.high:.0f} %" for share in shares]
+    texts = [f"{hits} of {count} ({end})" for (hits, count), end in zip(counts.values(), ends, strict=True)]
+    ax = draw.paper(None, rows=len(counts))
+    indent = draw.name_rows(ax, list(counts), texts)
+    for row, share in enumerate(shares):
+        draw.line(ax, [share.low, share.high], [row, row], draw.BLUE, linewidth=3, alpha=0.5, solid_capstyle="butt")
+        draw.points(ax, [share.value], [row], draw.BLUE, "o", markersize=8)
+    ax.set_xlim(0, 1.04)  # a dot at the end is whole, beside its text
+    ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
+    draw.name_axis(ax.xaxis, "answers that pass")
+    note = "Dots: these answers. Bars: 95 % intervals, for more answers to the same question."
+    draw.header(ax, title, [note], indent=indent)
+    said = (f"{name} {text}" for name, text in zip(counts, texts, strict=True))
+    return draw.finish(ax, title, note, "; ".join(said))
