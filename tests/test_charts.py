@@ -166,7 +166,7 @@ def test_when_there_is_nothing_then_the_chart_says_so(kind: str) -> None:
 
 @kinds
 def test_when_a_column_is_missing_then_the_error_says_which_and_where_from(kind: str) -> None:
-    with pytest.raises(ConfigError, match=f"chart '{kind}' needs the columns .+ Give it .+"):
+    with pytest.raises(ConfigError, match=f"{kind} needs the columns .+ Give it .+"):
         plot(kind, pd.DataFrame({"mode": ["live"]}))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -87,7 +88,7 @@ def test_the_limit_of_a_strategy_is_where_the_verdict_changes() -> None:
         assert table.loc["fast", "verdict"] == verdict, usd
     best = row(decide(frame(), mistake=0.30), "cascade")
     assert math.isinf(best["limit"])  # as measured it makes fewer mistakes
-    assert "any (0.066 to any)" in repr(decide(frame(), mistake=0.30))
+    assert "any (0.066 or more)" in repr(decide(frame(), mistake=0.30))
 
 
 def test_what_cannot_be_compared_is_said_and_not_chosen() -> None:
@@ -120,7 +121,7 @@ def test_the_chart_of_a_decision_marks_what_a_mistake_costs() -> None:
 
 
 def test_wrong_numbers_are_said() -> None:
-    for mistake in (0, -1, math.nan, math.inf, True, "0.30"):
+    for mistake in (0, -1, math.nan, math.inf, True, "0.30", None):
         with pytest.raises(ConfigError, match="a number of USD above 0"):
             decide(frame(), mistake=mistake)  # type: ignore[arg-type]
     for per in (0, 1.5, True):
@@ -130,3 +131,112 @@ def test_wrong_numbers_are_said() -> None:
         decide(frame().assign(score=7), mistake=0.3)
     with pytest.raises(ConfigError, match="decide"):
         decide(frame().drop(columns="cost"), mistake=0.3)
+    with pytest.raises(ConfigError, match="decide needs the columns task"):  # else tasks would be paired by their order
+        decide(frame().drop(columns="task"), mistake=0.3)
+    with pytest.raises(ConfigError, match="a score must be a number from 0 to 1"):
+        decide(frame().assign(score="good"), mistake=0.3)
+
+
+def test_numbers_of_other_types_are_taken() -> None:
+    import numpy as np
+
+    said = repr(decide(frame(), mistake=0.30, per=100))
+    some = frame().assign(score=lambda rows: rows["score"] == 1)
+    assert repr(decide(some, mistake=Decimal("0.30"), per=np.int64(100))) == said  # type: ignore[arg-type]
+
+
+def test_when_the_first_cannot_be_compared_then_no_other_stands_in_for_it() -> None:
+    failed = frame()
+    failed.loc[3, "score"] = None
+    found = decide(failed, mistake=0.30)
+    assert found.headline.startswith("No decision: premium, the first, answered 29 of 30 tasks. Ask it again")
+    assert found.choice == ""
+    assert "USD against default" in repr(found)  # what the table compares with
+    free = frame()
+    free.loc[3, "cost"] = None
+    found = decide(free, mistake=0.30)
+    assert found.headline == "No decision: premium, the first, has no price for each task"
+    assert found.choice == ""
+    assert "not compared: premium has no price" in repr(found)
+    alone = decide(frame().assign(cost=lambda rows: rows["cost"].where(rows["strategy"] == "premium")), mistake=0.30)
+    assert alone.headline == "At USD 0.30 a mistake keep premium: no other has a price"
+    few = frame({"premium": 26, "fast": 9, "local": 9})
+    few.loc[few["strategy"] == "local", "cost"] = None
+    assert decide(few, mistake=0.30).headline.endswith("and nothing that is compared is cheaper")
+
+
+def test_what_has_no_score_or_no_task_in_common_says_so() -> None:
+    text = repr(decide(frame().assign(score=None), mistake=0.30))
+    assert text.count("not compared: no score") == 5
+    assert "nan" not in text
+    apart = frame({"premium": 26, "fast": 19})
+    halves = apart[(apart["strategy"] == "premium") == (apart["task"] < 15)]
+    assert repr(decide(halves, mistake=0.30)).count("not compared: no task that all answered") == 2
+
+
+def test_one_task_does_not_decide_for_others_however_sure_its_judge_is() -> None:
+    judged = frame({"premium": 1, "fast": 0}, tasks=1).assign(
+        score=[0.6, 0.9], score_se=0.01, score_df=8, judge="premium", judge_cost=0.001, answer="x"
+    )
+    found = decide(judged, mistake=0.30)
+    assert found.choice == "premium"
+    assert found.headline.endswith("but one task does not show it")
+    assert "one task is too few" in repr(found)
+    assert "(" not in repr(found).splitlines()[4]
+    limit = row(found, "fast")
+    assert math.isnan(limit["low"])
+    assert math.isnan(limit["limit_high"])
+    known = frame({"premium": 1, "fast": 0}, tasks=6)
+    known = known.assign(score=[0.6, 0.61, 0.59, 0.62, 0.6, 0.6, 0.9, 0.9, 0.88, 0.91, 0.9, 0.93], score_se=0.01)
+    assert decide(known, mistake=0.30).choice == "fast"
+
+
+def test_costs_that_vary_widen_the_interval_and_what_they_share_with_mistakes_narrows_it() -> None:
+    plain = frame({"premium": 30, "fast": 30}, {"premium": 0.010, "fast": 0.009})
+    first, other = (plain["strategy"] == name for name in ("premium", "fast"))
+    assert decide(plain, mistake=1e-6).choice == "fast"
+    noisy = plain.assign(cost=plain["cost"].mask(other, 0.018 * (plain["task"] % 2)))
+    found = row(decide(noisy, mistake=1e-6, per=1), "fast")
+    assert decide(noisy, mistake=1e-6).choice == "premium"
+    half = 2.04523 * 0.009 * math.sqrt(30 / 29) / math.sqrt(30)  # Student's t with 29 degrees of freedom
+    assert found["high"] - found["dearer"] == pytest.approx(half, rel=1e-3)
+    wrong = plain["task"] % 3 == 0
+    spans: list[float] = []
+    for dear in (wrong, ~wrong):  # calls that cost more where the answer is wrong, or where it is right
+        rows = plain.assign(score=plain["score"].mask(other & wrong, 0.0), cost=plain["cost"].mask(other & dear, 0.2))
+        found = row(decide(rows, mistake=0.30, per=1), "fast")
+        spans.append(found["high"] - found["low"])
+    assert spans[0] > spans[1]
+    assert first.sum() == 30
+
+
+def test_strategies_that_cost_the_same_differ_by_their_mistakes_alone() -> None:
+    same = frame(
+        {"first": 12, "better": 25, "alike": 12, "worse": 9}, dict.fromkeys(("first", "better", "alike", "worse"), 0.0)
+    )
+    found = decide(same, mistake=0.30)
+    assert found.choice == "better"
+    assert [line.split()[-1] for line in repr(found).splitlines()[4:7]] == ["any", "none", "none"]
+
+
+def test_a_table_of_many_strategies_holds_the_cheapest_and_says_what_chance_does() -> None:
+    solved = {f"s{number}": number % 31 for number in range(60)}
+    found = decide(frame(solved, dict.fromkeys(solved, 1e-3)), mistake=0.30)
+    text = repr(found)
+    assert len(text.splitlines()) == 20 + 5
+    assert "Shown: 20 of 60 strategies" in text
+    assert "of 40 that cost as much as the first, one looks cheaper by chance" in text
+    assert [name for name in ("s0", "s1", "s30") if f"\n{name} " in text] == ["s0", "s30"]
+    assert len(found.table()) == 60
+    assert "by chance" not in repr(decide(frame(), mistake=0.30))
+
+
+def test_names_are_shown_as_they_are_written_and_shortened() -> None:
+    hostile = "<b>$x$</b>\n& co"
+    names = {"premium": hostile, "cascade": "a plan whose name is much longer than a column of a table"}
+    found = decide(frame().replace({"strategy": names}), mistake=0.30)
+    html = found._repr_html_()
+    assert "<b>$" not in html
+    assert "&lt;b&gt;<span>$</span>x<span>$</span>&lt;/b&gt; &amp; co" in html
+    assert found.choice == hostile
+    assert "a plan whose name i…of a table" in repr(found)

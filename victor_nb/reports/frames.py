@@ -82,11 +82,11 @@ def _column(kind: Dtype, cells: Sequence[Any]) -> pd.Series[Any]:
 # --- read ---
 
 
-def need(frame: DataFrame, chart: str, columns: Sequence[str], *, source: str) -> None:
-    """Raise ConfigError if a frame lacks columns of a chart; `source` is where a frame that has them comes from."""
+def need(frame: DataFrame, what: str, columns: Sequence[str], *, source: str) -> None:
+    """Raise ConfigError if a frame lacks columns that `what` needs; `source` is where one that has them comes from."""
     missing = [name for name in columns if name not in frame.columns]
     if missing:
-        raise ConfigError(f"The chart {chart!r} needs the columns {', '.join(missing)}. Give it {source}.")
+        raise ConfigError(f"{what} needs the columns {', '.join(missing)}. Give it {source}.")
 
 
 def _cells(frame: DataFrame, name: str) -> list[Any]:
@@ -372,7 +372,7 @@ class FrameTable(Table):
     def as_html(self) -> str:
         """Return it as HTML, with its style."""
         start = '<table class="dataframe victor-frame tex2jax_ignore mathjax_ignore">'
-        html = self.html(_safe, start=f"{start}<caption>{_safe(self.caption)}</caption>")
+        html = self.html(safe, start=f"{start}<caption>{safe(self.caption)}</caption>")
         return f"<style>{_CSS}</style>\n{html}"
 
     def _repr_html_(self) -> str:
@@ -466,5 +466,6 @@ def _header(name: object) -> str:
     return str(name).replace("_", " ")
 
 
-def _safe(text: str) -> str:
+def safe(text: str) -> str:
+    """Return a text as HTML that a notebook shows as it is written."""
     return escape(text).replace("$", "<span>$</span>")  # a pair of bare dollar signs is mathematics

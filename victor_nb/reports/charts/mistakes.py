@@ -90,7 +90,13 @@ def checked(frame: pd.DataFrame, what: str, mistake: float | None) -> Compared:
     if mistake is not None and (isinstance(mistake, (bool, str)) or not 0 < mistake < math.inf):
         raise ConfigError(f"mistake={mistake!r}: what a mistake costs is a number of USD above 0.")
     need(frame, what, ("strategy", "cost", "score"), source="the frame of compare(..., judge=...)")
-    if any(not 0 <= score <= 1 for score in known(numbers(frame, "score"))):
+    try:
+        scores = known(numbers(frame, "score"))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{what} counts mistakes: a score must be a number from 0 to 1, or missing ({error})."
+        ) from error
+    if any(not 0 <= score <= 1 for score in scores):
         raise ConfigError(f"{what} counts mistakes: scores must be from 0 to 1. Divide yours by the highest.")
     return compared(frame)
 
