@@ -15,14 +15,16 @@ from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
 from cells import MARKDOWN, PLAIN, Shell
 from rendered import PIECES, Page
-from victor_nb import Replies, Usage
+from victor_nb import Funnel, Replies, Usage
 from victor_nb.errors import ConnectError
+from victor_nb.money import Total
 from victor_nb.notebook import side_by_side
 from victor_nb.notebook.display import Pace, weight
 from victor_nb.notebook.options import MagicCall
-from victor_nb.notebook.side_by_side import LiveColumns, replies_frame, replies_summary, shares
+from victor_nb.notebook.side_by_side import LiveColumns, replies_frame, replies_summary, shares, stage_frame
 from victor_nb.values import Reply
 from victor_nb.workflows.fan_out import Entry
+from victor_nb.workflows.runs import StageResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -324,3 +326,42 @@ def test_when_a_run_is_the_value_of_a_cell_then_answer_stages_bill_and_chart_are
     assert shell.run("run").frames == own
     assert shell.names["run"].content in own[0][PLAIN]
     assert "USD" in own[1][PLAIN]
+
+
+def test_when_a_stage_is_the_value_of_a_cell_then_what_it_kept_and_dropped_and_its_bill_are_shown(shell: Shell) -> None:
+    stage = Funnel(ideas=3, keep=1).run_sync("a boat's name")["select"]
+    formatter: Any = shell.ip.display_formatter
+    page = formatter.format(stage)[0][PLAIN]
+    kept, _, dropped = page.partition("\n\nDropped:\n\n")
+    assert kept.startswith(f"1. {stage.kept[0]}".partition("\n")[0])
+    assert re.findall("^- (.*)", dropped, re.MULTILINE) == [text.partition("\n")[0] for text in stage.dropped]
+    assert f"select · fast · kept 1 of 3 · {stage.spent} · " in page.split("\n\n")[-1]
+    shell.run("%unload_ext victor_nb")
+    assert formatter.format(stage)[0][PLAIN].startswith("StageResult(")
+
+
+def staged(kept: tuple[str, ...], dropped: tuple[str, ...] = (), **look: Any) -> StageResult:
+    fields: dict[str, Any] = {"notes": (), "began": 0.0, "ended": 1.5, "spent": Total(), **look}
+    return StageResult("s", "fast", (), (*kept, *dropped), kept, dropped, **fields)
+
+
+def test_when_a_stage_has_one_item_then_it_is_shown_as_the_answer_that_it_is() -> None:
+    shown = stage_frame(staged(("# Title\n\n<b>bold</b> *it*",)))
+    assert shown[PLAIN].startswith("# Title\n\n<b>bold</b> *it*\n\ns · fast · ")
+    assert shown[PLAIN].endswith(" · 1.5 s")
+    assert "<b>" not in shown[MARKDOWN]
+
+
+def test_when_items_have_several_lines_or_code_then_each_stays_one_entry_of_the_list() -> None:
+    shown = stage_frame(staged(("first\n\nmore", "```python\nx = 1\n```"), ("out\nof it",)))
+    html = markdown2html_mistune(shown[MARKDOWN])
+    kept, dropped = html.split("Dropped:")
+    assert (kept.count("<li>"), dropped.count("<li>")) == (2, 1)
+    assert "x = 1" in re.sub("<[^>]*>", "", kept)
+    assert "more" in kept[: kept.index("</li>")]
+
+
+def test_when_a_stage_failed_then_its_notes_and_state_are_shown_beside_what_had_come() -> None:
+    shown = stage_frame(staged((), state="failed", notes=("The host is down.",)))[PLAIN]
+    assert "The host is down." in shown
+    assert shown.endswith("1.5 s · failed")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from victor_nb.notebook.magics import Magics
     from victor_nb.workflows.fan_out import Replies
-    from victor_nb.workflows.runs import StrategyRun
+    from victor_nb.workflows.runs import StageResult, StrategyRun
 
 _OURS: Final = re.compile(r"[ \t]*%%victor(?=\s|$)(?P<line>.*)", re.DOTALL)
 _CELL: Final = re.compile(r"[ \t]*%%(?P<name>[ \t]*%?\w[^\s?]*)(?!\S)")
@@ -264,6 +264,7 @@ class Extension:
         formatters["text/markdown"].for_type(Reply, _markdown)
         formatters["text/plain"].for_type(Reply, _plain)
         shell.display_formatter.mimebundle_formatter.for_type_by_name(*_REPLIES, _replies)
+        shell.display_formatter.mimebundle_formatter.for_type_by_name(*_STAGE, _stage)
         shell.display_formatter.ipython_display_formatter.for_type_by_name(*_RUN, self._show_run)
 
     def unload(self) -> None:
@@ -283,7 +284,12 @@ class Extension:
                 shell.events.unregister(event, callback)
         for mime in ("text/markdown", "text/plain"):
             shell.display_formatter.formatters[mime].pop(Reply, None)
-        for formatter, name in (("mimebundle_formatter", _REPLIES), ("ipython_display_formatter", _RUN)):
+        shown = (
+            ("mimebundle_formatter", _REPLIES),
+            ("mimebundle_formatter", _STAGE),
+            ("ipython_display_formatter", _RUN),
+        )
+        for formatter, name in shown:
             getattr(shell.display_formatter, formatter).pop(".".join(name), default=None)
 
     def _show_run(self, run: StrategyRun) -> None:
@@ -444,6 +450,7 @@ def _bundle(reply: Reply) -> Mapping[str, str]:
 
 _REPLIES: Final = ("victor_nb.workflows.fan_out", "Replies")
 _RUN: Final = ("victor_nb.workflows.runs", "StrategyRun")
+_STAGE: Final = ("victor_nb.workflows.runs", "StageResult")
 """Classes whose values are shown in full; not imported before there is one."""
 
 
@@ -451,6 +458,12 @@ def _replies(replies: Replies, **_: object) -> Mapping[str, str]:
     from victor_nb.notebook.side_by_side import replies_frame  # noqa: PLC0415 - as above
 
     return replies_frame(replies)
+
+
+def _stage(stage: StageResult, **_: object) -> Mapping[str, str]:
+    from victor_nb.notebook.side_by_side import stage_frame  # noqa: PLC0415 - as above
+
+    return stage_frame(stage)
 
 
 def _markdown(reply: Reply) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from textwrap import indent
 from typing import TYPE_CHECKING, Final, cast
 
 from victor_nb.money import Total, column
@@ -26,11 +27,11 @@ from victor_nb.workflows.fan_out import label
 from victor_nb.workflows.progress_bar import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from victor_nb.workflows.engine import StrategyJob
     from victor_nb.workflows.fan_out import Entry, FanOut, Lane, Replies
-    from victor_nb.workflows.runs import StrategyRun
+    from victor_nb.workflows.runs import StageResult, StrategyRun
 
 _MOST_COLUMNS: Final = 6  # answers side by side; more stand in rows
 _BEGINNING: Final = 200  # characters of each answer that stands in a row
@@ -420,6 +421,32 @@ def run_frame(run: StrategyRun, *, texts: bool = True, bills: bool = True) -> Bu
     answer = run.content if texts else ""
     line = notice(run_summary(run) if bills else "")
     return stack({"text/markdown": sanitise(answer), "text/plain": clean(answer)}, table, line)
+
+
+def stage_frame(stage: StageResult) -> Bundle:
+    """Return a stage as it is shown where it is the value of a cell: what it kept, best first, what it dropped, a bill.
+
+    One item that nothing was dropped beside is shown as the answer that it is.
+    """
+    count = f"kept {len(stage.kept)} of {len(stage.items)}" if len(stage.items) > 1 else ""
+    took = f"{stage.ended - stage.began:.1f} s"
+    parts = [stage.name, stage.profile, count, str(stage.spent), took, "" if stage.state == "done" else stage.state]
+    lines = [*stage.notes, " · ".join(filter(None, parts))]
+    texts = {"text/markdown": _kept_and_dropped(stage, sanitise), "text/plain": _kept_and_dropped(stage, clean)}
+    return stack(texts, *map(notice, lines))
+
+
+def _kept_and_dropped(stage: StageResult, safe: Callable[[str], str]) -> str:
+    """Return the items of a stage as a numbered list and one with bullets; a single one as it is."""
+    if len(stage.items) <= 1 and not stage.dropped:
+        return safe(tail(stage.content, _MOST_SHOWN))
+    kept = [_entry(f"{number}. ", text, safe) for number, text in enumerate(stage.kept, 1)]
+    dropped = [_entry("- ", text, safe) for text in stage.dropped]
+    return "\n\n".join(filter(None, ["\n".join(kept), "Dropped:" if dropped else "", "\n".join(dropped)]))
+
+
+def _entry(mark: str, text: str, safe: Callable[[str], str]) -> str:
+    return mark + indent(safe(tail(text, _MOST_SHOWN)), " " * len(mark)).strip()
 
 
 def run_summary(run: StrategyRun) -> str:
