@@ -143,7 +143,7 @@ def draw_outage(shops: Sequence[Shop], before: object, after: object) -> Figure:
     ax.set_xticks(DAYS[::7], [f"{each:%d %b}" for each in DAYS[::7]])
     draw.name_axis(ax.yaxis, "orders a day")
     title = "A bakery with standing orders: only the reviewed function reports the outage"
-    note = "Before the review, the function reports no day of these six weeks."
+    note = "Before the review, the function reports no day of these six weeks; after it, the one in the circle."
     draw.header(ax, title, [note])
     return draw.finish(ax, title, text, note)
 
