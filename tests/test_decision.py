@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import pytest
 
 from victor_nb import decide
 from victor_nb.errors import ConfigError
+from victor_nb.reports.statistics import tasks_to_show
 
 if TYPE_CHECKING:
+    from matplotlib.container import BarContainer
+    from matplotlib.figure import Figure
     from pandas import DataFrame
 
     from victor_nb.reports.decision import Decision
@@ -38,12 +41,29 @@ def row(decision: Decision, name: str) -> dict[str, float]:
     return {str(column): float(cells[column].iloc[0]) for column in cells}
 
 
+class Bar(NamedTuple):
+    name: str
+    row: int
+    left: float
+    right: float
+
+
+def bars(chart: Figure) -> list[Bar]:
+    """Return the bars of a chart, in the order in which they were drawn."""
+    found: list[Bar] = []
+    for container in chart.axes[0].containers:
+        (patch,) = cast("BarContainer", container).patches
+        row = round(patch.get_y() + patch.get_height() / 2)
+        found.append(Bar(str(container.get_label()), row, patch.get_x(), patch.get_x() + patch.get_width()))
+    return found
+
+
 def test_when_a_cheaper_strategy_is_not_shown_to_be_cheaper_with_its_mistakes_then_the_first_is_kept() -> None:
     found = decide(frame(), mistake=0.30)
     assert found.choice == "premium"
     assert found.headline == (
         "At USD 0.30 a mistake keep premium: cascade is cheaper as measured, by USD 228 for 10,000 tasks, "
-        "but 30 tasks do not show it"
+        "but 30 tasks do not show it; if it is true, about 130 would"
     )
     cascade = row(found, "cascade")
     assert cascade["mistakes"] == pytest.approx(10_000 * 2 / 30)
@@ -61,7 +81,7 @@ def test_when_a_cheaper_strategy_is_not_shown_to_be_cheaper_with_its_mistakes_th
     for text in (repr(found), found._repr_html_()):
         assert found.headline in text
         assert "543 less to 100 more" in text
-        assert "Mistakes and USD are for 10,000 tasks. Measured on 30 tasks." in text
+        assert "for one mistake, with its 95 % interval. Measured on 30 tasks." in text
 
 
 def test_when_one_is_shown_to_be_cheaper_then_it_is_taken_and_said_by_how_much() -> None:
@@ -113,11 +133,92 @@ def test_scores_that_are_not_0_or_1_count_as_parts_of_mistakes() -> None:
     some = frame().assign(score=lambda rows: 0.2 + 0.6 * rows["score"])
     text = repr(decide(some, mistake=0.30, per=1))
     assert "score" in text.splitlines()[2]
-    assert "USD are for a task." in text
+    assert "USD are for a task; the last column is for one mistake" in text
 
 
 def test_the_chart_of_a_decision_marks_what_a_mistake_costs() -> None:
     assert "if a mistake costs USD 0.30, the whole is cascade USD 209" in decide(frame(), mistake=0.3).plot().alt  # type: ignore[attr-defined]
+
+
+def test_the_chart_of_limits_says_for_which_prices_each_is_shown_to_be_cheaper_or_dearer() -> None:
+    found = decide(frame(), mistake=0.3)
+    chart = found.plot("limits")
+    said = chart.alt  # type: ignore[attr-defined]
+    assert "Nothing is shown to be cheaper than premium at USD 0.30 a mistake; below USD 0.066 cascade is." in said
+    assert "fast: cheaper, from USD 0.0093 on not shown, from USD 0.054 on dearer" in said
+    assert "cascade: cheaper, from USD 0.066 on not shown." in said
+    assert "Without a dot: as measured, no price changes it." in said
+    limit = row(found, "fast")
+    (grey,) = (each for each in bars(chart) if each.name == "not shown" and each.row == 1)
+    assert (grey.left, grey.right) == (pytest.approx(limit["limit_low"]), pytest.approx(limit["limit_high"]))
+    assert [each.row for each in bars(chart) if each.name == "cheaper"] == [0, 1, 2, 3]
+    assert [each.row for each in bars(chart) if each.name == "dearer"] == [1, 2]
+    cheap = decide(frame(), mistake=0.01).plot("limits").alt  # type: ignore[attr-defined]
+    assert "cascade is shown to be cheaper than premium at USD 0.01 a mistake" in cheap
+
+
+def test_the_chart_of_limits_turns_round_where_the_first_is_the_cheaper_one() -> None:
+    found = decide(frame({"clerk": 27, "expert": 36}, {"clerk": 1e-4, "expert": 4e-4}, 36), mistake=0.30)
+    chart = found.plot("limits")
+    assert "expert: dearer, from USD 0.0" in chart.alt  # type: ignore[attr-defined]
+    first, *_, last = sorted(bars(chart), key=lambda bar: bar.left)
+    assert (first.name, last.name) == ("dearer", "cheaper")
+
+
+def test_the_chart_of_limits_shows_what_is_so_for_all_prices_or_for_none() -> None:
+    few = decide(frame(tasks=3), mistake=0.3).plot("limits")
+    assert {bar.name for bar in bars(few)} == {"not shown"}
+    sure = decide(frame({"dear": 10, "cheap": 30}, {"dear": 2e-4, "cheap": 1e-4}), mistake=0.3).plot("limits")
+    assert [bar.name for bar in bars(sure)] == ["cheaper"]
+    never = decide(frame({"cheap": 30, "dear": 10}, {"dear": 2e-4, "cheap": 1e-4}), mistake=0.3).plot("limits")
+    assert [bar.name for bar in bars(never)] == ["dearer"]
+    alone = decide(frame({"fast": 3}), mistake=0.3).plot("limits")
+    assert "Nothing to compare" in alone.alt  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match="'break_even' or 'limits'"):
+        decide(frame(), mistake=0.3).plot("pareto")  # type: ignore[arg-type]
+
+
+def test_how_many_tasks_would_show_it_is_that_of_the_whole_with_mistakes() -> None:
+    found = decide(frame(), mistake=0.30)
+    gap = next(each.gap for each in found.found.others if each.name == "cascade")
+    saved = (37.17 - 8.93) / 10_000
+    assert found.tasks_to_show("cascade") == tasks_to_show(gap.value + saved / 0.30, gap.spread)
+    assert found.tasks_to_show("cascade", more=0) == tasks_to_show(saved / 0.30, gap.spread)
+    assert found.tasks_to_show("cascade", more=320) == tasks_to_show(0.0320 - saved / 0.30, gap.spread)
+    assert decide(frame(tasks=3), mistake=0.3).tasks_to_show("cascade") is None
+    with pytest.raises(ConfigError, match=r"'premium' is not compared with the first"):
+        found.tasks_to_show("premium")
+
+
+def varied(mistake: float) -> Decision:
+    """Decide where calls cost more for some tasks, those that are answered wrong among them."""
+    some = frame()
+    some["cost"] *= 0.2 + 0.1 * (some["task"] * 7 % 17)
+    return decide(some, mistake=mistake)
+
+
+@pytest.mark.parametrize("name", ["default", "fast", "local", "cascade"])
+def test_the_limits_are_where_the_verdict_changes_where_calls_vary_too(name: str) -> None:
+    limit = row(varied(0.30), name)
+    assert 0 < limit["limit_low"] < limit["limit"]
+    known = {limit["limit_low"]: ("cheaper", "not shown"), limit["limit_high"]: ("not shown", "dearer")}
+    for usd, verdicts in known.items():
+        for factor, verdict in zip((0.999, 1.001), verdicts, strict=True):
+            if math.isfinite(usd):
+                assert varied(factor * usd).table().set_index("strategy").loc[name, "verdict"] == verdict
+            else:
+                assert varied(1e6).table().set_index("strategy").loc[name, "verdict"] == "not shown"
+
+
+def test_where_calls_vary_too_much_then_cheap_mistakes_show_nothing() -> None:
+    some = frame({"premium": 10, "fast": 29}, {"premium": 2e-4, "fast": 1e-4})
+    some["cost"] *= 20.0 * (some["task"] == some["strategy"].map({"premium": 3, "fast": 4})) + 0.5
+    found = decide(some, mistake=0.30)
+    assert found.table()["verdict"].tolist() == ["the reference", "cheaper"]
+    assert row(found, "fast")["limit_low"] == 0
+    said = found.plot("limits").alt  # type: ignore[attr-defined]
+    assert "fast: not shown, from USD 0.0" in said
+    assert said.count("on cheaper") == 1
 
 
 def test_wrong_numbers_are_said() -> None:

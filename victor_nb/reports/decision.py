@@ -6,19 +6,21 @@ import math
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from numbers import Integral
 from statistics import StatisticsError, correlation, stdev
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, cast
 
-from victor_nb.errors import ConfigError
-from victor_nb.reports.charts.mistakes import break_even, checked
+from victor_nb.errors import ConfigError, suggest
+from victor_nb.reports.charts.mistakes import break_even, checked, limits_chart, price_of_mistake
 from victor_nb.reports.charts.text import short
 from victor_nb.reports.frames import FrameTable, need, numbers, provenance, records_frame, safe
 from victor_nb.reports.standings import break_even_of
-from victor_nb.reports.statistics import LEVEL, t_quantile
+from victor_nb.reports.statistics import LEVEL, t_quantile, tasks_to_show
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Self
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from victor_nb.reports.frames import Dtype
     from victor_nb.reports.standings import Compared, Standing
+    from victor_nb.reports.statistics import Interval
 
 TABLE: Final[Mapping[str, Dtype]] = {
     "strategy": "text",
@@ -45,8 +48,9 @@ TABLE: Final[Mapping[str, Dtype]] = {
 """One row for each strategy: the `tasks` that are compared and its mean `score` on them; for as many tasks as were
 asked for, its `mistakes`, what its `calls` cost, and the `whole`, which is both (USD); how much `dearer` the whole is
 than the first strategy's (USD; below 0: cheaper), with the `low` and `high` end of the 95 % interval; the `limit`, what
-a mistake costs (USD) where both come to the same, infinite where none does, with the 95 % interval that the mistakes
-leave it; and the `verdict`: `the reference`, `cheaper`, `dearer`, `not shown`, or why nothing is compared."""
+a mistake costs (USD) where both come to the same, infinite where none does; `limit_low`, up to which price of a
+mistake the cheaper calls are shown to be cheaper with their mistakes, and `limit_high`, from which on the other one is
+(infinite: never); and the `verdict`: `the reference`, `cheaper`, `dearer`, `not shown`, or why nothing is compared."""
 
 _LARGE, _CENTS = 100.0, 1.0  # USD from which on cents are no help, and from which on they are enough
 _VERDICTS: Final = "cheaper", "dearer", "not shown"
@@ -106,16 +110,13 @@ class Decision:
             return _Row(*measured, f"not compared: {why or f'answered {each.answers}'}")
         if each.unpriced or first.unpriced:
             return _Row(*measured, f"not compared: {'' if each.unpriced else f'{first.name} has '}no price")
-        dearer, low, high = _apart(each, first, self.mistake)
-        limit, *ends = break_even_of(each, first)
-        if self.found.tasks == 1:  # a judge's error on one task says nothing of others
-            ends, why = [math.nan, math.nan], "one task is too few"
-        else:
-            why = each.gap.why
-        if why:
-            return _Row(*measured, why, dearer, limit=(limit, ends[0], ends[1]))
-        verdict = _VERDICTS[0 if high < 0 else 1 if low > 0 else 2]
-        return _Row(*measured, verdict, dearer, low, high, (limit, ends[0], ends[1]))
+        apart = _Apart.of(each, first)
+        dearer, low, high = apart.at(self.mistake)
+        limit, *_ = break_even_of(each, first)
+        # A judge's error on one task says nothing of others.
+        if why := "one task is too few" if self.found.tasks == 1 else each.gap.why:
+            return _Row(*measured, why, dearer, limit=(limit, math.nan, math.nan))
+        return _Row(*measured, apart.verdict(self.mistake), dearer, low, high, (limit, *apart.limits()))
 
     @property
     def choice(self) -> str:
@@ -147,7 +148,7 @@ class Decision:
         if first is None or self._stopped:
             return self._stopped
         choice = next(row for row in self._rows if row.name == self.choice)
-        at, kept, name = f"At USD {_price(self.mistake)} a mistake", short(first.name), short(choice.name)
+        at, kept, name = f"At USD {price_of_mistake(self.mistake)} a mistake", short(first.name), short(choice.name)
         costs = f"USD {self._money(choice.whole)} for {self._tasks}"
         if choice.name != first.name:
             return f"{at} take {name}: {costs}, {self._span(choice)} than {kept}"
@@ -158,7 +159,9 @@ class Decision:
         if best.dearer < 0:
             less = f"{short(best.name)} is cheaper as measured, by USD {self._money(-best.dearer)}"
             shows = "does" if self.found.tasks == 1 else "do"
-            return f"{at} keep {kept}: {less} for {self._tasks}, but {self.found.counted} {shows} not show it"
+            needed = self.tasks_to_show(best.name)
+            would = f"; if it is true, about {needed:,} would" if needed and needed > self.found.tasks > 1 else ""
+            return f"{at} keep {kept}: {less} for {self._tasks}, but {self.found.counted} {shows} not show it{would}"
         others = "nothing else" if len(compared) == len(self._rows) - 1 else "nothing that is compared"
         return f"{at} keep {kept}: {costs}, and {others} is cheaper"
 
@@ -174,11 +177,71 @@ class Decision:
         known = {"strategy": row.name, "tasks": row.tasks, "score": row.score, "verdict": row.verdict}
         return {**known, "mistakes": self.per * (1 - row.score), **scaled, **dict(spans)}
 
-    def plot(self, *, ax: Axes | None = None) -> Figure:
-        """Chart what each strategy costs with its mistakes, by what a mistake costs."""
-        return break_even(self.frame, per=self.per, mistake=self.mistake, ax=ax)
+    def tasks_to_show(self, strategy: str, *, more: float | None = None) -> int | None:
+        """Return how many tasks show which is cheaper with its mistakes, a strategy or the first.
+
+        They show it in four of five experiments, in round numbers; see `statistics.tasks_to_show`. None where no number
+        does, as both come to the same, and where there is no interval.
+
+        Args:
+            strategy: The name of a strategy that is compared with the first.
+            more: How many more mistakes than the first it makes in truth, for `per` tasks; as measured if None.
+
+        Raises:
+            ConfigError: No such strategy is compared.
+        """
+        first, names = self.found.reference, [row.name for row in self._rows if not math.isnan(row.dearer)]
+        if strategy not in names or first is None:
+            raise ConfigError(f"{strategy!r} is not compared with the first strategy. {suggest(strategy, names)}")
+        each = next(each for each in self.found.others if each.name == strategy)
+        gap = each.gap.value if more is None else -more / self.per
+        difference, spread = each.cost - first.cost - self.mistake * gap, _Apart.of(each, first).spread(self.mistake)
+        return tasks_to_show(difference, spread) if spread > 0 and difference else None
+
+    def plot(self, kind: Literal["break_even", "limits"] = "break_even", *, ax: Axes | None = None) -> Figure:
+        """Chart what the strategies come to, by what a mistake costs.
+
+        Args:
+            kind: `break_even`: what each strategy costs with its mistakes. `limits`: for which prices of a mistake each
+                is shown to be cheaper or dearer than the first strategy.
+            ax: Where to draw, if not on a new figure.
+
+        Raises:
+            ConfigError: There is no such kind.
+        """
+        if kind == "break_even":
+            return break_even(self.frame, per=self.per, mistake=self.mistake, ax=ax)
+        if kind == "limits":
+            how = f"Measured on {self.found.counted}; shown means with the whole 95 % interval."
+            steps = {
+                short(row.name): (row.limit[0], self._steps(row)) for row in self._rows if row.dearer == row.dearer
+            }
+            title, notes = self._title, [how, provenance(self.frame)]
+            return limits_chart(steps, mistake=self.mistake, title=title, notes=notes, ax=ax)
+        raise ConfigError(f"plot takes 'break_even' or 'limits', not {kind!r}.")
+
+    def _steps(self, row: _Row) -> list[tuple[float, str]]:
+        """Return the verdicts on a strategy, each with the price of a mistake (USD) from which on it holds."""
+        first = self.found.reference
+        if math.isnan(row.low) or first is None:
+            return [(0.0, "not shown")]
+        return _Apart.of(next(each for each in self.found.others if each.name == row.name), first).steps()
 
     # --- words ---
+
+    @property
+    def _title(self) -> str:
+        """Say what is shown to be cheaper at the price of a mistake; if nothing is, what is so below which price."""
+        first = self.found.reference
+        if first is None or self._stopped:
+            return self._stopped
+        at, than = f"at USD {price_of_mistake(self.mistake)} a mistake", f"shown to be cheaper than {short(first.name)}"
+        if shown := [short(row.name) for row in self._rows if row.verdict == "cheaper"]:
+            names = " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
+            return f"{names} {'is' if len(shown) == 1 else 'are'} {than} {at}"
+        below = {short(row.name): row.limit[1] for row in self._rows if row.calls < first.cost and row.limit[1] > 0}
+        best = max(below, key=lambda name: below[name], default="")
+        return f"Nothing is {than} {at}" + (f"; below USD {price_of_mistake(below[best])} {best} is" if best else "")
 
     @property
     def _tasks(self) -> str:
@@ -233,7 +296,8 @@ class Decision:
         cut = f"Shown: {shown} of {count:,} strategies, the cheapest; table() has all." if shown < count else ""
         chance = "Each interval is for one strategy: of 40 that cost as much as the first, one looks cheaper by chance."
         basis = self.found.basis if self.found.basis.startswith("Only") else f"Measured on {self.found.counted}."
-        about = [f"Mistakes and USD are for {self._tasks}.", basis, chance if others >= _MANY else "", cut]
+        what = f"Mistakes and USD are for {self._tasks}; the last column is for one mistake, with its 95 % interval."
+        about = [what, basis, chance if others >= _MANY else "", cut]
         return [*about, provenance(self.frame)]
 
     def __repr__(self) -> str:
@@ -245,28 +309,91 @@ class Decision:
         return f"<div class='victor-decision'>{sentence}{self._shown().as_html()}<style>{_CSS}</style></div>"
 
 
-def _apart(each: Standing, first: Standing, mistake: float) -> tuple[float, float, float]:
-    """Return how much dearer the whole is for a task (USD), and the ends of its 95 % interval.
+class _Apart(NamedTuple):
+    """How far a strategy is from the first, for a task: in what its calls cost (USD), and in its score.
 
-    The intervals of the mistakes and of the calls, with the correlation of the two, are put together as in Zou,
-    "Toward using confidence intervals to compare correlations", 2007.
+    The intervals of the calls and of the mistakes, with the correlation of the two, are put together as in Zou, "Toward
+    using confidence intervals to compare correlations", 2007.
+
+    Attributes:
+        more: What its calls cost more.
+        half: Half the 95 % interval of that.
+        deviation: Standard deviation of that on a single task.
+        gap: How much higher its score is.
+        together: How costs and scores of single tasks are correlated.
     """
-    more, better = (
-        [one - other for one, other in zip(numbers(each.rows, name), numbers(first.rows, name), strict=True)]
-        for name in ("cost", "score")
-    )
-    gap, count, half, together = each.gap, len(more), 0.0, 0.0
-    if count > 1:
-        half = t_quantile(LEVEL, count - 1) * stdev(more) / math.sqrt(count)
-        with suppress(StatisticsError):  # one of them is the same for each task
-            together = correlation(more, better)
-    value = each.cost - first.cost - mistake * gap.value
 
-    def off(end: float) -> float:
-        part = mistake * abs(end - gap.value)
-        return math.sqrt(max(half**2 + part**2 - 2 * together * half * part, 0.0))
+    more: float
+    half: float
+    deviation: float
+    gap: Interval
+    together: float
 
-    return value, value - off(gap.high), value + off(gap.low)
+    @classmethod
+    def of(cls, each: Standing, first: Standing) -> Self:
+        """Measure a strategy against the first."""
+        costs, scores = (
+            [one - other for one, other in zip(numbers(each.rows, name), numbers(first.rows, name), strict=True)]
+            for name in ("cost", "score")
+        )
+        deviation, half, together = 0.0, 0.0, 0.0
+        if len(costs) > 1:
+            deviation = stdev(costs)
+            half = t_quantile(LEVEL, len(costs) - 1) * deviation / math.sqrt(len(costs))
+            with suppress(StatisticsError):  # one of them is the same for each task
+                together = correlation(costs, scores)
+        return cls(each.cost - first.cost, half, deviation, each.gap, together)
+
+    def at(self, mistake: float) -> tuple[float, float, float]:
+        """Return how much dearer the whole is at a price of a mistake (USD), and the ends of its 95 % interval."""
+        value = self.more - mistake * self.gap.value
+        low, high = (
+            self._both(self.half, mistake * abs(end - self.gap.value)) for end in (self.gap.high, self.gap.low)
+        )
+        return value, value - low, value + high
+
+    def spread(self, mistake: float) -> float:
+        """Return the standard deviation of the whole on a single task (USD)."""
+        return self._both(self.deviation, mistake * self.gap.spread)
+
+    def _both(self, calls: float, mistakes: float) -> float:
+        return math.sqrt(max(calls**2 + mistakes**2 - 2 * self.together * calls * mistakes, 0.0))
+
+    def verdict(self, mistake: float) -> str:
+        """Return what is shown at a price of a mistake (USD)."""
+        _, low, high = self.at(mistake)
+        return _VERDICTS[0 if high < 0 else 1 if low > 0 else 2]
+
+    def steps(self) -> list[tuple[float, str]]:
+        """Return the verdicts, each with the price of a mistake (USD) from which on it holds; the first from 0."""
+        turns = sorted({0.0, *(usd for usd in self._turns() if 0 < usd < math.inf)})
+        middles = [math.sqrt(one * other) if one else other / 2 for one, other in pairwise(turns)]
+        found: list[tuple[float, str]] = []
+        for usd, middle in zip(turns, [*middles, 2 * turns[-1] or 1.0], strict=True):
+            verdict = self.verdict(middle)
+            if not found or found[-1][1] != verdict:
+                found.append((usd, verdict))
+        return found
+
+    def limits(self) -> tuple[float, float]:
+        """Return up to which price of a mistake the cheaper calls are shown to be cheaper, from where the dearer."""
+        here, there = ("cheaper", "dearer") if self.more < 0 else ("dearer", "cheaper")
+        steps = self.steps()
+        low = 0.0 if steps[0][1] != here else steps[1][0] if len(steps) > 1 else math.inf
+        return low, steps[-1][0] if steps[-1][1] == there else math.inf
+
+    def _turns(self) -> Iterator[float]:
+        """Yield the prices at which an end of the interval is 0, and some at which neither is."""
+        gap = self.gap.value
+        for end in (self.gap.low, self.gap.high):
+            part = abs(end - gap)
+            square, linear = gap**2 - part**2, self.more * gap - self.together * self.half * part
+            rest = self.more**2 - self.half**2
+            root = linear**2 - square * rest
+            if square and root >= 0:
+                yield from ((linear + sign * math.sqrt(root)) / square for sign in (1, -1))
+            elif linear:
+                yield rest / (2 * linear)
 
 
 def _below(row: _Row, first: Standing | None) -> str:
@@ -278,10 +405,10 @@ def _below(row: _Row, first: Standing | None) -> str:
     without = "any" if cheap else "none"
     if row.calls == first.cost:
         return "any" if row.score > first.score else without
-    at = without if math.isinf(limit) else f"{'below' if cheap else 'above'} {_price(limit)}"
+    at = without if math.isinf(limit) else f"{'below' if cheap else 'above'} {price_of_mistake(limit)}"
     if math.isnan(low) or math.isinf(low):
         return at
-    return f"{at} ({_price(low)} {'or more' if math.isinf(high) else f'to {_price(high)}'})"
+    return f"{at} ({price_of_mistake(low)} {'or more' if math.isinf(high) else f'to {price_of_mistake(high)}'})"
 
 
 def _usd(usd: float, beside: Iterable[float]) -> str:
@@ -291,14 +418,6 @@ def _usd(usd: float, beside: Iterable[float]) -> str:
     largest = max((each for each in beside if each > 0), default=_CENTS)
     digits = 0 if largest >= _LARGE else 2 if largest >= _CENTS else 2 - math.floor(math.log10(largest))
     return f"{usd:,.{digits}f}"
-
-
-def _price(usd: float) -> str:
-    """Write what a mistake costs: in cents, or with two digits where it is less."""
-    if usd <= 0:
-        return "0"
-    cents, _, parts = f"{usd:,.{max(2, 1 - math.floor(math.log10(usd)))}f}".partition(".")
-    return f"{cents}.{parts[:2]}{parts[2:].rstrip('0')}"
 
 
 def decide(frame: DataFrame, *, mistake: float, per: int = 10_000) -> Decision:

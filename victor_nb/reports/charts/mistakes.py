@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from victor_nb.errors import ConfigError
 from victor_nb.reports.charts import drawing as draw
-from victor_nb.reports.charts.text import in_usd, listing, short
+from victor_nb.reports.charts.text import SMALL, in_usd, listing, short
 from victor_nb.reports.frames import NOTHING, known, need, numbers, provenance
 from victor_nb.reports.standings import Compared, Standing, break_even_of, compared
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import pandas as pd
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -28,6 +29,8 @@ _AROUND, _BEYOND = 10.0, 2.0
 """How many times the last limit the axis ends at; a logarithmic one begins as far below the first."""
 _INWARDS: Final = 1.06, 1.015  # by which an arrow stands off the end of the axis, which would cut it
 _TO_THE_CENT: Final = 0.1  # USD
+_SHOWN: Final = {"cheaper": draw.BLUE, "not shown": "#DDDDDD", "dearer": draw.ORANGE}
+_BESIDE: Final = 3.0  # times the outermost mark, at which the axis of `limits_chart` ends
 _STEPS: Final = 60  # of a line, which is curved on logarithmic axes
 
 
@@ -79,6 +82,74 @@ def break_even(frame: pd.DataFrame, *, per: int = 1, mistake: float | None = Non
     draw.header(ax, title, notes, legend=legend)
     rows = listing(f"{each.name} {in_usd(each.cost * per)}, score {each.score:.3g}" for each in drawn)
     return draw.finish(ax, "Cost with mistakes, by what a mistake costs", title, rows, *notes)
+
+
+def limits_chart(
+    steps: Mapping[str, tuple[float, Sequence[tuple[float, str]]]],
+    *,
+    mistake: float,
+    title: str,
+    notes: Sequence[str],
+    ax: Axes | None = None,
+) -> Figure:
+    """Show for which prices of a mistake each strategy is shown to be cheaper than the first one, or dearer.
+
+    Args:
+        steps: For each strategy, what a mistake costs (USD) where both come to the same, infinite where none does; and
+            the verdicts (`cheaper`, `dearer`, `not shown`), each with the price from which on it holds, the first 0.
+        mistake: What a mistake costs (USD), a dashed line.
+        title: What is decided.
+        notes: What that rests on.
+        ax: Where to draw, if not on a new figure.
+    """
+    if not steps:
+        return draw.nothing(ax, title)
+    found = [usd for limit, own in steps.values() for usd in (limit, *(start for start, _ in own))]
+    marks = [mistake, *(usd for usd in found if 0 < usd < math.inf)]
+    low, high = min(marks) / _BESIDE, max(marks) * _BESIDE
+    ax = draw.paper(ax, rows=len(steps))
+    indent = draw.name_rows(ax, [*steps])
+    said: list[str] = []
+    for row, (name, (limit, own)) in enumerate(steps.items()):
+        ends = [*(max(start, low) for start, _ in own), high]
+        for (_, verdict), left, right in zip(own, ends, ends[1:], strict=False):
+            draw.bar(ax, row, left, right - left, _SHOWN[verdict], label=verdict)
+        _write_ends(ax, row, own)
+        if 0 < limit < math.inf:
+            draw.points(ax, [limit], [row], "white", "o", label="limit")
+        later = [f"from {_usd(usd)} on {verdict}" for usd, verdict in own[1:]]
+        said.append(f"{name}: {', '.join([own[0][1], *later])}")
+    ax.axvline(mistake, color=draw.EDGE, linewidth=1.4, linestyle="--", label="mistake")
+    draw.wide_axis(ax, low * 2, high / 2, "USD that a mistake costs", zero=False)
+    legend: list[Artist] = [
+        draw.swatch(f"shown {name}".replace("shown not ", "not "), colour) for name, colour in _SHOWN.items()
+    ]
+    legend.append(draw.symbol("limit as measured", "white", "o", markeredgecolor=draw.EDGE))
+    bare = "Without a dot: as measured, no price changes it." if math.inf in found else ""
+    notes = [f"Dashed: {_usd(mistake)} a mistake.", bare, *notes]
+    draw.header(ax, title, [" ".join(filter(None, notes))], legend=legend, indent=indent)
+    return draw.finish(ax, "Who is cheaper, by what a mistake costs", title, listing(said), *notes)
+
+
+def price_of_mistake(usd: float) -> str:
+    """Write what a mistake costs (USD, without the unit): in cents, or with two digits where it is less."""
+    if usd <= 0:
+        return "0"
+    cents, _, parts = f"{usd:,.{max(2, 1 - math.floor(math.log10(usd)))}f}".partition(".")
+    return f"{cents}.{parts[:2]}{parts[2:].rstrip('0')}"
+
+
+def _write_ends(ax: Axes, row: int, steps: Sequence[tuple[float, str]]) -> None:
+    """Write the prices at which the verdict on a row changes, each within what is shown."""
+    place: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": SMALL}
+    for (_, before), (usd, after) in pairwise(steps):
+        side, verdict, off = ("right", before, -3) if before != "not shown" else ("left", after, 3)
+        colour = "white" if _SHOWN[verdict] == draw.BLUE else "black"
+        ax.annotate(price_of_mistake(usd), (usd, row), (off, 0), ha=side, color=colour, **place)
+
+
+def _usd(usd: float) -> str:
+    return f"USD {price_of_mistake(usd)}"
 
 
 def checked(frame: pd.DataFrame, what: str, mistake: float | None) -> Compared:
