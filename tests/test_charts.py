@@ -18,7 +18,7 @@ import pytest
 from matplotlib import _pylab_helpers, style
 from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.figure import Figure
-from matplotlib.text import Text
+from matplotlib.text import Annotation, Text
 from PIL import Image
 
 from chart_frames import (
@@ -51,6 +51,7 @@ from victor_nb.reports.charts.text import MINUS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.patches import FancyArrowPatch
     from matplotlib.typing import ColorType
 
 kinds = pytest.mark.parametrize("kind", sorted(FRAMES))
@@ -619,7 +620,29 @@ def test_when_a_search_is_charted_then_every_plan_has_its_name_and_hides_none() 
         "tested, not certified",
         "seen in the pilot only",
     ]
-    assert "Dashed: 90 % of it (0.864). Lines: 95 % intervals, with the pilot's tasks." in written(figure)
+    assert "Dashed: 90 % of it (0.864). Bars: 95 % intervals, with the pilot's tasks." in written(figure)
+
+
+def test_when_a_name_stands_beside_its_point_then_no_line_leads_there_and_others_look_like_no_interval() -> None:
+    near = plans(("alone", "certified", 25.0, 0.95), ("far from it", "certified", 45.0, 0.85))
+    assert leads(plans_chart(near, bar=None, asked="", best="alone", title="Two plans")) == []
+    costs = {"local > fast > premium": 25.24, "fast > premium": 27.04, "local > premium": 29.85, "premium": 43.73}
+    crowd = plans(*[(name, "certified", cost, 0.95) for name, cost in costs.items()])
+    figure = plans_chart(crowd, bar=0.864, asked="90 %", best="local > fast > premium", title="It keeps 90 %")
+    (ax,) = axes(figure)
+    found = leads(figure)
+    bars = [line for line in ax.lines if len(line.get_xydata()) == 2 and line.get_linestyle() == "-"]  # type: ignore[arg-type]
+    assert found
+    assert len(bars) == len(crowd)
+    assert {str(lead.get_linestyle()) for lead in found} & {"-", "solid"} == set()
+    assert max(lead.get_linewidth() for lead in found) < min(line.get_linewidth() for line in bars) / 2
+
+
+def leads(figure: Figure) -> list[FancyArrowPatch]:
+    """Return the lines that lead from a name to its point."""
+    figure.draw_without_rendering()
+    found = [note.arrow_patch for ax in axes(figure) for note in ax.texts if isinstance(note, Annotation)]
+    return [lead for lead in found if lead is not None]
 
 
 def test_when_plans_of_the_pilot_stand_close_then_a_name_that_would_hide_something_is_left_out() -> None:

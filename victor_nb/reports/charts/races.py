@@ -24,6 +24,7 @@ _WIDE: Final = 20.0  # highest cost over lowest, from which on the axis is logar
 _TASKS: Final = 10_000
 _LARGE: Final = 9  # points of the plan that was found
 _LINES: Final = 4.6  # width of the first line of a race, in points
+_INTERVAL: Final = 2.0  # points: no interval is taken for a line of the grid, or one that leads to a name
 _GREEN: Final = "#2a7f62"
 
 
@@ -56,7 +57,7 @@ def plans_chart(
         chosen, raced = names[number] == best, number in tested
         colour = {"certified": _GREEN, "reference": draw.BLUE}.get(states[number], GREY)
         if raced and not math.isnan(low[number]):
-            draw.line(ax, [costs[number]] * 2, [low[number], high[number]], draw.EDGE, linewidth=0.8)
+            draw.line(ax, [costs[number]] * 2, [low[number], high[number]], colour, linewidth=_INTERVAL)
             bars.append(((costs[number], low[number]), (costs[number], high[number])))
         look: dict[str, Any] = {} if raced else {"markerfacecolor": "none"}
         draw.points(ax, [costs[number]], [quality[number]], colour, "o", markersize=_LARGE if chosen else 6, **look)
@@ -67,7 +68,7 @@ def plans_chart(
         ax.axhline(bar, color=draw.EDGE, linewidth=0.9, linestyle="--")
         bars.append(((min(costs), bar), (max(costs), bar)))
     dashed = f"Dashed: {asked} ({bar:.3g}). " if bar is not None else ""
-    note = f"{dashed}Lines: 95 % intervals, with the pilot's tasks."
+    note = f"{dashed}Bars: 95 % intervals, with the pilot's tasks."
     draw.header(ax, title, [note], legend=_legend(states, best))
     named = [*tested, *sorted({*range(len(names))} - {*tested}, key=lambda n: (" " in names[n], -quality[n]))]
     spots = [(costs[n], quality[n]) for n in named]

@@ -161,6 +161,8 @@ Segment: TypeAlias = tuple[tuple[float, float], tuple[float, float]]
 _FEW: Final = 6
 _RINGS: Final = (1.0, 1.7, 2.6, 3.8, 5.2, 7.0, 9.0, 12.0)
 _SIDES: Final = ((1, 0), (1, 1), (1, -1), (-1, 0), (-1, 1), (-1, -1), (0, 1), (0, -1))
+_BESIDE: Final = 1.5 * MARGIN  # points of distance at which a name needs no line to its point
+_DOTTED: Final = (0, (1, 2))  # points of ink, and of none
 _HIDDEN, _CROSSED, _STRUCK = 1000.0, 50.0, 8.0  # points of distance that it is worth to hide, cross, strike nothing
 
 
@@ -172,7 +174,9 @@ def place(
     *,
     needed: int | None = None,
 ) -> None:
-    """Write each name inside the axes and near its point, where it hides the least, with a line that leads to it.
+    """Write each name inside the axes and near its point, where it hides the least.
+
+    A line leads to the point where the name does not stand beside it, or where another point is as near.
 
     The figure is laid out once before, since only then is it known where the points are. (adjustText 1.4, which needs
     scipy, left 24 points under labels in 21 charts where this leaves none, in three times the time.)
@@ -211,12 +215,14 @@ def place(
             if np.isinf(price).all():
                 continue
         best = np.argmin(price + np.hypot(*(ends - point).T))
+        away = np.hypot(*(np.clip(at, found[best, :2], found[best, 2:]) - at).T)
+        beside = away[index] <= _BESIDE and (np.delete(away, index) > away[index]).all()
         solid = np.concatenate([solid, found[[best]]])
-        _lead(ax, text, spots[index], found[best] - [*point, *point], ends[best] - point)
+        _label(ax, text, spots[index], found[best] - [*point, *point], ends[best] - point, line=not beside)
 
 
-def _lead(ax: Axes, text: str, spot: tuple[float, float], box: NDArray[Any], end: NDArray[Any]) -> None:
-    """Write a name with a line that leads to its point.
+def _label(ax: Axes, text: str, spot: tuple[float, float], box: NDArray[Any], end: NDArray[Any], *, line: bool) -> None:
+    """Write the name of a point.
 
     Args:
         ax: Where.
@@ -224,13 +230,14 @@ def _lead(ax: Axes, text: str, spot: tuple[float, float], box: NDArray[Any], end
         spot: The point, in data coordinates.
         box: The place of the name, in points from there.
         end: The place of the box that is nearest to the point, in points from there.
+        line: Whether a line leads to the point: pale and dotted, so that it is not taken for an interval.
     """
     low, size = box[:2], box[2:] - box[:2]
-    nearest = tuple((end - low) / size)
-    look = {"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 4, "relpos": nearest}
+    look: dict[str, Any] = {"arrowstyle": "-", "color": GREY, "alpha": 0.7, "linewidth": 0.6, "linestyle": _DOTTED}
+    look |= {"shrinkA": 0, "shrinkB": 4, "relpos": tuple((end - low) / size)}
     offset: dict[str, Any] = {"xytext": tuple(low), "textcoords": "offset points", "annotation_clip": False}
     offset |= {"fontsize": SMALL, "color": EDGE, "va": "bottom"}
-    ax.annotate(escaped(text), spot, arrowprops=look, **offset).set_in_layout(False)
+    ax.annotate(escaped(text), spot, arrowprops=look if line else None, **offset).set_in_layout(False)
 
 
 def _candidates(point: NDArray[Any], length: float, frame: NDArray[Any]) -> NDArray[Any]:
