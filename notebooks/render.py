@@ -5,13 +5,15 @@
     python notebooks/render.py --check build/notebooks         compares copies that were run with the files here
 
 The table is what the cell tagged `cost-table` shows; without such a cell, the last output that speaks of cost. Cells
-tagged `hidden` check what the text says; no page shows them.
+tagged `hidden` check what the text says; no page shows them. `--write` leaves the outputs of a cell tagged `varies` as
+they are where its source is the same: clear them to have those of this run.
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
+import copy
 import difflib
 import hashlib
 import io
@@ -59,7 +61,7 @@ SHOWN: Final = {"display_data", "execute_result"}
 WIDGET: Final = "application/vnd.jupyter.widget-view+json"
 TAG: Final = "cost-table"
 VARIES: Final = "varies"
-"""The tag of a cell that shows something else in each run: where a process is killed, say."""
+"""The tag of a cell that shows something else in each run: real seconds, or where a process is killed."""
 ANSI: Final = re.compile(r"\x1b\[[0-9;]*m")
 # The page must be readable without a network: no MathJax, no mermaid, no widget scripts from elsewhere.
 TEMPLATE: Final = """{% extends "lab/index.html.j2" %}
@@ -219,6 +221,14 @@ def differences(committed: NotebookNode, executed: NotebookNode) -> Iterator[str
             yield "\n".join([f"cell {number}:", *(line[:300] for line in changed[:20])])
 
 
+def keep_varying(committed: NotebookNode, executed: NotebookNode) -> None:
+    """Take the committed outputs of each cell tagged `varies` whose source is the same, if it has some."""
+    known = {cell.source: cell.outputs for cell in committed.cells if VARIES in cell.metadata.get("tags", ())}
+    for cell in executed.cells:
+        if VARIES in cell.metadata.get("tags", ()):
+            cell.outputs = known.get(cell.source) or cell.outputs
+
+
 def _lines(cell: NotebookNode) -> list[str]:
     """Return source, count and outputs of a cell as lines of JSON, with a picture as its pixels."""
     outputs = json.loads(json.dumps(cell.get("outputs", [])))
@@ -274,11 +284,15 @@ def check(folder: Path, notebooks: Sequence[Path]) -> int:
 def run(path: Path, out: Path, *, in_place: bool) -> tuple[NotebookNode, str, str | None]:
     """Run a notebook and write it; return it, where it is, and what failed."""
     notebook, failure = nbformat.read(path, as_version=4), None
+    committed = copy.deepcopy(notebook)
     try:
         execute(notebook, path.parent)
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         failure = f"{path} failed: {explain(error, notebook)}"
-    executed, page = write(normalise(notebook), path.stem, out)
+    normalise(notebook)
+    if in_place and not failure:
+        keep_varying(committed, notebook)
+    executed, page = write(notebook, path.stem, out)
     if failure:
         return notebook, "", f"{failure}\nAs far as it came: {executed}"
     if in_place:

@@ -1,28 +1,34 @@
-"""Two workers on this machine, and a model that kills one of them: for 10."""
+"""Two workers on this machine, their seconds as a chart, and a model that kills one of them: for 10."""
 
 from __future__ import annotations
 
 import os
 import signal
+from importlib import import_module
 from multiprocessing import parent_process
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
 from victor_nb import session
+from victor_nb.reports.charts import drawing as draw
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dask.distributed import Client
+    from matplotlib.figure import Figure
 
     from victor_nb.values import SimulatedQuestion
 
+IMPORTED: Final = ("victor_nb.workflows.partitions", "help_desk", "genai_prices", "openai")
+"""What a worker imports for its first row, which takes seconds: they are part of its start."""
+
 
 def two_workers() -> Client | None:
-    """Start a cluster of two processes with Dask, and return its client.
+    """Start a cluster of two processes with Dask, let them import what they need, and return its client.
 
     None where answers come from a tape, or go to one: there the kernel asks, and no worker is needed.
     """
@@ -30,7 +36,46 @@ def two_workers() -> Client | None:
         return None
     from dask.distributed import Client, LocalCluster  # noqa: PLC0415 - a second, where it is needed
 
-    return Client(LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50))
+    client = Client(LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50))
+    for name in IMPORTED:
+        client.run(import_module, name)
+    return client
+
+
+def draw_seconds(took: dict[str, float], title: str) -> Figure:
+    """Draw a bar for each name: the seconds that it took.
+
+    Args:
+        took: Seconds, by name.
+        title: What the bars show.
+    """
+    ax = draw.paper(None, rows=len(took))
+    indent = draw.name_rows(ax, list(took), [f"{seconds:.1f} s" for seconds in took.values()], most=40)
+    ax.set_xlim(0, max(took.values()) * 1.02)
+    draw.no_scale(ax.xaxis)
+    for row, seconds in enumerate(took.values()):
+        draw.bar(ax, row, 0, seconds, draw.BLUE)
+    draw.header(ax, title, ["Real seconds, of the machine that ran this page."], indent=indent)
+    return draw.finish(ax, title, ", ".join(f"{name} {seconds:.1f} s" for name, seconds in took.items()))
+
+
+def bill(calls: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Return what became of the calls of a map of which a worker was lost, and what they cost in USD.
+
+    Args:
+        calls: Those of the map, of the ledger's frame.
+        table: What it returned, each row with an answer, in the column `desk`.
+    """
+    ended, open_ended = (calls[calls["status"] == status] for status in ("ok", "interrupted"))
+    kept, paid = table["desk_price"].sum(), ended["cost"].sum()
+    rows = {
+        "answer in the table": (len(table), kept, kept),
+        "paid, but its answer died with the worker": (len(ended) - len(table), paid - kept, paid - kept),
+        "under way at the death: paid or not": (len(open_ended), 0.0, open_ended["held"].sum()),
+    }
+    frame = pd.DataFrame.from_dict(rows, orient="index", columns=["calls", "USD, for certain", "USD, at most"])
+    frame.loc["all"] = frame.sum()
+    return frame.astype({"calls": int}).round(5).rename_axis(index="what became of a call")
 
 
 class Killing:

@@ -175,6 +175,7 @@ def test_when_a_worker_is_killed_then_all_rows_are_answered_and_the_ledger_is_th
     assert all(row.error == errors[row.status] for row in ledger.rows())
     assert not ledger.total().running
     assert ledger.total().unpriced == done["said_cost"].isna().sum() == book.asked - 300
+    assert done["said_price"].notna().all(), "that of the answer alone, whatever lost workers have spent"
 
 
 def test_when_the_worker_of_a_simulated_map_is_killed_then_the_ledger_has_each_question_that_reached_the_model(

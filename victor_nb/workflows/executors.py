@@ -200,7 +200,7 @@ class ClusterQuestion:
         """Put what came of a row into its cell; its cost is that of all attempts, those of lost workers too."""
         for each in fields(Cell):
             setattr(cell, each.name, getattr(outcome.cell, each.name))
-        cell.cost = spent.exact_cost
+        cell.cost, cell.last_cost = spent.exact_cost, outcome.cell.cost
         if (clock := CLOCK.get()) is not None:
             clock.now = max(clock.now, outcome.until)
         if outcome.error is not None:

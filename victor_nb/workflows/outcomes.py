@@ -33,6 +33,7 @@ class Cell:
         latency: Seconds.
         model: The model that served.
         reused_price: What the answer cost when it was asked, where it is reused; None where that is unknown.
+        last_cost: The part of `cost` that is of the worker whose answer it is, where others were lost that had asked.
     """
 
     status: Status = "pending"
@@ -46,11 +47,14 @@ class Cell:
     model: str | None = None
     finish_reason: str | None = None
     reused_price: Decimal | None = None
+    last_cost: Decimal | None = None
 
     @property
     def price(self) -> Decimal | None:
         """List price in USD of the answer, whether this map asked for it or reused it; None where it is unknown."""
-        return self.reused_price if self.status == "reused" else self.cost
+        if self.status == "reused":
+            return self.reused_price
+        return self.cost if self.last_cost is None else self.last_cost
 
     def take(self, reply: Reply) -> None:
         """Take the content of a reply, whole or not."""
