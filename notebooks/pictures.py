@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Picture = tuple[str, bytes]
 
 IMAGES: Final = HERE / "images"
-CHART: Final = "02_profiles_and_pool", "break_even"
+CHART: Final = "02_profiles_and_pool", "decision.plot()"
 CELL: Final = "01_quickstart", "%%victor profiles=local,fast,premium"
 FORMS: Final = "08_widgets"
 PICKER, PANEL, BOARD, LEDGER = SHOWN = "ProfilePicker(", "Playground(", "StrategyBoard(", "LedgerView("

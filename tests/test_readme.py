@@ -119,18 +119,15 @@ def test_when_the_first_two_cells_are_pasted_then_three_models_answer_as_in_the_
 def test_when_readme_opens_with_figures_then_they_are_what_the_notebooks_show() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     one, two = (
-        {
-            cell.id: cell.outputs
-            for cell in nbformat.read(ROOT / "notebooks" / name, as_version=4).cells
-            if "outputs" in cell
-        }
+        {cell.id: cell for cell in nbformat.read(ROOT / "notebooks" / name, as_version=4).cells if "outputs" in cell}
         for name in ("01_quickstart.ipynb", "02_profiles_and_pool.ipynb")
     )
-    costs = dict(line.split() for line in one["cell-08"][0].text.splitlines()[1:])
+    costs = dict(line.split() for line in one["cell-08"].outputs[0].text.splitlines()[1:])
     assert f"cost USD {costs['fast']} with `fast`, and USD {costs['premium']} with `premium`" in text
-    lines = re.findall(r"<tr.*?</tr>", two["cell-11"][0].data["text/html"], re.DOTALL)
+    shown = two["cell-11"].outputs[0].data["text/html"]
+    lines = re.findall(r"<tr.*?</tr>", shown, re.DOTALL)
     head, *cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", line) for line in lines]
-    said = re.findall(r"<b>(.*?)</b>", two["cell-11"][0].data["text/html"])
+    said = re.findall(r"<b>(.*?)</b>", shown)
     assert [f"> **{each}**" for each in said] == re.findall(r"^> .*$", text, re.MULTILINE)
     found = [[each.strip() for each in line.split("|")[1:-1]] for line in re.findall(r"^\| .*$", text, re.MULTILINE)]
     at = found.index(head)
@@ -138,9 +135,11 @@ def test_when_readme_opens_with_figures_then_they_are_what_the_notebooks_show() 
     words = " ".join(text.split())
     assert "saves three dollars of calls, and its mistakes cost USD 667 more" in words
     assert "costs less than USD 0.0015, or 0.0046 at most: that is 0.9 seconds of the person" in words
-    chart = two["cell-17"][0].data
+    chart = two["cell-17"].outputs[0].data
     assert base64.b64decode(chart["image/png"]) == (ROOT / "notebooks" / "images" / "costs.png").read_bytes()
     assert "clerk below USD 0.0006 a mistake, clerk+expert below USD 0.0042" in chart["text/plain"]
+    pictures = (ROOT / "notebooks" / "pictures.py").read_text(encoding="utf-8")
+    assert f'CHART: Final = "02_profiles_and_pool", "{two["cell-17"].source}"\n' in pictures
     assert "USD 0.0003 to USD 0.0032 and from clerk+expert to expert at USD 0.0016 to any amount" in chart["text/plain"]
     assert "They overlap" in chart["text/plain"]
     assert "clerk is the cheapest below USD 0.0006, clerk+expert up to USD 0.0042, expert above" in words
