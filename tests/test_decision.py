@@ -341,3 +341,31 @@ def test_names_are_shown_as_they_are_written_and_shortened() -> None:
     assert "&lt;b&gt;<span>$</span>x<span>$</span>&lt;/b&gt; &amp; co" in html
     assert found.choice == hostile
     assert "a plan whose name i…of a table" in repr(found)
+
+
+@pytest.mark.parametrize("mistake", [0.001, 0.02, 0.30])  # where calls decide, where both do, where mistakes do
+def test_the_interval_of_the_whole_holds_the_truth_as_often_as_it_says(mistake: float) -> None:
+    import numpy as np
+    import pandas as pd
+
+    rng, tasks, trials = np.random.default_rng(7), 30, 200
+
+    def drawn(count: int) -> DataFrame:
+        """Draw a premium model and a cascade, which is worse and dearer where a task is hard."""
+        hard = rng.random(count) < 0.3
+        right = {"premium": np.where(hard, 0.80, 0.97), "cascade": np.where(hard, 0.50, 0.95)}
+        usual = {"premium": 0.004, "cascade": np.where(hard, 0.004, 0.0005)}
+        each = {
+            name: pd.DataFrame(
+                {"score": 1.0 * (rng.random(count) < right[name]), "cost": usual[name] * rng.lognormal(0, 0.5, count)}
+            )
+            for name in right
+        }
+        return pd.concat(each, names=["strategy", "task"]).reset_index()
+
+    means = drawn(1_000_000).groupby("strategy")[["score", "cost"]].mean()
+    one, other = means.loc["cascade"], means.loc["premium"]
+    truth = one["cost"] - other["cost"] - mistake * (one["score"] - other["score"])
+    found = [row(decide(drawn(tasks), mistake=mistake, per=1), "cascade") for _ in range(trials)]
+    held = sum(each["low"] <= truth <= each["high"] for each in found) / trials
+    assert 0.91 <= held <= 0.99
