@@ -134,7 +134,7 @@ def test_when_readme_opens_with_figures_then_they_are_what_the_notebooks_show() 
     assert [[line[0].strip("*"), *line[1:]] for line in found[at + 1 : at + 4]] == cells
     words = " ".join(text.split())
     assert "saves three dollars of calls, and its mistakes cost USD 667 more" in words
-    assert "costs less than USD 0.0015, or 0.0046 at most: that is 0.9 seconds of the person" in words
+    assert "costs less than USD 0.0015, or 0.0045 at most: that is 0.9 seconds of the person" in words
     chart = two["cell-17"].outputs[0].data
     assert base64.b64decode(chart["image/png"]) == (ROOT / "notebooks" / "images" / "costs.png").read_bytes()
     assert "clerk below USD 0.0006 a mistake, clerk+expert below USD 0.0042" in chart["text/plain"]
