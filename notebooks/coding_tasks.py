@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from answer_code import CodeError, code_in, run, value_of
 
 from victor_nb.reports.charts import drawing as draw
+from victor_nb.reports.charts.mistakes import price_of_mistake
 from victor_nb.reports.charts.text import GREY
 from victor_nb.reports.frames import numbers, words
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from victor_nb.reports.decision import Decision
     from victor_nb.values import SimulatedQuestion
 
 EXAMPLES: Final = """
@@ -157,9 +159,27 @@ def shares_of_cost(table: pd.DataFrame, reference: str) -> pd.DataFrame:
     return pd.DataFrame({"share": share, "low": low, "high": high})
 
 
-def written(numbers: pd.DataFrame, form: str) -> pd.Series:
-    """Return each row's numbers as text: one by itself, the two ends of an interval as `-8 to +20`."""
-    return numbers.map(form.format).agg(" to ".join, axis=1)
+def beside_truth(decision: Decision, right: Mapping[str, float]) -> pd.DataFrame:
+    """Return what a decision claims of each strategy beside the planted truth, with the calls as measured.
+
+    Args:
+        decision: What was decided, with cheaper calls than those of the first strategy.
+        right: Which part of the tasks each strategy solves in truth.
+    """
+    import pandas as pd  # noqa: PLC0415 - of one notebook
+
+    found = decision.table().set_index("strategy")
+    first, others = found.iloc[0], found.iloc[1:]
+    saves = first["calls"] - others["calls"]
+    more = decision.per * (right[str(first.name)] - others.index.map(dict(right)))
+    dearer, at = decision.mistake * more - saves, f"at USD {decision.mistake:.2f} a mistake"
+    columns = {
+        f"claimed {at}": others["verdict"].replace("not shown", "nothing"),
+        f"true {at}, USD": [f"{abs(usd):,.0f} {'dearer' if usd > 0 else 'cheaper'}" for usd in dearer],
+        "claimed: cheaper below USD a mistake": others["limit_low"].map(price_of_mistake),
+        "true: cheaper below USD a mistake": (saves / more).map(price_of_mistake),
+    }
+    return pd.DataFrame(columns).rename_axis(None)
 
 
 def draw_break_even(cheap: Mapping[str, float], dear: float, found: tuple[float, float], title: str) -> Figure:
@@ -225,6 +245,10 @@ def draw_truth(table: pd.DataFrame, truth: Mapping[str, float], bar: float, titl
 
 
 # --- the simulated models ---
+
+
+RATES: Final = {"local": 0.55, "fast": 0.75, "default": 0.85, "premium": 0.95}
+"""Which part of all tasks each simulated model solves, by profile."""
 
 
 def drawn(*name: object) -> float:

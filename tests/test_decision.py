@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import math
+import re
 from decimal import Decimal
-from typing import TYPE_CHECKING, NamedTuple, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+import nbformat
 import pytest
 
-from victor_nb import decide
+from victor_nb import decide, session
 from victor_nb.errors import ConfigError
 from victor_nb.reports.statistics import tasks_to_show
 
@@ -147,7 +152,7 @@ def test_the_chart_of_limits_says_for_which_prices_each_is_shown_to_be_cheaper_o
     assert "Nothing is shown to be cheaper than premium at USD 0.30 a mistake; below USD 0.066 cascade is." in said
     assert "fast: cheaper, from USD 0.0093 on not shown, from USD 0.054 on dearer" in said
     assert "cascade: cheaper, from USD 0.066 on not shown." in said
-    assert "Without a dot: as measured, no price changes it." in said
+    assert "Without a dot: as measured, one is cheaper at any price." in said
     limit = row(found, "fast")
     (grey,) = (each for each in bars(chart) if each.name == "not shown" and each.row == 1)
     assert (grey.left, grey.right) == (pytest.approx(limit["limit_low"]), pytest.approx(limit["limit_high"]))
@@ -219,6 +224,30 @@ def test_where_calls_vary_too_much_then_cheap_mistakes_show_nothing() -> None:
     said = found.plot("limits").alt  # type: ignore[attr-defined]
     assert "fast: not shown, from USD 0.0" in said
     assert said.count("on cheaper") == 1
+
+
+@pytest.mark.anyio
+async def test_the_lines_that_notebook_06_gives_for_your_own_tasks_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pandas as pd
+
+    text = (Path(__file__).parents[1] / "notebooks" / "06_cost_analysis.ipynb").read_text(encoding="utf-8")
+    cells: Any = nbformat.reads(text, as_version=4).cells  # type: ignore[no-untyped-call]
+    (block,) = re.findall(r"```python\n(.*?)\ndecide\((.*?)```", "\n".join(cell.source for cell in cells), re.DOTALL)
+    code = compile(f"{block[0]}\nfound = decide({block[1]}", "06", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    monkeypatch.setenv("VICTOR_MODE", "simulate")
+    monkeypatch.setenv("VICTOR_SIM_SPEED", "0")
+    session().simulate_with(lambda question: {"4 + 4?": "eight"}.get(question.prompt, question.prompt[0] + "0"))
+    mine = pd.DataFrame({"question": [f"{n} + {n}?" for n in range(1, 9)], "answer": [f"{n}0" for n in range(1, 9)]})
+    space: dict[str, Any] = {"mine": mine}
+    running = eval(code, space)
+    assert inspect.iscoroutine(running)
+    await running
+    found: Decision = space["found"]
+    assert (found.choice, found.mistake, found.found.tasks) == ("single premium", 0.30, 8)
+    assert found.table()["score"].tolist() == [7 / 8, 7 / 8]
+    assert found.table()["strategy"].tolist() == ["single premium", "cascade"]
+    asked = session().ledger.to_frame()
+    assert (asked["profile"] == "premium").sum() == 8 + 1  # the cascade's check refuses "eight"
 
 
 def test_wrong_numbers_are_said() -> None:

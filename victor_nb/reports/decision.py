@@ -60,6 +60,7 @@ _CSS: Final = """\
 .victor-decision {overflow-x: auto}
 .victor-decision .victor-frame caption {caption-side: bottom; font-weight: normal}
 .victor-decision .victor-frame th {white-space: normal}
+.victor-decision .victor-frame tbody th, .victor-decision .victor-frame td {white-space: nowrap}
 .victor-decision .victor-frame thead th {vertical-align: bottom}
 .victor-decision .victor-frame th, .victor-decision .victor-frame td {padding: 0.2em 0.4em}"""
 
