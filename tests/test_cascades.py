@@ -287,6 +287,19 @@ def test_when_the_user_s_function_asks_a_model_itself_then_it_is_answered(ensemb
     assert Cascade(["local", "premium"], accept=accept).run_sync("How many?").path == ("local",)
 
 
+def test_when_a_profile_is_asked_several_times_then_the_store_gives_each_try_an_answer_of_its_own(
+    ensemble: Ensemble,
+) -> None:
+    ensemble.play(lambda asked: f"{asked.model} {len(ensemble.prompts)}")
+    cascade = Cascade(["fast", "fast", "fast", "premium"], accept="never")
+
+    first, second = (cascade.run_sync("How many?", cache="on") for _ in range(2))
+
+    assert [stage.content for stage in first.stages] == [stage.content for stage in second.stages]
+    assert len({stage.content for stage in first.stages}) == 4
+    assert len(ensemble.prompts) == 4
+
+
 def test_when_three_samples_refuse_in_the_same_words_then_they_do_not_agree(ensemble: Ensemble) -> None:
     ensemble.play(lambda asked: "I'm sorry, but I can't help with that." if asked.model == "gpt-4o-mini" else "42")
 

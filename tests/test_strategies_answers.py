@@ -222,6 +222,8 @@ def test_when_samples_of_a_stage_cannot_differ_then_it_is_noted(ensemble: Ensemb
     plain = Stage("answer", "fast", "{{ task }}", n=2, temperature=0)
 
     assert Strategy("mine", [plain]).run_sync("x")["answer"].notes[0] == ALIKE
+    again = Cascade(["fast", "fast"], accept="never").run_sync("x", temperature=0)
+    assert [ALIKE in stage.notes for stage in again.stages] == [False, True]
     assert ALIKE not in Funnel(ideas=5).run_sync("x", temperature=0)["explore"].notes  # each is asked by its number
 
 

@@ -6,6 +6,7 @@ import asyncio
 import time
 from contextlib import contextmanager, nullcontext, suppress
 from contextvars import copy_context
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final, cast
 from uuid import uuid4
 
@@ -119,9 +120,10 @@ class Engine:
         """Raise if a stage cannot be sent with these options, or if its samples agree only with themselves."""
         stage = work.stage
         alike = cannot_differ(self._orchestrators[stage.profile], self._options(stage))
-        if not alike or stage.n == 1 or "sample" in places(stage.prompt, {}):
+        if not alike or self._asked_before(work) + stage.n == 1 or "sample" in places(stage.prompt, {}):
             return
-        if stage.select == "vote" or isinstance(stage.accept, int) or hasattr(stage.accept, "at_least"):
+        votes = stage.select == "vote" or isinstance(stage.accept, int) or hasattr(stage.accept, "at_least")
+        if votes and stage.n > 1:
             raise ConfigError(
                 f"{stage.name}: {stage.n} samples of {stage.profile} at temperature 0 cannot differ, and so agree with "
                 "themselves. Set a temperature, or accept what passes a check."
@@ -319,12 +321,21 @@ class Engine:
         # A repair of JSON or a function of the user's may take seconds: not on this loop.
         await asyncio.to_thread(conclude, work, self._before(work), self.task)
 
+    def _asked_before(self, work: Work) -> int:
+        """Return how many samples earlier stages take of this stage's profile and prompt; its own numbers follow.
+
+        With equal numbers, a cascade that asks one profile several times would get one stored or simulated answer.
+        """
+        stages = [each.stage for each in takewhile(lambda each: each is not work, self.works)]
+        return sum(each.n for each in stages if (each.profile, each.prompt) == (work.stage.profile, work.stage.prompt))
+
     def _lane(self, work: Work, sample: int) -> Lane:
         """Return a call that is ready to go."""
         stage = work.stage
         earlier = self._before(work)
         prompt = work.prompts[sample] = prompt_for(stage, self.task, earlier, sample + 1)
-        options = self._options(stage, run_id=self.run_id, strategy=self.name, sample=sample)
+        number = self._asked_before(work) + sample
+        options = self._options(stage, run_id=self.run_id, strategy=self.name, sample=number)
         if (form := form_of(stage, earlier)) is not None:
             options["form"] = form
         lane = Lane(stage.profile, 0, sample)

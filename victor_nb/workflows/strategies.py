@@ -289,7 +289,7 @@ class Cascade(Strategy):
     `run.path` names the profiles that were asked. The last one's answer is not checked.
 
     Args:
-        profiles: Cheapest first.
+        profiles: Cheapest first. One that stands there several times is asked for another answer each time.
         accept: What an answer must satisfy: a function of the reply, a regular expression, a JSON schema, or (an
             `Agreement`, or a number) how many samples must agree. None: two must agree, or, where there is a schema,
             an answer must fit it.
