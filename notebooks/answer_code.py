@@ -1,6 +1,6 @@
 """Runs the code of answers: in a process of its own, with limits on time and memory, without network and files.
 
-`draw_shares` draws how often they pass.
+`tabulate` shows what it returned, `draw_shares` how often it passes, and `price_tries` what it costs to try again.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
     from matplotlib.figure import Figure
 
@@ -151,12 +153,64 @@ def passes(answer: object, call: str, wanted: object, /, **names: object) -> boo
         return False
 
 
-def draw_shares(samples: pd.DataFrame, title: str) -> Figure:
+def tabulate(answers: Mapping[str, object], call: str, right: object, /, **names: object) -> pd.DataFrame:
+    """Return the pairs that each answer's code gives, a row for each answer; the first row is what is right.
+
+    Args:
+        answers: By name, texts with Python code in fences.
+        call: An expression whose value is a list of pairs, such as `[["Oslo", 2], ["Rome", 1]]`.
+        right: What its value should be.
+        names: What the expression may use.
+
+    Raises:
+        CodeError: The code of an answer failed.
+    """
+    import pandas as pd  # noqa: PLC0415 - what runs code needs only Python
+
+    rows: dict[str, Any] = {"right": right} | {
+        name: value_of(answer, call, **names) for name, answer in answers.items()
+    }
+    columns = {name: {key: str(value) for key, value in pairs} for name, pairs in rows.items()}
+    return pd.DataFrame.from_dict(columns, orient="index").fillna("no row")
+
+
+def price_tries(samples: pd.DataFrame, *, functions: int = 50, tries: int = 8, last: str = "premium") -> pd.DataFrame:
+    """Return what many functions cost with each profile: asked once, and asked until an answer passes.
+
+    With the share p of right answers, a function fails all tries with the chance f = (1 - p)^tries, takes (1 - f) / p
+    calls on average, and with the chance f one more of `last`.
+
+    Args:
+        samples: `Replies.to_frame()` with a column `right`.
+        functions: How many functions there are.
+        tries: How often a profile is asked at most.
+        last: Who is asked when no try passed.
+
+    Returns:
+        US cents, how many functions are wrong, and how many end at `last`.
+    """
+    import pandas as pd  # noqa: PLC0415 - what runs code needs only Python
+
+    each = samples.groupby("profile", sort=False)[["right", "cost"]].mean().astype(float).rename_axis(None)
+    right, cents = each["right"], 100 * each["cost"]
+    fails = (1 - right) ** tries
+    once, rule = "asked once", f"up to {tries} tries, then {last}"
+    columns = {
+        (once, "cents"): cents,
+        (once, "wrong"): 1 - right,
+        (rule, "cents"): (1 - fails) / right * cents + fails * cents[last],
+        (rule, f"end at {last}"): fails.where(fails.index != last, 1),
+    }
+    digits = {"cents": 2}
+    texts = {key: (functions * column).map(f"{{:.{digits.get(key[1], 0)}f}}".format) for key, column in columns.items()}
+    return pd.DataFrame(texts)
+
+
+def draw_shares(samples: pd.DataFrame) -> Figure:
     """Draw which share of each profile's answers is right, with its 95 % interval.
 
     Args:
         samples: `Replies.to_frame()` with a column `right`.
-        title: What is to be seen.
     """
     from victor_nb.reports.charts import drawing as draw  # noqa: PLC0415 - what runs code needs only Python
     from victor_nb.reports.statistics import proportion  # noqa: PLC0415 - as above
@@ -174,7 +228,10 @@ def draw_shares(samples: pd.DataFrame, title: str) -> Figure:
     ax.set_xlim(0, 1.04)  # a dot at the end is whole, beside its text
     ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
     draw.name_axis(ax.xaxis, "answers that pass")
-    note = "Dots: these answers. Bars: 95 % intervals, for more answers to the same question."
+    most, least = (pick(counts, key=lambda name: counts[name][0] / counts[name][1]) for pick in (max, min))
+    (hits, count), (few, of) = counts[most], counts[least]
+    title = f"{most} passed {hits} times in {count}, {least} {few} in {of}"
+    note = "Dot: these answers. Bar: where the share of many more answers likely lies (95 %, by Wilson)."
     draw.header(ax, title, [note], indent=indent)
     said = (f"{name} {text}" for name, text in zip(counts, texts, strict=True))
     return draw.finish(ax, title, note, "; ".join(said))
