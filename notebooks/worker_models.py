@@ -8,12 +8,14 @@ from importlib import import_module
 from multiprocessing import parent_process
 from pathlib import Path
 from tempfile import mkdtemp
+from threading import Timer
 from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
 from victor_nb import session
 from victor_nb.reports.charts import drawing as draw
+from victor_nb.values import SimulatedAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,8 +25,10 @@ if TYPE_CHECKING:
 
     from victor_nb.values import SimulatedQuestion
 
-IMPORTED: Final = ("victor_nb.workflows.partitions", "help_desk", "genai_prices", "openai")
+IMPORTED: Final = ("victor_nb.workflows.partitions", "victor_nb.providers.ollama", "genai_prices", "help_desk")
 """What a worker imports for its first row, which takes seconds: they are part of its start."""
+
+DEATH: Final = 3.0  # seconds after the last question: what was asked before it has ended, and the ledger has heard
 
 
 def two_workers() -> Client | None:
@@ -79,7 +83,7 @@ def bill(calls: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
 
 
 class Killing:
-    """A simulated model that notes each question, and once kills the worker that asks it about a message.
+    """A simulated model that notes each question, and once kills the worker that waits for its answer to a message.
 
     Attributes:
         answer: The model, for `session().simulate_with`.
@@ -91,13 +95,14 @@ class Killing:
         log, killed = folder / "log", folder / "killed"  # files, as they outlive a worker
         log.touch()
 
-        def answer(question: SimulatedQuestion) -> str:
+        def answer(question: SimulatedQuestion) -> str | SimulatedAnswer:
             message = question.prompt.rpartition("\n")[2]
             with log.open("a") as file:
                 file.write(f"{message}\n")
             if message == last and parent_process() and not killed.exists():
                 killed.touch()
-                os.kill(os.getpid(), signal.SIGKILL)  # as a system does that has no memory left
+                Timer(DEATH, os.kill, (os.getpid(), signal.SIGKILL)).start()  # as a system does that has no memory left
+                return SimulatedAnswer("It is never heard.", delay=60)
             return model(question)
 
         self.answer, self.killed, self._log = answer, killed, log
