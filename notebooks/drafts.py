@@ -7,14 +7,15 @@ from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from answer_code import DOCSTRING, CodeError, code_in, value_of
+import pandas as pd
+from answer_code import DOCSTRING, code_in, passes, value_of
+from IPython.display import Markdown
 
 from victor_nb.reports.charts import drawing as draw
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import pandas as pd
     from matplotlib.figure import Figure
 
 DAYS: Final = [date(2026, 6, 1) + timedelta(days=n) for n in range(28)]
@@ -36,13 +37,13 @@ def one_week(answer: object) -> int:
     return value_of(answer, "workdays(monday, friday, set())", **WEEK)
 
 
-def tests_pass(answer: object, tests: object) -> bool:
-    """Return whether the code of an answer passes the tests of another one."""
-    try:
-        value_of(f"{answer}\n{tests}", "True")
-    except CodeError:
-        return False
-    return True
+def tests_passed(answer: object, tests: object) -> str:
+    """Return how many tests of another answer the code of an answer passes, as `2 of 4`: a test is a line of assert."""
+    lines = code_in(tests).splitlines()
+    setting = "\n".join(line for line in lines if not line.startswith("assert "))
+    conditions = [line.removeprefix("assert ") for line in lines if line.startswith("assert ")]
+    passing = sum(passes(answer, f"[exec({setting!r}, globals()), {each}]", [None, True]) for each in conditions)
+    return f"{passing} of {len(conditions)}"
 
 
 def function_in(answer: object) -> str:
@@ -59,8 +60,11 @@ def draw_versions(scores: Mapping[str, Sequence[float]], alone: float, title: st
         alone: The share that the last model passes by itself.
         title: What is to be seen.
     """
-    ax = draw.paper(None, body=2.6)
-    draw.plain(ax, grid="y")
+    ax = draw.paper(None, body=2.3)
+    draw.plain(ax)
+    ax.grid(visible=False)
+    for height in (0, 0.5, 1):  # no further than the points, so that the names stand free
+        draw.line(ax, [-0.2, 2], [height, height], draw.GREY, alpha=0.3, linewidth=0.6, zorder=0)
     draw.line(ax, [-0.15, 2], [alone, alone], draw.EDGE, linestyle="--")
     ax.text(-0.15, alone + 0.03, f"premium alone: {alone:.0%}", color=draw.EDGE)
     for (name, shares), colour, rise in zip(scores.items(), (draw.VERMILION, draw.BLUE), (-16, 8), strict=True):
@@ -85,3 +89,28 @@ def right_capitals(measured: pd.DataFrame) -> pd.DataFrame:
     return measured[["alone", "draft", "final"]].apply(
         lambda answers: [any(map(answer.__contains__, each)) for answer, each in zip(answers, names, strict=True)]
     )
+
+
+def mark_answers(measured: pd.DataFrame) -> Markdown:
+    """Return the answers as a table, each with a mark: whether it names the capital."""
+    marks = right_capitals(measured).replace({True: "✓ ", False: "✗ "})
+    table = marks + measured[marks.columns]
+    rows = [table.columns, [":--"] * len(table.columns), *table.to_numpy().tolist()]
+    return Markdown("\n".join(f"| {' | '.join(row)} |" for row in rows))
+
+
+def by_draft(measured: pd.DataFrame) -> pd.DataFrame:
+    """Return how many answers are right, and how many final ones repeat the draft, by whether the draft is right."""
+    right = right_capitals(measured)
+    counted = pd.DataFrame(
+        {
+            "countries": 1,
+            "right alone": right["alone"],
+            "right from the draft": right["final"],
+            "draft repeated": measured["final"] == measured["draft"],
+        }
+    )
+    groups = right["draft"].map({True: "draft right", False: "draft wrong"})
+    sums = counted.groupby(groups).sum().rename_axis(None)
+    sums.loc["all"] = sums.sum()
+    return sums
