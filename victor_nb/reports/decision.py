@@ -62,7 +62,8 @@ _CSS: Final = """\
 .victor-decision .victor-frame th {white-space: normal}
 .victor-decision .victor-frame tbody th, .victor-decision .victor-frame td {white-space: nowrap}
 .victor-decision .victor-frame thead th {vertical-align: bottom}
-.victor-decision .victor-frame th, .victor-decision .victor-frame td {padding: 0.2em 0.4em}"""
+.victor-decision .victor-frame th, .victor-decision .victor-frame td {padding: 0.2em 0.4em; text-align: left}
+.victor-decision .victor-frame .victor-number {text-align: right}"""
 
 
 class _Row(NamedTuple):
