@@ -80,6 +80,10 @@ class Task:
         """What a model is asked."""
         return f"Complete this Python function. Answer with the whole function.\n\n```python\n{self.code}```"
 
+    def passes(self, answer: object) -> bool:
+        """Return whether the code of an answer passes the tests. No model has seen them."""
+        return runs(f"{code_in(answer)}\n{self.tests}\ncheck({self.entry})")
+
 
 @cache
 def _all() -> tuple[Task, ...]:
@@ -112,8 +116,7 @@ def task_in(text: object) -> Task:
 
 def passes(prompt: object, answer: object) -> bool:
     """Return whether the code of an answer passes the tests of its task. No model has seen them."""
-    task = task_in(prompt)
-    return runs(f"{code_in(answer)}\n{task.tests}\ncheck({task.entry})")
+    return task_in(prompt).passes(answer)
 
 
 def examples_pass(answer: object) -> bool:
@@ -210,38 +213,44 @@ def draw_break_even(cheap: Mapping[str, float], dear: float, found: tuple[float,
     return draw.finish(ax, title, ", ".join(f"{name}: {1 - each / dear:.0%}" for name, each in cheap.items()))
 
 
-def draw_truth(table: pd.DataFrame, truth: Mapping[str, float], bar: float, title: str) -> Figure:
+def draw_truth(table: pd.DataFrame, rates: Mapping[str, float], title: str, *, keep: float = 0.9) -> Figure:
     """Draw what a search measured of each plan beside what was planted, the cheapest plan at the top.
 
     Args:
         table: `Found.table()`.
-        truth: The planted quality of each plan.
-        bar: The quality that the truth must have.
+        rates: How often each model is right.
         title: What is to be seen.
+        keep: The part of the quality of `premium` that a plan must keep.
     """
     ax = draw.paper(None, rows=len(table))
     draw.plain(ax, grid="x")
     colours = {"certified": "#2a7f62", "reference": draw.BLUE}
     names, states = words(table, "plan"), words(table, "state")
     costs, quality, low, high = (numbers(table, column) for column in ("cost", "quality", "low", "high"))
-    for row, (name, state) in enumerate(zip(names, states, strict=True)):
+    truth, bar = [true_quality(name, rates) for name in names], keep * rates["premium"]
+    for row, state in enumerate(states):
         colour = colours.get(state, GREY)
         draw.line(ax, [low[row], high[row]], [row, row], colour, linewidth=2)
         hollow: dict[str, str] = {} if state in colours else {"markerfacecolor": "white"}
         draw.points(ax, [quality[row]], [row], colour, "o", **hollow)
-        draw.points(ax, [truth[name]], [row], "black", "x", markeredgecolor="#d55e00", markeredgewidth=2)
+        draw.points(ax, [truth[row]], [row], "black", "x", markeredgecolor=TRUE, markeredgewidth=2)
+        ax.text(1.01, row, f"{truth[row]:.3f}", color=TRUE, va="center", transform=ax.get_yaxis_transform())
     ax.axvline(bar, color=draw.EDGE, linestyle="--", linewidth=0.9)
     ax.set_yticks(range(len(table)), [f"{name}  {cost * 10_000:.2f}" for name, cost in zip(names, costs, strict=True)])
     ax.set_ylim(len(table) - 0.4, -0.6)
     draw.name_axis(ax.xaxis, "quality")
     legend = [draw.symbol("certified", colours["certified"], "o"), draw.symbol("reference", draw.BLUE, "o")]
     legend += [draw.symbol("seen in the pilot only", GREY, "o", markerfacecolor="white")]
-    legend += [draw.symbol("planted truth", "black", "x", markeredgecolor="#d55e00", markeredgewidth=2)]
-    note = "USD for 10,000 tasks. Lines: 95 % intervals, with the pilot's tasks. "
-    note += f"Dashed: 90 % of premium's planted quality ({bar:.3g})."
+    legend += [draw.symbol("planted truth", "black", "x", markeredgecolor=TRUE, markeredgewidth=2)]
+    note = "Left: USD for 10,000 tasks. Right: the truth. Bars: 95 % intervals, with the pilot's tasks. "
+    note += f"Dashed: {keep:.0%} of premium's true quality ({bar:.3f}).".replace("%", " %")
     draw.header(ax, title, [note], legend=legend, indent=170)
-    rows = [f"{name} {low[row]:.2f} to {high[row]:.2f}, truth {truth[name]:.3f}" for row, name in enumerate(names)]
+    rows = [f"{name} {low[row]:.2f} to {high[row]:.2f}, truth {truth[row]:.3f}" for row, name in enumerate(names)]
     return draw.finish(ax, title, note, "; ".join(rows))
+
+
+TRUE: Final = "#c04d00"
+"""The colour of the planted truth."""
 
 
 # --- the simulated models ---
@@ -273,6 +282,8 @@ def solves(task: Task, profile: str, rates: Mapping[str, float]) -> bool:
     return (own if drawn(task.name, profile, "alone") < ALONE else shared) < rates[profile]
 
 
+PLANTED: Final = {"local": 0.55, "fast": 0.75, "premium": 0.95}
+"""How often each model is right, for a page that shows it at its end only."""
 ALONE: Final = 0.3
 """In this part of the tasks a model's luck is its own, and not the task's."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import sys
 import threading
@@ -103,9 +104,13 @@ def test_when_a_cheap_profile_keeps_the_quality_then_it_is_certified_and_asked_a
         assert f"t least {sure.limit:.1%} by these tasks" in text
         assert "95%" in text
         assert "the score is the truth" in text
-        assert f"at most {10_000 * sure.more_mistakes:,.0f} more mistakes in 10,000 tasks" in text
+        most = f"t most {10_000 * sure.more_mistakes:,.0f} more mistakes than large in 10,000 tasks"
+        assert re.search(rf"{most}, so it pays while one costs less than USD [\d.]+\d\b", text)
     assert sure.break_even == pytest.approx((sure.reference_cost - sure.cost) / sure.more_mistakes)
-    assert "interval count the 40 tasks of the pilot, too, evidence not" in found._repr_html_()
+    assert "The numbers count the 40 tasks of the pilot, too; the certificate does not." in found._repr_html_()
+    assert f"<td>{low:.3f} to {high:.3f}</td><td>{40 + sure.tasks}</td>" in re.sub(
+        r" class=[^>]*", "", found._repr_html_()
+    )
     for plan, tested in (("middle", sure.tasks), ("large", sure.tasks), ("small", 0)):
         assert (table.loc[plan, "counted"], table.loc[plan, "tasks"]) == (40 + tested, tested)
     hits = round(float(str(table.loc["middle", "quality"])) * (40 + sure.tasks))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from html import escape
-from math import inf
+from math import inf, isnan
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from victor_nb.config.settings import Settings
 from victor_nb.errors import ConfigError
 from victor_nb.money import usd
+from victor_nb.reports.charts.mistakes import price_of_mistake
 from victor_nb.reports.charts.races import plans_chart, race_chart
 from victor_nb.reports.charts.text import percent
-from victor_nb.reports.frames import records_frame, styled, words
+from victor_nb.reports.frames import FrameTable, numbers, records_frame, words
 from victor_nb.reports.statistics import by_t, proportion
 from victor_nb.workflows.checks import Agreement, JsonSchema, Regex
 
@@ -119,11 +120,11 @@ class Certificate:
 
     @property
     def worth(self) -> str:
-        """Up to where the plan is cheaper with its mistakes, in words; empty if that is unknown."""
+        """Its mistakes at the most, and what one may cost for the plan to pay; empty if that is unknown."""
         if not self.saved or not self.more_mistakes or self.break_even is None:
             return ""
-        most = f"at most {self.more_mistakes * _RANK:,.0f} more mistakes in {_RANK:,} tasks"
-        return f"cheaper with its mistakes while one costs less than USD {self.break_even:,.2g} ({most})"
+        most = f"at most {self.more_mistakes * _RANK:,.0f} more mistakes than {self.reference} in {_RANK:,} tasks"
+        return f"{most}, so it pays while one costs less than USD {price_of_mistake(self.break_even)}"
 
     @property
     def costs(self) -> str:
@@ -301,7 +302,11 @@ class Found:
         rows: list[tuple[str, str]] = []
         if sure is not None:
             rows.append(("saves", f"{sure.saved:.0%}: {sure.costs}") if sure.saved else ("costs", sure.costs))
-            least = "" if sure.limit is None else f"; at least {sure.limit:.1%} by these tasks"
+            least = (
+                ""
+                if sure.limit is None
+                else f"; {'is right in' if sure.wish.bar else 'keeps'} at least {sure.limit:.1%} by these tasks"
+            )
             rows.append(("how sure", f"{sure.confidence:.0%}, on {sure.tasks:,} tasks that did not choose it{least}"))
             if sure.worth:
                 rows.append(("mistakes", sure.worth))
@@ -326,14 +331,14 @@ class Found:
         raced = plans[(plans["tasks"] > 0) | (plans["state"] == "reference")]
         out = len(plans) - len(raced)
         count = sum(state != "reference" for state in words(raced, "state"))
-        title = f"{count:,} plan{'' if count == 1 else 's'} tested"
-        left = f" · {out:,} more were seen in the pilot only: table()" if out else ""
+        title = f"{count:,} plan{'' if count == 1 else 's'} tested."
         racers = self.race.racers.values() if self.race is not None else ()
         if pilot := max((len(racer.scores) - len(racer.values) for racer in racers if racer.values), default=0):
-            title += f"; cost, quality and its 95 % interval count the {pilot:,} tasks of the pilot, too, evidence not"
-        names = {"cost": _COST, "counted": "tasks counted", "tasks": "of these tested on"}
-        rows = raced.assign(cost=raced["cost"] * _RANK).drop(columns="evidence").rename(columns=names)
-        return styled(rows.round({_COST: 2}), f"{title}{left}").as_html() if len(plans) else ""
+            title += f" The numbers count the {pilot:,} tasks of the pilot, too; the certificate does not."
+        title += f" {out:,} more were seen in the pilot only: table()" if out else ""
+        columns = ["plan", "state", _COST, "quality", "95 % interval", "tasks"]
+        rows = list(zip(*(words(raced, name) for name in columns[:2]), *_numbers(raced), strict=True))
+        return FrameTable(columns, rows, columns[2:], 1, caption=title).as_html() if len(plans) else ""
 
     # --- kept ---
 
@@ -371,6 +376,14 @@ def _held(wish: Wish, reference: str | None, *, plain: bool = False) -> str:
     if wish.bar is not None:
         return f"{'be' if plain else 'is'} right in {wish.bar:.0%} or more"
     return f"keep{'' if plain else 's'} {wish.keep or 0:.0%} of the quality of {reference}"
+
+
+def _numbers(plans: DataFrame) -> tuple[list[str], list[str], list[str], list[str]]:
+    """Return the columns of a table of plans that are numbers, as text: cost, quality, its interval, tasks."""
+    cost, quality, low, high, tasks = (numbers(plans, name) for name in ("cost", "quality", "low", "high", "counted"))
+    spans = ["" if isnan(least) else f"{least:.3f} to {most:.3f}" for least, most in zip(low, high, strict=True)]
+    money = [f"{usd * _RANK:,.2f}" for usd in cost]
+    return money, [f"{part:.3f}" for part in quality], spans, [f"{count:,.0f}" for count in tasks]
 
 
 def _record(racer: Racer, paired: int) -> dict[str, object]:
