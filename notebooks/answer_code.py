@@ -87,9 +87,9 @@ def code_in(answer: object) -> str:
 
 
 def changes(before: object, after: object) -> str:
-    """Return what differs between the code of two answers, line by line, without docstrings."""
-    old, new = (DOCSTRING.sub("", code_in(answer)).splitlines() for answer in (before, after))
-    return "\n".join(line for line in ndiff(old, new) if line[0] != "?" and line.strip())
+    """Return the lines that differ between the code of two answers, with `-` before those of the first."""
+    old, new = (code_in(answer).splitlines() for answer in (before, after))
+    return "\n".join(line for line in ndiff(old, new) if line[0] in "+-")
 
 
 def value_of(answer: object, call: str, **names: object) -> Any:  # noqa: ANN401 - JSON is of any shape

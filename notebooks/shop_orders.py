@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
+    from victor_nb.workflows.runs import StageResult
+
 DAYS: Final = pd.date_range("2026-06-01", periods=42)  # six weeks from a Monday on
 WEEK: Final = (1, 1, 0.95, 1.1, 1.3, 0.7, 0.4)  # orders by weekday, of a shop without standing orders
 STANDING: Final = (1, 1, 1, 1.1, 1.3, 1.4, 0.6)  # the same of a bakery
@@ -107,7 +109,7 @@ def reports(answer: object, shops: Sequence[Shop]) -> list[frozenset[str]]:
 
 
 def right(answer: object, shops: Sequence[Shop]) -> pd.Series:
-    """Return for how many shops the function of an answer reports the wrong day and no other, by what happened.
+    """Return for how many shops the function of an answer reports exactly the days that are wrong, by what happened.
 
     Args:
         answer: A text with the code of `odd_days(orders)`.
@@ -115,6 +117,19 @@ def right(answer: object, shops: Sequence[Shop]) -> pd.Series:
     """
     found = [days == shop.wrong for days, shop in zip(reports(answer, shops), shops, strict=True)]
     return pd.Series(found, [shop.happened for shop in shops]).groupby(level=0, sort=False).sum()
+
+
+def scores(stage: StageResult, shops: Sequence[Shop]) -> pd.DataFrame:
+    """Return for how many shops the function of each answer of a stage is right, and which answer it kept.
+
+    Args:
+        stage: What several answers came of.
+        shops: What they are tested on.
+    """
+    kept = [" (kept)" * (code_in(reply) == code_in(stage)) for reply in stage.replies]
+    names = [f"answer {number}{mark}" for number, mark in enumerate(kept, 1)]
+    found = [right(reply, shops).sum() for reply in stage.replies]
+    return pd.DataFrame([found], [f"right, of {len(shops)} new shops"], names)
 
 
 def draw_outage(shops: Sequence[Shop], before: object, after: object) -> Figure:
@@ -129,7 +144,7 @@ def draw_outage(shops: Sequence[Shop], before: object, after: object) -> Figure:
     found = zip(bakeries, reports(before, bakeries), reports(after, bakeries), strict=True)
     shop = next(shop for shop, old, new in found if not old and new == shop.wrong)
     day = pd.Timestamp(min(shop.wrong))
-    ax = draw.paper(None, body=2.0)
+    ax = draw.paper(None, body=1.5)
     draw.plain(ax, grid="y")
     draw.line(ax, shop.orders.index, shop.orders, draw.BLUE, linewidth=1.4)
     draw.points(ax, shop.orders.index, shop.orders, draw.BLUE, "o", markersize=3.5)

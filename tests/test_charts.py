@@ -322,7 +322,7 @@ def test_when_a_run_narrows_then_the_funnel_shows_items_and_money() -> None:
     assert spans(items, "kept") == [(-5, 10), (-1.5, 3), (-0.5, 1), (-0.5, 1)]
     assert spans(money) == [(0, 0), (0, 0.000855), (0, 0.01725), (0, 0.0135)]
     assert money.get_xlabel() == "USD"
-    assert {"10 → 3", "From 10 items to 1 for USD 0.0316"} <= {*texts(figure)}
+    assert {"10", "10 → 3", "3 → 1", "1", "From 10 items to 1 for USD 0.0316"} <= {*texts(figure)}
 
 
 def test_when_a_run_was_stopped_then_the_funnel_ends_with_the_last_stage_that_brought_items() -> None:

@@ -224,7 +224,7 @@ def _step_legend(
 
 @draw.chart("stages")
 def funnel(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
-    """Show how a run narrows: on the left the items of each stage and those that went on, on the right its USD.
+    """Show how a run narrows: on the left the items of each stage and what it kept of them, on the right its USD.
 
     Args:
         frame: One row for each stage, in order (`run.stages_frame()`): `stage`, `items` (what it came to),
@@ -241,7 +241,7 @@ def funnel(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
         return draw.nothing(ax, f"Items and money by stage: {NOTHING}")
     amounts = [money(rows) for rows in stages.values()]
     ax, colours = draw.paper(ax, rows=len(stages)), _stage_colours(stages)
-    counts = [f"{came:,.0f} → {kept:,.0f}" if came else "none" for came, kept in items]
+    counts = [_narrowing(came, kept) for came, kept in items]
     left, right, indent = draw.panels(ax, list(stages), counts, draw.amounts_of(list(stages), amounts))
     _narrow(left, items, list(colours.values()))
     draw.costs(right, list(stages), amounts, colours)
@@ -259,6 +259,13 @@ def funnel(frame: pd.DataFrame, *, ax: Axes | None = None) -> Figure:
         for name, (came, kept), cost in zip(stages, items, amounts, strict=True)
     )
     return draw.finish(ax, "Funnel by stage: items that came and went on, and USD", title, listing(rows), note)
+
+
+def _narrowing(came: float, kept: float) -> str:
+    """Say how many items a stage came to and, where it dropped any, how many it kept."""
+    if not came:
+        return "none"
+    return f"{came:,.0f}" if kept == came else f"{came:,.0f} → {kept:,.0f}"
 
 
 def _narrow(ax: Axes, items: Sequence[tuple[float, float]], colours: Sequence[str]) -> None:
