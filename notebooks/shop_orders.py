@@ -28,7 +28,7 @@ HAPPENED: Final = (
     "half of the orders arrive",
     "each order arrives twice",
     "the day has no row",
-    "the day has two rows, both right",
+    "the day comes in two rows (no fault)",
     "nothing happens",
 )
 NOT_WRONG: Final = HAPPENED[-2:]
