@@ -187,7 +187,7 @@ def price_tries(samples: pd.DataFrame, *, functions: int = 50, tries: int = 8, l
         last: Who is asked when no try passed.
 
     Returns:
-        US cents, how many functions are wrong, and how many end at `last`.
+        US cents, how many functions are wrong, and how many end at `last`; for `last` itself only what it costs once.
     """
     import pandas as pd  # noqa: PLC0415 - what runs code needs only Python
 
@@ -195,22 +195,24 @@ def price_tries(samples: pd.DataFrame, *, functions: int = 50, tries: int = 8, l
     right, cents = each["right"], 100 * each["cost"]
     fails = (1 - right) ** tries
     once, rule = "asked once", f"up to {tries} tries, then {last}"
+    each_cents = (1 - fails) / right * cents + fails * cents[last]
     columns = {
-        (once, "cents"): cents,
-        (once, "wrong"): 1 - right,
-        (rule, "cents"): (1 - fails) / right * cents + fails * cents[last],
-        (rule, f"end at {last}"): fails.where(fails.index != last, 1),
+        (once, f"cents for {functions}"): (cents, 2),
+        (once, f"wrong of {functions}"): (1 - right, 0),
+        (rule, f"cents for {functions}"): (each_cents, 2),
+        (rule, f"end at {last}"): (fails, 0),
     }
-    digits = {"cents": 2}
-    texts = {key: (functions * column).map(f"{{:.{digits.get(key[1], 0)}f}}".format) for key, column in columns.items()}
-    return pd.DataFrame(texts)
+    texts = {key: (functions * column).map(f"{{:.{digits}f}}".format) for key, (column, digits) in columns.items()}
+    table = pd.DataFrame(texts)
+    table.loc[last, rule] = "-"
+    return table
 
 
 def draw_shares(samples: pd.DataFrame) -> Figure:
-    """Draw which share of each profile's answers is right, with its 95 % interval.
+    """Draw which share of each profile's answers is right, with its 95 % interval; the title compares the best two.
 
     Args:
-        samples: `Replies.to_frame()` with a column `right`.
+        samples: `Replies.to_frame()` of two profiles or more, with a column `right`.
     """
     from victor_nb.reports.charts import drawing as draw  # noqa: PLC0415 - what runs code needs only Python
     from victor_nb.reports.statistics import proportion  # noqa: PLC0415 - as above
@@ -228,9 +230,10 @@ def draw_shares(samples: pd.DataFrame) -> Figure:
     ax.set_xlim(0, 1.04)  # a dot at the end is whole, beside its text
     ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
     draw.name_axis(ax.xaxis, "answers that pass")
-    most, least = (pick(counts, key=lambda name: counts[name][0] / counts[name][1]) for pick in (max, min))
-    (hits, count), (few, of) = counts[most], counts[least]
-    title = f"{most} passed {hits} times in {count}, {least} {few} in {of}"
+    best, second = sorted(zip(counts, shares, strict=True), key=lambda pair: -pair[1].value)[:2]
+    (hits, count), (fewer, of) = counts[best[0]], counts[second[0]]
+    overlap = "overlap" if second[1].high >= best[1].low else "do not overlap"
+    title = f"{best[0]} passed {hits} times in {count}, {second[0]} {fewer} in {of}: their bars {overlap}"
     note = "Dot: these answers. Bar: where the share of many more answers likely lies (95 %, by Wilson)."
     draw.header(ax, title, [note], indent=indent)
     said = (f"{name} {text}" for name, text in zip(counts, texts, strict=True))
