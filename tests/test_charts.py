@@ -492,7 +492,7 @@ def test_when_mistakes_cost_something_then_a_chart_says_which_strategy_is_cheape
         ]
     )
     figure = charts.break_even(frame, per=10_000)
-    title = "Cheapest with its mistakes: cheap below USD 0.0010 a mistake, mid below USD 0.0680, above that dear"
+    title = "Cheapest as measured: cheap below USD 0.0010 a mistake, mid below USD 0.0680, above that dear"
     assert title in figure.alt  # type: ignore[attr-defined]
     lines: list[Any] = [*axes(figure)[0].lines]
     limits = [tuple(line.get_xydata()[0]) for line in lines if line.get_label() == "limit"]
@@ -503,16 +503,17 @@ def test_when_mistakes_cost_something_then_a_chart_says_which_strategy_is_cheape
     spans = [line.get_xydata()[:, 0] for line in lines if line.get_label() == "interval"]
     assert spans[0][0] < 0.001 < spans[0][1] < 0.068  # paired, 8 tasks of 40: a difference is certain
     assert spans[1][1] == pytest.approx(0.68)  # one task of 40 is not, so that the bar leaves the axis
-    assert "from cheap to mid at " in written(figure)
-    assert "to any amount. They" not in written(figure)  # apart, so that `mid` has a range of its own
-    assert re.search(r"from mid to dear at USD [\d.]+ to any amount\.", written(figure))
+    assert "Bars: 95 % intervals of the limits, by 40 tasks." in written(figure)
+    assert "They overlap" not in written(figure)  # apart, so that `mid` has a range of its own
+    span = r"USD [\d.]+"
+    assert re.search(rf"The intervals: cheap or mid: {span} to {span}; mid or dear: {span} to no limit\.", figure.alt)  # type: ignore[attr-defined]
     dotted = [line.get_label() for line in lines if line.get_linestyle() == ":"]
     assert dotted == ["odd"]
     assert axes(figure)[0].get_xscale() == "log"
     near = axes(charts.break_even(frame[frame.strategy != "dear"].replace({"cost": {1e-3: 4e-4}})))[0]
     assert (near.get_xscale(), near.get_yscale(), near.get_ylim()[0]) == ("linear", "linear", 0)  # a limit: 0.001
     one = plot("break_even", frame[frame.strategy == "mid"])
-    assert "mid is cheapest, whatever one costs" in written(one)
+    assert "mid is cheapest, whatever a mistake costs" in written(one)
     frame.loc[frame.strategy == "odd", "cost"] = None
     assert "so not drawn: odd." in written(plot("break_even", frame))
     with pytest.raises(ConfigError, match="from 0 to 1"):
@@ -532,10 +533,36 @@ def test_when_what_a_mistake_costs_is_known_then_the_chart_of_limits_reaches_it(
     assert axes(without)[0].get_xlim()[1] < 0.3 < axes(known)[0].get_xlim()[1]
     drawn: list[Any] = [*axes(known)[0].lines]
     assert [tuple(line.get_xdata()) for line in drawn if line.get_label() == "mistake"] == [(0.3, 0.3)]
-    assert "if a mistake costs USD 0.30, the whole is dear USD 87.3; mid USD 252; cheap USD 751." in written(known)
+    assert "at USD 0.30 a mistake the totals are dear USD 87.3; mid USD 252; cheap USD 751." in written(known)
     assert "They overlap, so mid may never be the cheapest." in written(known)
     with pytest.raises(ConfigError, match="above 0"):
         plot("break_even", frame, mistake=0)
+
+
+def test_when_lines_end_apart_then_each_is_named_at_its_end_and_else_in_the_legend() -> None:
+    def drawn(**solved: int) -> Figure:
+        frame = pd.DataFrame(
+            [
+                {"strategy": name, "task": task, "cost": 4e-4 - 5e-5 * place, "score": float(task < right)}
+                for place, (name, right) in enumerate(solved.items())
+                for task in range(36)
+            ]
+        )
+        return charts.break_even(frame, per=10_000, mistake=0.3)
+
+    apart = drawn(dear=35, mid=33, cheap=20)
+    figure_axes = axes(apart)[0]
+    ends = {line.get_label(): line.get_ydata()[-1] for line in figure_axes.lines}  # type: ignore[index]
+    named = {text.get_text(): text.xy[1] for text in figure_axes.texts if isinstance(text, Annotation)}
+    assert [named[name] for name in ("dear", "mid", "cheap")] == [ends[name] for name in ("dear", "mid", "cheap")]
+    assert legend(apart) == []
+    assert clipped(apart) == overlapping(boxes(apart)) == []
+    assert figure_axes.get_xlabel() == "USD that a mistake costs (both axes are logarithmic)"
+    near = drawn(dear=35, mid=33, alike=33, cheap=20)
+    assert legend(near) == ["dear", "mid", "alike", "cheap"]
+    assert "mid" not in [text.get_text() for text in axes(near)[0].texts]
+    assert clipped(near) == []
+    assert legend(drawn(dear=35, a_name_that_takes_much_room_1=20)) != []
 
 
 def test_when_a_strategy_has_no_price_or_score_then_it_is_named_and_not_drawn() -> None:

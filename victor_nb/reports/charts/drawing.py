@@ -331,9 +331,32 @@ def points(ax: Axes, xs: Any, ys: Any, colour: str, marker: str, **look: Any) ->
 def row_values(ax: Axes, texts: Sequence[str]) -> None:
     """Write a text at the right end of each row."""
     for row, text in enumerate(texts):
-        place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-        look: dict[str, Any] = {"va": "center", "fontsize": SMALL, "color": EDGE, "annotation_clip": False}
-        ax.annotate(drawable(text), (1.0, row), (4, 0), **look, **place)
+        _beside(ax, row, drawable(text))
+
+
+def _beside(ax: Axes, at: float, text: str) -> None:
+    """Write a text beside the right edge of the axes."""
+    place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+    look: dict[str, Any] = {"va": "center", "fontsize": SMALL, "color": EDGE, "annotation_clip": False}
+    ax.annotate(text, (1.0, at), (4, 0), **look, **place)
+
+
+def name_ends(ax: Axes, ends: Sequence[tuple[str, float]]) -> bool:
+    """Write the name of each line beside its right end; return whether there is room for all, as otherwise none is.
+
+    Args:
+        ax: Whose lines end at its right edge, and are all drawn.
+        ends: The name of each line, and where it ends on the vertical axis.
+    """
+    figure, texts = ax.get_figure(root=True), [drawable(name) for name, _ in ends]
+    bottom, top, *places = ax.yaxis.get_transform().transform([*ax.get_ylim(), *(end for _, end in ends)])
+    high = ax.bbox.height / figure.dpi * POINTS / (top - bottom) if figure else 0.0
+    near = any((other - one) * high < _LINE * SMALL for one, other in pairwise(sorted(places)))
+    if near or max(map(width, texts)) > _BARS:
+        return False
+    for (_, end), text in zip(ends, texts, strict=True):
+        _beside(ax, end, text)
+    return True
 
 
 # --- what stands above a chart ---

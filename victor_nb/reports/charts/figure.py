@@ -161,7 +161,7 @@ class Dollars(Formatter):
     """Write amounts with as many decimals as tell the ticks apart: no `1e-7`, and no offset in a corner.
 
     Args:
-        each: Choose the decimals for each tick by itself, as a logarithmic axis needs it.
+        each: Choose the decimals for each tick by itself, as a logarithmic axis needs it: 0.01, 0.1, 1.
     """
 
     def __init__(self, *, each: bool = False) -> None:
@@ -174,14 +174,14 @@ class Dollars(Formatter):
     def format_ticks(self, values: Any) -> list[str]:  # noqa: ANN401 - numbers, in whatever matplotlib holds them
         """Return the texts of the ticks."""
         ticks = [float(value) for value in values]
-        return [text for tick in ticks for text in _amounts([tick])] if self._each else _amounts(ticks)
+        return [text for tick in ticks for text in _amounts([tick], cents=False)] if self._each else _amounts(ticks)
 
 
-def _amounts(ticks: Sequence[float]) -> list[str]:
+def _amounts(ticks: Sequence[float], *, cents: bool = True) -> list[str]:
     near = max(map(abs, ticks), default=0.0) * 1e-6
     exact = (d for d in range(13) if all(math.isclose(tick, round(tick, d), abs_tol=near) for tick in ticks))
     decimals = next(exact, 12)
-    return [f"{tick:,.{2 if decimals == 1 else decimals}f}" if tick else "0" for tick in ticks]
+    return [f"{tick:,.{2 if decimals == 1 and cents else decimals}f}" if tick else "0" for tick in ticks]
 
 
 class Fitting(MaxNLocator):

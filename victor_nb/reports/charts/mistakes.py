@@ -78,10 +78,12 @@ def break_even(frame: pd.DataFrame, *, per: int = 1, mistake: float | None = Non
     draw.name_axis(ax.yaxis, f"USD for {f'{per:,} tasks' if per > 1 else 'each task'}, with mistakes")
     marked = "" if mistake is None else _marked(drawn, mistake, per)
     title, notes = _worth(drawn, limits), [marked, _known_as(limits, found), left_out, provenance(frame)]
+    end = ax.get_xlim()[1]
+    named = draw.name_ends(ax, [(short(each.name), per * _with_mistakes(each, end)) for each in drawn])
     legend = [draw.symbol(short(each.name), shades[each.name], "", linestyle="-", linewidth=1.8) for each in drawn]
-    draw.header(ax, title, notes, legend=legend)
+    draw.header(ax, title, notes, legend=[] if named else legend)
     rows = listing(f"{each.name} {in_usd(each.cost * per)}, score {each.score:.3g}" for each in drawn)
-    return draw.finish(ax, "Cost with mistakes, by what a mistake costs", title, rows, *notes)
+    return draw.finish(ax, "Cost with mistakes, by what a mistake costs", title, rows, *notes, _spans(limits))
 
 
 def limits_chart(
@@ -202,6 +204,8 @@ def _draw_lines(
     mistake: float | None,
 ) -> None:
     """Draw what each strategy costs, dotted where it is never the cheapest, and the limits of those that are."""
+    from matplotlib.ticker import NullLocator
+
     from victor_nb.reports.charts.figure import Dollars
 
     low, high = _ends(limits, mistake)
@@ -227,9 +231,11 @@ def _draw_lines(
                 draw.line(ax, [at], [level], draw.EDGE, marker=marker, linestyle="none", label="end")
         draw.points(ax, [limit.usd], [level], draw.EDGE, "o", markersize=7, label="limit")
     if wide:
-        draw.wide_axis(ax, 2 * low, high / 2, "USD that a mistake costs", zero=False)
+        draw.wide_axis(ax, 2 * low, high / 2, "", zero=False)
+        draw.name_axis(ax.xaxis, "USD that a mistake costs (both axes are logarithmic)")
         ax.set_yscale("log")
         ax.yaxis.set_major_formatter(Dollars(each=True))
+        ax.yaxis.set_minor_locator(NullLocator())
     else:
         draw.money_axis(ax.xaxis, "USD that a mistake costs")
         draw.money_axis(ax.yaxis)
@@ -253,28 +259,34 @@ def _marked(strategies: Sequence[Standing], mistake: float, per: int) -> str:
     """Say what each strategy costs where a mistake costs so much."""
     totals = sorted((per * _with_mistakes(each, mistake), short(each.name)) for each in strategies)
     costs = listing(f"{name} USD {float(f'{usd:.3g}'):,}".removesuffix(".0") for usd, name in totals)
-    return f"Dashed: if a mistake costs {_price(mistake)}, the whole is {costs}."
+    return f"Dashed: at {_price(mistake)} a mistake the totals are {costs}."
 
 
 def _worth(strategies: Sequence[Standing], limits: Sequence[_Limit]) -> str:
     """Say which strategy is cheapest for which mistakes."""
     if not limits:
-        return f"With its mistakes {short(_cheapest(strategies).name)} is cheapest, whatever one costs"
+        return f"As measured {short(_cheapest(strategies).name)} is cheapest, whatever a mistake costs"
     below = [f"{short(limit.before.name)} below {_price(limit.usd)}" for limit in limits]
     below[0] += " a mistake"
-    return f"Cheapest with its mistakes: {', '.join(below)}, above that {short(limits[-1].after.name)}"
+    return f"Cheapest as measured: {', '.join(below)}, above that {short(limits[-1].after.name)}"
 
 
 def _known_as(limits: Sequence[_Limit], found: Compared) -> str:
-    """Say what so many tasks show of each limit, and which strategy they leave without a range of its own."""
-    spans: list[str] = []
-    for limit in limits:
-        if not math.isnan(limit.high):
-            most = "any amount" if math.isinf(limit.high) else _price(limit.high)
-            pair = f"from {short(limit.before.name)} to {short(limit.after.name)}"
-            spans.append(f"{pair} at {_price(limit.low)} to {most}")
-    if not spans:
+    """Say what the bars are, and which strategy they leave without a range of its own."""
+    if all(math.isnan(limit.high) for limit in limits):
         return found.basis
     never = [short(one.after.name) for one, other in pairwise(limits) if one.high > other.low]
     overlap = f" They overlap, so {listing(never)} may never be the cheapest." if never else ""
-    return f"Bars: 95 % intervals of the limits by {found.counted}, {' and '.join(spans)}.{overlap}"
+    return f"Bars: 95 % intervals of the limits, by {found.counted}.{overlap}"
+
+
+def _spans(limits: Sequence[_Limit]) -> str:
+    """Say in words where each bar begins and ends."""
+    spans = (
+        f"{short(limit.before.name)} or {short(limit.after.name)}: {_price(limit.low)} to "
+        f"{'no limit' if math.isinf(limit.high) else _price(limit.high)}"
+        for limit in limits
+        if not math.isnan(limit.high)
+    )
+    text = listing(spans)
+    return f"The intervals: {text}" if text else ""
