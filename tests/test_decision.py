@@ -86,7 +86,28 @@ def test_when_a_cheaper_strategy_is_not_shown_to_be_cheaper_with_its_mistakes_th
     for text in (repr(found), found._repr_html_()):
         assert found.headline in text
         assert "543 less to 100 more" in text
-        assert "for one mistake, with its 95 % interval. Measured on 30 tasks." in text
+        assert "the last column is for one mistake. Measured on 30 tasks." in text
+
+
+def test_when_the_first_costs_least_as_measured_then_it_is_said_what_the_tasks_leave_open() -> None:
+    solved = {"expert": 35, "both": 33, "clerk": 20, "other": 33, "more": 33, "most": 33}
+    costs = {"expert": 4e-4, "both": 2e-4, "clerk": 1e-4, "other": 2e-4, "more": 2e-4, "most": 2e-4}
+
+    def headline(*names: str) -> str:
+        return decide(frame({name: solved[name] for name in names}, costs, 36), mistake=0.30).headline
+
+    kept = "At USD 0.30 a mistake keep expert: USD 87 for 10,000 tasks, the least as measured; "
+    said = f"{kept}36 tasks leave open whether both costs less (about 210 would decide, if the rates stay)"
+    assert headline("expert", "both", "clerk") == said
+    assert headline("expert", "both", "other", "more").endswith("whether both, other or more costs less")
+    assert headline("expert", "both", "other", "more", "most").endswith("whether any of 4 others costs less")
+    assert headline("expert", "clerk") == f"{kept}clerk is shown to cost more"
+    solved["both"] = 19
+    assert headline("expert", "both", "clerk") == f"{kept}each of the others is shown to cost more"
+    one = decide(frame({"expert": 1, "clerk": 0}, costs, 1), mistake=0.30).headline
+    assert one.endswith("the least as measured; one task leaves open whether clerk costs less")
+    text = repr(decide(frame({"expert": 35, "both": 33}, costs, 36), mistake=0.30))
+    assert text.splitlines()[3].split()[-2:] == ["\N{EN DASH}", "\N{EN DASH}"]  # it is compared with itself
 
 
 def test_when_one_is_shown_to_be_cheaper_then_it_is_taken_and_said_by_how_much() -> None:
@@ -97,7 +118,7 @@ def test_when_one_is_shown_to_be_cheaper_then_it_is_taken_and_said_by_how_much()
     )
     dear = decide(frame({"clerk": 27, "expert": 36}, {"clerk": 1e-4, "expert": 4e-4}, 36), mistake=0.30)
     assert dear.choice == "expert"  # dearer calls, and fewer mistakes
-    assert "above 0.0012 (" in repr(dear)
+    assert "above 0.0012 (95 %: " in repr(dear)
 
 
 def test_the_limit_of_a_strategy_is_where_the_verdict_changes() -> None:
@@ -113,7 +134,7 @@ def test_the_limit_of_a_strategy_is_where_the_verdict_changes() -> None:
         assert table.loc["fast", "verdict"] == verdict, usd
     best = row(decide(frame(), mistake=0.30), "cascade")
     assert math.isinf(best["limit"])  # as measured it makes fewer mistakes
-    assert "any (0.066 or more)" in repr(decide(frame(), mistake=0.30))
+    assert "any (95 %: 0.066 to no limit)" in repr(decide(frame(), mistake=0.30))
 
 
 def test_what_cannot_be_compared_is_said_and_not_chosen() -> None:
@@ -142,7 +163,7 @@ def test_scores_that_are_not_0_or_1_count_as_parts_of_mistakes() -> None:
 
 
 def test_the_chart_of_a_decision_marks_what_a_mistake_costs() -> None:
-    assert "if a mistake costs USD 0.30, the whole is cascade USD 209" in decide(frame(), mistake=0.3).plot().alt  # type: ignore[attr-defined]
+    assert "at USD 0.30 a mistake the totals are cascade USD 209" in decide(frame(), mistake=0.3).plot().alt  # type: ignore[attr-defined]
 
 
 def test_the_chart_of_limits_says_for_which_prices_each_is_shown_to_be_cheaper_or_dearer() -> None:
@@ -292,7 +313,8 @@ def test_when_the_first_cannot_be_compared_then_no_other_stands_in_for_it() -> N
     assert alone.headline == "At USD 0.30 a mistake keep premium: no other has a price"
     few = frame({"premium": 26, "fast": 9, "local": 9})
     few.loc[few["strategy"] == "local", "cost"] = None
-    assert decide(few, mistake=0.30).headline.endswith("and nothing that is compared is cheaper")
+    said = decide(few, mistake=0.30).headline
+    assert said.endswith("for 10,000 tasks, the least of what is compared; fast is shown to cost more")
 
 
 def test_what_has_no_score_or_no_task_in_common_says_so() -> None:

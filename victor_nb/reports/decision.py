@@ -19,7 +19,7 @@ from victor_nb.reports.standings import break_even_of
 from victor_nb.reports.statistics import LEVEL, t_quantile, tasks_to_show
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Self
 
     from matplotlib.axes import Axes
@@ -53,8 +53,10 @@ mistake the cheaper calls are shown to be cheaper with their mistakes, and `limi
 (infinite: never); and the `verdict`: `the reference`, `cheaper`, `dearer`, `not shown`, or why nothing is compared."""
 
 _LARGE, _CENTS = 100.0, 1.0  # USD from which on cents are no help, and from which on they are enough
+_NONE: Final = "\N{EN DASH}"
 _VERDICTS: Final = "cheaper", "dearer", "not shown"
 _MOST: Final = 20  # rows that are shown
+_NAMED: Final = 3  # others that the decision names, if it leaves them open
 _MANY: Final = 10  # others: of so many alike, the chance that one is said to be cheaper is one in five
 _CSS: Final = """\
 .victor-decision {overflow-x: auto}
@@ -164,8 +166,20 @@ class Decision:
             needed = self.tasks_to_show(best.name)
             would = f"; if it is true, about {needed:,} would" if needed and needed > self.found.tasks > 1 else ""
             return f"{at} keep {kept}: {less} for {self._tasks}, but {self.found.counted} {shows} not show it{would}"
-        others = "nothing else" if len(compared) == len(self._rows) - 1 else "nothing that is compared"
-        return f"{at} keep {kept}: {costs}, and {others} is cheaper"
+        least = "the least as measured" if len(compared) == len(self._rows) - 1 else "the least of what is compared"
+        return f"{at} keep {kept}: {costs}, {least}; {self._left_open(compared)}"
+
+    def _left_open(self, compared: Sequence[_Row]) -> str:
+        """Say of which strategies it is not shown that they cost more than the first."""
+        if some := [row for row in compared if row.verdict != "dearer"]:
+            leave = "leaves" if self.found.tasks == 1 else "leave"
+            *most, last = (short(row.name) for row in some)
+            names = " or ".join(filter(None, [", ".join(most), last]))
+            which = names if len(some) <= _NAMED else f"any of {len(some)} others"
+            needed = (len(some) == 1 and self.tasks_to_show(some[0].name)) or 0
+            decided = f" (about {needed:,} would decide, if the rates stay)" if needed > self.found.tasks else ""
+            return f"{self.found.counted} {leave} open whether {which} costs less{decided}"
+        return f"{'each of the others' if len(compared) > 1 else short(compared[0].name)} is shown to cost more"
 
     def table(self) -> DataFrame:
         """Return the strategies with their costs, mistakes and intervals; see `TABLE`."""
@@ -265,7 +279,7 @@ class Decision:
         first, rows = self.found.reference, self._few()
         columns = ["strategy", "right", "mistakes", "USD for calls", "USD with mistakes"]
         columns += [f"USD against {short(first.name) if first is not None else 'the first'}, 95 %"]
-        columns += ["cheaper, if a mistake costs USD (95 %)"]
+        columns += ["cheaper, if a mistake costs USD"]
         right = self._right()
         columns[1] = "right" if right else "score"
         cells: list[list[str]] = []
@@ -276,7 +290,7 @@ class Decision:
             mistakes = f"{self.per * (1 - row.score):,.{0 if self.per > 1 else 2}f}" if scored else ""
             calls = _usd(math.nan if math.isnan(row.whole) else self.per * row.calls, called) if scored else ""
             whole = self._money(row.whole) if scored else ""
-            beside = ["", ""] if row.verdict == "the reference" else [self._span(row), _below(row, first)]
+            beside = [_NONE, _NONE] if row.verdict == "the reference" else [self._span(row), _below(row, first)]
             cells.append([short(row.name), score, mistakes, calls, whole, *beside])
         return FrameTable(columns, cells, columns[1:5], 1, caption=" ".join(filter(None, self._notes(len(rows)))))
 
@@ -298,7 +312,7 @@ class Decision:
         cut = f"Shown: {shown} of {count:,} strategies, the cheapest; table() has all." if shown < count else ""
         chance = "Each interval is for one strategy: of 40 that cost as much as the first, one looks cheaper by chance."
         basis = self.found.basis if self.found.basis.startswith("Only") else f"Measured on {self.found.counted}."
-        what = f"Mistakes and USD are for {self._tasks}; the last column is for one mistake, with its 95 % interval."
+        what = f"Mistakes and USD are for {self._tasks}; the last column is for one mistake."
         about = [what, basis, chance if others >= _MANY else "", cut]
         return [*about, provenance(self.frame)]
 
@@ -402,7 +416,7 @@ def _below(row: _Row, first: Standing | None) -> str:
     """Say for which prices of a mistake the whole is less than the first strategy's."""
     limit, low, high = row.limit
     if math.isnan(limit) or first is None:
-        return ""
+        return _NONE
     cheap = row.calls < first.cost
     without = "any" if cheap else "none"
     if row.calls == first.cost:
@@ -410,7 +424,7 @@ def _below(row: _Row, first: Standing | None) -> str:
     at = without if math.isinf(limit) else f"{'below' if cheap else 'above'} {price_of_mistake(limit)}"
     if math.isnan(low) or math.isinf(low):
         return at
-    return f"{at} ({price_of_mistake(low)} {'or more' if math.isinf(high) else f'to {price_of_mistake(high)}'})"
+    return f"{at} (95 %: {price_of_mistake(low)} to {'no limit' if math.isinf(high) else price_of_mistake(high)})"
 
 
 def _usd(usd: float, beside: Iterable[float]) -> str:
