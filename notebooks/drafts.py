@@ -1,9 +1,11 @@
-"""The test of the function that 05 asks for, its chart, and what is right of the capitals that were measured."""
+"""The capitals that a small model was asked for in 05, their chart, and the test of the function that 05 asks for."""
 
 from __future__ import annotations
 
+import re
 from datetime import date, timedelta
 from itertools import combinations_with_replacement
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -14,13 +16,17 @@ from IPython.display import Markdown
 from victor_nb.reports.charts import drawing as draw
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from matplotlib.figure import Figure
+
+    from victor_nb.values import SimulatedQuestion
+    from victor_nb.workflows.runs import StrategyRun
 
 DAYS: Final = [date(2026, 6, 1) + timedelta(days=n) for n in range(28)]
 PAIRS: Final = list(combinations_with_replacement(DAYS, 2))
 HOLIDAYS: Final = {date(2026, 6, 10), date(2026, 6, 20)}
+COUNTRY: Final = re.compile(r"capital of (.+?)\?")
 WEEK: Final = {"monday": date(2026, 6, 1), "friday": date(2026, 6, 5)}
 
 
@@ -52,35 +58,59 @@ def function_in(answer: object) -> str:
     return code[code.index("def ") :]
 
 
-def draw_versions(scores: Mapping[str, Sequence[float]], alone: float, title: str) -> Figure:
-    """Draw how much of the test each version of each run passes.
+def show_versions(runs: Mapping[str, StrategyRun]) -> None:
+    """Print the draft and the polished version of each run, and for how many pairs of dates they are right."""
+    for name, run in runs.items():
+        first, last = run.stages[0], run.stages[-1]
+        for title, version in ((name, first), (f"the same, polished by {last.profile}", last)):
+            share, week = passed(version), one_week(version)
+            print(f"# --- {title}: {share:.0%} of the pairs are right; Monday to Friday gives {week}")
+            print(function_in(version))
+
+
+def draw_wrong_drafts(runs: Mapping[str, pd.DataFrame], no_draft: pd.DataFrame, title: str) -> Figure:
+    """Draw for how many of the wrong drafts the model is right: alone, with the prompts only, and after the draft.
 
     Args:
-        scores: For each name of a run, the shares of its three versions.
-        alone: The share that the last model passes by itself.
+        runs: The answers of each run by its name, in the columns `capital`, `alone`, `draft` and `final`.
+        no_draft: The answers where the place of the draft says that there is none.
         title: What is to be seen.
     """
-    ax = draw.paper(None, body=2.3)
-    draw.plain(ax)
+    ax = draw.paper(None, body=1.95)
+    names, told, rows = list[str](), list[str](), list[float]()
+    for place, (run, measured) in enumerate(runs.items()):
+        wrong = by_draft(measured, no_draft).T["draft wrong"].to_dict()
+        told.append(f"{run}, {wrong['countries']} wrong drafts")
+        ways = {"alone": ("alone", draw.BLUE), "same prompts, no draft": ("no draft", draw.SKY)}
+        for name, (column, colour) in {**ways, "after the wrong draft": ("after draft", draw.VERMILION)}.items():
+            names.append(name if rows and rows[-1] > 3.6 * place - 1 else f"{run}: {name}")
+            rows.append(len(rows) + 0.6 * place)
+            share, text = wrong[column] / wrong["countries"], f"{wrong[column]} of {wrong['countries']}"
+            draw.bar(ax, rows[-1], 0, share, colour)
+            look: dict[str, Any] = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
+            ax.annotate(text, (share, rows[-1]), fontweight="bold", color=draw.EDGE, **look)
+            told.append(f"{name}: {text}")
+    indent = draw.name_rows(ax, names)
+    ax.set_yticks(rows, names)
+    ax.set_ylim(rows[-1] + 0.5, -0.5)
     ax.grid(visible=False)
-    for height in (0, 0.5, 1):  # no further than the points, so that the names stand free
-        draw.line(ax, [-0.2, 2], [height, height], draw.GREY, alpha=0.3, linewidth=0.6, zorder=0)
-    draw.line(ax, [-0.15, 2], [alone, alone], draw.EDGE, linestyle="--")
-    ax.text(-0.15, alone + 0.03, f"premium alone: {alone:.0%}", color=draw.EDGE)
-    for (name, shares), colour, rise in zip(scores.items(), (draw.VERMILION, draw.BLUE), (-16, 8), strict=True):
-        draw.line(ax, range(3), shares, colour, linewidth=2.2)
-        draw.points(ax, range(3), shares, colour, "o", markersize=8)
-        for at, share in enumerate(shares):
-            place: dict[str, Any] = {"xytext": (0, rise), "textcoords": "offset points", "ha": "center"}
-            ax.annotate(f"{share:.0%}", (at, share), color=colour, fontweight="bold", **place)
-        ax.text(2.1, shares[-1], name, color=colour, va="center", fontweight="bold")
-    ax.set_xlim(-0.2, 2.9)
-    ax.set_ylim(-0.14, 1.17)
-    ax.set_xticks(range(3), ["draft", "improved by default", "polished by premium"])
-    ax.set_yticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
-    draw.header(ax, title, ["Share of the test that each version passes. The answers are simulated; their code runs."])
-    told = [f"{name}: {', '.join(f'{share:.0%}' for share in shares)}" for name, shares in scores.items()]
-    return draw.finish(ax, title, "; ".join([*told, f"premium alone: {alone:.0%}"]))
+    ax.set_xlim(0, 1.2)
+    ax.set_xticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
+    note = "For how many of the countries with a wrong draft SmolLM2-135M names the capital. Measured."
+    draw.header(ax, title, [note], indent=indent)
+    return draw.finish(ax, title, "; ".join(told))
+
+
+def load_capitals() -> list[pd.DataFrame]:
+    """Return what the model answered, by country: the first run, the second, and that without a draft."""
+    files = ("capitals.csv", "capitals_again.csv", "capitals_no_draft.csv")
+    return [pd.read_csv(Path(__file__).with_name(name), index_col="country") for name in files]
+
+
+def questions(measured: pd.DataFrame) -> dict[str, list[str]]:
+    """Return the questions that were asked, each with the names that a right answer has one of."""
+    ask = "What is the capital of {}? Answer in one short sentence."
+    return {ask.format(country): names.split(" / ") for country, names in measured["capital"].items()}
 
 
 def right_capitals(measured: pd.DataFrame) -> pd.DataFrame:
@@ -94,23 +124,54 @@ def right_capitals(measured: pd.DataFrame) -> pd.DataFrame:
 def mark_answers(measured: pd.DataFrame) -> Markdown:
     """Return the answers as a table, each with a mark: whether it names the capital."""
     marks = right_capitals(measured).replace({True: "✓ ", False: "✗ "})
-    table = marks + measured[marks.columns]
+    table = (marks + measured[marks.columns]).rename(columns={"final": "after the draft"})
     rows = [table.columns, [":--"] * len(table.columns), *table.to_numpy().tolist()]
     return Markdown("\n".join(f"| {' | '.join(row)} |" for row in rows))
 
 
-def by_draft(measured: pd.DataFrame) -> pd.DataFrame:
-    """Return how many answers are right, and how many final ones repeat the draft, by whether the draft is right."""
+def by_draft(measured: pd.DataFrame, no_draft: pd.DataFrame) -> pd.DataFrame:
+    """Return how many answers are right, and how many final ones repeat the draft, by whether the draft is right.
+
+    Args:
+        measured: The answers of a run, in the columns `capital`, `alone`, `draft` and `final`.
+        no_draft: The answers where the place of the draft says that there is none.
+    """
     right = right_capitals(measured)
     counted = pd.DataFrame(
         {
             "countries": 1,
-            "right alone": right["alone"],
-            "right from the draft": right["final"],
-            "draft repeated": measured["final"] == measured["draft"],
+            "alone": right["alone"],
+            "no draft": right_capitals(no_draft)["final"],
+            "after draft": right["final"],
+            "copies": measured["final"] == measured["draft"],
         }
     )
     groups = right["draft"].map({True: "draft right", False: "draft wrong"})
-    sums = counted.groupby(groups).sum().rename_axis(None)
+    sums = counted.groupby(groups).sum().sort_index(ascending=False).rename_axis(None)
     sums.loc["all"] = sums.sum()
     return sums
+
+
+def recorded(*measured: pd.DataFrame) -> Callable[[SimulatedQuestion], str]:
+    """Return a function for `session().simulate_with`: what the model answered when it was measured.
+
+    Args:
+        measured: Its answers by country, in the columns `alone`, `draft`, `improved` and `final`.
+    """
+    said = dict[tuple[str, str, str], str]()
+    for answers in measured:
+        for country, row in answers.iterrows():
+            said[f"{country}", "answer", ""] = row["alone"]
+            said[f"{country}", "refine", row["draft"].strip()] = row["improved"]
+            said[f"{country}", "polish", row["improved"].strip()] = row["final"]
+    for country, draft in measured[0]["draft"].items():
+        said[f"{country}", "prototype", ""] = draft
+
+    def answer(question: SimulatedQuestion) -> str:
+        country = COUNTRY.findall(question.prompt)[0]
+        before = question.prompt.split("changes.\n\n")[1].strip() if question.stage in {"refine", "polish"} else ""
+        # The simulator may count more tokens than the model did, and then ends an answer earlier.
+        fits = [key for key in said if key[:2] == (country, question.stage) and key[2].startswith(before)]
+        return said[min(fits)]
+
+    return answer

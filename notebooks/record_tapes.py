@@ -35,6 +35,7 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
 from victor_nb.errors import TapeError
 from victor_nb.kernel import session
+from victor_nb.providers import embedded
 from victor_nb.providers.spec import BUILT_IN
 from victor_nb.values import ORIGIN, Origin, SimulatedQuestion
 from victor_nb.wire import transport
@@ -176,6 +177,19 @@ def load_ipython_extension(_shell: object) -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_address[1]}"
     os.environ.update(OPENAI_BASE_URL=f"{url}/v1", ANTHROPIC_BASE_URL=url, GOOGLE_GEMINI_BASE_URL=url, OLLAMA_HOST=url)
+
+    class Started:
+        """The server of a model file: this one, so that no file is needed."""
+
+        key = "none"
+
+        async def url(self) -> str:
+            """Return where it listens."""
+            return url
+
+    started = Started()
+    for name, stand_in in {"_file": lambda _endpoint: Path("no.gguf"), "hire": lambda _file, _number: started}.items():
+        setattr(embedded, name, stand_in)
 
 
 # --- outside of it ---
