@@ -10,10 +10,11 @@ import ast
 import gzip
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import blake2b
 from importlib.resources import files
+from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
 from answer_code import CodeError, code_in, run, value_of
@@ -162,27 +163,84 @@ def shares_of_cost(table: pd.DataFrame, reference: str) -> pd.DataFrame:
     return pd.DataFrame({"share": share, "low": low, "high": high})
 
 
-def beside_truth(decision: Decision, right: Mapping[str, float]) -> pd.DataFrame:
-    """Return what a decision claims of each strategy beside the planted truth, with the calls as measured.
+def repeated(
+    table: pd.DataFrame, rates: Mapping[str, float], mistakes: Sequence[float], *, times: int = 200
+) -> pd.DataFrame:
+    """Repeat an experiment with other tasks and other luck: how often `decide` is wrong, and what following it costs.
+
+    Each time as many tasks are drawn from those of the table, with repetition, and who solves them is drawn anew. The
+    costs of calls are those of the table. USD are the true means for 10,000 tasks of what is chosen.
 
     Args:
-        decision: What was decided, with cheaper calls than those of the first strategy.
-        right: Which part of the tasks each strategy solves in truth.
+        table: What `compare` returned of `Single` strategies, `premium` first, and of the cascade.
+        rates: How often each model is right in truth.
+        mistakes: What a mistake costs (USD): a column each.
+        times: How many experiments there are.
     """
-    import pandas as pd  # noqa: PLC0415 - of one notebook
+    import numpy as np  # noqa: PLC0415 - of one notebook
+    import pandas as pd  # noqa: PLC0415 - as above
 
-    found = decision.table().set_index("strategy")
-    first, others = found.iloc[0], found.iloc[1:]
-    saves = first["calls"] - others["calls"]
-    more = decision.per * (right[str(first.name)] - others.index.map(dict(right)))
-    dearer, at = decision.mistake * more - saves, f"at USD {decision.mistake:.2f} a mistake"
-    columns = {
-        f"claimed {at}": others["verdict"].replace("not shown", "nothing"),
-        f"true {at}, USD": [f"{abs(usd):,.0f} {'dearer' if usd > 0 else 'cheaper'}" for usd in dearer],
-        "claimed: cheaper below USD a mistake": others["limit_low"].map(price_of_mistake),
-        "true: cheaper below USD a mistake": (saves / more).map(price_of_mistake),
+    from victor_nb import decide  # noqa: PLC0415 - as above
+
+    names, asked = [*table["strategy"].unique()], [*table["task"].unique()]
+    costs = table.pivot_table("cost", "task", "strategy").loc[asked, names]
+    accepts = np.array([_accepted(task_in(task)) for task in asked])
+    generator = np.random.default_rng(0)
+
+    def draw(count: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+        at, luck = generator.integers(len(asked), size=count), generator.random((count, len(rates)))
+        alone = generator.random(luck.shape) < ALONE
+        luck = np.where(alone, luck, generator.random((count, 1)))
+        calls = costs.iloc[at].reset_index(drop=True)
+        right = pd.DataFrame(luck < [*rates.values()], columns=[f"single {name}" for name in rates])
+        solved, cost = right["single premium"], calls["single premium"]
+        for name in ("single fast", "single local"):
+            done = accepts[at, right[name].astype(int)]
+            solved, cost = right[name].where(done, solved), calls[name] + cost.where(~done, 0.0)
+        return right.assign(cascade=solved)[names].astype(float), calls.assign(cascade=cost)
+
+    found: list[Decision] = []
+    for _ in range(times):
+        right, calls = draw(len(asked))
+        rows = calls.melt(var_name="strategy", value_name="cost", ignore_index=False).rename_axis("task").reset_index()
+        found.append(decide(rows.assign(score=right.melt()["value"]), mistake=mistakes[0]))
+    quality = {f"single {name}": rate for name, rate in rates.items()}
+    quality["cascade"] = true_quality("local > fast > premium", rates, [task_in(task) for task in asked])
+    usd = {**costs.mean(), "cascade": draw(300_000)[1]["cascade"].mean()}
+    columns: dict[str, dict[str, str]] = {}
+    for mistake in mistakes:
+        true = {name: 10_000 * float(usd[name] + mistake * (1 - quality[name])) for name in names}
+        outcome = _outcome([replace(each, mistake=mistake) for each in found], true)
+        columns[f"USD {price_of_mistake(mistake)}"] = outcome
+    return pd.DataFrame(columns).rename_axis(columns="a mistake costs")
+
+
+def _accepted(task: Task) -> tuple[bool, bool]:
+    """Return whether the examples of a task accept its faulty answer, and its right one."""
+    faulty_passes, right_passes = (examples_pass(ANSWER.format(code=write(task))) for write in (faulty, solution))
+    return faulty_passes, right_passes
+
+
+def _outcome(decisions: Sequence[Decision], true: Mapping[str, float]) -> dict[str, str]:
+    """Say what came of decisions, where the true cost (USD) of each strategy is known, the first one's first."""
+    first, *others = true
+    rows = [row for each in decisions for row in each.table().to_dict("records")]
+    claims = [(str(row["strategy"]), row["verdict"]) for row in rows if row["verdict"] in {"cheaper", "dearer"}]
+    false = sum((true[name] < true[first]) != (verdict == "cheaper") for name, verdict in claims)
+    chosen, every = [each.choice for each in decisions], len(decisions)
+    wholes = [rows[at : at + len(true)] for at in range(0, len(rows), len(true))]
+    cheapest = [str(min(each, key=lambda row: row["whole"])["strategy"]) for each in wholes]
+    worse = [sum(true[name] > true[first] for name in names) for names in (chosen, cheapest)]
+    return {
+        "USD: keep premium": f"{true[first]:.1f}",
+        f"USD: take the {others[-1]}": f"{true[others[-1]]:.1f}",
+        "USD: follow decide": f"{fmean(true[name] for name in chosen):.1f}",
+        "USD: take the cheapest as measured": f"{fmean(true[name] for name in cheapest):.1f}",
+        "decide switches": f"{every - chosen.count(first)} of {every}",
+        "decide switches to a dearer one": f"{worse[0]} of {every}",
+        "the cheapest as measured is dearer": f"{worse[1]} of {every}",
+        "claims of decide that are false": f"{false} of {len(claims)}",
     }
-    return pd.DataFrame(columns).rename_axis(None)
 
 
 def draw_break_even(cheap: Mapping[str, float], dear: float, found: tuple[float, float], title: str) -> Figure:

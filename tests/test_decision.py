@@ -170,10 +170,11 @@ def test_the_chart_of_limits_says_for_which_prices_each_is_shown_to_be_cheaper_o
     found = decide(frame(), mistake=0.3)
     chart = found.plot("limits")
     said = chart.alt  # type: ignore[attr-defined]
-    assert "Nothing is shown to be cheaper than premium at USD 0.30 a mistake; below USD 0.066 cascade is." in said
+    title = "Nothing is shown to be cheaper than premium at USD 0.30 a mistake"
+    assert f"{title}; cascade is shown cheaper below USD 0.066 only." in said
     assert "fast: cheaper, from USD 0.0093 on not shown, from USD 0.054 on dearer" in said
     assert "cascade: cheaper, from USD 0.066 on not shown." in said
-    assert "Without a dot: as measured, one is cheaper at any price." in said
+    assert "No dot: as measured, no price of a mistake changes which is cheaper." in said
     limit = row(found, "fast")
     (grey,) = (each for each in bars(chart) if each.name == "not shown" and each.row == 1)
     assert (grey.left, grey.right) == (pytest.approx(limit["limit_low"]), pytest.approx(limit["limit_high"]))
@@ -257,7 +258,8 @@ async def test_the_lines_that_notebook_06_gives_for_your_own_tasks_run(monkeypat
     code = compile(f"{block[0]}\nfound = decide({block[1]}", "06", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     monkeypatch.setenv("VICTOR_MODE", "simulate")
     monkeypatch.setenv("VICTOR_SIM_SPEED", "0")
-    session().simulate_with(lambda question: {"4 + 4?": "eight"}.get(question.prompt, question.prompt[0] + "0"))
+    wanted = {f"{n} + {n}? Answer with digits only.": "eight" if n == 4 else f"{n}0" for n in range(1, 9)}
+    session().simulate_with(lambda question: wanted[question.prompt])
     mine = pd.DataFrame({"question": [f"{n} + {n}?" for n in range(1, 9)], "answer": [f"{n}0" for n in range(1, 9)]})
     space: dict[str, Any] = {"mine": mine}
     running = eval(code, space)
@@ -268,7 +270,7 @@ async def test_the_lines_that_notebook_06_gives_for_your_own_tasks_run(monkeypat
     assert found.table()["score"].tolist() == [7 / 8, 7 / 8]
     assert found.table()["strategy"].tolist() == ["single premium", "cascade"]
     asked = session().ledger.to_frame()
-    assert (asked["profile"] == "premium").sum() == 8 + 1  # the cascade's check refuses "eight"
+    assert asked["profile"].value_counts().to_dict() == {"fast": 3 * 8, "premium": 8 + 1}  # the check refuses "eight"
 
 
 def test_wrong_numbers_are_said() -> None:

@@ -257,7 +257,8 @@ class Decision:
             return f"{names} {'is' if len(shown) == 1 else 'are'} {than} {at}"
         below = {short(row.name): row.limit[1] for row in self._rows if row.calls < first.cost and row.limit[1] > 0}
         best = max(below, key=lambda name: below[name], default="")
-        return f"Nothing is {than} {at}" + (f"; below USD {price_of_mistake(below[best])} {best} is" if best else "")
+        only = f"; {best} is shown cheaper below USD {price_of_mistake(below[best])} only" if best else ""
+        return f"Nothing is {than} {at}{only}"
 
     @property
     def _tasks(self) -> str:

@@ -127,7 +127,7 @@ def limits_chart(
         draw.swatch(f"shown {name}".replace("shown not ", "not "), colour) for name, colour in _SHOWN.items()
     ]
     legend.append(draw.symbol("limit as measured", "white", "o", markeredgecolor=draw.EDGE))
-    bare = "Without a dot: as measured, one is cheaper at any price." if math.inf in found else ""
+    bare = "No dot: as measured, no price of a mistake changes which is cheaper." if math.inf in found else ""
     notes = [f"Dashed: {_usd(mistake)} a mistake.", bare, *notes]
     draw.header(ax, title, [" ".join(filter(None, notes))], legend=legend, indent=indent)
     return draw.finish(ax, "Who is cheaper, by what a mistake costs", title, listing(said), *notes)
