@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -149,3 +150,29 @@ def test_when_work_would_end_the_process_then_its_caller_gets_that_and_the_loop_
     later = loop.start(stay)
     assert later.wait(5)
     assert later.result() == 1
+
+
+def test_when_only_a_warm_up_has_read_the_usual_settings_then_the_first_that_are_asked_for_are_the_kernels(
+    tmp_path: Path,
+) -> None:
+    own = tmp_path / "own.yaml"
+    fast = "fast: {provider: openai, model: gpt-6-luna}"
+    own.write_text(f"budget: {{notebook: 0.50}}\nprofiles:\n  {fast}\n", encoding="utf-8")
+    shared = session()
+    shared.warm_up()
+    shared.runtime.refresh()  # as before each cell
+    pool = OrchestratorPool(Settings(own))
+    assert shared.settings is pool.settings
+    assert [limit.amount for limit in shared.budget.states()] == [Decimal("0.50")]
+    OrchestratorPool(Settings())
+    assert shared.settings is pool.settings, "the first stay"
+
+
+def test_when_the_usual_settings_were_asked_for_then_a_pool_of_others_does_not_take_their_place(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text("profiles:\n  fast: {provider: openai, model: gpt-6-luna}\n", encoding="utf-8")
+    shared = session()
+    shared.warm_up()
+    usual = shared.settings
+    OrchestratorPool(Settings(own))
+    assert shared.settings is usual

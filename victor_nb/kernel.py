@@ -141,13 +141,14 @@ class Session:
         """Import what the configured profiles need, so that the first call does not pay for it. It blocks."""
         from victor_nb.calls.retries import retrying  # noqa: PLC0415 - not needed to import us
 
-        for provider in sorted({profile.provider for profile in self.settings.profiles.values()}):
-            spec_of(provider).load_client()
-        retrying(0)  # imports tenacity
-        self.pool.get_cached_profiles()  # imports the workflows
-        self.runtime.prices.find("")
-        if self.mode == "live":
-            self.runtime.wire.warm_up(self.settings.certificates)
+        with self.runtime.warming():
+            for provider in sorted({profile.provider for profile in self.settings.profiles.values()}):
+                spec_of(provider).load_client()
+            retrying(0)  # imports tenacity
+            self.pool.get_cached_profiles()  # imports the workflows
+            self.runtime.prices.find("")
+            if self.mode == "live":
+                self.runtime.wire.warm_up(self.settings.certificates)
 
     def redacted(self, text: str) -> str:
         """Return a text without any key, even while the settings cannot be read."""

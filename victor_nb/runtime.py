@@ -8,6 +8,7 @@ import threading
 import time
 import warnings
 from collections import deque
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast
@@ -37,7 +38,7 @@ from victor_nb.values import TAPED, Usage
 from victor_nb.wire.clock import Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Generator, Iterable
     from contextlib import ExitStack
     from decimal import Decimal
 
@@ -150,6 +151,8 @@ class Runtime:
         self.by_hand = self._inherited = inherited()
         self._begin()
         self._settings = settings
+        self._unasked: Settings | None = None  # those that a warm-up has read, while no one else has
+        self._warmer: int | None = None  # the thread that warms up
         if settings is not None:
             self.budget.amounts = settings.budget
         _runtimes.add(self)
@@ -211,6 +214,8 @@ class Runtime:
         with self.lock:
             if self._settings is None:
                 self.adopt(Settings())
+            if threading.get_ident() != self._warmer:
+                self._unasked = None
             return cast("Settings", self._settings)
 
     @_Once
@@ -385,10 +390,23 @@ class Runtime:
         return _arrive, (self.kernel, replace(self.by_hand, notebook=self.budget.share_notebook()))
 
     def adopt(self, settings: Settings) -> None:
-        """Set the kernel's settings, unless it has some already."""
+        """Set the kernel's settings, unless it has some already that were asked for."""
         with self.lock:
-            if self._settings is None:
-                self._settings, self.budget.amounts = settings, settings.budget
+            if self._settings is None or self._settings is self._unasked is not settings:
+                self.use(settings)
+
+    @contextmanager
+    def warming(self) -> Generator[None]:
+        """Let this thread read the usual settings without making them the kernel's: the first to be asked for are."""
+        self._warmer = threading.get_ident()
+        try:
+            with self.lock:
+                if self._settings is None:
+                    self._unasked = Settings()
+                    self.use(self._unasked)
+            yield
+        finally:
+            self._warmer = None
 
     def use(self, settings: Settings) -> None:
         """Replace profiles and limits by those of other settings; what was spent stays spent, and calls go on."""
@@ -405,7 +423,9 @@ class Runtime:
     def refresh(self) -> None:
         """Read `profiles.yaml` again if it has changed."""
         if self._settings is not None and self._settings.stale:
-            self.use(self._settings.again())
+            again = self._settings.again()
+            self._unasked = again if self._settings is self._unasked else None
+            self.use(again)
 
     def cancel(self) -> int:
         """Stop all work under way, and return how many calls of it were; see `Session.cancel`."""
