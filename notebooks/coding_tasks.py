@@ -14,15 +14,18 @@ from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import blake2b
 from importlib.resources import files
+from random import Random
 from statistics import fmean
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from answer_code import CodeError, code_in, run, value_of
 
 from victor_nb.reports.charts import drawing as draw
 from victor_nb.reports.charts.mistakes import price_of_mistake
 from victor_nb.reports.charts.text import GREY
+from victor_nb.reports.decision import decide
 from victor_nb.reports.frames import numbers, words
+from victor_nb.workflows.race import BATCH, PILOT, Answer, Outcome, Race, Wish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -291,20 +294,103 @@ def draw_truth(table: pd.DataFrame, rates: Mapping[str, float], title: str, *, k
         draw.line(ax, [low[row], high[row]], [row, row], colour, linewidth=2)
         hollow: dict[str, str] = {} if state in colours else {"markerfacecolor": "white"}
         draw.points(ax, [quality[row]], [row], colour, "o", **hollow)
-        draw.points(ax, [truth[row]], [row], "black", "x", markeredgecolor=TRUE, markeredgewidth=2)
+        draw.points(ax, [truth[row]], [row], "black", "|", markeredgecolor=TRUE, markeredgewidth=2.5, markersize=15)
         ax.text(1.01, row, f"{truth[row]:.3f}", color=TRUE, va="center", transform=ax.get_yaxis_transform())
+    side: dict[str, Any] = {"transform": ax.get_yaxis_transform(), "va": "center"}
+    ax.text(1.01, -0.9, "truth", color=TRUE, **side)
+    ax.text(-0.012, -0.9, "plan, USD for 10,000 tasks", color=draw.EDGE, ha="right", **side)
     ax.axvline(bar, color=draw.EDGE, linestyle="--", linewidth=0.9)
     ax.set_yticks(range(len(table)), [f"{name}  {cost * 10_000:.2f}" for name, cost in zip(names, costs, strict=True)])
-    ax.set_ylim(len(table) - 0.4, -0.6)
-    draw.name_axis(ax.xaxis, "quality")
+    ax.set_ylim(len(table) - 0.4, -1.2)
+    draw.name_axis(ax.xaxis, "part of the tasks that is right")
     legend = [draw.symbol("certified", colours["certified"], "o"), draw.symbol("reference", draw.BLUE, "o")]
     legend += [draw.symbol("seen in the pilot only", GREY, "o", markerfacecolor="white")]
-    legend += [draw.symbol("planted truth", "black", "x", markeredgecolor=TRUE, markeredgewidth=2)]
-    note = "Left: USD for 10,000 tasks. Right: the truth. Bars: 95 % intervals, with the pilot's tasks. "
+    legend += [draw.symbol("planted truth", "black", "|", markeredgecolor=TRUE, markeredgewidth=2.5)]
+    note = "Dots and bars: measured, with 95 % intervals. "
     note += f"Dashed: {keep:.0%} of premium's true quality ({bar:.3f}).".replace("%", " %")
     draw.header(ax, title, [note], legend=legend, indent=170)
     rows = [f"{name} {low[row]:.2f} to {high[row]:.2f}, truth {truth[row]:.3f}" for row, name in enumerate(names)]
     return draw.finish(ax, title, note, "; ".join(rows))
+
+
+def choices(answers: pd.DataFrame, prices: Sequence[float]) -> pd.DataFrame:
+    """Return what `decide` takes at each price of a mistake (USD), and what that saves.
+
+    Args:
+        answers: `Found.answers()`.
+        prices: What a mistake may cost, in USD.
+    """
+    import pandas as pd  # noqa: PLC0415 - of one notebook
+
+    rows: list[dict[str, str]] = []
+    for usd in prices:
+        decision = decide(answers, mistake=usd)
+        table = decision.table()
+        row = words(table, "strategy").index(decision.choice)
+        low, high = -numbers(table, "high")[row], -numbers(table, "low")[row]
+        shown = words(table, "verdict")[row] == "cheaper"
+        saves = f"{low:.2f} to {high:.2f}" if shown else "(nothing is shown to be cheaper)"
+        rows.append({"a mistake costs": f"{100 * usd:g} cents", "take": decision.choice, SAVES: saves})
+    return pd.DataFrame(rows).set_index("a mistake costs")
+
+
+SAVES: Final = "it saves, USD for 10,000 tasks (95 %)"
+
+
+def many_searches(
+    rates: Mapping[str, float], *, almost: float = 0.899, count: int = 300, keep: float = 0.9
+) -> pd.DataFrame:
+    """Return in how many simulated searches plans were certified, each with tasks and luck of its own.
+
+    Four plans race in each on 164 tasks: the three cascades, and the cheapest, which keeps less than is asked.
+
+    Args:
+        rates: How often each model is right.
+        almost: The part of the quality of `premium` that the cheapest plan keeps.
+        count: Searches.
+        keep: The part that is asked.
+    """
+    import pandas as pd  # noqa: PLC0415 - of one notebook
+
+    checks = [
+        (examples_pass(ANSWER.format(code=solution(task))), examples_pass(ANSWER.format(code=faulty(task))))
+        for task in all_tasks()
+    ]
+    usd = {"almost": 0.0005, "local": 0.0, "fast": 0.0002, "premium": 0.0044}
+    all_rates = {**rates, "almost": almost * rates["premium"]}
+    cascades = ("local > premium", "fast > premium", "local > fast > premium")
+    plans = {name: tuple(name.split(" > ")) for name in ("almost", *cascades, "premium")}
+    found = Counter[str]()
+    for seed in range(count):
+        luck = Random(seed)  # noqa: S311 - a simulation
+        race = Race([*plans], Wish(keep=keep), reference="premium")
+
+        def batch(size: int, luck: Random = luck) -> dict[str, list[Outcome]]:
+            outcomes: dict[str, list[Outcome]] = {name: [] for name in plans}
+            for accepts in luck.choices(checks, k=size):
+                shared = luck.random()
+                own = {name: luck.random() if luck.random() < ALONE else shared for name in all_rates}
+                right = {name: own[name] < rate for name, rate in all_rates.items()}
+                for name, stages in plans.items():
+                    last = next((each for each in stages[:-1] if accepts[not right[each]]), stages[-1])
+                    asked = {each: usd[each] for each in stages[: stages.index(last) + 1]}
+                    outcomes[name].append(Outcome(Answer("", usd[last], float(right[last])), asked))
+            return outcomes
+
+        race.pilot(batch(PILOT))
+        for size in (*[BATCH] * 6, 4):
+            if race.why is None:
+                race.add(batch(size))
+        certified = {name for name, racer in race.racers.items() if racer.state == "certified"}
+        found.update(
+            {"one that must not be": "almost" in certified, "one of the cascades": not certified.isdisjoint(cascades)}
+        )
+    kept = sorted(true_quality(name, rates) / rates["premium"] for name in cascades)
+    spans = [f"{100 * almost:.1f} %", f"{100 * kept[0]:.1f} to {100 * kept[-1]:.1f} %"]
+    return pd.DataFrame(
+        {"keeps in truth": spans, "certified": [f"in {found[name]} of {count} searches" for name in found]},
+        index=[*found],
+    )
 
 
 TRUE: Final = "#c04d00"

@@ -80,7 +80,7 @@ def test_when_a_plan_is_searched_as_the_readme_does_then_it_is_found(capsys: pyt
     session().simulate_with(lambda question: str(sum(map(int, re.findall(r"\d+", question.prompt)))))
     exec(compile(blocks("python")[2], "README.md", "exec"), {"__name__": "readme"})
     said = capsys.readouterr().out
-    assert "local keeps 95% of the quality of premium" in said
+    assert "local keeps 95 % of the quality of premium" in said
     assert said.splitlines()[-1] == "7"
 
 

@@ -23,6 +23,7 @@ from victor_nb import (
     Single,
     Strategy,
     VictorInterrupted,
+    decide,
     search,
     search_sync,
     session,
@@ -100,21 +101,27 @@ def test_when_a_cheap_profile_keeps_the_quality_then_it_is_certified_and_asked_a
     assert low <= RATES["middle"] <= high
     assert session().last is found
     for text in (str(found), found._repr_html_()):
-        assert "middle keeps 90% of the quality of large" in text
-        assert f"t least {sure.limit:.1%} by these tasks" in text
-        assert "95%" in text
+        assert "middle keeps 90 % of the quality of large" in text
+        assert f"t least {100 * sure.limit:.1f} % by these tasks" in text
+        assert "95 %" in text
         assert "the score is the truth" in text
         most = f"t most {10_000 * sure.more_mistakes:,.0f} more mistakes than large in 10,000 tasks"
         assert re.search(rf"{most}, so it pays while one costs less than USD [\d.]+\d\b", text)
     assert sure.break_even == pytest.approx((sure.reference_cost - sure.cost) / sure.more_mistakes)
-    assert "The numbers count the 40 tasks of the pilot, too; the certificate does not." in found._repr_html_()
-    assert f"<td>{low:.3f} to {high:.3f}</td><td>{40 + sure.tasks}</td>" in re.sub(
-        r" class=[^>]*", "", found._repr_html_()
-    )
-    for plan, tested in (("middle", sure.tasks), ("large", sure.tasks), ("small", 0)):
-        assert (table.loc[plan, "counted"], table.loc[plan, "tasks"]) == (40 + tested, tested)
-    hits = round(float(str(table.loc["middle", "quality"])) * (40 + sure.tasks))
-    gap = proportion(hits, 40 + sure.tasks)
+    html = re.sub(r" class=[^>]*", "", found._repr_html_())
+    counted = rf"By the (\d+ to )?{sure.tasks} tasks after the pilot. The last column holds for all plans tested at once"
+    assert re.search(counted, html)
+    assert '<th scope="col">keeps at least</th>' in html
+    assert f"<td>{100 * sure.limit:.1f} %</td>" in html
+    assert table.loc["middle", "at_least"] == sure.limit
+    for plan, counted, tested in (
+        ("middle", sure.tasks, sure.tasks),
+        ("large", sure.tasks, sure.tasks),
+        ("small", 40, 0),
+    ):
+        assert (table.loc[plan, "counted"], table.loc[plan, "tasks"]) == (counted, tested)
+    hits = round(float(str(table.loc["middle", "quality"])) * sure.tasks)
+    gap = proportion(hits, sure.tasks)
     assert (low, high) == pytest.approx((gap.low, gap.high)), "the interval is that of the counted tasks"
     quality = float(str(table.loc["large", "quality"]))
     assert sure.more_mistakes == pytest.approx((1 - sure.limit) * quality)
@@ -131,8 +138,43 @@ def test_when_nothing_cheaper_holds_then_it_says_no_and_names_the_reference() ->
     assert not found.certified
     assert found.certificate is None
     assert found.plan == Single("large")
-    assert "Nothing cheaper was shown to keep 95% of the quality of large" in str(found)
+    assert "Nothing cheaper was shown to keep 95 % of the quality of large" in str(found)
     assert "Stay with large" in str(found)
+
+
+def test_when_a_price_of_a_mistake_is_known_then_the_answers_after_the_pilot_choose_among_the_certified_plans() -> None:
+    found = find(300, keep=0.8, accept=r"^yes")
+    answers, table = found.answers(), found.table().set_index("plan")
+    certified = [str(plan) for plan in table.index[table["state"] == "certified"]]
+    assert len(certified) > 1
+    names = [*dict.fromkeys(answers["strategy"])]
+    assert (names[0], {*names[1:]}) == ("large", {*certified})
+    asked = random.Random(0).sample(range(300), 300)
+    each = int(table.loc[certified, "tasks"].min())
+    for name in names:
+        own = answers[answers["strategy"] == name]
+        assert [*own["task"]] == [f"Is it so of {number}" for number in asked[40 : 40 + each]], "none of the pilot"
+        if int(str(table.loc[name, "tasks"])) == each:
+            assert (own["cost"].mean(), own["score"].mean()) == pytest.approx(
+                (table.loc[name, "cost"], table.loc[name, "quality"])
+            )
+    own = answers[answers["strategy"] == "large"]
+    assert [*own["score"]] == [float(right(task, answer_of(int(task.split()[-1]), "large"))) for task in own["task"]]
+    assert decide(answers, mistake=1e-6).choice in certified
+    assert decide(answers, mistake=1_000).choice == "large"
+
+
+def test_when_nothing_is_certified_then_the_answers_are_those_of_the_plans_that_were_tested_to_the_end() -> None:
+    found = find(130, keep=0.99)
+    assert not found.certified
+    table = found.table().set_index("plan")
+    last = [str(plan) for plan in table.index[table["tasks"] == 90]]
+    assert found.answers()["strategy"].value_counts().to_dict() == dict.fromkeys(last, 90)
+    assert (found.answers()["strategy"].iloc[0], len(last) > 1) == ("large", True)
+    untested = search_sync(
+        tasks(), ["small"], score=right, reference="large", accept=lambda reply: False, progress=False
+    )
+    assert [*untested.answers().columns] == ["strategy", "task", "cost", "score"]
 
 
 async def test_when_a_check_decides_then_a_cascade_is_found_that_serves() -> None:
@@ -329,6 +371,14 @@ def test_when_it_begins_then_it_says_first_what_can_be_certified(capsys: pytest.
     first = capsys.readouterr().out.splitlines()[0]
     assert first.startswith("search: with 60 tasks, expect a certificate for plans that keep 9")
     assert "about USD" in first
+    find(60, progress=None, keep=0.95)
+    first = capsys.readouterr().out.splitlines()[0]
+    said = re.match(
+        r"search: with 60 tasks, expect no certificate \(about (\d+) could give one to plans that keep 98 %\);", first
+    )
+    assert said is not None
+    gap = smallest_gap(int(said[1]) - 40, 0.95, risk=0.05 / 4)
+    assert gap == pytest.approx(0.025, abs=0.005)
 
 
 async def find_later(task: str, text: str) -> bool:
@@ -421,8 +471,8 @@ def test_when_a_cell_searches_then_the_race_is_shown_and_the_result_bound(shell:
     shell.names["tasks"], shell.names["right"] = tasks(90), right
     ran = shell.run("%victor search tasks=$tasks candidates=local score=$right reference=fast keep=0.8 out=found")
     assert isinstance(shell.names["found"], Found)
-    assert "keeps 80% of the quality of fast" in ran.plain
-    assert "keeps 80% of the quality of fast" in str(ran.frames[-1])
+    assert "keeps 80 % of the quality of fast" in ran.plain
+    assert "keeps 80 % of the quality of fast" in str(ran.frames[-1])
     assert "did you mean" in str(shell.fail("%victor search tasks=$tasks scor=$right")).lower()
     for line, fact in (("", "needs tasks"), ("tasks=5", "the Python object"), ("tasks=$tasks keep=much", "no number")):
         assert fact in str(shell.fail(f"%victor search {line}"))

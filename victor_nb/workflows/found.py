@@ -44,14 +44,22 @@ TABLE: Final[Mapping[str, Dtype]] = {
     "counted": "count",
     "tasks": "count",
     "evidence": "number",
+    "at_least": "number",
 }
 """One row for each plan, the cheapest first: `cost` (USD a task) and `quality` from 0 to 1 with its 95 % interval, by
-the `counted` tasks, which are all that it has seen, those of the pilot too; the `tasks` that it was tested on after the
-pilot, and the evidence that it holds, as an e-value, by these alone."""
+the `counted` tasks: those that it was tested on or, of a plan that was not tested, those of the pilot; the `tasks` that
+it was tested on, and by these the evidence that it holds, as an e-value, and what it has `at_least`: of the reference's
+quality, or of quality (see `Certificate.limit`)."""
+
+ANSWERS: Final[Mapping[str, Dtype]] = {"strategy": "text", "task": "text", "cost": "money", "score": "number"}
+"""One row for each plan and task: its cost (USD), and its score from 0 to 1."""
 
 _STATES: Final[Mapping[str, str]] = {"racing": "not decided", "pilot": "not decided"}
 _RANK: Final = 10_000  # tasks for which costs are said: a single one costs a part of a cent
 _COST: Final = f"USD for {_RANK:,} tasks"
+_CSS: Final = """<style>
+.victor-found .victor-frame caption {caption-side: bottom; font-weight: normal; text-align: left}
+</style>"""
 
 
 @dataclass(frozen=True)
@@ -152,11 +160,11 @@ class Certificate:
     @property
     def basis(self) -> str:
         """What it rests on, as sentences."""
-        limit = "" if self.limit is None else f" At least {self.limit:.1%} by these tasks."
+        limit = "" if self.limit is None else f" At least {percent(self.limit, 1)} by these tasks."
         price = f"The answers of the search cost {usd(self.price)} when they were asked"
         back = "" if self.pays_back is None else f" {price}, paid back after {self.pays_back:,} tasks."
         evidence = f"evidence {self.evidence:,.0f}, {self.needed:,.0f} needed"
-        basis = f"{self.confidence:.0%} sure, on {self.tasks:,} tasks ({evidence})"
+        basis = f"{percent(self.confidence)} sure, on {self.tasks:,} tasks ({evidence})"
         worth = f" {self.worth[0].upper()}{self.worth[1:]}." if self.worth else ""
         return f"{basis[0].upper()}{basis[1:]}.{limit}{worth}{back} It holds if {'; '.join(self.assumptions)}."
 
@@ -177,6 +185,7 @@ class Found:
         notes: What was left out, and why.
         waiting: Audited tasks and answers that have no label yet.
         source: The profiles.yaml that the plan is saved in.
+        prompts: The tasks after the pilot, in the order of the race.
     """
 
     plan: Strategy | None
@@ -193,6 +202,7 @@ class Found:
     notes: tuple[str, ...]
     waiting: tuple[tuple[str, str], ...] = ()
     source: Path | None = field(default=None)
+    prompts: tuple[str, ...] = ()
 
     @property
     def certified(self) -> bool:
@@ -225,11 +235,45 @@ class Found:
 
     def table(self) -> DataFrame:
         """Return the plans with their cost, quality and state; see `TABLE`."""
-        racers = sorted(self.race.racers.values(), key=lambda racer: racer.cost) if self.race is not None else []
-        paired = self.race.tested if self.race is not None else 0  # the reference answers each task that is tested
-        return records_frame([_record(racer, paired) for racer in racers], TABLE)
+        race = self.race
+        racers = sorted(race.racers.values(), key=lambda racer: racer.cost) if race is not None else []
+        return records_frame([_record(racer, race.limit(racer.name)) for racer in racers if race is not None], TABLE)
 
     to_frame = table
+
+    def answers(self) -> DataFrame:
+        """Return what the certified plans made of each task, for `decide(found.answers(), mistake=0.02)`.
+
+        The reference comes first; where a bar was set and the reference was not tested, the dearest plan. Where nothing
+        is certified, the plans are those that were tested to the end. The tasks are those after the pilot, which chose
+        the plans, and of these the ones that all of them answered. The search stopped there because they looked good:
+        an interval of these tasks holds the truth a little less often than it says, a certificate does not.
+
+        Returns:
+            One row for each plan and task; see `ANSWERS`. It is empty where no plan was tested. Scores that an audit
+            of a judge corrected may be under 0 or over 1, which `decide` does not take.
+        """
+        race = self.race
+        if race is None:
+            return records_frame([], ANSWERS)
+        tested = [racer for racer in race.racers.values() if racer.tested]
+        last = max((racer.tested for racer in tested), default=0)
+        plans = [racer for racer in tested if racer.state == "certified"]
+        plans = plans or [racer for racer in tested if racer.tested == last]
+        first = [racer for racer in tested if racer.name == race.reference]
+        plans = [*first, *sorted((each for each in plans if each not in first), key=lambda racer: -racer.cost)]
+        count = min((racer.tested for racer in plans), default=0)
+        rows = [
+            {"strategy": racer.name, "task": task, "cost": cost, "score": score}
+            for racer in plans
+            for task, cost, score in zip(
+                self.prompts[:count],
+                racer.after(racer.costs)[:count],
+                racer.after(racer.scores)[:count],
+                strict=True,
+            )
+        ]
+        return records_frame(rows, ANSWERS)
 
     def trace(self) -> DataFrame:
         """Return the evidence after each batch: `plan`, `tasks`, `evidence` (e-value), `needed`."""
@@ -280,7 +324,7 @@ class Found:
         """The outcome in one sentence."""
         sure = self.certificate
         if sure is not None:
-            return f"{sure.claim}{f', for {sure.saved:.0%} less' if sure.saved else ''}"
+            return f"{sure.claim}{f', for {percent(sure.saved)} less' if sure.saved else ''}"
         what = "Nothing cheaper" if self.reference is not None else "No plan"
         return f"{what} was shown to {_held(self.wish, self.reference, plain=True)}"
 
@@ -301,13 +345,10 @@ class Found:
         sure = self.certificate
         rows: list[tuple[str, str]] = []
         if sure is not None:
-            rows.append(("saves", f"{sure.saved:.0%}: {sure.costs}") if sure.saved else ("costs", sure.costs))
-            least = (
-                ""
-                if sure.limit is None
-                else f"; {'is right in' if sure.wish.bar else 'keeps'} at least {sure.limit:.1%} by these tasks"
-            )
-            rows.append(("how sure", f"{sure.confidence:.0%}, on {sure.tasks:,} tasks that did not choose it{least}"))
+            rows.append(("saves", f"{percent(sure.saved)}: {sure.costs}") if sure.saved else ("costs", sure.costs))
+            least = "" if sure.limit is None else f"; {self._has} at least {percent(sure.limit, 1)} by these tasks"
+            how = f"{percent(sure.confidence)}, on {sure.tasks:,} tasks that did not choose it"
+            rows.append(("how sure", how + least))
             if sure.worth:
                 rows.append(("mistakes", sure.worth))
             back = "never" if sure.pays_back is None else f"after {sure.pays_back:,} tasks"
@@ -330,15 +371,18 @@ class Found:
         plans = self.table()
         raced = plans[(plans["tasks"] > 0) | (plans["state"] == "reference")]
         out = len(plans) - len(raced)
-        count = sum(state != "reference" for state in words(raced, "state"))
-        title = f"{count:,} plan{'' if count == 1 else 's'} tested."
-        racers = self.race.racers.values() if self.race is not None else ()
-        if pilot := max((len(racer.scores) - len(racer.values) for racer in racers if racer.values), default=0):
-            title += f" The numbers count the {pilot:,} tasks of the pilot, too; the certificate does not."
-        title += f" {out:,} more were seen in the pilot only: table()" if out else ""
-        columns = ["plan", "state", _COST, "quality", "95 % interval", "tasks"]
+        tasks = sorted({int(count) for count in numbers(raced, "tasks")} - {0})
+        counted = " to ".join(f"{count:,}" for count in dict.fromkeys((*tasks[:1], *tasks[-1:])))
+        sure = f"The last column holds for all plans tested at once, {percent(self.wish.confidence)} sure."
+        notes = [f"By the {counted} tasks after the pilot. {sure}"] if tasks else []
+        notes += [f"{out:,} more were seen in the pilot only: table()."] if out else []
+        columns = ["plan", "state", _COST, "quality", f"{self._has} at least"]
         rows = list(zip(*(words(raced, name) for name in columns[:2]), *_numbers(raced), strict=True))
-        return FrameTable(columns, rows, columns[2:], 1, caption=title).as_html() if len(plans) else ""
+        return FrameTable(columns, rows, columns[2:], 1, caption=" ".join(notes)).as_html() + _CSS if len(plans) else ""
+
+    @property
+    def _has(self) -> str:
+        return "is right in" if self.wish.bar is not None else "keeps"
 
     # --- kept ---
 
@@ -374,20 +418,19 @@ class Found:
 def _held(wish: Wish, reference: str | None, *, plain: bool = False) -> str:
     """Say what a plan does: `keeps 95 % of the quality of premium`."""
     if wish.bar is not None:
-        return f"{'be' if plain else 'is'} right in {wish.bar:.0%} or more"
-    return f"keep{'' if plain else 's'} {wish.keep or 0:.0%} of the quality of {reference}"
+        return f"{'be' if plain else 'is'} right in {percent(wish.bar)} or more"
+    return f"keep{'' if plain else 's'} {percent(wish.keep or 0)} of the quality of {reference}"
 
 
-def _numbers(plans: DataFrame) -> tuple[list[str], list[str], list[str], list[str]]:
-    """Return the columns of a table of plans that are numbers, as text: cost, quality, its interval, tasks."""
-    cost, quality, low, high, tasks = (numbers(plans, name) for name in ("cost", "quality", "low", "high", "counted"))
-    spans = ["" if isnan(least) else f"{least:.3f} to {most:.3f}" for least, most in zip(low, high, strict=True)]
+def _numbers(plans: DataFrame) -> tuple[list[str], list[str], list[str]]:
+    """Return the columns of a table of plans that are numbers, as text: cost, quality, what they have at least."""
+    cost, quality, least = (numbers(plans, name) for name in ("cost", "quality", "at_least"))
     money = [f"{usd * _RANK:,.2f}" for usd in cost]
-    return money, [f"{part:.3f}" for part in quality], spans, [f"{count:,.0f}" for count in tasks]
+    return money, [f"{part:.3f}" for part in quality], ["" if isnan(part) else percent(part, 1) for part in least]
 
 
-def _record(racer: Racer, paired: int) -> dict[str, object]:
-    values = racer.scores
+def _record(racer: Racer, limit: float | None) -> dict[str, object]:
+    values = racer.after(racer.scores)
     gap = None
     if values and set(values) <= {0.0, 1.0}:
         gap = proportion(int(sum(values)), len(values))
@@ -401,8 +444,9 @@ def _record(racer: Racer, paired: int) -> dict[str, object]:
         "low": gap.low if gap else None,
         "high": gap.high if gap else None,
         "counted": len(values),
-        "tasks": paired if racer.state == "reference" else len(racer.values),
+        "tasks": racer.tested,
         "evidence": racer.for_it.evidence if racer.values else None,
+        "at_least": limit,
     }
 
 

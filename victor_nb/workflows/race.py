@@ -166,6 +166,8 @@ class Racer:
     Attributes:
         values: What each tested task counted (see `Wish.value`).
         scores: Of all tasks, those of the pilot too; so are `costs`, in USD.
+        tested: Of these, those after the pilot, which alone count for `cost` and `quality` once there are any: the
+            pilot's tasks chose the plans, so they flatter them.
         trace: Tasks tested and the logarithm of the evidence, after each batch.
     """
 
@@ -178,16 +180,21 @@ class Racer:
     costs: list[float] = field(default_factory=list[float])
     trace: list[tuple[int, float]] = field(default_factory=list[tuple[int, float]])
     asked: dict[str, float] = field(default_factory=dict[str, float])
+    tested: int = 0
+
+    def after(self, values: Sequence[float]) -> Sequence[float]:
+        """Return the values of the tasks after the pilot; before there are any, those of the pilot."""
+        return values[-self.tested :]  # [-0:] is all
 
     @property
     def cost(self) -> float:
         """USD of a task, on average."""
-        return fmean(self.costs) if self.costs else 0.0
+        return fmean(self.after(self.costs)) if self.costs else 0.0
 
     @property
     def quality(self) -> float:
         """The mean score so far: by the judge and its audit, where there is a judge."""
-        return fmean(self.scores) if self.scores else 0.0
+        return fmean(self.after(self.scores)) if self.scores else 0.0
 
 
 class Race:
@@ -295,6 +302,7 @@ class Race:
             outcomes, racer = batch[name], self.racers[name]
             count = len(outcomes)
             self._note(name, outcomes)
+            racer.tested += count
             if racer.state != "racing":
                 continue
             for place, outcome in enumerate(outcomes):

@@ -15,6 +15,7 @@ from victor_nb.calls.request import check_options
 from victor_nb.errors import BudgetError, ClosedError, ConfigError, TapeMissError, VictorError, VictorInterrupted
 from victor_nb.loop import GRACE
 from victor_nb.money import Total
+from victor_nb.reports.charts.text import percent
 from victor_nb.reports.statistics import scores
 from victor_nb.values import BYTES_PER_TOKEN, Reply, Usage
 from victor_nb.workflows.candidates import (
@@ -31,7 +32,7 @@ from victor_nb.workflows.candidates import (
     strategy_of,
 )
 from victor_nb.workflows.checks import Grader, Labels
-from victor_nb.workflows.evidence import smallest_gap
+from victor_nb.workflows.evidence import smallest_gap, tasks_needed
 from victor_nb.workflows.found import Found
 from victor_nb.workflows.judge import judge as ask_judge
 from victor_nb.workflows.orchestrator_pool import kernel_pool
@@ -51,6 +52,12 @@ _FIRST: Final = 10  # tasks after which a candidate that cannot answer is left o
 _LOST: Final = 8  # of these
 _LONG: Final = 250  # tokens that an answer is taken to have before any has come
 _PILOT_PART: Final = 3  # of few tasks, one in three chooses the plans: 40 of 60 would leave 20 to test them
+
+
+def _round(count: int) -> int:
+    """Return a count to two digits."""
+    step = 10 ** max(len(str(count)) - 2, 0)
+    return round(count / step) * step
 
 
 class Search(Watched["Found"]):
@@ -90,6 +97,7 @@ class Search(Watched["Found"]):
         self.race: Race | None = None
         self.plans: dict[str, Ladder] = {}
         self.why: str | None = None
+        self._tested: list[str] = []  # prompts, in the order of the race
         more = sum(len(each.also) for each in self.problems)
         again = f"{more:,} tasks have the prompt of another one and share its answer: each prompt counts once."
         self.notes = [again] if more else []
@@ -119,7 +127,14 @@ class Search(Watched["Found"]):
         level = wish.bar if wish.bar is not None else wish.keep or 0.0
         gap = smallest_gap(count - self.pilot, min(max(level, 0.01), 0.99), risk=(1 - wish.confidence) / plans)
         able = "keep" if wish.bar is None else "are right in"
-        what = f"a certificate for plans that {able} {level + gap:.0%} or more" if gap is not None else "no certificate"
+        if gap is not None:
+            what = f"a certificate for plans that {able} {percent(level + gap)} or more"
+        else:
+            better = (1 + level) / 2
+            needed = tasks_needed(better, level, risk=(1 - wish.confidence) / plans)
+            what = "no certificate"
+            if needed is not None:
+                what += f" (about {_round(needed + PILOT):,} could give one to plans that {able} {percent(better)})"
         size = sum(len(each.prompt) for each in self.problems) // count // BYTES_PER_TOKEN
         usage = Usage(input_tokens=max(1, size), output_tokens=_LONG)
         costs = sorted((each.likely_cost(self.pool, usage) for each in self.candidates.values()), reverse=True)
@@ -199,6 +214,7 @@ class Search(Watched["Found"]):
             notes=(*self.notes, *self._grader.note(self.terms.judge)),
             waiting=tuple(self._labels.missing),
             source=self.pool.settings.source if self.pool.settings.source.exists() else None,
+            prompts=tuple(self._tested),
         )
 
     def _kept(self) -> Found:
@@ -267,6 +283,7 @@ class Search(Watched["Found"]):
                     )
                     break
                 race.add(batch)
+                self._tested += [self.problems[task].prompt for task in tasks]
                 at = self.seen = at + len(tasks)
         self.why = race.why
 
@@ -440,7 +457,8 @@ async def search(
         **options: See `SearchOptions`.
 
     Returns:
-        What was found: `.plan`, `.certificate`, `.table()`, `.plot("pareto")`, `.save("name")`.
+        What was found: `.plan`, `.certificate`, `.table()`, `.plot("pareto")`, `.save("name")`; and `.answers()`, by
+        which `decide(found.answers(), mistake=0.02)` chooses among the certified plans.
 
     Raises:
         ConfigError: Something does not fit; nothing was asked.

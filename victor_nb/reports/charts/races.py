@@ -68,7 +68,7 @@ def plans_chart(
         ax.axhline(bar, color=draw.EDGE, linewidth=0.9, linestyle="--")
         bars.append(((min(costs), bar), (max(costs), bar)))
     dashed = f"Dashed: {asked} ({bar:.3g}). " if bar is not None else ""
-    note = f"{dashed}Bars: 95 % intervals, with the pilot's tasks."
+    note = f"{dashed}Bars: 95 % intervals."
     draw.header(ax, title, [note], legend=_legend(states, best))
     named = [*tested, *sorted({*range(len(names))} - {*tested}, key=lambda n: (" " in names[n], -quality[n]))]
     spots = [(costs[n], quality[n]) for n in named]

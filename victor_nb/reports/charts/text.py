@@ -59,9 +59,9 @@ def total(known: float, unpriced: int) -> str:
     return at_least(Decimal(repr(float(known))), unpriced)
 
 
-def percent(part: float) -> str:
+def percent(part: float, digits: int = 0) -> str:
     """Write the size of a share in percent."""
-    return f"{abs(part):.0%}".replace("%", " %")
+    return f"{abs(part):.{digits}%}".replace("%", " %")
 
 
 def seconds(value: float) -> str:
