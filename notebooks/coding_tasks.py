@@ -275,7 +275,7 @@ def draw_break_even(cheap: Mapping[str, float], dear: float, found: tuple[float,
 
 
 def draw_truth(table: pd.DataFrame, rates: Mapping[str, float], title: str, *, keep: float = 0.9) -> Figure:
-    """Draw what a search measured of each plan beside what was planted, the cheapest plan at the top.
+    """Draw what a search measured of each plan that it tested beside what was planted, the cheapest at the top.
 
     Args:
         table: `Found.table()`.
@@ -283,6 +283,7 @@ def draw_truth(table: pd.DataFrame, rates: Mapping[str, float], title: str, *, k
         title: What is to be seen.
         keep: The part of the quality of `premium` that a plan must keep.
     """
+    table = table[table["tasks"] > 0]
     ax = draw.paper(None, rows=len(table))
     draw.plain(ax, grid="x")
     colours = {"certified": "#2a7f62", "reference": draw.BLUE}
@@ -292,8 +293,7 @@ def draw_truth(table: pd.DataFrame, rates: Mapping[str, float], title: str, *, k
     for row, state in enumerate(states):
         colour = colours.get(state, GREY)
         draw.line(ax, [low[row], high[row]], [row, row], colour, linewidth=2)
-        hollow: dict[str, str] = {} if state in colours else {"markerfacecolor": "white"}
-        draw.points(ax, [quality[row]], [row], colour, "o", **hollow)
+        draw.points(ax, [quality[row]], [row], colour, "o")
         draw.points(ax, [truth[row]], [row], "black", "|", markeredgecolor=TRUE, markeredgewidth=2.5, markersize=15)
         ax.text(1.01, row, f"{truth[row]:.3f}", color=TRUE, va="center", transform=ax.get_yaxis_transform())
     side: dict[str, Any] = {"transform": ax.get_yaxis_transform(), "va": "center"}
@@ -304,7 +304,6 @@ def draw_truth(table: pd.DataFrame, rates: Mapping[str, float], title: str, *, k
     ax.set_ylim(len(table) - 0.4, -1.2)
     draw.name_axis(ax.xaxis, "part of the tasks that is right")
     legend = [draw.symbol("certified", colours["certified"], "o"), draw.symbol("reference", draw.BLUE, "o")]
-    legend += [draw.symbol("seen in the pilot only", GREY, "o", markerfacecolor="white")]
     legend += [draw.symbol("planted truth", "black", "|", markeredgecolor=TRUE, markeredgewidth=2.5)]
     note = "Dots and bars: measured, with 95 % intervals. "
     note += f"Dashed: {keep:.0%} of premium's true quality ({bar:.3f}).".replace("%", " %")
@@ -313,28 +312,28 @@ def draw_truth(table: pd.DataFrame, rates: Mapping[str, float], title: str, *, k
     return draw.finish(ax, title, note, "; ".join(rows))
 
 
-def choices(answers: pd.DataFrame, prices: Sequence[float]) -> pd.DataFrame:
-    """Return what `decide` takes at each price of a mistake (USD), and what that saves.
+def choices(answers: pd.DataFrame, prices: Mapping[float, str]) -> pd.DataFrame:
+    """Return what `decide` takes at each price of a mistake, and what that saves at least.
 
     Args:
         answers: `Found.answers()`.
-        prices: What a mistake may cost, in USD.
+        prices: What a mistake may cost, in USD, each with an example.
     """
     import pandas as pd  # noqa: PLC0415 - of one notebook
 
     rows: list[dict[str, str]] = []
-    for usd in prices:
+    for usd, example in prices.items():
         decision = decide(answers, mistake=usd)
         table = decision.table()
         row = words(table, "strategy").index(decision.choice)
-        low, high = -numbers(table, "high")[row], -numbers(table, "low")[row]
         shown = words(table, "verdict")[row] == "cheaper"
-        saves = f"{low:.2f} to {high:.2f}" if shown else "(nothing is shown to be cheaper)"
-        rows.append({"a mistake costs": f"{100 * usd:g} cents", "take": decision.choice, SAVES: saves})
-    return pd.DataFrame(rows).set_index("a mistake costs")
-
-
-SAVES: Final = "it saves, USD for 10,000 tasks (95 %)"
+        least = f"{-numbers(table, 'high')[row]:.2f}" if shown else "nothing shown"
+        cents = f"{100 * usd:g} cents"
+        rows.append(
+            {"a mistake costs": cents, "such as": example, "take": decision.choice, "saves at least, USD": least}
+        )
+    named = pd.DataFrame(rows).set_index("a mistake costs")
+    return named.rename_axis(None).rename_axis(columns="a mistake costs")
 
 
 def many_searches(
@@ -383,7 +382,7 @@ def many_searches(
                 race.add(batch(size))
         certified = {name for name, racer in race.racers.items() if racer.state == "certified"}
         found.update(
-            {"one that must not be": "almost" in certified, "one of the cascades": not certified.isdisjoint(cascades)}
+            {"the fourth plan: wrong": "almost" in certified, "a cascade: right": not certified.isdisjoint(cascades)}
         )
     kept = sorted(true_quality(name, rates) / rates["premium"] for name in cascades)
     spans = [f"{100 * almost:.1f} %", f"{100 * kept[0]:.1f} to {100 * kept[-1]:.1f} %"]
