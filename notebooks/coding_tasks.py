@@ -23,7 +23,6 @@ from answer_code import CodeError, code_in, run, value_of
 from victor_nb.reports.charts import drawing as draw
 from victor_nb.reports.charts.mistakes import price_of_mistake
 from victor_nb.reports.charts.text import GREY
-from victor_nb.reports.decision import decide
 from victor_nb.reports.frames import numbers, words
 from victor_nb.workflows.race import BATCH, PILOT, Answer, Outcome, Race, Wish
 
@@ -321,6 +320,8 @@ def choices(answers: pd.DataFrame, prices: Mapping[float, str]) -> pd.DataFrame:
     """
     import pandas as pd  # noqa: PLC0415 - of one notebook
 
+    from victor_nb import decide  # noqa: PLC0415 - as above
+
     rows: list[dict[str, str]] = []
     for usd, example in prices.items():
         decision = decide(answers, mistake=usd)
@@ -351,10 +352,7 @@ def many_searches(
     """
     import pandas as pd  # noqa: PLC0415 - of one notebook
 
-    checks = [
-        (examples_pass(ANSWER.format(code=solution(task))), examples_pass(ANSWER.format(code=faulty(task))))
-        for task in all_tasks()
-    ]
+    checks = [_accepted(task) for task in all_tasks()]
     usd = {"almost": 0.0005, "local": 0.0, "fast": 0.0002, "premium": 0.0044}
     all_rates = {**rates, "almost": almost * rates["premium"]}
     cascades = ("local > premium", "fast > premium", "local > fast > premium")
@@ -371,7 +369,7 @@ def many_searches(
                 own = {name: luck.random() if luck.random() < ALONE else shared for name in all_rates}
                 right = {name: own[name] < rate for name, rate in all_rates.items()}
                 for name, stages in plans.items():
-                    last = next((each for each in stages[:-1] if accepts[not right[each]]), stages[-1])
+                    last = next((each for each in stages[:-1] if accepts[right[each]]), stages[-1])
                     asked = {each: usd[each] for each in stages[: stages.index(last) + 1]}
                     outcomes[name].append(Outcome(Answer("", usd[last], float(right[last])), asked))
             return outcomes
