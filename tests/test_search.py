@@ -109,7 +109,7 @@ def test_when_a_cheap_profile_keeps_the_quality_then_it_is_certified_and_asked_a
         assert re.search(rf"{most}, so it pays while one costs less than USD [\d.]+\d\b", text)
     assert sure.break_even == pytest.approx((sure.reference_cost - sure.cost) / sure.more_mistakes)
     html = re.sub(r" class=[^>]*", "", found._repr_html_())
-    counted = rf"By the (\d+ to )?{sure.tasks} tasks after the pilot. The last column holds for all plans tested at once"
+    counted = rf"By the (\d+ to )?{sure.tasks} tasks after the pilot. The last column holds for all plans tested"
     assert re.search(counted, html)
     assert '<th scope="col">keeps at least</th>' in html
     assert f"<td>{100 * sure.limit:.1f} %</td>" in html
