@@ -20,6 +20,7 @@ import yaml
 
 from victor_nb.reports.charts import drawing as draw
 from victor_nb.reports.statistics import proportion
+from victor_nb.values import SimulatedAnswer
 from victor_nb.wire.clock import CLOCK
 
 if TYPE_CHECKING:
@@ -88,17 +89,18 @@ def _wrong(profile: str, message: str, *, described: bool) -> bool:
     return misled or chance < FAULTS[profile, described]
 
 
-def simulated(*, stop_at: int | None = None) -> Callable[[SimulatedQuestion], str]:
+def simulated(*, stop_at: int | None = None, delay: float = 0) -> Callable[[SimulatedQuestion], SimulatedAnswer]:
     """Return a function that answers as the profiles of `FAULTS` would.
 
     Args:
+        delay: Seconds that it waits before each answer, times `VICTOR_SIM_SPEED`.
         stop_at: The question at which Stop is pressed, counted from 1.
     """
     messages = corpus()
     right: dict[str, str] = dict(zip(messages["message"], messages["for"], strict=True))
     asked = 0
 
-    def answer(question: SimulatedQuestion) -> str:
+    def answer(question: SimulatedQuestion) -> SimulatedAnswer:
         nonlocal asked
         asked += 1
         if asked == stop_at:
@@ -109,7 +111,7 @@ def simulated(*, stop_at: int | None = None) -> Callable[[SimulatedQuestion], st
         wrong = _wrong(question.profile, message, described=described)
         if question.profile == "local" and described and _wrong("fast", message, described=True):
             wrong = _chance(f"both {message}") < SHARED
-        return INSTEAD.get(desk, desk) if wrong else desk
+        return SimulatedAnswer(INSTEAD.get(desk, desk) if wrong else desk, delay=delay)
 
     return answer
 

@@ -1,9 +1,10 @@
-"""Two workers on this machine, seconds as a chart, small tables, and a model that kills a worker: for 10."""
+"""Two workers on this machine, small tables, and a model that kills a worker: for 10."""
 
 from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 from multiprocessing import parent_process
 from pathlib import Path
 from tempfile import mkdtemp
@@ -13,14 +14,12 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import pandas as pd
 
 from victor_nb import session
-from victor_nb.reports.charts import drawing as draw
 from victor_nb.values import SimulatedAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dask.distributed import Client
-    from matplotlib.figure import Figure
     from pandas.io.formats.style import Styler
     from pandas.io.formats.style_render import CSSDict
 
@@ -45,28 +44,8 @@ def two_workers() -> Client | None:
     return Client(cluster)
 
 
-def draw_seconds(took: dict[str, float], title: str) -> Figure:
-    """Draw a bar for each name: the seconds that it took, the fewest in colour.
-
-    Args:
-        took: Seconds, by name.
-        title: What the bars show.
-    """
-    ax = draw.paper(None, rows=len(took))
-    indent = draw.name_rows(ax, list(took), most=40)
-    ax.set_xlim(0, max(took.values()) * 1.12)
-    draw.no_scale(ax.xaxis)
-    ax.spines["bottom"].set_visible(False)
-    for row, seconds in enumerate(took.values()):
-        draw.bar(ax, row, 0, seconds, draw.BLUE if seconds == min(took.values()) else draw.GREY, linewidth=0)
-        place = {"xytext": (5, 0), "textcoords": "offset points", "va": "center"}
-        ax.annotate(f"{seconds:.1f} s", (seconds, row), fontsize=draw.SMALL, color=draw.EDGE, **place)
-    draw.header(ax, title, ["Real seconds, of the machine that ran this page."], indent=indent)
-    return draw.finish(ax, title, ", ".join(f"{name} {seconds:.1f} s" for name, seconds in took.items()))
-
-
 def shown(frame: pd.DataFrame, form: dict[str, str] | None = None) -> Styler:
-    """Return a frame as a table with labels on the left; a row `all` is bold.
+    """Return a frame as a table with labels on the left; a row `all` is bold, and a zero is a dash.
 
     Args:
         frame: What to show.
@@ -76,11 +55,17 @@ def shown(frame: pd.DataFrame, form: dict[str, str] | None = None) -> Styler:
         {"selector": "th.row_heading, th.index_name, th.blank", "props": "text-align: left; font-weight: normal"}
     ]
     named = frame.rename_axis(columns=str(frame.index.name or ""), index=None)
-    style = named.style.format(cast("Any", form)).set_uuid("shown")
+    style = named.style.format({column: partial(_written, (form or {}).get(str(column), "{}")) for column in frame})
+    style = style.set_uuid("shown")
     if "all" in frame.index:
         heads.append({"selector": f"tbody th.row{len(frame) - 1}", "props": "font-weight: bold"})
         style = style.set_properties(pd.IndexSlice[["all"], :], **{"font-weight": "bold"})
     return style.set_table_styles(heads)
+
+
+def _written(form: str, value: object) -> str:
+    """Return a value as a cell of a table."""
+    return "–" if value == 0 else form.format(value)
 
 
 class Killing:
@@ -91,12 +76,12 @@ class Killing:
         killed: A file that is there once a worker was killed.
     """
 
-    def __init__(self, model: Callable[[SimulatedQuestion], str], last: str) -> None:
+    def __init__(self, model: Callable[[SimulatedQuestion], SimulatedAnswer], last: str) -> None:
         folder = Path(mkdtemp())
         log, killed = folder / "log", folder / "killed"  # files, as they outlive a worker
         log.touch()
 
-        def answer(question: SimulatedQuestion) -> str | SimulatedAnswer:
+        def answer(question: SimulatedQuestion) -> SimulatedAnswer:
             message = question.prompt.rpartition("\n")[2]
             with log.open("a") as file:
                 file.write(f"{os.getpid()}\t{message}\n")
@@ -122,7 +107,7 @@ class Killing:
         asked = self.asked()
         asked["again"] = asked["message"].duplicated()
         rows = pd.crosstab(asked["process"], asked["again"]).reindex(columns=[False, True], fill_value=0)
-        rows.columns = pd.Index(["own rows", "rows of the other"])
+        rows.columns = pd.Index(["asked: own rows", "asked: rows of the other"])
         processes: dict[str, int] = cast("Any", client).run(os.getpid) if client is not None else {}
         left = {str(process) for process in processes.values()}
         rows["at the end"] = ["alive" if process in left else "dead" for process in rows.index]
