@@ -647,7 +647,7 @@ def test_when_a_search_is_charted_then_every_plan_has_its_name_and_hides_none() 
         "tested, not certified",
         "seen in the pilot only",
     ]
-    assert "Dashed: 90 % of it (0.864). Bars: 95 % intervals, with the pilot's tasks." in written(figure)
+    assert "Dashed: 90 % of it (0.864). Bars: 95 % intervals." in written(figure)
 
 
 def test_when_a_name_stands_beside_its_point_then_no_line_leads_there_and_others_look_like_no_interval() -> None:
