@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date, timedelta
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +13,9 @@ import pandas as pd
 from answer_code import DOCSTRING, code_in, passes, value_of
 from IPython.display import Markdown
 
+from victor_nb import Stage, Strategy
 from victor_nb.reports.charts import drawing as draw
+from victor_nb.workflows.strategies import POLISH, REFINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,13 +45,13 @@ def one_week(answer: object) -> int:
     return value_of(answer, "workdays(monday, friday, set())", **WEEK)
 
 
-def tests_passed(answer: object, tests: object) -> str:
-    """Return how many tests of another answer the code of an answer passes, as `2 of 4`: a test is a line of assert."""
+def marks(answer: object, tests: object) -> list[str]:
+    """Return ✓ or ✗ for each test (a line of assert) of another answer: whether the code of an answer passes it."""
     lines = code_in(tests).splitlines()
     setting = "\n".join(line for line in lines if not line.startswith("assert "))
     conditions = [line.removeprefix("assert ") for line in lines if line.startswith("assert ")]
-    passing = sum(passes(answer, f"[exec({setting!r}, globals()), {each}]", [None, True]) for each in conditions)
-    return f"{passing} of {len(conditions)}"
+    passing = [passes(answer, f"[exec({setting!r}, globals()), {each}]", [None, True]) for each in conditions]
+    return ["✓" if each else "✗" for each in passing]
 
 
 def function_in(answer: object) -> str:
@@ -59,43 +61,45 @@ def function_in(answer: object) -> str:
 
 
 def show_versions(runs: Mapping[str, StrategyRun]) -> None:
-    """Print the draft and the polished version of each run, and for how many pairs of dates they are right."""
+    """Print the draft of each run, its last version beside it, and for how many pairs of dates each is right."""
     for name, run in runs.items():
-        first, last = run.stages[0], run.stages[-1]
-        for title, version in ((name, first), (f"the same, polished by {last.profile}", last)):
-            share, week = passed(version), one_week(version)
-            print(f"# --- {title}: {share:.0%} of the pairs are right; Monday to Friday gives {week}")
-            print(function_in(version))
+        columns = list[list[str]]()
+        for title, version in ((name, run.stages[0]), (f"polished by {run.stages[-1].profile}", run.stages[-1])):
+            heading = f"# {title}: {passed(version):.0%} right, one week: {one_week(version)}"
+            columns.append([heading, *function_in(version).splitlines()])
+        print(*(f"{left:50}  {right}".rstrip() for left, right in zip_longest(*columns, fillvalue="")), "", sep="\n")
 
 
-def draw_wrong_drafts(runs: Mapping[str, pd.DataFrame], no_draft: pd.DataFrame, title: str) -> Figure:
+def draw_wrong_drafts(runs: Mapping[str, pd.DataFrame], control: pd.DataFrame, title: str) -> Figure:
     """Draw for how many of the wrong drafts the model is right: alone, with the prompts only, and after the draft.
 
     Args:
         runs: The answers of each run by its name, in the columns `capital`, `alone`, `draft` and `final`.
-        no_draft: The answers where the place of the draft says that there is none.
+        control: The answers where the place of the draft says that there is none.
         title: What is to be seen.
     """
-    ax = draw.paper(None, body=1.95)
-    names, told, rows = list[str](), list[str](), list[float]()
-    for place, (run, measured) in enumerate(runs.items()):
-        wrong = by_draft(measured, no_draft).T["draft wrong"].to_dict()
+    ax = draw.paper(None, body=2.0)
+    names, told = list[str](), list[str]()
+    ways = {"alone": draw.BLUE, "prompts only": draw.SKY, "after draft": draw.VERMILION}
+    for run, measured in runs.items():
+        wrong = by_draft(measured, control).T["draft wrong"].to_dict()
         told.append(f"{run}, {wrong['countries']} wrong drafts")
-        ways = {"alone": ("alone", draw.BLUE), "same prompts, no draft": ("no draft", draw.SKY)}
-        for name, (column, colour) in {**ways, "after the wrong draft": ("after draft", draw.VERMILION)}.items():
-            names.append(name if rows and rows[-1] > 3.6 * place - 1 else f"{run}: {name}")
-            rows.append(len(rows) + 0.6 * place)
-            share, text = wrong[column] / wrong["countries"], f"{wrong[column]} of {wrong['countries']}"
-            draw.bar(ax, rows[-1], 0, share, colour)
+        names.append(run)
+        for name, colour in ways.items():
+            share, text = wrong[name] / wrong["countries"], f"{wrong[name]} of {wrong['countries']}"
+            draw.bar(ax, len(names), 0, share, colour)
             look: dict[str, Any] = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
-            ax.annotate(text, (share, rows[-1]), fontweight="bold", color=draw.EDGE, **look)
-            told.append(f"{name}: {text}")
+            ax.annotate(text, (share, len(names)), fontweight="bold", color=draw.EDGE, **look)
+            names.append(name.replace("after", "after the wrong"))
+            told.append(f"{names[-1]}: {text}")
     indent = draw.name_rows(ax, names)
-    ax.set_yticks(rows, names)
-    ax.set_ylim(rows[-1] + 0.5, -0.5)
+    for label in ax.get_yticklabels():
+        if label.get_text() in runs:
+            label.set_fontweight("bold")
     ax.grid(visible=False)
-    ax.set_xlim(0, 1.2)
+    ax.set_xlim(0, 1.15)
     ax.set_xticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
+    ax.spines["bottom"].set_bounds(0, 1)
     note = "For how many of the countries with a wrong draft SmolLM2-135M names the capital. Measured."
     draw.header(ax, title, [note], indent=indent)
     return draw.finish(ax, title, "; ".join(told))
@@ -113,35 +117,40 @@ def questions(measured: pd.DataFrame) -> dict[str, list[str]]:
     return {ask.format(country): names.split(" / ") for country, names in measured["capital"].items()}
 
 
+def names_capital(question: str, answer: str) -> bool:
+    """Return whether an answer has a name of the capital that a question of `questions` asks for."""
+    return any(name in answer for name in questions(load_capitals()[0])[question])
+
+
 def right_capitals(measured: pd.DataFrame) -> pd.DataFrame:
     """Return whether each answer names the capital of its row, by any of its names."""
     names = [capital.split(" / ") for capital in measured["capital"]]
-    return measured[["alone", "draft", "final"]].apply(
+    return measured.drop(columns="capital").apply(
         lambda answers: [any(map(answer.__contains__, each)) for answer, each in zip(answers, names, strict=True)]
     )
 
 
 def mark_answers(measured: pd.DataFrame) -> Markdown:
     """Return the answers as a table, each with a mark: whether it names the capital."""
-    marks = right_capitals(measured).replace({True: "✓ ", False: "✗ "})
-    table = (marks + measured[marks.columns]).rename(columns={"final": "after the draft"})
+    marked = right_capitals(measured).replace({True: "✓ ", False: "✗ "}) + measured.drop(columns="capital")
+    table = marked[["alone", "draft", "final"]].rename(columns={"final": "after draft"})
     rows = [table.columns, [":--"] * len(table.columns), *table.to_numpy().tolist()]
     return Markdown("\n".join(f"| {' | '.join(row)} |" for row in rows))
 
 
-def by_draft(measured: pd.DataFrame, no_draft: pd.DataFrame) -> pd.DataFrame:
+def by_draft(measured: pd.DataFrame, control: pd.DataFrame) -> pd.DataFrame:
     """Return how many answers are right, and how many final ones repeat the draft, by whether the draft is right.
 
     Args:
         measured: The answers of a run, in the columns `capital`, `alone`, `draft` and `final`.
-        no_draft: The answers where the place of the draft says that there is none.
+        control: The answers where the place of the draft says that there is none.
     """
     right = right_capitals(measured)
     counted = pd.DataFrame(
         {
             "countries": 1,
             "alone": right["alone"],
-            "no draft": right_capitals(no_draft)["final"],
+            "prompts only": right_capitals(control)["final"],
             "after draft": right["final"],
             "copies": measured["final"] == measured["draft"],
         }
@@ -150,6 +159,12 @@ def by_draft(measured: pd.DataFrame, no_draft: pd.DataFrame) -> pd.DataFrame:
     sums = counted.groupby(groups).sum().sort_index(ascending=False).rename_axis(None)
     sums.loc["all"] = sums.sum()
     return sums
+
+
+def prompts_only(refine: str, polish: str) -> Strategy:
+    """Return the control of a tiered run, for two profiles: its prompts that improve and polish, without a draft."""
+    no_draft = REFINE.replace("{{ prototype }}", "(There is no draft yet.)")
+    return Strategy("prompts only", [Stage("refine", refine, no_draft), Stage("polish", polish, POLISH)])
 
 
 def recorded(*measured: pd.DataFrame) -> Callable[[SimulatedQuestion], str]:
