@@ -533,8 +533,8 @@ def test_when_what_a_mistake_costs_is_known_then_the_chart_of_limits_reaches_it(
     assert axes(without)[0].get_xlim()[1] < 0.3 < axes(known)[0].get_xlim()[1]
     drawn: list[Any] = [*axes(known)[0].lines]
     assert [tuple(line.get_xdata()) for line in drawn if line.get_label() == "mistake"] == [(0.3, 0.3)]
-    assert "at USD 0.30 a mistake the totals are dear USD 87.3; mid USD 252; cheap USD 751." in written(known)
-    assert "They overlap, so mid may never be the cheapest." in written(known)
+    assert "at USD 0.30 a mistake the totals are dear USD 87; mid USD 252; cheap USD 751." in written(known)
+    assert "They overlap: the tasks leave open whether mid is ever the cheapest." in written(known)
     with pytest.raises(ConfigError, match="above 0"):
         plot("break_even", frame, mistake=0)
 

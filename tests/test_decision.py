@@ -157,6 +157,7 @@ def test_what_cannot_be_compared_is_said_and_not_chosen() -> None:
 
 def test_scores_that_are_not_0_or_1_count_as_parts_of_mistakes() -> None:
     some = frame().assign(score=lambda rows: 0.2 + 0.6 * rows["score"])
+    assert "mistakes in 10,000 " in repr(decide(some, mistake=0.30))
     text = repr(decide(some, mistake=0.30, per=1))
     assert "score" in text.splitlines()[2]
     assert "USD are for a task; the last column is for one mistake" in text

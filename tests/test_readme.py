@@ -142,7 +142,8 @@ def test_when_readme_opens_with_figures_then_they_are_what_the_notebooks_show() 
     assert f'CHART: Final = "02_profiles_and_pool", "{two["cell-17"].source}"\n' in pictures
     spans = "clerk or clerk+expert: USD 0.0003 to USD 0.0032; clerk+expert or expert: USD 0.0016 to no limit"
     assert spans in chart["text/plain"]
-    assert "They overlap" in chart["text/plain"]
+    assert "They overlap: the tasks leave open whether clerk+expert is ever the cheapest" in chart["text/plain"]
+    assert "only two of the 36 messages separate them, both for `expert`" in words
     assert "clerk is the cheapest below USD 0.0006, clerk+expert up to USD 0.0042, expert above" in words
 
 

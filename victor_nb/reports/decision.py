@@ -12,14 +12,14 @@ from statistics import StatisticsError, correlation, stdev
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, cast
 
 from victor_nb.errors import ConfigError, suggest
-from victor_nb.reports.charts.mistakes import break_even, checked, limits_chart, price_of_mistake
+from victor_nb.reports.charts.mistakes import LARGE, amount_beside, break_even, checked, limits_chart, price_of_mistake
 from victor_nb.reports.charts.text import short
 from victor_nb.reports.frames import FrameTable, need, numbers, provenance, records_frame, safe
 from victor_nb.reports.standings import break_even_of
 from victor_nb.reports.statistics import LEVEL, t_quantile, tasks_to_show
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Self
 
     from matplotlib.axes import Axes
@@ -52,7 +52,6 @@ a mistake costs (USD) where both come to the same, infinite where none does; `li
 mistake the cheaper calls are shown to be cheaper with their mistakes, and `limit_high`, from which on the other one is
 (infinite: never); and the `verdict`: `the reference`, `cheaper`, `dearer`, `not shown`, or why nothing is compared."""
 
-_LARGE, _CENTS = 100.0, 1.0  # USD from which on cents are no help, and from which on they are enough
 _NONE: Final = "\N{EN DASH}"
 _VERDICTS: Final = "cheaper", "dearer", "not shown"
 _MOST: Final = 20  # rows that are shown
@@ -63,7 +62,7 @@ _CSS: Final = """\
 .victor-decision .victor-frame caption {caption-side: bottom; font-weight: normal}
 .victor-decision .victor-frame th {white-space: normal}
 .victor-decision .victor-frame tbody th, .victor-decision .victor-frame td {white-space: nowrap}
-.victor-decision .victor-frame thead th {vertical-align: bottom}
+.victor-decision .victor-frame thead th {vertical-align: bottom; min-width: 4em}
 .victor-decision .victor-frame th, .victor-decision .victor-frame td {padding: 0.2em 0.4em; text-align: left}
 .victor-decision .victor-frame .victor-number {text-align: right}"""
 
@@ -266,7 +265,7 @@ class Decision:
 
     def _money(self, usd: float) -> str:
         """Write USD of a task for all tasks, with as many decimals as the largest sum needs."""
-        return _usd(self.per * usd, [self.per * row.whole for row in self._rows])
+        return amount_beside(self.per * usd, [self.per * row.whole for row in self._rows])
 
     def _span(self, row: _Row) -> str:
         """Say how far the whole is from the first strategy's: `110 less to 430 more`, `217 to 1,074 more`."""
@@ -278,18 +277,19 @@ class Decision:
 
     def _shown(self) -> FrameTable:
         first, rows = self.found.reference, self._few()
-        columns = ["strategy", "right", "mistakes", "USD for calls", "USD with mistakes"]
+        mistakes = f"mistakes in {self.per:,}" if self.per > 1 else "mistakes"
+        columns = ["strategy", "right", mistakes, "USD for calls", "USD with mistakes"]
         columns += [f"USD against {short(first.name) if first is not None else 'the first'}, 95 %"]
         columns += ["cheaper, if a mistake costs USD"]
         right = self._right()
         columns[1] = "right" if right else "score"
         cells: list[list[str]] = []
-        called = [min(_LARGE - 1, self.per * row.calls) for row in self._rows]
+        called = [min(LARGE - 1, self.per * row.calls) for row in self._rows]
         for row in rows:
             scored = not math.isnan(row.score)
             score = right.get(row.name, f"{row.score:.3g}") if scored else ""
             mistakes = f"{self.per * (1 - row.score):,.{0 if self.per > 1 else 2}f}" if scored else ""
-            calls = _usd(math.nan if math.isnan(row.whole) else self.per * row.calls, called) if scored else ""
+            calls = amount_beside(math.nan if math.isnan(row.whole) else self.per * row.calls, called) if scored else ""
             whole = self._money(row.whole) if scored else ""
             beside = [_NONE, _NONE] if row.verdict == "the reference" else [self._span(row), _below(row, first)]
             cells.append([short(row.name), score, mistakes, calls, whole, *beside])
@@ -426,15 +426,6 @@ def _below(row: _Row, first: Standing | None) -> str:
     if math.isnan(low) or math.isinf(low):
         return at
     return f"{at} (95 %: {price_of_mistake(low)} to {'no limit' if math.isinf(high) else price_of_mistake(high)})"
-
-
-def _usd(usd: float, beside: Iterable[float]) -> str:
-    """Write an amount with as many decimals as the largest of those beside it needs."""
-    if math.isnan(usd):
-        return "unpriced"
-    largest = max((each for each in beside if each > 0), default=_CENTS)
-    digits = 0 if largest >= _LARGE else 2 if largest >= _CENTS else 2 - math.floor(math.log10(largest))
-    return f"{usd:,.{digits}f}"
 
 
 def decide(frame: DataFrame, *, mistake: float, per: int = 10_000) -> Decision:

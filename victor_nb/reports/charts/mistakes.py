@@ -29,6 +29,8 @@ _AROUND, _BEYOND = 10.0, 2.0
 """How many times the last limit the axis ends at; a logarithmic one begins as far below the first."""
 _INWARDS: Final = 1.06, 1.015  # by which an arrow stands off the end of the axis, which would cut it
 _TO_THE_CENT: Final = 0.1  # USD
+LARGE: Final = 100.0  # USD from which on cents are no help
+_CENTS: Final = 1.0  # USD from which on they are enough
 _SHOWN: Final = {"cheaper": draw.BLUE, "not shown": "#DDDDDD", "dearer": draw.ORANGE}
 _BESIDE: Final = 3.0  # times the outermost mark, at which the axis of `limits_chart` ends
 _STEPS: Final = 60  # of a line, which is curved on logarithmic axes
@@ -139,6 +141,15 @@ def price_of_mistake(usd: float) -> str:
         return "0"
     cents, _, parts = f"{usd:,.{max(2, 1 - math.floor(math.log10(usd)))}f}".partition(".")
     return f"{cents}.{parts[:2]}{parts[2:].rstrip('0')}"
+
+
+def amount_beside(usd: float, beside: Iterable[float]) -> str:
+    """Write USD, without the unit, with as many decimals as the largest of the amounts beside it needs."""
+    if math.isnan(usd):
+        return "unpriced"
+    largest = max((each for each in beside if each > 0), default=_CENTS)
+    digits = 0 if largest >= LARGE else 2 if largest >= _CENTS else 2 - math.floor(math.log10(largest))
+    return f"{usd:,.{digits}f}"
 
 
 def _write_ends(ax: Axes, row: int, steps: Sequence[tuple[float, str]]) -> None:
@@ -258,7 +269,8 @@ def _price(usd: float) -> str:
 def _marked(strategies: Sequence[Standing], mistake: float, per: int) -> str:
     """Say what each strategy costs where a mistake costs so much."""
     totals = sorted((per * _with_mistakes(each, mistake), short(each.name)) for each in strategies)
-    costs = listing(f"{name} USD {float(f'{usd:.3g}'):,}".removesuffix(".0") for usd, name in totals)
+    amounts = [usd for usd, _ in totals]
+    costs = listing(f"{name} USD {amount_beside(usd, amounts)}" for usd, name in totals)
     return f"Dashed: at {_price(mistake)} a mistake the totals are {costs}."
 
 
@@ -276,8 +288,9 @@ def _known_as(limits: Sequence[_Limit], found: Compared) -> str:
     if all(math.isnan(limit.high) for limit in limits):
         return found.basis
     never = [short(one.after.name) for one, other in pairwise(limits) if one.high > other.low]
-    overlap = f" They overlap, so {listing(never)} may never be the cheapest." if never else ""
-    return f"Bars: 95 % intervals of the limits, by {found.counted}.{overlap}"
+    verb = "is" if len(never) == 1 else "are"
+    open_still = f" They overlap: the tasks leave open whether {listing(never)} {verb} ever the cheapest."
+    return f"Bars: 95 % intervals of the limits, by {found.counted}.{open_still if never else ''}"
 
 
 def _spans(limits: Sequence[_Limit]) -> str:
