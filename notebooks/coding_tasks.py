@@ -27,10 +27,12 @@ from victor_nb.reports.frames import numbers, words
 from victor_nb.workflows.race import BATCH, PILOT, Answer, Outcome, Race, Wish
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
 
     import pandas as pd
     from matplotlib.figure import Figure
+    from pandas.io.formats.style import Styler
+    from pandas.io.formats.style_render import CSSDict
 
     from victor_nb.reports.decision import Decision
     from victor_nb.values import SimulatedQuestion
@@ -165,19 +167,36 @@ def shares_of_cost(table: pd.DataFrame, reference: str) -> pd.DataFrame:
     return pd.DataFrame({"share": share, "low": low, "high": high})
 
 
-def repeated(
-    table: pd.DataFrame, rates: Mapping[str, float], mistakes: Sequence[float], *, times: int = 200
-) -> pd.DataFrame:
-    """Repeat an experiment with other tasks and other luck: how often `decide` is wrong, and what following it costs.
+def repeated(table: pd.DataFrame, rates: Mapping[str, float], mistakes: Sequence[float]) -> Styler:
+    """Show what comes of 200 experiments like that of a table, the lowest of the true costs bold: see `experiments`."""
+    frame, said = experiments(table, rates, mistakes)
+    paid: list[Hashable] = [name for name in frame.columns if name[0] == PAID]
+    style = frame.style.format(precision=1).highlight_min(axis=1, subset=paid, props="font-weight: bold")
+    return style.set_caption(said).set_table_styles(HEADS).set_uuid("repeated")
 
-    Each time as many tasks are drawn from those of the table, with repetition, and who solves them is drawn anew. The
-    costs of calls are those of the table. USD are the true means for 10,000 tasks of what is chosen.
+
+def print_switches(table: pd.DataFrame, rates: Mapping[str, float], mistake: float, counts: Sequence[int]) -> None:
+    """Print how often `decide` switches, in experiments of so many tasks each, and what it costs: see `experiments`."""
+    frame, said = experiments(table, rates, [mistake], counts=counts)
+    print(f"{said.partition('. ')[0]}. At USD {price_of_mistake(mistake)} a mistake:")
+    for count, (keep, _, follow, cheapest, switches, *_) in zip(counts, frame.to_numpy(), strict=True):
+        usd = f"USD {follow:.0f} (keep premium {keep:.0f}, cheapest as measured {cheapest:.0f})"
+        print(f"{count:>3} tasks: decide switches {switches:.0f} of 200 times: {usd}")
+
+
+def experiments(
+    table: pd.DataFrame, rates: Mapping[str, float], mistakes: Sequence[float], *, counts: Sequence[int] = (30,)
+) -> tuple[pd.DataFrame, str]:
+    """Repeat an experiment 200 times with other tasks and other luck: what following `decide` costs, and the truth.
+
+    Each time tasks are drawn from those of the table, with repetition, and who solves them is drawn anew. The costs of
+    calls are those of the table. USD are the true means for 10,000 tasks of what is chosen.
 
     Args:
         table: What `compare` returned of `Single` strategies, `premium` first, and of the cascade.
         rates: How often each model is right in truth.
-        mistakes: What a mistake costs (USD): a column each.
-        times: How many experiments there are.
+        mistakes: What a mistake costs (USD): a row each.
+        counts: How many tasks an experiment has; if several, a row each, and one price of a mistake.
     """
     import numpy as np  # noqa: PLC0415 - of one notebook
     import pandas as pd  # noqa: PLC0415 - as above
@@ -201,20 +220,28 @@ def repeated(
             solved, cost = right[name].where(done, solved), calls[name] + cost.where(~done, 0.0)
         return right.assign(cascade=solved)[names].astype(float), calls.assign(cascade=cost)
 
-    found: list[Decision] = []
-    for _ in range(times):
-        right, calls = draw(len(asked))
+    def decided(count: int) -> Decision:
+        right, calls = draw(count)
         rows = calls.melt(var_name="strategy", value_name="cost", ignore_index=False).rename_axis("task").reset_index()
-        found.append(decide(rows.assign(score=right.melt()["value"]), mistake=mistakes[0]))
+        return decide(rows.assign(score=right.melt()["value"]), mistake=mistakes[0])
+
+    found = {count: [decided(count) for _ in range(200)] for count in counts}
     quality = {f"single {name}": rate for name, rate in rates.items()}
     quality["cascade"] = true_quality("local > fast > premium", rates, [task_in(task) for task in asked])
     usd = {**costs.mean(), "cascade": draw(300_000)[1]["cascade"].mean()}
-    columns: dict[str, dict[str, str]] = {}
-    for mistake in mistakes:
-        true = {name: 10_000 * float(usd[name] + mistake * (1 - quality[name])) for name in names}
-        outcome = _outcome([replace(each, mistake=mistake) for each in found], true)
-        columns[f"USD {price_of_mistake(mistake)}"] = outcome
-    return pd.DataFrame(columns).rename_axis(columns="a mistake costs")
+    rows: dict[str, dict[tuple[str, str], float]] = {}
+    for count, decisions in found.items():
+        for mistake in mistakes:
+            true = {name: 10_000 * float(usd[name] + mistake * (1 - quality[name])) for name in names}
+            outcome = _outcome([replace(each, mistake=mistake) for each in decisions], true)
+            rows[f"{count} tasks" if len(found) > 1 else f"USD {price_of_mistake(mistake)}"] = outcome
+    whole = pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns=["", "a mistake costs"])
+    solved, best = quality["cascade"], rates["premium"]
+    saved, more = 10_000 * (usd["single premium"] - usd["cascade"]), 10_000 * (best - solved)
+    said = f"In truth the cascade solves {solved:.0%} of the tasks (premium {best:.0%}). Its calls cost "
+    said += f"{usd['cascade'] / usd['single premium']:.0%} of premium's. It is cheaper "
+    said += f"up to USD {price_of_mistake(saved / more)} a mistake." if more > 0 else "at each price of a mistake."
+    return whole, said.replace("%", " %")
 
 
 def _accepted(task: Task) -> tuple[bool, bool]:
@@ -223,25 +250,33 @@ def _accepted(task: Task) -> tuple[bool, bool]:
     return faulty_passes, right_passes
 
 
-def _outcome(decisions: Sequence[Decision], true: Mapping[str, float]) -> dict[str, str]:
+HEADS: Final[list[CSSDict]] = [
+    {"selector": "caption", "props": "caption-side: top; text-align: left; font-weight: bold; padding: 0.4em 0"},
+    {"selector": "th", "props": "white-space: normal; max-width: 9em; font-weight: normal"},
+    {"selector": "th.level0", "props": "text-align: center; max-width: none"},
+    {"selector": "th.row_heading, th.index_name, th.blank", "props": "text-align: left; white-space: nowrap"},
+]
+"""How the table of `repeated` looks."""
+PAID: Final = "USD for 10,000 tasks, in truth"
+"""What the first columns of `repeated` are; the others are numbers of experiments."""
+
+
+def _outcome(decisions: Sequence[Decision], true: Mapping[str, float]) -> dict[tuple[str, str], float]:
     """Say what came of decisions, where the true cost (USD) of each strategy is known, the first one's first."""
-    first, *others = true
-    rows = [row for each in decisions for row in each.table().to_dict("records")]
-    claims = [(str(row["strategy"]), row["verdict"]) for row in rows if row["verdict"] in {"cheaper", "dearer"}]
-    false = sum((true[name] < true[first]) != (verdict == "cheaper") for name, verdict in claims)
-    chosen, every = [each.choice for each in decisions], len(decisions)
-    wholes = [rows[at : at + len(true)] for at in range(0, len(rows), len(true))]
-    cheapest = [str(min(each, key=lambda row: row["whole"])["strategy"]) for each in wholes]
+    first, *_, last = true
+    tables = [each.table().to_dict("records") for each in decisions]
+    chosen = [each.choice for each in decisions]
+    cheapest = [str(min(rows, key=lambda row: row["whole"])["strategy"]) for rows in tables]
     worse = [sum(true[name] > true[first] for name in names) for names in (chosen, cheapest)]
+    counted = f"of {len(decisions)} times"
     return {
-        "USD: keep premium": f"{true[first]:.1f}",
-        f"USD: take the {others[-1]}": f"{true[others[-1]]:.1f}",
-        "USD: follow decide": f"{fmean(true[name] for name in chosen):.1f}",
-        "USD: take the cheapest as measured": f"{fmean(true[name] for name in cheapest):.1f}",
-        "decide switches": f"{every - chosen.count(first)} of {every}",
-        "decide switches to a dearer one": f"{worse[0]} of {every}",
-        "the cheapest as measured is dearer": f"{worse[1]} of {every}",
-        "claims of decide that are false": f"{false} of {len(claims)}",
+        (PAID, "keep premium"): true[first],
+        (PAID, f"take the {last}"): true[last],
+        (PAID, "follow decide"): fmean(true[name] for name in chosen),
+        (PAID, "cheapest as measured"): fmean(true[name] for name in cheapest),
+        (counted, "decide switches"): len(decisions) - chosen.count(first),
+        (counted, "to a dearer one"): worse[0],
+        (counted, "cheapest is dearer"): worse[1],
     }
 
 

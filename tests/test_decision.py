@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import math
 import re
 from decimal import Decimal
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from victor_nb.reports.decision import Decision
+    from victor_nb.values import SimulatedQuestion
 
 SOLVED = {"premium": 26, "default": 23, "fast": 19, "local": 15, "cascade": 28}
 COSTS = {"premium": 37.17e-4, "default": 18.59e-4, "fast": 1.44e-4, "local": 0.0, "cascade": 8.93e-4}
@@ -259,9 +261,14 @@ async def test_the_lines_that_notebook_06_gives_for_your_own_tasks_run(monkeypat
     code = compile(f"{block[0]}\nfound = decide({block[1]}", "06", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     monkeypatch.setenv("VICTOR_MODE", "simulate")
     monkeypatch.setenv("VICTOR_SIM_SPEED", "0")
-    wanted = {f"{n} + {n}? Answer with digits only.": "eight" if n == 4 else f"{n}0" for n in range(1, 9)}
-    session().simulate_with(lambda question: wanted[question.prompt])
-    mine = pd.DataFrame({"question": [f"{n} + {n}?" for n in range(1, 9)], "answer": [f"{n}0" for n in range(1, 9)]})
+    mine = pd.DataFrame({"receipt": [f"{n} tea" for n in range(1, 9)], "total": [200 * n for n in range(1, 9)]})
+
+    def answer(question: SimulatedQuestion) -> str:
+        assert "JSON only" in question.prompt
+        n = int(question.prompt.partition(" ")[0])
+        return json.dumps({"items": [200] * n, "total": 999 if n == 4 else 200 * n})
+
+    session().simulate_with(answer)
     space: dict[str, Any] = {"mine": mine}
     running = eval(code, space)
     assert inspect.iscoroutine(running)
@@ -271,7 +278,7 @@ async def test_the_lines_that_notebook_06_gives_for_your_own_tasks_run(monkeypat
     assert found.table()["score"].tolist() == [7 / 8, 7 / 8]
     assert found.table()["strategy"].tolist() == ["single premium", "cascade"]
     asked = session().ledger.to_frame()
-    assert asked["profile"].value_counts().to_dict() == {"fast": 3 * 8, "premium": 8 + 1}  # the check refuses "eight"
+    assert asked["profile"].value_counts().to_dict() == {"fast": 8 + 1, "premium": 8 + 1}  # 999 is refused twice
 
 
 def test_wrong_numbers_are_said() -> None:
