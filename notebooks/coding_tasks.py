@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     import pandas as pd
     from matplotlib.figure import Figure
-    from pandas.io.formats.style import Styler
     from pandas.io.formats.style_render import CSSDict
 
     from victor_nb.reports.decision import Decision
@@ -167,18 +166,32 @@ def shares_of_cost(table: pd.DataFrame, reference: str) -> pd.DataFrame:
     return pd.DataFrame({"share": share, "low": low, "high": high})
 
 
-def repeated(table: pd.DataFrame, rates: Mapping[str, float], mistakes: Sequence[float]) -> Styler:
+def repeated(table: pd.DataFrame, rates: Mapping[str, float], mistakes: Sequence[float]) -> Repeated:
     """Show what comes of 200 experiments like that of a table, the lowest of the true costs bold: see `experiments`."""
-    frame, said = experiments(table, rates, mistakes)
-    paid: list[Hashable] = [name for name in frame.columns if name[0] == PAID]
-    style = frame.style.format(precision=1).highlight_min(axis=1, subset=paid, props="font-weight: bold")
-    return style.set_caption(said).set_table_styles(HEADS).set_uuid("repeated")
+    return Repeated(*experiments(table, rates, mistakes))
+
+
+@dataclass(frozen=True, repr=False)
+class Repeated:
+    """What `experiments` returned, as a table."""
+
+    frame: pd.DataFrame
+    said: str
+
+    def __repr__(self) -> str:
+        return f"{self.said}\n\n{self.frame.round(1).to_string()}"
+
+    def _repr_html_(self) -> str:
+        paid: list[Hashable] = [name for name in self.frame.columns if name[0] == PAID]
+        style = self.frame.style.format(precision=1).highlight_min(axis=1, subset=paid, props="font-weight: bold")
+        return style.set_caption(self.said).set_table_styles(HEADS).set_uuid("repeated").to_html()
 
 
 def print_switches(table: pd.DataFrame, rates: Mapping[str, float], mistake: float, counts: Sequence[int]) -> None:
     """Print how often `decide` switches, in experiments of so many tasks each, and what it costs: see `experiments`."""
-    frame, said = experiments(table, rates, [mistake], counts=counts)
-    print(f"{said.partition('. ')[0]}. At USD {price_of_mistake(mistake)} a mistake:")
+    frame, _ = experiments(table, rates, [mistake], counts=counts)
+    at, (keep, take, *_) = price_of_mistake(mistake), frame.to_numpy()[0]
+    print(f"At USD {at} a mistake the cascade costs USD {keep - take:.0f} less for 10,000 tasks, in truth.")
     for count, (keep, _, follow, cheapest, switches, *_) in zip(counts, frame.to_numpy(), strict=True):
         usd = f"USD {follow:.0f} (keep premium {keep:.0f}, cheapest as measured {cheapest:.0f})"
         print(f"{count:>3} tasks: decide switches {switches:.0f} of 200 times: {usd}")
