@@ -1,4 +1,4 @@
-"""Two workers on this machine, small tables, and a model that kills a worker: for 10."""
+"""Two workers on this machine, small tables, and a model that kills a worker and draws its calls: for 10."""
 
 from __future__ import annotations
 
@@ -9,23 +9,32 @@ from multiprocessing import parent_process
 from pathlib import Path
 from tempfile import mkdtemp
 from threading import Timer
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
 from victor_nb import session
+from victor_nb.reports.charts import drawing as draw
 from victor_nb.values import SimulatedAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dask.distributed import Client
+    from matplotlib.figure import Figure
     from pandas.io.formats.style import Styler
     from pandas.io.formats.style_render import CSSDict
 
     from victor_nb.values import SimulatedQuestion
 
 DEATH: Final = 3.0  # seconds after the last question: what was asked before it has ended, and the ledger has heard
+AT_ONCE: Final = 10  # calls of a worker, a column of the chart
+FATES: Final = {
+    "in the table": ("in the table", draw.BLUE, "o"),
+    "lost": ("answered and paid, but lost", draw.ORANGE, "s"),
+    "under way": ("under way at the death", draw.VERMILION, "D"),
+}
+"""What became of a call: how the legend names it, its colour and its marker."""
 
 
 def two_workers() -> Client | None:
@@ -42,6 +51,12 @@ def two_workers() -> Client | None:
     for nanny in cluster.workers.values():
         nanny.close_gracefully()  # which only says that it is to start no other worker
     return Client(cluster)
+
+
+def stop(client: Client | None) -> None:
+    """End a cluster with its workers; None: there is none."""
+    if client is not None:
+        client.shutdown()
 
 
 def shown(frame: pd.DataFrame, form: dict[str, str] | None = None) -> Styler:
@@ -69,11 +84,11 @@ def _written(form: str, value: object) -> str:
 
 
 class Killing:
-    """A simulated model that notes each question, and once kills the worker that waits for its answer to a message.
+    """A simulated model that notes each question, and once kills the worker that is asked a message.
 
     Attributes:
         answer: The model, for `session().simulate_with`.
-        killed: A file that is there once a worker was killed.
+        killed: A file that is there once a worker was killed: the number of its process.
     """
 
     def __init__(self, model: Callable[[SimulatedQuestion], SimulatedAnswer], last: str) -> None:
@@ -86,31 +101,54 @@ class Killing:
             with log.open("a") as file:
                 file.write(f"{os.getpid()}\t{message}\n")
             if message == last and parent_process() and not killed.exists():
-                killed.touch()
-                Timer(DEATH, os.kill, (os.getpid(), signal.SIGKILL)).start()  # as a system does that has no memory left
+                killed.write_text(f"{os.getpid()}")
+                Timer(DEATH, os.kill, (os.getpid(), signal.SIGKILL)).start()
                 return SimulatedAnswer("It is never heard.", delay=60)
             return model(question)
 
-        self.answer, self.killed, self._log = answer, killed, log
+        self.answer, self.killed, self._log, self._last = answer, killed, log, last
 
-    def asked(self) -> pd.DataFrame:
-        """Return each question in its order: the number of the process that was asked, and the message."""
+    def calls(self) -> pd.DataFrame:
+        """Return each call in its order: the worker (1 is the killed one), the message, and what became of it."""
         lines = [line.split("\t", 1) for line in self._log.read_text().splitlines()]
-        return pd.DataFrame(lines, columns=["process", "message"])
+        calls = pd.DataFrame(lines, columns=["process", "message"])
+        dead = self.killed.read_text() if self.killed.exists() else ""
+        numbers = {process: at for at, process in enumerate(sorted({*calls["process"]} - {dead}), 2 if dead else 1)}
+        calls["worker"] = calls.pop("process").map({dead: 1, **numbers})
+        calls["fate"] = "in the table"
+        calls.loc[calls["message"].duplicated(keep="last"), "fate"] = "lost"
+        calls.loc[(calls["fate"] == "lost") & (calls["message"] == self._last), "fate"] = "under way"
+        return calls
 
-    def by_worker(self, client: Client | None) -> pd.DataFrame:
-        """Return for each worker how many rows it was asked first, how many after the other one, and what became of it.
-
-        Args:
-            client: That of the cluster, which knows who is left; None: there is no worker.
-        """
-        asked = self.asked()
-        asked["again"] = asked["message"].duplicated()
-        rows = pd.crosstab(asked["process"], asked["again"]).reindex(columns=[False, True], fill_value=0)
-        rows.columns = pd.Index(["asked: own rows", "asked: rows of the other"])
-        processes: dict[str, int] = cast("Any", client).run(os.getpid) if client is not None else {}
-        left = {str(process) for process in processes.values()}
-        rows["at the end"] = ["alive" if process in left else "dead" for process in rows.index]
-        rows = rows.sort_values("at the end", ascending=False)
-        rows.index = pd.Index([f"worker {number}" for number in range(1, len(rows) + 1)])
-        return rows
+    def draw_calls(self) -> Figure:
+        """Draw a lane for each worker: a mark for each of its calls in their order, and a cross where it was killed."""
+        calls = self.calls()
+        if calls.empty:
+            return draw.nothing(None, "No worker was asked: the answers come from a tape.")
+        order = calls.groupby("worker").cumcount()
+        calls["x"], calls["y"] = order // AT_ONCE + 0.5, calls["worker"] - 1.3 + order % AT_ONCE * 0.075
+        calls["again"] = calls["message"].duplicated()
+        workers = sorted(calls["worker"].unique())
+        ax = draw.paper(None, body=1.25 * len(workers))
+        indent = draw.name_rows(ax, [f"worker {worker}" for worker in workers])
+        for fate, (_, colour, marker) in FATES.items():
+            found = calls[calls["fate"] == fate]
+            draw.points(ax, found["x"], found["y"], colour, marker, markersize=4.5, markeredgewidth=0)
+        ends = sorted({round(each["x"].max() + 0.5) for _, each in calls.groupby(["worker", "again"])})
+        ax.set_xlim(0, ends[-1] + 0.3)
+        ax.set_xticks([0, 1, *ends], [f"{AT_ONCE * end}" for end in (0, 1, *ends)])
+        draw.name_axis(ax.xaxis, "calls of each worker in their order, ten in a column")
+        lost, again = (calls["fate"] == "lost").sum(), calls["again"].sum()
+        marks = [(1.2, worker - 1, "rows of its own") for worker in workers]
+        if self.killed.exists():
+            cross: dict[str, Any] = {"markersize": 13, "markeredgewidth": 3, "markeredgecolor": draw.VERMILION}
+            draw.points(ax, [ends[0] + 0.6], [0], draw.VERMILION, "x", **cross)
+            marks += [(ends[0] + 1.2, 0, "SIGKILL"), (ends[0] + 0.2, 1, f"the {again} of worker 1 again")]
+        for x, row, text in marks:
+            y, va = (row, "center") if text == "SIGKILL" else (row - 0.36, "bottom")
+            ax.annotate(text, (x, y), va=va, fontsize=10, color=draw.EDGE)
+        title = f"Worker 1 died, and {lost} answers had to be paid again"
+        legend = [draw.symbol(*each) for each in FATES.values()]
+        draw.header(ax, title, legend=legend, indent=indent)
+        said = "; ".join(f"{count} {FATES[str(fate)][0]}" for fate, count in calls["fate"].value_counts().items())
+        return draw.finish(ax, title, f"Calls: {said}; {again} of worker 2 are of rows of worker 1")
