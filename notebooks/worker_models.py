@@ -9,6 +9,7 @@ from multiprocessing import parent_process
 from pathlib import Path
 from tempfile import mkdtemp
 from threading import Timer
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
@@ -59,18 +60,41 @@ def stop(client: Client | None) -> None:
         client.shutdown()
 
 
-def shown(frame: pd.DataFrame, form: dict[str, str] | None = None) -> Styler:
+def timed(
+    ask: Callable[..., object],
+    ways: dict[str, dict[str, Any]],
+    models: dict[str, Callable[[SimulatedQuestion], SimulatedAnswer]],
+) -> pd.DataFrame:
+    """Return how many seconds something takes with each model (the rows) in each way (the columns).
+
+    Args:
+        ask: What to time.
+        ways: The options that it is called with, by the name of the way.
+        models: The simulated models, by the seconds that a call takes.
+    """
+    took = pd.DataFrame(0.0, pd.Index(list(models), name="a call takes"), list(ways))
+    for call, model in models.items():
+        session().simulate_with(model)
+        for way, options in ways.items():
+            began = perf_counter()
+            ask(**options)
+            took.loc[call, way] = round(perf_counter() - began, 2)
+    return took
+
+
+def shown(frame: pd.DataFrame, usual: str = "{}", **forms: str) -> Styler:
     """Return a frame as a table with labels on the left; a row `all` is bold, and a zero is a dash.
 
     Args:
         frame: What to show.
-        form: How the numbers of a column are written, by its name.
+        usual: How numbers are written.
+        forms: How those of a column are, by its name.
     """
     heads: list[CSSDict] = [
         {"selector": "th.row_heading, th.index_name, th.blank", "props": "text-align: left; font-weight: normal"}
     ]
     named = frame.rename_axis(columns=str(frame.index.name or ""), index=None)
-    style = named.style.format({column: partial(_written, (form or {}).get(str(column), "{}")) for column in frame})
+    style = named.style.format({column: partial(_written, forms.get(str(column), usual)) for column in frame})
     style = style.set_uuid("shown")
     if "all" in frame.index:
         heads.append({"selector": f"tbody th.row{len(frame) - 1}", "props": "font-weight: bold"})
@@ -129,7 +153,7 @@ class Killing:
         calls["x"], calls["y"] = order // AT_ONCE + 0.5, calls["worker"] - 1.3 + order % AT_ONCE * 0.075
         calls["again"] = calls["message"].duplicated()
         workers = sorted(calls["worker"].unique())
-        ax = draw.paper(None, body=1.25 * len(workers))
+        ax = draw.paper(None, body=1.1 * len(workers))
         indent = draw.name_rows(ax, [f"worker {worker}" for worker in workers])
         for fate, (_, colour, marker) in FATES.items():
             found = calls[calls["fate"] == fate]
@@ -139,11 +163,11 @@ class Killing:
         ax.set_xticks([0, 1, *ends], [f"{AT_ONCE * end}" for end in (0, 1, *ends)])
         draw.name_axis(ax.xaxis, "calls of each worker in their order, ten in a column")
         lost, again = (calls["fate"] == "lost").sum(), calls["again"].sum()
-        marks = [(1.2, worker - 1, "rows of its own") for worker in workers]
+        marks = [(1.2, worker - 1, f"{AT_ONCE * (ends[0] - 1)} rows") for worker in workers]
         if self.killed.exists():
             cross: dict[str, Any] = {"markersize": 13, "markeredgewidth": 3, "markeredgecolor": draw.VERMILION}
             draw.points(ax, [ends[0] + 0.6], [0], draw.VERMILION, "x", **cross)
-            marks += [(ends[0] + 1.2, 0, "SIGKILL"), (ends[0] + 0.2, 1, f"the {again} of worker 1 again")]
+            marks += [(ends[0] + 1.2, 0, "SIGKILL"), (ends[0] + 0.2, 1, f"the {again} rows of worker 1 again")]
         for x, row, text in marks:
             y, va = (row, "center") if text == "SIGKILL" else (row - 0.36, "bottom")
             ax.annotate(text, (x, y), va=va, fontsize=10, color=draw.EDGE)
