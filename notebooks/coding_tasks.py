@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import gzip
 import json
+import math
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cache
@@ -233,14 +234,9 @@ def experiments(
             solved, cost = right[name].where(done, solved), calls[name] + cost.where(~done, 0.0)
         return right.assign(cascade=solved)[names].astype(float), calls.assign(cascade=cost)
 
-    def decided(count: int) -> Decision:
-        right, calls = draw(count)
-        rows = calls.melt(var_name="strategy", value_name="cost", ignore_index=False).rename_axis("task").reset_index()
-        return decide(rows.assign(score=right.melt()["value"]), mistake=mistakes[0])
-
-    found = {count: [decided(count) for _ in range(200)] for count in counts}
-    quality = {f"single {name}": rate for name, rate in rates.items()}
-    quality["cascade"] = true_quality("local > fast > premium", rates, [task_in(task) for task in asked])
+    found = {count: [decide(_compared(*draw(count)), mistake=mistakes[0]) for _ in range(200)] for count in counts}
+    solved = true_quality("local > fast > premium", rates, [task_in(task) for task in asked])
+    quality = {"cascade": solved, **{f"single {name}": rate for name, rate in rates.items()}}
     usd = {**costs.mean(), "cascade": draw(300_000)[1]["cascade"].mean()}
     rows: dict[str, dict[tuple[str, str], float]] = {}
     for count, decisions in found.items():
@@ -249,12 +245,22 @@ def experiments(
             outcome = _outcome([replace(each, mistake=mistake) for each in decisions], true)
             rows[f"{count} tasks" if len(found) > 1 else f"USD {price_of_mistake(mistake)}"] = outcome
     whole = pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns=["", "a mistake costs"])
-    solved, best = quality["cascade"], rates["premium"]
-    saved, more = 10_000 * (usd["single premium"] - usd["cascade"]), 10_000 * (best - solved)
+    return whole, _truth(usd["cascade"], usd["single premium"], quality["cascade"], rates["premium"])
+
+
+def _compared(right: pd.DataFrame, calls: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each strategy and task, by who is right and what the calls cost: a column for each strategy."""
+    rows = calls.melt(var_name="strategy", value_name="cost", ignore_index=False).rename_axis("task").reset_index()
+    return rows.assign(score=right.melt()["value"])
+
+
+def _truth(cost: float, dear: float, solved: float, best: float) -> str:
+    """Say when a cascade is cheaper than `premium`, by the true costs of both (USD) and how often they are right."""
     said = f"In truth the cascade solves {solved:.0%} of the tasks (premium {best:.0%}). Its calls cost "
-    said += f"{usd['cascade'] / usd['single premium']:.0%} of premium's. It is cheaper "
-    said += f"up to USD {price_of_mistake(saved / more)} a mistake." if more > 0 else "at each price of a mistake."
-    return whole, said.replace("%", " %")
+    said += f"{cost / dear:.0%} of premium's. It is cheaper "
+    limit = (dear - cost) / (best - solved) if best > solved else math.inf
+    said += "at each price of a mistake." if math.isinf(limit) else f"up to USD {price_of_mistake(limit)} a mistake."
+    return said.replace("%", " %")
 
 
 def _accepted(task: Task) -> tuple[bool, bool]:
