@@ -215,10 +215,17 @@ def place(
             if np.isinf(price).all():
                 continue
         best = np.argmin(price + np.hypot(*(ends - point).T))
-        away = np.hypot(*(np.clip(at, found[best, :2], found[best, 2:]) - at).T)
-        beside = away[index] <= _BESIDE and (np.delete(away, index) > away[index]).all()
         solid = np.concatenate([solid, found[[best]]])
-        _label(ax, text, spots[index], found[best] - [*point, *point], ends[best] - point, line=not beside)
+        line = not _beside(found[best], at, index)
+        _label(ax, text, spots[index], found[best] - [*point, *point], ends[best] - point, line=line)
+
+
+def _beside(box: NDArray[Any], at: NDArray[Any], index: int) -> bool:
+    """Return whether a name stands beside its point, and beside no other one."""
+    import numpy as np
+
+    away = np.hypot(*(np.clip(at, box[:2], box[2:]) - at).T)
+    return bool(away[index] <= _BESIDE and (np.delete(away, index) > away[index]).all())
 
 
 def _label(ax: Axes, text: str, spot: tuple[float, float], box: NDArray[Any], end: NDArray[Any], *, line: bool) -> None:
