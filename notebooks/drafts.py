@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import re
 from datetime import date, timedelta
-from itertools import combinations_with_replacement, zip_longest
+from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
-from answer_code import DOCSTRING, code_in, passes, value_of
+from answer_code import code_in, passes, value_of
 from IPython.display import Markdown
 
-from victor_nb import Stage, Strategy
 from victor_nb.reports.charts import drawing as draw
-from victor_nb.workflows.strategies import POLISH, REFINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -54,20 +52,25 @@ def marks(answer: object, tests: object) -> list[str]:
     return ["✓" if each else "✗" for each in passing]
 
 
-def function_in(answer: object) -> str:
-    """Return the function of an answer, without imports and docstring."""
-    code = DOCSTRING.sub("", code_in(answer))
-    return code[code.index("def ") :]
+def try_tests(runs: Mapping[str, StrategyRun], tests: object, names: list[str]) -> pd.DataFrame:
+    """Return a row for each run: ✓ or ✗ for each test of its answer, in columns of these names, and its US cents."""
+    table = pd.DataFrame.from_dict({name: marks(run.answer, tests) for name, run in runs.items()}, "index")
+    cents = [f"{100 * (run.cost or 0):.2f}" for run in runs.values()]
+    return table.set_axis(names, axis=1).assign(**{"US cents": cents})
 
 
-def show_versions(runs: Mapping[str, StrategyRun]) -> None:
-    """Print the draft of each run, its last version beside it, and for how many pairs of dates each is right."""
-    for name, run in runs.items():
-        columns = list[list[str]]()
-        for title, version in ((name, run.stages[0]), (f"polished by {run.stages[-1].profile}", run.stages[-1])):
-            heading = f"# {title}: {passed(version):.0%} right, one week: {one_week(version)}"
-            columns.append([heading, *function_in(version).splitlines()])
-        print(*(f"{left:50}  {right}".rstrip() for left, right in zip_longest(*columns, fillvalue="")), "", sep="\n")
+def versions(*runs: StrategyRun) -> Markdown:
+    """Return the stages of runs as a table: profile, cost, what a test says of the version, and its last line."""
+    rows = [["stage", "profile", "US cents", "pairs right", "one week", "what the function returns"]]
+    rows.append([":--", ":--", "--:", "--:", "--:", ":--"])
+    for run in runs:
+        for place, stage in enumerate(run.stages):
+            first = "" if place else "**"
+            last = code_in(stage).rstrip().rpartition("\n")[2].strip().removeprefix("return ")
+            cents = f"{100 * (stage.cost or 0):.2f}"
+            names = [f"{first}{name}{first}" for name in (stage.name, stage.profile)]
+            rows.append([*names, cents, f"{passed(stage):.0%}", f"{one_week(stage)}", f"`{last}`"])
+    return _markdown(rows)
 
 
 def draw_wrong_drafts(runs: Mapping[str, pd.DataFrame], control: pd.DataFrame, title: str) -> Figure:
@@ -78,15 +81,16 @@ def draw_wrong_drafts(runs: Mapping[str, pd.DataFrame], control: pd.DataFrame, t
         control: The answers where the place of the draft says that there is none.
         title: What is to be seen.
     """
-    ax = draw.paper(None, body=2.0)
+    ax = draw.paper(None, body=1.8)
     names, told = list[str](), list[str]()
     ways = {"alone": draw.BLUE, "prompts only": draw.SKY, "after draft": draw.VERMILION}
     for run, measured in runs.items():
         wrong = by_draft(measured, control).T["draft wrong"].to_dict()
-        told.append(f"{run}, {wrong['countries']} wrong drafts")
+        count = wrong["", "countries"]
+        told.append(f"{run}, {count} wrong drafts")
         names.append(run)
         for name, colour in ways.items():
-            share, text = wrong[name] / wrong["countries"], f"{wrong[name]} of {wrong['countries']}"
+            share, text = wrong[name, "right"] / count, f"{wrong[name, 'right']} of {count}"
             draw.bar(ax, len(names), 0, share, colour)
             look: dict[str, Any] = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
             ax.annotate(text, (share, len(names)), fontweight="bold", color=draw.EDGE, **look)
@@ -117,11 +121,6 @@ def questions(measured: pd.DataFrame) -> dict[str, list[str]]:
     return {ask.format(country): names.split(" / ") for country, names in measured["capital"].items()}
 
 
-def names_capital(question: str, answer: str) -> bool:
-    """Return whether an answer has a name of the capital that a question of `questions` asks for."""
-    return any(name in answer for name in questions(load_capitals()[0])[question])
-
-
 def right_capitals(measured: pd.DataFrame) -> pd.DataFrame:
     """Return whether each answer names the capital of its row, by any of its names."""
     names = [capital.split(" / ") for capital in measured["capital"]]
@@ -134,37 +133,27 @@ def mark_answers(measured: pd.DataFrame) -> Markdown:
     """Return the answers as a table, each with a mark: whether it names the capital."""
     marked = right_capitals(measured).replace({True: "✓ ", False: "✗ "}) + measured.drop(columns="capital")
     table = marked[["alone", "draft", "final"]].rename(columns={"final": "after draft"})
-    rows = [table.columns, [":--"] * len(table.columns), *table.to_numpy().tolist()]
-    return Markdown("\n".join(f"| {' | '.join(row)} |" for row in rows))
+    return _markdown([[*table.columns], [":--"] * len(table.columns), *table.to_numpy().tolist()])
 
 
 def by_draft(measured: pd.DataFrame, control: pd.DataFrame) -> pd.DataFrame:
-    """Return how many answers are right, and how many final ones repeat the draft, by whether the draft is right.
+    """Return how many answers are right, lost and gained against the model alone: after wrong drafts, and in all.
 
     Args:
         measured: The answers of a run, in the columns `capital`, `alone`, `draft` and `final`.
         control: The answers where the place of the draft says that there is none.
     """
     right = right_capitals(measured)
-    counted = pd.DataFrame(
-        {
-            "countries": 1,
-            "alone": right["alone"],
-            "prompts only": right_capitals(control)["final"],
-            "after draft": right["final"],
-            "copies": measured["final"] == measured["draft"],
-        }
-    )
-    groups = right["draft"].map({True: "draft right", False: "draft wrong"})
-    sums = counted.groupby(groups).sum().sort_index(ascending=False).rename_axis(None)
-    sums.loc["all"] = sums.sum()
-    return sums
+    alone = right["alone"]
+    columns = {("", "countries"): alone | True, ("alone", "right"): alone}
+    for name, answers in {"prompts only": right_capitals(control)["final"], "after draft": right["final"]}.items():
+        columns |= {(name, "right"): answers, (name, "lost"): alone & ~answers, (name, "gained"): answers & ~alone}
+    counted = pd.DataFrame(columns)
+    return pd.DataFrame({"draft wrong": counted[~right["draft"]].sum(), "all": counted.sum()}).T
 
 
-def prompts_only(refine: str, polish: str) -> Strategy:
-    """Return the control of a tiered run, for two profiles: its prompts that improve and polish, without a draft."""
-    no_draft = REFINE.replace("{{ prototype }}", "(There is no draft yet.)")
-    return Strategy("prompts only", [Stage("refine", refine, no_draft), Stage("polish", polish, POLISH)])
+def _markdown(rows: list[list[str]]) -> Markdown:
+    return Markdown("\n".join(f"| {' | '.join(row)} |" for row in rows))
 
 
 def recorded(*measured: pd.DataFrame) -> Callable[[SimulatedQuestion], str]:
