@@ -158,6 +158,8 @@ def test_when_a_price_of_a_mistake_is_known_then_the_answers_after_the_pilot_cho
             assert (own["cost"].mean(), own["score"].mean()) == pytest.approx(
                 (table.loc[name, "cost"], table.loc[name, "quality"])
             )
+    used = 40 + int(table["tasks"].max())
+    assert [*found.rest] == [f"Is it so of {number}" for number in asked[used:]], "new ones"
     own = answers[answers["strategy"] == "large"]
     assert [*own["score"]] == [float(right(task, answer_of(int(task.split()[-1]), "large"))) for task in own["task"]]
     assert decide(answers, mistake=1e-6).choice in certified
@@ -175,6 +177,7 @@ def test_when_nothing_is_certified_then_the_answers_are_those_of_the_plans_that_
         tasks(), ["small"], score=right, reference="large", accept=lambda reply: False, progress=False
     )
     assert [*untested.answers().columns] == ["strategy", "task", "cost", "score"]
+    assert not found.rest, "130 tasks are used up"
 
 
 async def test_when_a_check_decides_then_a_cascade_is_found_that_serves() -> None:

@@ -186,6 +186,7 @@ class Found:
         waiting: Audited tasks and answers that have no label yet.
         source: The profiles.yaml that the plan is saved in.
         prompts: The tasks after the pilot, in the order of the race.
+        rest: The tasks that the search did not need, in a random order: new ones, on which `decide` is to be trusted.
     """
 
     plan: Strategy | None
@@ -203,6 +204,7 @@ class Found:
     waiting: tuple[tuple[str, str], ...] = ()
     source: Path | None = field(default=None)
     prompts: tuple[str, ...] = ()
+    rest: tuple[str, ...] = ()
 
     @property
     def certified(self) -> bool:
@@ -246,8 +248,9 @@ class Found:
 
         The reference comes first; where a bar was set and the reference was not tested, the dearest plan. Where nothing
         is certified, the plans are those that were tested to the end. The tasks are those after the pilot, which chose
-        the plans, and of these the ones that all of them answered. The search stopped there because they looked good:
-        an interval of these tasks holds the truth a little less often than it says, a certificate does not.
+        the plans, and of these the ones that all of them answered. The search stopped there because they looked good,
+        and the plan taken is the best of several: an interval of these tasks does not allow for that, and may hold the
+        truth less often than it says. A certificate allows for it; or run `compare` on `rest`, and decide on that.
 
         Returns:
             One row for each plan and task; see `ANSWERS`. It is empty where no plan was tested. Scores that an audit

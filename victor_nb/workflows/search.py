@@ -98,6 +98,7 @@ class Search(Watched["Found"]):
         self.plans: dict[str, Ladder] = {}
         self.why: str | None = None
         self._tested: list[str] = []  # prompts, in the order of the race
+        self._rest = [each.prompt for each in self.problems]
         more = sum(len(each.also) for each in self.problems)
         again = f"{more:,} tasks have the prompt of another one and share its answer: each prompt counts once."
         self.notes = [again] if more else []
@@ -215,6 +216,7 @@ class Search(Watched["Found"]):
             waiting=tuple(self._labels.missing),
             source=self.pool.settings.source if self.pool.settings.source.exists() else None,
             prompts=tuple(self._tested),
+            rest=tuple(self._rest),
         )
 
     def _kept(self) -> Found:
@@ -261,6 +263,7 @@ class Search(Watched["Found"]):
         plans = ladders([self.candidates[name] for name in alive], costs, self.acceptor)
         self.plans = {plan.name: plan for plan in plans}
         self._labels.missing.clear()  # those of the pilot are not tested
+        self._rest = [self.problems[task].prompt for task in order[pilot:]]
         batch = await self._batch(list(self.plans), order[:pilot])
         self.race = race = Race(list(self.plans), wish, reference=reference)
         race.pilot(batch)
@@ -285,6 +288,7 @@ class Search(Watched["Found"]):
                 race.add(batch)
                 self._tested += [self.problems[task].prompt for task in tasks]
                 at = self.seen = at + len(tasks)
+                self._rest = self._rest[len(tasks) :]
         self.why = race.why
 
     def _too_dear(self, price: float) -> bool:
