@@ -366,81 +366,91 @@ def draw_truth(table: pd.DataFrame, rates: Mapping[str, float], title: str, *, k
     return draw.finish(ax, title, note, "; ".join(rows))
 
 
-def many_searches(
-    rates: Mapping[str, float], *, almost: float = 0.899, count: int = 300, keep: float = 0.9
-) -> pd.DataFrame:
+def many_searches(rates: Mapping[str, float], *, almost: float = 0.899, count: int = 300) -> pd.DataFrame:
     """Return how often simulated searches, and decisions after them, are wrong; each has tasks and luck of its own.
 
-    Four plans race in each on 164 tasks: the three cascades, and the cheapest, which keeps less than is asked. The plan
+    Four plans race in each on 164 tasks to keep 90 %: the three cascades, and the cheapest, which keeps less. The plan
     that a search takes is then compared with `premium` on 64 new tasks, at 2 cents a mistake.
 
     Args:
         rates: How often each model is right.
         almost: The part of the quality of `premium` that the cheapest plan keeps.
         count: Searches.
-        keep: The part that is asked.
     """
     import pandas as pd  # noqa: PLC0415 - of one notebook
 
     from victor_nb import decide  # noqa: PLC0415 - as above
 
-    checks = [_accepted(task) for task in all_tasks()]
-    usd = {"almost": 0.0005, "local": 0.0, "fast": 0.0002, "premium": 0.0044}
-    all_rates = {**rates, "almost": almost * rates["premium"]}
-    cascades = ("local > premium", "fast > premium", "local > fast > premium")
-    plans = {name: tuple(name.split(" > ")) for name in ("almost", *cascades, "premium")}
-    quality = {**{name: true_quality(name, rates) for name in (*cascades, "premium")}, "almost": all_rates["almost"]}
-
-    def batch(size: int, luck: Random) -> dict[str, list[Outcome]]:
-        outcomes: dict[str, list[Outcome]] = {name: [] for name in plans}
-        for accepts in luck.choices(checks, k=size):
-            shared = luck.random()
-            own = {name: luck.random() if luck.random() < ALONE else shared for name in all_rates}
-            right = {name: own[name] < rate for name, rate in all_rates.items()}
-            for name, stages in plans.items():
-                last = next((each for each in stages[:-1] if accepts[right[each]]), stages[-1])
-                asked = {each: usd[each] for each in stages[: stages.index(last) + 1]}
-                outcomes[name].append(Outcome(Answer("", usd[last], float(right[last])), asked))
-        return outcomes
-
-    usual = {name: fmean(each.cost for each in some) for name, some in batch(20_000, Random(0)).items()}  # noqa: S311
-    found, first, at = Counter[str](), "premium", 0.02
+    all_rates, at = {**rates, "almost": almost * rates["premium"]}, 0.02
+    true = {name: at * (1 - true_quality(name, rates)) for name in CASCADES}
+    true |= {name: at * (1 - all_rates[name]) for name in ("almost", "premium")}
+    for name, some in _planted(all_rates, 20_000, Random(0)).items():  # noqa: S311 - a simulation
+        true[name] += fmean(each.cost for each in some)
+    found = Counter[str]()
     for seed in range(count):
-        luck = Random(seed)  # noqa: S311 - a simulation
-        race = Race([*plans], Wish(keep=keep), reference=first)
-        race.pilot(batch(PILOT, luck))
-        for size in (*[BATCH] * 6, 4):
-            if race.why is None:
-                race.add(batch(size, luck))
+        race = _raced(all_rates, Random(seed))  # noqa: S311 - as above
         certified = {name for name, racer in race.racers.items() if racer.state == "certified"}
         found["tested"] += "almost" in race.chosen
         found["wrong"] += "almost" in certified
-        found["right"] += not certified.isdisjoint(cascades)
+        found["right"] += not certified.isdisjoint(CASCADES)
         if race.best is None:
             continue
         found["decided"] += 1
-        plan = race.best.name
-        new = batch(64, Random(count + seed))  # noqa: S311 - as above
-        rows = [(name, task, each) for name in (first, plan) for task, each in enumerate(new[name])]
-        answers = [
+        plan, new = race.best.name, _planted(all_rates, 64, Random(count + seed))  # noqa: S311 - as above
+        rows = [
             {"strategy": name, "task": str(task), "cost": each.cost, "score": each.answer.score}
-            for name, task, each in rows
+            for name in ("premium", plan)
+            for task, each in enumerate(new[name])
         ]
-        decision = decide(pd.DataFrame(answers), mistake=at)
-        if decision.choice != first:
-            dearer = 10_000 * (usual[plan] - usual[first] + at * (quality[first] - quality[plan]))
-            found["taken"] += 1
-            found["too much"] += dearer > numbers(decision.table(), "high")[1]
-            found["dearer"] += dearer > 0
+        decision = decide(pd.DataFrame(rows), mistake=at)
+        dearer, taken = 10_000 * (true[plan] - true["premium"]), decision.choice == plan
+        found["taken"] += taken
+        found["too much"] += taken and dearer > numbers(decision.table(), "high")[1]
+        found["dearer"] += taken and dearer > 0
     shown = {
-        "the fourth plan is tested": ("tested", count),
-        "it is certified, which is wrong": ("wrong", count),
-        "a cascade is certified, which is right": ("right", count),
-        "decide takes the certified plan": ("taken", found["decided"]),
-        "it says that the plan saves more than is true": ("too much", found["taken"]),
-        "the plan is dearer than premium in truth": ("dearer", found["taken"]),
+        "the fourth plan is tested": f"{found['tested']} of {count}",
+        "it is certified, which is wrong": f"{found['wrong']} of {count}",
+        "a cascade is certified, which is right": f"{found['right']} of {count}",
+        "decide takes the certified plan": f"{found['taken']} of {found['decided']}",
+        "it says that the plan saves more than is true": f"{found['too much']} of {found['taken']}",
+        "the plan is dearer than premium in truth": f"{found['dearer']} of {found['taken']}",
     }
-    return pd.DataFrame({"how often": [f"{found[name]} of {every}" for name, every in shown.values()]}, index=[*shown])
+    return pd.DataFrame({"how often": shown})
+
+
+CASCADES: Final = ("local > premium", "fast > premium", "local > fast > premium")
+USD: Final = {"almost": 0.0005, "local": 0.0, "fast": 0.0002, "premium": 0.0044}
+"""What a call costs in a simulated search."""
+
+
+def _raced(rates: Mapping[str, float], luck: Random) -> Race:
+    """Return a race of the cascades and `almost` on 164 tasks, ended."""
+    race = Race(["almost", *CASCADES, "premium"], Wish(keep=0.9), reference="premium")
+    race.pilot(_planted(rates, PILOT, luck))
+    for size in (*[BATCH] * 6, 4):
+        if race.why is None:
+            race.add(_planted(rates, size, luck))
+    return race
+
+
+def _planted(rates: Mapping[str, float], size: int, luck: Random) -> dict[str, list[Outcome]]:
+    """Return what each plan makes of so many tasks, which are drawn with repetition."""
+    plans: dict[str, list[str]] = {name: [*name.split(" > ")] for name in ("almost", *CASCADES, "premium")}
+    outcomes: dict[str, list[Outcome]] = {name: [] for name in plans}
+    for accepts in luck.choices(_checks(), k=size):
+        shared = luck.random()
+        own = {name: luck.random() if luck.random() < ALONE else shared for name in rates}
+        right = {name: own[name] < rate for name, rate in rates.items()}
+        for name, stages in plans.items():
+            last = next((each for each in stages[:-1] if accepts[right[each]]), stages[-1])
+            asked = {each: USD[each] for each in stages[: stages.index(last) + 1]}
+            outcomes[name].append(Outcome(Answer("", USD[last], float(right[last])), asked))
+    return outcomes
+
+
+@cache
+def _checks() -> list[tuple[bool, bool]]:
+    return [_accepted(task) for task in all_tasks()]
 
 
 TRUE: Final = "#c04d00"

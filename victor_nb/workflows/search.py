@@ -461,8 +461,8 @@ async def search(
         **options: See `SearchOptions`.
 
     Returns:
-        What was found: `.plan`, `.certificate`, `.table()`, `.plot("pareto")`, `.save("name")`; and `.answers()`, by
-        which `decide(found.answers(), mistake=0.02)` chooses among the certified plans.
+        What was found: `.plan`, `.certificate`, `.table()`, `.plot("pareto")`, `.save("name")`; and `.rest`, the
+        tasks that it did not use, on which `compare` and `decide` say whether the plan pays with its mistakes.
 
     Raises:
         ConfigError: Something does not fit; nothing was asked.
