@@ -63,7 +63,7 @@ def stop(client: Client | None) -> None:
 def timed(
     ask: Callable[..., object],
     ways: dict[str, dict[str, Any]],
-    models: dict[str, Callable[[SimulatedQuestion], SimulatedAnswer]],
+    models: dict[float, Callable[[SimulatedQuestion], SimulatedAnswer]],
 ) -> pd.DataFrame:
     """Return how many seconds something takes with each model (the rows) in each way (the columns).
 
@@ -82,18 +82,37 @@ def timed(
     return took
 
 
+def bill(answers: pd.DataFrame) -> pd.DataFrame:
+    """Return what became of the calls of profile `fast`: how many, their USD, and what they may cost more, at most.
+
+    Args:
+        answers: The table of the map that asked them, with out="desk".
+    """
+    columns = {"calls": ("status", "size"), "USD": ("cost", "sum"), "USD more, at most": ("held", "sum")}
+    calls = session().ledger.to_frame().query("profile == 'fast'")
+    found = calls.groupby("status").agg(**columns).reindex(["ok", "interrupted"], fill_value=0)
+    costs = pd.DataFrame(columns=found.columns, index=pd.Index([], name="what became of the calls"))
+    costs.loc["answered, in the table"] = [len(answers), answers["desk_price"].sum(), 0]
+    costs.loc["answered, but lost with the worker"] = found.loc["ok"] - costs.loc["answered, in the table"]
+    costs.loc["under way at the death"] = found.loc["interrupted"]
+    costs.loc["all"] = found.sum()
+    return costs
+
+
 def shown(frame: pd.DataFrame, usual: str = "{}", **forms: str) -> Styler:
     """Return a frame as a table with labels on the left; a row `all` is bold, and a zero is a dash.
 
     Args:
         frame: What to show.
-        usual: How numbers are written.
+        usual: How numbers are written, those on the left too.
         forms: How those of a column are, by its name.
     """
     heads: list[CSSDict] = [
         {"selector": "th.row_heading, th.index_name, th.blank", "props": "text-align: left; font-weight: normal"}
     ]
     named = frame.rename_axis(columns=str(frame.index.name or ""), index=None)
+    if pd.api.types.is_numeric_dtype(named.index):
+        named.index = named.index.map(usual.format)
     style = named.style.format({column: partial(_written, forms.get(str(column), usual)) for column in frame})
     style = style.set_uuid("shown")
     if "all" in frame.index:
