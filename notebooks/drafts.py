@@ -81,20 +81,19 @@ def draw_wrong_drafts(runs: Mapping[str, pd.DataFrame], control: pd.DataFrame, t
         control: The answers where the place of the draft says that there is none.
         title: What is to be seen.
     """
-    ax = draw.paper(None, body=1.8)
+    ax = draw.paper(None, body=0.2 * 4 * len(runs))
     names, told = list[str](), list[str]()
-    ways = {"alone": draw.BLUE, "prompts only": draw.SKY, "after draft": draw.VERMILION}
-    for run, measured in runs.items():
-        wrong = by_draft(measured, control).T["draft wrong"].to_dict()
-        count = wrong["", "countries"]
+    ways = {"alone": draw.BLUE, "prompts only": draw.SKY, "tiered": draw.VERMILION}
+    for run, counts in count_right({run: with_wrong_draft(each) for run, each in runs.items()}, control).iterrows():
+        count = counts["wrong drafts"]
         told.append(f"{run}, {count} wrong drafts")
-        names.append(run)
-        for name, colour in ways.items():
-            share, text = wrong[name, "right"] / count, f"{wrong[name, 'right']} of {count}"
+        names.append(f"{run}")
+        for way, colour in ways.items():
+            share, text = counts[way] / count, f"{counts[way]} of {count}"
             draw.bar(ax, len(names), 0, share, colour)
             look: dict[str, Any] = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
             ax.annotate(text, (share, len(names)), fontweight="bold", color=draw.EDGE, **look)
-            names.append(name.replace("after", "after the wrong"))
+            names.append(way.replace("tiered", "after the wrong draft"))
             told.append(f"{names[-1]}: {text}")
     indent = draw.name_rows(ax, names)
     for label in ax.get_yticklabels():
@@ -104,15 +103,22 @@ def draw_wrong_drafts(runs: Mapping[str, pd.DataFrame], control: pd.DataFrame, t
     ax.set_xlim(0, 1.15)
     ax.set_xticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
     ax.spines["bottom"].set_bounds(0, 1)
-    note = "For how many of the countries with a wrong draft SmolLM2-135M names the capital. Measured."
+    note = "Countries with a wrong draft whose capital SmolLM2-135M names, by the temperature of its drafts."
     draw.header(ax, title, [note], indent=indent)
     return draw.finish(ax, title, "; ".join(told))
 
 
-def load_capitals() -> list[pd.DataFrame]:
-    """Return what the model answered, by country: the first run, the second, and that without a draft."""
-    files = ("capitals.csv", "capitals_again.csv", "capitals_no_draft.csv")
-    return [pd.read_csv(Path(__file__).with_name(name), index_col="country") for name in files]
+def load_capitals() -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
+    """Return the model's answers by country: those of each run, by the temperature of its drafts, and the control."""
+    files = {
+        "temperature 2": "capitals.csv",
+        "temperature 2, again": "capitals_again.csv",
+        "temperature 0.7": "capitals_usual.csv",
+        "no draft": "capitals_no_draft.csv",
+    }
+    read = {name: pd.read_csv(Path(__file__).with_name(file), index_col="country") for name, file in files.items()}
+    control = read.pop("no draft")
+    return read, control
 
 
 def questions(measured: pd.DataFrame) -> dict[str, list[str]]:
@@ -132,24 +138,29 @@ def right_capitals(measured: pd.DataFrame) -> pd.DataFrame:
 def mark_answers(measured: pd.DataFrame) -> Markdown:
     """Return the answers as a table, each with a mark: whether it names the capital."""
     marked = right_capitals(measured).replace({True: "✓ ", False: "✗ "}) + measured.drop(columns="capital")
-    table = marked[["alone", "draft", "final"]].rename(columns={"final": "after draft"})
+    table = marked[["alone", "draft", "final"]].rename(columns={"final": "after the draft"})
     return _markdown([[*table.columns], [":--"] * len(table.columns), *table.to_numpy().tolist()])
 
 
-def by_draft(measured: pd.DataFrame, control: pd.DataFrame) -> pd.DataFrame:
-    """Return how many answers are right, lost and gained against the model alone: after wrong drafts, and in all.
+def with_wrong_draft(measured: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows whose draft does not name the capital."""
+    return measured[~right_capitals(measured)["draft"]]
+
+
+def count_right(runs: Mapping[str, pd.DataFrame], control: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each run: its wrong drafts, its right answers, and what it loses and gains against `alone`.
 
     Args:
-        measured: The answers of a run, in the columns `capital`, `alone`, `draft` and `final`.
+        runs: The answers of each run by its name, in the columns `capital`, `alone`, `draft` and `final`.
         control: The answers where the place of the draft says that there is none.
     """
-    right = right_capitals(measured)
-    alone = right["alone"]
-    columns = {("", "countries"): alone | True, ("alone", "right"): alone}
-    for name, answers in {"prompts only": right_capitals(control)["final"], "after draft": right["final"]}.items():
-        columns |= {(name, "right"): answers, (name, "lost"): alone & ~answers, (name, "gained"): answers & ~alone}
-    counted = pd.DataFrame(columns)
-    return pd.DataFrame({"draft wrong": counted[~right["draft"]].sum(), "all": counted.sum()}).T
+    counts = dict[str, pd.Series]()
+    for name, measured in runs.items():
+        right, prompts = right_capitals(measured), right_capitals(control.loc[measured.index])
+        alone, final = right["alone"], right["final"]
+        columns = {"wrong drafts": ~right["draft"], "alone": alone, "prompts only": prompts["final"], "tiered": final}
+        counts[name] = pd.DataFrame(columns | {"lost": alone & ~final, "gained": final & ~alone}).sum()
+    return pd.DataFrame(counts).T
 
 
 def _markdown(rows: list[list[str]]) -> Markdown:
