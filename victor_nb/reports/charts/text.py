@@ -206,18 +206,16 @@ def place(
         found = _candidates(point, width(text), frame)
         ends = np.clip(point, found[:, :2], found[:, 2:])
         others = solid[~_meet(solid[[index]], solid)[0]]  # no line to a point can keep clear of what lies on it
-        crossed = [_meet(_boxes(_along(point, end), 1, 1), others).any(axis=0).sum() for end in ends]
         price = _HIDDEN * _meet(found, solid).sum(axis=1) + _STRUCK * _meet(found, struck).sum(axis=1)
-        price += _CROSSED * np.array(crossed)
+        price += [_CROSSED * _meet(_boxes(_along(point, end), 1, 1), others).any(axis=0).sum() for end in ends]
         if index >= least:
             price[price >= _CROSSED] = np.inf
             price += [_STRUCK * _meet(_boxes(_along(point, end), 1, 1), struck).any(axis=0).sum() for end in ends]
             if np.isinf(price).all():
                 continue
         best = np.argmin(price + np.hypot(*(ends - point).T))
-        solid = np.concatenate([solid, found[[best]]])
-        line = not _beside(found[best], at, index)
-        _label(ax, text, spots[index], found[best] - [*point, *point], ends[best] - point, line=line)
+        solid, box = np.concatenate([solid, found[[best]]]), found[best]
+        _label(ax, text, spots[index], box - [*point, *point], ends[best] - point, line=not _beside(box, at, index))
 
 
 def _beside(box: NDArray[Any], at: NDArray[Any], index: int) -> bool:
