@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 import os
+import re
 from _thread import interrupt_main
 from typing import TYPE_CHECKING, Any
 
