@@ -430,3 +430,13 @@ def test_the_interval_of_the_whole_holds_the_truth_as_often_as_it_says(mistake: 
     found = [row(decide(drawn(tasks), mistake=mistake, per=1), "cascade") for _ in range(trials)]
     held = sum(each["low"] <= truth <= each["high"] for each in found) / trials
     assert 0.91 <= held <= 0.99
+
+
+def test_at_an_exact_break_even_both_cost_the_same_and_no_number_of_tasks_would_decide() -> None:
+    for mistake in (0.02, 0.002):
+        even = {"a": 90, "b": 85}, {"a": 0.002, "b": 0.002 - mistake * 0.05}, 100
+        found = decide(frame(*even), mistake=mistake)
+        assert row(found, "b")["dearer"] == 0
+        assert found.tasks_to_show("b") is None
+        assert "cheaper as measured" not in found.headline
+        assert "100 tasks leave open whether b costs less" in found.headline

@@ -310,6 +310,11 @@ def test_when_the_budget_is_small_then_it_holds_and_the_search_says_so() -> None
     found = find(60, keep=0.99, serves=10**9, max_tokens=30, budget=cost * 3 / 4)
     assert found.spent.cost <= cost * 3 / 4
     assert "budget" in found.why
+    session().runtime.cache_for("simulate").prune()  # type: ignore[union-attr]
+    early = find(60, keep=0.99, max_tokens=30, budget=cost / 10)  # less than the pilot costs
+    asked = random.Random(0).sample(range(60), 60)
+    assert early.seen == 0
+    assert [*early.rest] == [f"Is it so of {number}" for number in asked[20:]], "the pilot's were asked"
 
 
 def test_when_tasks_are_pairs_or_a_frame_then_what_is_expected_grades() -> None:

@@ -171,8 +171,10 @@ def test_when_only_a_warm_up_has_read_the_usual_settings_then_the_first_that_are
 def test_when_the_usual_settings_were_asked_for_then_a_pool_of_others_does_not_take_their_place(tmp_path: Path) -> None:
     own = tmp_path / "own.yaml"
     own.write_text("profiles:\n  fast: {provider: openai, model: gpt-6-luna}\n", encoding="utf-8")
-    shared = session()
-    shared.warm_up()
-    usual = shared.settings
-    OrchestratorPool(Settings(own))
-    assert shared.settings is usual
+    for asked in ("settings", "pool"):
+        reset()
+        shared = session()
+        shared.warm_up()
+        usual = shared.settings if asked == "settings" else shared.pool.settings
+        OrchestratorPool(Settings(own))
+        assert shared.settings is usual

@@ -52,6 +52,7 @@ a mistake costs (USD) where both come to the same, infinite where none does; `li
 mistake the cheaper calls are shown to be cheaper with their mistakes, and `limit_high`, from which on the other one is
 (infinite: never); and the `verdict`: `the reference`, `cheaper`, `dearer`, `not shown`, or why nothing is compared."""
 
+_ROUNDING: Final = 1e-9  # of what is subtracted: a difference that is less is none
 _NONE: Final = "\N{EN DASH}"
 _VERDICTS: Final = "cheaper", "dearer", "not shown"
 _MOST: Final = 20  # rows that are shown
@@ -209,8 +210,8 @@ class Decision:
         if strategy not in names or first is None:
             raise ConfigError(f"{strategy!r} is not compared with the first strategy. {suggest(strategy, names)}")
         each = next(each for each in self.found.others if each.name == strategy)
-        gap = each.gap.value if more is None else -more / self.per
-        difference, spread = each.cost - first.cost - self.mistake * gap, _Apart.of(each, first).spread(self.mistake)
+        apart, gap = _Apart.of(each, first), None if more is None else -more / self.per
+        difference, spread = apart.apart(self.mistake, gap), apart.spread(self.mistake)
         return tasks_to_show(difference, spread) if spread > 0 and difference else None
 
     def plot(self, kind: Literal["break_even", "limits"] = "break_even", *, ax: Axes | None = None) -> Figure:
@@ -363,11 +364,17 @@ class _Apart(NamedTuple):
 
     def at(self, mistake: float) -> tuple[float, float, float]:
         """Return how much dearer the whole is at a price of a mistake (USD), and the ends of its 95 % interval."""
-        value = self.more - mistake * self.gap.value
+        value = self.apart(mistake)
         low, high = (
             self._both(self.half, mistake * abs(end - self.gap.value)) for end in (self.gap.high, self.gap.low)
         )
         return value, value - low, value + high
+
+    def apart(self, mistake: float, gap: float | None = None) -> float:
+        """Return how much dearer the whole is (USD), by a gap in score other than measured; 0 if it is rounding."""
+        mistakes = mistake * (self.gap.value if gap is None else gap)
+        value = self.more - mistakes
+        return 0.0 if abs(value) <= _ROUNDING * (abs(self.more) + abs(mistakes)) else value
 
     def spread(self, mistake: float) -> float:
         """Return the standard deviation of the whole on a single task (USD)."""
@@ -407,9 +414,10 @@ class _Apart(NamedTuple):
             square, linear = gap**2 - part**2, self.more * gap - self.together * self.half * part
             rest = self.more**2 - self.half**2
             root = linear**2 - square * rest
+            root = 0.0 if abs(root) <= _ROUNDING * linear**2 else root
             if square and root >= 0:
                 yield from ((linear + sign * math.sqrt(root)) / square for sign in (1, -1))
-            elif linear:
+            elif linear and not square:
                 yield rest / (2 * linear)
 
 

@@ -265,7 +265,7 @@ class Found:
         plans = plans or [racer for racer in tested if racer.tested == last]
         first = [racer for racer in tested if racer.name == race.reference]
         plans = [*first, *sorted((each for each in plans if each not in first), key=lambda racer: -racer.cost)]
-        count = min((racer.tested for racer in plans), default=0)
+        count = min(len(self.prompts), *(racer.tested for racer in plans)) if plans else 0  # a race may still go on
         rows = [
             {"strategy": racer.name, "task": task, "cost": cost, "score": score}
             for racer in plans

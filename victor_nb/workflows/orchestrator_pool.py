@@ -255,7 +255,7 @@ def kernel_pool(runtime: Runtime | None = None) -> OrchestratorPool:
     with runtime.lock:
         if runtime.closed:
             raise ClosedError("This session is closed. Call victor_nb.session() for a new one.")
-        pool = runtime.pool
+        settings, pool = runtime.settings, runtime.pool  # to be asked for is to be the kernel's: see `warming`
         if not isinstance(pool, OrchestratorPool) or pool.closed:
-            pool = runtime.pool = OrchestratorPool(runtime.settings, runtime)
+            pool = runtime.pool = OrchestratorPool(settings, runtime)
         return pool

@@ -257,13 +257,13 @@ class Search(Watched["Found"]):
     async def _race(self) -> None:
         order = Random(self.terms.seed).sample(range(len(self.problems)), len(self.problems))  # noqa: S311 - an order
         pilot, wish = self.pilot, self.terms.wish
+        self._rest = [self.problems[task].prompt for task in order[pilot:]]
         alive, outcomes = await self._pilot(order[:pilot])
         reference = self.terms.reference if self.terms.reference in alive else None
         costs = {name: sum(each.cost for each in outcomes[name]) for name in alive}
         plans = ladders([self.candidates[name] for name in alive], costs, self.acceptor)
         self.plans = {plan.name: plan for plan in plans}
         self._labels.missing.clear()  # those of the pilot are not tested
-        self._rest = [self.problems[task].prompt for task in order[pilot:]]
         batch = await self._batch(list(self.plans), order[:pilot])
         self.race = race = Race(list(self.plans), wish, reference=reference)
         race.pilot(batch)
@@ -275,6 +275,7 @@ class Search(Watched["Found"]):
             elif self._too_dear(race.price(len(tasks))):
                 race.why = "the next batch does not fit the budget"
             else:
+                self._rest = self._rest[len(tasks) :]
                 try:
                     batch = await self._batch(race.asks, tasks)
                 except BudgetError as error:
@@ -288,7 +289,6 @@ class Search(Watched["Found"]):
                 race.add(batch)
                 self._tested += [self.problems[task].prompt for task in tasks]
                 at = self.seen = at + len(tasks)
-                self._rest = self._rest[len(tasks) :]
         self.why = race.why
 
     def _too_dear(self, price: float) -> bool:
