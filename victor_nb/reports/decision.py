@@ -229,9 +229,8 @@ class Decision:
             return break_even(self.frame, per=self.per, mistake=self.mistake, ax=ax)
         if kind == "limits":
             how = f"Measured on {self.found.counted}; shown means with the whole 95 % interval."
-            steps = {
-                short(row.name): (row.limit[0], self._steps(row)) for row in self._rows if row.dearer == row.dearer
-            }
+            rows = (row for row in self._rows if not math.isnan(row.dearer))
+            steps = {short(row.name): (row.limit[0], self._steps(row)) for row in rows}
             title, notes = self._title, [how, provenance(self.frame)]
             return limits_chart(steps, mistake=self.mistake, title=title, notes=notes, ax=ax)
         raise ConfigError(f"plot takes 'break_even' or 'limits', not {kind!r}.")

@@ -176,7 +176,7 @@ def place(
 ) -> None:
     """Write each name inside the axes and near its point, where it hides the least.
 
-    A line leads to the point where the name does not stand beside it, or where another point is as near.
+    A line joins a name with its point if the name is far from it, or if another point is as near to the name.
 
     The figure is laid out once before, since only then is it known where the points are. (adjustText 1.4, which needs
     scipy, left 24 points under labels in 21 charts where this leaves none, in three times the time.)
@@ -219,7 +219,7 @@ def place(
 
 
 def _beside(box: NDArray[Any], at: NDArray[Any], index: int) -> bool:
-    """Return whether a name stands beside its point, and beside no other one."""
+    """Return whether a name is near its point, and nearer to it than to any other one."""
     import numpy as np
 
     away = np.hypot(*(np.clip(at, box[:2], box[2:]) - at).T)
